@@ -1,0 +1,77 @@
+"""Config keys shared by all systems, and the registry through which each project adds its own."""
+
+from collections.abc import Callable
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg as get_detectron2_cfg
+
+_PROJECT_CONFIGS: list[Callable[[CN], None]] = []
+
+
+def register_config(add_keys: Callable[[CN], None]) -> Callable[[CN], None]:
+    """Decorate a project's ``add_<name>_config(cfg)`` so that :func:`get_cfg` includes its keys."""
+    if add_keys not in _PROJECT_CONFIGS:
+        _PROJECT_CONFIGS.append(add_keys)
+    return add_keys
+
+
+def get_cfg() -> CN:
+    """detectron2's default config, the shared d2video keys, and those of every imported project."""
+    cfg = get_detectron2_cfg()
+    add_d2video_config(cfg)
+    for add_keys in _PROJECT_CONFIGS:
+        add_keys(cfg)
+    return cfg
+
+
+def add_d2video_config(cfg: CN) -> None:
+    """Add the keys that two or more systems read."""
+    # ---- data ---------------------------------------------------------------------------------
+    # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY.
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
+    cfg.INPUT.CLIP = CN()
+    # Frames in a training clip and in an inference window.
+    cfg.INPUT.CLIP.NUM_FRAMES = 36
+    # Which frames make up a clip, by name in d2video.data.CLIP_SAMPLER_REGISTRY:
+    # "WindowSampler" (consecutive frames ending at the key frame, the official VisTR choice) or
+    # "RandomRangeSampler" (key frame and others drawn around it without replacement).
+    cfg.INPUT.CLIP.SAMPLER = "WindowSampler"
+    # RandomRangeSampler: how far from the key frame, in frames; and whether the order is shuffled.
+    cfg.INPUT.CLIP.RANGE = 20
+    cfg.INPUT.CLIP.SHUFFLE = False
+    # What one epoch visits: "frame" = every annotated frame as a key frame (official VisTR),
+    # "video" = every video once, with a random key frame.
+    cfg.INPUT.CLIP.EPOCH_UNIT = "frame"
+    # Keep the official handling of absent instances: flipped zero boxes become (W, 0, W, 0), and
+    # instances that a crop removes stay valid. False (default) marks them absent.
+    cfg.INPUT.CLIP.OFFICIAL_TARGETS = False
+    # Training augmentations, in order: [name in d2video.data.AUGMENTATION_REGISTRY, {arguments}].
+    # Drawn once a clip and replayed on every frame.
+    cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
+
+    # ---- solver -------------------------------------------------------------------------------
+    # "SGD" or "ADAMW".
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Learning rate of the parameters under `backbone.` relative to BASE_LR.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # The schedule in epochs. 0: SOLVER.MAX_ITER and SOLVER.STEPS are used as they are. Otherwise
+    # both are computed from these two and the length of the training set (last batch dropped).
+    cfg.SOLVER.MAX_EPOCHS = 0
+    cfg.SOLVER.EPOCH_STEPS = ()
+    # Numeric format of mixed precision, used where SOLVER.AMP.ENABLED: "float16" or "bfloat16".
+    cfg.SOLVER.AMP.DTYPE = "float16"
+
+    # ---- speed and memory ---------------------------------------------------------------------
+    # torch.compile the parts that a project marks as compilable.
+    cfg.MODEL.COMPILE = False
+    # Recompute activations in the backward pass instead of keeping them.
+    cfg.MODEL.ACTIVATION_CHECKPOINT = False
+
+    # ---- video inference ----------------------------------------------------------------------
+    cfg.TEST.VIDEO = CN()
+    # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.
+    cfg.TEST.VIDEO.WINDOW_OVERLAP = 6
+    # Least mean mask IoU on the shared frames at which tracks of two windows are one.
+    cfg.TEST.VIDEO.LINK_IOU = 0.3
+    # Frames decoded ahead in the background.
+    cfg.TEST.VIDEO.PREFETCH = 8

@@ -1,0 +1,30 @@
+"""The one error type for mistakes that a user can mend, and how the command-line tools show it."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """Something the user can mend: a wrong path, a broken file, a value that does not fit.
+
+    The message is one line that says what is wrong, where, and what to do. Violated internal
+    invariants are ``assert``s, never this.
+    """
+
+
+def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a tool's ``main``: a :class:`UserError` becomes one line on stderr and exit status 1."""
+
+    @functools.wraps(main)
+    def wrapper(*args, **kwargs) -> T:
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    return wrapper
