@@ -1,0 +1,68 @@
+"""Sine position encodings in two and three dimensions.
+
+Shapes: B: batch, T: frames, H×W: feature map, C: channels of the encoding.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class SinePositionEncoding(nn.Module):
+    """Sine encoding over the valid part of a padded grid, of any number of axes.
+
+    Every axis gets C / axes channels, in the order of the axes of the mask: (t, y, x) for a clip, as
+    VisTR does (its paper, sec. 3.2), (y, x) for an image, as DETR does. Coordinates count the valid
+    cells from 1 on (so that padding does not shift them) and are scaled to (0, ``scale``]. Channel 2i
+    is sin(v / temperature^(2i/c)), channel 2i+1 the cosine, c = channels an axis.
+
+    Args:
+        num_channels: C; C / axes must be even.
+        num_axes: 2 (images) or 3 (clips).
+        normalize: scale coordinates by the extent of the valid part; False uses the plain counts.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        num_axes: int,
+        *,
+        temperature: float = 10000.0,
+        normalize: bool = True,
+        scale: float = 2 * math.pi,
+        eps: float = 1e-6,
+    ):
+        super().__init__()
+        if num_channels % (2 * num_axes):
+            raise ValueError(
+                f"a sine encoding over {num_axes} axes needs a width divisible by {2 * num_axes}, "
+                f"got {num_channels}"
+            )
+        self.channels_per_axis = num_channels // num_axes
+        self.num_axes = num_axes
+        self.temperature = temperature
+        self.normalize = normalize
+        self.scale = scale
+        self.eps = eps
+
+    def forward(self, padding: Tensor) -> Tensor:
+        """(B, [T,] H, W) bool, True = padding, to (B, [T,] H, W, C) float32.
+
+        Always float32: bf16 cannot tell neighbouring positions apart.
+        """
+        assert padding.dim() == self.num_axes + 1, padding.shape
+        valid = (~padding).float()
+        index = torch.arange(self.channels_per_axis, device=padding.device)
+        period = self.temperature ** (2 * (index // 2) / self.channels_per_axis)
+        encodings = []
+        for axis in range(1, self.num_axes + 1):
+            position = valid.cumsum(axis)
+            if self.normalize:
+                last = position.narrow(axis, position.shape[axis] - 1, 1)
+                position = position / (last + self.eps) * self.scale
+            angle = position[..., None] / period
+            encodings.append(
+                torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
+            )
+        return torch.cat(encodings, dim=-1)

@@ -1,0 +1,193 @@
+"""The DETR transformer (Carion et al., 2020, appendix A.3), shared by all query-based systems.
+
+Shapes: B: batch, S: source tokens, Q: queries, C: width, L: decoder layers.
+"""
+
+import torch.nn.functional as F
+import torch.utils.checkpoint
+from torch import Tensor, nn
+
+from .attention import MultiheadAttention
+
+
+class _FeedForward(nn.Module):
+    """The layers' parts that encoder and decoder share; names follow the official checkpoints."""
+
+    def _init_feed_forward(self, width: int, hidden: int, dropout: float) -> None:
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(F.relu(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_FeedForward):
+    """Self-attention and feed-forward; positions are added to queries and keys, not to values.
+
+    Args:
+        pre_norm: normalise before each block instead of after it.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        feedforward: int,
+        dropout: float = 0.1,
+        pre_norm: bool = False,
+    ):
+        super().__init__()
+        self.self_attn = MultiheadAttention(width, num_heads, dropout)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.pre_norm = pre_norm
+        self._init_feed_forward(width, feedforward, dropout)
+
+    def forward(self, x: Tensor, pos: Tensor, padding: Tensor | None) -> Tensor:
+        """x, pos (B, S, C); padding (B, S) bool or None; returns (B, S, C)."""
+        if self.pre_norm:
+            normed = self.norm1(x)
+            with_pos = normed + pos
+            x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, padding))
+            return x + self.dropout(self._feed_forward(self.norm2(x)))
+        with_pos = x + pos
+        x = self.norm1(x + self.dropout(self.self_attn(with_pos, with_pos, x, padding)))
+        return self.norm2(x + self.dropout(self._feed_forward(x)))
+
+
+class TransformerDecoderLayer(_FeedForward):
+    """Self-attention among the queries, cross-attention to the memory, feed-forward."""
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        feedforward: int,
+        dropout: float = 0.1,
+        pre_norm: bool = False,
+    ):
+        super().__init__()
+        self.self_attn = MultiheadAttention(width, num_heads, dropout)
+        self.multihead_attn = MultiheadAttention(width, num_heads, dropout)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.pre_norm = pre_norm
+        self._init_feed_forward(width, feedforward, dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        memory_with_pos: Tensor,
+        memory_padding: Tensor | None,
+    ) -> Tensor:
+        """x, query_pos (B, Q, C); memory, memory_with_pos (B, S, C); returns (B, Q, C)."""
+        normed = self.norm1(x) if self.pre_norm else x
+        with_pos = normed + query_pos
+        x = x + self.dropout(self.self_attn(with_pos, with_pos, normed))
+        x = x if self.pre_norm else self.norm1(x)
+
+        normed = self.norm2(x) if self.pre_norm else x
+        cross = self.multihead_attn(normed + query_pos, memory_with_pos, memory, memory_padding)
+        x = x + self.dropout(cross)
+        x = x if self.pre_norm else self.norm2(x)
+
+        normed = self.norm3(x) if self.pre_norm else x
+        x = x + self.dropout(self._feed_forward(normed))
+        return x if self.pre_norm else self.norm3(x)
+
+
+class _Stack(nn.Module):
+    """Layers and an optional closing norm, under the names of the official checkpoints."""
+
+    def __init__(self, layers: list[nn.Module], norm: nn.Module | None):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+
+
+class Transformer(nn.Module):
+    """Encoder–decoder with learned queries.
+
+    Positions of tokens and queries enter every layer again. The decoder starts from zeros; its one
+    closing norm is applied to every layer's output (for the auxiliary losses).
+
+    Args:
+        width: C.
+        num_heads: attention heads.
+        num_encoder_layers, num_decoder_layers: depths.
+        feedforward: hidden width of the feed-forward blocks.
+        dropout: probability, used after attention, on its weights and in the feed-forward.
+        pre_norm: normalise before each block; the encoder then closes with a norm of its own.
+        activation_checkpoint: recompute each layer in the backward pass instead of keeping its
+            activations.
+    """
+
+    def __init__(
+        self,
+        width: int = 256,
+        num_heads: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        feedforward: int = 2048,
+        dropout: float = 0.1,
+        pre_norm: bool = False,
+        activation_checkpoint: bool = False,
+    ):
+        super().__init__()
+        self.width = width
+        self.activation_checkpoint = activation_checkpoint
+        sizes = (width, num_heads, feedforward, dropout, pre_norm)
+        self.encoder = _Stack(
+            [TransformerEncoderLayer(*sizes) for _ in range(num_encoder_layers)],
+            nn.LayerNorm(width) if pre_norm else None,
+        )
+        self.decoder = _Stack(
+            [TransformerDecoderLayer(*sizes) for _ in range(num_decoder_layers)],
+            nn.LayerNorm(width),
+        )
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def _run(self, layer: nn.Module, *args: Tensor | None) -> Tensor:
+        if self.activation_checkpoint and self.training:
+            return torch.utils.checkpoint.checkpoint(layer, *args, use_reentrant=False)
+        return layer(*args)
+
+    def encode(self, source: Tensor, pos: Tensor, padding: Tensor | None) -> Tensor:
+        """source, pos (B, S, C); padding (B, S) bool or None; returns the memory (B, S, C)."""
+        for layer in self.encoder.layers:
+            source = self._run(layer, source, pos, padding)
+        return source if self.encoder.norm is None else self.encoder.norm(source)
+
+    def decode(
+        self, query_pos: Tensor, memory: Tensor, pos: Tensor, padding: Tensor | None
+    ) -> Tensor:
+        """query_pos (Q, C); memory, pos (B, S, C); returns all layers' outputs (L, B, Q, C)."""
+        query_pos = query_pos[None].expand(len(memory), -1, -1)
+        memory_with_pos = memory + pos
+        x = torch.zeros_like(query_pos)
+        outputs = []
+        for layer in self.decoder.layers:
+            x = self._run(layer, x, query_pos, memory, memory_with_pos, padding)
+            outputs.append(self.decoder.norm(x))
+        return torch.stack(outputs)
+
+    def forward(
+        self, source: Tensor, query_pos: Tensor, pos: Tensor, padding: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            source, pos: (B, S, C).
+            query_pos: (Q, C) learned query embeddings.
+            padding: (B, S) bool, True = padding; None if nothing is padded.
+
+        Returns:
+            decoder outputs of all layers (L, B, Q, C) and the memory (B, S, C).
+        """
+        memory = self.encode(source, pos, padding)
+        return self.decode(query_pos, memory, pos, padding), memory
