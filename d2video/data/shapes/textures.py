@@ -1,0 +1,92 @@
+"""Two-colour textures. All classes draw from the same ones, so a texture does not tell a class."""
+
+import colorsys
+
+import cv2
+import numpy as np
+
+
+def _phase(height: int, width: int, period: float, angle: float) -> np.ndarray:
+    """Position along direction ``angle`` in periods of ``period`` pixels: float32 (H, W)."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return ((x * np.cos(angle) + y * np.sin(angle)) / period).astype(np.float32)
+
+
+def _stripes(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+    phase = _phase(height, width, period, rng.uniform(0, np.pi)) + rng.random()
+    return (phase % 1 < 0.5).astype(np.float32)
+
+
+def _checks(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+    angle = rng.uniform(0, np.pi)
+    rows = _phase(height, width, period, angle) % 1 < 0.5
+    columns = _phase(height, width, period, angle + np.pi / 2) % 1 < 0.5
+    return (rows ^ columns).astype(np.float32)
+
+
+def _waves(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+    phase = _phase(height, width, period, rng.uniform(0, np.pi)) + rng.random()
+    return 0.5 + 0.5 * np.sin(2 * np.pi * phase)
+
+
+def _dots(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+    angle = rng.uniform(0, np.pi)
+    across = _phase(height, width, period, angle) % 1 - 0.5
+    along = _phase(height, width, period, angle + np.pi / 2) % 1 - 0.5
+    return (across**2 + along**2 < 0.09).astype(np.float32)
+
+
+def _gradient(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+    ramp = _phase(height, width, 1.0, rng.uniform(0, 2 * np.pi))
+    return (ramp - ramp.min()) / (np.ptp(ramp) + 1e-6)
+
+
+def _noise(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+    cells = (max(2, round(width / period) + 1), max(2, round(height / period) + 1))
+    coarse = rng.random((cells[1], cells[0]), dtype=np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+
+
+_PATTERNS = (_stripes, _checks, _waves, _dots, _gradient, _noise)
+
+
+def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32) * 255
+
+
+def _texture(
+    rng: np.random.Generator, height: int, width: int, period: float, colours: np.ndarray
+) -> np.ndarray:
+    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, height, width, period)[..., None]
+    return (colours[0] + (colours[1] - colours[0]) * pattern).round().astype(np.uint8)
+
+
+def background_texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A muted texture: two neighbouring, greyish colours. uint8 (height, width, 3), RGB."""
+    hue, value = rng.random(), rng.uniform(0.25, 0.75)
+    colours = np.stack(
+        [
+            _colour(hue, rng.uniform(0.1, 0.45), value),
+            _colour(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.1, 0.45), value + 0.2),
+        ]
+    )
+    # Dots and checks stay smaller than the objects, which they would resemble otherwise. The
+    # background is drawn at twice the size of a frame.
+    return _texture(rng, height, width, rng.uniform(0.06, 0.12) * min(height, width), colours)
+
+
+def object_texture(rng: np.random.Generator, size: int, background: np.ndarray) -> np.ndarray:
+    """A vivid texture that stands out from ``background``, a colour (3,) in 0..255.
+
+    Returns uint8 (size, size, 3), RGB.
+    """
+    candidates = []
+    for _ in range(6):
+        hue, value = rng.random(), rng.uniform(0.55, 1.0)
+        first = _colour(hue, rng.uniform(0.6, 1.0), value)
+        second = _colour(hue + rng.uniform(-0.2, 0.2), rng.uniform(0.6, 1.0), 0.6 * value)
+        candidates.append(np.stack([first, second]))
+    contrast = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
+    return _texture(
+        rng, size, size, rng.uniform(0.25, 0.45) * size, candidates[int(np.argmax(contrast))]
+    )
