@@ -28,13 +28,12 @@ def _heart() -> np.ndarray:
     return np.stack([16 * np.sin(t) ** 3, -y], axis=1)
 
 
-def _moon(bite: float = 0.55) -> np.ndarray:
-    outer = np.linspace(0.3 * np.pi, 1.7 * np.pi, _CURVE_POINTS // 2)
-    rim = np.stack([np.cos(outer), np.sin(outer)], axis=1)
-    # The inner edge runs back between the same two horns, flattened towards them.
-    inner = rim[::-1].copy()
-    inner[:, 0] = rim[0, 0] + (inner[:, 0] - rim[0, 0]) * (1 - bite)
-    return np.concatenate([rim, inner[1:-1]])
+def _moon(bite: float = 0.5) -> np.ndarray:
+    angle = np.linspace(0.5 * np.pi, 1.5 * np.pi, _CURVE_POINTS // 2)
+    rim = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    # The inner edge, half an ellipse, runs back between the same two horns.
+    inner = rim[-2:0:-1] * [bite, 1]
+    return np.concatenate([rim, inner])
 
 
 def _arrow() -> np.ndarray:
