@@ -113,6 +113,17 @@ def test_masks_do_not_overlap_and_objects_can_be_seen(videos):
         assert video.masks.any(axis=(2, 3)).mean(axis=1).min() >= 0.5
 
 
+def test_objects_that_a_crowd_hides_are_left_out():
+    crowd = ShapesSpec(max_objects=12, size=(0.3, 0.6))
+    counts = []
+    for index in range(10):
+        video = render_video(crowd, video_rng(0, "crowd", index))
+        counts.append(len(video.ids))
+        assert video.masks.any(axis=(2, 3)).mean(axis=1).min() >= 0.5
+        assert video.ids.tolist() == list(range(1, len(video.ids) + 1))
+    assert max(counts) > 3
+
+
 def test_all_that_makes_tracking_hard_occurs(videos):
     entering = leaving = returning = touching = twins = 0
     for video in videos:
