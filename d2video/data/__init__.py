@@ -1,0 +1,36 @@
+"""Video datasets, clip sampling and augmentation, data loaders.
+
+Importing this package registers the built-in datasets.
+"""
+
+from .augmentation import AUGMENTATION_REGISTRY, ClipAugInput, build_augmentations
+from .build import build_mapper, build_test_loader, build_train_loader, epoch_length
+from .clip_mapper import DATASET_MAPPER_REGISTRY, ClipDatasetMapper
+from .clip_sampling import (
+    CLIP_SAMPLER_REGISTRY,
+    RandomRangeSampler,
+    WindowSampler,
+    build_clip_sampler,
+)
+from .datasets import builtin  # noqa: F401  registers the datasets
+from .datasets.ytvis import load_ytvis_json, register_ytvis_instances
+from .frame_sequence import FrameSequence
+
+__all__ = [
+    "AUGMENTATION_REGISTRY",
+    "CLIP_SAMPLER_REGISTRY",
+    "DATASET_MAPPER_REGISTRY",
+    "ClipAugInput",
+    "ClipDatasetMapper",
+    "FrameSequence",
+    "RandomRangeSampler",
+    "WindowSampler",
+    "build_augmentations",
+    "build_clip_sampler",
+    "build_mapper",
+    "build_test_loader",
+    "build_train_loader",
+    "epoch_length",
+    "load_ytvis_json",
+    "register_ytvis_instances",
+]

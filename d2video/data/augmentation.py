@@ -1,0 +1,265 @@
+"""Augmentations of a clip: drawn once on its first frame, replayed on every frame.
+
+Each class here is a detectron2 ``T.Augmentation``; detectron2's own fit as well. Their draws come
+from the ``rng`` of the :class:`ClipAugInput` that they are applied to, so that a clip is determined
+by one seed::
+
+    clip_input = ClipAugInput(first_frame, rng)
+    transforms = T.AugmentationList(augmentations)(clip_input)
+    frames = [transforms.apply_image(frame) for frame in clip]
+
+Transforms must treat ``apply_segmentation`` as a pure choice of pixels (nearest neighbour): the
+clip mapper pushes pixel indices through it once and gathers all masks of the clip with them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from detectron2.data import transforms as T
+from fvcore.common.registry import Registry
+from fvcore.transforms.transform import Transform
+
+from d2video.data.photometric import PhotometricDistortion, PhotometricTransform
+from d2video.utils.errors import UserError
+from d2video.utils.registry import lookup
+
+AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
+AUGMENTATION_REGISTRY.__doc__ = "Augmentations by name, chosen by INPUT.CLIP.AUGMENTATIONS."
+
+MaskSampling = Literal["center", "corner"]
+
+
+class ClipAugInput(T.AugInput):
+    """What augmentations of a clip are drawn from: its first frame and a random generator."""
+
+    def __init__(self, image: np.ndarray, rng: np.random.Generator):
+        """
+        Args:
+            image: uint8 array (H,W,3), the first frame of the clip.
+            rng: source of all draws.
+        """
+        super().__init__(image)
+        self.rng = rng
+
+
+def build_augmentations(specs: Sequence[Sequence[Any]]) -> list[T.Augmentation]:
+    """Build the augmentations of ``INPUT.CLIP.AUGMENTATIONS``.
+
+    Args:
+        specs: entries ``[name, {argument: value}]`` (the dict may be left out).
+
+    Raises:
+        UserError: an entry has another form, or names an unknown augmentation or argument.
+    """
+    key = "INPUT.CLIP.AUGMENTATIONS"
+    built = []
+    for spec in specs:
+        name, arguments = (*spec, {})[:2] if isinstance(spec, (list, tuple)) and spec else (None, 0)
+        if not isinstance(name, str) or not isinstance(arguments, dict) or len(spec) > 2:
+            raise UserError(f"{key}: entry {spec!r} must have the form [name, {{argument: value}}]")
+        cls = lookup(AUGMENTATION_REGISTRY, name, key)
+        try:
+            built.append(cls(**arguments))
+        except TypeError as error:
+            raise UserError(f"{key}: {name} does not take {arguments}: {error}") from error
+    return built
+
+
+def shortest_edge_size(
+    height: int, width: int, short_edge: int, max_size: int = 0
+) -> tuple[int, int]:
+    """The (height, width) of an image after DETR's resizing, which VisTR shares.
+
+    The long side's limit comes first: where it would be exceeded, the short side becomes what fits,
+    rounded. The other side then follows from the aspect ratio, rounded down. (detectron2's own rule
+    rounds both sides at the end and can differ by one pixel.)
+
+    Args:
+        height, width: of the image, in pixels.
+        short_edge: wanted length of the short side.
+        max_size: limit of the long side; 0 means none.
+    """
+    short, long = min(height, width), max(height, width)
+    if max_size and long / short * short_edge > max_size:
+        short_edge = max(round(max_size * short / long), 1)
+    if width < height:
+        return int(short_edge * height / width), short_edge
+    return short_edge, int(short_edge * width / height)
+
+
+class ClipResizeTransform(T.ResizeTransform):
+    """Bilinear resizing of frames by Pillow, nearest-neighbour resizing of label maps."""
+
+    def __init__(
+        self, h: int, w: int, new_h: int, new_w: int, mask_sampling: MaskSampling = "center"
+    ):
+        """
+        Args:
+            h, w: size of the frames, in pixels.
+            new_h, new_w: size to resize to.
+            mask_sampling: which pixel of a label map is nearest to an output pixel: that under its
+                ``"center"`` (as frames are sampled) or that under its top left ``"corner"`` (the
+                official VisTR code; shifts masks against the frame by up to half a pixel).
+        """
+        super().__init__(h, w, new_h, new_w)
+        assert mask_sampling in ("center", "corner"), mask_sampling
+        self.mask_sampling = mask_sampling
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """Resize a label map (H,W) or (H,W,N) of any dtype to (new_h,new_w[,N])."""
+        rows = self._nearest(self.h, self.new_h)
+        columns = self._nearest(self.w, self.new_w)
+        return segmentation[rows[:, None], columns]
+
+    def _nearest(self, size: int, new_size: int) -> np.ndarray:
+        offset = np.float32(0.5 if self.mask_sampling == "center" else 0.0)
+        # float32 as in torch, whose rounding the official masks follow.
+        scale = np.float32(size) / np.float32(new_size)
+        source = (np.arange(new_size, dtype=np.float32) + offset) * scale
+        return np.minimum(source.astype(np.int64), size - 1)
+
+
+@AUGMENTATION_REGISTRY.register()
+class RandomFlip(T.Augmentation):
+    """Flip the clip left to right."""
+
+    def __init__(self, prob: float = 0.5):
+        """
+        Args:
+            prob: probability of the flip.
+        """
+        assert 0 <= prob <= 1, prob
+        self.prob = prob
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        if rng.random() < self.prob:
+            return T.HFlipTransform(image.shape[1])
+        return T.NoOpTransform()
+
+
+@AUGMENTATION_REGISTRY.register()
+class ResizeShortestEdge(T.Augmentation):
+    """Resize by a random short side, by the rule of :func:`shortest_edge_size`."""
+
+    def __init__(
+        self,
+        short_edge_lengths: int | Sequence[int],
+        max_size: int = 0,
+        mask_sampling: MaskSampling = "center",
+    ):
+        """
+        Args:
+            short_edge_lengths: one is chosen a clip; in pixels. 0 as the only one: no resizing.
+            max_size: limit of the long side, in pixels; 0 means none.
+            mask_sampling: see :class:`ClipResizeTransform`.
+        """
+        if isinstance(short_edge_lengths, int):
+            short_edge_lengths = (short_edge_lengths,)
+        self.short_edge_lengths = tuple(short_edge_lengths)
+        self.max_size = max_size
+        self.mask_sampling: MaskSampling = mask_sampling
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        height, width = image.shape[:2]
+        short_edge = int(rng.choice(self.short_edge_lengths))
+        if short_edge == 0:
+            return T.NoOpTransform()
+        new_size = shortest_edge_size(height, width, short_edge, self.max_size)
+        return ClipResizeTransform(height, width, *new_size, self.mask_sampling)
+
+
+@AUGMENTATION_REGISTRY.register()
+class RandomSizeCrop(T.Augmentation):
+    """Crop a region of random size and place, the same in every frame (DETR, VisTR)."""
+
+    def __init__(self, min_size: int, max_size: int):
+        """
+        Args:
+            min_size, max_size: width and height are drawn independently from this range, ends
+                included, in pixels; a side of the image that is smaller than ``min_size`` stays.
+        """
+        assert 0 < min_size <= max_size, (min_size, max_size)
+        self.min_size = min_size
+        self.max_size = max_size
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        height, width = image.shape[:2]
+        w, h = (
+            int(rng.integers(min(self.min_size, side), min(self.max_size, side), endpoint=True))
+            for side in (width, height)
+        )
+        y = int(rng.integers(0, height - h, endpoint=True))
+        x = int(rng.integers(0, width - w, endpoint=True))
+        return T.CropTransform(x, y, w, h, width, height)
+
+
+@AUGMENTATION_REGISTRY.register()
+class PhotometricDistort(T.Augmentation):
+    """Random brightness, contrast, saturation, hue and channel order (SSD's recipe).
+
+    The official VisTR chain is ``per_frame=True, official=True``.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 32.0,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: float = 18.0,
+        swap_channels: bool = True,
+        per_frame: bool = False,
+        official: bool = False,
+    ):
+        """
+        Args:
+            brightness: greatest summand, of the 0..255 range.
+            contrast, saturation: ranges of the factors.
+            hue: greatest shift, in degrees.
+            swap_channels: half of the time, put the colour channels in random order.
+            per_frame: draw anew for each frame, as the official code does (the clip flickers);
+                otherwise all frames of a clip are distorted alike.
+            official: let values outside 0..255 wrap around (260 becomes 4) and read the channels in
+                the order blue, green, red, as the official code does; otherwise clip.
+        """
+        assert brightness >= 0, brightness
+        assert 0 <= hue <= 180, hue
+        self.brightness = brightness
+        self.contrast = tuple(contrast)
+        self.saturation = tuple(saturation)
+        self.hue = hue
+        self.swap_channels = swap_channels
+        self.per_frame = per_frame
+        self.official = official
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        # A generator of its own: a transform that draws at every frame must not disturb the draws
+        # of the augmentations that follow.
+        (child,) = rng.spawn(1)
+
+        def draw() -> PhotometricDistortion:
+            return self._draw(child)
+
+        drawn = draw()
+        return PhotometricTransform(
+            draw if self.per_frame else lambda: drawn,
+            per_frame=self.per_frame,
+            official=self.official,
+        )
+
+    def _draw(self, rng: np.random.Generator) -> PhotometricDistortion:
+        def half_the_time(low: float, high: float, neutral: float) -> float:
+            value = rng.uniform(low, high)
+            return value if rng.random() < 0.5 else neutral
+
+        brightness = half_the_time(-self.brightness, self.brightness, 0.0)
+        contrast = half_the_time(*self.contrast, 1.0)
+        contrast_first = rng.random() < 0.5
+        saturation = half_the_time(*self.saturation, 1.0)
+        hue = half_the_time(-self.hue, self.hue, 0.0)
+        order = rng.permutation(3) if rng.random() < 0.5 else np.arange(3)
+        if not self.swap_channels:
+            order = np.arange(3)
+        return PhotometricDistortion(
+            brightness, contrast, contrast_first, saturation, hue, tuple(order.tolist())
+        )

@@ -1,0 +1,226 @@
+"""Data loaders for training and testing on video datasets, built from the config."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.build import build_batch_data_loader, build_detection_test_loader
+from detectron2.data.common import DatasetFromList, MapDataset
+from detectron2.data.samplers import (
+    RandomSubsetTrainingSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
+from d2video.data.clip_targets import track_classes
+from d2video.utils.errors import UserError
+from d2video.utils.registry import lookup
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+class ClipDataset(Dataset):
+    """Records of videos, one sample a video or one a frame.
+
+    Records are stored once, serialised, in memory that worker processes share, however many samples
+    refer to them.
+    """
+
+    def __init__(self, records: list[Record], epoch_unit: str):
+        """
+        Args:
+            records: of the videos (docs/architecture.md).
+            epoch_unit: "video", or "frame": every frame is a sample, a copy of its video's record
+                with ``key_frame``.
+
+        Raises:
+            UserError: another unit.
+        """
+        self.num_samples = _samples_per_video(records, epoch_unit)
+        self.per_frame = epoch_unit == "frame"
+        self._first = np.concatenate([[0], np.cumsum(self.num_samples)])
+        self._records = DatasetFromList(records, copy=False)
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __getitem__(self, index: int) -> Record:
+        video = int(np.searchsorted(self._first, index, side="right")) - 1
+        record = self._records[video]
+        if self.per_frame:
+            record = {**record, "key_frame": index - int(self._first[video])}
+        return record
+
+
+def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
+    """An endless loader of batches of clips, each a list of mapped records.
+
+    All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.CLIP.EPOCH_UNIT,
+    SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
+    SAMPLER_TRAIN (with REPEAT_THRESHOLD, RANDOM_SUBSET_RATIO and DATASETS.TRAIN_REPEAT_FACTOR),
+    ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches are always full.
+
+    Raises:
+        UserError: an unknown or unlabelled dataset, datasets of different classes, nothing left to
+            train on, an unknown sampler or mapper, or a batch that the processes cannot share.
+    """
+    batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch < 1 or batch % processes:
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {batch}: it must be a positive multiple of the {processes} "
+            "processes"
+        )
+    per_dataset = _training_records(cfg)
+    records = [record for group in per_dataset.values() for record in group]
+    dataset = ClipDataset(records, cfg.INPUT.CLIP.EPOCH_UNIT)
+    logger.info(
+        "Training on %d videos of %s, %d samples an epoch",
+        len(records),
+        ", ".join(per_dataset),
+        len(dataset),
+    )
+    return build_batch_data_loader(
+        MapDataset(dataset, build_mapper(cfg, is_train=True)),
+        _training_sampler(cfg, per_dataset, dataset.num_samples),
+        batch,
+        aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
+    """A loader of the videos of one dataset, one a batch, split over the processes.
+
+    Raises:
+        UserError: an unknown dataset or mapper.
+    """
+    return build_detection_test_loader(
+        _load(dataset_name),
+        mapper=build_mapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+
+
+def epoch_length(cfg: CfgNode) -> int:
+    """Samples (clips) in one epoch over DATASETS.TRAIN, which is read for it.
+
+    Samplers that repeat or leave out videos do not change this number.
+
+    Raises:
+        UserError: as :func:`build_train_loader`.
+    """
+    records = [record for group in _training_records(cfg).values() for record in group]
+    return int(_samples_per_video(records, cfg.INPUT.CLIP.EPOCH_UNIT).sum())
+
+
+def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
+    """The dataset mapper that INPUT.DATASET_MAPPER names.
+
+    Raises:
+        UserError: no mapper has that name.
+    """
+    mapper = lookup(DATASET_MAPPER_REGISTRY, cfg.INPUT.DATASET_MAPPER, "INPUT.DATASET_MAPPER")
+    return mapper(cfg, is_train)
+
+
+def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
+    if epoch_unit not in ("frame", "video"):
+        raise UserError(f"INPUT.CLIP.EPOCH_UNIT is '{epoch_unit}': choose frame or video")
+    return np.array([r["length"] if epoch_unit == "frame" else 1 for r in records], np.int64)
+
+
+def _load(dataset_name: str) -> list[Record]:
+    if dataset_name not in DatasetCatalog:
+        known = ", ".join(n for n in DatasetCatalog if _is_video_dataset(n))
+        raise UserError(f"dataset '{dataset_name}' is not registered: choose one of {known}")
+    return DatasetCatalog.get(dataset_name)
+
+
+def _is_video_dataset(name: str) -> bool:
+    return MetadataCatalog.get(name).get("evaluator_type") == "ytvis"
+
+
+def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
+    """{dataset name: its records} of DATASETS.TRAIN, without what is not trained on."""
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: name at least one dataset")
+    per_dataset = {}
+    for name in cfg.DATASETS.TRAIN:
+        records = _load(name)
+        if any("annotations" not in record for record in records):
+            raise UserError(
+                f"dataset {name} has no labels: name an annotated split in DATASETS.TRAIN"
+            )
+        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+            labelled = [record for record in records if track_classes(record["annotations"])]
+            logger.info("%s: %d videos without objects removed", name, len(records) - len(labelled))
+            records = labelled
+        if not records:
+            raise UserError(f"dataset {name} holds no annotated object: nothing to train on")
+        per_dataset[name] = records
+    first, *others = per_dataset
+    for other in others:
+        if _classes(other) != _classes(first):
+            raise UserError(
+                f"datasets {first} and {other} of DATASETS.TRAIN have different classes: "
+                "train on one, or give both the same categories"
+            )
+    return per_dataset
+
+
+def _classes(name: str) -> list[str] | None:
+    return MetadataCatalog.get(name).get("thing_classes")
+
+
+def _training_sampler(
+    cfg: CfgNode, per_dataset: dict[str, list[Record]], num_samples: np.ndarray
+) -> Sampler:
+    """The sampler over samples; all samples of a video are repeated alike."""
+    name, size = cfg.DATALOADER.SAMPLER_TRAIN, int(num_samples.sum())
+    if name == "TrainingSampler":
+        return TrainingSampler(size)
+    if name == "RandomSubsetTrainingSampler":
+        return RandomSubsetTrainingSampler(size, cfg.DATALOADER.RANDOM_SUBSET_RATIO)
+
+    by_category = ("RepeatFactorTrainingSampler", "WeightedCategoryTrainingSampler")
+    by_dataset = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
+    if name not in by_category + by_dataset:
+        raise UserError(
+            f"DATALOADER.SAMPLER_TRAIN is '{name}': choose one of TrainingSampler, "
+            "RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, WeightedTrainingSampler, "
+            "WeightedCategoryTrainingSampler"
+        )
+    weights = dict(cfg.DATASETS.TRAIN_REPEAT_FACTOR)
+    if unknown := set(weights) - set(per_dataset):
+        raise UserError(
+            f"DATASETS.TRAIN_REPEAT_FACTOR names {', '.join(sorted(unknown))}, which is not in "
+            "DATASETS.TRAIN"
+        )
+    factors = []
+    for dataset, records in per_dataset.items():
+        factor = torch.ones(len(records))
+        if name in by_category:
+            factor *= _category_repeat_factors(records, cfg.DATALOADER.REPEAT_THRESHOLD)
+        if name in by_dataset:
+            factor *= weights.get(dataset, 1.0)
+        factors.append(factor)
+    per_video = torch.cat(factors)
+    return RepeatFactorTrainingSampler(per_video.repeat_interleave(torch.from_numpy(num_samples)))
+
+
+def _category_repeat_factors(records: list[Record], threshold: float) -> torch.Tensor:
+    """LVIS repeat factors, with videos in the place of images."""
+    as_images = [
+        {"annotations": [{"category_id": c} for c in track_classes(r["annotations"]).values()]}
+        for r in records
+    ]
+    return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(as_images, threshold)

@@ -1,0 +1,155 @@
+"""From a video's record to what a model takes: an augmented clip, or lazily read frames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from fvcore.common.registry import Registry
+from fvcore.transforms.transform import Transform
+
+from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
+from d2video.data.clip_sampling import build_clip_sampler
+from d2video.data.clip_targets import clip_instances, track_classes
+from d2video.data.frame_sequence import FrameSequence, frame_to_tensor, read_frame
+from d2video.utils.errors import UserError
+
+DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")
+DATASET_MAPPER_REGISTRY.__doc__ = """Dataset mappers by name, chosen by INPUT.DATASET_MAPPER.
+
+Called as ``mapper(cfg, is_train)`` to build, then on one record at a time; formats in
+docs/architecture.md. In training a record may carry ``key_frame``, the frame that the clip is
+sampled around; otherwise the mapper chooses."""
+
+
+@DATASET_MAPPER_REGISTRY.register()
+class ClipDatasetMapper:
+    """Map a video's record to one augmented clip (training) or to all its frames (testing).
+
+    Random draws come from a generator that is seeded from numpy's global state, which detectron2
+    seeds differently in every process and data-loading worker.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        sampler: Any = None,
+        augmentations: Sequence[T.Augmentation | Transform],
+        image_format: str = "RGB",
+        official_targets: bool = False,
+        decode_ahead: int = 0,
+    ):
+        """
+        Args:
+            is_train: clips with targets, or whole videos.
+            sampler: chooses the frames of a training clip, see clip_sampling.py.
+            augmentations: applied in order. For testing, deterministic and given any first frame.
+            image_format: order of the channels, "RGB" or "BGR".
+            official_targets: see :func:`~d2video.data.clip_targets.clip_instances`.
+            decode_ahead: for testing, see :class:`FrameSequence`.
+
+        Raises:
+            UserError: another ``image_format``.
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise UserError(f"INPUT.FORMAT is '{image_format}': choose RGB or BGR")
+        assert sampler is not None or not is_train
+        self.is_train = is_train
+        self.sampler = sampler
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.official_targets = official_targets
+        self.decode_ahead = decode_ahead
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        common = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
+        if is_train:
+            return common | {
+                "sampler": build_clip_sampler(cfg),
+                "augmentations": build_augmentations(cfg.INPUT.CLIP.AUGMENTATIONS),
+                "official_targets": cfg.INPUT.CLIP.OFFICIAL_TARGETS,
+            }
+        return common | {
+            "augmentations": [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)],
+            "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
+        }
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """
+        Args:
+            record: a video's record (docs/architecture.md); not changed.
+
+        Raises:
+            UserError: a frame cannot be read, a mask is damaged, or, in training, there are no
+                labels.
+        """
+        keys = ("video_id", "height", "width", "length")
+        output = {key: record[key] for key in keys}
+        # Drawing from the global state each time, not once, keeps the mapper free of state: forked
+        # workers would otherwise inherit one generator and draw alike.
+        rng = np.random.default_rng(np.random.randint(2**31, size=4))
+        fill = self._clip if self.is_train else self._video
+        return output | fill(record, rng)
+
+    def _video(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        # Only the size of the first frame matters, and the record knows it.
+        blank = np.zeros((record["height"], record["width"], 3), np.uint8)
+        frames = FrameSequence(
+            record["file_names"],
+            record["height"],
+            record["width"],
+            self.augmentations(ClipAugInput(blank, rng)),
+            image_format=self.image_format,
+            decode_ahead=self.decode_ahead,
+        )
+        return {"image": frames, "file_names": record["file_names"]}
+
+    def _clip(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        if "annotations" not in record:
+            raise UserError(
+                f"video {record['video_id']} has no labels: training needs an annotated split "
+                "in DATASETS.TRAIN"
+            )
+        length, size = record["length"], (record["height"], record["width"])
+        key_frame = record.get("key_frame")
+        if key_frame is None:
+            key_frame = int(rng.integers(length))
+        indices = self.sampler(length, key_frame, rng)
+
+        # Short videos repeat frames: each is decoded, transformed and rasterised once.
+        distinct = list(dict.fromkeys(indices))
+        position = {frame: k for k, frame in enumerate(distinct)}
+        decoded = [read_frame(record["file_names"][t], *size, self.image_format) for t in distinct]
+        clip_input = ClipAugInput(decoded[0], rng)
+        transforms = self.augmentations(clip_input)
+        if any(getattr(t, "per_frame", False) for t in transforms.transforms):
+            # Repeated frames differ in colour here.
+            images = [
+                frame_to_tensor(transforms.apply_image(decoded[position[t]])) for t in indices
+            ]
+        else:
+            arrays = [clip_input.image, *map(transforms.apply_image, decoded[1:])]
+            tensors = [frame_to_tensor(array) for array in arrays]
+            images = [tensors[position[t]] for t in indices]
+
+        annotations = [record["annotations"][t] for t in distinct]
+        # The official code keeps a row for every object of the video, seen in the clip or not.
+        source = record["annotations"] if self.official_targets else annotations
+        instances = clip_instances(
+            annotations,
+            track_classes(source),
+            size,
+            clip_input.image.shape[:2],
+            transforms,
+            official=self.official_targets,
+        )
+        return {
+            "image": images,
+            "instances": [instances[position[t]] for t in indices],
+            "file_names": [record["file_names"][t] for t in indices],
+            "frame_indices": indices,
+        }

@@ -1,0 +1,102 @@
+"""Strategies that choose the frames of a training clip.
+
+A sampler is called as ``sampler(length, key_frame, rng)`` and returns ``num_frames`` frame indices
+of 0..length-1. A video with fewer frames than the clip is repeated cyclically, the official VisTR
+rule: the clip is then made of the consecutive frames modulo the length that end at the key frame.
+"""
+
+import numpy as np
+from detectron2.config import CfgNode, configurable
+from fvcore.common.registry import Registry
+
+from d2video.utils.registry import lookup
+
+CLIP_SAMPLER_REGISTRY = Registry("CLIP_SAMPLER")
+CLIP_SAMPLER_REGISTRY.__doc__ = "Clip samplers by name, chosen by INPUT.CLIP.SAMPLER."
+
+
+@CLIP_SAMPLER_REGISTRY.register()
+class WindowSampler:
+    """Consecutive frames that end at the key frame, modulo the length of the video.
+
+    The official VisTR choice: near its beginning the window wraps to the end of the video.
+    """
+
+    @configurable
+    def __init__(self, *, num_frames: int):
+        """
+        Args:
+            num_frames: frames in a clip.
+        """
+        assert num_frames > 0
+        self.num_frames = num_frames
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        return {"num_frames": cfg.INPUT.CLIP.NUM_FRAMES}
+
+    def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
+        """
+        Args:
+            length: frames in the video, at least 1.
+            key_frame: 0..length-1.
+            rng: not used; the window is determined by the key frame.
+        """
+        assert 0 <= key_frame < length
+        return ((key_frame + np.arange(1 - self.num_frames, 1)) % length).tolist()
+
+
+@CLIP_SAMPLER_REGISTRY.register()
+class RandomRangeSampler:
+    """The key frame and others drawn around it without replacement.
+
+    The range is moved inwards at the ends of the video, so that frames there are drawn from as many
+    neighbours as others, and widened where it holds fewer frames than the clip.
+    """
+
+    @configurable
+    def __init__(self, *, num_frames: int, frame_range: int, shuffle: bool = False):
+        """
+        Args:
+            num_frames: frames in a clip.
+            frame_range: greatest distance from the key frame, in frames, away from the ends.
+            shuffle: return the frames in random order; otherwise ascending.
+        """
+        assert num_frames > 0
+        assert frame_range >= 0
+        self.num_frames = num_frames
+        self.frame_range = frame_range
+        self.shuffle = shuffle
+        self._window = WindowSampler(num_frames=num_frames)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        clip = cfg.INPUT.CLIP
+        return {"num_frames": clip.NUM_FRAMES, "frame_range": clip.RANGE, "shuffle": clip.SHUFFLE}
+
+    def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
+        """
+        Args:
+            length: frames in the video, at least 1.
+            key_frame: 0..length-1; always part of the clip.
+            rng: source of the draws.
+        """
+        assert 0 <= key_frame < length
+        if length < self.num_frames:
+            chosen = np.asarray(self._window(length, key_frame, rng))
+        else:
+            span = min(max(2 * self.frame_range + 1, self.num_frames), length)
+            first = min(max(key_frame - span // 2, 0), length - span)
+            others = np.delete(np.arange(first, first + span), key_frame - first)
+            drawn = rng.choice(others, self.num_frames - 1, replace=False)
+            chosen = np.sort(np.append(drawn, key_frame))
+        return (rng.permutation(chosen) if self.shuffle else chosen).tolist()
+
+
+def build_clip_sampler(cfg: CfgNode):
+    """The sampler that INPUT.CLIP.SAMPLER names, built from the config.
+
+    Raises:
+        UserError: no sampler has that name.
+    """
+    return lookup(CLIP_SAMPLER_REGISTRY, cfg.INPUT.CLIP.SAMPLER, "INPUT.CLIP.SAMPLER")(cfg)

@@ -1,0 +1,129 @@
+"""Training targets of a clip: boxes, classes, track ids and masks of all objects in all frames."""
+
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+import torch
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
+from fvcore.transforms.transform import Transform
+from torch import Tensor
+
+from d2video.utils.errors import UserError
+
+Annotations = list[list[dict[str, Any]]]
+
+
+def track_classes(annotations: Annotations) -> dict[int, int]:
+    """{track id: class} of all tracks that some frame shows, ascending by id; crowds left out.
+
+    Args:
+        annotations: per frame, the annotations of the objects in it (docs/architecture.md).
+    """
+    found = {a["id"]: a["category_id"] for frame in annotations for a in frame if not a["iscrowd"]}
+    return dict(sorted(found.items()))
+
+
+def clip_instances(
+    annotations: Annotations,
+    classes: dict[int, int],
+    size: tuple[int, int],
+    new_size: tuple[int, int],
+    transforms: Transform,
+    *,
+    official: bool = False,
+) -> list[Instances]:
+    """Targets of the frames of a clip after the transforms.
+
+    Row i of every frame is the same object, the i-th of ``classes``. An object is absent from a
+    frame (``gt_ids`` -1, zero box, empty mask) where it is not annotated and where the transforms
+    leave nothing of its box or mask; objects that are absent from all frames are dropped.
+
+    Args:
+        annotations: F frames, each the annotations of the objects in it.
+        classes: {track id: class} of the objects to describe.
+        size: height and width of the frames before the transforms.
+        new_size: and after them.
+        transforms: geometry that the frames went through.
+        official: as the official VisTR code: the zero boxes of absent objects go through the
+            transforms like others (a flip makes them (W,0,W,0)), objects that a crop removes stay
+            present with degenerate boxes, and none is dropped.
+
+    Returns:
+        F Instances with ``gt_boxes`` (XYXY, pixels, inside the image), ``gt_classes``, ``gt_ids``
+        (int64) and ``gt_masks`` (BitMasks).
+
+    Raises:
+        UserError: a mask is damaged.
+    """
+    row = {track: i for i, track in enumerate(classes)}
+    kept = [[a for a in frame if a["id"] in row] for frame in annotations]
+    present = np.zeros((len(kept), len(row)), bool)
+    boxes = np.zeros((len(kept), len(row), 4))
+    for f, frame in enumerate(kept):
+        rows = [row[a["id"]] for a in frame]
+        present[f, rows] = True
+        for i, a in zip(rows, frame, strict=True):
+            boxes[f, i] = BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS)
+
+    boxes = transforms.apply_box(boxes.reshape(-1, 4)).reshape(boxes.shape)
+    boxes = boxes.clip(0, np.tile(new_size[::-1], 2))
+    masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
+    source = _source_pixels(size, transforms)
+    for f, frame in enumerate(kept):
+        if frame:
+            masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
+
+    keep = np.arange(len(row))
+    if not official:
+        present &= masks.flatten(2).any(-1).numpy()
+        present &= (boxes[..., 2:] > boxes[..., :2]).all(-1)
+        boxes[~present] = 0
+        masks[torch.from_numpy(~present)] = False
+        keep = present.any(0).nonzero()[0]
+    ids = np.where(present, np.fromiter(row, np.int64, len(row)), -1)
+    gt_classes = torch.tensor([*classes.values()], dtype=torch.int64)[keep]
+    return [
+        Instances(
+            new_size,
+            gt_boxes=Boxes(torch.from_numpy(boxes[f, keep].astype(np.float32))),
+            gt_classes=gt_classes.clone(),
+            gt_ids=torch.from_numpy(ids[f, keep]),
+            gt_masks=BitMasks(masks[f, keep]),
+        )
+        for f in range(len(kept))
+    ]
+
+
+def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
+    """For each output pixel the source pixel it shows, as an index into a column-major mask.
+
+    Masks go through all transforms in one gather instead of one pass a mask and transform. 0 stands
+    for pixels from outside the frame, source pixels count from 1. int64 (h,w).
+    """
+    height, width = size
+    # float64, exact for any frame size, because not every transform takes integers.
+    index = np.arange(1, height * width + 1, dtype=np.float64).reshape(width, height).T
+    return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
+
+
+def _masks(frame: list[dict[str, Any]], size: tuple[int, int], source: Tensor) -> Tensor:
+    """Masks of the annotations of one frame after the transforms, bool (N,h,w)."""
+    rles = [_to_rle(a["segmentation"], size) for a in frame]
+    try:
+        decoded = mask_util.decode(rles)  # uint8 (H,W,N), column-major
+    except ValueError as error:
+        tracks = ", ".join(str(a["id"]) for a in frame)
+        raise UserError(
+            f"a mask of tracks {tracks} is damaged ({error}): mend the annotation file"
+        ) from error
+    flat = np.zeros((len(frame), size[0] * size[1] + 1), np.uint8)
+    flat[:, 1:] = decoded.T.reshape(len(frame), -1)
+    gathered = torch.from_numpy(flat).index_select(1, source.flatten())
+    return gathered.view(-1, *source.shape).bool()
+
+
+def _to_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
+    if isinstance(segmentation, dict):
+        return segmentation
+    return mask_util.merge(mask_util.frPyObjects(segmentation, *size))

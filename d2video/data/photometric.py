@@ -1,0 +1,93 @@
+"""Colour distortion of frames by given amounts (the draws are made in augmentation.py)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from fvcore.transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class PhotometricDistortion:
+    """Amounts of one distortion; the defaults leave a frame as it is.
+
+    Attributes:
+        brightness: added to all channels, of the 0..255 range.
+        contrast: factor of all channels.
+        contrast_first: whether the contrast changes before or after saturation and hue.
+        saturation: factor of the saturation.
+        hue: degrees added to the hue.
+        channel_order: which input channel becomes output channel 0, 1, 2.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 1.0
+    contrast_first: bool = True
+    saturation: float = 1.0
+    hue: float = 0.0
+    channel_order: tuple[int, ...] = (0, 1, 2)
+
+    def apply(self, image: np.ndarray, official: bool = False) -> np.ndarray:
+        """Distort one frame.
+
+        Args:
+            image: uint8 array (H,W,3).
+            official: take the channels as blue, green, red and let values outside 0..255 wrap
+                around modulo 256, as the official VisTR code does; otherwise red, green, blue, and
+                values are clipped.
+
+        Returns:
+            uint8 array (H,W,3).
+        """
+        # Between the steps values may leave 0..255 in both variants.
+        pixels = image.astype(np.float32) + np.float32(self.brightness)
+        if self.contrast_first:
+            pixels *= np.float32(self.contrast)
+        if official or self.saturation != 1 or self.hue != 0:
+            to_hsv = cv2.COLOR_BGR2HSV if official else cv2.COLOR_RGB2HSV
+            from_hsv = cv2.COLOR_HSV2BGR if official else cv2.COLOR_HSV2RGB
+            hsv = cv2.cvtColor(pixels, to_hsv)
+            hsv[..., 0] = (hsv[..., 0] + np.float32(self.hue)) % np.float32(360)
+            hsv[..., 1] *= np.float32(self.saturation)
+            pixels = cv2.cvtColor(hsv, from_hsv)
+        if not self.contrast_first:
+            pixels *= np.float32(self.contrast)
+        if self.channel_order != (0, 1, 2):
+            pixels = pixels[..., list(self.channel_order)]
+        if official:
+            # Truncate and keep the low byte; a direct cast of negative floats is undefined in C.
+            return pixels.astype(np.int32).astype(np.uint8)
+        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+class PhotometricTransform(Transform):
+    """Distort the colours of each frame by what ``next_distortion`` returns; move nothing."""
+
+    def __init__(
+        self,
+        next_distortion: Callable[[], PhotometricDistortion],
+        *,
+        per_frame: bool,
+        official: bool,
+    ):
+        """
+        Args:
+            next_distortion: called once a frame.
+            per_frame: whether it returns something else each time. The clip mapper then applies the
+                transform to each frame of the clip, repeated ones included.
+            official: see :meth:`PhotometricDistortion.apply`.
+        """
+        super().__init__()
+        self.next_distortion = next_distortion
+        self.per_frame = per_frame
+        self.official = official
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        return self.next_distortion().apply(img, self.official)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        return segmentation

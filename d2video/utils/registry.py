@@ -1,0 +1,24 @@
+"""Look a name from the config up in a registry."""
+
+from typing import Any
+
+from fvcore.common.registry import Registry
+
+from d2video.utils.errors import UserError
+
+
+def lookup(registry: Registry, name: str, config_key: str) -> Any:
+    """The object registered as ``name``.
+
+    Args:
+        registry: where to look.
+        name: the value of the config key.
+        config_key: e.g. ``"INPUT.CLIP.SAMPLER"``, named in the error.
+
+    Raises:
+        UserError: ``name`` is not registered; the message lists what is.
+    """
+    if name not in registry:
+        known = ", ".join(sorted(key for key, _ in registry))
+        raise UserError(f"{config_key} is '{name}', which is not registered: choose one of {known}")
+    return registry.get(name)
