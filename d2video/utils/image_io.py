@@ -1,0 +1,57 @@
+"""Image files in."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from d2video.utils.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+
+
+def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an image file, upright (the EXIF orientation is applied).
+
+    Returns:
+        uint8 array (H,W,3), RGB.
+
+    Raises:
+        UserError: the file is missing, is no image, or is cut off.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"image file {path} does not exist") from error
+    # What Pillow raises on damaged data differs by format.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"cannot read image {path} ({reason}); replace the file or leave it out"
+        ) from error
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The visible image files of a folder in natural order: ``2.jpg`` before ``10.jpg``.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = [
+        path
+        for path in Path(folder).iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
+    if not paths:
+        known = " ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"folder {folder} holds no image; expected files ending in {known}")
+    return sorted(paths, key=_natural_key)
+
+
+def _natural_key(path: Path) -> list[str | int]:
+    # The split alternates text and digits, so entries at one position always compare.
+    parts = re.split(r"(\d+)", path.name)
+    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)]

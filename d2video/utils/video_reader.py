@@ -1,0 +1,265 @@
+"""Frames in: video files, folders of images and arrays, read lazily through one interface."""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from d2video.utils.errors import UserError
+from d2video.utils.image_io import IMAGE_SUFFIXES, list_images, read_rgb
+from d2video.utils.prefetch import prefetch
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FPS = 25.0
+Source = str | os.PathLike[str] | Iterable[np.ndarray]
+
+
+class Frame(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+        index: 0 for the first frame.
+        time: seconds since the first frame.
+        image: uint8 (H,W,3), RGB, upright.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, of no use here
+    time: float
+    image: np.ndarray
+
+
+class FrameSource(ABC):
+    """A video as a lazy sequence of :class:`Frame`; never holds more than a few of them.
+
+    Iterating decodes ahead in a background thread and can be repeated (except over a one-shot
+    iterator of arrays). All frames have one size.
+
+    Attributes:
+        name: what error messages call the video.
+        fps: frames a second, on average.
+        size: (height, width) of the frames in pixels.
+        estimated_length: number of frames by the header, ``None`` where unknown. A guess, good for
+            a progress bar: headers are often wrong.
+        prefetch: frames decoded ahead.
+    """
+
+    name: str
+    fps: float
+    size: tuple[int, int]
+    estimated_length: int | None
+    prefetch: int = 0
+
+    @abstractmethod
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        """Yield (seconds since the first frame or None, image) from the beginning."""
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, decoded in the caller's thread.
+
+        Raises:
+            UserError: on reaching a frame that cannot be decoded or has another size.
+        """
+        for index, (time, image) in enumerate(self._read()):
+            if image.shape[:2] != self.size:
+                height, width = self.size
+                raise UserError(
+                    f"{self.name}: frame {index} is {image.shape[1]}x{image.shape[0]} pixels, "
+                    f"the first one {width}x{height}; all frames of a video must have one size"
+                )
+            yield Frame(index, index / self.fps if time is None else time, image)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return prefetch(self.frames(), self.prefetch)
+
+
+def open_video(
+    source: Source,
+    *,
+    fps: float | None = None,
+    prefetch: int = 8,
+    on_broken: Literal["raise", "stop"] = "raise",
+) -> FrameSource:
+    """Open a video for reading; the first frame is decoded at once, so that faults show up here.
+
+    Args:
+        source: a video file, an image file (a video of one frame), a folder of images (in natural
+            order), or an iterable of uint8 arrays (H,W,3), RGB.
+        fps: frame rate, which then also sets the frames' times. By default the file's own, and for
+            images and arrays, which have none, :data:`DEFAULT_FPS`.
+        prefetch: frames decoded ahead in a background thread, 0 for none.
+        on_broken: what follows the good frames of a video file that is damaged further on:
+            ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged warning.
+
+    Raises:
+        UserError: the source is missing, unreadable, has no video stream or no frame. Iterating
+            raises it for later frames that are damaged or of another size.
+    """
+    assert prefetch >= 0, prefetch
+    assert on_broken in ("raise", "stop"), on_broken
+    if fps is not None and not fps > 0:
+        raise UserError(f"the frame rate must be above 0, got {fps}")
+
+    video: FrameSource
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir():
+            video = _ImageSource(str(path), list_images(path), fps)
+        elif not path.is_file():
+            raise UserError(f"video {path} does not exist; give a video file or a folder of images")
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            video = _ImageSource(str(path), [path], fps)
+        else:
+            video = _FileSource(path, fps, on_broken)
+    elif isinstance(source, Iterable):
+        video = _ArraySource(source, fps)
+    else:
+        raise UserError(
+            f"cannot read a video from {source!r}; give a file, a folder or an iterable of arrays"
+        )
+    video.prefetch = prefetch
+    return video
+
+
+class _FileSource(FrameSource):
+    """A video file, decoded by FFmpeg through PyAV."""
+
+    def __init__(self, path: Path, fps: float | None, on_broken: str) -> None:
+        self.name = str(path)
+        self._path = path
+        self._on_broken = on_broken
+        self._fixed_fps = fps
+        with self._open() as container:
+            stream = container.streams.video[0]
+            self.fps = fps or float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+            # The duration first: it heeds edit lists, which the frame count ignores.
+            if stream.duration is not None and stream.time_base is not None:
+                rate = float(stream.average_rate or self.fps)
+                seconds = float(stream.duration * stream.time_base)
+                self.estimated_length = round(seconds * rate) or None
+            else:
+                self.estimated_length = stream.frames or None
+        # Only the decoded frame tells size and rotation for certain.
+        for _, image in self._read():
+            self.size = image.shape[:2]
+            break
+        else:
+            raise UserError(f"video {path} has no frames; the file is empty or damaged")
+
+    def _open(self) -> "av.container.InputContainer":
+        try:
+            container = av.open(str(self._path))
+        except (FFmpegError, OSError) as error:
+            raise UserError(
+                f"cannot read video {self._path} ({_reason(error)}); it is damaged or not a video"
+            ) from error
+        if not container.streams.video:
+            container.close()
+            raise UserError(f"{self._path} has no video stream; give a file that shows pictures")
+        return container
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        count = 0
+        start: float | None = None
+        with self._open() as container:
+            stream = container.streams.video[0]
+            # With frame threads FFmpeg drops the error of a packet that is cut off.
+            stream.thread_type = "SLICE"
+            frames = container.decode(stream)
+            while True:
+                try:
+                    # After an error the decoder may hold a few more frames, but with gaps among
+                    # them (B-frames whose turn had not come): they are not asked for.
+                    frame = next(frames, None)
+                except FFmpegError as error:
+                    self._report_break(count, error)
+                    return
+                if frame is None:
+                    return
+                time: float | None = None
+                if self._fixed_fps is None and frame.time is not None:
+                    start = frame.time if start is None else start
+                    time = frame.time - start
+                yield time, _upright(frame)
+                count += 1
+
+    def _report_break(self, count: int, error: FFmpegError) -> None:
+        if count == 0:
+            raise UserError(
+                f"cannot decode video {self._path} ({_reason(error)}); the file is damaged"
+            ) from error
+        broken = f"video {self._path} is damaged after frame {count - 1} ({_reason(error)})"
+        if self._on_broken == "raise":
+            raise UserError(f"{broken}; repair the file, or ask to stop there") from error
+        logger.warning("%s; stopped there", broken)
+
+
+class _ImageSource(FrameSource):
+    """Image files, one a frame."""
+
+    def __init__(self, name: str, paths: list[Path], fps: float | None) -> None:
+        self.name = name
+        self._paths = paths
+        self.fps = fps or DEFAULT_FPS
+        self.size = read_rgb(paths[0]).shape[:2]
+        self.estimated_length = len(paths)
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        for path in self._paths:
+            yield None, read_rgb(path)
+
+
+class _ArraySource(FrameSource):
+    """Arrays out of any iterable."""
+
+    name = "the array source"
+
+    def __init__(self, arrays: Iterable[np.ndarray], fps: float | None) -> None:
+        self.fps = fps or DEFAULT_FPS
+        self.estimated_length = len(arrays) if isinstance(arrays, Sized) else None
+        iterator = iter(arrays)
+        self._is_one_shot = iterator is arrays
+        first = next(iterator, None)
+        if first is None:
+            raise UserError(f"{self.name} is empty; a video needs at least one frame")
+        self._arrays: Iterable[np.ndarray] | None = (
+            chain([first], iterator) if self._is_one_shot else arrays
+        )
+        self.size = self._checked(0, first).shape[:2]
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        arrays = self._arrays
+        if arrays is None:
+            raise UserError(f"{self.name} is an iterator that was used up; open a new one")
+        if self._is_one_shot:
+            self._arrays = None
+        for index, array in enumerate(arrays):
+            yield None, self._checked(index, array)
+
+    def _checked(self, index: int, array: np.ndarray) -> np.ndarray:
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"{self.name}: frame {index} is a {type(array).__name__}, not an array")
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+            raise UserError(
+                f"{self.name}: frame {index} has shape {array.shape} and type {array.dtype}; "
+                "expected (H,W,3) of uint8"
+            )
+        return array
+
+
+def _upright(frame: "av.VideoFrame") -> np.ndarray:
+    """The frame as an RGB array, turned as the file's display matrix asks (phone videos)."""
+    image = frame.to_ndarray(format="rgb24")
+    quarter_turns = round(frame.rotation / 90)
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
