@@ -1,0 +1,184 @@
+"""The set-prediction loss of DETR (its paper, eq. 2 and sec. 3.1), over all decoder layers at once.
+
+Shapes: L: decoder layers, B: batch, Q: queries, K: classes, M: matched (layer, query, target)
+triples, M': those of the last layer, G: targets of the whole batch, H×W: size of the target masks.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from detectron2.utils import comm
+from torch import Tensor, nn
+
+from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
+
+from .losses import dice_loss, sigmoid_focal_loss
+
+
+@dataclass
+class Matches:
+    """Which query of which layer answers for which target. All (M,) int64, sorted by layer.
+
+    Attributes:
+        layer, batch, query: the prediction's place in (L, B, Q).
+        target: row in the targets of the whole batch.
+    """
+
+    layer: Tensor
+    batch: Tensor
+    query: Tensor
+    target: Tensor
+
+    def of_layer(self, layer: int) -> "Matches":
+        keep = self.layer == layer
+        return Matches(self.layer[keep], self.batch[keep], self.query[keep], self.target[keep])
+
+
+@dataclass
+class LossWeights:
+    """Factors of the loss terms; the defaults are VisTR's and DETR's detection weights."""
+
+    classes: float = 1.0
+    box: float = 5.0
+    giou: float = 2.0
+    mask: float = 1.0
+    dice: float = 1.0
+
+
+class SetCriterion(nn.Module):
+    """Classification, box and mask losses of matched queries, no-object loss of all others.
+
+    Sums are divided by ``num_targets`` (and the class loss by the sum of its weights) averaged over
+    the processes, so that N processes train exactly like one with an N times larger batch.
+
+    Args:
+        num_classes: K; index K is "no object".
+        no_object_weight: weight of no-object queries in the class loss (official 0.1).
+        weights: factors of the terms.
+        giou_eps: see :func:`d2video.structures.boxes.generalized_box_iou` (VisTR 1e-6, DETR 0).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        no_object_weight: float = 0.1,
+        weights: LossWeights | None = None,
+        giou_eps: float = 0.0,
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.weights = weights or LossWeights()
+        self.giou_eps = giou_eps
+        class_weights = torch.ones(num_classes + 1)
+        class_weights[-1] = no_object_weight
+        self.class_weights: Tensor
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        matches: Matches,
+        target_classes: Tensor,
+        target_boxes: Tensor,
+        num_targets: int,
+    ) -> dict[str, Tensor]:
+        """Weighted class and box losses of every layer.
+
+        Args:
+            logits: (L, B, Q, K + 1).
+            boxes: (L, B, Q, 4), cxcywh in [0, 1].
+            matches: M matched queries.
+            target_classes: (G,) int64 in [0, K).
+            target_boxes: (G, 4), cxcywh in [0, 1].
+            num_targets: what box losses are divided by: the objects of the batch on this process.
+
+        Returns:
+            "loss_ce", "loss_bbox", "loss_giou" of the last layer, and the same with "_0", "_1"… for
+            the earlier ones.
+        """
+        at = (matches.layer, matches.batch, matches.query)
+        classes = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
+        classes[at] = target_classes[matches.target]
+        element_weights = self.class_weights[classes]
+        nll = F.cross_entropy(logits.float().flatten(0, -2), classes.flatten(), reduction="none")
+        class_sums = (nll.view_as(element_weights) * element_weights).flatten(1).sum(1)
+
+        num_layers = len(logits)
+        normalisers = torch.cat(
+            [element_weights.flatten(1).sum(1), logits.new_tensor([float(num_targets)])]
+        ).float()
+        normalisers = average_over_processes(normalisers)
+        self._num_targets = normalisers[-1].clamp(min=1)
+
+        source, target = boxes[at].float(), target_boxes[matches.target]
+        l1 = (source - target).abs().sum(-1)
+        giou = 1 - generalized_box_iou(
+            box_cxcywh_to_xyxy(source), box_cxcywh_to_xyxy(target), self.giou_eps
+        )
+        per_layer = torch.zeros(num_layers, 2, device=logits.device)
+        per_layer = per_layer.index_add(0, matches.layer, torch.stack([l1, giou], dim=1))
+        per_layer = per_layer / self._num_targets
+
+        ce = class_sums / normalisers[:-1]
+        losses = {}
+        for layer in range(num_layers):
+            suffix = "" if layer == num_layers - 1 else f"_{layer}"
+            losses[f"loss_ce{suffix}"] = ce[layer] * self.weights.classes
+            losses[f"loss_bbox{suffix}"] = per_layer[layer, 0] * self.weights.box
+            losses[f"loss_giou{suffix}"] = per_layer[layer, 1] * self.weights.giou
+        return losses
+
+    def mask_losses(self, mask_logits: Tensor, target_masks: Tensor) -> dict[str, Tensor]:
+        """Weighted mask losses of the last layer; call after :meth:`forward`, which has counted the
+        targets.
+
+        Args:
+            mask_logits: (M', h, w), the masks of the matched queries at the head's resolution.
+            target_masks: (M', H, W), bool or 0/1, at the (padded) input's resolution.
+
+        Returns:
+            "loss_mask" (focal) and "loss_dice".
+        """
+        upsampled = F.interpolate(
+            mask_logits[:, None].float(), size=target_masks.shape[-2:], mode="bilinear"
+        )
+        flat, target = upsampled.flatten(1), target_masks.flatten(1).to(upsampled.dtype)
+        focal = sigmoid_focal_loss(flat, target).mean(1).sum()
+        return {
+            "loss_mask": focal / self._num_targets * self.weights.mask,
+            "loss_dice": dice_loss(flat, target).sum() / self._num_targets * self.weights.dice,
+        }
+
+
+@torch.no_grad()
+def matching_metrics(
+    logits: Tensor, matches: Matches, target_classes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the official code logs besides its losses, for the last layer.
+
+    Args:
+        logits: (B, Q, K + 1) of the last layer.
+        matches: of the last layer.
+        target_classes: (G,).
+
+    Returns:
+        class_error, in percent of the matched queries (100 if there are none), and the mean number
+        of queries per image that do not say "no object" (B,).
+    """
+    predicted = logits.argmax(-1)
+    objects = (predicted != logits.shape[-1] - 1).sum(1).float()
+    if len(matches.query) == 0:
+        return logits.new_tensor(100.0), objects
+    right = predicted[matches.batch, matches.query] == target_classes[matches.target]
+    return 100 * (1 - right.float().mean()), objects
+
+
+def average_over_processes(values: Tensor) -> Tensor:
+    """The mean of a small tensor over all processes; itself where there is one."""
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(values)
+        values = values / comm.get_world_size()
+    return values

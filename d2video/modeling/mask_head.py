@@ -1,0 +1,168 @@
+"""The mask branch of DETR and VisTR: attention maps of the queries, refined by a small FPN.
+
+Shapes: N: images or frames, Q: queries of each, h: heads, C: width, H×W: the memory's grid,
+H_i×W_i: the i-th lateral's grid (finer with i).
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+import torch.utils.checkpoint
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+
+class MHAttentionMap(nn.Module):
+    """Attention weights of queries over a feature map, without values (DETR, sec. 4.2).
+
+    One softmax runs over heads and pixels *jointly*, as in the official code.
+    """
+
+    def __init__(self, query_dim: int, hidden_dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_linear = nn.Linear(query_dim, hidden_dim)
+        self.k_linear = nn.Linear(query_dim, hidden_dim)
+        for linear in (self.q_linear, self.k_linear):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        self.scale = (hidden_dim / num_heads) ** -0.5
+
+    def forward(self, queries: Tensor, memory: Tensor, padding: Tensor | None = None) -> Tensor:
+        """
+        Args:
+            queries: (N, Q, C).
+            memory: (N, H, W, C).
+            padding: (N, H, W) bool, True = padding, or None.
+
+        Returns:
+            (N, Q, h, H, W); each query's weights sum to 1.
+        """
+        q = self.q_linear(queries).unflatten(-1, (self.num_heads, -1)) * self.scale
+        k = self.k_linear(memory).unflatten(-1, (self.num_heads, -1))
+        scores = torch.einsum("nqhc,nyxhc->nqhyx", q, k)
+        if padding is not None:
+            scores = scores.masked_fill(padding[:, None, None], -math.inf)
+        return scores.flatten(2).softmax(-1).view_as(scores)
+
+
+def _group_norm(channels: int, groups: int = 8) -> nn.GroupNorm:
+    """8 groups as in the official heads, fewer where a width is not divisible by 8."""
+    return nn.GroupNorm(math.gcd(groups, channels), channels)
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+    nn.init.kaiming_uniform_(conv.weight, a=1)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+class DeformConv(nn.Module):
+    """3×3 deformable convolution (Dai et al., 2017) whose offsets come from a 1×1 convolution.
+
+    Uses torchvision's operator, which is equal to the official CUDA one. Offset channels are
+    2·(3i+j) for dy and 2·(3i+j)+1 for dx; offsets start at zero.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.offset = nn.Conv2d(in_channels, 18, 1)
+        nn.init.zeros_(self.offset.weight)
+        assert self.offset.bias is not None
+        nn.init.zeros_(self.offset.bias)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) to (N, C_out, H, W). Runs in float32 under autocast: the operator has no
+        mixed-precision rule, and bf16 offsets would lose sub-pixel precision."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            offset = F.conv2d(x, self.offset.weight.float(), self.offset.bias.float())  # type: ignore[union-attr]
+            return deform_conv2d(x, offset, self.weight.float(), padding=1)
+
+
+class MaskHeadSmallConv(nn.Module):
+    """FPN-style head from attention maps to mask features (DETR, fig. 8; VisTR, sec. 3.3).
+
+    The first convolution reads the memory, which the queries of a frame share, and the attention of
+    each query. A convolution is linear, so it is computed as one part a frame plus one part a query.
+    Each further step upsamples (nearest) to the next lateral, adds it and convolves.
+
+    Args:
+        width: channels of the memory.
+        num_heads: attention channels.
+        lateral_channels: channels of the backbone features, coarse to fine.
+        activation_checkpoint: recompute each step in the backward pass.
+
+    Attributes:
+        out_channels: width / 2^(laterals + 1): 24 for width 384 and three laterals.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        lateral_channels: list[int],
+        activation_checkpoint: bool = False,
+    ):
+        super().__init__()
+        steps = [width // 2 ** (i + 1) for i in range(len(lateral_channels) + 1)]
+        if steps[-1] < 1:
+            raise ValueError(f"width {width} is too small for {len(lateral_channels)} laterals")
+        self.width = width
+        self.activation_checkpoint = activation_checkpoint
+        self.out_channels = steps[-1]
+        first = width + num_heads
+        convs = [_conv(first, first, 3), _conv(first, steps[0], 3)]
+        convs += [_conv(a, b, 3) for a, b in pairwise(steps[:-1])]
+        self.convs = nn.ModuleList(convs)
+        self.adapters = nn.ModuleList(
+            _conv(channels, step, 1) for channels, step in zip(lateral_channels, steps)
+        )
+        self.deform_conv = DeformConv(steps[-2], steps[-1])
+        self.norms = nn.ModuleList(_group_norm(c) for c in [first, *steps])
+
+    def laterals(self, features: list[Tensor]) -> list[Tensor]:
+        """Backbone features, coarse to fine, [(N, C_i, H_i, W_i)], to the widths of the head."""
+        return [adapter(feature) for adapter, feature in zip(self.adapters, features)]
+
+    def _first(self, memory: Tensor, attention: Tensor) -> Tensor:
+        conv = self.convs[0]
+        shared = F.conv2d(memory, conv.weight[:, : self.width], conv.bias, padding=1)
+        own = F.conv2d(attention.flatten(0, 1), conv.weight[:, self.width :], padding=1)
+        own = own.unflatten(0, attention.shape[:2])
+        return F.relu(self.norms[0]((shared[:, None] + own).flatten(0, 1)), inplace=True)
+
+    def _step(self, index: int, x: Tensor, lateral: Tensor) -> Tensor:
+        """Conv, norm and ReLU number ``index``, then up to the lateral's size, and add it."""
+        x = F.relu(self.norms[index](self.convs[index](x)), inplace=True)
+        x = F.interpolate(x, size=lateral.shape[-2:], mode="nearest")
+        return (x.unflatten(0, (len(lateral), -1)) + lateral[:, None]).flatten(0, 1)
+
+    def _last(self, x: Tensor) -> Tensor:
+        return F.relu(self.norms[-1](self.deform_conv(x)), inplace=True)
+
+    def _run(self, function, *args):
+        if self.activation_checkpoint and self.training:
+            return torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=False)
+        return function(*args)
+
+    def forward(self, memory: Tensor, attention: Tensor, laterals: list[Tensor]) -> Tensor:
+        """
+        Args:
+            memory: (N, C, H, W).
+            attention: (N, Q, h, H, W).
+            laterals: from :meth:`laterals`, [(N, c_i, H_i, W_i)] coarse to fine.
+
+        Returns:
+            (N, Q, out_channels, H_n, W_n), at the size of the last lateral.
+        """
+        x = self._run(self._first, memory, attention)
+        for index, lateral in enumerate(laterals, start=1):
+            x = self._run(self._step, index, x, lateral)
+        return self._run(self._last, x).unflatten(0, attention.shape[:2])

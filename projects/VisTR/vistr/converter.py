@@ -1,0 +1,64 @@
+"""Names of the official VisTR and DETR checkpoints for the parameters of this VisTR."""
+
+import re
+
+from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
+from d2video.checkpoint.torchvision_names import torchvision_resnet_name
+
+# The place in the official mask head of each part of ours.
+_MASK_HEAD = [
+    (r"convs\.(\d)\.", lambda match: f"lay{int(match[1]) + 1}."),
+    (r"norms\.(\d)\.", lambda match: f"gn{int(match[1]) + 1}."),
+    (r"adapters\.(\d)\.", lambda match: f"adapter{int(match[1]) + 1}."),
+    (r"deform_conv\.offset\.", lambda match: "conv_offset."),
+    (r"deform_conv\.weight", lambda match: "dcn.weight"),
+]
+
+
+def official_name(name: str) -> str:
+    """The official VisTR name of a parameter of :class:`VisTR`."""
+    name = name.removeprefix("network.")
+    part, _, rest = name.partition(".")
+    if part == "backbone":
+        return "vistr.backbone.0.body." + torchvision_resnet_name(rest)
+    if part == "mask_head":
+        for pattern, replacement in _MASK_HEAD:
+            rest = re.sub("^" + pattern, replacement, rest)
+        return "mask_head." + rest
+    if part in ("bbox_attention", "insmask_head"):
+        return name
+    return "vistr." + name
+
+
+def detr_name(name: str) -> str:
+    """The name of the same parameter in the authors' DETR pretraining files (``DETRsegm``)."""
+    return re.sub("^vistr\\.", "detr.", official_name(name))
+
+
+CONVERTER_REGISTRY.add(
+    "VisTR",
+    {
+        "vistr": CheckpointFormat(
+            "official VisTR (training or released files)",
+            name_of=official_name,
+        ),
+        "detr": CheckpointFormat(
+            "DETRsegm of width 384, the authors' COCO pretraining for VisTR",
+            name_of=detr_name,
+            # As in the official training: these start anew, because DETR has no such parameters
+            # or other classes and queries.
+            not_in_file=(
+                "network.class_embed.",
+                "network.query_embed.",
+                "network.mask_head.deform_conv.",
+                "network.insmask_head.",
+            ),
+            not_in_model=(
+                "detr.class_embed.",
+                "detr.query_embed.",
+                "mask_head.lay5.",
+                "mask_head.out_lay.",
+            ),
+        ),
+    },
+)

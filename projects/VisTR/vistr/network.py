@@ -1,0 +1,194 @@
+"""The VisTR network (Wang et al., CVPR 2021): tensors in, tensors out.
+
+Shapes: B: clips, T: frames, S: slots (instances at most), K: classes, C: transformer width, L: decoder
+layers, h: heads, H×W: the padded canvas, H_f×W_f: the transformer's feature map, H_m×W_m: the finest
+lateral (stride 4). Queries are frame-major: query t·S + s asks for slot s in frame t.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+
+from d2video.layers import MLP, SinePositionEncoding, Transformer
+from d2video.modeling.mask_head import MaskHeadSmallConv, MHAttentionMap
+from d2video.structures.padding import resize_padding
+
+from .instance_head import InstanceMaskHead
+
+# At inference the mask branch runs on as many frames (or slots) at once as keep its largest tensor
+# below this many elements (256 MB in float32): batched where a clip is small, bounded where not.
+INFERENCE_ELEMENTS = 2**26
+
+
+@dataclass
+class Encoded:
+    """What the mask branch needs of a clip batch.
+
+    Attributes:
+        queries: (B, T·S, C), last decoder layer.
+        memory: (B, T, H_f, W_f, C).
+        padding: (B, H_f, W_f) bool, or None where nothing is padded.
+        laterals: coarse to fine, [(B, T, c_i, H_i, W_i)].
+    """
+
+    queries: Tensor
+    memory: Tensor
+    padding: Tensor | None
+    laterals: list[Tensor]
+
+
+class VisTRNetwork(nn.Module):
+    """Backbone, transformer over all tokens of a clip, class and box heads, mask branch.
+
+    Args:
+        backbone: encodes single frames.
+        in_features: names of backbone outputs, fine to coarse. The last feeds the transformer, the
+            others are the laterals of the mask head.
+        transformer: of width C, divisible by 6 (three axes of sine positions).
+        num_frames: T; the learned queries are bound to it.
+        num_slots: S, the largest number of instances a clip can show.
+        num_classes: K.
+        mask_on: build and run the mask branch.
+        activation_checkpoint: recompute the mask head in the backward pass.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        in_features: list[str],
+        transformer: Transformer,
+        num_frames: int,
+        num_slots: int,
+        num_classes: int,
+        mask_on: bool = True,
+        activation_checkpoint: bool = False,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.in_features = list(in_features)
+        self.num_frames = num_frames
+        self.num_slots = num_slots
+        self.mask_on = mask_on
+        width = transformer.width
+        shapes = backbone.output_shape()
+        self.input_proj = nn.Conv2d(shapes[self.in_features[-1]].channels, width, 1)
+        self.position_encoding = SinePositionEncoding(width, num_axes=3)
+        self.transformer = transformer
+        self.query_embed = nn.Embedding(num_frames * num_slots, width)
+        self.class_embed = nn.Linear(width, num_classes + 1)
+        self.bbox_embed = MLP(width, width, 4, 3)
+        if mask_on:
+            num_heads = transformer.encoder.layers[0].self_attn.num_heads
+            self.bbox_attention = MHAttentionMap(width, width, num_heads)
+            self.mask_head = MaskHeadSmallConv(
+                width,
+                num_heads,
+                [shapes[name].channels for name in reversed(self.in_features[:-1])],
+                activation_checkpoint,
+            )
+            self.insmask_head = InstanceMaskHead(self.mask_head.out_channels)
+
+    def _frame_features(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) to the projected transformer input (N, C, H_f, W_f) and the laterals."""
+        features = self.backbone(frames)
+        source = self.input_proj(features[self.in_features[-1]])
+        if not self.mask_on:
+            return source, []
+        return source, self.mask_head.laterals(
+            [features[name] for name in reversed(self.in_features[:-1])]
+        )
+
+    def _encode_frames(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """All frames at once in training. At inference a few at a time: only the narrow laterals
+        are kept, never the wide backbone features of all frames."""
+        flat = frames.flatten(0, 1)
+        # The widest maps are those of res2: 256 channels at stride 4, 16 elements a pixel.
+        parts = self._parts(len(flat), 16 * flat[0, 0].numel())
+        sources, laterals = zip(*(self._frame_features(part) for part in flat.split(parts)))
+        return torch.cat(sources), [torch.cat(level) for level in zip(*laterals)]
+
+    def forward(
+        self, frames: Tensor, padding: Tensor | None, all_layers: bool = True
+    ) -> tuple[Tensor, Tensor, Encoded]:
+        """
+        Args:
+            frames: (B, T, 3, H, W), normalised, 0 where padded.
+            padding: (B, H, W) bool, True = padding; None if nothing is padded.
+            all_layers: predict from every decoder layer (for auxiliary losses) or the last alone.
+
+        Returns:
+            class logits (L or 1, B, T·S, K + 1), boxes (L or 1, B, T·S, 4) cxcywh in [0, 1] of the
+            *unpadded* frame, and what :meth:`masks` needs.
+        """
+        batch, num_frames = frames.shape[:2]
+        assert num_frames == self.num_frames, (num_frames, self.num_frames)
+        source, laterals = self._encode_frames(frames)
+        size = source.shape[-2:]
+        # Tokens are frame-major, then row-major: (B, T·H_f·W_f, C).
+        tokens = source.unflatten(0, (batch, num_frames)).permute(0, 1, 3, 4, 2).flatten(1, 3)
+        if padding is None:
+            token_padding = None
+            grid = torch.zeros(batch, num_frames, *size, dtype=torch.bool, device=frames.device)
+        else:
+            padding = resize_padding(padding, (size[0], size[1]))
+            grid = padding[:, None].expand(-1, num_frames, -1, -1)
+            token_padding = grid.flatten(1)
+        pos = self.position_encoding(grid).flatten(1, 3).to(tokens.dtype)
+        outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
+        if not all_layers:
+            outputs = outputs[-1:]
+        encoded = Encoded(
+            outputs[-1],
+            memory.unflatten(1, (num_frames, *size)),
+            padding,
+            [lateral.unflatten(0, (batch, num_frames)) for lateral in laterals],
+        )
+        return self.class_embed(outputs), self.bbox_embed(outputs).sigmoid(), encoded
+
+    def masks(self, encoded: Encoded, slots: Tensor) -> Tensor:
+        """Mask logits of some slots of every clip.
+
+        A slot needs all T frames because of the 3D convolutions, but no other slot: the result does
+        not depend on which slots are computed together.
+
+        Args:
+            slots: (B, s) int64, indices in [0, S).
+
+        Returns:
+            (B, s, T, H_m, W_m).
+        """
+        batch, num_slots = slots.shape
+        queries = encoded.queries.unflatten(1, (self.num_frames, self.num_slots))
+        index = slots[:, None, :, None].expand(-1, self.num_frames, -1, queries.shape[-1])
+        padding = encoded.padding
+        if padding is not None:
+            padding = padding[:, None].expand(-1, self.num_frames, -1, -1).flatten(0, 1)
+        memory = encoded.memory.flatten(0, 1)
+        attention = self.bbox_attention(queries.gather(2, index).flatten(0, 1), memory, padding)
+        inputs = [
+            memory.permute(0, 3, 1, 2),
+            attention,
+            *(x.flatten(0, 1) for x in encoded.laterals),
+        ]
+        # Before its last step the mask head holds twice its output channels at the finest size.
+        pixels = inputs[-1][0, 0].numel()
+        per_frame = 2 * self.mask_head.out_channels * num_slots * pixels
+        parts = self._parts(len(memory), per_frame)
+        features = torch.cat(
+            [
+                self.mask_head(p[0], p[1], list(p[2:]))
+                for p in zip(*(x.split(parts) for x in inputs))
+            ]
+        )
+        # (B·T, s, c, H_m, W_m) to one row a slot: (B·s, T, c, H_m, W_m).
+        features = features.unflatten(0, (batch, self.num_frames)).transpose(1, 2).flatten(0, 1)
+        parts = self._parts(len(features), features[0].numel())
+        masks = torch.cat([self.insmask_head(part) for part in features.split(parts)])
+        return masks.unflatten(0, (batch, num_slots))
+
+    def _parts(self, rows: int, elements: int) -> int:
+        """Rows to run at once: all in training, at inference as many as INFERENCE_ELEMENTS allows."""
+        return rows if self.training else max(1, INFERENCE_ELEMENTS // elements)

@@ -1,0 +1,242 @@
+"""Videos of any length: overlapping windows, slots linked to tracks, results frame by frame.
+
+Shapes: T: frames of a window, s: slots kept, K: classes, h×w: mask logits (stride 4), H×W: output.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from detectron2.structures import BitMasks, Instances
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from d2video.structures.rle import encode_masks
+
+
+@dataclass
+class ClipPrediction:
+    """The slots of one window that are worth following.
+
+    Attributes:
+        probabilities: (T, s, K), class probabilities without "no object".
+        mask_logits: (s, T, h, w).
+    """
+
+    probabilities: Tensor
+    mask_logits: Tensor
+
+
+@dataclass
+class Track:
+    """One object, as far as it has been seen.
+
+    Attributes:
+        score_sum: sum over frames of the highest class probability.
+        num_frames: frames counted.
+        votes: (K,) in how many frames each class was the most probable one.
+    """
+
+    id: int
+    votes: Tensor
+    score_sum: float = 0.0
+    num_frames: int = 0
+
+    def add(self, probabilities: Tensor) -> None:
+        """Count frames: (frames, K)."""
+        best, classes = probabilities.max(-1)
+        self.score_sum += best.sum().item()
+        self.num_frames += len(best)
+        self.votes += torch.bincount(classes, minlength=len(self.votes))
+
+    @property
+    def score(self) -> float:
+        """Mean over frames of the highest class probability, in [0, 1]."""
+        return self.score_sum / self.num_frames
+
+    @property
+    def category(self) -> int:
+        """The class most often on top; of equals the smallest."""
+        return int(self.votes.argmax())
+
+
+@dataclass
+class TrackedFrame:
+    """The tracks of one frame, one row each.
+
+    Attributes:
+        tracks: s tracks, complete up to the end of the window that holds this frame.
+        confidence: (s,) highest class probability in this frame.
+        mask_logits: (s, h, w).
+    """
+
+    tracks: list[Track]
+    confidence: Tensor
+    mask_logits: Tensor
+
+    def masks(self, size: tuple[int, int]) -> Tensor:
+        """(s, H, W) bool: logits resized (bilinear), positive ones kept."""
+        if not self.tracks:
+            return torch.zeros(0, *size, dtype=torch.bool, device=self.mask_logits.device)
+        return F.interpolate(self.mask_logits[None].float(), size=size, mode="bilinear")[0] > 0
+
+
+@dataclass
+class WindowLinker:
+    """Carries track identities from window to window.
+
+    Two slots are one track if their masks overlap on the frames that the windows share and their
+    classes agree there: similarity = (summed intersection / summed union) · cosine of the mean
+    class probabilities; the best one-to-one assignment counts where it reaches ``link_iou``.
+    """
+
+    link_iou: float
+    num_tracks: int = 0
+    _tracks: list[Track] = field(default_factory=list)
+    _previous: ClipPrediction | None = None
+
+    def link(self, window: ClipPrediction, num_shared: int, num_valid: int) -> list[Track]:
+        """Tracks of the window's slots; its frames from ``num_shared`` on are counted.
+
+        Args:
+            num_shared: leading frames that the previous window has shown already.
+            num_valid: frames of the video in the window; the rest are repetitions.
+        """
+        num_slots, num_classes = window.probabilities.shape[1:]
+        tracks: list[Track | None] = [None] * num_slots
+        if self._previous is not None and num_shared and self._tracks and num_slots:
+            similarity = self._similarity(self._previous, window, num_shared)
+            for old, new in zip(*linear_sum_assignment(similarity, maximize=True)):
+                if similarity[old, new] >= self.link_iou:
+                    tracks[new] = self._tracks[old]
+        linked = []
+        for slot, known in enumerate(tracks):
+            track = known
+            if track is None:
+                votes = torch.zeros(num_classes, dtype=torch.int64)
+                track = Track(self.num_tracks, votes)
+                self.num_tracks += 1
+            # A track born late has been seen in the shared frames by this window alone; only new
+            # frames are shown, so only these count.
+            track.add(window.probabilities[num_shared:num_valid, slot].cpu())
+            linked.append(track)
+        self._tracks, self._previous = linked, window
+        return linked
+
+    @staticmethod
+    def _similarity(old: ClipPrediction, new: ClipPrediction, num_shared: int):
+        a = (old.mask_logits[:, -num_shared:] > 0).flatten(1).float()
+        b = (new.mask_logits[:, :num_shared] > 0).flatten(1).float()
+        intersection = a @ b.t()
+        union = a.sum(1)[:, None] + b.sum(1) - intersection
+        classes_a = F.normalize(old.probabilities[-num_shared:].float().mean(0), dim=-1)
+        classes_b = F.normalize(new.probabilities[:num_shared].float().mean(0), dim=-1)
+        return (intersection / union.clamp(min=1) * (classes_a @ classes_b.t())).cpu().numpy()
+
+
+def track_video(
+    frames: Iterable[Tensor],
+    predict: Callable[[list[Tensor]], ClipPrediction],
+    *,
+    num_frames: int,
+    overlap: int,
+    link_iou: float,
+) -> Iterator[TrackedFrame]:
+    """Follow objects through a video of any length, holding one window at a time.
+
+    The first window takes frames 0 … T-1; each further one keeps ``overlap`` frames of the one
+    before; the last ends with the video, so it may overlap by more. A video of at most T frames is
+    one plain clip. One shorter than T is repeated from its start until T frames are full, as the
+    official code does.
+
+    Args:
+        frames: what ``predict`` takes, T = ``num_frames`` at a time.
+        overlap: shared frames of neighbouring windows, in [1, T - 1].
+
+    Yields:
+        one :class:`TrackedFrame` a frame, in order, at most T frames late.
+    """
+    window: deque[Tensor] = deque(maxlen=num_frames)
+    linker = WindowLinker(link_iou)
+    fresh = 0  # frames of the window that have not been yielded
+
+    def run() -> Iterator[TrackedFrame]:
+        valid = len(window)
+        prediction = predict([window[i % valid] for i in range(num_frames)])
+        tracks = linker.link(prediction, valid - fresh, valid)
+        for t in range(valid - fresh, valid):
+            confidence = prediction.probabilities[t].amax(-1)
+            yield TrackedFrame(tracks, confidence, prediction.mask_logits[:, t])
+
+    due = num_frames
+    for frame in frames:
+        window.append(frame)
+        fresh += 1
+        if fresh == due:
+            yield from run()
+            fresh, due = 0, num_frames - overlap
+    if fresh:
+        yield from run()
+
+
+def frame_instances(
+    frame: TrackedFrame, size: tuple[int, int], frame_threshold: float, label_offset: int
+) -> Instances:
+    """detectron2 ``Instances`` of one frame: the tracks that are visible in it.
+
+    Args:
+        size: (H, W) of the output.
+        frame_threshold: least confidence in this frame.
+        label_offset: logit of contiguous class 0; tracks of a class below it are left out.
+    """
+    masks = frame.masks(size)
+    labels = torch.tensor([track.category - label_offset for track in frame.tracks])
+    visible = masks.flatten(1).any(1) & (frame.confidence >= frame_threshold)
+    visible = visible.cpu() & (labels >= 0)
+    masks = masks[visible.to(masks.device)]
+    kept = [track for track, keep in zip(frame.tracks, visible.tolist()) if keep]
+    result = Instances(size)
+    result.pred_boxes = BitMasks(masks).get_bounding_boxes()
+    result.scores = torch.tensor([track.score for track in kept])
+    result.pred_classes = labels[visible].long()
+    result.pred_masks = masks
+    result.track_ids = torch.tensor([track.id for track in kept], dtype=torch.int64)
+    return result
+
+
+def collect_video(
+    frames: Iterable[TrackedFrame], size: tuple[int, int], frame_threshold: float, label_offset: int
+) -> dict:
+    """A model's answer to a whole video (docs/architecture.md): tracks with one RLE a frame.
+
+    A track is left out if its masks are empty in all frames. A frame's mask is ``None`` where the
+    track is not known or its confidence is below ``frame_threshold``.
+    """
+    tracks: dict[int, Track] = {}
+    codes: dict[int, list[dict | None]] = {}
+    seen: set[int] = set()
+    length = 0
+    for frame in frames:
+        masks = frame.masks(size)
+        shown = (frame.confidence >= frame_threshold).tolist()
+        filled = masks.flatten(1).any(1).tolist()
+        for track, rle, show, full in zip(frame.tracks, encode_masks(masks), shown, filled):
+            tracks[track.id] = track
+            history = codes.setdefault(track.id, [])
+            history.extend([None] * (length - len(history)))
+            history.append(rle if show else None)
+            if full:
+                seen.add(track.id)
+        length += 1
+    for history in codes.values():
+        history.extend([None] * (length - len(history)))
+    kept = [t for t in tracks.values() if t.id in seen and t.category >= label_offset]
+    return {
+        "image_size": size,
+        "pred_scores": [track.score for track in kept],
+        "pred_labels": [track.category - label_offset for track in kept],
+        "pred_masks": [codes[track.id] for track in kept],
+        "pred_ids": [track.id for track in kept],
+    }

@@ -1,0 +1,292 @@
+"""The VisTR meta-architecture: detectron2-style inputs and outputs around the network.
+
+Shapes: B: clips, T: frames, S: slots, K: classes, n: instances, H×W: padded canvas.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from d2video.layers import Transformer
+from d2video.modeling.backbone import build_frame_backbone
+from d2video.modeling.criterion import LossWeights, Matches, SetCriterion, matching_metrics
+from d2video.structures.clip_targets import ClipTargets
+from d2video.structures.padding import pad_clips
+from d2video.utils.errors import UserError
+
+from .matcher import InstanceSequenceMatcher
+from .network import Encoded, VisTRNetwork
+from .video_inference import ClipPrediction, collect_video, frame_instances, track_video
+
+
+@META_ARCH_REGISTRY.register()
+class VisTR(nn.Module):
+    """Video instance segmentation of whole clips; slot s of all frames is one instance.
+
+    Training input, video input, image input and the answers are described in docs/architecture.md.
+
+    Args:
+        network: see :class:`VisTRNetwork`.
+        criterion: the losses.
+        matcher: instance sequence matching.
+        pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
+        label_offset: class logit of contiguous class 0.
+        aux_loss: supervise all decoder layers.
+        score_threshold: slots with a lower mean confidence are dropped before the mask branch.
+        frame_threshold: frames of a track with a lower confidence show no mask.
+        window_overlap: frames shared by two windows of a long video, in [1, T - 1].
+        link_iou: least similarity at which two windows' slots are one track.
+        compile_model: torch.compile the backbone, the transformer and the mask branch.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: VisTRNetwork,
+        criterion: SetCriterion,
+        matcher: InstanceSequenceMatcher,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        label_offset: int = 0,
+        aux_loss: bool = True,
+        score_threshold: float = 0.001,
+        frame_threshold: float = 0.001,
+        window_overlap: int = 6,
+        link_iou: float = 0.3,
+        compile_model: bool = False,
+    ):
+        super().__init__()
+        if network.num_frames > 1 and not 1 <= window_overlap < network.num_frames:
+            raise UserError(
+                f"TEST.VIDEO.WINDOW_OVERLAP is {window_overlap}: with INPUT.CLIP.NUM_FRAMES "
+                f"{network.num_frames} set it between 1 and {network.num_frames - 1}"
+            )
+        self.network = network
+        self.criterion = criterion
+        self.matcher = matcher
+        self.label_offset = label_offset
+        self.aux_loss = aux_loss
+        self.score_threshold = score_threshold
+        self.frame_threshold = frame_threshold
+        self.window_overlap = min(window_overlap, network.num_frames - 1)
+        self.link_iou = link_iou
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        if compile_model:
+            for part in ("backbone", "transformer", "mask_head", "insmask_head"):
+                getattr(network, part).compile()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        vistr = cfg.MODEL.VISTR
+        network = VisTRNetwork(
+            backbone=build_frame_backbone(cfg),
+            in_features=vistr.IN_FEATURES,
+            transformer=Transformer(
+                width=vistr.HIDDEN_DIM,
+                num_heads=vistr.NUM_HEADS,
+                num_encoder_layers=vistr.ENC_LAYERS,
+                num_decoder_layers=vistr.DEC_LAYERS,
+                feedforward=vistr.DIM_FEEDFORWARD,
+                dropout=vistr.DROPOUT,
+                pre_norm=vistr.PRE_NORM,
+                activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+            ),
+            num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
+            num_slots=vistr.NUM_SLOTS,
+            num_classes=vistr.NUM_CLASSES,
+            activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+        )
+        weights = LossWeights(
+            classes=vistr.CLASS_WEIGHT,
+            box=vistr.L1_WEIGHT,
+            giou=vistr.GIOU_WEIGHT,
+            mask=vistr.MASK_WEIGHT,
+            dice=vistr.DICE_WEIGHT,
+        )
+        return {
+            "network": network,
+            "criterion": SetCriterion(
+                vistr.NUM_CLASSES,
+                no_object_weight=vistr.NO_OBJECT_WEIGHT,
+                weights=weights,
+                giou_eps=1e-6,
+            ),
+            "matcher": InstanceSequenceMatcher(
+                vistr.COST_CLASS,
+                vistr.COST_L1,
+                vistr.COST_IOU,
+                count_absent_frames=vistr.COST_ABSENT_FRAMES,
+                official_presence=vistr.OFFICIAL_PRESENCE,
+            ),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "label_offset": vistr.LABEL_OFFSET,
+            "aux_loss": vistr.AUX_LOSS,
+            "score_threshold": vistr.SCORE_THRESH_TEST,
+            "frame_threshold": vistr.FRAME_SCORE_THRESH_TEST,
+            "window_overlap": cfg.TEST.VIDEO.WINDOW_OVERLAP,
+            "link_iou": cfg.TEST.VIDEO.LINK_IOU,
+            "compile_model": cfg.MODEL.COMPILE,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: clips (training), videos of any length or single images (inference).
+
+        Returns:
+            in training the weighted losses; otherwise one answer an input: tracks for a video,
+            ``{"instances": Instances}`` for an image.
+        """
+        if self.training:
+            return self._losses(batched_inputs)
+        return [self._answer(item) for item in batched_inputs]
+
+    # ---- training -------------------------------------------------------------------------------
+
+    def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+        clips = [self._normalize(item["image"]) for item in batched_inputs]
+        frames, padding = pad_clips(clips)
+        same_size = all(clip.shape == clips[0].shape for clip in clips)
+        targets = [
+            ClipTargets.from_instances(item["instances"], self.device) for item in batched_inputs
+        ]
+        for target in targets:
+            target.classes += self.label_offset
+        return self.losses(frames, None if same_size else padding, targets)
+
+    def losses(
+        self, frames: Tensor, padding: Tensor | None, targets: list[ClipTargets]
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            frames: (B, T, 3, H, W), normalised.
+            padding: (B, H, W) bool or None.
+            targets: B clips; classes are logit indices in [0, K).
+
+        Returns:
+            weighted losses by name.
+        """
+        logits, boxes, encoded = self.network(frames, padding, all_layers=self.aux_loss)
+        matches = self.matcher(logits, boxes, targets)
+        classes = torch.cat([target.frame_classes.flatten() for target in targets])
+        target_boxes = torch.cat([target.boxes.flatten(0, 1) for target in targets])
+        losses = self.criterion(logits, boxes, matches, classes, target_boxes, len(classes))
+        last = matches.of_layer(len(logits) - 1)
+        canvas = (frames.shape[-2], frames.shape[-1])
+        losses.update(
+            self.criterion.mask_losses(
+                self._matched_masks(encoded, last), _matched_target_masks(targets, last, canvas)
+            )
+        )
+        class_error, objects = matching_metrics(logits[-1], last, classes)
+        storage = get_event_storage()
+        storage.put_scalar("class_error", class_error.item(), smoothing_hint=False)
+        storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        return losses
+
+    def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
+        """Mask logits (M', H_m, W_m) of the matched queries, in the order of ``matches``.
+
+        Only matched slots run through the mask branch. Clips with fewer of them than others fill up
+        with unmatched slots, so that the batch stays one tensor; without any match one slot runs,
+        so that every parameter has a gradient.
+        """
+        num_slots = self.network.num_slots
+        slot, frame = matches.query % num_slots, matches.query // num_slots
+        matched = torch.zeros(len(encoded.queries), num_slots, dtype=torch.bool, device=self.device)
+        matched[matches.batch, slot] = True
+        most = max(1, int(matched.sum(1).max()))
+        slots = matched.int().sort(dim=1, descending=True, stable=True).indices[:, :most]
+        position = matched.cumsum(1) - 1
+        masks = self.network.masks(encoded, slots)
+        return masks[matches.batch, position[matches.batch, slot], frame]
+
+    # ---- inference ------------------------------------------------------------------------------
+
+    def _normalize(self, frames: list[Tensor]) -> Tensor:
+        """T tensors (3, h, w) in 0..255 to (T, 3, h, w)."""
+        if len(frames) != self.network.num_frames:
+            raise UserError(
+                f"a clip has {len(frames)} frames, the model takes {self.network.num_frames}: "
+                "sample clips of INPUT.CLIP.NUM_FRAMES"
+            )
+        clip = torch.stack(list(frames)).to(self.device)
+        return (clip.float() - self.pixel_mean) / self.pixel_std
+
+    @torch.no_grad()
+    def predict_clip(self, frames: list[Tensor]) -> ClipPrediction:
+        """The slots of one clip of T uint8 frames (3, h, w) that pass ``score_threshold``.
+
+        A clip runs alone and unpadded, so its result depends on nothing else.
+        """
+        logits, _, encoded = self.network(self._normalize(frames)[None], None, all_layers=False)
+        probabilities = logits[-1, 0].float().softmax(-1)[:, :-1]
+        probabilities = probabilities.unflatten(0, (len(frames), -1))
+        slots = (probabilities.amax(-1).mean(0) >= self.score_threshold).nonzero()[:, 0]
+        if len(slots):
+            masks = self.network.masks(encoded, slots[None])[0]
+        else:
+            masks = logits.new_zeros(0, len(frames), *encoded.laterals[-1].shape[-2:])
+        return ClipPrediction(probabilities[:, slots], masks)
+
+    def _tracked_frames(self, frames: Iterable[Tensor]):
+        return track_video(
+            frames,
+            self.predict_clip,
+            num_frames=self.network.num_frames,
+            overlap=self.window_overlap,
+            link_iou=self.link_iou,
+        )
+
+    def stream_video(
+        self, frames: Iterable[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[Instances]:
+        """Follow instances through a video of any length in bounded memory.
+
+        Args:
+            frames: uint8 tensors (3, h, w), resized for the network.
+            output_size: (H, W) of the masks and boxes.
+
+        Yields:
+            one ``Instances`` a frame (see docs/architecture.md), at most T frames late.
+        """
+        for frame in self._tracked_frames(frames):
+            yield frame_instances(frame, output_size, self.frame_threshold, self.label_offset)
+
+    def _answer(self, item: dict) -> dict:
+        image = item["image"]
+        if isinstance(image, Tensor):
+            size = (item.get("height", image.shape[-2]), item.get("width", image.shape[-1]))
+            return {"instances": next(self.stream_video([image], size))}
+        size = (item["height"], item["width"])
+        return collect_video(
+            self._tracked_frames(image), size, self.frame_threshold, self.label_offset
+        )
+
+
+def _matched_target_masks(
+    targets: list[ClipTargets], matches: Matches, canvas: tuple[int, int]
+) -> Tensor:
+    """Masks (M', H, W) bool of the matched targets, padded to the canvas."""
+    padded = []
+    for target in targets:
+        assert target.masks is not None
+        height, width = target.masks.shape[-2:]
+        margin = (0, canvas[1] - width, 0, canvas[0] - height)
+        padded.append(F.pad(target.masks.flatten(0, 1), margin))
+    return torch.cat(padded)[matches.target]

@@ -1,0 +1,78 @@
+"""VisTR models with the sizes and weights of the golden files."""
+
+from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock, ResNet
+from torch import Tensor
+
+from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
+from d2video.layers import Transformer
+from d2video.modeling.criterion import SetCriterion
+from d2video.projects.vistr import InstanceSequenceMatcher, VisTR, VisTRNetwork
+
+# blocks, stride, input, bottleneck and output channels of torchvision's resnet50(width_per_group=4).
+STAGES = [
+    (3, 1, 64, 4, 256),
+    (4, 2, 256, 8, 512),
+    (6, 2, 512, 16, 1024),
+    (3, 2, 1024, 32, 2048),
+]
+
+
+def golden_backbone() -> ResNet:
+    stages = [
+        ResNet.make_stage(
+            BottleneckBlock,
+            blocks,
+            stride_per_block=[stride] + [1] * (blocks - 1),
+            in_channels=inputs,
+            bottleneck_channels=bottleneck,
+            out_channels=outputs,
+            stride_in_1x1=False,
+            norm="FrozenBN",
+        )
+        for blocks, stride, inputs, bottleneck, outputs in STAGES
+    ]
+    stem = BasicStem(3, 64, norm="FrozenBN")
+    return ResNet(stem, stages, out_features=["res2", "res3", "res4", "res5"]).freeze(2)
+
+
+def golden_vistr(
+    config: dict, weights: dict[str, Tensor], *, mask_on: bool, official: bool = False
+) -> VisTR:
+    """The model of a golden file, in eval mode.
+
+    Args:
+        official: with the defect of the official matcher; without it the "fixed" golden values.
+    """
+    network = VisTRNetwork(
+        backbone=golden_backbone(),
+        in_features=["res2", "res3", "res4", "res5"],
+        transformer=Transformer(
+            config["hidden_dim"],
+            config["nheads"],
+            config["enc_layers"],
+            config["dec_layers"],
+            config["dim_feedforward"],
+            dropout=0.0,
+            pre_norm=config["pre_norm"],
+        ),
+        num_frames=config["num_frames"],
+        num_slots=config["queries_per_frame"],
+        num_classes=config["num_classes"],
+        mask_on=mask_on,
+    )
+    model = VisTR(
+        network=network,
+        criterion=SetCriterion(config["num_classes"], giou_eps=1e-6),
+        matcher=InstanceSequenceMatcher(count_absent_frames=True, official_presence=official),
+        pixel_mean=[0.0] * 3,
+        pixel_std=[1.0] * 3,
+        window_overlap=1,
+    ).eval()
+    if not mask_on:  # a VisTR without masks is saved without the "vistr." prefix
+        weights = {f"vistr.{name}": value for name, value in weights.items()}
+    fmt = CONVERTER_REGISTRY.get("VisTR", "vistr")
+    state, fresh, unused = from_foreign(weights, model.state_dict(), fmt)
+    assert not fresh
+    assert not unused
+    model.load_state_dict(state)
+    return model

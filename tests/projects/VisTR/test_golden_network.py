@@ -1,0 +1,88 @@
+"""The network against arrays of the official implementation, same weights and inputs.
+
+Tolerances: float32 noise of these networks against float64 is 3e-5 (logits), 4e-6 (boxes) and 1.3e-4
+(masks); wrong axes, heads or layouts change the outputs by more than 0.05 (fact sheet, section 4).
+"""
+
+import pytest
+import torch
+
+from tests.golden_io import load
+
+from .golden_models import golden_vistr
+
+LOGITS, BOXES, MASKS = 5e-4, 5e-5, 1e-3
+
+
+def close(ours: torch.Tensor, golden: torch.Tensor, atol: float) -> None:
+    torch.testing.assert_close(ours, golden, rtol=0, atol=atol)
+
+
+@pytest.fixture(scope="module")
+def segmentation():
+    weights, _, config = load("vistr_segm_tiny_weights.npz")
+    return golden_vistr(config, weights, mask_on=True)
+
+
+@torch.no_grad()
+def test_detection_network_on_a_padded_batch():
+    weights, data, config = load("vistr_det_tiny.npz")
+    network = golden_vistr(config, weights, mask_on=False).network
+    frames = data["in.tensors"].unflatten(0, (2, config["num_frames"]))
+    padding = data["in.mask"].unflatten(0, (2, config["num_frames"]))[:, 0]
+    logits, boxes, encoded = network(frames, padding)
+    close(network.backbone(data["in.tensors"])["res5"], data["mid.layer4"], 1e-4)
+    close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
+    close(encoded.queries, data["mid.hs"][-1], LOGITS)
+    for layer, name in enumerate(["aux0.", "aux1.", ""]):
+        close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
+        close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["A", "B"], ids=["unpadded", "padded"])
+def test_segmentation_network(segmentation, case):
+    _, data, config = load("vistr_segm_tiny_io.npz")
+    data = {key[2:]: value for key, value in data.items() if key.startswith(f"{case}.")}
+    network = segmentation.network
+    mask = data["in.mask"][:1]
+    padding = mask if mask.any() else None
+    logits, boxes, encoded = network(data["in.tensors"][None], padding)
+    for layer, name in enumerate(["aux0.", ""]):
+        close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
+        close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+    close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
+
+    slots = torch.arange(config["queries_per_frame"])
+    masks = network.masks(encoded, slots[None])[0]
+    # Official masks are frame-major: query t * slots + s.
+    close(masks.transpose(0, 1).flatten(0, 1), data["out.pred_masks"][0], MASKS)
+
+    queries = encoded.queries[0].unflatten(0, (config["num_frames"], -1))
+    frame_padding = None if encoded.padding is None else encoded.padding.expand(3, -1, -1)
+    attention = network.bbox_attention(queries, encoded.memory[0], frame_padding)
+    close(attention, data["mid.bbox_attention"][0], 1e-5)
+    inputs = (encoded.memory[0].permute(0, 3, 1, 2), attention, [x[0] for x in encoded.laterals])
+    features = network.mask_head(*inputs)
+    close(features[1, :3], data["mid.mask_head_f1_q0to2"], MASKS)
+
+
+@torch.no_grad()
+def test_a_slot_alone_equals_the_slot_among_all(segmentation):
+    _, data, config = load("vistr_segm_tiny_io.npz")
+    network = segmentation.network
+    _, _, encoded = network(data["A.in.tensors"][None], None)
+    some = torch.tensor([[7, 2]])
+    everything = torch.arange(config["queries_per_frame"])[None]
+    # Convolutions of another batch size may sum in another order: float32 noise only.
+    close(network.masks(encoded, some)[0], network.masks(encoded, everything)[0, [7, 2]], 1e-4)
+
+
+@torch.no_grad()
+def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
+    _, data, _ = load("vistr_segm_tiny_io.npz")
+    network = segmentation.network
+    slots = torch.tensor([[0, 4, 9]])
+    whole = network.masks(network(data["A.in.tensors"][None], None)[2], slots)
+    monkeypatch.setattr("d2video.projects.vistr.network.INFERENCE_ELEMENTS", 1)
+    close(network.masks(network(data["A.in.tensors"][None], None)[2], slots), whole, 1e-4)
