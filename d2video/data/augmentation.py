@@ -61,7 +61,7 @@ def build_augmentations(specs: Sequence[Sequence[Any]]) -> list[T.Augmentation]:
         cls = lookup(AUGMENTATION_REGISTRY, name, key)
         try:
             built.append(cls(**arguments))
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise UserError(f"{key}: {name} does not take {arguments}: {error}") from error
     return built
 
@@ -129,7 +129,8 @@ class RandomFlip(T.Augmentation):
         Args:
             prob: probability of the flip.
         """
-        assert 0 <= prob <= 1, prob
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob {prob} is not in 0..1")
         self.prob = prob
 
     def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
@@ -156,6 +157,10 @@ class ResizeShortestEdge(T.Augmentation):
         """
         if isinstance(short_edge_lengths, int):
             short_edge_lengths = (short_edge_lengths,)
+        if not short_edge_lengths or min(*short_edge_lengths, max_size) < 0:
+            raise ValueError("give at least one short edge; lengths are not negative")
+        if mask_sampling not in ("center", "corner"):
+            raise ValueError(f"mask_sampling is '{mask_sampling}': choose center or corner")
         self.short_edge_lengths = tuple(short_edge_lengths)
         self.max_size = max_size
         self.mask_sampling: MaskSampling = mask_sampling
@@ -179,7 +184,8 @@ class RandomSizeCrop(T.Augmentation):
             min_size, max_size: width and height are drawn independently from this range, ends
                 included, in pixels; a side of the image that is smaller than ``min_size`` stays.
         """
-        assert 0 < min_size <= max_size, (min_size, max_size)
+        if not 0 < min_size <= max_size:
+            raise ValueError(f"0 < min_size <= max_size does not hold: {min_size}, {max_size}")
         self.min_size = min_size
         self.max_size = max_size
 
@@ -222,11 +228,13 @@ class PhotometricDistort(T.Augmentation):
             official: let values outside 0..255 wrap around (260 becomes 4) and read the channels in
                 the order blue, green, red, as the official code does; otherwise clip.
         """
-        assert brightness >= 0, brightness
-        assert 0 <= hue <= 180, hue
+        if brightness < 0 or not 0 <= hue <= 180:
+            raise ValueError(f"brightness {brightness} or hue {hue} is out of range")
+        if min(*contrast, *saturation) < 0 or len(contrast) != 2 or len(saturation) != 2:
+            raise ValueError("contrast and saturation must be two factors that are not negative")
         self.brightness = brightness
-        self.contrast = tuple(contrast)
-        self.saturation = tuple(saturation)
+        self.contrast = (contrast[0], contrast[1])
+        self.saturation = (saturation[0], saturation[1])
         self.hue = hue
         self.swap_channels = swap_channels
         self.per_frame = per_frame
@@ -235,7 +243,7 @@ class PhotometricDistort(T.Augmentation):
     def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
         # A generator of its own: a transform that draws at every frame must not disturb the draws
         # of the augmentations that follow.
-        (child,) = rng.spawn(1)
+        child = np.random.default_rng(rng.integers(2**63))
 
         def draw() -> PhotometricDistortion:
             return self._draw(child)
@@ -248,15 +256,15 @@ class PhotometricDistort(T.Augmentation):
         )
 
     def _draw(self, rng: np.random.Generator) -> PhotometricDistortion:
-        def half_the_time(low: float, high: float, neutral: float) -> float:
-            value = rng.uniform(low, high)
+        def half_the_time(low_high: tuple[float, float], neutral: float) -> float:
+            value = rng.uniform(*low_high)
             return value if rng.random() < 0.5 else neutral
 
-        brightness = half_the_time(-self.brightness, self.brightness, 0.0)
-        contrast = half_the_time(*self.contrast, 1.0)
+        brightness = half_the_time((-self.brightness, self.brightness), 0.0)
+        contrast = half_the_time(self.contrast, 1.0)
         contrast_first = rng.random() < 0.5
-        saturation = half_the_time(*self.saturation, 1.0)
-        hue = half_the_time(-self.hue, self.hue, 0.0)
+        saturation = half_the_time(self.saturation, 1.0)
+        hue = half_the_time((-self.hue, self.hue), 0.0)
         order = rng.permutation(3) if rng.random() < 0.5 else np.arange(3)
         if not self.swap_channels:
             order = np.arange(3)

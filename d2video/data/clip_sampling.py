@@ -9,6 +9,7 @@ import numpy as np
 from detectron2.config import CfgNode, configurable
 from fvcore.common.registry import Registry
 
+from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
 CLIP_SAMPLER_REGISTRY = Registry("CLIP_SAMPLER")
@@ -97,6 +98,12 @@ def build_clip_sampler(cfg: CfgNode):
     """The sampler that INPUT.CLIP.SAMPLER names, built from the config.
 
     Raises:
-        UserError: no sampler has that name.
+        UserError: no sampler has that name, or its numbers are out of range.
     """
-    return lookup(CLIP_SAMPLER_REGISTRY, cfg.INPUT.CLIP.SAMPLER, "INPUT.CLIP.SAMPLER")(cfg)
+    clip = cfg.INPUT.CLIP
+    if clip.NUM_FRAMES < 1 or clip.RANGE < 0:
+        raise UserError(
+            f"INPUT.CLIP.NUM_FRAMES is {clip.NUM_FRAMES} and RANGE {clip.RANGE}: "
+            "give at least 1 and 0"
+        )
+    return lookup(CLIP_SAMPLER_REGISTRY, clip.SAMPLER, "INPUT.CLIP.SAMPLER")(cfg)

@@ -80,7 +80,7 @@ def clip_instances(
         present &= (boxes[..., 2:] > boxes[..., :2]).all(-1)
         boxes[~present] = 0
         masks[torch.from_numpy(~present)] = False
-        keep = present.any(0).nonzero()[0]
+        keep = np.flatnonzero(present.any(axis=0))
     ids = np.where(present, np.fromiter(row, np.int64, len(row)), -1)
     gt_classes = torch.tensor([*classes.values()], dtype=torch.int64)[keep]
     return [

@@ -41,18 +41,19 @@ class PhotometricDistortion:
             uint8 array (H,W,3).
         """
         # Between the steps values may leave 0..255 in both variants.
-        pixels = image.astype(np.float32) + np.float32(self.brightness)
+        # Python floats leave the arrays in float32.
+        pixels: np.ndarray = image.astype(np.float32) + self.brightness
         if self.contrast_first:
-            pixels *= np.float32(self.contrast)
+            pixels = pixels * self.contrast
         if official or self.saturation != 1 or self.hue != 0:
             to_hsv = cv2.COLOR_BGR2HSV if official else cv2.COLOR_RGB2HSV
             from_hsv = cv2.COLOR_HSV2BGR if official else cv2.COLOR_HSV2RGB
             hsv = cv2.cvtColor(pixels, to_hsv)
-            hsv[..., 0] = (hsv[..., 0] + np.float32(self.hue)) % np.float32(360)
-            hsv[..., 1] *= np.float32(self.saturation)
+            hsv[..., 0] = (hsv[..., 0] + self.hue) % 360
+            hsv[..., 1] = hsv[..., 1] * self.saturation
             pixels = cv2.cvtColor(hsv, from_hsv)
         if not self.contrast_first:
-            pixels *= np.float32(self.contrast)
+            pixels = pixels * self.contrast
         if self.channel_order != (0, 1, 2):
             pixels = pixels[..., list(self.channel_order)]
         if official:

@@ -9,7 +9,6 @@ null), one entry a frame. Unlabelled splits lack ``annotations`` or hold null th
 import json
 import logging
 import os
-from collections import defaultdict
 from functools import partial
 from typing import Any
 
@@ -83,12 +82,12 @@ def _read_json(json_file: str) -> dict[str, Any]:
         raise UserError(
             f"dataset file {json_file} does not exist: set DETECTRON2_DATASETS or mend the path"
         )
-    with PathManager.open(json_file, "rb") as file:
-        raw = file.read()
-    if not raw.strip():
-        raise UserError(f"dataset file {json_file} is empty: fetch or write it again")
     try:
-        content = json.loads(raw)
+        with PathManager.open(json_file, "r", encoding="utf-8") as file:
+            text = file.read()
+        if not text or text.isspace():
+            raise UserError(f"dataset file {json_file} is empty: fetch or write it again")
+        content = json.loads(text, object_hook=_compress_rle)
     except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
         raise UserError(f"dataset file {json_file} is not JSON ({error}): fetch it again") from None
     if isinstance(content, dict) and isinstance(content.get("videos"), list):
@@ -100,6 +99,27 @@ def _read_json(json_file: str) -> dict[str, Any]:
     else:
         found = "it has no list 'videos'"
     raise UserError(f"{json_file} is not in YouTube-VIS format: {found}; give an annotation file")
+
+
+def _compress_rle(parsed: dict[str, Any]) -> dict[str, Any]:
+    """Compress an uncompressed RLE; anything else, faulty RLE too, is returned as it is.
+
+    Called by the parser on every object while it reads, because all runs of YouTube-VIS 2019 at
+    once would take gigabytes of Python integers.
+    """
+    counts = parsed.get("counts")
+    if isinstance(counts, list) and _is_size(parsed.get("size")):
+        height, width = parsed["size"]
+        try:
+            if sum(counts) == height * width and min(counts) >= 0:
+                return mask_util.frPyObjects(parsed, height, width)
+        except TypeError:
+            pass  # runs that are not numbers: reported where the annotation's id is known
+    return parsed
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)
 
 
 def _read_categories(content: dict[str, Any], json_file: str) -> tuple[list[str], dict[int, int]]:
@@ -188,7 +208,6 @@ def _add_annotations(
 
     seen: set[int] = set()
     half_absent = 0
-    uncompressed: dict[tuple[int, int], list[dict]] = defaultdict(list)
     for track in annotations:
         try:
             track_id, video_id = int(track["id"]), int(track["video_id"])
@@ -224,8 +243,7 @@ def _add_annotations(
                 half_absent += bool(box) != bool(segmentation)
                 continue
             _check_box(box, height, width, where, t)
-            if _check_segmentation(segmentation, height, width, where, t):
-                uncompressed[(height, width)].append(segmentation)
+            _check_segmentation(segmentation, height, width, where, t)
             record["annotations"][t].append(
                 {
                     "id": track_id,
@@ -236,11 +254,6 @@ def _add_annotations(
                     "segmentation": segmentation,
                 }
             )
-    # In bulk, one call a frame size; the dicts are the ones that the records hold.
-    for (height, width), rles in uncompressed.items():
-        compressed = mask_util.frPyObjects(rles, height, width)
-        for rle, small in zip(rles, compressed, strict=True):
-            rle["counts"] = small["counts"]
     if half_absent:
         logger.warning(
             "%s: %d times a track has a box without a segmentation or the reverse; "
@@ -265,37 +278,32 @@ def _check_box(box: Any, height: int, width: int, where: str, t: int) -> None:
         )
 
 
-def _check_segmentation(segmentation: Any, height: int, width: int, where: str, t: int) -> bool:
-    """Raise a UserError for an illegal segmentation; True if it is RLE still to be compressed."""
+def _check_segmentation(segmentation: Any, height: int, width: int, where: str, t: int) -> None:
     where = f"{where}, frame {t}"
     if isinstance(segmentation, dict):
-        size, counts = segmentation.get("size"), segmentation.get("counts")
-        if not isinstance(size, list) or list(size) != [height, width]:
+        size = segmentation.get("size")
+        if size != [height, width]:
             raise UserError(
                 f"{where}: its RLE has size {size} but the video is [{height}, {width}] (h, w); "
                 "make them agree"
             )
-        if isinstance(counts, str) and counts:
-            return False
-        try:
-            if isinstance(counts, list) and sum(counts) == height * width and min(counts) >= 0:
-                return True
-        except TypeError:
-            pass  # runs that are not numbers: the error below
-        raise UserError(
-            f"{where}: the counts of its RLE must be a string, or runs that sum to the "
-            f"{height * width} pixels of the frame; mend the file"
-        )
+        counts = segmentation.get("counts")
+        if not isinstance(counts, (str, bytes)) or not counts:
+            raise UserError(
+                f"{where}: the counts of its RLE must be a string, or runs that sum to the "
+                f"{height * width} pixels of the frame; mend the file"
+            )
+        return
     if not isinstance(segmentation, list):
-        raise UserError(f"{where}: a segmentation is polygons, RLE or null, not {segmentation!r}")
+        raise UserError(f"{where}: a segmentation is polygons, RLE or null; mend the file")
     for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise UserError(f"{where}: a polygon is a list of at least 3 pairs x, y; mend it")
         xs, ys = polygon[0::2], polygon[1::2]
         try:
+            # A polygon may stick out, as a box may.
             inside = max(xs) >= 0 and min(xs) <= width and max(ys) >= 0 and min(ys) <= height
         except TypeError:
             inside = False
         if not inside:
             raise UserError(f"{where}: a polygon lies outside the {width}x{height} frame; mend it")
-    return False
