@@ -1,0 +1,6 @@
+"""Evaluators: what a model's answers are worth."""
+
+from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, register_evaluator
+from d2video.evaluation.ytvis_evaluator import YTVISEvaluator
+
+__all__ = ["EVALUATOR_REGISTRY", "YTVISEvaluator", "build_evaluator", "register_evaluator"]

@@ -1,0 +1,123 @@
+"""The text form of COCO run-length codes, taken apart without trusting it.
+
+pycocotools reads past the end of a code that was cut off, so files from elsewhere are checked here
+first. A code is a row of bytes ``48 + (more << 5) + five bits``: five bits of a number each, low
+bits first, ``more`` set on all bytes of a number but its last, whose highest bit is the sign.
+Numbers 0 to 2 are run lengths (background first, down the columns), every later one is the
+difference from the run two places before.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_BYTES_PER_NUMBER = 7  # 35 bits: more than any run of a 32-bit pixel count needs
+
+
+def decode_counts(codes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Run lengths of M codes at once.
+
+    Args:
+        codes: M compressed ``counts``.
+
+    Returns:
+        counts: (M, L) int64, padded with zeros to the longest code.
+        well_formed: (M,) bool; False where a byte is none of the alphabet or a number is cut off
+            or longer than any run can be. Such a row of ``counts`` means nothing.
+    """
+    lengths = np.fromiter(map(len, codes), dtype=np.int64, count=len(codes))
+    well_formed = lengths > 0
+    if not well_formed.any():
+        return np.zeros((len(codes), 0), dtype=np.int64), well_formed
+    data = np.frombuffer(b"".join(codes), dtype=np.uint8).astype(np.int64) - 48
+    row = np.repeat(np.arange(len(codes)), lengths)
+    more = (data & 0x20) != 0
+
+    # The last byte of a code ends a number in any case, so that a fault stays within its row.
+    code_end = np.cumsum(lengths)[lengths > 0] - 1
+    number_end = ~more
+    number_end[code_end] = True
+    ends = np.flatnonzero(number_end)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    well_formed[row[(data < 0) | (data > 63)]] = False
+    well_formed[row[code_end[more[code_end]]]] = False
+    well_formed[row[starts[ends - starts >= _BYTES_PER_NUMBER]]] = False
+
+    place = np.arange(len(data)) - np.repeat(starts, ends - starts + 1)
+    shift = 5 * np.minimum(place, _BYTES_PER_NUMBER - 1)
+    numbers = np.add.reduceat((data & 0x1F) << shift, starts)
+    numbers -= ((data[ends] >> 4) & 1) << (shift[ends] + 5)
+
+    number_row = row[starts]
+    per_row = np.bincount(number_row, minlength=len(codes))
+    column = np.arange(len(starts)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+    # Pairs of (even, odd) runs: a sum down the pairs undoes the differences of both. The first run
+    # is in no difference.
+    pairs = np.zeros((len(codes), (int(per_row.max()) + 1) // 2, 2), dtype=np.int64)
+    pairs.reshape(len(codes), -1)[number_row, column] = numbers
+    first = pairs[:, 0, 0].copy()
+    pairs[:, 0, 0] = 0
+    counts = pairs.cumsum(axis=1)
+    counts[:, 0, 0] = first
+    counts = counts.reshape(len(codes), -1)
+    counts[np.arange(counts.shape[1]) >= per_row[:, None]] = 0
+    return counts, well_formed
+
+
+def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int, str] | None:
+    """The first frame whose mask is neither None nor a sound compressed RLE of the video's size.
+
+    Args:
+        masks: one entry a frame, as read from JSON.
+        height: of the video, pixels.
+        width: of the video, pixels.
+
+    Returns:
+        (frame, what is wrong with it), or None if all masks are sound.
+    """
+    fault: tuple[int, str] | None = None
+    frames: list[int] = []
+    codes: list[bytes] = []
+    for frame, mask in enumerate(masks):
+        if mask is None:
+            continue
+        problem = _describe_fault(mask, height, width)
+        if problem is not None:
+            fault = frame, problem
+            break
+        counts = mask["counts"]
+        codes.append(counts if isinstance(counts, bytes) else counts.encode("utf-8"))
+        frames.append(frame)
+
+    counts, well_formed = decode_counts(codes)
+    covered = counts.sum(axis=1)
+    sound = well_formed & (counts >= 0).all(axis=1) & (covered == height * width)
+    if sound.all():
+        return fault
+    bad = int(np.argmin(sound))
+    if not well_formed[bad]:
+        return frames[
+            bad
+        ], "'counts' is not a COCO run-length code (cut off or not of its alphabet)"
+    return frames[bad], (
+        f"the runs of 'counts' cover {covered[bad]} pixels, the frame has {height * width}"
+        if (counts[bad] >= 0).all()
+        else "'counts' holds a run of negative length"
+    )
+
+
+def _describe_fault(mask: Any, height: int, width: int) -> str | None:
+    """What is wrong with a mask, short of its run lengths."""
+    if not isinstance(mask, dict) or "size" not in mask or "counts" not in mask:
+        return f"a mask is null or {{size, counts}}, not {_short(mask)}"
+    if mask["size"] != [height, width]:
+        return f"the mask's size is {_short(mask['size'])}, the video's [{height}, {width}]"
+    if not isinstance(mask["counts"], str | bytes):
+        return "'counts' must be a string (compressed RLE)"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

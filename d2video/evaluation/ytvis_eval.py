@@ -1,0 +1,434 @@
+"""The YouTube-VIS protocol: average precision of mask tracks.
+
+The semantics are those of the evaluation code published with YouTube-VIS (youtubevos/cocoapi,
+``ytvoseval`` with ``iouType="segm"``), to the last bit; the computation is vectorised over
+thresholds, area ranges and (video, category) units.
+
+Shapes: D predictions and G labelled tracks of a unit, sorted by falling score and in file order; T
+IoU thresholds, R recall levels, K categories, A area ranges, M limits on the predictions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pycocotools.mask as coco_mask
+
+from d2video.evaluation.ytvis_ground_truth import RLE, VideoTruth
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
+# Bounds of a track's mean area in pixels, inclusive at both ends.
+AREA_RANGES = {
+    "all": (0.0, 1e10),
+    "small": (0.0, 128.0**2),
+    "medium": (128.0**2, 256.0**2),
+    "large": (256.0**2, 1e10),
+}
+# Best-scored predictions of a video *and category* that count.
+MAX_DETECTIONS = (1, 10, 100)
+
+# pycocotools.mask.area (2.0.11) fails on longer lists: it puts their length in a byte.
+_AREA_BATCH = 255
+# Elements of the largest array in a batch of units that are matched together.
+_MATCH_BATCH = 2_000_000
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The predictions and labelled tracks of one category in one video.
+
+    Attributes:
+        video_id: as in the annotation file.
+        category_id: as in the annotation file.
+        prediction_index: (D,) int64, places in the list of the video's predictions.
+        scores: (D,) float64, falling; equal scores keep the order of the predictions.
+        areas: (D,) float64, mean area over the frames with a mask that is not empty, pixels.
+        ious: (D, G) float64 in [0, 1].
+        truth_ids: (G,) int64.
+        truth_areas: (G,) float64, pixels.
+        truth_crowd: (G,) bool.
+    """
+
+    video_id: int
+    category_id: int
+    prediction_index: np.ndarray
+    scores: np.ndarray
+    areas: np.ndarray
+    ious: np.ndarray
+    truth_ids: np.ndarray
+    truth_areas: np.ndarray
+    truth_crowd: np.ndarray
+
+
+@dataclass(frozen=True)
+class UnitMatches:
+    """What the predictions of a unit were matched with.
+
+    Attributes:
+        truth: (A, T, D) int64, place of the matched track among the unit's G, -1 for none.
+        ignored: (A, T, D) bool, predictions that are neither true nor false positives.
+    """
+
+    truth: np.ndarray
+    ignored: np.ndarray
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """Curves over a data set; -1 where a category has no track in an area range.
+
+    Attributes:
+        precision: (T, R, K, A, M) float64.
+        recall: (T, K, A, M) float64.
+        scores: (T, R, K, A, M) float64, score at which a recall level is reached.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    scores: np.ndarray
+
+    def summarize(self, category: int | None = None) -> dict[str, float]:
+        """The protocol's 12 figures as fractions, -1.0 where nothing can be said.
+
+        ``category`` limits them to one category, by its place among the ascending ids.
+        """
+        chosen = slice(None) if category is None else slice(category, category + 1)
+        precision, recall = self.precision[:, :, chosen], self.recall[:, chosen]
+
+        def ap(area: int = 0, threshold: int | slice = slice(None)) -> float:
+            return _mean_of_present(precision[threshold, ..., area, -1])
+
+        def ar(limit: int, area: int = 0) -> float:
+            return _mean_of_present(recall[..., area, limit])
+
+        return {
+            "AP": ap(),
+            "AP50": ap(threshold=0),
+            "AP75": ap(threshold=5),
+            "APs": ap(area=1),
+            "APm": ap(area=2),
+            "APl": ap(area=3),
+            "AR1": ar(0),
+            "AR10": ar(1),
+            "AR100": ar(2),
+            "ARs": ar(2, area=1),
+            "ARm": ar(2, area=2),
+            "ARl": ar(2, area=3),
+        }
+
+
+def compare_video(
+    video: VideoTruth,
+    category_ids: Sequence[int],
+    scores: Sequence[float],
+    masks: Sequence[Sequence[RLE | None]],
+) -> list[Unit]:
+    """Compare the N predictions for a video with its labels, category by category.
+
+    Only the 100 best-scored predictions of a category take part.
+
+    Args:
+        video: the video's labels.
+        category_ids: N ids as in the annotation file.
+        scores: N numbers.
+        masks: N lists of L compressed RLEs of the video's size, None in frames without the object.
+
+    Returns:
+        One unit for each category that has a prediction or a labelled track, ascending by id.
+    """
+    assert len(category_ids) == len(scores) == len(masks)
+    labels = np.asarray(category_ids, dtype=np.int64)
+    all_scores = np.asarray(scores, dtype=np.float64)
+    truth_labels = np.array([track.category_id for track in video.tracks], dtype=np.int64)
+    units = []
+    for category_id in np.union1d(labels, truth_labels).tolist():
+        mine = np.flatnonzero(labels == category_id)
+        mine = mine[np.argsort(-all_scores[mine], kind="stable")][: MAX_DETECTIONS[-1]]
+        tracks = [track for track in video.tracks if track.category_id == category_id]
+        ious, areas = _track_ious(
+            [masks[i] for i in mine.tolist()],
+            [track.masks for track in tracks],
+            video.height,
+            video.width,
+        )
+        units.append(
+            Unit(
+                video_id=video.video_id,
+                category_id=category_id,
+                prediction_index=mine,
+                scores=all_scores[mine],
+                areas=areas,
+                ious=ious,
+                truth_ids=np.array([track.track_id for track in tracks], dtype=np.int64),
+                truth_areas=np.array([track.area for track in tracks], dtype=np.float64),
+                truth_crowd=np.array([track.is_crowd for track in tracks], dtype=bool),
+            )
+        )
+    return units
+
+
+def _track_ious(
+    predictions: Sequence[Sequence[RLE | None]],
+    truths: Sequence[Sequence[RLE | None]],
+    height: int,
+    width: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of tracks, all intersections over all unions, and mean areas of the predictions.
+
+    Returns:
+        ious: (D, G) float64.
+        mean_areas: (D,) float64 pixels, over frames where a mask is not empty.
+    """
+    if truths and predictions:
+        intersection, areas = _intersections(predictions, truths, height, width)
+    else:
+        intersection = np.zeros((len(predictions), len(truths)))
+        areas = _frame_areas(predictions)
+    union = areas.sum(axis=1)[:, None] + _frame_areas(truths).sum(axis=1) - intersection
+    ious = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    visible = np.count_nonzero(areas, axis=1)
+    mean_areas = np.divide(areas.sum(axis=1), visible, out=np.zeros(len(areas)), where=visible > 0)
+    return ious, mean_areas
+
+
+def _intersections(
+    predictions: Sequence[Sequence[RLE | None]],
+    truths: Sequence[Sequence[RLE | None]],
+    height: int,
+    width: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels common to two tracks, (D, G), and pixels of a prediction in a frame, (D, L).
+
+    Parsing the codes is what costs here, and ``pycocotools.mask.iou`` parses a prediction once for
+    all its partners. The whole frame as one more partner tells the prediction's area, and with the
+    areas each ratio turns back into the pixel count that it came from. pycocotools has no call for
+    several frames, hence the loop.
+    """
+    num_frames, pixels = len(predictions[0]), height * width
+    frame = coco_mask.frPyObjects({"size": [height, width], "counts": [0, pixels]}, height, width)
+    truth_areas = _frame_areas(truths)
+    areas = np.zeros((len(predictions), num_frames))
+    intersection = np.zeros((len(predictions), len(truths)))
+    for t in range(num_frames):
+        rows = [d for d, masks in enumerate(predictions) if masks[t] is not None]
+        if not rows:
+            continue
+        columns = [g for g, masks in enumerate(truths) if masks[t] is not None]
+        ratios = coco_mask.iou(
+            [predictions[d][t] for d in rows],
+            [*(truths[g][t] for g in columns), frame],
+            [0] * (len(columns) + 1),  # crowds get the plain IoU in this protocol
+        )
+        areas[rows, t] = np.rint(ratios[:, -1] * pixels)
+        both = areas[rows, t][:, None] + truth_areas[columns, t]
+        ratios = ratios[:, :-1]
+        intersection[np.ix_(rows, columns)] += np.rint(ratios / (1 + ratios) * both)
+    return intersection, areas
+
+
+def _frame_areas(tracks: Sequence[Sequence[RLE | None]]) -> np.ndarray:
+    """(N, L) float64 pixels, 0 where a mask is None."""
+    areas = np.zeros((len(tracks), len(tracks[0]) if tracks else 0))
+    present = np.array([[mask is not None for mask in track] for track in tracks], dtype=bool)
+    flat = [mask for track in tracks for mask in track if mask is not None]
+    if flat:
+        areas[present] = np.concatenate(
+            [
+                coco_mask.area(flat[start : start + _AREA_BATCH])
+                for start in range(0, len(flat), _AREA_BATCH)
+            ]
+        )
+    return areas
+
+
+def match(units: Sequence[Unit]) -> list[UnitMatches]:
+    """Match predictions with labelled tracks, greedily by falling score, within every unit.
+
+    At each threshold a prediction takes the track of highest IoU that is free (of equal ones the
+    last in file order) and reaches the threshold, if possible one that counts in the area range.
+    Crowd tracks stay free. A prediction is ignored if its track is, or if it has none and lies
+    outside the area range.
+    """
+    bounds = np.array(list(AREA_RANGES.values()))
+    matches: list[UnitMatches | None] = [None] * len(units)
+    # Units of similar size share padded arrays.
+    order = sorted(range(len(units)), key=lambda i: (units[i].ious.shape[1], len(units[i].scores)))
+    start = 0
+    while start < len(order):
+        stop, widest = start, 0
+        while stop < len(order):
+            widest = max(widest, units[order[stop]].ious.shape[1], 1)
+            per_unit = len(bounds) * len(IOU_THRESHOLDS) * widest
+            if stop > start and (stop + 1 - start) * per_unit > _MATCH_BATCH:
+                break
+            stop += 1
+        batch = [units[i] for i in order[start:stop]]
+        for i, matched in zip(order[start:stop], _match_batch(batch, bounds), strict=True):
+            matches[i] = matched
+        start = stop
+    return [matched for matched in matches if matched is not None]
+
+
+def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]:
+    num_predictions = max(len(unit.scores) for unit in units)
+    num_truths = max(max(unit.ious.shape[1] for unit in units), 1)
+    # Tracks in reverse, so that argmax, which returns the first maximum, finds the last in file
+    # order; padding has IoU -1 and is never free.
+    ious = np.full((len(units), num_predictions, num_truths), -1.0)
+    real = np.zeros((len(units), num_truths), dtype=bool)
+    crowd = np.zeros_like(real)
+    areas = np.zeros((len(units), num_truths))
+    for u, unit in enumerate(units):
+        d, g = unit.ious.shape
+        ious[u, :d, :g] = unit.ious[:, ::-1]
+        real[u, :g] = True
+        crowd[u, :g] = unit.truth_crowd[::-1]
+        areas[u, :g] = unit.truth_areas[::-1]
+    outside = _outside(areas, bounds)
+    counts = np.logical_and((real & ~crowd)[:, None], ~outside)  # (U, A, G)
+    thresholds = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
+    shape = len(units), len(bounds), len(IOU_THRESHOLDS)
+    free = np.broadcast_to(real[:, None, None], (*shape, num_truths)).copy()
+    found = np.full((*shape, num_predictions), -1, dtype=np.int64)
+    track = np.arange(num_truths)
+    once = np.logical_not(crowd)[:, None, None]
+
+    for d in range(num_predictions):  # greedy: each prediction sees what the better ones left
+        iou = ious[:, d, None, None]
+        open_ = free & (iou >= thresholds)
+        open_counting = open_ & counts[:, :, None]
+        candidates = np.where(open_counting.any(-1, keepdims=True), open_counting, open_)
+        best = np.where(candidates, iou, -1.0).argmax(-1)
+        hit = candidates.any(-1)
+        found[..., d] = np.where(hit, best, -1)
+        free &= ~(once & hit[..., None] & (best[..., None] == track))
+
+    truth_ignored = np.take_along_axis(
+        np.broadcast_to(~counts[:, :, None], (*shape, num_truths)), np.maximum(found, 0), axis=-1
+    )
+    result = []
+    for u, unit in enumerate(units):
+        d, g = unit.ious.shape
+        mine = found[u, ..., :d]
+        result.append(
+            UnitMatches(
+                truth=np.where(mine >= 0, g - 1 - mine, -1),
+                ignored=np.where(
+                    mine >= 0, truth_ignored[u, ..., :d], _outside(unit.areas, bounds)[:, None]
+                ),
+            )
+        )
+    return result
+
+
+def _outside(areas: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """(..., N) areas to (..., A, N) bool: not within the range, whose ends belong to it."""
+    low, high = bounds[:, :1], bounds[:, 1:]
+    return (areas[..., None, :] < low) | (areas[..., None, :] > high)
+
+
+def accumulate(
+    units: Sequence[Unit], matches: Sequence[UnitMatches], category_ids: Sequence[int]
+) -> Accumulated:
+    """Precision and recall of every category over all videos.
+
+    Args:
+        units: of all videos of the data set, also of those without predictions.
+        matches: of the units.
+        category_ids: all K categories of the data set.
+    """
+    by_category: dict[int, list[tuple[Unit, UnitMatches]]] = {
+        category_id: [] for category_id in sorted(category_ids)
+    }
+    # Ascending by video, so that equal scores come in the protocol's order.
+    for unit, matched in sorted(zip(units, matches, strict=True), key=lambda p: p[0].video_id):
+        by_category[unit.category_id].append((unit, matched))
+
+    t, r, k = len(IOU_THRESHOLDS), len(RECALL_LEVELS), len(by_category)
+    a, m = len(AREA_RANGES), len(MAX_DETECTIONS)
+    result = Accumulated(
+        precision=np.full((t, r, k, a, m), -1.0),
+        recall=np.full((t, k, a, m), -1.0),
+        scores=np.full((t, r, k, a, m), -1.0),
+    )
+    for index, pairs in enumerate(by_category.values()):
+        if pairs:
+            _accumulate_category(pairs, index, result)
+    return result
+
+
+def _accumulate_category(
+    pairs: Sequence[tuple[Unit, UnitMatches]], index: int, result: Accumulated
+) -> None:
+    """Fill in category number ``index`` from its units, ascending by video."""
+    bounds = np.array(list(AREA_RANGES.values()))
+    truth_areas = np.concatenate([unit.truth_areas for unit, _ in pairs])
+    crowd = np.concatenate([unit.truth_crowd for unit, _ in pairs])
+    num_positives = (~_outside(truth_areas, bounds) & ~crowd).sum(axis=1)  # (A,)
+    present = np.flatnonzero(num_positives)
+    if not len(present):
+        return
+    scores = np.concatenate([unit.scores for unit, _ in pairs])
+    rank = np.concatenate([np.arange(len(unit.scores)) for unit, _ in pairs])
+    order = np.argsort(-scores, kind="stable")
+    scores, rank = scores[order], rank[order]
+    matched = np.concatenate([each.truth for _, each in pairs], axis=-1)[..., order] >= 0
+    ignored = np.concatenate([each.ignored for _, each in pairs], axis=-1)[..., order]
+    true = (matched & ~ignored)[present]
+    false = (~matched & ~ignored)[present]
+    positives = num_positives[present]
+    for limit_index, limit in enumerate(MAX_DETECTIONS):
+        chosen = rank < limit
+        precision, recall, reached = _curves(
+            true[..., chosen], false[..., chosen], positives, scores[chosen]
+        )
+        # (A, T, R) to (T, R, A)
+        result.precision[:, :, index, present, limit_index] = np.moveaxis(precision, 0, -1)
+        result.scores[:, :, index, present, limit_index] = np.moveaxis(reached, 0, -1)
+        result.recall[:, index, present, limit_index] = recall.T
+
+
+def _curves(
+    true: np.ndarray, false: np.ndarray, positives: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision at the recall levels, final recall, and score at the recall levels.
+
+    Args:
+        true: (A, T, N) bool, true positives by falling score.
+        false: (A, T, N) bool, false positives.
+        positives: (A,) number of tracks to be found, not 0.
+        scores: (N,) float64.
+
+    Returns:
+        (A, T, R), (A, T) and (A, T, R) float64.
+    """
+    a, t, n = true.shape
+    levels = len(RECALL_LEVELS)
+    precision_at, score_at = np.zeros((a, t, levels)), np.zeros((a, t, levels))
+    if n == 0:
+        return precision_at, np.zeros((a, t)), score_at
+    hits = true.cumsum(axis=-1)
+    misses = false.cumsum(axis=-1)
+    precision = hits / (hits + misses + np.spacing(1.0))
+    # The best precision at this or any higher recall.
+    precision = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+
+    # First place where a recall level is reached. Recall is hits / positives, so a level stands for
+    # a number of hits; all curves, each lifted above the one before, are one sorted array.
+    needed = np.stack([np.searchsorted(np.arange(p + 1) / p, RECALL_LEVELS) for p in positives])
+    lift = np.arange(a * t) * (int(positives.max()) + 2)
+    place = np.searchsorted(
+        (hits.reshape(a * t, n) + lift[:, None]).ravel(),
+        (np.repeat(needed, t, axis=0) + lift[:, None]).ravel(),
+    ).reshape(a, t, levels) - (np.arange(a * t) * n).reshape(a, t, 1)
+    reached = place < n
+    place = np.minimum(place, n - 1)
+    precision_at[reached] = np.take_along_axis(precision, place, axis=-1)[reached]
+    score_at[reached] = scores[place][reached]
+    return precision_at, hits[..., -1] / positives[:, None], score_at
+
+
+def _mean_of_present(values: np.ndarray) -> float:
+    present = values[values > -1]
+    return float(present.mean()) if present.size else -1.0
