@@ -2,14 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing, nullcontext
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Iterate over ``items`` in a worker thread that runs at most ``depth`` items ahead.
 
     Meant for iterables that decode, read or resize: libraries such as PyAV and Pillow release the

@@ -1,0 +1,158 @@
+"""From a video source to predictions, frame by frame."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+from torch import Tensor
+
+from d2video.data.augmentation import ResizeShortestEdge
+from d2video.data.frame_sequence import frame_to_tensor
+from d2video.utils.errors import UserError
+from d2video.utils.prefetch import prefetch
+from d2video.utils.video_reader import Frame, FrameSource, Source, open_video
+
+
+class VideoFrame(NamedTuple):
+    """One frame and what was found in it.
+
+    Attributes:
+        index: 0 for the first frame.
+        time: seconds since the first frame.
+        image: uint8 (H,W,3), RGB, as read.
+        instances: on the CPU, in pixels of ``image``: ``pred_boxes`` (XYXY), ``scores``,
+            ``pred_classes``, ``pred_masks`` (bool N,H,W), ``track_ids`` (int64 N).
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, of no use here
+    time: float
+    image: np.ndarray
+    instances: Instances
+
+
+class StreamingModel(Protocol):
+    """A model that follows video (docs/architecture.md, "Streaming")."""
+
+    def stream_video(
+        self, frames: Iterator[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[Instances]: ...
+
+
+class VideoPredictor:
+    """Run a video model on a file, a folder of images, or frames, in bounded memory.
+
+    Built from a config, like detectron2's ``DefaultPredictor``, or from plain arguments::
+
+        predictor = VideoPredictor(cfg)
+        for frame in predictor("video.mp4"):
+            show(draw_instances(frame.image, frame.instances, predictor.class_names))
+
+    From a config it builds the model, loads ``MODEL.WEIGHTS``, and takes class names from the first
+    dataset in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        model: StreamingModel,
+        min_size: int,
+        max_size: int,
+        image_format: str = "RGB",
+        decode_ahead: int = 8,
+        class_names: list[str] | None = None,
+    ):
+        """
+        Args:
+            model: in evaluation mode, on its device, with ``stream_video``.
+            min_size: the short side is resized to this many pixels; 0: no resizing.
+            max_size: limit of the long side in pixels; 0: none. Where it would be exceeded, the
+                short side gives way. The rule is that of the test mapper.
+            image_format: the model's channel order, "RGB" or "BGR".
+            decode_ahead: frames decoded and resized ahead.
+            class_names: by class index, for those who draw; ``None`` where unknown.
+        """
+        if not hasattr(model, "stream_video"):
+            raise UserError(
+                f"{type(model).__name__} does not follow video (it has no stream_video); "
+                "choose a video model in MODEL.META_ARCHITECTURE"
+            )
+        assert image_format in ("RGB", "BGR"), image_format
+        self.model = model
+        self.class_names = class_names
+        self._resize = ResizeShortestEdge(min_size, max_size)
+        self._image_format = image_format
+        self._decode_ahead = decode_ahead
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = cfg.clone()  # models may change theirs
+        model = build_model(cfg).eval()
+        DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        class_names = None
+        if len(cfg.DATASETS.TEST):
+            class_names = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes")
+        return {
+            "model": model,
+            "min_size": cfg.INPUT.MIN_SIZE_TEST,
+            "max_size": cfg.INPUT.MAX_SIZE_TEST,
+            "image_format": cfg.INPUT.FORMAT,
+            "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
+            "class_names": class_names,
+        }
+
+    def __call__(self, source: Source | FrameSource) -> Iterator[VideoFrame]:
+        """Predict on a video.
+
+        Args:
+            source: what :func:`open_video` takes, or its result (whose estimated length and frame
+                rate the caller may want).
+
+        Returns:
+            an iterator over all frames in order. It may be left early. A frame comes out as soon as
+            the model is done with it; besides the frames read ahead, those wait in memory that the
+            model has taken in and not yet answered.
+
+        Raises:
+            UserError: the source cannot be read; damage further on shows while iterating.
+        """
+        if not isinstance(source, FrameSource):
+            source = open_video(source, prefetch=self._decode_ahead)
+        return self._predict(source)
+
+    # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
+    @torch.no_grad()
+    def _predict(self, video: FrameSource) -> Iterator[VideoFrame]:
+        height, width = video.size
+        blank = np.zeros((height, width, 3), np.uint8)  # only its size counts
+        transform = self._resize.get_transform(blank, np.random.default_rng(0))
+
+        def prepare(frame: Frame) -> tuple[Frame, Tensor]:
+            image = transform.apply_image(frame.image)
+            return frame, frame_to_tensor(
+                image if self._image_format == "RGB" else image[..., ::-1]
+            )
+
+        # Frames that the model has taken and not yet answered, oldest first.
+        waiting: deque[Frame] = deque()
+
+        def inputs() -> Iterator[Tensor]:
+            for frame, tensor in prepared:
+                waiting.append(frame)
+                yield tensor
+
+        with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
+            for instances in self.model.stream_video(inputs(), output_size=video.size):
+                assert waiting, "stream_video answered a frame before it took it"
+                frame = waiting.popleft()
+                yield VideoFrame(frame.index, frame.time, frame.image, instances.to("cpu"))
+                del frame, instances  # not kept while the next answer is worked out
+            assert not waiting, f"stream_video left {len(waiting)} frames without an answer"

@@ -1,0 +1,69 @@
+"""A stand-in for a video model: follows bright pixels, with the lag of a windowed model."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import BitMasks, Instances
+from torch import Tensor, nn
+
+
+class StubVideoModel(nn.Module):
+    """Answers in blocks of ``window`` frames; one instance, the pixels brighter than 200.
+
+    Attributes:
+        most_alive: greatest number of input frames alive at once.
+        sizes: sizes of the frames received.
+        grad_enabled: whether autograd was on in any call.
+    """
+
+    def __init__(self, window: int = 4) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.window = window
+        self.most_alive = 0
+        self.sizes: set[tuple[int, ...]] = set()
+        self.first_pixels: list[list[int]] = []
+        self.grad_enabled = False
+
+    def stream_video(
+        self, frames: Iterator[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[Instances]:
+        alive: list[weakref.ref] = []
+        block: list[Tensor] = []
+        for frame in frames:
+            assert frame.dtype == torch.uint8
+            self.grad_enabled |= (self.weight * 1).requires_grad
+            self.sizes.add(tuple(frame.shape))
+            self.first_pixels.append(frame[:, 0, 0].tolist())
+            alive = [ref for ref in [*alive, weakref.ref(frame)] if ref() is not None]
+            self.most_alive = max(self.most_alive, len(alive))
+            block.append(frame)
+            if len(block) == self.window:
+                yield from self._answer(block, output_size)
+                block.clear()
+        yield from self._answer(block, output_size)
+
+    def _answer(self, block: list[Tensor], size: tuple[int, int]) -> Iterator[Instances]:
+        for frame in block:
+            mask = F.interpolate(frame[None].float(), size)[0].amin(0)[None] > 200
+            yield Instances(
+                size,
+                pred_masks=mask,
+                pred_boxes=BitMasks(mask).get_bounding_boxes(),
+                scores=torch.tensor([0.9]),
+                pred_classes=torch.tensor([0]),
+                track_ids=torch.tensor([5]),
+            )
+        gc.collect(0)
+
+
+@META_ARCH_REGISTRY.register()
+class StubFromConfig(StubVideoModel):
+    """The same, built by ``build_model(cfg)``."""
+
+    def __init__(self, cfg) -> None:
+        super().__init__(window=cfg.INPUT.CLIP.NUM_FRAMES)
