@@ -1,0 +1,48 @@
+# make demo      install, then train and evaluate a small model and write output/demo/index.html
+# make test      install, then lint, types and tests
+# make install   only the virtual environment .venv, with everything in it
+#
+# PROJECT=<Name>   the system that `make demo` shows: a folder in projects/
+# PYTHON=<path>    the Python (3.10 or later) that .venv is made with
+# PYTEST_ARGS=...  more arguments for pytest, such as '-k matcher' or '-m "not slow"'
+
+PROJECT ?= VisTR
+PYTHON ?= python3
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Written last, so that an interrupted installation is taken up again.
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test install clean
+
+demo: install
+	$(BIN)/python tools/quick_start.py --project $(PROJECT)
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+install: $(INSTALLED)
+
+$(BIN)/python:
+	@echo "== 1/4 virtual environment $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $(PYTHON) is older than 3.10: run make PYTHON=<path to a newer one>" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "error: $(PYTHON) cannot make virtual environments: on Debian or Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+
+$(INSTALLED): setup.py constraints.txt tools/install_detectron2.py | $(BIN)/python
+	@echo "== 2/4 build tools"
+	$(PIP) install -c constraints.txt setuptools wheel
+	@echo "== 3/4 d2video and what it needs (PyTorch with CUDA: 5.5 GB on Linux)"
+	$(PIP) install -c constraints.txt --no-build-isolation --editable '.[dev]'
+	@echo "== 4/4 detectron2"
+	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
