@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pycocotools.mask as coco_mask
 
-from d2video.evaluation.ytvis_ground_truth import RLE, VideoTruth
+from d2video.evaluation.ytvis_compare import MAX_PREDICTIONS, Unit
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
@@ -26,39 +25,10 @@ AREA_RANGES = {
     "large": (256.0**2, 1e10),
 }
 # Best-scored predictions of a video *and category* that count.
-MAX_DETECTIONS = (1, 10, 100)
+MAX_DETECTIONS = (1, 10, MAX_PREDICTIONS)
 
-# pycocotools.mask.area (2.0.11) fails on longer lists: it puts their length in a byte.
-_AREA_BATCH = 255
 # Elements of the largest array in a batch of units that are matched together.
 _MATCH_BATCH = 2_000_000
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The predictions and labelled tracks of one category in one video.
-
-    Attributes:
-        video_id: as in the annotation file.
-        category_id: as in the annotation file.
-        prediction_index: (D,) int64, places in the list of the video's predictions.
-        scores: (D,) float64, falling; equal scores keep the order of the predictions.
-        areas: (D,) float64, mean area over the frames with a mask that is not empty, pixels.
-        ious: (D, G) float64 in [0, 1].
-        truth_ids: (G,) int64.
-        truth_areas: (G,) float64, pixels.
-        truth_crowd: (G,) bool.
-    """
-
-    video_id: int
-    category_id: int
-    prediction_index: np.ndarray
-    scores: np.ndarray
-    areas: np.ndarray
-    ious: np.ndarray
-    truth_ids: np.ndarray
-    truth_areas: np.ndarray
-    truth_crowd: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -118,130 +88,6 @@ class Accumulated:
         }
 
 
-def compare_video(
-    video: VideoTruth,
-    category_ids: Sequence[int],
-    scores: Sequence[float],
-    masks: Sequence[Sequence[RLE | None]],
-) -> list[Unit]:
-    """Compare the N predictions for a video with its labels, category by category.
-
-    Only the 100 best-scored predictions of a category take part.
-
-    Args:
-        video: the video's labels.
-        category_ids: N ids as in the annotation file.
-        scores: N numbers.
-        masks: N lists of L compressed RLEs of the video's size, None in frames without the object.
-
-    Returns:
-        One unit for each category that has a prediction or a labelled track, ascending by id.
-    """
-    assert len(category_ids) == len(scores) == len(masks)
-    labels = np.asarray(category_ids, dtype=np.int64)
-    all_scores = np.asarray(scores, dtype=np.float64)
-    truth_labels = np.array([track.category_id for track in video.tracks], dtype=np.int64)
-    units = []
-    for category_id in np.union1d(labels, truth_labels).tolist():
-        mine = np.flatnonzero(labels == category_id)
-        mine = mine[np.argsort(-all_scores[mine], kind="stable")][: MAX_DETECTIONS[-1]]
-        tracks = [track for track in video.tracks if track.category_id == category_id]
-        ious, areas = _track_ious(
-            [masks[i] for i in mine.tolist()],
-            [track.masks for track in tracks],
-            video.height,
-            video.width,
-        )
-        units.append(
-            Unit(
-                video_id=video.video_id,
-                category_id=category_id,
-                prediction_index=mine,
-                scores=all_scores[mine],
-                areas=areas,
-                ious=ious,
-                truth_ids=np.array([track.track_id for track in tracks], dtype=np.int64),
-                truth_areas=np.array([track.area for track in tracks], dtype=np.float64),
-                truth_crowd=np.array([track.is_crowd for track in tracks], dtype=bool),
-            )
-        )
-    return units
-
-
-def _track_ious(
-    predictions: Sequence[Sequence[RLE | None]],
-    truths: Sequence[Sequence[RLE | None]],
-    height: int,
-    width: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """IoU of tracks, all intersections over all unions, and mean areas of the predictions.
-
-    Returns:
-        ious: (D, G) float64.
-        mean_areas: (D,) float64 pixels, over frames where a mask is not empty.
-    """
-    if truths and predictions:
-        intersection, areas = _intersections(predictions, truths, height, width)
-    else:
-        intersection = np.zeros((len(predictions), len(truths)))
-        areas = _frame_areas(predictions)
-    union = areas.sum(axis=1)[:, None] + _frame_areas(truths).sum(axis=1) - intersection
-    ious = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-    visible = np.count_nonzero(areas, axis=1)
-    mean_areas = np.divide(areas.sum(axis=1), visible, out=np.zeros(len(areas)), where=visible > 0)
-    return ious, mean_areas
-
-
-def _intersections(
-    predictions: Sequence[Sequence[RLE | None]],
-    truths: Sequence[Sequence[RLE | None]],
-    height: int,
-    width: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels common to two tracks, (D, G), and pixels of a prediction in a frame, (D, L).
-
-    Parsing the codes is what costs here, and ``pycocotools.mask.iou`` parses a prediction once for
-    all its partners. The whole frame as one more partner tells the prediction's area, and with the
-    areas each ratio turns back into the pixel count that it came from. pycocotools has no call for
-    several frames, hence the loop.
-    """
-    num_frames, pixels = len(predictions[0]), height * width
-    frame = coco_mask.frPyObjects({"size": [height, width], "counts": [0, pixels]}, height, width)
-    truth_areas = _frame_areas(truths)
-    areas = np.zeros((len(predictions), num_frames))
-    intersection = np.zeros((len(predictions), len(truths)))
-    for t in range(num_frames):
-        rows = [d for d, masks in enumerate(predictions) if masks[t] is not None]
-        if not rows:
-            continue
-        columns = [g for g, masks in enumerate(truths) if masks[t] is not None]
-        ratios = coco_mask.iou(
-            [predictions[d][t] for d in rows],
-            [*(truths[g][t] for g in columns), frame],
-            [0] * (len(columns) + 1),  # crowds get the plain IoU in this protocol
-        )
-        areas[rows, t] = np.rint(ratios[:, -1] * pixels)
-        both = areas[rows, t][:, None] + truth_areas[columns, t]
-        ratios = ratios[:, :-1]
-        intersection[np.ix_(rows, columns)] += np.rint(ratios / (1 + ratios) * both)
-    return intersection, areas
-
-
-def _frame_areas(tracks: Sequence[Sequence[RLE | None]]) -> np.ndarray:
-    """(N, L) float64 pixels, 0 where a mask is None."""
-    areas = np.zeros((len(tracks), len(tracks[0]) if tracks else 0))
-    present = np.array([[mask is not None for mask in track] for track in tracks], dtype=bool)
-    flat = [mask for track in tracks for mask in track if mask is not None]
-    if flat:
-        areas[present] = np.concatenate(
-            [
-                coco_mask.area(flat[start : start + _AREA_BATCH])
-                for start in range(0, len(flat), _AREA_BATCH)
-            ]
-        )
-    return areas
-
-
 def match(units: Sequence[Unit]) -> list[UnitMatches]:
     """Match predictions with labelled tracks, greedily by falling score, within every unit.
 
@@ -292,7 +138,7 @@ def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]
     free = np.broadcast_to(real[:, None, None], (*shape, num_truths)).copy()
     found = np.full((*shape, num_predictions), -1, dtype=np.int64)
     track = np.arange(num_truths)
-    once = np.logical_not(crowd)[:, None, None]
+    once = ~crowd[:, None, None]
 
     for d in range(num_predictions):  # greedy: each prediction sees what the better ones left
         iou = ious[:, d, None, None]
@@ -300,9 +146,9 @@ def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]
         open_counting = open_ & counts[:, :, None]
         candidates = np.where(open_counting.any(-1, keepdims=True), open_counting, open_)
         best = np.where(candidates, iou, -1.0).argmax(-1)
-        hit = candidates.any(-1)
-        found[..., d] = np.where(hit, best, -1)
-        free &= ~(once & hit[..., None] & (best[..., None] == track))
+        hit = np.take_along_axis(candidates, best[..., None], axis=-1)
+        found[..., d] = np.where(hit[..., 0], best, -1)
+        free &= ~(once & hit & (best[..., None] == track))
 
     truth_ignored = np.take_along_axis(
         np.broadcast_to(~counts[:, :, None], (*shape, num_truths)), np.maximum(found, 0), axis=-1

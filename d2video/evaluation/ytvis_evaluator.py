@@ -15,10 +15,11 @@ from tabulate import tabulate
 from torch import Tensor
 
 from d2video.evaluation.build import register_evaluator
-from d2video.evaluation.ytvis_eval import Accumulated, Unit, accumulate, compare_video, match
+from d2video.evaluation.ytvis_compare import Unit, compare_video
+from d2video.evaluation.ytvis_eval import Accumulated, accumulate, match
 from d2video.evaluation.ytvis_ground_truth import RLE, VideoTruth, YTVISGroundTruth
 from d2video.evaluation.ytvis_results import write_results
-from d2video.structures.rle import encode_masks
+from d2video.structures.rle import encode_tracks
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ class YTVISEvaluator(DatasetEvaluator):
         scores = [float(score) for score in answer["pred_scores"]]
         masks = answer["pred_masks"]
         if isinstance(masks, Tensor):
-            masks = _encode_tracks(masks)
+            masks = encode_tracks(masks)  # an empty mask and None are the same to the protocol
         if not len(labels) == len(scores) == len(masks):
             raise UserError(
                 f"{where}: {len(labels)} pred_labels, {len(scores)} pred_scores and {len(masks)} "
@@ -232,16 +233,6 @@ class YTVISEvaluator(DatasetEvaluator):
 def build_ytvis_evaluator(dataset_name: str, output_dir: str) -> YTVISEvaluator:
     """See :meth:`YTVISEvaluator.from_dataset`."""
     return YTVISEvaluator.from_dataset(dataset_name, output_dir)
-
-
-def _encode_tracks(masks: Tensor) -> list[list[RLE | None]]:
-    """(N, L, H, W) bool to N lists of L RLEs, None where a mask is empty (the protocol's equal)."""
-    visible = masks.flatten(2).any(dim=2).tolist()
-    # One track at a time: the codec copies what it is given.
-    return [
-        [rle if seen else None for rle, seen in zip(encode_masks(track), frames)]
-        for track, frames in zip(masks, visible)
-    ]
 
 
 def _percent(fraction: float) -> float:

@@ -1,18 +1,92 @@
 """Masks as COCO run-length codes.
 
-Shapes: N: masks, H×W: image.
+Shapes: N: masks or tracks, L: frames, H×W: image.
 """
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+# Pixels that are looked at together: what a processor's cache holds.
+_BATCH_PIXELS = 2**22
+
 
 def encode_masks(masks: Tensor) -> list[dict]:
     """(N, H, W) bool to N compressed RLE dicts ``{"size": [H, W], "counts": bytes}``.
 
-    COCO counts run down the columns. The transposition happens on the masks' own device; the copy
-    to the host is then already in the order that pycocotools reads.
+    The codes are those of ``pycocotools.mask.encode``. COCO counts run down the columns, and instead
+    of transposing every pixel only the few where a run begins are put in that order, which takes a
+    quarter of the time (tracks of 360x640 on a CPU). Masks that lie in the same part of the image,
+    as those of a track do, are quickest together.
     """
-    columns = masks.transpose(1, 2).contiguous().cpu().numpy().astype(np.uint8, copy=False)
-    return coco_mask.encode(columns.transpose(2, 1, 0))
+    host = masks.cpu().numpy()
+    count, height, width = host.shape
+    batch = max(_BATCH_PIXELS // max(height * width, 1), 1)
+    return [
+        rle
+        for start in range(0, count, batch)
+        for rle in _encode_batch(host[start : start + batch])
+    ]
+
+
+def encode_tracks(masks: Tensor) -> list[list[dict | None]]:
+    """(N, L, H, W) bool to N lists of L compressed RLE dicts, None where a mask is empty."""
+    return [
+        [None if rle["counts"] == empty["counts"] else rle for rle in rles]
+        for rles, empty in ((encode_masks(track), _empty(*track.shape[-2:])) for track in masks)
+    ]
+
+
+def _empty(height: int, width: int) -> dict:
+    code = {"size": [height, width], "counts": [height * width]}
+    return coco_mask.frPyObjects(code, height, width)
+
+
+def _encode_batch(masks: np.ndarray) -> list[dict]:
+    """(N, H, W) bool to N compressed RLE dicts."""
+    count, height, width = masks.shape
+    pixels = height * width
+    starts, per_mask = _run_starts(masks)
+    # With the end of every mask put in, all run lengths are differences of neighbours.
+    ends = np.cumsum(per_mask)
+    borders = np.insert(starts, ends, np.arange(1, count + 1) * pixels)
+    runs = np.diff(borders, prepend=0).astype(np.uint32)
+    cuts = [0, *(ends + np.arange(1, count + 1)).tolist()]
+    codes = [
+        {"size": [height, width], "counts": runs[first:last]}
+        for first, last in zip(cuts[:-1], cuts[1:])
+    ]
+    return coco_mask.frPyObjects(codes, height, width)
+
+
+def _run_starts(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where runs begin, except each mask's first run of background.
+
+    Returns:
+        starts: ascending places in the (N, W, H) array that the counts are defined on, int64.
+        per_mask: (N,) how many of them are in each mask.
+    """
+    count, height, width = masks.shape
+    rows = np.flatnonzero(masks.any(axis=2).any(axis=0))
+    if not rows.size:
+        return np.zeros(0, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(masks[:, top:bottom].any(axis=1).any(axis=0))
+    left, right = int(columns[0]), min(int(columns[-1]) + 2, width)
+    # A run may go on from the foot of a column to the head of the next. Otherwise a row of
+    # background on both sides is enough.
+    if top == 0 or bottom == height:
+        top, bottom = 0, height
+    else:
+        top, bottom = top - 1, bottom + 1
+    part = masks[:, top:bottom, left:right]
+    changes = np.empty(part.shape, dtype=bool)
+    np.not_equal(part[:, 1:], part[:, :-1], out=changes[:, 1:])
+    np.not_equal(part[:, 0, 1:], part[:, -1, :-1], out=changes[:, 0, 1:])
+    changes[:, 0, 0] = part[:, 0, 0]
+
+    row, x = np.divmod(np.flatnonzero(changes), right - left)
+    mask, y = np.divmod(row, bottom - top)
+    starts = (mask * width + x + left) * height + y + top
+    starts.sort()
+    return starts, np.bincount(mask, minlength=count)

@@ -1,0 +1,341 @@
+#!/usr/bin/env python
+"""Time YTVISEvaluator against what the official YouTube-VIS evaluation spends on mask IoU alone.
+
+Builds a seeded set of tracks (by default the one of the reference measurements: 100 videos of 30
+frames of 360x640, 100 predictions each, 270 labelled tracks, 40 classes), runs the evaluator on it,
+and in the same run times samples of the ``pycocotools`` calls that the official code makes: merge
+and area, each twice, for every pair of tracks of a class and every frame. The official sorting,
+matching and accumulation are left out, so the ratios are lower bounds. Times are CPU seconds of one
+process.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as coco_mask
+import torch
+from tabulate import tabulate
+
+from d2video.evaluation import YTVISEvaluator
+from d2video.evaluation.ytvis_compare import compare_video
+from d2video.evaluation.ytvis_eval import UnitMatches, accumulate, match
+from d2video.evaluation.ytvis_ground_truth import RLE, YTVISGroundTruth
+from d2video.structures.rle import encode_tracks
+from d2video.utils.errors import exit_on_user_error
+from d2video.utils.files import replace_on_success
+
+# Shares of the synthetic set, chosen so that it has the reference's 270,000 masks of some 320
+# bytes and 11,000 pairs of tracks of one class.
+VISIBLE = 0.9  # of a track's frames
+SAME_CLASS = 0.97  # of the predictions have the class of the object that they follow
+
+
+@dataclass(frozen=True)
+class SetShape:
+    """How large the synthetic set is; the defaults are the reference's."""
+
+    videos: int = 100
+    frames: int = 30
+    height: int = 360
+    width: int = 640
+    predictions: int = 100  # a video
+    tracks: int = 270  # labelled, over all videos
+    classes: int = 40
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """Labels, and a model's answers with masks as RLE, in the order of the videos."""
+
+    annotations: dict[str, Any]
+    answers: list[dict[str, Any]]
+
+
+def make_set(shape: SetShape, seed: int) -> SyntheticSet:
+    """Objects drifting over the frame, and predictions that follow them more or less well."""
+    rng = np.random.default_rng(seed)
+    annotations: dict[str, Any] = {
+        "categories": [{"id": c + 1, "name": f"class {c + 1}"} for c in range(shape.classes)],
+        "videos": [],
+        "annotations": [],
+    }
+    answers = []
+    per_video = np.diff(np.linspace(0, shape.tracks, shape.videos + 1).astype(int))
+    for video_id, count in enumerate(per_video.tolist(), start=1):
+        size = {"height": shape.height, "width": shape.width}
+        annotations["videos"].append({"id": video_id, "length": shape.frames, **size})
+        classes = rng.integers(1, shape.classes + 1, count)
+        # Centre and half size of each object in the first frame, and its drift a frame.
+        scale = min(shape.height, shape.width)
+        boxes = np.concatenate(
+            [
+                rng.uniform(0.3, 0.7, (count, 2)) * [shape.width, shape.height],
+                rng.uniform(0.1, 0.25, (count, 2)) * scale,
+            ],
+            axis=1,
+        )
+        drifts = rng.normal(0, 0.004 * scale, (count, 2))
+        for box, drift, category_id in zip(boxes, drifts, classes.tolist()):
+            masks = _track(rng, box, drift, shape)
+            areas = [None if mask is None else int(coco_mask.area(mask)) for mask in masks]
+            annotations["annotations"].append(
+                {
+                    "id": len(annotations["annotations"]) + 1,
+                    "video_id": video_id,
+                    "category_id": category_id,
+                    "iscrowd": 0,
+                    "segmentations": masks,
+                    "areas": areas,
+                }
+            )
+        followed = rng.integers(0, count, shape.predictions)
+        labels = classes[followed] - 1
+        strays = rng.random(shape.predictions) >= SAME_CLASS
+        labels[strays] = rng.integers(0, shape.classes, int(strays.sum()))
+        noise = rng.normal(0, 0.1 * scale, (shape.predictions, 4)) * rng.random(
+            (shape.predictions, 1)
+        )
+        answers.append(
+            {
+                "image_size": (shape.height, shape.width),
+                "pred_scores": np.exp(-np.abs(noise).sum(axis=1) / scale).tolist(),
+                "pred_labels": labels.tolist(),
+                "pred_masks": [
+                    _track(rng, np.maximum(boxes[g] + n, 0.05 * scale), drifts[g], shape)
+                    for g, n in zip(followed, noise)
+                ],
+            }
+        )
+    return SyntheticSet(annotations, answers)
+
+
+def _track(
+    rng: np.random.Generator, box: np.ndarray, drift: np.ndarray, shape: SetShape
+) -> list[RLE | None]:
+    """Ellipse-like masks with ragged edges, drawn as run lengths: one run in each column."""
+    masks: list[RLE | None] = [None] * shape.frames
+    columns = np.arange(shape.width)
+    frames = np.flatnonzero(rng.random(shape.frames) < VISIBLE).tolist()
+    codes = []
+    for t in frames:
+        x, y, half_width, half_height = box
+        x, y = x + t * drift[0], y + t * drift[1]
+        inside = np.abs(columns - x) < half_width
+        half = half_height * np.sqrt(np.maximum(1 - ((columns - x) / half_width) ** 2, 0))
+        ragged = rng.integers(-2, 3, (2, shape.width))
+        top = np.clip(np.rint(y - half).astype(int) + ragged[0], 1, shape.height - 2)
+        bottom = np.clip(np.rint(y + half).astype(int) + ragged[1], top + 1, shape.height - 1)
+        edges = (columns * shape.height + np.stack([top, bottom]))[:, inside].T.ravel()
+        counts = np.diff(edges, prepend=0, append=shape.height * shape.width)
+        codes.append({"size": [shape.height, shape.width], "counts": counts})
+    for t, rle in zip(frames, coco_mask.frPyObjects(codes, shape.height, shape.width)):
+        masks[t] = rle
+    return masks
+
+
+def _cpu_seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _pairs(
+    data: SyntheticSet, category_of_label: Sequence[int]
+) -> list[tuple[list[RLE | None], list[RLE | None]]]:
+    """(prediction, labelled track) of one video and class: all that the official code compares."""
+    tracks: dict[tuple[int, int], list] = {}
+    for track in data.annotations["annotations"]:
+        key = track["video_id"], track["category_id"]
+        tracks.setdefault(key, []).append(track["segmentations"])
+    return [
+        (masks, truth)
+        for video_id, answer in enumerate(data.answers, start=1)
+        for label, masks in zip(answer["pred_labels"], answer["pred_masks"])
+        for truth in tracks.get((video_id, category_of_label[label]), [])
+    ]
+
+
+def _official_iou(prediction: list[RLE | None], truth: list[RLE | None]) -> float:
+    """IoU of two tracks by the calls that the official code makes."""
+    intersection = union = 0
+    for d, g in zip(prediction, truth):
+        if d is not None and g is not None:
+            intersection += coco_mask.area(coco_mask.merge([d, g], True))
+            union += coco_mask.area(coco_mask.merge([d, g], False))
+        elif d is not None or g is not None:
+            union += coco_mask.area(g if d is None else d)
+    return float(intersection / union) if union else 0.0
+
+
+def _official_encode(masks: torch.Tensor) -> list[RLE]:
+    """Frame by frame, as evaluators built on the official code do."""
+    return [coco_mask.encode(np.asfortranarray(mask.numpy().view(np.uint8))) for mask in masks]
+
+
+def _cpu_seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def measure(
+    data: SyntheticSet, sample_pairs: int = 200, dense_tracks: int = 10
+) -> dict[str, int | float]:
+    """Time our evaluator and samples of the official calls, in turns.
+
+    Args:
+        data: the set.
+        sample_pairs: about how many pairs of tracks the official IoU is timed on.
+        dense_tracks: how many predictions are encoded from dense masks, by us and officially.
+
+    Returns:
+        The set's size: ``masks``, ``mask_bytes`` (mean length of a code), ``pairs``. CPU seconds
+        for the whole set: ``process`` (RLE answers checked and compared with the labels),
+        ``match`` and ``accumulate`` (what ``evaluate`` does besides gathering and writing),
+        ``write`` (results.json and results.zip), ``encode`` (dense masks to RLE),
+        ``official_encode`` and ``official_iou``; the three last ones scaled up from samples.
+        ``ratio_rle`` and ``ratio_dense``, official / ours without and with encoding, on both sides
+        without writing.
+    """
+    truth = YTVISGroundTruth.from_dict(data.annotations)
+    category_ids = list(truth.categories)
+    tracks = [track for answer in data.answers for track in answer["pred_masks"]]
+    lengths = [len(mask["counts"]) for track in tracks for mask in track if mask is not None]
+    pairs = _pairs(data, category_ids)
+    pair_sample = pairs[:: max(len(pairs) // sample_pairs, 1)]
+    dense = _decode(tracks[:: max(len(tracks) // dense_tracks, 1)][:dense_tracks])
+
+    # The official samples are split over both sides of our run, so that a change in the machine's
+    # load meets all of them.
+    def time_official_iou(pairs: list) -> float:
+        return _cpu_seconds(lambda: [_official_iou(*pair) for pair in pairs])
+
+    official_iou = time_official_iou(pair_sample[::2])
+    official_encode = _cpu_seconds(lambda: [_official_encode(track) for track in dense[::2]])
+    inputs = [{"video_id": video_id} for video_id in truth.videos]
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator = YTVISEvaluator(truth, {c: k for k, c in enumerate(category_ids)}, folder)
+        process = _cpu_seconds(lambda: evaluator.process(inputs, data.answers))
+        evaluate = _cpu_seconds(evaluator.evaluate)
+    units = [
+        unit
+        for video, answer in zip(truth.videos.values(), data.answers)
+        for unit in compare_video(
+            video,
+            [category_ids[label] for label in answer["pred_labels"]],
+            answer["pred_scores"],
+            answer["pred_masks"],
+        )
+    ]
+    matches: list[UnitMatches] = []
+    match_time = _cpu_seconds(lambda: matches.extend(match(units)))
+    accumulate_time = _cpu_seconds(lambda: accumulate(units, matches, category_ids))
+    encode = _cpu_seconds(lambda: encode_tracks(dense))
+    official_encode += _cpu_seconds(lambda: [_official_encode(track) for track in dense[1::2]])
+    official_iou += time_official_iou(pair_sample[1::2])
+
+    official_iou *= len(pairs) / len(pair_sample)
+    encode *= len(tracks) / len(dense)
+    official_encode *= len(tracks) / len(dense)
+    ours = process + match_time + accumulate_time
+    return {
+        "masks": len(lengths),
+        "mask_bytes": float(np.mean(lengths)),
+        "pairs": len(pairs),
+        "process": process,
+        "match": match_time,
+        "accumulate": accumulate_time,
+        "write": evaluate - match_time - accumulate_time,
+        "encode": encode,
+        "official_encode": official_encode,
+        "official_iou": official_iou,
+        "ratio_rle": official_iou / ours,
+        "ratio_dense": (official_encode + official_iou) / (encode + ours),
+    }
+
+
+def _decode(tracks: Sequence[Sequence[RLE | None]]) -> torch.Tensor:
+    """(N, L, H, W) bool."""
+    size = next(mask["size"] for track in tracks for mask in track if mask is not None)
+    dense = np.zeros((len(tracks), len(tracks[0]), *size), dtype=bool)
+    for n, track in enumerate(tracks):
+        for t, mask in enumerate(track):
+            if mask is not None:
+                dense[n, t] = coco_mask.decode(mask)
+    return torch.from_numpy(dense)
+
+
+def _table(times: dict[str, int | float]) -> str:
+    ours = times["process"] + times["match"] + times["accumulate"]
+    rows = [
+        ("masks dense to RLE", times["encode"], times["official_encode"]),
+        ("RLE answers checked and compared", times["process"], times["official_iou"]),
+        ("matching", times["match"], None),
+        ("accumulation", times["accumulate"], None),
+        ("sum, model answers with RLE", ours, times["official_iou"]),
+        (
+            "sum, model answers with dense masks",
+            ours + times["encode"],
+            times["official_iou"] + times["official_encode"],
+        ),
+        ("results.json and results.zip", times["write"], None),
+    ]
+    return tabulate(
+        [(*row, None if row[2] is None else row[2] / row[1]) for row in rows],
+        ("CPU seconds", "ours", "official calls", "ratio"),
+        floatfmt=".2f",
+        missingval="-",
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+@exit_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Build the set, measure, print; ``arguments`` default to the command line's."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    for size in fields(SetShape):
+        parser.add_argument(f"--{size.name}", type=_positive, default=size.default)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="write the figures to this JSON file")
+    args = parser.parse_args(arguments)
+    shape = SetShape(**{size.name: getattr(args, size.name) for size in fields(SetShape)})
+
+    torch.set_num_threads(1)
+    data = make_set(shape, args.seed)
+    times = measure(data)
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pycocotools": version("pycocotools"),
+    }
+    print(
+        f"{shape.videos} videos x {shape.frames} frames of {shape.height}x{shape.width}, "
+        f"{shape.predictions} predictions a video, {shape.tracks} labelled tracks, "
+        f"{shape.classes} classes: {times['masks']} predicted masks of {times['mask_bytes']:.0f} "
+        f"bytes, {times['pairs']} pairs of tracks"
+    )
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    print(_table(times))
+    if args.output:
+        with replace_on_success(args.output) as partial:
+            report = {"set": asdict(shape), "seed": args.seed, "machine": machine, **times}
+            partial.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
