@@ -15,17 +15,14 @@ from pathlib import Path
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
+from d2video.engine.predictor import VideoPredictor
+from d2video.engine.results_writer import open_results
+from d2video.engine.setup import check_device, load_cfg
 from d2video.projects import register_all
-
-register_all()  # before get_cfg, which includes the config keys of every imported project
-
-from d2video.config import get_cfg  # noqa: E402
-from d2video.engine.predictor import VideoPredictor  # noqa: E402
-from d2video.engine.results_writer import open_results  # noqa: E402
-from d2video.utils.errors import UserError, exit_on_user_error  # noqa: E402
-from d2video.utils.video_reader import FrameSource, open_video  # noqa: E402
-from d2video.utils.video_writer import FrameWriter, ImageFolderWriter, VideoWriter  # noqa: E402
-from d2video.utils.visualizer import draw_instances  # noqa: E402
+from d2video.utils.errors import exit_on_user_error
+from d2video.utils.video_reader import FrameSource, open_video
+from d2video.utils.video_writer import FrameWriter, ImageFolderWriter, VideoWriter
+from d2video.utils.visualizer import draw_instances
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,15 +64,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def build_predictor(args: argparse.Namespace) -> VideoPredictor:
-    if not Path(args.config_file).is_file():
-        raise UserError(f"config file {args.config_file} does not exist")
-    cfg = get_cfg()
-    try:
-        cfg.merge_from_file(args.config_file)
-        cfg.merge_from_list(args.opts)
-    except (KeyError, ValueError, AssertionError) as error:
-        reason = error.args[0] if error.args else error
-        raise UserError(f"config {args.config_file} with --opts: {reason}") from error
+    cfg = load_cfg(args.config_file, args.opts)
+    check_device(cfg.MODEL.DEVICE)
     cfg.freeze()
     return VideoPredictor(cfg)
 
@@ -125,6 +115,7 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, video: FrameSource)
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    register_all()
     setup_logger(name="d2video")
     setup_logger(name="fvcore")
     # The video first: a wrong path should not cost the building of a model.

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from torch import Tensor
 
+from d2video.checkpoint import VideoCheckpointer
 from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.utils.errors import UserError
@@ -96,7 +96,7 @@ class VideoPredictor:
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         cfg = cfg.clone()  # models may change theirs
         model = build_model(cfg).eval()
-        DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
         class_names = None
         if len(cfg.DATASETS.TEST):
             class_names = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes")

@@ -28,6 +28,7 @@ def draw_instances(
     alpha: float = 0.45,
     score_threshold: float = 0.0,
     draw_boxes: bool = False,
+    scale: int = 1,
 ) -> np.ndarray:
     """Draw masks, contours, boxes and labels.
 
@@ -40,16 +41,18 @@ def draw_instances(
         alpha: opacity of the mask fill, 0 to 1.
         score_threshold: instances with a lower score are left out.
         draw_boxes: draw the boxes of instances that have masks too.
+        scale: whole number to enlarge everything by first, so that labels do not cover small
+            frames.
 
     Returns:
-        uint8 (H,W,3), RGB.
+        uint8 (scale·H, scale·W, 3), RGB.
 
     Raises:
         UserError: a class has no name in ``class_names``.
     """
-    canvas = np.ascontiguousarray(image).copy()
-    height, width = canvas.shape[:2]
-    assert instances.image_size == (height, width), (instances.image_size, canvas.shape)
+    assert instances.image_size == image.shape[:2], (instances.image_size, image.shape)
+    height, width = (scale * side for side in image.shape[:2])
+    canvas = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_CUBIC)
     instances = instances.to("cpu")
     if instances.has("scores"):
         instances = instances[instances.scores >= score_threshold]
@@ -59,10 +62,12 @@ def draw_instances(
     ids = instances.track_ids.tolist() if instances.has("track_ids") else range(len(instances))
     colours = [track_colour(track_id) for track_id in ids]
     texts = _label_texts(instances, class_names)
-    boxes = instances.pred_boxes.tensor.numpy() if instances.has("pred_boxes") else None
+    boxes = scale * instances.pred_boxes.tensor.numpy() if instances.has("pred_boxes") else None
     masks = None
     if instances.has("pred_masks"):
         masks = np.ascontiguousarray(instances.pred_masks.bool().numpy()).view(np.uint8)
+        if scale > 1:
+            masks = masks.repeat(scale, axis=1).repeat(scale, axis=2)
     thickness = max(1, round(min(height, width) / 360))
 
     # Layer by layer, so that no fill covers an outline and no outline a label. Anchors are the

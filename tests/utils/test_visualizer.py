@@ -130,3 +130,13 @@ def test_speed_at_720p():
         draw_instances(image, instances, ["a"])
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.05
+
+
+def test_scale_enlarges_before_drawing():
+    instances = make_instances([(10, 40, 30)])
+    drawn = draw_instances(grey(), instances, scale=3, draw_boxes=True)
+    assert drawn.shape == (3 * HEIGHT, 3 * WIDTH, 3)
+    changed = (drawn != 100).any(-1)
+    assert changed[120:210, 30:120].all()
+    changed[116:214, 26:124] = False
+    assert not changed.any()
