@@ -66,8 +66,9 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
 
     All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.CLIP.EPOCH_UNIT,
     SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
-    SAMPLER_TRAIN (with REPEAT_THRESHOLD, RANDOM_SUBSET_RATIO and DATASETS.TRAIN_REPEAT_FACTOR),
-    ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches are always full.
+    SAMPLER_TRAIN (TrainingSampler, RandomSubsetTrainingSampler with RANDOM_SUBSET_RATIO, or
+    RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
+    are always full.
 
     Raises:
         UserError: an unknown or unlabelled dataset, datasets of different classes, nothing left to
@@ -90,7 +91,7 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     )
     return build_batch_data_loader(
         MapDataset(dataset, build_mapper(cfg, is_train=True)),
-        _training_sampler(cfg, per_dataset, dataset.num_samples),
+        _training_sampler(cfg, records, dataset.num_samples),
         batch,
         aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -181,9 +182,7 @@ def _classes(name: str) -> list[str] | None:
     return MetadataCatalog.get(name).get("thing_classes")
 
 
-def _training_sampler(
-    cfg: CfgNode, per_dataset: dict[str, list[Record]], num_samples: np.ndarray
-) -> Sampler:
+def _training_sampler(cfg: CfgNode, records: list[Record], num_samples: np.ndarray) -> Sampler:
     """The sampler over samples; all samples of a video are repeated alike."""
     name, size = cfg.DATALOADER.SAMPLER_TRAIN, int(num_samples.sum())
     if name == "TrainingSampler":
@@ -191,30 +190,14 @@ def _training_sampler(
     if name == "RandomSubsetTrainingSampler":
         return RandomSubsetTrainingSampler(size, cfg.DATALOADER.RANDOM_SUBSET_RATIO)
 
-    by_category = ("RepeatFactorTrainingSampler", "WeightedCategoryTrainingSampler")
-    by_dataset = ("WeightedTrainingSampler", "WeightedCategoryTrainingSampler")
-    if name not in by_category + by_dataset:
-        raise UserError(
-            f"DATALOADER.SAMPLER_TRAIN is '{name}': choose one of TrainingSampler, "
-            "RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, WeightedTrainingSampler, "
-            "WeightedCategoryTrainingSampler"
-        )
-    weights = dict(cfg.DATASETS.TRAIN_REPEAT_FACTOR)
-    if unknown := set(weights) - set(per_dataset):
-        raise UserError(
-            f"DATASETS.TRAIN_REPEAT_FACTOR names {', '.join(sorted(unknown))}, which is not in "
-            "DATASETS.TRAIN"
-        )
-    factors = []
-    for dataset, records in per_dataset.items():
-        factor = torch.ones(len(records))
-        if name in by_category:
-            factor *= _category_repeat_factors(records, cfg.DATALOADER.REPEAT_THRESHOLD)
-        if name in by_dataset:
-            factor *= weights.get(dataset, 1.0)
-        factors.append(factor)
-    per_video = torch.cat(factors)
-    return RepeatFactorTrainingSampler(per_video.repeat_interleave(torch.from_numpy(num_samples)))
+    if name == "RepeatFactorTrainingSampler":
+        per_video = _category_repeat_factors(records, cfg.DATALOADER.REPEAT_THRESHOLD)
+        per_sample = per_video.repeat_interleave(torch.from_numpy(num_samples))
+        return RepeatFactorTrainingSampler(per_sample)
+    raise UserError(
+        f"DATALOADER.SAMPLER_TRAIN is '{name}': choose one of TrainingSampler, "
+        "RandomSubsetTrainingSampler, RepeatFactorTrainingSampler"
+    )
 
 
 def _category_repeat_factors(records: list[Record], threshold: float) -> torch.Tensor:

@@ -9,6 +9,7 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
+from d2video.evaluation.rle_codec import decode_counts
 from d2video.utils.errors import UserError
 
 Annotations = list[list[dict[str, Any]]]
@@ -70,6 +71,7 @@ def clip_instances(
     boxes = boxes.clip(0, np.tile(new_size[::-1], 2))
     masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
     source = _source_pixels(size, transforms)
+    _check_codes(kept, size)
     for f, frame in enumerate(kept):
         if frame:
             masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
@@ -107,16 +109,24 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
     return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
 
 
+def _check_codes(annotations: Annotations, size: tuple[int, int]) -> None:
+    """pycocotools reads past the end of damaged RLE, so it must not get to see any."""
+    coded = [a for frame in annotations for a in frame if isinstance(a["segmentation"], dict)]
+    codes = [a["segmentation"]["counts"] for a in coded]
+    runs, well_formed = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
+    sound = well_formed & (runs >= 0).all(1) & (runs.sum(1) == size[0] * size[1])
+    if not sound.all():
+        track = coded[int(np.argmin(sound))]["id"]
+        raise UserError(
+            f"a mask of track {track} is damaged RLE (its runs do not cover the frame of "
+            f"{size[1]}x{size[0]} pixels): mend the annotation file"
+        )
+
+
 def _masks(frame: list[dict[str, Any]], size: tuple[int, int], source: Tensor) -> Tensor:
     """Masks of the annotations of one frame after the transforms, bool (N,h,w)."""
-    rles = [_to_rle(a["segmentation"], size) for a in frame]
-    try:
-        decoded = mask_util.decode(rles)  # uint8 (H,W,N), column-major
-    except ValueError as error:
-        tracks = ", ".join(str(a["id"]) for a in frame)
-        raise UserError(
-            f"a mask of tracks {tracks} is damaged ({error}): mend the annotation file"
-        ) from error
+    decoded = mask_util.decode([_to_rle(a["segmentation"], size) for a in frame])
+    # uint8 (H,W,N), column-major: a row of the transpose is a mask in the order of `source`.
     flat = np.zeros((len(frame), size[0] * size[1] + 1), np.uint8)
     flat[:, 1:] = decoded.T.reshape(len(frame), -1)
     gathered = torch.from_numpy(flat).index_select(1, source.flatten())

@@ -15,6 +15,12 @@ class UserError(Exception):
     invariants are ``assert``s, never this.
     """
 
+    def __init__(self, message: str):
+        # torch's DataLoader raises a worker's exception anew with the whole traceback as message.
+        if "\nOriginal Traceback" in message:
+            message = message.rpartition("UserError: ")[2].strip()
+        super().__init__(message)
+
 
 def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
     """Decorate a tool's ``main``: a :class:`UserError` becomes one line on stderr and exit status 1."""

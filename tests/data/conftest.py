@@ -1,0 +1,52 @@
+"""A YouTube-VIS dataset of a few small frames."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, content
+
+
+@pytest.fixture
+def ytvis_content() -> dict[str, Any]:
+    return content()
+
+
+@pytest.fixture
+def write_json(tmp_path: Path) -> Callable[[Any], str]:
+    """Write a value as JSON, return the path."""
+
+    def write(value: Any) -> str:
+        path = tmp_path / "annotations.json"
+        path.write_text(json.dumps(value))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def image_root(tmp_path: Path) -> Path:
+    """A folder with the frames of both videos, all different."""
+    rng = np.random.default_rng(0)
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        for t in range(LENGTH):
+            pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{t:05d}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def scratch_catalog():
+    """What a test registers or removes is as before after it."""
+    catalogs = (DatasetCatalog, MetadataCatalog)
+    before = [dict(catalog) for catalog in catalogs]
+    yield
+    for catalog, entries in zip(catalogs, before, strict=True):
+        catalog.data = entries

@@ -1,0 +1,229 @@
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.data import transforms as T
+
+from d2video.data.augmentation import (
+    ClipAugInput,
+    ClipResizeTransform,
+    PhotometricDistort,
+    RandomFlip,
+    RandomSizeCrop,
+    ResizeShortestEdge,
+    build_augmentations,
+    shortest_edge_size,
+)
+from d2video.data.photometric import PhotometricDistortion
+from d2video.utils.errors import UserError
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "vistr_data.json").read_text())
+RESIZE = GOLDEN["resize_wh(w,h,size,max)->[w,h]"]
+
+
+def frame(height=40, width=60, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def draw(augmentation, image, seed=0):
+    clip_input = ClipAugInput(image, np.random.default_rng(seed))
+    return augmentation(clip_input), clip_input.image
+
+
+@pytest.mark.parametrize("case", RESIZE)
+def test_training_sizes_equal_official_vistr(case):
+    width, height, size, limit = re.fullmatch(r"(\d+)x(\d+)_s(\d+)_m(\w+)", case).groups()
+    limit = 0 if limit == "None" else int(limit)
+    got = shortest_edge_size(int(height), int(width), int(size), limit)
+    assert list(got[::-1]) == RESIZE[case]
+
+
+@pytest.mark.parametrize("case", GOLDEN["inference_Resize300"])
+def test_inference_sizes_equal_official_vistr(case):
+    width, height = map(int, case.split("x"))
+    _, image = draw(ResizeShortestEdge(300), np.zeros((height, width, 3), np.uint8))
+    assert list(image.shape[1::-1]) == GOLDEN["inference_Resize300"][case]
+
+
+def test_resize_0_keeps_the_size():
+    image = frame()
+    assert draw(ResizeShortestEdge(0, 10), image)[1] is image
+
+
+@pytest.mark.parametrize(
+    ("mask_sampling", "mode"), [("corner", "nearest"), ("center", "nearest-exact")]
+)
+@pytest.mark.parametrize("new_size", [(17, 23), (61, 100)])
+def test_mask_resizing_equals_torch(mask_sampling, mode, new_size):
+    labels = np.arange(40 * 60, dtype=np.float64).reshape(40, 60)
+    got = ClipResizeTransform(40, 60, *new_size, mask_sampling).apply_segmentation(labels)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(labels)[None, None], new_size, mode=mode
+    )
+    assert np.array_equal(got, expected[0, 0].numpy())
+
+
+def test_flip_happens_with_its_probability():
+    kinds = [type(draw(RandomFlip(0.3), frame(), seed)[0]) for seed in range(400)]
+    assert 90 < kinds.count(T.HFlipTransform) < 150
+
+
+def test_crop_stays_inside_and_covers_the_range():
+    sizes, corners = [], []
+    for seed in range(300):
+        transform, image = draw(RandomSizeCrop(20, 50), frame(), seed)
+        assert image.shape[:2] == (transform.h, transform.w)
+        assert transform.y0 + transform.h <= 40
+        assert transform.x0 + transform.w <= 60
+        sizes.append(image.shape[:2])
+        corners.append((transform.y0 + transform.h == 40, transform.x0 + transform.w == 60))
+    heights, widths = zip(*sizes)
+    assert (min(heights), max(heights), min(widths), max(widths)) == (20, 40, 20, 50)
+    assert np.any(corners, axis=0).all()
+
+
+def test_crop_of_an_image_below_the_minimum_keeps_that_side():
+    for seed in range(5):
+        _, image = draw(RandomSizeCrop(50, 55), frame(40, 60), seed)
+        assert image.shape[0] == 40
+        assert 50 <= image.shape[1] <= 55
+
+
+def test_draws_come_from_the_given_generator_alone():
+    chain = T.AugmentationList(
+        [
+            RandomFlip(),
+            ResizeShortestEdge([20, 30, 40]),
+            PhotometricDistort(),
+            RandomSizeCrop(8, 20),
+        ]
+    )
+    images = []
+    for global_seed in (1, 2):
+        np.random.seed(global_seed)
+        images.append(draw(chain, frame(), 5)[1])
+    assert np.array_equal(*images)
+    assert any(not np.array_equal(images[0], draw(chain, frame(), s)[1]) for s in (6, 7))
+
+
+def test_photometric_draw_is_shared_by_the_clip_unless_per_frame():
+    image = frame()
+    for per_frame in (False, True):
+        transform, _ = draw(PhotometricDistort(per_frame=per_frame), image, 3)
+        again = [transform.apply_image(image) for _ in range(6)]
+        alike = all(np.array_equal(again[0], other) for other in again[1:])
+        assert alike != per_frame
+
+
+def test_per_frame_draws_do_not_disturb_later_augmentations():
+    crops = []
+    for per_frame in (False, True):
+        chain = T.AugmentationList([PhotometricDistort(per_frame=per_frame), RandomSizeCrop(8, 30)])
+        crops.append(vars(draw(chain, frame(), 4)[0].transforms[1]))
+    assert crops[0] == crops[1]
+
+
+def test_official_values_wrap_around_and_corrected_ones_clip():
+    # Gray has no hue, so that the colour conversions change nothing.
+    image = np.full((2, 2, 3), 250, np.uint8)
+    brighter = PhotometricDistortion(brightness=10)
+    assert (brighter.apply(image, official=True) == 4).all()
+    assert (brighter.apply(image) == 255).all()
+    darker = PhotometricDistortion(brightness=-255)
+    assert (darker.apply(image, official=True) == 251).all()
+    assert (darker.apply(image) == 0).all()
+
+
+def test_contrast_before_or_after_the_colour_change():
+    image = frame()
+    hue = {"contrast": 1.4, "hue": 15.0, "brightness": 20.0}
+    first = PhotometricDistortion(**hue, contrast_first=True).apply(image)
+    last = PhotometricDistortion(**hue, contrast_first=False).apply(image)
+    # Both scale by 1.4; rounding and the conversions' noise remain.
+    assert np.abs(first.astype(int) - last).max() <= 1
+    saturated = PhotometricDistortion(contrast=0.5, saturation=0.0).apply(image)
+    assert np.array_equal(saturated[..., 0], saturated[..., 2])
+    assert np.abs(saturated[..., 0] - image.max(-1) / 2).max() <= 0.5
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_hue_turns_by_degrees_in_the_order_of_the_channels(official):
+    red = np.zeros((1, 1, 3), np.uint8)
+    red[..., 0] = 200
+    turned = PhotometricDistortion(hue=120.0).apply(red, official)
+    # Read as RGB, red turns to green; the official code takes channel 0 for blue: blue to red.
+    assert turned[0, 0].tolist() == ([0, 0, 200] if official else [0, 200, 0])
+    # Below 0 degrees the hue continues from 360.
+    turned = PhotometricDistortion(hue=-120.0).apply(red, official)
+    assert turned[0, 0].tolist() == ([0, 200, 0] if official else [0, 0, 200])
+
+
+def test_neutral_distortion_and_channel_order():
+    image = frame()
+    assert np.array_equal(PhotometricDistortion().apply(image), image)
+    swapped = PhotometricDistortion(channel_order=(2, 0, 1)).apply(image)
+    assert np.array_equal(swapped, image[..., [2, 0, 1]])
+
+
+def test_official_chain_against_plain_opencv():
+    image = frame()
+    amounts = PhotometricDistortion(12.5, 1.3, True, 0.7, -9.0, (1, 0, 2))
+    hsv = cv2.cvtColor((image.astype(np.float32) + 12.5) * 1.3, cv2.COLOR_BGR2HSV)
+    hsv[..., 1] *= 0.7
+    hsv[..., 0] -= 9.0
+    hsv[..., 0][hsv[..., 0] < 0] += 360
+    expected = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[..., [1, 0, 2]].astype(np.int64) % 256
+    # Hues a rounding apart, next to a whole number.
+    difference = np.abs(amounts.apply(image, official=True).astype(int) - expected)
+    assert (difference > 0).mean() < 0.01
+
+
+def test_distribution_of_the_photometric_draws():
+    aug = PhotometricDistort(brightness=32, contrast=(0.5, 1.5), hue=18)
+    rng = np.random.default_rng(0)
+    drawn = [aug._draw(rng) for _ in range(600)]
+    for name, neutral, low, high in (
+        ("brightness", 0, -32, 32),
+        ("contrast", 1, 0.5, 1.5),
+        ("saturation", 1, 0.5, 1.5),
+        ("hue", 0, -18, 18),
+    ):
+        values = np.array([getattr(d, name) for d in drawn])
+        changed = values[values != neutral]
+        assert 0.4 < len(changed) / 600 < 0.6
+        assert low <= changed.min() < low + 0.1 * (high - low)
+        assert high - 0.1 * (high - low) < changed.max() <= high
+    assert 0.4 < np.mean([d.contrast_first for d in drawn]) < 0.6
+    # Half of the time a random order out of six, one of which is the usual.
+    assert 0.32 < np.mean([d.channel_order != (0, 1, 2) for d in drawn]) < 0.52
+    plain = PhotometricDistort(swap_channels=False)
+    assert all(plain._draw(rng).channel_order == (0, 1, 2) for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        ([["Rotate90", {}]], "'Rotate90', which is not registered.*RandomFlip"),
+        ([["RandomFlip", {"p": 0.5}]], "RandomFlip does not take"),
+        ([["RandomFlip", {"prob": 2}]], "prob 2 is not in"),
+        ([["RandomSizeCrop", {"min_size": 9, "max_size": 3}]], "min_size <= max_size"),
+        ([["ResizeShortestEdge", {"short_edge_lengths": []}]], "at least one short edge"),
+        ([["ResizeShortestEdge", {"short_edge_lengths": 3, "mask_sampling": "x"}]], "center or"),
+        ([["PhotometricDistort", {"hue": 999}]], "hue 999"),
+        (["RandomFlip"], "must have the form"),
+        ([["RandomFlip", 0.5]], "must have the form"),
+        ([[]], "must have the form"),
+    ],
+)
+def test_faulty_specification(specs, message):
+    with pytest.raises(UserError, match=message):
+        build_augmentations(specs)
+
+
+def test_specification_without_arguments():
+    (flip,) = build_augmentations([["RandomFlip"]])
+    assert flip.prob == 0.5

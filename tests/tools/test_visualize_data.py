@@ -1,0 +1,89 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BitMasks, Boxes, Instances
+from PIL import Image
+
+from d2video.data import register_ytvis_instances
+from tests.data.ytvis_content import HEIGHT, WIDTH, content
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+import visualize_data
+
+
+def sample(num_frames=5, height=40, width=50):
+    """An object in the left half of every frame but the last, on gray."""
+    masks = torch.zeros(1, height, width, dtype=torch.bool)
+    masks[0, 5:30, 5:20] = True
+    frames = []
+    for t in range(num_frames):
+        present = t < num_frames - 1
+        frames.append(
+            Instances(
+                (height, width),
+                gt_boxes=Boxes(torch.tensor([[5.0, 5, 20, 30]]) * present),
+                gt_classes=torch.tensor([1]),
+                gt_ids=torch.tensor([7 if present else -1]),
+                gt_masks=BitMasks(masks & present),
+            )
+        )
+    image = torch.full((3, height, width), 90, dtype=torch.uint8)
+    image[2] = 120
+    return {"image": [image] * num_frames, "instances": frames, "frame_indices": range(num_frames)}
+
+
+def test_sheet_shows_frames_in_order_with_their_objects():
+    sheet = visualize_data.draw_clip(sample(), ["a", "b"], columns=3)
+    assert sheet.shape == (80, 150, 3)
+    # Row-major cells; the sixth is empty, the fifth shows no object.
+    middle = [sheet[y + 20, x + 12].tolist() for y in (0, 40) for x in (0, 50, 100)]
+    assert middle[4] == [90, 90, 120]
+    assert middle[5] == [0, 0, 0]
+    assert all(cell not in ([90, 90, 120], [0, 0, 0]) for cell in middle[:4])
+
+
+def test_channel_order_of_the_sheet_is_rgb():
+    sheet = visualize_data.draw_clip(sample(), ["a", "b"], columns=9, image_format="BGR")
+    assert sheet.shape[1] == 5 * 50
+    assert sheet[20, 4 * 50 + 30].tolist() == [120, 90, 90]
+
+
+@pytest.fixture
+def config(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        for t in range(5):
+            pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{t:05d}.png")
+    (tmp_path / "a.json").write_text(json.dumps(content()))
+    register_ytvis_instances("drawn", {}, str(tmp_path / "a.json"), str(tmp_path))
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "DATASETS: {TRAIN: [drawn]}\nDATALOADER: {NUM_WORKERS: 0}\nSOLVER: {IMS_PER_BATCH: 2}\n"
+        "INPUT: {FORMAT: RGB, CLIP: {NUM_FRAMES: 4}}\nSEED: 1\n"
+    )
+    yield path
+    DatasetCatalog.remove("drawn")
+    MetadataCatalog.remove("drawn")
+
+
+def test_tool_writes_one_sheet_a_clip(config, tmp_path, capsys):
+    output = tmp_path / "sheets"
+    arguments = f"--config-file {config} --output-dir {output} --num-clips 3 --columns 2"
+    visualize_data.main([*arguments.split(), "INPUT.CLIP.NUM_FRAMES", "5"])
+    paths = sorted(output.iterdir())
+    assert capsys.readouterr().out.split() == [str(p) for p in paths]
+    assert len(paths) == 3
+    assert all(Image.open(path).size == (2 * WIDTH, 3 * HEIGHT) for path in paths)
+
+
+def test_unknown_key_is_one_line(config, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        visualize_data.main(["--config-file", str(config), "INPUT.CLIP.FRAMES", "5"])
+    assert "INPUT.CLIP.FRAMES" in capsys.readouterr().err
