@@ -61,6 +61,10 @@ def add_d2video_config(cfg: CN) -> None:
     # Numeric format of mixed precision, used where SOLVER.AMP.ENABLED: "float16" or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
 
+    # Name prefixes of parameters that are not loaded from MODEL.WEIGHTS but start anew, for
+    # fine-tuning on other classes, such as ["network.class_embed."].
+    cfg.MODEL.WEIGHTS_IGNORE = ()
+
     # ---- speed and memory ---------------------------------------------------------------------
     # torch.compile the parts that a project marks as compilable.
     cfg.MODEL.COMPILE = False

@@ -1,0 +1,13 @@
+from .checkpointer import VideoCheckpointer
+from .convert import CONVERTER_REGISTRY, CheckpointFormat, from_foreign, to_foreign
+from .loading import load_checkpoint_file, state_dict_of
+
+__all__ = [
+    "CONVERTER_REGISTRY",
+    "CheckpointFormat",
+    "VideoCheckpointer",
+    "from_foreign",
+    "load_checkpoint_file",
+    "state_dict_of",
+    "to_foreign",
+]

@@ -1,13 +1,16 @@
 from .attention import MultiheadAttention
+from .deform_conv import DeformConv, deform_conv2d_sampled
 from .mlp import MLP
 from .position_encoding import SinePositionEncoding
 from .transformer import Transformer, TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "MLP",
+    "DeformConv",
     "MultiheadAttention",
     "SinePositionEncoding",
     "Transformer",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
+    "deform_conv2d_sampled",
 ]

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
+
+from d2video.layers import DeformConv
 
 
 class MHAttentionMap(nn.Module):
@@ -59,31 +60,6 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv
-
-
-class DeformConv(nn.Module):
-    """3×3 deformable convolution (Dai et al., 2017) whose offsets come from a 1×1 convolution.
-
-    Uses torchvision's operator, which is equal to the official CUDA one. Offset channels are
-    2·(3i+j) for dy and 2·(3i+j)+1 for dx; offsets start at zero.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.offset = nn.Conv2d(in_channels, 18, 1)
-        nn.init.zeros_(self.offset.weight)
-        assert self.offset.bias is not None
-        nn.init.zeros_(self.offset.bias)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
-        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) to (N, C_out, H, W). Runs in float32 under autocast: the operator has no
-        mixed-precision rule, and bf16 offsets would lose sub-pixel precision."""
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            offset = F.conv2d(x, self.offset.weight.float(), self.offset.bias.float())  # type: ignore[union-attr]
-            return deform_conv2d(x, offset, self.weight.float(), padding=1)
 
 
 class MaskHeadSmallConv(nn.Module):

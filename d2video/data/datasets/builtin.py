@@ -9,6 +9,10 @@ Layout (the default root is ``./datasets``, as in detectron2)::
         annotations/annotations_{train,valid,test}.json
         {train,valid,test}/<video>/<frame>.jpg
 
+    shapes/                            (tools/make_shapes_dataset.py)
+        {train,val}.json
+        {train,val}/JPEGImages/<video>/<frame>.jpg
+
 Registered names end in ``_train``, ``_val`` and ``_test``. Labels of val and test are not public:
 tools/split_ytvis.py makes a held-out split from train.
 """
@@ -57,4 +61,13 @@ def register_all_ytvis(root: str) -> None:
             )
 
 
-register_all_ytvis(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))
+def register_shapes(root: str) -> None:
+    """Register ``shapes_train`` and ``shapes_val``, made by tools/make_shapes_dataset.py."""
+    for split in ("train", "val"):
+        folder = os.path.join(root, "shapes", split)
+        register_ytvis_instances(f"shapes_{split}", {}, f"{folder}.json", f"{folder}/JPEGImages")
+
+
+_ROOT = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+register_all_ytvis(_ROOT)
+register_shapes(_ROOT)

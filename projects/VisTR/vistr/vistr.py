@@ -190,7 +190,7 @@ class VisTR(nn.Module):
         canvas = (frames.shape[-2], frames.shape[-1])
         losses.update(
             self.criterion.mask_losses(
-                self._matched_masks(encoded, last), _matched_target_masks(targets, last, canvas)
+                self._matched_masks(encoded, last), matched_target_masks(targets, last, canvas)
             )
         )
         class_error, objects = matching_metrics(logits[-1], last, classes)
@@ -279,7 +279,7 @@ class VisTR(nn.Module):
         )
 
 
-def _matched_target_masks(
+def matched_target_masks(
     targets: list[ClipTargets], matches: Matches, canvas: tuple[int, int]
 ) -> Tensor:
     """Masks (M', H, W) bool of the matched targets, padded to the canvas."""

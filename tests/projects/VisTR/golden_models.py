@@ -1,12 +1,12 @@
 """VisTR models with the sizes and weights of the golden files."""
 
+from d2video.projects.vistr import InstanceSequenceMatcher, VisTR, VisTRNetwork
 from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock, ResNet
 from torch import Tensor
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
 from d2video.layers import Transformer
 from d2video.modeling.criterion import SetCriterion
-from d2video.projects.vistr import InstanceSequenceMatcher, VisTR, VisTRNetwork
 
 # blocks, stride, input, bottleneck and output channels of torchvision's resnet50(width_per_group=4).
 STAGES = [

@@ -1,0 +1,71 @@
+"""From the command line to a checked config."""
+
+import argparse
+from pathlib import Path
+
+import torch
+import yaml
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+
+from d2video.config import get_cfg
+from d2video.utils.errors import UserError
+
+
+def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
+    """The defaults, overlaid with a YAML file and with ``KEY VALUE …`` pairs; not frozen.
+
+    Import the projects first (``d2video.projects.register_all()``), which adds their keys.
+
+    Raises:
+        UserError: a missing or broken file, an unknown key, a value of the wrong type, an odd
+            number of overrides.
+    """
+    cfg = get_cfg()
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+        cfg.merge_from_list(overrides)
+    except (KeyError, ValueError, AssertionError, OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split()).strip("'\"")
+        where = f"{config_file or 'defaults'} with '{' '.join(overrides)}'"
+        raise UserError(
+            f"config {where}: {reason or type(error).__name__}; see d2video/config.py and the "
+            "project's config.py for the keys"
+        ) from error
+    return cfg
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Config of a training or evaluation run: loaded, checked, frozen, written to OUTPUT_DIR.
+
+    Args:
+        args: with ``config_file`` and ``opts`` of detectron2's ``default_argument_parser``.
+
+    Raises:
+        UserError: see :func:`load_cfg`; or the device is not there.
+    """
+    cfg = load_cfg(args.config_file, args.opts)
+    check_device(cfg.MODEL.DEVICE)
+    cfg.freeze()
+    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    default_setup(cfg, args)
+    return cfg
+
+
+def check_device(device: str) -> None:
+    """Raises UserError where ``device`` (MODEL.DEVICE) is not there."""
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise UserError("MODEL.DEVICE is cuda, but torch finds no GPU here: add MODEL.DEVICE cpu")
+
+
+def check_num_processes(num_processes: int, device: str) -> None:
+    """Raises UserError where ``--num-gpus`` exceeds the GPUs; on the CPU it counts processes."""
+    if torch.device(device).type != "cuda":
+        return
+    check_device(device)
+    if num_processes > torch.cuda.device_count():
+        raise UserError(
+            f"--num-gpus is {num_processes}, but this machine has {torch.cuda.device_count()} GPUs: "
+            "lower it, or add MODEL.DEVICE cpu to train in that many processes on the CPU"
+        )

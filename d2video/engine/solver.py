@@ -1,0 +1,93 @@
+"""Optimizers and schedules built from the config."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from torch import nn
+
+from d2video.data import epoch_length
+from d2video.utils.errors import UserError
+
+_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "ADAMW": torch.optim.AdamW,
+    "SGD": torch.optim.SGD,
+}
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """SOLVER.OPTIMIZER over all trainable parameters.
+
+    Parameters with "backbone" in their name learn at BASE_LR · BACKBONE_MULTIPLIER.
+    SOLVER.CLIP_GRADIENTS.CLIP_TYPE may be, besides detectron2's "value" and "norm" (each parameter
+    by itself), "full_model": the norm over all gradients, as the DETR family trains.
+
+    Raises:
+        UserError: unknown optimizer.
+    """
+    if cfg.SOLVER.OPTIMIZER not in _OPTIMIZERS:
+        raise UserError(
+            f"SOLVER.OPTIMIZER '{cfg.SOLVER.OPTIMIZER}' is unknown: use {', '.join(_OPTIMIZERS)}"
+        )
+    params = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        lr_factor_func=lambda name: cfg.SOLVER.BACKBONE_MULTIPLIER if "backbone" in name else 1.0,
+    )
+    kind = _OPTIMIZERS[cfg.SOLVER.OPTIMIZER]
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE == "full_model":
+        kind = _with_full_model_clipping(kind, clip.CLIP_VALUE, clip.NORM_TYPE)
+    else:
+        kind = maybe_add_gradient_clipping(cfg, kind)
+    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR}
+    if cfg.SOLVER.OPTIMIZER == "SGD":
+        arguments |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
+    return kind(params, **arguments)
+
+
+def _with_full_model_clipping(
+    kind: type[torch.optim.Optimizer], max_norm: float, norm_type: float
+) -> type[torch.optim.Optimizer]:
+    """A subclass that clips in ``step``: with a gradient scaler that is after unscaling."""
+
+    class FullModelClipping(kind):  # type: ignore[misc, valid-type]
+        def step(self, closure=None):
+            params = [p for group in self.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(params, max_norm, norm_type)
+            return super().step(closure)
+
+    return FullModelClipping
+
+
+def resolve_epochs(cfg: CfgNode) -> CfgNode:
+    """Turn SOLVER.MAX_EPOCHS and EPOCH_STEPS into MAX_ITER and STEPS; 0 epochs leave cfg as it is.
+
+    An epoch is the training set once, its last incomplete batch dropped.
+
+    Returns:
+        a copy of ``cfg``.
+
+    Raises:
+        UserError: a dataset is missing, or smaller than a batch.
+    """
+    if not cfg.SOLVER.MAX_EPOCHS:
+        return cfg
+    samples, batch = epoch_length(cfg), cfg.SOLVER.IMS_PER_BATCH
+    iterations = samples // batch
+    if not iterations:
+        raise UserError(
+            f"the training set has {samples} clips, fewer than a batch of {batch}: lower "
+            "SOLVER.IMS_PER_BATCH"
+        )
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.MAX_ITER = iterations * cfg.SOLVER.MAX_EPOCHS
+    cfg.SOLVER.STEPS = tuple(iterations * epoch for epoch in cfg.SOLVER.EPOCH_STEPS)
+    cfg.freeze()
+    return cfg

@@ -1,0 +1,93 @@
+"""detectron2's DefaultTrainer with video data, evaluators and mixed precision."""
+
+import logging
+import weakref
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, create_ddp_model
+from detectron2.engine.train_loop import TrainerBase
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from torch import nn
+
+from d2video.checkpoint import VideoCheckpointer
+from d2video.data import build_test_loader, build_train_loader
+from d2video.evaluation import build_evaluator
+from d2video.utils.errors import UserError
+
+from .solver import build_optimizer, resolve_epochs
+
+
+class BFloat16Trainer(SimpleTrainer):
+    """SimpleTrainer under bfloat16 autocast, on any device; bfloat16 needs no loss scaling."""
+
+    def run_step(self) -> None:
+        device = next(self.model.parameters()).device.type
+        with torch.autocast(device, torch.bfloat16):
+            super().run_step()
+
+
+class VideoTrainer(DefaultTrainer):
+    """The trainer of all systems.
+
+    A system is chosen by cfg.MODEL.META_ARCHITECTURE, its data by INPUT.DATASET_MAPPER, its
+    evaluator by the dataset's ``evaluator_type``: registering these is all that a project does.
+
+    Args:
+        cfg: see d2video/config.py.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        TrainerBase.__init__(self)
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
+            setup_logger()
+        cfg = resolve_epochs(cfg)
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg)
+        # DistributedDataParallel wants device ids for GPUs and none for CPUs.
+        on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
+        device_ids = [comm.get_local_rank()] if on_gpu else None
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        self._trainer = _step_trainer(cfg, model, loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = VideoCheckpointer(
+            model, cfg.OUTPUT_DIR, ignore=cfg.MODEL.WEIGHTS_IGNORE, trainer=weakref.proxy(self)
+        )
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        return build_evaluator(dataset_name, f"{cfg.OUTPUT_DIR}/inference/{dataset_name}")
+
+
+def _step_trainer(cfg: CfgNode, model: nn.Module, loader: Any, optimizer: Any) -> SimpleTrainer:
+    if not cfg.SOLVER.AMP.ENABLED:
+        return SimpleTrainer(model, loader, optimizer)
+    if cfg.SOLVER.AMP.DTYPE == "bfloat16":
+        return BFloat16Trainer(model, loader, optimizer)
+    if cfg.SOLVER.AMP.DTYPE != "float16":
+        raise UserError(
+            f"SOLVER.AMP.DTYPE '{cfg.SOLVER.AMP.DTYPE}' is unknown: use float16 or bfloat16"
+        )
+    if torch.device(cfg.MODEL.DEVICE).type != "cuda":
+        raise UserError("float16 training needs a GPU: set SOLVER.AMP.DTYPE bfloat16")
+    return AMPTrainer(model, loader, optimizer)
