@@ -32,10 +32,11 @@ from d2video.structures.rle import encode_tracks
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import replace_on_success
 
-# Shares of the synthetic set, chosen so that it has the reference's 270,000 masks of some 320
-# bytes and 11,000 pairs of tracks of one class.
+# Shares of the synthetic set, chosen so that it has the 270,000 masks of some 320 bytes and 11,200
+# pairs of tracks of one class that the reference was measured with.
 VISIBLE = 0.9  # of a track's frames
 SAME_CLASS = 0.97  # of the predictions have the class of the object that they follow
+ALIKE = 0.3  # of a video's objects have the class of its first
 
 
 @dataclass(frozen=True)
@@ -62,89 +63,101 @@ class SyntheticSet:
 def make_set(shape: SetShape, seed: int) -> SyntheticSet:
     """Objects drifting over the frame, and predictions that follow them more or less well."""
     rng = np.random.default_rng(seed)
-    annotations: dict[str, Any] = {
-        "categories": [{"id": c + 1, "name": f"class {c + 1}"} for c in range(shape.classes)],
-        "videos": [],
-        "annotations": [],
-    }
-    answers = []
+    size = {"height": shape.height, "width": shape.width}
+    videos: list[dict] = []
+    annotations: list[dict] = []
+    answers: list[dict] = []
     per_video = np.diff(np.linspace(0, shape.tracks, shape.videos + 1).astype(int))
     for video_id, count in enumerate(per_video.tolist(), start=1):
-        size = {"height": shape.height, "width": shape.width}
-        annotations["videos"].append({"id": video_id, "length": shape.frames, **size})
-        classes = rng.integers(1, shape.classes + 1, count)
-        # Centre and half size of each object in the first frame, and its drift a frame.
-        scale = min(shape.height, shape.width)
-        boxes = np.concatenate(
-            [
-                rng.uniform(0.3, 0.7, (count, 2)) * [shape.width, shape.height],
-                rng.uniform(0.1, 0.25, (count, 2)) * scale,
-            ],
-            axis=1,
-        )
-        drifts = rng.normal(0, 0.004 * scale, (count, 2))
-        for box, drift, category_id in zip(boxes, drifts, classes.tolist()):
-            masks = _track(rng, box, drift, shape)
+        videos.append({"id": video_id, "length": shape.frames, **size})
+        labels = rng.integers(0, shape.classes, count)
+        labels[rng.random(count) < ALIKE] = labels[0]
+        objects = _Blob.random(rng, count, shape)
+        for label, masks in zip(labels.tolist(), objects.draw(rng, shape)):
+            annotation = {"id": len(annotations) + 1, "video_id": video_id, "iscrowd": 0}
             areas = [None if mask is None else int(coco_mask.area(mask)) for mask in masks]
-            annotations["annotations"].append(
-                {
-                    "id": len(annotations["annotations"]) + 1,
-                    "video_id": video_id,
-                    "category_id": category_id,
-                    "iscrowd": 0,
-                    "segmentations": masks,
-                    "areas": areas,
-                }
-            )
+            annotation |= {"category_id": label + 1, "segmentations": masks, "areas": areas}
+            annotations.append(annotation)
+
         followed = rng.integers(0, count, shape.predictions)
-        labels = classes[followed] - 1
         strays = rng.random(shape.predictions) >= SAME_CLASS
-        labels[strays] = rng.integers(0, shape.classes, int(strays.sum()))
-        noise = rng.normal(0, 0.1 * scale, (shape.predictions, 4)) * rng.random(
-            (shape.predictions, 1)
-        )
+        random_labels = rng.integers(0, shape.classes, shape.predictions)
+        error = rng.exponential(0.15, shape.predictions)
         answers.append(
             {
                 "image_size": (shape.height, shape.width),
-                "pred_scores": np.exp(-np.abs(noise).sum(axis=1) / scale).tolist(),
-                "pred_labels": labels.tolist(),
-                "pred_masks": [
-                    _track(rng, np.maximum(boxes[g] + n, 0.05 * scale), drifts[g], shape)
-                    for g, n in zip(followed, noise)
-                ],
+                "pred_scores": np.exp(-error).tolist(),
+                "pred_labels": np.where(strays, random_labels, labels[followed]).tolist(),
+                "pred_masks": objects.follow(rng, followed, error).draw(rng, shape),
             }
         )
-    return SyntheticSet(annotations, answers)
+    names = [{"id": c, "name": f"class {c}"} for c in range(1, shape.classes + 1)]
+    return SyntheticSet(
+        {"videos": videos, "categories": names, "annotations": annotations}, answers
+    )
 
 
-def _track(
-    rng: np.random.Generator, box: np.ndarray, drift: np.ndarray, shape: SetShape
-) -> list[RLE | None]:
-    """Ellipse-like masks with ragged edges, drawn as run lengths: one run in each column."""
-    masks: list[RLE | None] = [None] * shape.frames
-    columns = np.arange(shape.width)
-    frames = np.flatnonzero(rng.random(shape.frames) < VISIBLE).tolist()
-    codes = []
-    for t in frames:
-        x, y, half_width, half_height = box
-        x, y = x + t * drift[0], y + t * drift[1]
-        inside = np.abs(columns - x) < half_width
-        half = half_height * np.sqrt(np.maximum(1 - ((columns - x) / half_width) ** 2, 0))
-        ragged = rng.integers(-2, 3, (2, shape.width))
-        top = np.clip(np.rint(y - half).astype(int) + ragged[0], 1, shape.height - 2)
-        bottom = np.clip(np.rint(y + half).astype(int) + ragged[1], top + 1, shape.height - 1)
-        edges = (columns * shape.height + np.stack([top, bottom]))[:, inside].T.ravel()
-        counts = np.diff(edges, prepend=0, append=shape.height * shape.width)
-        codes.append({"size": [shape.height, shape.width], "counts": counts})
-    for t, rle in zip(frames, coco_mask.frPyObjects(codes, shape.height, shape.width)):
-        masks[t] = rle
-    return masks
+@dataclass(frozen=True)
+class _Blob:
+    """N wavy outlines that drift. Lengths are in pixels.
 
+    Attributes:
+        centre: (N, 2) x and y in the first frame.
+        radius: (N,).
+        phase: (N,) radians, of the waves.
+        drift: (N, 2) pixels a frame.
+    """
 
-def _cpu_seconds(work: Callable[[], Any]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+    centre: np.ndarray
+    radius: np.ndarray
+    phase: np.ndarray
+    drift: np.ndarray
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, count: int, shape: SetShape) -> "_Blob":
+        side = min(shape.height, shape.width)
+        return cls(
+            centre=rng.uniform(0.3, 0.7, (count, 2)) * [shape.width, shape.height],
+            radius=rng.uniform(0.04, 0.2, count) * side,
+            phase=rng.uniform(0, 2 * np.pi, count),
+            drift=rng.normal(0, 0.003 * side, (count, 2)),
+        )
+
+    def follow(self, rng: np.random.Generator, chosen: np.ndarray, error: np.ndarray) -> "_Blob":
+        """Copies of the chosen blobs, wrong by the given shares of their radius."""
+        radius = self.radius[chosen]
+        return _Blob(
+            centre=self.centre[chosen]
+            + rng.normal(0, 1, (len(chosen), 2)) * (error * radius)[:, None],
+            radius=radius * np.exp(rng.normal(0, 0.5, len(chosen)) * error),
+            phase=self.phase[chosen] + rng.normal(0, 1, len(chosen)) * error,
+            drift=self.drift[chosen],
+        )
+
+    def draw(self, rng: np.random.Generator, shape: SetShape) -> list[list[RLE | None]]:
+        """N tracks, absent in some frames."""
+        angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+        waves = 1 + 0.25 * np.sin(5 * angle + self.phase[:, None])
+        waves += 0.1 * np.sin(11 * angle + 2 * self.phase[:, None])
+        reach = (waves * self.radius[:, None])[..., None]
+        outline = reach * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        limits = [shape.width - 1, shape.height - 1]
+        tracks: list[list[RLE | None]] = []
+        for points, centre, drift in zip(outline, self.centre, self.drift):
+            visible = rng.random(shape.frames) < VISIBLE
+            tracks.append(
+                [
+                    coco_mask.frPyObjects(
+                        [np.clip(points + centre + t * drift, 0, limits).ravel().tolist()],
+                        shape.height,
+                        shape.width,
+                    )[0]
+                    if visible[t]
+                    else None
+                    for t in range(shape.frames)
+                ]
+            )
+        return tracks
 
 
 def _pairs(

@@ -116,10 +116,10 @@ def _track_ious(
     else:
         intersection = np.zeros((len(predictions), len(truths)))
         areas = _frame_areas(predictions)
-    union = areas.sum(axis=1)[:, None] + truth_areas.sum(axis=1) - intersection
+    union = areas.sum(axis=0)[:, None] + truth_areas.sum(axis=0) - intersection
     ious = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-    visible = np.count_nonzero(areas, axis=1)
-    mean_areas = np.divide(areas.sum(axis=1), visible, out=np.zeros(len(areas)), where=visible > 0)
+    visible = np.count_nonzero(areas, axis=0)
+    mean_areas = areas.sum(axis=0) / np.maximum(visible, 1)
     return ious, mean_areas
 
 
@@ -130,36 +130,34 @@ def _intersections(
     height: int,
     width: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels common to two tracks, (D, G), and pixels of a prediction in a frame, (D, L).
+    """Pixels common to two tracks, (D, G), and pixels of a prediction in a frame, (L, D).
 
     Parsing the codes is what costs here, and ``pycocotools.mask.iou`` parses a prediction once for
     all its partners. The whole frame as one more partner tells the prediction's area, and with the
     areas each ratio turns back into the pixel count that it came from. pycocotools has no call for
     several frames, hence the loop.
     """
-    num_frames, pixels = len(predictions[0]), height * width
-    frame = coco_mask.frPyObjects({"size": [height, width], "counts": [0, pixels]}, height, width)
-    areas = np.zeros((len(predictions), num_frames))
-    intersection = np.zeros((len(predictions), len(truths)))
-    for t in range(num_frames):
-        rows = [d for d, masks in enumerate(predictions) if masks[t] is not None]
-        if not rows:
-            continue
-        columns = [g for g, masks in enumerate(truths) if masks[t] is not None]
-        ratios = coco_mask.iou(
-            [predictions[d][t] for d in rows],
-            [*(truths[g][t] for g in columns), frame],
-            [0] * (len(columns) + 1),  # crowds get the plain IoU in this protocol
-        )
-        areas[rows, t] = np.rint(ratios[:, -1] * pixels)
-        both = areas[rows, t][:, None] + truth_areas[columns, t]
-        ratios = ratios[:, :-1]
-        intersection[np.ix_(rows, columns)] += np.rint(ratios / (1 + ratios) * both)
-    return intersection, areas
+    pixels = height * width
+    empty, whole = coco_mask.frPyObjects(
+        [{"size": [height, width], "counts": counts} for counts in ([pixels], [0, pixels])],
+        height,
+        width,
+    )
+    # Frame by frame, an absent object as an empty mask.
+    predicted = zip(*([mask or empty for mask in track] for track in predictions))
+    labelled = zip(*([mask or empty for mask in track] for track in truths))
+    plain = [0] * (len(truths) + 1)  # crowds get the same IoU as others in this protocol
+    ratios = np.stack(
+        [coco_mask.iou(list(d), [*g, whole], plain) for d, g in zip(predicted, labelled)]
+    )  # (L, D, G + 1)
+    areas = np.rint(ratios[..., -1] * pixels)
+    ratios = ratios[..., :-1]
+    both = areas[:, :, None] + truth_areas[:, None, :]
+    return np.rint(ratios / (1 + ratios) * both).sum(axis=0), areas
 
 
 def _frame_areas(tracks: Sequence[Sequence[RLE | None]]) -> np.ndarray:
-    """(N, L) float64 pixels, 0 where a mask is None."""
+    """(L, N) float64 pixels, 0 where a mask is None."""
     areas = np.zeros((len(tracks), len(tracks[0]) if tracks else 0))
     present = np.array([[mask is not None for mask in track] for track in tracks], dtype=bool)
     flat = [mask for track in tracks for mask in track if mask is not None]
@@ -170,4 +168,4 @@ def _frame_areas(tracks: Sequence[Sequence[RLE | None]]) -> np.ndarray:
                 for start in range(0, len(flat), _AREA_BATCH)
             ]
         )
-    return areas
+    return areas.T

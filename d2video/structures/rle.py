@@ -3,6 +3,8 @@
 Shapes: N: masks or tracks, L: frames, H×W: image.
 """
 
+import itertools
+
 import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -54,7 +56,7 @@ def _encode_batch(masks: np.ndarray) -> list[dict]:
     cuts = [0, *(ends + np.arange(1, count + 1)).tolist()]
     codes = [
         {"size": [height, width], "counts": runs[first:last]}
-        for first, last in zip(cuts[:-1], cuts[1:])
+        for first, last in itertools.pairwise(cuts)
     ]
     return coco_mask.frPyObjects(codes, height, width)
 

@@ -1,0 +1,39 @@
+import numpy as np
+import pycocotools.mask as coco_mask
+import pytest
+import torch
+
+from d2video.structures import rle
+
+
+@pytest.mark.parametrize("batch", [1, 100, 2**22])
+def test_codes_are_those_of_pycocotools(monkeypatch, batch):
+    monkeypatch.setattr(rle, "_BATCH_PIXELS", batch)
+    generator = torch.Generator().manual_seed(0)
+    for shape, share in (
+        ((5, 7, 9), 0.5),
+        ((3, 1, 1), 0.5),
+        ((4, 1, 8), 0.5),
+        ((4, 8, 1), 0.5),
+        ((50, 5, 6), 0.1),
+        ((6, 30, 40), 0.004),
+        ((2, 6, 6), 1.0),
+        ((2, 6, 6), 0.0),
+        ((0, 4, 4), 0.5),
+    ):
+        for _ in range(10):
+            masks = torch.rand(shape, generator=generator) < share
+            columns = np.asfortranarray(masks.permute(1, 2, 0).numpy().astype(np.uint8))
+            assert rle.encode_masks(masks) == coco_mask.encode(columns)
+
+
+def test_views_and_tracks():
+    masks = torch.zeros(8, 12, 3, 2, dtype=torch.bool).permute(3, 2, 0, 1)  # (2, 3, 8, 12)
+    masks[0, 1, 2:5, 3:7] = True
+    masks[1, 2, 0, 0] = True
+    tracks = rle.encode_tracks(masks)
+    assert [[mask is not None for mask in track] for track in tracks] == [
+        [False, True, False],
+        [False, False, True],
+    ]
+    np.testing.assert_array_equal(coco_mask.decode(tracks[0][1]), masks[0, 1].numpy())
