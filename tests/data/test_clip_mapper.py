@@ -159,6 +159,13 @@ def test_objects_that_a_crop_removes_are_absent(record):
     assert official["instances"][3].gt_boxes.tensor[0].tolist() == [10, 4, 10, 10]
 
 
+def test_object_with_nothing_left_but_the_margin_of_its_box_is_absent(record):
+    for frame in record["annotations"]:
+        frame[0]["bbox"] = [0, 0, WIDTH, HEIGHT]  # much wider than the mask
+    clip = make_mapper(T.CropTransform(0, 0, 10, HEIGHT), num_frames=5)({**record, "key_frame": 4})
+    assert [i.gt_ids.tolist() for i in clip["instances"]] == [[11], [11], [11], [-1], [-1]]
+
+
 def test_polygons_give_the_same_targets_as_rle(ytvis_content, write_json, image_root):
     crowd = ytvis_content["annotations"][2]
     crowd["iscrowd"] = 0
