@@ -37,7 +37,7 @@ setup(
     # detectron2 is missing here because PyPI has none: tools/install_detectron2.py installs it.
     # constraints.txt holds the exact versions that the tests run with.
     install_requires=[
-        "av>=12",
+        "av>=17.1",  # colours by the matrix that the file states since 17.0; tests need 17.1
         "fvcore>=0.1.5",
         "matplotlib>=3.5",
         "numpy>=1.23",
