@@ -3,6 +3,8 @@
 Shapes: N: batch, C: input channels, O: output channels, K: kernel positions (9), H×W: feature map.
 """
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,9 +59,11 @@ class DeformConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, O, H, W). Float32 also under autocast: offsets in bfloat16 would lose
         sub-pixel precision, and torchvision's operator has no rule for mixed types."""
-        with torch.autocast(x.device.type, enabled=False):
+        device = x.device.type
+        mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
             x = x.float()
             offset = self.offset(x)
-            if x.device.type == "cpu":
+            if device == "cpu":
                 return deform_conv2d_sampled(x, offset, self.weight)
             return deform_conv2d(x, offset, self.weight, padding=1)
