@@ -125,12 +125,12 @@ def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]
     real = np.zeros((len(units), num_truths), dtype=bool)
     crowd = np.zeros_like(real)
     areas = np.zeros((len(units), num_truths))
-    for u, unit in enumerate(units):
+    for i, unit in enumerate(units):
         d, g = unit.ious.shape
-        ious[u, :d, :g] = unit.ious[:, ::-1]
-        real[u, :g] = True
-        crowd[u, :g] = unit.truth_crowd[::-1]
-        areas[u, :g] = unit.truth_areas[::-1]
+        ious[i, :d, :g] = unit.ious[:, ::-1]
+        real[i, :g] = True
+        crowd[i, :g] = unit.truth_crowd[::-1]
+        areas[i, :g] = unit.truth_areas[::-1]
     outside = _outside(areas, bounds)
     counts = np.logical_and((real & ~crowd)[:, None], ~outside)  # (U, A, G)
     thresholds = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
@@ -140,28 +140,32 @@ def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]
     track = np.arange(num_truths)
     once = ~crowd[:, None, None]
 
+    reaches = ious.max(axis=2) >= IOU_THRESHOLDS[0]
     for d in range(num_predictions):  # greedy: each prediction sees what the better ones left
-        iou = ious[:, d, None, None]
-        open_ = free & (iou >= thresholds)
-        open_counting = open_ & counts[:, :, None]
+        u = np.flatnonzero(reaches[:, d])
+        if not u.size:
+            continue
+        iou = ious[u, d, None, None]
+        open_ = free[u] & (iou >= thresholds)
+        open_counting = open_ & counts[u][:, :, None]
         candidates = np.where(open_counting.any(-1, keepdims=True), open_counting, open_)
         best = np.where(candidates, iou, -1.0).argmax(-1)
         hit = np.take_along_axis(candidates, best[..., None], axis=-1)
-        found[..., d] = np.where(hit[..., 0], best, -1)
-        free &= ~(once & hit & (best[..., None] == track))
+        found[u, ..., d] = np.where(hit[..., 0], best, -1)
+        free[u] &= ~(once[u] & hit & (best[..., None] == track))
 
     truth_ignored = np.take_along_axis(
         np.broadcast_to(~counts[:, :, None], (*shape, num_truths)), np.maximum(found, 0), axis=-1
     )
     result = []
-    for u, unit in enumerate(units):
+    for i, unit in enumerate(units):
         d, g = unit.ious.shape
-        mine = found[u, ..., :d]
+        mine = found[i, ..., :d]
         result.append(
             UnitMatches(
                 truth=np.where(mine >= 0, g - 1 - mine, -1),
                 ignored=np.where(
-                    mine >= 0, truth_ignored[u, ..., :d], _outside(unit.areas, bounds)[:, None]
+                    mine >= 0, truth_ignored[i, ..., :d], _outside(unit.areas, bounds)[:, None]
                 ),
             )
         )

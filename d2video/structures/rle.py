@@ -69,11 +69,11 @@ def _run_starts(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         per_mask: (N,) how many of them are in each mask.
     """
     count, height, width = masks.shape
-    rows = np.flatnonzero(masks.any(axis=2).any(axis=0))
+    covered = np.any(masks, axis=0)
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     if not rows.size:
         return np.zeros(0, dtype=np.int64), np.zeros(count, dtype=np.int64)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(masks[:, top:bottom].any(axis=1).any(axis=0))
     left, right = int(columns[0]), min(int(columns[-1]) + 2, width)
     # A run may go on from the foot of a column to the head of the next. Otherwise a row of
     # background on both sides is enough.
