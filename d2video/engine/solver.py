@@ -45,7 +45,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         kind = _with_full_model_clipping(kind, clip.CLIP_VALUE, clip.NORM_TYPE)
     else:
         kind = maybe_add_gradient_clipping(cfg, kind)
-    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR}
+    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR, "fused": True}
     if cfg.SOLVER.OPTIMIZER == "SGD":
         arguments |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
     return kind(params, **arguments)
