@@ -1,7 +1,7 @@
 """The mask branch of DETR and VisTR: attention maps of the queries, refined by a small FPN.
 
-Shapes: N: images or frames, Q: queries of each, h: heads, C: width, H×W: the memory's grid,
-H_i×W_i: the i-th lateral's grid (finer with i).
+Shapes: N: images or frames, Q: queries of each, P: queries whose masks are wanted, h: heads, C: width,
+H×W: the memory's grid, H_i×W_i: the i-th lateral's grid (finer with i).
 """
 
 import math
@@ -107,18 +107,19 @@ class MaskHeadSmallConv(nn.Module):
         """Backbone features, coarse to fine, [(N, C_i, H_i, W_i)], to the widths of the head."""
         return [adapter(feature) for adapter, feature in zip(self.adapters, features)]
 
-    def _first(self, memory: Tensor, attention: Tensor) -> Tensor:
+    def shared(self, memory: Tensor) -> Tensor:
+        """The memory's part of the first convolution: (N, C, H, W) to (N, C + h, H, W)."""
         conv = self.convs[0]
-        shared = F.conv2d(memory, conv.weight[:, : self.width], conv.bias, padding=1)
-        own = F.conv2d(attention.flatten(0, 1), conv.weight[:, self.width :], padding=1)
-        own = own.unflatten(0, attention.shape[:2])
-        return F.relu(self.norms[0]((shared[:, None] + own).flatten(0, 1)), inplace=True)
+        return F.conv2d(memory, conv.weight[:, : self.width], conv.bias, padding=1)
 
-    def _step(self, index: int, x: Tensor, lateral: Tensor) -> Tensor:
+    def _first(self, shared: Tensor, attention: Tensor, rows: Tensor) -> Tensor:
+        own = F.conv2d(attention, self.convs[0].weight[:, self.width :], padding=1)
+        return F.relu(self.norms[0](shared[rows] + own), inplace=True)
+
+    def _step(self, index: int, x: Tensor, lateral: Tensor, rows: Tensor) -> Tensor:
         """Conv, norm and ReLU number ``index``, then up to the lateral's size, and add it."""
         x = F.relu(self.norms[index](self.convs[index](x)), inplace=True)
-        x = F.interpolate(x, size=lateral.shape[-2:], mode="nearest")
-        return (x.unflatten(0, (len(lateral), -1)) + lateral[:, None]).flatten(0, 1)
+        return F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + lateral[rows]
 
     def _last(self, x: Tensor) -> Tensor:
         return F.relu(self.norms[-1](self.deform_conv(x)), inplace=True)
@@ -128,17 +129,20 @@ class MaskHeadSmallConv(nn.Module):
             return torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=False)
         return function(*args)
 
-    def forward(self, memory: Tensor, attention: Tensor, laterals: list[Tensor]) -> Tensor:
+    def forward(
+        self, shared: Tensor, attention: Tensor, rows: Tensor, laterals: list[Tensor]
+    ) -> Tensor:
         """
         Args:
-            memory: (N, C, H, W).
-            attention: (N, Q, h, H, W).
+            shared: from :meth:`shared`, (N, C + h, H, W).
+            attention: (P, h, H, W), of P queries.
+            rows: (P,) int64, the image of each query, in [0, N).
             laterals: from :meth:`laterals`, [(N, c_i, H_i, W_i)] coarse to fine.
 
         Returns:
-            (N, Q, out_channels, H_n, W_n), at the size of the last lateral.
+            (P, out_channels, H_n, W_n), at the size of the last lateral.
         """
-        x = self._run(self._first, memory, attention)
+        x = self._run(self._first, shared, attention, rows)
         for index, lateral in enumerate(laterals, start=1):
-            x = self._run(self._step, index, x, lateral)
-        return self._run(self._last, x).unflatten(0, attention.shape[:2])
+            x = self._run(self._step, index, x, lateral, rows)
+        return self._run(self._last, x)

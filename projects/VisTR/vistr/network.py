@@ -8,6 +8,7 @@ lateral (stride 4). Queries are frame-major: query t·S + s asks for slot s in f
 from dataclasses import dataclass
 
 import torch
+import torch.utils.checkpoint
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
@@ -72,6 +73,7 @@ class VisTRNetwork(nn.Module):
         self.num_frames = num_frames
         self.num_slots = num_slots
         self.mask_on = mask_on
+        self.activation_checkpoint = activation_checkpoint
         width = transformer.width
         shapes = backbone.output_shape()
         self.input_proj = nn.Conv2d(shapes[self.in_features[-1]].channels, width, 1)
@@ -148,46 +150,50 @@ class VisTRNetwork(nn.Module):
         )
         return self.class_embed(outputs), self.bbox_embed(outputs).sigmoid(), encoded
 
-    def masks(self, encoded: Encoded, slots: Tensor) -> Tensor:
-        """Mask logits of some slots of every clip.
+    def masks(self, encoded: Encoded, clips: Tensor, slots: Tensor) -> Tensor:
+        """Mask logits of some slots.
 
         A slot needs all T frames because of the 3D convolutions, but no other slot: the result does
         not depend on which slots are computed together.
 
         Args:
-            slots: (B, s) int64, indices in [0, S).
+            clips: (P,) int64, the clip of each wanted slot, in [0, B).
+            slots: (P,) int64, in [0, S).
 
         Returns:
-            (B, s, T, H_m, W_m).
+            (P, T, H_m, W_m).
         """
-        batch, num_slots = slots.shape
-        queries = encoded.queries.unflatten(1, (self.num_frames, self.num_slots))
-        index = slots[:, None, :, None].expand(-1, self.num_frames, -1, queries.shape[-1])
+        queries = encoded.queries.unflatten(1, (self.num_frames, self.num_slots)).flatten(0, 1)
+        memory = encoded.memory.flatten(0, 1)
         padding = encoded.padding
         if padding is not None:
-            padding = padding[:, None].expand(-1, self.num_frames, -1, -1).flatten(0, 1)
-        memory = encoded.memory.flatten(0, 1)
-        attention = self.bbox_attention(queries.gather(2, index).flatten(0, 1), memory, padding)
-        inputs = [
-            memory.permute(0, 3, 1, 2),
-            attention,
-            *(x.flatten(0, 1) for x in encoded.laterals),
-        ]
+            padding = padding.repeat_interleave(self.num_frames, dim=0)
+        laterals = [lateral.flatten(0, 1) for lateral in encoded.laterals]
+
+        # One row a (slot, frame), slot-major: its image among the B·T, and its attention there.
+        frames = torch.arange(self.num_frames, device=clips.device)
+        rows = (clips[:, None] * self.num_frames + frames).flatten()
+        attention = self.bbox_attention(queries, memory, padding)
+        attention = attention[rows, slots.repeat_interleave(self.num_frames)]
+        shared = self.mask_head.shared(memory.permute(0, 3, 1, 2))
         # Before its last step the mask head holds twice its output channels at the finest size.
-        pixels = inputs[-1][0, 0].numel()
-        per_frame = 2 * self.mask_head.out_channels * num_slots * pixels
-        parts = self._parts(len(memory), per_frame)
+        finest = laterals[-1].shape[-2:].numel()
+        parts = self._parts(len(rows), 2 * self.mask_head.out_channels * finest)
         features = torch.cat(
             [
-                self.mask_head(p[0], p[1], list(p[2:]))
-                for p in zip(*(x.split(parts) for x in inputs))
+                self.mask_head(shared, part, index, laterals)
+                for part, index in zip(attention.split(parts), rows.split(parts))
             ]
-        )
-        # (B·T, s, c, H_m, W_m) to one row a slot: (B·s, T, c, H_m, W_m).
-        features = features.unflatten(0, (batch, self.num_frames)).transpose(1, 2).flatten(0, 1)
-        parts = self._parts(len(features), features[0].numel())
-        masks = torch.cat([self.insmask_head(part) for part in features.split(parts)])
-        return masks.unflatten(0, (batch, num_slots))
+        ).unflatten(0, (len(slots), self.num_frames))
+        parts = self._parts(len(slots), features[0].numel())
+        return torch.cat([self._instance_masks(part) for part in features.split(parts)])
+
+    def _instance_masks(self, features: Tensor) -> Tensor:
+        if self.activation_checkpoint and self.training:
+            return torch.utils.checkpoint.checkpoint(
+                self.insmask_head, features, use_reentrant=False
+            )
+        return self.insmask_head(features)
 
     def _parts(self, rows: int, elements: int) -> int:
         """Rows to run at once: all in training, at inference as many as INFERENCE_ELEMENTS allows."""

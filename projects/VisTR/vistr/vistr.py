@@ -202,19 +202,16 @@ class VisTR(nn.Module):
     def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
         """Mask logits (M', H_m, W_m) of the matched queries, in the order of ``matches``.
 
-        Only matched slots run through the mask branch. Clips with fewer of them than others fill up
-        with unmatched slots, so that the batch stays one tensor; without any match one slot runs,
-        so that every parameter has a gradient.
+        Only matched slots run through the mask branch; without any match one slot does, so that
+        every parameter has a gradient.
         """
         num_slots = self.network.num_slots
         slot, frame = matches.query % num_slots, matches.query // num_slots
-        matched = torch.zeros(len(encoded.queries), num_slots, dtype=torch.bool, device=self.device)
-        matched[matches.batch, slot] = True
-        most = max(1, int(matched.sum(1).max()))
-        slots = matched.int().sort(dim=1, descending=True, stable=True).indices[:, :most]
-        position = matched.cumsum(1) - 1
-        masks = self.network.masks(encoded, slots)
-        return masks[matches.batch, position[matches.batch, slot], frame]
+        wanted, position = torch.unique(matches.batch * num_slots + slot, return_inverse=True)
+        if len(wanted) == 0:
+            wanted = wanted.new_zeros(1)
+        masks = self.network.masks(encoded, wanted // num_slots, wanted % num_slots)
+        return masks[position, frame]
 
     # ---- inference ------------------------------------------------------------------------------
 
@@ -239,7 +236,7 @@ class VisTR(nn.Module):
         probabilities = probabilities.unflatten(0, (len(frames), -1))
         slots = (probabilities.amax(-1).mean(0) >= self.score_threshold).nonzero()[:, 0]
         if len(slots):
-            masks = self.network.masks(encoded, slots[None])[0]
+            masks = self.network.masks(encoded, torch.zeros_like(slots), slots)
         else:
             masks = logits.new_zeros(0, len(frames), *encoded.laterals[-1].shape[-2:])
         return ClipPrediction(probabilities[:, slots], masks)

@@ -54,7 +54,7 @@ def test_segmentation_network(segmentation, case):
     close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
 
     slots = torch.arange(config["queries_per_frame"])
-    masks = network.masks(encoded, slots[None])[0]
+    masks = network.masks(encoded, torch.zeros_like(slots), slots)
     # Official masks are frame-major: query t * slots + s.
     close(masks.transpose(0, 1).flatten(0, 1), data["out.pred_masks"][0], MASKS)
 
@@ -62,9 +62,10 @@ def test_segmentation_network(segmentation, case):
     frame_padding = None if encoded.padding is None else encoded.padding.expand(3, -1, -1)
     attention = network.bbox_attention(queries, encoded.memory[0], frame_padding)
     close(attention, data["mid.bbox_attention"][0], 1e-5)
-    inputs = (encoded.memory[0].permute(0, 3, 1, 2), attention, [x[0] for x in encoded.laterals])
-    features = network.mask_head(*inputs)
-    close(features[1, :3], data["mid.mask_head_f1_q0to2"], MASKS)
+    shared = network.mask_head.shared(encoded.memory[0].permute(0, 3, 1, 2))
+    rows, laterals = torch.tensor([1, 1, 1]), [x[0] for x in encoded.laterals]
+    features = network.mask_head(shared, attention[1, :3], rows, laterals)
+    close(features, data["mid.mask_head_f1_q0to2"], MASKS)
 
 
 @torch.no_grad()
@@ -72,17 +73,20 @@ def test_a_slot_alone_equals_the_slot_among_all(segmentation):
     _, data, config = load("vistr_segm_tiny_io.npz")
     network = segmentation.network
     _, _, encoded = network(data["A.in.tensors"][None], None)
-    some = torch.tensor([[7, 2]])
-    everything = torch.arange(config["queries_per_frame"])[None]
+    some = torch.tensor([7, 2])
+    everything = torch.arange(config["queries_per_frame"])
+    clip = torch.zeros_like(everything)
     # Convolutions of another batch size may sum in another order: float32 noise only.
-    close(network.masks(encoded, some)[0], network.masks(encoded, everything)[0, [7, 2]], 1e-4)
+    close(
+        network.masks(encoded, clip[:2], some), network.masks(encoded, clip, everything)[some], 1e-4
+    )
 
 
 @torch.no_grad()
 def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
     _, data, _ = load("vistr_segm_tiny_io.npz")
     network = segmentation.network
-    slots = torch.tensor([[0, 4, 9]])
-    whole = network.masks(network(data["A.in.tensors"][None], None)[2], slots)
+    slots = (torch.zeros(3, dtype=torch.int64), torch.tensor([0, 4, 9]))
+    whole = network.masks(network(data["A.in.tensors"][None], None)[2], *slots)
     monkeypatch.setattr("d2video.projects.vistr.network.INFERENCE_ELEMENTS", 1)
-    close(network.masks(network(data["A.in.tensors"][None], None)[2], slots), whole, 1e-4)
+    close(network.masks(network(data["A.in.tensors"][None], None)[2], *slots), whole, 1e-4)

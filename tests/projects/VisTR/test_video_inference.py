@@ -5,14 +5,14 @@ import weakref
 
 import pytest
 import torch
-from pycocotools import mask as coco_mask
-
 from d2video.projects.vistr.video_inference import (
     ClipPrediction,
     collect_video,
     frame_instances,
     track_video,
 )
+from pycocotools import mask as coco_mask
+
 from tests.golden_io import GOLDEN, load
 
 NUM_CLASSES = 3
@@ -110,7 +110,7 @@ def test_short_videos_repeat_from_their_start():
 
 def test_identities_survive_windows_and_permuted_slots():
     answer = World(num_frames=8).collect(30)
-    tracks = {label: masks for label, masks in zip(answer["pred_labels"], answer["pred_masks"])}
+    tracks = dict(zip(answer["pred_labels"], answer["pred_masks"]))
     world = World(8)
     for obj, label in ((0, 0), (1, 2)):
         for t, rle in enumerate(tracks[label]):
@@ -162,5 +162,7 @@ def test_frame_instances_leave_out_hidden_and_unknown_tracks():
     box = both.pred_boxes.tensor[both.pred_classes == 0][0]
     assert box.tolist() == [6, 0, 12, 3]
     # With an offset, class 0 is none of the data set's.
-    assert frame_instances(frames[6], world.size, 0.001, label_offset=1).pred_classes.tolist() == [1]
+    assert frame_instances(frames[6], world.size, 0.001, label_offset=1).pred_classes.tolist() == [
+        1
+    ]
     assert len(frame_instances(frames[6], world.size, 0.9, label_offset=0)) == 0

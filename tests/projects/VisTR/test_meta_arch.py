@@ -1,0 +1,171 @@
+"""The meta-architecture with detectron2-style inputs."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.engine import DefaultPredictor
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+
+from d2video.utils.errors import UserError
+
+from .tiny import make_clip, tiny_cfg
+
+
+def losses_of(model, clips):
+    with EventStorage():
+        return model.train()(clips)
+
+
+def build(*overrides, seed: int = 0):
+    torch.manual_seed(seed)
+    return build_model(tiny_cfg("MODEL.RESNETS.NORM", "FrozenBN", *overrides))
+
+
+@pytest.mark.parametrize("counts", [(2,), (2, 0), (0,), (7, 1)], ids=str)
+def test_training_gives_every_parameter_a_finite_gradient(counts):
+    """None, few, and more instances than slots; clips of different sizes in one batch."""
+    model = build()
+    clips = [
+        make_clip(40 + 8 * i, 56 - 9 * i, num_instances=n, seed=i) for i, n in enumerate(counts)
+    ]
+    losses = losses_of(model, clips)
+    assert {"loss_ce", "loss_bbox", "loss_giou", "loss_mask", "loss_dice", "loss_ce_0"} <= set(
+        losses
+    )
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_a_batch_of_equal_clips_has_the_loss_of_one():
+    model = build()
+    one, two = losses_of(model, [make_clip()]), losses_of(model, [make_clip(), make_clip()])
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6)
+
+
+def test_padding_is_not_attended():
+    """What lies in the padding of a batch changes no class or box."""
+    model = build()
+    network = model.network.eval()
+    frames = torch.randn(1, 2, 3, 64, 64)
+    padding = torch.zeros(1, 64, 64, dtype=torch.bool)
+    padding[:, :, 40:] = True
+    # Beyond the reach of the backbone's kernels from the valid part.
+    other = frames.clone()
+    source, laterals = network._encode_frames(frames)
+    other_source = source.clone()
+    other_source[..., 5:] += 100
+    results = []
+    for changed in (source, other_source):
+        network._encode_frames = lambda _, s=changed: (s, laterals)
+        logits, boxes, _ = network(other, padding)
+        results.append((logits, boxes))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-5)
+
+
+def test_objects_of_one_clip_in_another_order_cost_the_same():
+    model = build()
+    clip = make_clip(num_instances=3)
+    swapped = {**clip, "instances": [frame[torch.tensor([2, 0, 1])] for frame in clip["instances"]]}
+    one, other = losses_of(model, [clip]), losses_of(model, [swapped])
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-6)
+
+
+def test_clip_of_wrong_length():
+    with pytest.raises(UserError, match=r"3 frames, the model takes 2.*NUM_FRAMES"):
+        losses_of(build(), [make_clip(num_frames=3)])
+
+
+def test_video_alone_equals_video_in_a_batch():
+    model = build().eval()
+    videos = [make_clip(40, 56, num_frames=5, seed=1), make_clip(32, 64, num_frames=3, seed=2)]
+    together = model(videos)
+    alone = [model([video])[0] for video in videos]
+    assert together == alone
+    assert [len(answer["pred_masks"][0]) for answer in together] == [5, 3]
+    assert all(
+        answer["image_size"] == (v["height"], v["width"]) for answer, v in zip(together, videos)
+    )
+
+
+def test_streaming_equals_the_answer_of_the_whole_video():
+    model = build().eval()
+    video = make_clip(num_frames=7)
+    answer = model([video])[0]
+    frames = list(model.stream_video(iter(video["image"]), (40, 56)))
+    assert len(frames) == 7
+    shown = {int(i) for frame in frames for i in frame.track_ids}
+    assert shown == set(answer["pred_ids"])
+
+
+def test_low_scores_are_dropped_before_the_mask_branch():
+    model = build().eval()
+    scores = sorted(model([make_clip()])[0]["pred_scores"])
+    assert len(scores) == 5
+    seen = []
+    masks = model.network.masks
+    model.network.masks = lambda encoded, clips, slots: (
+        seen.append(len(slots)) or masks(encoded, clips, slots)
+    )
+    model.score_threshold = scores[2] - 1e-6
+    assert sorted(model([make_clip()])[0]["pred_scores"]) == pytest.approx(scores[2:])
+    assert seen == [3]
+    model.score_threshold = 1.0
+    assert model([make_clip()])[0]["pred_scores"] == []
+
+
+def test_default_predictor_on_one_image(tmp_path):
+    cfg = tiny_cfg("MODEL.WEIGHTS", str(tmp_path / "model.pth"))
+    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
+    image = np.random.default_rng(0).integers(0, 256, (48, 70, 3), dtype=np.uint8)
+    instances = DefaultPredictor(cfg)(image)["instances"]
+    assert instances.image_size == (48, 70)
+    assert instances.pred_masks.shape[1:] == (48, 70)
+    fields = set(instances.get_fields())
+    assert fields == {"pred_boxes", "scores", "pred_classes", "pred_masks", "track_ids"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_trains_and_stays_near_float32(dtype):
+    model = build()
+    exact = losses_of(model, [make_clip()])
+    with torch.autocast("cpu", dtype):
+        mixed = losses_of(model, [make_clip()])
+        sum(mixed.values()).backward()
+    # Eight bits of mantissa through 30 layers; a float32 step would be 1e-6.
+    for name in ("loss_ce", "loss_bbox", "loss_giou"):
+        torch.testing.assert_close(mixed[name].float(), exact[name], rtol=0.1, atol=0.05)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_activation_checkpointing_changes_nothing():
+    plain, saving = build(), build("MODEL.ACTIVATION_CHECKPOINT", True)
+    saving.load_state_dict(plain.state_dict())
+    grads = []
+    for model in (plain, saving):
+        sum(losses_of(model, [make_clip()]).values()).backward()
+        grads.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_compiled_model_equals_the_eager_one():
+    """With torch.compile's own back end, training and inference, two sizes of input."""
+    plain, compiled = build(), build("MODEL.COMPILE", True)
+    compiled.load_state_dict(plain.state_dict())
+    for clip in (make_clip(40, 56), make_clip(48, 64)):
+        ours, theirs = losses_of(compiled, [clip]), losses_of(plain, [clip])
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-4)
+        sum(ours.values()).backward()
+    scores = [m.eval()([make_clip()])[0]["pred_scores"] for m in (compiled, plain)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_overlap_must_fit_the_window():
+    with pytest.raises(UserError, match=r"WINDOW_OVERLAP is 2.*between 1 and 1"):
+        build("TEST.VIDEO.WINDOW_OVERLAP", 2)
