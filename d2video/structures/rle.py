@@ -65,7 +65,7 @@ def _run_starts(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where runs begin, except each mask's first run of background.
 
     Returns:
-        starts: ascending places in the (N, W, H) array that the counts are defined on, int64.
+        starts: ascending places in the (N, W, H) array that the counts are defined on.
         per_mask: (N,) how many of them are in each mask.
     """
     count, height, width = masks.shape
@@ -87,8 +87,10 @@ def _run_starts(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.not_equal(part[:, 0, 1:], part[:, -1, :-1], out=changes[:, 0, 1:])
     changes[:, 0, 0] = part[:, 0, 0]
 
-    row, x = np.divmod(np.flatnonzero(changes), right - left)
-    mask, y = np.divmod(row, bottom - top)
+    # Half the width halves the time of the divisions and of the sort.
+    index = np.int32 if masks.size < 2**31 else np.int64
+    row, x = np.divmod(np.flatnonzero(changes).astype(index), index(right - left))
+    mask, y = np.divmod(row, index(bottom - top))
     starts = (mask * width + x + left) * height + y + top
     starts.sort()
     return starts, np.bincount(mask, minlength=count)
