@@ -3,6 +3,8 @@
 Shapes: B: batch, S: source tokens, Q: queries, C: width, L: decoder layers.
 """
 
+from typing import Any
+
 import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
@@ -106,7 +108,7 @@ class _Stack(nn.Module):
     def __init__(self, layers: list[nn.Module], norm: nn.Module | None):
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.norm = norm
+        self.norm: Any = norm
 
 
 class Transformer(nn.Module):
@@ -139,6 +141,7 @@ class Transformer(nn.Module):
     ):
         super().__init__()
         self.width = width
+        self.num_heads = num_heads
         self.activation_checkpoint = activation_checkpoint
         sizes = (width, num_heads, feedforward, dropout, pre_norm)
         self.encoder = _Stack(
@@ -162,7 +165,9 @@ class Transformer(nn.Module):
         """source, pos (B, S, C); padding (B, S) bool or None; returns the memory (B, S, C)."""
         for layer in self.encoder.layers:
             source = self._run(layer, source, pos, padding)
-        return source if self.encoder.norm is None else self.encoder.norm(source)
+        if self.encoder.norm is not None:
+            source = self.encoder.norm(source)
+        return source
 
     def decode(
         self, query_pos: Tensor, memory: Tensor, pos: Tensor, padding: Tensor | None

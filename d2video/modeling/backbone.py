@@ -1,5 +1,7 @@
 """detectron2 backbones as frame encoders."""
 
+from typing import Any
+
 from detectron2.config import CfgNode
 from detectron2.modeling import Backbone, build_backbone
 from torch import nn
@@ -19,5 +21,5 @@ def build_frame_backbone(cfg: CfgNode) -> Backbone:
 
 def undilate_first_block(stage: nn.Sequential) -> None:
     """Set dilation and padding of the first block's 3×3 convolution to 1, in place."""
-    conv = stage[0].conv2
+    conv: Any = stage[0].conv2
     conv.dilation = conv.padding = (1, 1)

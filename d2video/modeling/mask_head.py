@@ -6,6 +6,7 @@ H×W: the memory's grid, H_i×W_i: the i-th lateral's grid (finer with i).
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -109,11 +110,12 @@ class MaskHeadSmallConv(nn.Module):
 
     def shared(self, memory: Tensor) -> Tensor:
         """The memory's part of the first convolution: (N, C, H, W) to (N, C + h, H, W)."""
-        conv = self.convs[0]
+        conv: Any = self.convs[0]
         return F.conv2d(memory, conv.weight[:, : self.width], conv.bias, padding=1)
 
     def _first(self, shared: Tensor, attention: Tensor, rows: Tensor) -> Tensor:
-        own = F.conv2d(attention, self.convs[0].weight[:, self.width :], padding=1)
+        weight: Any = self.convs[0].weight
+        own = F.conv2d(attention, weight[:, self.width :], padding=1)
         return F.relu(self.norms[0](shared[rows] + own), inplace=True)
 
     def _step(self, index: int, x: Tensor, lateral: Tensor, rows: Tensor) -> Tensor:

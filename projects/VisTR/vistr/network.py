@@ -83,11 +83,10 @@ class VisTRNetwork(nn.Module):
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.bbox_embed = MLP(width, width, 4, 3)
         if mask_on:
-            num_heads = transformer.encoder.layers[0].self_attn.num_heads
-            self.bbox_attention = MHAttentionMap(width, width, num_heads)
+            self.bbox_attention = MHAttentionMap(width, width, transformer.num_heads)
             self.mask_head = MaskHeadSmallConv(
                 width,
-                num_heads,
+                transformer.num_heads,
                 [shapes[name].channels for name in reversed(self.in_features[:-1])],
                 activation_checkpoint,
             )
