@@ -35,10 +35,9 @@ def test_sets_are_seeded(tool):
 
 
 @pytest.mark.slow
-def test_four_times_as_fast_as_the_official_calls(tool):
+def test_four_times_as_fast_as_the_official_calls_encoding_included(tool):
     data = tool.make_set(tool.SetShape(videos=5, tracks=14, classes=10), seed=0)
-    # Noise from other processes can only hide the difference: the best of three runs counts.
-    runs = [tool.measure(data, dense_tracks=6) for _ in range(3)]
-    assert max(run["ratio_dense"] for run in runs) >= 4
-    # Parsing the codes bounds this one: it takes pycocotools a third of the official time.
-    assert max(run["ratio_rle"] for run in runs) >= 2.5
+    figures = tool.measure(data, repeats=7, dense_tracks=6)
+    assert figures["ratio_dense"] >= 4
+    # Without encoding less can be won: most of ours is pycocotools parsing every code once.
+    assert figures["ratio_rle"] >= 2
