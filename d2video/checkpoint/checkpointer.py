@@ -47,6 +47,9 @@ class VideoCheckpointer(DetectionCheckpointer):
         if not path and self.strict:
             raise UserError("no weights: set MODEL.WEIGHTS to a checkpoint of this model")
         self._path = path
+        file = path.split("?")[0]  # detectron2 allows "?matching_heuristics=True"
+        if path and not self.path_manager.isfile(self.path_manager.get_local_path(file)):
+            raise UserError(f"checkpoint {path}: no such file; check MODEL.WEIGHTS")
         return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

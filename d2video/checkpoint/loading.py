@@ -53,7 +53,7 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
         else:
             with torch.serialization.safe_globals([argparse.Namespace]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"checkpoint {path}: not a readable checkpoint ({reason[:160]}); it may be truncated or "

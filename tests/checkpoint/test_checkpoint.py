@@ -1,0 +1,209 @@
+"""Reading checkpoints safely, refusing those that do not fit, converting foreign ones."""
+
+import argparse
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+from torch import nn
+
+from d2video.checkpoint import (
+    CONVERTER_REGISTRY,
+    VideoCheckpointer,
+    from_foreign,
+    load_checkpoint_file,
+    to_foreign,
+)
+from d2video.engine import load_cfg
+from d2video.projects import register_all
+from d2video.utils.errors import UserError
+from tests.golden_io import GOLDEN
+
+
+class Model(nn.Module):
+    def __init__(self, classes: int = 3):
+        super().__init__()
+        self.backbone = nn.Linear(2, 2)
+        self.head = nn.Linear(2, classes)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code of the file runs",))
+
+
+def save(path, content) -> str:
+    torch.save(content, path)
+    return str(path)
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def test_official_files_with_their_arguments_load(tmp_path):
+    content = {"model": {"w": torch.ones(2)}, "args": argparse.Namespace(lr=1e-4), "epoch": 3}
+    loaded = load_checkpoint_file(save(tmp_path / "a.pth", content))
+    assert loaded["args"].lr == 1e-4
+    assert loaded["model"]["w"].tolist() == [1, 1]
+
+
+def test_model_zoo_pickles_load(tmp_path):
+    path = tmp_path / "R-50.pkl"
+    content = {
+        "model": {"w": np.arange(3.0)},
+        "__author__": "torchvision",
+        "matching_heuristics": True,
+    }
+    path.write_bytes(pickle.dumps(content))
+    assert load_checkpoint_file(path)["model"]["w"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pkl"])
+def test_no_code_in_a_file_is_run(tmp_path, capsys, suffix):
+    path = tmp_path / f"evil{suffix}"
+    if suffix == ".pth":
+        torch.save({"model": Evil()}, path)
+    else:
+        path.write_bytes(pickle.dumps({"model": Evil()}))
+    with pytest.raises(UserError, match=r"evil.*not a readable checkpoint"):
+        load_checkpoint_file(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_missing_truncated_and_foreign_files(tmp_path):
+    with pytest.raises(UserError, match=r"no\.pth: no such file"):
+        load_checkpoint_file(tmp_path / "no.pth")
+    path = tmp_path / "cut.pth"
+    torch.save({"model": {"w": torch.ones(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UserError, match=r"cut\.pth: not a readable checkpoint.*truncated"):
+        load_checkpoint_file(path)
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(UserError, match=r"empty\.pth: not a readable"):
+        load_checkpoint_file(tmp_path / "empty.pth")
+    with pytest.raises(UserError, match="holds a list"):
+        load_checkpoint_file(save(tmp_path / "list.pth", [1, 2]))
+
+
+# ---- fitting ------------------------------------------------------------------------------------
+
+
+def load(tmp_path, state, **kwargs):
+    model = Model()
+    VideoCheckpointer(model, **kwargs).load(save(tmp_path / "x.pth", {"model": state}))
+    return model
+
+
+def test_own_checkpoint_loads_strictly(tmp_path):
+    state = Model().state_dict()
+    model = load(tmp_path, dict(state), strict=True)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+
+
+def test_other_class_count_is_refused_or_ignored_on_demand(tmp_path):
+    state = Model(classes=5).state_dict()
+    with pytest.raises(
+        UserError, match=r"head.weight \(5, 2\) instead of \(3, 2\).*WEIGHTS_IGNORE"
+    ):
+        load(tmp_path, dict(state))
+    model = load(tmp_path, dict(state), ignore=("head.",))
+    assert torch.equal(model.backbone.weight, state["backbone.weight"])
+
+
+def test_another_models_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no parameter fits this model.*conv.weight"):
+        load(tmp_path, {"conv.weight": torch.ones(2)})
+    mixed = {**Model().state_dict(), "track_attention.weight": torch.ones(2)}
+    with pytest.raises(UserError, match="not a checkpoint of this model.*track_attention"):
+        load(tmp_path, mixed)
+
+
+def test_backbone_weights_start_a_training_but_no_evaluation(tmp_path, caplog):
+    backbone = {k: v for k, v in Model().state_dict().items() if k.startswith("backbone")}
+    backbone["fc.weight"] = torch.ones(3)
+    load(tmp_path, dict(backbone))
+    assert "start anew: head.bias, head.weight" in caplog.text
+    assert "not used: fc.weight" in caplog.text
+    with pytest.raises(UserError, match=r"2 missing \(head.bias, head.weight\)"):
+        load(tmp_path, dict(backbone), strict=True)
+
+
+def test_weights_that_do_not_exist(tmp_path):
+    with pytest.raises(UserError, match="nowhere.pth: no such file"):
+        VideoCheckpointer(Model()).load(str(tmp_path / "nowhere.pth"))
+    with pytest.raises(UserError, match="set MODEL.WEIGHTS"):
+        VideoCheckpointer(Model(), strict=True).load("")
+
+
+# ---- converting ---------------------------------------------------------------------------------
+
+
+def full_size(config: str) -> dict[str, torch.Tensor]:
+    register_all()
+    return build_model(load_cfg(config, ["MODEL.DEVICE", "meta"])).state_dict()
+
+
+def foreign_state(name: str) -> dict[str, torch.Tensor]:
+    shapes = json.loads((GOLDEN / name).read_text())
+    return {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("depth", [50, 101])
+def test_official_vistr_files_key_by_key_and_back(depth):
+    model = full_size(f"configs/VisTR/vistr_R{depth}_ytvis2019.yaml")
+    official = foreign_state(f"vistr_resnet{depth}_state_dict_shapes.json")
+    fmt = CONVERTER_REGISTRY.get("VisTR", "vistr")
+    ours, fresh, unused = from_foreign(official, model, fmt)
+    assert set(ours) == set(model)
+    assert fresh == unused == []
+    back = to_foreign(ours, model, fmt)
+    assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in official.items()}
+
+
+def test_detr_pretraining_files():
+    """The official rule: "detr" becomes "vistr"; classes, queries and what DETR lacks start anew."""
+    model = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")
+    vistr = foreign_state("vistr_resnet50_state_dict_shapes.json")
+    new = (
+        "vistr.class_embed",
+        "vistr.query_embed",
+        "mask_head.conv_offset",
+        "mask_head.dcn",
+        "insmask",
+    )
+    detr = {
+        ("detr" + key[5:] if key.startswith("vistr") else key): value
+        for key, value in vistr.items()
+        if not key.startswith(new)
+    }
+    detr["detr.class_embed.weight"] = torch.empty(92, 384, device="meta")
+    detr["mask_head.lay5.weight"] = torch.empty(24, 48, 3, 3, device="meta")
+    fmt = CONVERTER_REGISTRY.get("VisTR", "detr")
+    ours, fresh, unused = from_foreign(detr, model, fmt)
+    assert unused == ["detr.class_embed.weight", "mask_head.lay5.weight"]
+    parts = {name.split(".")[1] for name in fresh}
+    assert parts == {"class_embed", "query_embed", "mask_head", "insmask_head"}
+    assert "network.mask_head.norms.4.weight" in ours  # gn5 is taken over
+
+
+def test_conversion_lists_every_fault():
+    model = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")
+    state = foreign_state("vistr_resnet50_state_dict_shapes.json")
+    del state["vistr.class_embed.bias"]
+    state["vistr.class_embed.weight"] = torch.empty(5, 384, device="meta")
+    state["surprise"] = torch.empty(1, device="meta")
+    with pytest.raises(UserError) as error:
+        from_foreign(state, model, CONVERTER_REGISTRY.get("VisTR", "vistr"))
+    for part in (
+        "1 missing: vistr.class_embed.bias",
+        "1 unknown: surprise",
+        "1 misshapen: vistr.class_embed.weight (5, 384) instead of (42, 384)",
+    ):
+        assert part in str(error.value)
+    with pytest.raises(UserError, match="no parameter of the format"):
+        from_foreign({"x": torch.ones(1)}, model, CONVERTER_REGISTRY.get("VisTR", "vistr"))
+    with pytest.raises(UserError, match="known formats are vistr, detr"):
+        CONVERTER_REGISTRY.get("VisTR", "onnx")
