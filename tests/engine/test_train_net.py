@@ -1,0 +1,127 @@
+"""tools/train_net.py from end to end on a few generated videos."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from d2video.data.shapes import write_ytvis_shapes
+from tests.projects.VisTR.tiny import CONFIG, SMALL
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    write_ytvis_shapes(root / "shapes", {"train": 8, "val": 3}, progress=False)
+    return root
+
+
+def train_net(data, *arguments) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "DETECTRON2_DATASETS": str(data), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "tools/train_net.py", "--config-file", CONFIG, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def options(folder, **extra) -> list:
+    pairs = {
+        "OUTPUT_DIR": folder,
+        "MODEL.DEVICE": "cpu",
+        "DATALOADER.NUM_WORKERS": 0,
+        "SOLVER.MAX_ITER": 4,
+        "SOLVER.IMS_PER_BATCH": 4,
+        "MODEL.RESNETS.NORM": "FrozenBN",
+        **{key.replace("__", "."): value for key, value in extra.items()},
+    }
+    return [*SMALL, *(item for pair in pairs.items() for item in pair)]
+
+
+def metrics(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+def test_train_resume_and_evaluate(data, tmp_path):
+    done = train_net(data, *options(tmp_path, TEST__EVAL_PERIOD=0))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "model_final.pth").is_file()
+    assert 0 <= metrics(tmp_path)[-1]["segm/AP50"] <= 100
+    assert list((tmp_path / "inference").rglob("results.json"))
+
+    more = train_net(data, "--resume", *options(tmp_path, SOLVER__MAX_ITER=6))
+    assert more.returncode == 0, more.stderr[-2000:]
+    assert "Starting training from iteration 4" in more.stdout + more.stderr
+    assert metrics(tmp_path)[-1]["iteration"] == 5
+
+    weights = ["MODEL.WEIGHTS", tmp_path / "model_final.pth"]
+    evaluated = train_net(data, "--eval-only", *options(tmp_path / "eval"), *weights)
+    assert evaluated.returncode == 0, evaluated.stderr[-2000:]
+    assert "AP50" in evaluated.stdout + evaluated.stderr
+
+
+def test_two_processes_train_like_one(data, tmp_path):
+    """The same batches: with the losses' sums divided over all processes, the curves are equal."""
+    fixed = {
+        "SEED": 3,
+        "INPUT__CLIP__AUGMENTATIONS": "[]",
+        "SOLVER__MAX_ITER": 3,
+        "DATASETS__TEST": "()",
+    }
+    alone = train_net(data, *options(tmp_path / "one", **fixed))
+    assert alone.returncode == 0, alone.stderr[-2000:]
+    pair = train_net(
+        data, "--num-gpus", 2, "--dist-url", "auto", *options(tmp_path / "two", **fixed)
+    )
+    assert pair.returncode == 0, pair.stderr[-2000:]
+    one = torch.load(tmp_path / "one/model_final.pth", weights_only=True)["model"]
+    two = torch.load(tmp_path / "two/model_final.pth", weights_only=True)["model"]
+    losses = [metrics(tmp_path / name)[-1]["total_loss"] for name in ("one", "two")]
+    # Float32 sums in another order, through three AdamW steps.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    moved = 0.0
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-2, atol=2e-4, msg=name)
+        moved = max(moved, (two[name] - value).abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["MODEL.WEIGHTS", "missing.pth"], r"missing\.pth: no such file"),
+        (["MODEL.VISTR.NO_SUCH_KEY", "1"], r"NO_SUCH_KEY"),
+        (["DATASETS.TRAIN", "('shapes_trian',)"], r"'shapes_trian' is not registered"),
+        (["MODEL.DEVICE", "cuda"], r"torch finds no GPU"),
+        (["SOLVER.AMP.ENABLED", "True"], r"float16 training needs a GPU"),
+    ],
+)
+def test_mistakes_end_in_one_line(data, tmp_path, arguments, message):
+    if arguments[1] == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = train_net(data, *options(tmp_path / "out"), *arguments)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert re.search(r"^error: .*" + message, last), done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+
+
+def test_class_count_of_the_checkpoint(data, tmp_path):
+    train_net(data, *options(tmp_path, SOLVER__MAX_ITER=1, DATASETS__TEST="()"))
+    weights = ["MODEL.WEIGHTS", tmp_path / "model_final.pth", "MODEL.VISTR.NUM_CLASSES", 7]
+    done = train_net(data, "--eval-only", *options(tmp_path / "eval"), *weights)
+    assert done.returncode == 1
+    assert re.search(r"error: .*class_embed.weight \(4, 24\) instead of \(8, 24\)", done.stderr)
+
+
+def test_bfloat16_training(data, tmp_path):
+    amp = {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "bfloat16", "DATASETS__TEST": "()"}
+    done = train_net(data, *options(tmp_path, **amp))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert metrics(tmp_path)[-1]["total_loss"] < 100
