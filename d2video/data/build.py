@@ -18,8 +18,8 @@ from detectron2.data.samplers import (
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from d2video.data.clip_instances import track_classes
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
-from d2video.data.clip_targets import track_classes
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 

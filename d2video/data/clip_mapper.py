@@ -10,8 +10,8 @@ from fvcore.common.registry import Registry
 from fvcore.transforms.transform import Transform
 
 from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
+from d2video.data.clip_instances import clip_instances, track_classes
 from d2video.data.clip_sampling import build_clip_sampler
-from d2video.data.clip_targets import clip_instances, track_classes
 from d2video.data.frame_sequence import FrameSequence, frame_to_tensor, read_frame
 from d2video.utils.errors import UserError
 
@@ -48,7 +48,7 @@ class ClipDatasetMapper:
             sampler: chooses the frames of a training clip, see clip_sampling.py.
             augmentations: applied in order. For testing, deterministic and given any first frame.
             image_format: order of the channels, "RGB" or "BGR".
-            official_targets: see :func:`~d2video.data.clip_targets.clip_instances`.
+            official_targets: see :func:`~d2video.data.clip_instances.clip_instances`.
             decode_ahead: for testing, see :class:`FrameSequence`.
 
         Raises:

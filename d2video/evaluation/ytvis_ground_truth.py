@@ -13,7 +13,7 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from detectron2.utils.file_io import PathManager
 
-from d2video.evaluation.rle_codec import find_mask_fault
+from d2video.structures.rle_codec import find_mask_fault
 from d2video.utils.errors import UserError
 
 RLE = dict[str, Any]  # {"size": [H, W], "counts": compressed code, bytes or str}

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from d2video.evaluation.rle_codec import find_mask_fault
 from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
+from d2video.structures.rle_codec import find_mask_fault
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 

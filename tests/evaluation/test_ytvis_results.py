@@ -10,9 +10,9 @@ import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 
-from d2video.evaluation.rle_codec import decode_counts
 from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
 from d2video.evaluation.ytvis_results import check_results, read_results, write_results
+from d2video.structures.rle_codec import decode_counts
 from d2video.utils.errors import UserError
 from tests.evaluation.ytvis_sets import GOLDEN, load_json, repaired_set_c, small_annotations
 

@@ -9,7 +9,7 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
-from d2video.evaluation.rle_codec import decode_counts
+from d2video.structures.rle_codec import decode_counts
 from d2video.utils.errors import UserError
 
 Annotations = list[list[dict[str, Any]]]
