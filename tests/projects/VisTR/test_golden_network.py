@@ -31,7 +31,6 @@ def test_detection_network_on_a_padded_batch():
     frames = data["in.tensors"].unflatten(0, (2, config["num_frames"]))
     padding = data["in.mask"].unflatten(0, (2, config["num_frames"]))[:, 0]
     logits, boxes, encoded = network(frames, padding)
-    close(network.backbone(data["in.tensors"])["res5"], data["mid.layer4"], 1e-4)
     close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
     close(encoded.queries, data["mid.hs"][-1], LOGITS)
     for layer, name in enumerate(["aux0.", "aux1.", ""]):
