@@ -55,6 +55,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--camera-motion", type=float, default=default.camera_motion, help="0: a fixed camera"
     )
     parser.add_argument("--noise", type=float, default=default.noise, help="in grey levels")
+    parser.add_argument(
+        "--texture-contrast",
+        type=float,
+        default=default.texture_contrast,
+        help="of the objects' textures, 0 (plain) to 1",
+    )
     parser.add_argument("--jpeg-quality", type=int, default=95)
     parser.add_argument(
         "--uncompressed-rle", action="store_true", help="write masks as lists of run lengths"
@@ -89,6 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         size=tuple(arguments.size),
         camera_motion=arguments.camera_motion,
         noise=arguments.noise,
+        texture_contrast=arguments.texture_contrast,
     )
     written = write_ytvis_shapes(
         arguments.root,

@@ -28,6 +28,8 @@ class ShapesSpec:
             the disc of the same area), as a fraction of the shorter side of the frame.
         camera_motion: strength of pan, zoom and rotation of the camera; 0 is a fixed camera.
         noise: standard deviation of the sensor noise, in grey levels (0..255).
+        texture_contrast: of the textures of objects, 0 (plain colours) to 1. Strong textures hide the
+            outline, the only thing that tells the class.
 
     Raises:
         UserError: for a value out of range or an unknown class.
@@ -41,6 +43,7 @@ class ShapesSpec:
     size: tuple[float, float] = (0.25, 0.45)
     camera_motion: float = 1.0
     noise: float = 3.0
+    texture_contrast: float = 1.0
 
     def __post_init__(self) -> None:
         # A spec read back from JSON has lists; a frozen dataclass is filled in this way only.
@@ -59,6 +62,7 @@ class ShapesSpec:
             "max_objects must be at least 1": self.max_objects >= 1,
             "size must be two fractions, 0 < smallest <= largest <= 1": len(self.size) == 2
             and 0 < self.size[0] <= self.size[1] <= 1,
+            "texture_contrast must lie in 0..1": 0 <= self.texture_contrast <= 1,
             "camera_motion and noise must not be negative": min(self.camera_motion, self.noise)
             >= 0,
         }
@@ -205,7 +209,7 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
         objects.append(
             SceneObject(
                 shape=str(shape),
-                texture=object_texture(rng, TEXTURE_SIZE, colour),
+                texture=object_texture(rng, TEXTURE_SIZE, colour, spec.texture_contrast),
                 centre=centre,
                 radius=radius * growth * zoom,
                 angle=angle + turn,

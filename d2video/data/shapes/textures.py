@@ -75,8 +75,12 @@ def background_texture(rng: np.random.Generator, height: int, width: int) -> np.
     return _texture(rng, height, width, rng.uniform(0.06, 0.12) * min(height, width), colours)
 
 
-def object_texture(rng: np.random.Generator, size: int, background: np.ndarray) -> np.ndarray:
+def object_texture(
+    rng: np.random.Generator, size: int, background: np.ndarray, contrast: float = 1.0
+) -> np.ndarray:
     """A vivid texture that stands out from ``background``, a colour (3,) in 0..255.
+
+    ``contrast`` 1 keeps its two colours, 0 makes both their mean.
 
     Returns uint8 (size, size, 3), RGB.
     """
@@ -86,7 +90,7 @@ def object_texture(rng: np.random.Generator, size: int, background: np.ndarray) 
         first = _colour(hue, rng.uniform(0.6, 1.0), value)
         second = _colour(hue + rng.uniform(-0.2, 0.2), rng.uniform(0.6, 1.0), 0.6 * value)
         candidates.append(np.stack([first, second]))
-    contrast = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
-    return _texture(
-        rng, size, size, rng.uniform(0.25, 0.45) * size, candidates[int(np.argmax(contrast))]
-    )
+    distance = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
+    colours = candidates[int(np.argmax(distance))]
+    colours = colours.mean(axis=0) + contrast * (colours - colours.mean(axis=0))
+    return _texture(rng, size, size, rng.uniform(0.25, 0.45) * size, colours)
