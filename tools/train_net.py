@@ -5,6 +5,7 @@ Example: tools/train_net.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml
 """
 
 import argparse
+import os
 import sys
 
 from detectron2.engine import default_argument_parser, launch
@@ -18,6 +19,7 @@ from d2video.projects import register_all
 from d2video.utils.errors import exit_on_user_error
 
 
+@exit_on_user_error  # by decoration: spawned processes find the function by its name
 def run(args: argparse.Namespace) -> dict | None:
     """Train, or evaluate with ``--eval-only``, in this process.
 
@@ -43,10 +45,14 @@ def run(args: argparse.Namespace) -> dict | None:
 def main() -> None:
     args = default_argument_parser().parse_args()
     register_all()
-    check_num_processes(args.num_gpus, load_cfg(args.config_file, args.opts).MODEL.DEVICE)
+    device = load_cfg(args.config_file, args.opts).MODEL.DEVICE
+    check_num_processes(args.num_gpus, device)
+    if device == "cpu":
+        # detectron2's launch takes NCCL, and one GPU a process, wherever it sees a GPU.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
         launch(
-            exit_on_user_error(run),
+            run,
             args.num_gpus,
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
