@@ -9,6 +9,7 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
+from d2video.structures.rle import to_rle
 from d2video.structures.rle_codec import decode_counts
 from d2video.utils.errors import UserError
 
@@ -125,15 +126,9 @@ def _check_codes(annotations: Annotations, size: tuple[int, int]) -> None:
 
 def _masks(frame: list[dict[str, Any]], size: tuple[int, int], source: Tensor) -> Tensor:
     """Masks of the annotations of one frame after the transforms, bool (N,h,w)."""
-    decoded = mask_util.decode([_to_rle(a["segmentation"], size) for a in frame])
+    decoded = mask_util.decode([to_rle(a["segmentation"], *size) for a in frame])
     # uint8 (H,W,N), column-major: a row of the transpose is a mask in the order of `source`.
     flat = np.zeros((len(frame), size[0] * size[1] + 1), np.uint8)
     flat[:, 1:] = decoded.T.reshape(len(frame), -1)
     gathered = torch.from_numpy(flat).index_select(1, source.flatten())
     return gathered.view(-1, *source.shape).bool()
-
-
-def _to_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
-    if isinstance(segmentation, dict):
-        return segmentation
-    return mask_util.merge(mask_util.frPyObjects(segmentation, *size))

@@ -39,6 +39,15 @@ def encode_tracks(masks: Tensor) -> list[list[dict | None]]:
     ]
 
 
+def to_rle(segmentation: list | dict, height: int, width: int) -> dict:
+    """Sound polygons, uncompressed or compressed RLE of an H×W image as compressed RLE."""
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
 def _empty(height: int, width: int) -> dict:
     code = {"size": [height, width], "counts": [height * width]}
     return coco_mask.frPyObjects(code, height, width)

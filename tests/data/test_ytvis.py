@@ -11,6 +11,7 @@ from d2video.data.datasets.ytvis_categories import (
     YTVIS_2021_CLASSES,
     ytvis_metadata,
 )
+from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
 from d2video.utils.errors import UserError
 from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, compressed_rle, polygon, rectangle_mask
 
@@ -130,8 +131,13 @@ FAULTS = {
     "unknown video": (_edit((*ANNOTATION, "video_id"), 99), "annotation 11 is of video 99"),
     "unknown category": (_edit((*ANNOTATION, "category_id"), 5), "11 is of category 5"),
     "repeated track id": (_edit(("annotations", 1, "id"), 11), "annotation 11: .* unique"),
-    "negative track id": (_edit((*ANNOTATION, "id"), -1), "annotation -1: .* not negative"),
-    "no segmentations": (_edit((*ANNOTATION, "segmentations"), None), "annotation 11 needs"),
+    "negative track id": (_edit((*ANNOTATION, "id"), -1), "annotation -1: .* start at 1"),
+    "track id 0": (_edit((*ANNOTATION, "id"), 0), "annotation 0: .* start at 1"),
+    "endless track id": (_edit((*ANNOTATION, "id"), float("inf")), "annotation inf needs"),
+    "no segmentations": (
+        _edit((*ANNOTATION, "segmentations"), None),
+        "11: segmentations .* got None",
+    ),
     "short list": (_edit((*ANNOTATION, "bboxes"), [None]), "bboxes .* 5 frames .* got 1"),
     "annotation is no dict": (_edit(ANNOTATION, 5), "annotation 5 needs"),
     "annotations no list": (_edit(("annotations",), 5), "must be a list or null"),
@@ -143,19 +149,35 @@ FAULTS = {
     "box of three": (_edit((*ANNOTATION, "bboxes", 2), [3, 3, 4]), "frame 2: box"),
     "mask of another size": (
         _edit((*ANNOTATION, "segmentations", 3), compressed_rle(np.ones((WIDTH, HEIGHT), "u1"))),
-        r"frame 3: its RLE has size \[32, 24\] but the video is \[24, 32\]",
+        r"frame 3: the mask's size is \[32, 24\], the video's \[24, 32\]",
     ),
     "runs that do not add up": (
         _edit((*ANNOTATION, "segmentations", 3, "counts"), [3, 4]),
-        "frame 3: the counts .* 768 pixels",
+        "frame 3: the runs .* 768 pixels",
     ),
     "runs that are no numbers": (
         _edit((*ANNOTATION, "segmentations", 3, "counts"), ["3", None]),
-        "frame 3: the counts",
+        "frame 3: the runs",
     ),
     "negative runs": (
         _edit((*ANNOTATION, "segmentations", 3, "counts"), [HEIGHT * WIDTH + 1, -1]),
-        "frame 3: the counts",
+        "frame 3: the runs",
+    ),
+    "runs of an empty mask": (
+        _edit((*ANNOTATION, "segmentations", 3), {"size": [0, 0], "counts": []}),
+        "frame 3: the mask's size",
+    ),
+    "code cut off": (
+        _edit((*ANNOTATION, "segmentations", 3), {"size": [HEIGHT, WIDTH], "counts": "Pd"}),
+        "frame 3: 'counts' is not a COCO run-length code",
+    ),
+    "empty object for a mask": (
+        _edit((*ANNOTATION, "segmentations", 3), {}),
+        "frame 3: a mask is null or",
+    ),
+    "polygon of strings": (
+        _edit((*ANNOTATION, "segmentations", 3), [["1"] * 6]),
+        "frame 3: the coordinates",
     ),
     "segmentation of another kind": (
         _edit((*ANNOTATION, "segmentations", 3), "mask.png"),
@@ -180,10 +202,18 @@ FAULTS = {
     "no videos": (_edit(("videos",), []), "lists no videos"),
     "no categories": (_edit(("categories",), None), "'categories' must be a list"),
     "repeated category": (_edit(("categories", 0, "id"), 4), "repeats an id"),
+    "repeated category name": (_edit(("categories", 0, "name"), "four"), "repeats an id or a name"),
     "COCO images": (
         lambda content: content.update(images=content.pop("videos")),
         "not in YouTube-VIS format: it holds 'images'",
     ),
+}
+
+
+# Evaluation reads neither boxes nor images.
+TRAINING_ONLY = {
+    *("short list", "box beyond the frame", "negative box", "box of three"),
+    *("path upwards", "absolute path"),
 }
 
 
@@ -196,6 +226,12 @@ def test_faulty_file_is_named_in_one_line(ytvis_content, write_json, fault):
         load_ytvis_json(path, "")
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
+    if fault in TRAINING_ONLY:
+        YTVISGroundTruth.from_json(path)
+    else:
+        with pytest.raises(UserError) as again:
+            YTVISGroundTruth.from_json(path)
+        assert str(again.value) == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,7 @@ def _with(**fields):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_with(id=0), "id 0"),
-        (_with(id=12), "id 12 is there twice"),
+        (_with(id=12), "annotation 12: annotation ids must be unique"),
         (_with(video_id=5), "annotation 11 is of video 5"),
         (_with(category_id=5), "annotation 11 is of category 5"),
         (_with(segmentations=[None]), "segmentations must have one entry for each of the 3 frames"),
@@ -82,8 +81,13 @@ def _with(**fields):
         (_with(segmentations=[None, None, [[1, 2, 3, 4]]]), "frame 2: a polygon"),
         (lambda content: content.update(annotations={}), "'annotations' must be a list or null"),
         (lambda content: content.pop("videos"), "no list 'videos'"),
-        (lambda content: content["videos"][1].pop("height"), r"videos\[1\] needs"),
-        (lambda content: content["videos"][1].update(id=1), "video id 1 is there twice"),
+        (
+            _with(segmentations=[{"size": [20, 30], "counts": ["a"]}, None, None]),
+            "frame 0: the runs",
+        ),
+        (_with(segmentations=[[["a"] * 6], None, None]), "frame 0: the coordinates of a polygon"),
+        (lambda content: content["videos"][1].pop("height"), "video 2 needs"),
+        (lambda content: content["videos"][1].update(id=1), "video 1 is there twice"),
         (lambda content: content["categories"][1].update(name="eight"), "repeats an id or a name"),
         (lambda content: content.pop("categories"), "'categories' must be a list"),
     ],
@@ -96,8 +100,11 @@ def test_faults_are_named(change, message):
 
 
 def test_golden_set_c_is_refused_for_annotation_id_0():
+    content = load_json("ytvis_c_gt.json")
+    for video in content["videos"]:
+        video["length"] = len(video["file_names"])
     with pytest.raises(UserError, match="annotation 0"):
-        YTVISGroundTruth.from_dict(load_json("ytvis_c_gt.json"))
+        YTVISGroundTruth.from_dict(content)
 
 
 def test_files_that_are_none(tmp_path):

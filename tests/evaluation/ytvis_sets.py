@@ -55,6 +55,7 @@ def repaired_set_c() -> tuple[dict, list[dict]]:
 
     Each fault is replaced by sound data that means what the official code made of it:
 
+    - a video's ``length`` that contradicts its file names, which it does not read: corrected;
     - annotation id 0, never counted as found: another id, and no mask in any frame (its area, from
       the file, stays), so that it is missed by all;
     - 2 masks of 6, perfect on the common prefix: the same mask in all frames;
@@ -64,6 +65,8 @@ def repaired_set_c() -> tuple[dict, list[dict]]:
     - a prediction of an unknown category, silently dropped: removed.
     """
     truth, results = load_json("ytvis_c_gt.json"), load_json("ytvis_c_results.json")
+    for video in truth["videos"]:
+        video["length"] = len(video["file_names"])
     never_found = next(a for a in truth["annotations"] if a["id"] == 0)
     never_found["id"] = 1000
     never_found["segmentations"] = [None] * len(never_found["segmentations"])

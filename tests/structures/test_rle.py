@@ -37,3 +37,12 @@ def test_views_and_tracks():
         [False, False, True],
     ]
     np.testing.assert_array_equal(coco_mask.decode(tracks[0][1]), masks[0, 1].numpy())
+
+
+def test_all_forms_of_a_segmentation_become_the_same_code():
+    mask = torch.zeros(1, 8, 12, dtype=torch.bool)
+    mask[0, 2:5, 3:7] = True
+    (compressed,) = rle.encode_masks(mask)
+    runs = {"size": [8, 12], "counts": [26, 3, 5, 3, 5, 3, 5, 3, 43]}
+    for form in (runs, [[3, 2, 7, 2, 7, 5, 3, 5]], compressed):
+        assert rle.to_rle(form, 8, 12) == compressed
