@@ -19,7 +19,7 @@ def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     on a CPU the latter's backward is several times slower (figures in projects/VisTR/README.md).
 
     Args:
-        x: (N, C, H, W), H and W at least 2.
+        x: (N, C, H, W).
         offset: (N, 2K, H, W), in pixels: channel 2k moves kernel position k down, 2k+1 to the right.
         weight: (O, C, 3, 3).
 
@@ -34,9 +34,9 @@ def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     moved = offset.unflatten(1, (taps, 2))
     y = rows + (shift // 3 - 1) + moved[:, :, 0]
     x_position = columns + (shift % 3 - 1) + moved[:, :, 1]
-    # grid_sample wants (x, y) scaled so that -1 and 1 are the centres of the outermost pixels.
-    grid = torch.stack([x_position * (2 / (width - 1)), y * (2 / (height - 1))], dim=-1) - 1
-    sampled = F.grid_sample(x, grid.flatten(1, 2), align_corners=True)
+    # grid_sample wants (x, y) scaled so that -1 and 1 are the outer edges of the outermost pixels.
+    grid = torch.stack([(2 * x_position + 1) / width, (2 * y + 1) / height], dim=-1) - 1
+    sampled = F.grid_sample(x, grid.flatten(1, 2), align_corners=False)
     sampled = sampled.view(batch, channels * taps, height * width)
     return (weight.flatten(1) @ sampled).view(batch, -1, height, width)
 
