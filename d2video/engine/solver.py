@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.solver import build_lr_scheduler as build_detectron2_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from d2video.data import epoch_length
 from d2video.utils.errors import UserError
@@ -14,6 +16,7 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "ADAMW": torch.optim.AdamW,
     "SGD": torch.optim.SGD,
 }
+_CLIP_TYPES = ("full_model", "norm", "value")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -24,7 +27,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     by itself), "full_model": the norm over all gradients, as the DETR family trains.
 
     Raises:
-        UserError: unknown optimizer.
+        UserError: unknown optimizer or CLIP_TYPE.
     """
     if cfg.SOLVER.OPTIMIZER not in _OPTIMIZERS:
         raise UserError(
@@ -41,11 +44,19 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     )
     kind = _OPTIMIZERS[cfg.SOLVER.OPTIMIZER]
     clip = cfg.SOLVER.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE not in _CLIP_TYPES:
+        raise UserError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE '{clip.CLIP_TYPE}' is unknown: use "
+            f"{', '.join(_CLIP_TYPES)}"
+        )
     if clip.ENABLED and clip.CLIP_TYPE == "full_model":
         kind = _with_full_model_clipping(kind, clip.CLIP_VALUE, clip.NORM_TYPE)
     else:
         kind = maybe_add_gradient_clipping(cfg, kind)
-    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR, "fused": True}
+    # GradScaler leaves unscaling to the kernel of a fused optimizer, which runs after our clipping:
+    # with a scaler only an optimizer that is not fused sees the true gradients in `step`.
+    scaled = cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE == "float16"
+    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR, "fused": None if scaled else True}
     if cfg.SOLVER.OPTIMIZER == "SGD":
         arguments |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
     return kind(params, **arguments)
@@ -63,6 +74,25 @@ def _with_full_model_clipping(
             return super().step(closure)
 
     return FullModelClipping
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """detectron2's schedule SOLVER.LR_SCHEDULER_NAME over SOLVER.MAX_ITER iterations.
+
+    Raises:
+        UserError: an unknown schedule, unordered STEPS, or no iterations.
+    """
+    if cfg.SOLVER.MAX_ITER < 1:
+        raise UserError(
+            f"SOLVER.MAX_ITER is {cfg.SOLVER.MAX_ITER}: set 1 or more, or evaluate with --eval-only"
+        )
+    try:
+        return build_detectron2_lr_scheduler(cfg, optimizer)
+    except ValueError as error:
+        raise UserError(
+            f"the schedule cannot be built ({error}): check SOLVER.LR_SCHEDULER_NAME "
+            f"('{cfg.SOLVER.LR_SCHEDULER_NAME}') and SOLVER.STEPS {tuple(cfg.SOLVER.STEPS)}"
+        ) from error
 
 
 def resolve_epochs(cfg: CfgNode) -> CfgNode:
