@@ -75,7 +75,8 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.TEST.VIDEO = CN()
     # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.
     cfg.TEST.VIDEO.WINDOW_OVERLAP = 6
-    # Least mean mask IoU on the shared frames at which tracks of two windows are one.
+    # Least similarity at which tracks of two windows are one: on their shared frames, the summed
+    # intersection of the masks over the summed union, times the cosine of the class probabilities.
     cfg.TEST.VIDEO.LINK_IOU = 0.3
     # Frames decoded ahead in the background.
     cfg.TEST.VIDEO.PREFETCH = 8

@@ -7,9 +7,11 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
+from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config import get_cfg
 from d2video.utils.errors import UserError
+from d2video.utils.registry import lookup
 
 
 def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
@@ -19,20 +21,26 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
 
     Raises:
         UserError: a missing or broken file, an unknown key, a value of the wrong type, an odd
-            number of overrides.
+            number of overrides, an unknown meta-architecture, a negative prefetch.
     """
     cfg = get_cfg()
     try:
         if config_file:
             cfg.merge_from_file(config_file)
         cfg.merge_from_list(overrides)
-    except (KeyError, ValueError, AssertionError, OSError, yaml.YAMLError) as error:
+    except (
+        *(AssertionError, AttributeError, KeyError, TypeError, ValueError),  # yacs, by the mistake
+        *(OSError, yaml.YAMLError),
+    ) as error:
         reason = " ".join(str(error).split()).strip("'\"")
         where = f"{config_file or 'defaults'} with '{' '.join(overrides)}'"
         raise UserError(
             f"config {where}: {reason or type(error).__name__}; see d2video/config.py and the "
             "project's config.py for the keys"
         ) from error
+    lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
+    if cfg.TEST.VIDEO.PREFETCH < 0:
+        raise UserError(f"TEST.VIDEO.PREFETCH is {cfg.TEST.VIDEO.PREFETCH}: set 0 or more frames")
     return cfg
 
 
@@ -43,28 +51,46 @@ def setup(args: argparse.Namespace) -> CfgNode:
         args: with ``config_file`` and ``opts`` of detectron2's ``default_argument_parser``.
 
     Raises:
-        UserError: see :func:`load_cfg`; or the device is not there.
+        UserError: see :func:`load_cfg`; or the device is not there, or OUTPUT_DIR is no folder.
     """
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     cfg.freeze()
-    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot make this folder ({error.strerror}): choose another"
+        ) from error
     default_setup(cfg, args)
     return cfg
 
 
 def check_device(device: str) -> None:
     """Raises UserError where ``device`` (MODEL.DEVICE) is not there."""
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise UserError("MODEL.DEVICE is cuda, but torch finds no GPU here: add MODEL.DEVICE cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(
+            f"MODEL.DEVICE is '{device}', no device of torch: use cuda or cpu"
+        ) from error
+    if wanted.type != "cuda":
+        return
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"MODEL.DEVICE is {device}, but torch finds no GPU here: add MODEL.DEVICE cpu"
+        )
+    if (wanted.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"MODEL.DEVICE is {device}, but this machine has {torch.cuda.device_count()} GPUs, "
+            "counted from cuda:0"
+        )
 
 
 def check_num_processes(num_processes: int, device: str) -> None:
     """Raises UserError where ``--num-gpus`` exceeds the GPUs; on the CPU it counts processes."""
-    if torch.device(device).type != "cuda":
-        return
     check_device(device)
-    if num_processes > torch.cuda.device_count():
+    if torch.device(device).type == "cuda" and num_processes > torch.cuda.device_count():
         raise UserError(
             f"--num-gpus is {num_processes}, but this machine has {torch.cuda.device_count()} GPUs: "
             "lower it, or add MODEL.DEVICE cpu to train in that many processes on the CPU"
