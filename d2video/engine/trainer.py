@@ -1,6 +1,7 @@
 """detectron2's DefaultTrainer with video data, evaluators and mixed precision."""
 
 import logging
+import time
 import weakref
 from typing import Any
 
@@ -17,16 +18,25 @@ from d2video.data import build_test_loader, build_train_loader
 from d2video.evaluation import build_evaluator
 from d2video.utils.errors import UserError
 
-from .solver import build_optimizer, resolve_epochs
+from .solver import build_lr_scheduler, build_optimizer, resolve_epochs
 
 
 class BFloat16Trainer(SimpleTrainer):
-    """SimpleTrainer under bfloat16 autocast, on any device; bfloat16 needs no loss scaling."""
+    """SimpleTrainer with the forward pass under bfloat16 autocast, on any device; bfloat16 needs no
+    loss scaling. The backward pass takes the types of the forward pass by itself."""
 
     def run_step(self) -> None:
+        start = time.perf_counter()
+        data = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
         device = next(self.model.parameters()).device.type
         with torch.autocast(device, torch.bfloat16):
-            super().run_step()
+            losses = self.model(data)
+        self.optimizer.zero_grad()
+        sum(losses.values()).backward()
+        self.after_backward()
+        self._write_metrics(losses, data_time)
+        self.optimizer.step()
 
 
 class VideoTrainer(DefaultTrainer):
@@ -45,9 +55,14 @@ class VideoTrainer(DefaultTrainer):
             setup_logger()
         cfg = resolve_epochs(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        # First the data: a mistake in the test sets shows now, not at the end of the training, and
+        # the model can compare its classes with those of the training set.
+        loader = self.build_train_loader(cfg)
+        for name in cfg.DATASETS.TEST:
+            self.build_test_loader(cfg, name)
+            self.build_evaluator(cfg, name)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        loader = self.build_train_loader(cfg)
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         device_ids = [comm.get_local_rank()] if on_gpu else None
@@ -65,6 +80,10 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
