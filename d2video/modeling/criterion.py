@@ -84,7 +84,7 @@ class SetCriterion(nn.Module):
         target_classes: Tensor,
         target_boxes: Tensor,
         num_targets: int,
-    ) -> dict[str, Tensor]:
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Weighted class and box losses of every layer.
 
         Args:
@@ -97,7 +97,8 @@ class SetCriterion(nn.Module):
 
         Returns:
             "loss_ce", "loss_bbox", "loss_giou" of the last layer, and the same with "_0", "_1"… for
-            the earlier ones.
+            the earlier ones; and what they were divided by, a scalar for :meth:`mask_losses`:
+            ``num_targets`` averaged over the processes, at least 1.
         """
         at = (matches.layer, matches.batch, matches.query)
         classes = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
@@ -107,11 +108,11 @@ class SetCriterion(nn.Module):
         class_sums = (nll.view_as(element_weights) * element_weights).flatten(1).sum(1)
 
         num_layers = len(logits)
-        normalisers = torch.cat(
-            [element_weights.flatten(1).sum(1), logits.new_tensor([float(num_targets)])]
-        ).float()
+        # Float32 whatever the logits are: bfloat16 has no 1043.
+        count = torch.tensor([num_targets], dtype=torch.float32, device=logits.device)
+        normalisers = torch.cat([element_weights.flatten(1).sum(1), count])
         normalisers = average_over_processes(normalisers)
-        self._num_targets = normalisers[-1].clamp(min=1)
+        divisor = normalisers[-1].clamp(min=1)
 
         source, target = boxes[at].float(), target_boxes[matches.target]
         l1 = (source - target).abs().sum(-1)
@@ -120,7 +121,7 @@ class SetCriterion(nn.Module):
         )
         per_layer = torch.zeros(num_layers, 2, device=logits.device)
         per_layer = per_layer.index_add(0, matches.layer, torch.stack([l1, giou], dim=1))
-        per_layer = per_layer / self._num_targets
+        per_layer = per_layer / divisor
 
         ce = class_sums / normalisers[:-1]
         losses = {}
@@ -129,15 +130,17 @@ class SetCriterion(nn.Module):
             losses[f"loss_ce{suffix}"] = ce[layer] * self.weights.classes
             losses[f"loss_bbox{suffix}"] = per_layer[layer, 0] * self.weights.box
             losses[f"loss_giou{suffix}"] = per_layer[layer, 1] * self.weights.giou
-        return losses
+        return losses, divisor
 
-    def mask_losses(self, mask_logits: Tensor, target_masks: Tensor) -> dict[str, Tensor]:
-        """Weighted mask losses of the last layer; call after :meth:`forward`, which has counted the
-        targets.
+    def mask_losses(
+        self, mask_logits: Tensor, target_masks: Tensor, divisor: Tensor
+    ) -> dict[str, Tensor]:
+        """Weighted mask losses of the last layer.
 
         Args:
             mask_logits: (M', h, w), the masks of the matched queries at the head's resolution.
             target_masks: (M', H, W), bool or 0/1, at the (padded) input's resolution.
+            divisor: scalar, from :meth:`forward`.
 
         Returns:
             "loss_mask" (focal) and "loss_dice".
@@ -148,8 +151,8 @@ class SetCriterion(nn.Module):
         flat, target = upsampled.flatten(1), target_masks.flatten(1).to(upsampled.dtype)
         focal = sigmoid_focal_loss(flat, target).mean(1).sum()
         return {
-            "loss_mask": focal / self._num_targets * self.weights.mask,
-            "loss_dice": dice_loss(flat, target).sum() / self._num_targets * self.weights.dice,
+            "loss_mask": focal / divisor * self.weights.mask,
+            "loss_dice": dice_loss(flat, target).sum() / divisor * self.weights.dice,
         }
 
 

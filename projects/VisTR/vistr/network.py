@@ -51,7 +51,8 @@ class VisTRNetwork(nn.Module):
         num_frames: T; the learned queries are bound to it.
         num_slots: S, the largest number of instances a clip can show.
         num_classes: K.
-        mask_on: build and run the mask branch.
+        mask_on: build and run the mask branch. :class:`VisTR` needs it; False is the network of the
+            authors' pretraining, boxes only, for comparing with their arrays.
         activation_checkpoint: recompute the mask head in the backward pass.
     """
 
@@ -121,8 +122,8 @@ class VisTRNetwork(nn.Module):
             all_layers: predict from every decoder layer (for auxiliary losses) or the last alone.
 
         Returns:
-            class logits (L or 1, B, T·S, K + 1), boxes (L or 1, B, T·S, 4) cxcywh in [0, 1] of the
-            *unpadded* frame, and what :meth:`masks` needs.
+            class logits (L or 1, B, T·S, K + 1), boxes (L or 1, B, T·S, 4) float32, cxcywh in [0, 1]
+            of the *unpadded* frame, and what :meth:`masks` needs.
         """
         batch, num_frames = frames.shape[:2]
         assert num_frames == self.num_frames, (num_frames, self.num_frames)
@@ -147,7 +148,7 @@ class VisTRNetwork(nn.Module):
             padding,
             [lateral.unflatten(0, (batch, num_frames)) for lateral in laterals],
         )
-        return self.class_embed(outputs), self.bbox_embed(outputs).sigmoid(), encoded
+        return self.class_embed(outputs), self.bbox_embed(outputs).float().sigmoid(), encoded
 
     def masks(self, encoded: Encoded, clips: Tensor, slots: Tensor) -> Tensor:
         """Mask logits of some slots.

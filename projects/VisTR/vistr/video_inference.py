@@ -190,20 +190,24 @@ def frame_instances(
         size: (H, W) of the output.
         frame_threshold: least confidence in this frame.
         label_offset: logit of contiguous class 0; tracks of a class below it are left out.
+
+    Returns:
+        the fields of docs/architecture.md ("Streaming"), all on the device of the masks.
     """
     masks = frame.masks(size)
-    labels = torch.tensor([track.category - label_offset for track in frame.tracks])
     visible = masks.flatten(1).any(1) & (frame.confidence >= frame_threshold)
-    visible = visible.cpu() & (labels >= 0)
-    masks = masks[visible.to(masks.device)]
+    known = [track.category >= label_offset for track in frame.tracks]
+    visible &= torch.tensor(known, dtype=torch.bool, device=masks.device)
+    masks = masks[visible]
     kept = [track for track, keep in zip(frame.tracks, visible.tolist()) if keep]
+    classes = [track.category - label_offset for track in kept]
     result = Instances(size)
-    result.pred_boxes = BitMasks(masks).get_bounding_boxes()
+    result.pred_boxes = BitMasks(masks).get_bounding_boxes()  # always on the CPU
     result.scores = torch.tensor([track.score for track in kept])
-    result.pred_classes = labels[visible].long()
+    result.pred_classes = torch.tensor(classes, dtype=torch.int64)
     result.pred_masks = masks
     result.track_ids = torch.tensor([track.id for track in kept], dtype=torch.int64)
-    return result
+    return result.to(masks.device)
 
 
 def collect_video(
@@ -215,28 +219,31 @@ def collect_video(
     track is not known or its confidence is below ``frame_threshold``.
     """
     tracks: dict[int, Track] = {}
-    codes: dict[int, list[dict | None]] = {}
+    codes: dict[int, dict[int, dict]] = {}  # of each track: frame to RLE
     seen: set[int] = set()
+    unseen: set[int] = set()
     length = 0
     for frame in frames:
+        # A track that is not carried on never returns. Every window brings slots that show nothing.
+        for gone in unseen - {track.id for track in frame.tracks}:
+            del tracks[gone], codes[gone]
         masks = frame.masks(size)
         shown = (frame.confidence >= frame_threshold).tolist()
         filled = masks.flatten(1).any(1).tolist()
         for track, rle, show, full in zip(frame.tracks, encode_masks(masks), shown, filled):
             tracks[track.id] = track
-            history = codes.setdefault(track.id, [])
-            history.extend([None] * (length - len(history)))
-            history.append(rle if show else None)
+            history = codes.setdefault(track.id, {})
+            if show:
+                history[length] = rle
             if full:
                 seen.add(track.id)
+        unseen = {track.id for track in frame.tracks} - seen
         length += 1
-    for history in codes.values():
-        history.extend([None] * (length - len(history)))
     kept = [t for t in tracks.values() if t.id in seen and t.category >= label_offset]
     return {
         "image_size": size,
         "pred_scores": [track.score for track in kept],
         "pred_labels": [track.category - label_offset for track in kept],
-        "pred_masks": [codes[track.id] for track in kept],
+        "pred_masks": [[codes[track.id].get(t) for t in range(length)] for track in kept],
         "pred_ids": [track.id for track in kept],
     }

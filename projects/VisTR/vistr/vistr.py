@@ -4,10 +4,12 @@ Shapes: B: clips, T: frames, S: slots, K: classes, n: instances, H×W: padded ca
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
@@ -42,7 +44,8 @@ class VisTR(nn.Module):
         frame_threshold: frames of a track with a lower confidence show no mask.
         window_overlap: frames shared by two windows of a long video, in [1, T - 1].
         link_iou: least similarity at which two windows' slots are one track.
-        compile_model: torch.compile the backbone, the transformer and the mask branch.
+        compile_model: torch.compile the backbone, the transformer and the mask branch, but for the
+            single convolutions of ``laterals`` and ``shared``, which hold nothing to fuse.
     """
 
     @configurable
@@ -82,30 +85,38 @@ class VisTR(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         if compile_model:
-            for part in ("backbone", "transformer", "mask_head", "insmask_head"):
+            for part in ("backbone", "transformer", "bbox_attention", "mask_head", "insmask_head"):
                 getattr(network, part).compile()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         vistr = cfg.MODEL.VISTR
-        network = VisTRNetwork(
-            backbone=build_frame_backbone(cfg),
-            in_features=vistr.IN_FEATURES,
-            transformer=Transformer(
-                width=vistr.HIDDEN_DIM,
-                num_heads=vistr.NUM_HEADS,
-                num_encoder_layers=vistr.ENC_LAYERS,
-                num_decoder_layers=vistr.DEC_LAYERS,
-                feedforward=vistr.DIM_FEEDFORWARD,
-                dropout=vistr.DROPOUT,
-                pre_norm=vistr.PRE_NORM,
+        backbone = build_frame_backbone(cfg)
+        check_config(cfg, list(backbone.output_shape()))
+        try:
+            network = VisTRNetwork(
+                backbone=backbone,
+                in_features=vistr.IN_FEATURES,
+                transformer=Transformer(
+                    width=vistr.HIDDEN_DIM,
+                    num_heads=vistr.NUM_HEADS,
+                    num_encoder_layers=vistr.ENC_LAYERS,
+                    num_decoder_layers=vistr.DEC_LAYERS,
+                    feedforward=vistr.DIM_FEEDFORWARD,
+                    dropout=vistr.DROPOUT,
+                    pre_norm=vistr.PRE_NORM,
+                    activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+                ),
+                num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
+                num_slots=vistr.NUM_SLOTS,
+                num_classes=vistr.NUM_CLASSES,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
-            ),
-            num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
-            num_slots=vistr.NUM_SLOTS,
-            num_classes=vistr.NUM_CLASSES,
-            activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
-        )
+            )
+        except ValueError as error:  # the layers' own checks of their sizes
+            raise UserError(
+                f"{error}: check MODEL.VISTR.HIDDEN_DIM ({vistr.HIDDEN_DIM}), NUM_HEADS, DROPOUT "
+                "and IN_FEATURES"
+            ) from error
         weights = LossWeights(
             classes=vistr.CLASS_WEIGHT,
             box=vistr.L1_WEIGHT,
@@ -162,11 +173,16 @@ class VisTR(nn.Module):
         clips = [self._normalize(item["image"]) for item in batched_inputs]
         frames, padding = pad_clips(clips)
         same_size = all(clip.shape == clips[0].shape for clip in clips)
-        targets = [
-            ClipTargets.from_instances(item["instances"], self.device) for item in batched_inputs
-        ]
-        for target in targets:
-            target.classes += self.label_offset
+        targets = []
+        for item in batched_inputs:
+            labels = item["instances"][0].gt_classes + self.label_offset
+            if len(labels) and labels.max() >= self.criterion.num_classes:
+                raise UserError(
+                    f"an object has class logit {int(labels.max())}, the model ends at "
+                    f"{self.criterion.num_classes - 1}: raise MODEL.VISTR.NUM_CLASSES"
+                )
+            target = ClipTargets.from_instances(item["instances"], self.device)
+            targets.append(replace(target, classes=labels.to(self.device)))
         return self.losses(frames, None if same_size else padding, targets)
 
     def losses(
@@ -185,12 +201,16 @@ class VisTR(nn.Module):
         matches = self.matcher(logits, boxes, targets)
         classes = torch.cat([target.frame_classes.flatten() for target in targets])
         target_boxes = torch.cat([target.boxes.flatten(0, 1) for target in targets])
-        losses = self.criterion(logits, boxes, matches, classes, target_boxes, len(classes))
+        losses, divisor = self.criterion(
+            logits, boxes, matches, classes, target_boxes, len(classes)
+        )
         last = matches.of_layer(len(logits) - 1)
         canvas = (frames.shape[-2], frames.shape[-1])
         losses.update(
             self.criterion.mask_losses(
-                self._matched_masks(encoded, last), matched_target_masks(targets, last, canvas)
+                self._matched_masks(encoded, last),
+                matched_target_masks(targets, last, canvas),
+                divisor,
             )
         )
         class_error, objects = matching_metrics(logits[-1], last, classes)
@@ -274,6 +294,37 @@ class VisTR(nn.Module):
         return collect_video(
             self._tracked_frames(image), size, self.frame_threshold, self.label_offset
         )
+
+
+def check_config(cfg: CfgNode, features: list[str]) -> None:
+    """Check what no layer checks.
+
+    Args:
+        features: the names of the backbone's outputs.
+
+    Raises:
+        UserError: a count below 1, IN_FEATURES that the backbone lacks, or fewer classes than a
+            training set has (of those sets that have been read already).
+    """
+    vistr = cfg.MODEL.VISTR
+    counts = {"INPUT.CLIP.NUM_FRAMES": cfg.INPUT.CLIP.NUM_FRAMES}
+    for key in ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS"):
+        counts[f"MODEL.VISTR.{key}"] = vistr[key]
+    for key, value in counts.items():
+        if value < 1:
+            raise UserError(f"{key} is {value}: set 1 or more")
+    if len(vistr.IN_FEATURES) < 2 or not set(vistr.IN_FEATURES) <= set(features):
+        raise UserError(
+            f"MODEL.VISTR.IN_FEATURES is {list(vistr.IN_FEATURES)}: name two or more outputs of the "
+            f"backbone, which are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
+        )
+    for name in cfg.DATASETS.TRAIN:
+        classes = MetadataCatalog.get(name).get("thing_classes", [])
+        if len(classes) + vistr.LABEL_OFFSET > vistr.NUM_CLASSES:
+            raise UserError(
+                f"dataset {name} has {len(classes)} classes: set MODEL.VISTR.NUM_CLASSES to "
+                f"{len(classes) + vistr.LABEL_OFFSET} or more, not {vistr.NUM_CLASSES}"
+            )
 
 
 def matched_target_masks(

@@ -71,9 +71,9 @@ def saved_gigabytes(model) -> float:
         _, _, encoded = model.network(frames, None)
         slots = torch.arange(5, device="meta")
         masks = model.network.masks(encoded, torch.zeros_like(slots), slots)
-        model.criterion._num_targets = torch.ones((), device="meta")
         target = torch.empty(5 * CLIP[0], *CLIP[2:], dtype=torch.bool, device="meta")
-        losses = model.criterion.mask_losses(masks.flatten(0, 1), target)
+        one = torch.ones((), device="meta")
+        losses = model.criterion.mask_losses(masks.flatten(0, 1), target, one)
     del losses
     return sum(t.untyped_storage().nbytes() for t in saved.values()) / 1e9
 

@@ -65,10 +65,10 @@ def test_matcher_and_criterion(case, variant):
     criterion = SetCriterion(config["num_classes"], giou_eps=1e-6)
     classes = torch.cat([data[f"tgt{b}.labels"] for b in range(spec["bs"])])
     target_boxes = torch.cat([data[f"tgt{b}.boxes"] for b in range(spec["bs"])])
-    losses = criterion(logits, boxes, matches, classes, target_boxes, len(classes))
+    losses, divisor = criterion(logits, boxes, matches, classes, target_boxes, len(classes))
     canvas = [max(t.masks.shape[i] for t in targets) for i in (-2, -1)]
     target_masks = matched_target_masks(targets, last, (canvas[0], canvas[1]))
-    losses |= criterion.mask_losses(masks[last.batch, last.query], target_masks)
+    losses |= criterion.mask_losses(masks[last.batch, last.query], target_masks, divisor)
     weights = {"loss_bbox": 5, "loss_giou": 2}
     for name, value in losses.items():
         unweighted = value / weights.get(name.removesuffix("_0"), 1)
