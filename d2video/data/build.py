@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -141,13 +142,11 @@ def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
 
 def _load(dataset_name: str) -> list[Record]:
     if dataset_name not in DatasetCatalog:
-        known = ", ".join(n for n in DatasetCatalog if _is_video_dataset(n))
-        raise UserError(f"dataset '{dataset_name}' is not registered: choose one of {known}")
+        # detectron2's image datasets are registered too: the whole list would not help.
+        close = get_close_matches(dataset_name, DatasetCatalog, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "mend the name or register it"
+        raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
     return DatasetCatalog.get(dataset_name)
-
-
-def _is_video_dataset(name: str) -> bool:
-    return MetadataCatalog.get(name).get("evaluator_type") == "ytvis"
 
 
 def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:

@@ -151,7 +151,8 @@ def test_random_subset(cfg):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("DATASETS.TRAIN", ("nowhere",), "'nowhere' is not registered: choose one of .*tiny"),
+        ("DATASETS.TRAIN", ("tinny",), "'tinny' is not registered: did you mean tiny"),
+        ("DATASETS.TRAIN", ("nowhere",), "'nowhere' is not registered: mend the name"),
         ("DATASETS.TRAIN", (), "DATASETS.TRAIN is empty"),
         ("DATALOADER.SAMPLER_TRAIN", "Sorted", "SAMPLER_TRAIN is 'Sorted': choose one of"),
         ("INPUT.DATASET_MAPPER", "Paper", "DATASET_MAPPER is 'Paper'.*ClipDatasetMapper"),

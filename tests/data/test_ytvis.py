@@ -3,7 +3,7 @@ import pycocotools.mask as mask_util
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from d2video.data.datasets.builtin import register_all_ytvis
+from d2video.data.datasets.builtin import register_builtin
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from d2video.data.datasets.ytvis_categories import (
     OVIS_CLASSES,
@@ -84,14 +84,17 @@ def test_builtin_datasets(scratch_catalog):
         for dataset in ("ytvis_2019", "ytvis_2021", "ytvis_2022", "ovis")
         for split in ("train", "val", "test")
     ]
+    names += ["shapes_train", "shapes_val"]
     for name in names:  # registered on import, under the root of that moment
         assert MetadataCatalog.get(name).evaluator_type == "ytvis"
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    register_all_ytvis("/data")
+    register_builtin("/data")
     meta = MetadataCatalog.get("ytvis_2019_val")
     assert meta.json_file == "/data/ytvis_2019/valid.json"
     assert meta.image_root == "/data/ytvis_2019/valid/JPEGImages"
+    assert MetadataCatalog.get("shapes_val").json_file == "/data/shapes/val.json"
+    assert MetadataCatalog.get("shapes_val").image_root == "/data/shapes/val/JPEGImages"
     assert MetadataCatalog.get("ovis_train").thing_classes[24] == "Vehical"
     with pytest.raises(UserError, match=r"/data/ytvis_2019/valid\.json does not exist"):
         DatasetCatalog.get("ytvis_2019_val")

@@ -1,4 +1,4 @@
-"""Register YouTube-VIS 2019, 2021, 2022 and OVIS under ``$DETECTRON2_DATASETS``.
+"""Register YouTube-VIS 2019, 2021, 2022, OVIS and the shapes under ``$DETECTRON2_DATASETS``.
 
 Layout (the default root is ``./datasets``, as in detectron2)::
 
@@ -8,16 +8,16 @@ Layout (the default root is ``./datasets``, as in detectron2)::
     ovis/
         annotations/annotations_{train,valid,test}.json
         {train,valid,test}/<video>/<frame>.jpg
-
-    shapes/                            (tools/make_shapes_dataset.py)
+    shapes/                            (made by tools/make_shapes_dataset.py)
         {train,val}.json
         {train,val}/JPEGImages/<video>/<frame>.jpg
 
-Registered names end in ``_train``, ``_val`` and ``_test``. Labels of val and test are not public:
-tools/split_ytvis.py makes a held-out split from train.
+Registered names end in ``_train``, ``_val`` and ``_test`` (no ``shapes_test``). Labels of the
+official val and test splits are not public: tools/split_ytvis.py makes a held-out split from train.
 """
 
 import os
+from typing import Any
 
 from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.data.datasets.ytvis_categories import (
@@ -27,47 +27,55 @@ from d2video.data.datasets.ytvis_categories import (
     ytvis_metadata,
 )
 
-# name -> (classes, annotation file, image folder); {split} is the name of the files.
-_DATASETS = {
+# Registered name of each split -> name of its files.
+_OFFICIAL_SPLITS = {"train": "train", "val": "valid", "test": "test"}
+
+# name -> (metadata, splits, annotation file, image folder); {split} is the name of the files.
+_DATASETS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
     "ytvis_2019": (
-        YTVIS_2019_CLASSES,
+        ytvis_metadata(YTVIS_2019_CLASSES),
+        _OFFICIAL_SPLITS,
         "ytvis_2019/{split}.json",
         "ytvis_2019/{split}/JPEGImages",
     ),
     "ytvis_2021": (
-        YTVIS_2021_CLASSES,
+        ytvis_metadata(YTVIS_2021_CLASSES),
+        _OFFICIAL_SPLITS,
         "ytvis_2021/{split}.json",
         "ytvis_2021/{split}/JPEGImages",
     ),
     "ytvis_2022": (
-        YTVIS_2021_CLASSES,
+        ytvis_metadata(YTVIS_2021_CLASSES),
+        _OFFICIAL_SPLITS,
         "ytvis_2022/{split}.json",
         "ytvis_2022/{split}/JPEGImages",
     ),
-    "ovis": (OVIS_CLASSES, "ovis/annotations/annotations_{split}.json", "ovis/{split}"),
+    "ovis": (
+        ytvis_metadata(OVIS_CLASSES),
+        _OFFICIAL_SPLITS,
+        "ovis/annotations/annotations_{split}.json",
+        "ovis/{split}",
+    ),
+    # The classes are those that the generator was asked for.
+    "shapes": (
+        {},
+        {"train": "train", "val": "val"},
+        "shapes/{split}.json",
+        "shapes/{split}/JPEGImages",
+    ),
 }
-_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 
 
-def register_all_ytvis(root: str) -> None:
+def register_builtin(root: str) -> None:
     """Register every dataset of this module below the folder ``root``; no file is touched."""
-    for dataset, (class_names, json_file, image_root) in _DATASETS.items():
-        for split, file_split in _SPLITS.items():
+    for dataset, (metadata, splits, json_file, image_root) in _DATASETS.items():
+        for split, file_split in splits.items():
             register_ytvis_instances(
                 f"{dataset}_{split}",
-                ytvis_metadata(class_names),
+                metadata,
                 os.path.join(root, json_file.format(split=file_split)),
                 os.path.join(root, image_root.format(split=file_split)),
             )
 
 
-def register_shapes(root: str) -> None:
-    """Register ``shapes_train`` and ``shapes_val``, made by tools/make_shapes_dataset.py."""
-    for split in ("train", "val"):
-        folder = os.path.join(root, "shapes", split)
-        register_ytvis_instances(f"shapes_{split}", {}, f"{folder}.json", f"{folder}/JPEGImages")
-
-
-_ROOT = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
-register_all_ytvis(_ROOT)
-register_shapes(_ROOT)
+register_builtin(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))
