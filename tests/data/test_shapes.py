@@ -283,6 +283,12 @@ def test_wrong_arguments_write_nothing(tmp_path, splits, options):
     assert not list(tmp_path.iterdir())
 
 
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot make a folder in .*file: "):
+        write_ytvis_shapes(tmp_path / "file" / "x", {"a": 1}, small_spec(), progress=False)
+
+
 def load_tool():
     spec = importlib.util.spec_from_file_location("tool", ROOT / "tools/make_shapes_dataset.py")
     tool = importlib.util.module_from_spec(spec)

@@ -58,8 +58,9 @@ def write_ytvis_shapes(
         True if the dataset was written, False if the one there was kept.
 
     Raises:
-        UserError: for a ``root`` that exists and is neither to be reused nor to be replaced, a
-            split that is empty or has a name no folder can have, and a wrong ``jpeg_quality``.
+        UserError: for a ``root`` that cannot be created, or that exists and is neither to be reused
+            nor to be replaced, a split that is empty or has a name no folder can have, and a wrong
+            ``jpeg_quality``.
     """
     spec = spec or ShapesSpec()
     root = Path(root)
@@ -85,8 +86,11 @@ def write_ytvis_shapes(
     if _keep_existing(root, record, reuse, overwrite):
         return False
 
-    root.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    except OSError as error:
+        raise UserError(f"cannot make a folder in {root.parent}: {error.strerror}") from error
     try:
         for name, count in splits.items():
             _write_split(partial, name, count, spec, seed, compressed, jpeg_quality, progress)
