@@ -44,8 +44,10 @@ setup(
         "opencv-python-headless>=4.8",
         "pillow>=9.3",
         "pycocotools>=2.0.7",
+        "pyyaml>=6.0",
         "scipy>=1.9.3",
         "setuptools<81",  # detectron2 imports pkg_resources
+        "tabulate>=0.8.10",
         "tensorboard>=2.11",
         "torch>=2.5",  # torch.serialization.safe_globals
         "torchvision>=0.20",

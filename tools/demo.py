@@ -2,7 +2,7 @@
 """Run a video model on a video and write the annotated video, and the predictions as JSON.
 
 Example:
-    python tools/demo.py --config-file configs/VisTR/vistr_R50.yaml \\
+    python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
         --input street.mp4 --output street_tracks.mp4 --results street_tracks.json \\
         --opts MODEL.WEIGHTS model.pth
 """
@@ -63,13 +63,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build_predictor(args: argparse.Namespace) -> VideoPredictor:
-    cfg = load_cfg(args.config_file, args.opts)
-    check_device(cfg.MODEL.DEVICE)
-    cfg.freeze()
-    return VideoPredictor(cfg)
-
-
 def open_output(path: str, fps: float) -> FrameWriter:
     """A video for a name in .mp4, a folder of images for a name without a suffix."""
     is_folder = Path(path).is_dir() or not Path(path).suffix
@@ -118,12 +111,17 @@ def main(argv: list[str] | None = None) -> None:
     register_all()
     setup_logger(name="d2video")
     setup_logger(name="fvcore")
+    cfg = load_cfg(args.config_file, args.opts)
+    check_device(cfg.MODEL.DEVICE)
+    cfg.freeze()
     # The video first: a wrong path should not cost the building of a model.
     video = open_video(
-        args.input, fps=args.fps, on_broken="stop" if args.stop_at_damage else "raise"
+        args.input,
+        fps=args.fps,
+        prefetch=cfg.TEST.VIDEO.PREFETCH,
+        on_broken="stop" if args.stop_at_damage else "raise",
     )
-    predictor = build_predictor(args)
-    count = run(args, predictor, video)
+    count = run(args, VideoPredictor(cfg), video)
     written = " and ".join(path for path in (args.output, args.results) if path)
     logging.getLogger("d2video").info("%d frames of %s written to %s", count, args.input, written)
 

@@ -3,7 +3,7 @@
 
 Each clip becomes one sheet: its frames in order, with masks, boxes, classes and track ids::
 
-    tools/visualize_data.py --config-file configs/VisTR/shapes.yaml --num-clips 8
+    tools/visualize_data.py --config-file configs/VisTR/vistr_tiny_shapes.yaml --num-clips 8
 """
 
 import argparse

@@ -111,6 +111,18 @@ def test_damaged_video(demo, clip, capsys):
     assert sum(1 for _ in open_video(clip / "out.mp4")) == kept
 
 
+def test_prefetch_of_the_config_is_used(demo, clip, monkeypatch):
+    opened = []
+
+    def recorded(*args, **kwargs):
+        opened.append(open_video(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(demo, "open_video", recorded)
+    demo.main(arguments(clip, "--results", f"{clip}/o.json", "--opts", "TEST.VIDEO.PREFETCH", "3"))
+    assert [video.prefetch for video in opened] == [3]
+
+
 def test_nothing_to_do(demo, clip, capsys):
     with pytest.raises(SystemExit) as stop:
         demo.main(arguments(clip))
