@@ -4,8 +4,6 @@ import logging
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.utils import comm
-from torch.nn.parallel import DistributedDataParallel
 
 from d2video.utils.errors import UserError
 
@@ -50,13 +48,11 @@ class VideoCheckpointer(DetectionCheckpointer):
             raise UserError("no weights: set MODEL.WEIGHTS to a checkpoint of this model")
         self._path = path
         file = path.split("?")[0]  # detectron2 allows "?matching_heuristics=True"
-        if path:
-            found = self.path_manager.isfile(self.path_manager.get_local_path(file))
-            if isinstance(self.model, DistributedDataParallel):
-                # Other machines need no copy: the main process sends its weights to theirs.
-                found = comm.all_gather(found)[0]
-            if not found:
-                raise UserError(f"checkpoint {path}: no such file; check MODEL.WEIGHTS")
+        if path and not self.path_manager.isfile(self.path_manager.get_local_path(file)):
+            raise UserError(
+                f"checkpoint {path}: no such file; check MODEL.WEIGHTS (in training on several "
+                "machines each of them reads it)"
+            )
         return super().load(path, *args, **kwargs)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:

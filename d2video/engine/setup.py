@@ -21,7 +21,7 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
 
     Raises:
         UserError: a missing or broken file, an unknown key, a value of the wrong type, an odd
-            number of overrides, an unknown meta-architecture, a negative prefetch.
+            number of overrides, an unknown meta-architecture, a negative count.
     """
     cfg = get_cfg()
     try:
@@ -39,8 +39,14 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
             "project's config.py for the keys"
         ) from error
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
-    if cfg.TEST.VIDEO.PREFETCH < 0:
-        raise UserError(f"TEST.VIDEO.PREFETCH is {cfg.TEST.VIDEO.PREFETCH}: set 0 or more frames")
+    counts = {
+        "TEST.VIDEO.PREFETCH": cfg.TEST.VIDEO.PREFETCH,
+        "INPUT.MIN_SIZE_TEST": cfg.INPUT.MIN_SIZE_TEST,
+        "INPUT.MAX_SIZE_TEST": cfg.INPUT.MAX_SIZE_TEST,
+    }
+    for key, value in counts.items():
+        if value < 0:
+            raise UserError(f"{key} is {value}: set 0 or more")
     return cfg
 
 

@@ -138,6 +138,19 @@ def test_weights_that_do_not_exist(tmp_path):
         VideoCheckpointer(Model(), strict=True).load("")
 
 
+def test_a_resumed_run_ignores_nothing_of_its_own_checkpoint(tmp_path):
+    start = save(tmp_path / "start.pth", Model(classes=5).state_dict())
+    trained = Model()
+    (tmp_path / "run").mkdir()
+    VideoCheckpointer(trained, str(tmp_path / "run")).save("model_0000009")
+    model = Model()
+    checkpointer = VideoCheckpointer(model, str(tmp_path / "run"), ignore=("head.",))
+    checkpointer.resume_or_load(start, resume=False)
+    assert not torch.equal(model.head.weight, trained.head.weight)
+    checkpointer.resume_or_load(start, resume=True)
+    assert torch.equal(model.head.weight, trained.head.weight)
+
+
 # ---- converting ---------------------------------------------------------------------------------
 
 

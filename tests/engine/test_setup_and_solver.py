@@ -1,11 +1,25 @@
 """Config, optimizer and schedule."""
 
+import argparse
+import importlib
+import os
+
 import pytest
 import torch
+from detectron2.utils.events import EventStorage
 from torch import nn
 
 from d2video.data import DATASET_MAPPER_REGISTRY
-from d2video.engine import build_optimizer, check_num_processes, load_cfg, resolve_epochs
+from d2video.engine import (
+    build_lr_scheduler,
+    build_optimizer,
+    check_device,
+    check_num_processes,
+    load_cfg,
+    resolve_epochs,
+    setup,
+)
+from d2video.engine.trainer import BFloat16Trainer
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
 from tests.projects.VisTR.tiny import CONFIG, tiny_cfg
@@ -47,6 +61,62 @@ def test_full_model_clipping_bounds_the_norm_of_all_gradients_together():
     assert moved.norm().item() == pytest.approx(0.1, rel=1e-4)
 
 
+def test_clipping_with_a_gradient_scaler_bounds_the_true_gradients():
+    """A fused optimizer would unscale by itself, after the clipping: it moved by 0.1 / 2^16."""
+    model = Model()
+    cfg = tiny_cfg(
+        *("SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 1.0, "SOLVER.BACKBONE_MULTIPLIER", 1.0),
+        *("SOLVER.WEIGHT_DECAY", 0.0, "SOLVER.WEIGHT_DECAY_NORM", 0.0, "SOLVER.MOMENTUM", 0.0),
+        *("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE", "float16"),
+    )
+    optimizer = build_optimizer(cfg, model)
+    before = [p.detach().clone() for p in model.parameters()]
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(sum(p.sum() for p in model.parameters() if p.requires_grad)).backward()
+    scaler.step(optimizer)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, model.parameters())])
+    assert moved.norm().item() == pytest.approx(0.1, rel=1e-4)
+
+
+def test_bfloat16_is_for_the_forward_pass_alone():
+    seen = []
+
+    class Loss(nn.Linear):
+        def forward(self, data):
+            out = super().forward(data).float()
+            out.register_hook(lambda _: seen.append(torch.is_autocast_enabled("cpu")))
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return {"loss": out.square().sum()}
+
+    model = Loss(2, 1)
+    start = model.weight.detach().clone()
+    trainer = BFloat16Trainer(model, [torch.ones(4, 2)], torch.optim.SGD(model.parameters(), 0.01))
+    with EventStorage() as trainer.storage:
+        trainer.iter = 0
+        trainer.run_step()
+    assert seen == [True, False]
+    assert not torch.equal(model.weight, start)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["SOLVER.MAX_ITER", 0], "MAX_ITER is 0"),
+        (["SOLVER.LR_SCHEDULER_NAME", "Cosine"], "Unknown LR scheduler: Cosine.*LR_SCHEDULER_NAME"),
+        (["SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.STEPS", (9, 3)], r"\(9, 3\)"),
+    ],
+)
+def test_mistakes_in_the_schedule(overrides, message):
+    cfg = tiny_cfg(*overrides)
+    with pytest.raises(UserError, match=message):
+        build_lr_scheduler(cfg, build_optimizer(cfg, Model()))
+
+
+def test_unknown_clip_type():
+    with pytest.raises(UserError, match="CLIP_TYPE 'all' is unknown: use full_model, norm, value"):
+        build_optimizer(tiny_cfg("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all"), Model())
+
+
 def test_unknown_optimizer():
     with pytest.raises(UserError, match="'LION' is unknown: use ADAMW, SGD"):
         build_optimizer(tiny_cfg("SOLVER.OPTIMIZER", "LION"), Model())
@@ -70,6 +140,9 @@ def test_epochs_become_iterations(monkeypatch):
         (CONFIG, ["MODEL.VISTR.NUM_CLASES", "3"], "NUM_CLASES"),
         (CONFIG, ["MODEL.VISTR.NUM_CLASSES", "many"], "Type mismatch"),
         (CONFIG, ["MODEL.VISTR.NUM_CLASSES"], "odd length"),
+        (CONFIG, ["MODEL.META_ARCHITECTURE", "VisTr"], "META_ARCHITECTURE is 'VisTr'.*VisTR"),
+        (CONFIG, ["TEST.VIDEO.PREFETCH", "-1"], "PREFETCH is -1"),
+        (CONFIG, ["INPUT.MIN_SIZE_TEST", "-1"], "MIN_SIZE_TEST is -1"),
         ("configs/no_such.yaml", [], "no_such.yaml"),
     ],
 )
@@ -78,11 +151,50 @@ def test_config_mistakes(file, overrides, message):
         load_cfg(file, overrides)
 
 
-def test_config_file_that_is_no_yaml(tmp_path):
+@pytest.mark.parametrize("content", ["MODEL: [unclosed", "", "- a list", "MODEL: 3"])
+def test_config_file_that_is_no_config(tmp_path, content):
     path = tmp_path / "broken.yaml"
-    path.write_text("MODEL: [unclosed")
+    path.write_text(content)
     with pytest.raises(UserError, match=r"broken\.yaml"):
         load_cfg(str(path), [])
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("gpu", "'gpu', no device of torch"), ("cuda:2", "has 2 GPUs")]
+)
+def test_devices_that_are_not_there(monkeypatch, device, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_device("cuda:1")
+    with pytest.raises(UserError, match=message):
+        check_device(device)
+    with pytest.raises(UserError, match=message):
+        check_num_processes(1, device)
+
+
+def test_output_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "file")]
+    args = argparse.Namespace(config_file=CONFIG, opts=options)
+    with pytest.raises(UserError, match="OUTPUT_DIR .*file: cannot make this folder"):
+        setup(args)
+
+
+def test_cpu_processes_do_not_see_gpus(monkeypatch):
+    """detectron2's launch takes NCCL, and asserts a GPU a process, wherever torch finds a GPU."""
+    monkeypatch.syspath_prepend("tools")
+    train_net = importlib.import_module("train_net")
+    seen = []
+    monkeypatch.setattr(
+        train_net, "launch", lambda *_, **__: seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    )
+    for device in ("cpu", "cuda"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        monkeypatch.setattr(train_net, "check_num_processes", lambda *_: None)
+        arguments = ["--config-file", CONFIG, "--num-gpus", "2", "MODEL.DEVICE", device]
+        monkeypatch.setattr("sys.argv", ["train_net.py", *arguments])
+        train_net.main()
+    assert seen == ["", "0"]
 
 
 def test_more_processes_than_gpus(monkeypatch):

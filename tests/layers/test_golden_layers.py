@@ -62,6 +62,17 @@ def test_deformable_convolution():
     torch.testing.assert_close(sampled.double(), data["out_naive64"], rtol=0, atol=5e-6)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (6, 1), (2, 3)], ids=str)
+def test_deformable_convolution_on_small_maps_equals_torchvision(size):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, *size, generator=generator).double()
+    # Offsets of up to a few pixels: many samples lie partly or wholly outside.
+    offset = 1.5 * torch.randn(2, 18, *size, generator=generator).double()
+    weight = torch.randn(4, 3, 3, 3, generator=generator).double()
+    ours = deform_conv2d_sampled(x, offset, weight)
+    torch.testing.assert_close(ours, deform_conv2d(x, offset, weight, padding=1))
+
+
 def test_deformable_convolution_gradients_equal_torchvision():
     _, data, _ = load("vistr_dcn.npz")
     inputs = [data[name].double().requires_grad_() for name in ("x", "offset", "weight")]
