@@ -103,8 +103,21 @@ def test_training_step_losses_and_gradients(variant):
     _, data, _ = load("vistr_segm_tiny_loss.npz")
     model = golden_vistr(config, weights, mask_on=True, official=variant == "official")
     targets = [clip_targets(data, "tgt.", config["num_frames"])]
-    with EventStorage():
+    answers = []
+    network_hook = model.network.register_forward_hook(lambda *args: answers.append(args[2]))
+    with EventStorage() as storage:
         losses = model.losses(data["in.tensors"][None], None, targets)
+    network_hook.remove()
+    logits, boxes, _ = answers[0]
+    last = model.matcher(logits, boxes, targets).of_layer(len(logits) - 1)
+    assert torch.equal(last.query, data[f"{variant}.src_idx"])
+    assert torch.equal(last.target, data[f"{variant}.tgt_idx"])
+    logged = {name: value for name, (value, _) in storage.latest().items()}
+    class_error = data[f"{variant}.loss.class_error"].item()
+    assert logged["class_error"] == pytest.approx(class_error, rel=1e-5)
+    # The official cardinality error: the objects predicted against the rows of the targets.
+    cardinality = abs(logged["predicted_objects"] - len(data["tgt.labels"]))
+    assert cardinality == data[f"{variant}.loss.cardinality_error"].item()
     for name, value in losses.items():
         weight = {"loss_bbox": 5, "loss_giou": 2}.get(name.removesuffix("_0"), 1)
         golden = data[f"{variant}.loss.{name}"]

@@ -51,6 +51,7 @@ def test_segmentation_network(segmentation, case):
         close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
         close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
     close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
+    close(encoded.queries, data["mid.hs"][-1], LOGITS)
 
     slots = torch.arange(config["queries_per_frame"])
     masks = network.masks(encoded, torch.zeros_like(slots), slots)
@@ -65,6 +66,13 @@ def test_segmentation_network(segmentation, case):
     rows, laterals = torch.tensor([1, 1, 1]), [x[0] for x in encoded.laterals]
     features = network.mask_head(shared, attention[1, :3], rows, laterals)
     close(features, data["mid.mask_head_f1_q0to2"], MASKS)
+    offsets = []
+    hook = network.mask_head.deform_conv.offset.register_forward_hook(
+        lambda *args: offsets.append(args[2])
+    )
+    network.mask_head(shared, attention[1, :1], rows[:1], laterals)
+    hook.remove()
+    close(offsets[0], data["mid.dcn_offset_f1_q0"], MASKS)
 
 
 @torch.no_grad()

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
+from pycocotools import mask as coco_mask
 
+from d2video.structures.rle import encode_masks
 from d2video.utils.errors import UserError
 
 from .tiny import make_clip, tiny_cfg
@@ -44,6 +47,68 @@ def test_a_batch_of_equal_clips_has_the_loss_of_one():
     one, two = losses_of(model, [make_clip()]), losses_of(model, [make_clip(), make_clip()])
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6)
+
+
+def test_mask_losses_of_a_batch_are_those_of_its_clips():
+    """Two different clips of one size: each clip's matched slots get masks of that very clip."""
+    model = build()
+    clips = [make_clip(num_instances=2, seed=1), make_clip(num_instances=3, seed=2)]
+    both = losses_of(model, clips)
+    alone = [losses_of(model, [clip]) for clip in clips]
+    # Losses are means over instances times frames.
+    for name in ("loss_mask", "loss_dice", "loss_bbox", "loss_giou"):
+        expected = alone[0][name] * 4 + alone[1][name] * 6
+        torch.testing.assert_close(both[name] * 10, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.isclose(alone[0]["loss_dice"], alone[1]["loss_dice"], rtol=1e-3)
+
+
+@torch.no_grad()
+def test_masks_of_a_padded_clip_in_a_batch_equal_those_alone():
+    network = build().network.eval()
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randn(2, 2, 3, 64, 64, generator=generator)
+    padding = torch.zeros(2, 64, 64, dtype=torch.bool)
+    padding[1, :, 40:] = padding[1, 48:] = True
+    slots = torch.arange(5)
+    encoded = network(frames, padding)[2]
+    both = network.masks(encoded, torch.arange(2).repeat_interleave(5), slots.repeat(2))
+    for clip, masks in enumerate(both.split(5)):
+        own = slice(clip, clip + 1)
+        alone = network.masks(network(frames[own], padding[own])[2], torch.zeros_like(slots), slots)
+        torch.testing.assert_close(masks, alone, rtol=0, atol=1e-4)
+    assert (both[:5] - both[5:]).abs().max() > 1e-2
+
+
+def test_training_leaves_its_input_as_it_is():
+    model = build()
+    model.label_offset = 1
+    clip = make_clip(num_instances=2)
+    clip["instances"] = [frame[torch.tensor([0, 1])] for frame in clip["instances"]]
+    losses_of(model, [clip])
+    assert clip["instances"][0].gt_classes.tolist() == [0, 1]
+
+
+def test_more_classes_than_the_model_has():
+    """Class K would be trained as "no object" in silence."""
+    model = build()
+    model.label_offset = 1
+    with pytest.raises(UserError, match=r"class logit 3, the model ends at 2.*NUM_CLASSES"):
+        losses_of(model, [make_clip(num_instances=3)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("IN_FEATURES", ["res2", "res9"], r"IN_FEATURES is .*which are res2, res3"),
+        ("IN_FEATURES", ["res3"], "name two or more"),
+        ("HIDDEN_DIM", 28, "divisible by 6.*HIDDEN_DIM"),
+        ("HIDDEN_DIM", 30, "30 is not divisible by 4 heads.*HIDDEN_DIM"),
+        ("NUM_SLOTS", 0, "NUM_SLOTS is 0: set 1 or more"),
+    ],
+)
+def test_mistakes_in_the_config(key, value, message):
+    with pytest.raises(UserError, match=message):
+        build(f"MODEL.VISTR.{key}", value)
 
 
 def test_padding_is_not_attended():
@@ -100,6 +165,40 @@ def test_streaming_equals_the_answer_of_the_whole_video():
     assert len(frames) == 7
     shown = {int(i) for frame in frames for i in frame.track_ids}
     assert shown == set(answer["pred_ids"])
+    tracks = dict(zip(answer["pred_ids"], answer["pred_masks"]))
+    scores, labels = {}, {}
+    for t, frame in enumerate(frames):
+        ids = frame.track_ids.tolist()
+        codes = dict(zip(ids, encode_masks(frame.pred_masks)))
+        for track, masks in tracks.items():
+            # A track without a pixel in this frame is not streamed, its RLE is empty.
+            if track in codes:
+                assert codes[track] == masks[t]
+            else:
+                assert masks[t] is None or coco_mask.area(masks[t]) == 0
+        scores |= dict(zip(ids, frame.scores.tolist()))
+        labels |= dict(zip(ids, frame.pred_classes.tolist()))
+    # Streamed scores are of the frames up to now; those of a track that stays to the end agree.
+    last = frames[-1].track_ids.tolist()
+    final = dict(zip(answer["pred_ids"], answer["pred_scores"]))
+    assert len(last) > 0
+    assert [scores[i] for i in last] == pytest.approx([final[i] for i in last], abs=1e-6)
+    assert [labels[i] for i in last] == [
+        answer["pred_labels"][answer["pred_ids"].index(i)] for i in last
+    ]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_video_no_longer_than_a_window_is_one_plain_clip(length):
+    """The official procedure: one clip, filled up by repetition, resized masks above zero."""
+    model = build().eval()
+    video = make_clip(num_frames=length)
+    clip = model.predict_clip((video["image"] * 2)[:2])
+    answer = model([video])[0]
+    probabilities = clip.probabilities[:length]
+    assert answer["pred_scores"] == pytest.approx(probabilities.amax(-1).mean(0).tolist())
+    masks = F.interpolate(clip.mask_logits, size=(40, 56), mode="bilinear")[:, :length] > 0
+    assert answer["pred_masks"] == [encode_masks(slot) for slot in masks]
 
 
 def test_low_scores_are_dropped_before_the_mask_branch():
@@ -138,8 +237,18 @@ def test_mixed_precision_trains_and_stays_near_float32(dtype):
         sum(mixed.values()).backward()
     # Eight bits of mantissa through 30 layers; a float32 step would be 1e-6.
     for name in ("loss_ce", "loss_bbox", "loss_giou"):
-        torch.testing.assert_close(mixed[name].float(), exact[name], rtol=0.1, atol=0.05)
+        assert mixed[name].dtype == torch.float32
+        torch.testing.assert_close(mixed[name], exact[name], rtol=0.1, atol=0.05)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@torch.no_grad()
+def test_boxes_keep_float32_under_autocast():
+    """bfloat16 would round a coordinate of 0.9 by up to 0.002: one pixel of 500."""
+    network = build().network.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        boxes = network(torch.randn(1, 2, 3, 40, 56), None)[1]
+    assert boxes.dtype == torch.float32
 
 
 def test_activation_checkpointing_changes_nothing():

@@ -7,12 +7,15 @@ import pytest
 import torch
 from d2video.projects.vistr.video_inference import (
     ClipPrediction,
+    Track,
+    TrackedFrame,
     collect_video,
     frame_instances,
     track_video,
 )
 from pycocotools import mask as coco_mask
 
+from d2video.structures.rle import encode_masks
 from tests.golden_io import GOLDEN, load
 
 NUM_CLASSES = 3
@@ -150,6 +153,64 @@ def test_streaming_holds_one_window():
 
     for _ in track_video(source(), predict, num_frames=4, overlap=1, link_iou=0.3):
         assert len(alive) <= 5
+
+
+def test_a_video_keeps_nothing_of_slots_that_show_nothing(monkeypatch):
+    """One object and two empty slots in every window, of which each gets tracks of its own."""
+    alive = weakref.WeakSet()
+
+    class Code(dict):
+        __hash__ = object.__hash__
+
+    def encode(masks):
+        codes = [Code(code) for code in encode_masks(masks)]
+        alive.update(codes)
+        return codes
+
+    monkeypatch.setattr("d2video.projects.vistr.video_inference.encode_masks", encode)
+    masks = -torch.ones(3, 4, 2, 2)
+    masks[1] = 1
+    frames = track_video(
+        range(400),
+        lambda frames: ClipPrediction(torch.ones(4, 3, NUM_CLASSES) / 4, masks),
+        num_frames=4,
+        overlap=1,
+        link_iou=0.3,
+    )
+
+    def watched():
+        for t, frame in enumerate(frames):
+            assert len(alive) <= t + 2 * 4 + 4
+            yield frame
+
+    answer = collect_video(watched(), (2, 2), 0.001, 0)
+    assert answer["pred_ids"] == [1]
+    assert len(answer["pred_masks"][0]) == 400
+    assert None not in answer["pred_masks"][0]
+
+
+def test_a_track_born_late_is_absent_before():
+    answer = World(num_frames=8).collect(30)
+    late = answer["pred_masks"][answer["pred_labels"].index(2)]
+    assert len(late) == 30
+    assert late[-1] is None
+
+
+def frame_of(device: str) -> TrackedFrame:
+    tracks = [Track(i, torch.tensor([0, 3, 0]), 0.5, 1) for i in range(2)]
+    logits = torch.ones(2, 4, 4, device=device)
+    return TrackedFrame(tracks, torch.ones(2, device=device), logits)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_all_fields_of_a_frame_lie_on_the_device_of_its_masks(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    instances = frame_instances(frame_of(device), (8, 8), 0.1, 0)
+    assert len(instances) == 2
+    for name, value in instances.get_fields().items():
+        assert value.device.type == device, name
+    assert len(instances[instances.scores > 0.4]) == 2  # indexing needs one device
 
 
 def test_frame_instances_leave_out_hidden_and_unknown_tracks():
