@@ -1,42 +1,48 @@
 #!/usr/bin/env python3
 """Measure a video model: inference latency and memory, training step; table and JSON.
 
-Random weights and frames: neither changes the cost of the model, but all slots must be kept, so the
-score threshold is set to 0. Medians after warm-up. Memory is the peak of the process on a CPU (with
+Random weights and frames: neither changes the cost of the model, as long as its score thresholds
+lie below what random weights give (about 1 / classes), so that nothing is dropped. Medians after
+warm-up. Each row runs in a process of its own; memory is the peak of that process on a CPU (with
 everything that Python and torch hold) and the peak of allocated tensors on a GPU.
 
 Example: tools/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
 """
 
 import argparse
-import io
 import json
+import multiprocessing
 import platform
-import resource
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import detectron2
-import numpy as np
 import torch
 from detectron2.config import CfgNode
+from detectron2.data.transforms import ResizeTransform
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from PIL import Image
 from torch import Tensor, nn
 
+from d2video.data import FrameSequence
 from d2video.engine import build_optimizer, check_device, load_cfg
 from d2video.projects import register_all
-from d2video.utils.errors import exit_on_user_error
+from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
 
+Run = Callable[[], object]
 
-def measure(run: Callable[[], object], device: torch.device, warmup: int, repeats: int) -> dict:
-    """Median and spread of the wall time in seconds, and the peak memory so far in GB."""
+
+def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[str, float]:
+    """Median and spread of the wall time in seconds, and the peak memory of this process in GB."""
 
     def once() -> float:
         start = time.perf_counter()
@@ -53,13 +59,25 @@ def measure(run: Callable[[], object], device: torch.device, warmup: int, repeat
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 1e9
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        peak = peak_resident() / 1e9
     return {
         "median_s": statistics.median(times),
         "min_s": min(times),
         "max_s": max(times),
         "peak_gb": peak,
     }
+
+
+def peak_resident() -> int:
+    """Most bytes that this process has ever held in memory.
+
+    Not ``resource.getrusage``: there a new process begins with the peak of the one it comes from.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        raise UserError("memory on a CPU is read from /proc, which this system lacks: use Linux")
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def random_frames(count: int, size: tuple[int, int]) -> list[Tensor]:
@@ -70,18 +88,12 @@ def random_frames(count: int, size: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-def jpeg(frame: Tensor, size: tuple[int, int]) -> bytes:
-    image = Image.fromarray(frame.permute(1, 2, 0).numpy()).resize(size[::-1])
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-def training_clip(frames: list[Tensor], num_instances: int, num_classes: int) -> dict:
+def training_clip(frames: list[Tensor], num_instances: int) -> dict[str, Any]:
+    """The frames with equal objects of class 0 in all of them, as a training mapper gives them."""
     height, width = frames[0].shape[-2:]
     instances = Instances((height, width))
     instances.gt_boxes = Boxes(torch.tensor([[0.0, 0.0, width / 2, height / 2]] * num_instances))
-    instances.gt_classes = torch.arange(num_instances) % num_classes
+    instances.gt_classes = torch.zeros(num_instances, dtype=torch.int64)
     instances.gt_ids = torch.arange(num_instances)
     masks = torch.zeros(num_instances, height, width, dtype=torch.bool)
     masks[:, : height // 2, : width // 2] = True
@@ -89,39 +101,42 @@ def training_clip(frames: list[Tensor], num_instances: int, num_classes: int) ->
     return {"image": frames, "instances": [instances] * len(frames)}
 
 
-def inference(cfg: CfgNode, model: nn.Module, args: argparse.Namespace) -> dict[str, dict]:
-    """Latency of one clip: the model alone, with post-processing, with decoding as well."""
-    model.eval()
-    model.score_threshold = 0.0  # type: ignore[assignment]
+def small_masks(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
+    """One clip to instances of the network's input size."""
+    frames = random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size)
+    return lambda: list(model.stream_video(iter(frames), args.size))  # type: ignore[operator]
+
+
+def answer(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
+    """One clip to the answer that an evaluator takes."""
     frames = random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size)
     height, width = args.video_size
-    files = [jpeg(frame, args.video_size) for frame in frames]
-
-    def decode() -> list[Tensor]:
-        # What the test mapper does: decode, resize with Pillow, to a tensor.
-        images = [Image.open(io.BytesIO(file)).convert("RGB") for file in files]
-        resized = [image.resize(args.size[::-1], Image.Resampling.BILINEAR) for image in images]
-        return [torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in resized]
-
-    def answer(clip: list[Tensor]) -> object:
-        return model([{"image": clip, "height": height, "width": width}])
-
-    device = torch.device(cfg.MODEL.DEVICE)
-    runs: dict[str, Callable[[], object]] = {
-        "model alone": lambda: model.predict_clip(frames),  # type: ignore[operator]
-        "with masks at video size as RLE": lambda: answer(frames),
-        "with JPEG decoding as well": lambda: answer(decode()),
-    }
-    with torch.no_grad():
-        return {name: measure(run, device, args.warmup, args.repeats) for name, run in runs.items()}
+    return lambda: model([{"image": frames, "height": height, "width": width}])
 
 
-def training(cfg: CfgNode, model: nn.Module, args: argparse.Namespace) -> dict[str, dict]:
-    """A training step of one clip: forward, backward, optimizer."""
-    model.train()
+def decode_and_answer(
+    cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path
+) -> Run:
+    """One clip of JPEG files, read as a test mapper reads them, to the answer."""
+    height, width = args.video_size
+    paths = [str(folder / f"{t}.jpg") for t in range(cfg.INPUT.CLIP.NUM_FRAMES)]
+    for path, frame in zip(paths, random_frames(len(paths), args.size)):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height)).save(path)
+    frames = FrameSequence(
+        paths,
+        height,
+        width,
+        ResizeTransform(height, width, *args.size),
+        image_format=cfg.INPUT.FORMAT,
+        decode_ahead=cfg.TEST.VIDEO.PREFETCH,
+    )
+    return lambda: model([{"image": frames, "height": height, "width": width}])
+
+
+def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
+    """One clip forward, backward, and the optimizer's step."""
     optimizer = build_optimizer(cfg, model)
-    frames = random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size)
-    clip = training_clip(frames, args.instances, cfg.MODEL.VISTR.NUM_CLASSES)
+    clip = training_clip(random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size), args.instances)
 
     def step() -> None:
         with EventStorage():
@@ -130,8 +145,36 @@ def training(cfg: CfgNode, model: nn.Module, args: argparse.Namespace) -> dict[s
         sum(losses.values()).backward()
         optimizer.step()
 
-    device = torch.device(cfg.MODEL.DEVICE)
-    return {"training step": measure(step, device, args.warmup, args.repeats)}
+    return step
+
+
+ROWS = {
+    "inference": {
+        "masks at network size": small_masks,
+        "masks at video size as RLE": answer,
+        "with JPEG decoding as well": decode_and_answer,
+    },
+    "training": {"training step": training_step},
+}
+
+
+def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
+    """Build the model and measure one row of the table in this process."""
+    register_all()
+    cfg = load_cfg(args.config_file, args.opts)
+    torch.manual_seed(0)
+    is_training = args.task == "training"
+    model = build_model(cfg).train(is_training)
+    with tempfile.TemporaryDirectory() as folder, torch.set_grad_enabled(is_training):
+        run = ROWS[args.task][name](cfg, model, args, Path(folder))
+        return measure(run, torch.device(cfg.MODEL.DEVICE), args.warmup, args.repeats)
+
+
+def measure_apart(args: argparse.Namespace, name: str) -> dict[str, float]:
+    """:func:`measure_row` in a new process: the peak of memory never falls within one."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(measure_row, args, name).result()
 
 
 def environment(device: torch.device) -> dict[str, str | int]:
@@ -171,14 +214,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
     args.size, args.video_size = tuple(args.size), tuple(args.video_size)
+    if min(*args.size, *args.video_size, args.instances, args.repeats) < 1 or args.warmup < 0:
+        raise UserError("sizes, --instances and --repeats must be at least 1, --warmup at least 0")
 
     register_all()
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    task = inference if args.task == "inference" else training
-    results = task(cfg, model, args)
+    results = {name: measure_apart(args, name) for name in ROWS[args.task]}
 
     num_frames = cfg.INPUT.CLIP.NUM_FRAMES
     about = environment(torch.device(cfg.MODEL.DEVICE))
