@@ -28,6 +28,8 @@ class ShapesSpec:
             the disc of the same area), as a fraction of the shorter side of the frame.
         camera_motion: strength of pan, zoom and rotation of the camera; 0 is a fixed camera.
         noise: standard deviation of the sensor noise, in grey levels (0..255).
+        class_textures: every class has a pattern of its own, as zebras and leopards have, in any
+            colours; False: patterns tell nothing, only the outline does.
         texture_contrast: of the textures of objects, 0 (plain colours) to 1. Strong textures hide the
             outline, the only thing that tells the class.
 
@@ -44,6 +46,7 @@ class ShapesSpec:
     camera_motion: float = 1.0
     noise: float = 3.0
     texture_contrast: float = 1.0
+    class_textures: bool = False
 
     def __post_init__(self) -> None:
         # A spec read back from JSON has lists; a frozen dataclass is filled in this way only.
@@ -209,7 +212,13 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
         objects.append(
             SceneObject(
                 shape=str(shape),
-                texture=object_texture(rng, TEXTURE_SIZE, colour, spec.texture_contrast),
+                texture=object_texture(
+                    rng,
+                    TEXTURE_SIZE,
+                    colour,
+                    spec.texture_contrast,
+                    spec.classes.index(str(shape)) if spec.class_textures else None,
+                ),
                 centre=centre,
                 radius=radius * growth * zoom,
                 angle=angle + turn,

@@ -47,7 +47,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, period: float) -> 
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 
-_PATTERNS = (_stripes, _checks, _waves, _dots, _gradient, _noise)
+_PATTERNS = (_stripes, _dots, _gradient, _checks, _waves, _noise)
 
 
 def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
@@ -55,9 +55,16 @@ def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def _texture(
-    rng: np.random.Generator, height: int, width: int, period: float, colours: np.ndarray
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    period: float,
+    colours: np.ndarray,
+    index: int | None = None,
 ) -> np.ndarray:
-    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, height, width, period)[..., None]
+    if index is None:
+        index = int(rng.integers(len(_PATTERNS)))
+    pattern = _PATTERNS[index % len(_PATTERNS)](rng, height, width, period)[..., None]
     return (colours[0] + (colours[1] - colours[0]) * pattern).round().astype(np.uint8)
 
 
@@ -76,11 +83,17 @@ def background_texture(rng: np.random.Generator, height: int, width: int) -> np.
 
 
 def object_texture(
-    rng: np.random.Generator, size: int, background: np.ndarray, contrast: float = 1.0
+    rng: np.random.Generator,
+    size: int,
+    background: np.ndarray,
+    contrast: float = 1.0,
+    pattern: int | None = None,
 ) -> np.ndarray:
     """A vivid texture that stands out from ``background``, a colour (3,) in 0..255.
 
-    ``contrast`` 1 keeps its two colours, 0 makes both their mean.
+    Args:
+        contrast: 1 keeps its two colours, 0 makes both their mean.
+        pattern: which pattern, counted round; a random one if None.
 
     Returns uint8 (size, size, 3), RGB.
     """
@@ -93,4 +106,5 @@ def object_texture(
     distance = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
     colours = candidates[int(np.argmax(distance))]
     colours = colours.mean(axis=0) + contrast * (colours - colours.mean(axis=0))
-    return _texture(rng, size, size, rng.uniform(0.25, 0.45) * size, colours)
+    period = rng.uniform(0.25, 0.45) * size if pattern is None else rng.uniform(0.14, 0.2) * size
+    return _texture(rng, size, size, period, colours, pattern)
