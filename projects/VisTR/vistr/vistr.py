@@ -44,8 +44,8 @@ class VisTR(nn.Module):
         frame_threshold: frames of a track with a lower confidence show no mask.
         window_overlap: frames shared by two windows of a long video, in [1, T - 1].
         link_iou: least similarity at which two windows' slots are one track.
-        compile_model: torch.compile the backbone, the transformer and the mask branch, but for the
-            single convolutions of ``laterals`` and ``shared``, which hold nothing to fuse.
+        compile_model: torch.compile the backbone, the transformer and the two mask heads. The
+            attention maps and the single convolutions before the heads stay as they are.
     """
 
     @configurable
@@ -85,7 +85,7 @@ class VisTR(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         if compile_model:
-            for part in ("backbone", "transformer", "bbox_attention", "mask_head", "insmask_head"):
+            for part in ("backbone", "transformer", "mask_head", "insmask_head"):
                 getattr(network, part).compile()
 
     @classmethod
