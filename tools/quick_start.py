@@ -214,8 +214,6 @@ def main(argv: list[str] | None = None) -> None:
     # Data sets are registered under this folder when d2video.data is imported, so that all imports
     # of it come after this line, here and in the functions above.
     os.environ["DETECTRON2_DATASETS"] = str(data)
-    # Threads that spin while they wait make a machine with other work many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from d2video.data.shapes import ShapesSpec, write_ytvis_shapes
