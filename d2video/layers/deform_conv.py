@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 
+# Inductor (torch 2.14) fails on its index arithmetic when sizes are dynamic; eager loses nothing here.
+@torch.compiler.disable
 def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     """A 3×3 deformable convolution with padding 1 as one ``grid_sample`` and one matrix product.
 

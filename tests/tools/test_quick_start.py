@@ -45,7 +45,7 @@ def test_page_clips_and_reuse(tmp_path):
     clips = list((tmp_path / "VisTR" / "clips").glob("*.mp4"))
     assert len(clips) == 1
     assert f"VisTR/clips/{clips[0].name}" in html
-    for text in ("AP50", "star", "Training loss", "4 generated videos"):
+    for text in ("AP50", "square", "Training loss", "4 generated videos"):
         assert text in html
 
     weights = tmp_path / "VisTR" / "model_final.pth"

@@ -273,14 +273,13 @@ def test_activation_checkpointing_changes_nothing():
 
 @pytest.mark.slow
 def test_compiled_model_equals_the_eager_one():
-    """With torch.compile's own back end, training and inference, two sizes of input."""
+    """With torch.compile's own back end: a training step and inference."""
     plain, compiled = build(), build("MODEL.COMPILE", True)
     compiled.load_state_dict(plain.state_dict())
-    for clip in (make_clip(40, 56), make_clip(48, 64)):
-        ours, theirs = losses_of(compiled, [clip]), losses_of(plain, [clip])
-        for name in ours:
-            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-4)
-        sum(ours.values()).backward()
+    ours, theirs = losses_of(compiled, [make_clip()]), losses_of(plain, [make_clip()])
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-4)
+    sum(ours.values()).backward()
     scores = [m.eval()([make_clip()])[0]["pred_scores"] for m in (compiled, plain)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
