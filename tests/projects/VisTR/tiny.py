@@ -17,6 +17,7 @@ SMALL = [
     # What tests rest on stays as it is when the demo's recipe changes.
     *("MODEL.VISTR.NUM_SLOTS", 5),
     *("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 0.1),
+    *("INPUT.CLIP.SAMPLER", "WindowSampler"),
     *("MODEL.VISTR.ENC_LAYERS", 1),
     *("MODEL.VISTR.DEC_LAYERS", 2),
     *("MODEL.VISTR.DIM_FEEDFORWARD", 32),
