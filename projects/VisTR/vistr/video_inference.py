@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.structures import BitMasks, Instances
@@ -89,7 +90,10 @@ class WindowLinker:
 
     Two slots are one track if their masks overlap on the frames that the windows share and their
     classes agree there: similarity = (summed intersection / summed union) · cosine of the mean
-    class probabilities; the best one-to-one assignment counts where it reaches ``link_iou``.
+    class probabilities. The one-to-one assignment with the largest sum of similarity · confidence ·
+    confidence counts where the similarity reaches ``link_iou``. Without the confidences a slot that
+    stands for nothing, but whose mask repeats an object's, would take that object's track as often
+    as the slot that is sure of it.
     """
 
     link_iou: float
@@ -107,8 +111,8 @@ class WindowLinker:
         num_slots, num_classes = window.probabilities.shape[1:]
         tracks: list[Track | None] = [None] * num_slots
         if self._previous is not None and num_shared and self._tracks and num_slots:
-            similarity = self._similarity(self._previous, window, num_shared)
-            for old, new in zip(*linear_sum_assignment(similarity, maximize=True)):
+            similarity, confidence = self._similarity(self._previous, window, num_shared)
+            for old, new in zip(*linear_sum_assignment(similarity * confidence, maximize=True)):
                 if similarity[old, new] >= self.link_iou:
                     tracks[new] = self._tracks[old]
         linked = []
@@ -126,14 +130,20 @@ class WindowLinker:
         return linked
 
     @staticmethod
-    def _similarity(old: ClipPrediction, new: ClipPrediction, num_shared: int):
+    def _similarity(
+        old: ClipPrediction, new: ClipPrediction, num_shared: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Similarity and product of the confidences, both (old slots, new slots)."""
         a = (old.mask_logits[:, -num_shared:] > 0).flatten(1).float()
         b = (new.mask_logits[:, :num_shared] > 0).flatten(1).float()
         intersection = a @ b.t()
         union = a.sum(1)[:, None] + b.sum(1) - intersection
-        classes_a = F.normalize(old.probabilities[-num_shared:].float().mean(0), dim=-1)
-        classes_b = F.normalize(new.probabilities[:num_shared].float().mean(0), dim=-1)
-        return (intersection / union.clamp(min=1) * (classes_a @ classes_b.t())).cpu().numpy()
+        classes_a = old.probabilities[-num_shared:].float().mean(0)
+        classes_b = new.probabilities[:num_shared].float().mean(0)
+        cosine = F.normalize(classes_a, dim=-1) @ F.normalize(classes_b, dim=-1).t()
+        similarity = intersection / union.clamp(min=1) * cosine
+        confidence = classes_a.amax(-1)[:, None] * classes_b.amax(-1)
+        return similarity.cpu().numpy(), confidence.cpu().numpy()
 
 
 def track_video(

@@ -124,6 +124,27 @@ def test_identities_survive_windows_and_permuted_slots():
     assert sorted(answer["pred_labels"]) == [0, 2]
 
 
+def test_a_slot_that_is_sure_keeps_the_track_from_an_unsure_copy():
+    """Slots for nothing often repeat an object's mask; here one does, a little better than its own."""
+    mask = torch.ones(4, 8)
+    rough = mask.clone()
+    rough[0] = -1
+
+    def predict(frames):
+        # The sure slot comes first in every window, then the copy, whose mask is as before.
+        first = int(frames[0]) == 0
+        masks = torch.stack([mask if first else rough, mask])
+        probabilities = torch.tensor([[0.9, 0.02, 0.02], [0.05, 0.001, 0.001]])
+        return ClipPrediction(
+            probabilities.expand(len(frames), -1, -1),
+            masks[:, None].expand(-1, len(frames), -1, -1),
+        )
+
+    frames = list(track_video(range(6), predict, num_frames=4, overlap=2, link_iou=0.3))
+    assert [[track.id for track in frame.tracks] for frame in frames] == [[0, 1]] * 6
+    assert frames[-1].tracks[0].score == pytest.approx(0.9)
+
+
 def test_same_place_other_class_is_another_track():
     window = torch.ones(1, 4, 4, 4)
 
