@@ -35,6 +35,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--height", type=int, default=default.height, help="of a frame, in pixels")
     parser.add_argument("--width", type=int, default=default.width, help="of a frame, in pixels")
+    parser.add_argument(
+        "--duration",
+        type=float,
+        default=default.duration,
+        help="part of a scene that a video shows, 0 to 1: less is slower",
+    )
     parser.add_argument("--max-objects", type=int, default=default.max_objects)
     parser.add_argument(
         "--classes",
@@ -60,6 +66,15 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         type=float,
         default=default.texture_contrast,
         help="of the objects' textures, 0 (plain) to 1",
+    )
+    parser.add_argument(
+        "--background-contrast",
+        type=float,
+        default=default.background_contrast,
+        help="of the backgrounds' textures, 0 (plain) to 1",
+    )
+    parser.add_argument(
+        "--class-textures", action="store_true", help="give every class a pattern of its own"
     )
     parser.add_argument("--jpeg-quality", type=int, default=95)
     parser.add_argument(
@@ -90,12 +105,15 @@ def main(argv: list[str] | None = None) -> None:
         num_frames=tuple(arguments.num_frames),
         height=arguments.height,
         width=arguments.width,
+        duration=arguments.duration,
         max_objects=arguments.max_objects,
         classes=tuple(arguments.classes),
         size=tuple(arguments.size),
         camera_motion=arguments.camera_motion,
         noise=arguments.noise,
         texture_contrast=arguments.texture_contrast,
+        background_contrast=arguments.background_contrast,
+        class_textures=arguments.class_textures,
     )
     written = write_ytvis_shapes(
         arguments.root,

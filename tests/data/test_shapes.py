@@ -93,6 +93,31 @@ def test_camera_moves_background_and_objects_together():
     assert not np.ptp(sample_scene(fixed, video_rng(0, "camera", 0)).camera, axis=0).any()
 
 
+def test_a_part_of_a_scene_shows_less_motion():
+    def steps(duration):
+        spec = ShapesSpec(num_frames=(8, 8), duration=duration)
+        scenes = [sample_scene(spec, video_rng(0, "duration", index)) for index in range(20)]
+        return np.mean(
+            [
+                np.abs(np.diff(each.centre, axis=0)).mean()
+                for scene in scenes
+                for each in scene.objects
+            ]
+        )
+
+    assert steps(0.25) < 0.4 * steps(1.0)
+
+
+def test_background_contrast():
+    def contrast(value):
+        spec = ShapesSpec(background_contrast=value)
+        scenes = [sample_scene(spec, video_rng(0, "background", index)) for index in range(10)]
+        return np.mean([scene.background.std(axis=(0, 1)).mean() for scene in scenes])
+
+    assert contrast(0.0) == 0
+    assert contrast(0.3) == pytest.approx(0.3 * contrast(1.0), rel=0.05)  # rounded to grey levels
+
+
 def test_video_depends_on_seed_split_and_index_alone():
     def digest(seed, split, index):
         video = render_video(ShapesSpec(), video_rng(seed, split, index))
@@ -166,6 +191,8 @@ def test_colour_does_not_give_away_the_class(videos):
         {"max_objects": 0},
         {"size": (0.0, 0.4)},
         {"noise": -1.0},
+        {"duration": 0.0},
+        {"background_contrast": 1.1},
     ],
 )
 def test_wrong_specification_is_one_clear_line(arguments):

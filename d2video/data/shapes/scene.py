@@ -22,6 +22,8 @@ class ShapesSpec:
     Args:
         num_frames: smallest and largest number of frames of a video, both included.
         height, width: of a frame, in pixels.
+        duration: how much of a whole scene a video shows, in (0, 1]; 0.5 is half as much motion
+            between two frames, and objects that have not come yet or are gone already.
         max_objects: a video has 1 to this many objects.
         classes: names out of :data:`SHAPE_NAMES`; the position is the class index.
         size: smallest and largest diameter of an object when it is first drawn (the diameter of
@@ -32,6 +34,7 @@ class ShapesSpec:
             colours; False: patterns tell nothing, only the outline does.
         texture_contrast: of the textures of objects, 0 (plain colours) to 1. Strong textures hide the
             outline, the only thing that tells the class.
+        background_contrast: of the textures of backgrounds, in the same way.
 
     Raises:
         UserError: for a value out of range or an unknown class.
@@ -40,12 +43,14 @@ class ShapesSpec:
     num_frames: tuple[int, int] = (8, 12)
     height: int = 64
     width: int = 96
+    duration: float = 1.0
     max_objects: int = 3
     classes: tuple[str, ...] = ("circle", "square", "triangle")
     size: tuple[float, float] = (0.25, 0.45)
     camera_motion: float = 1.0
     noise: float = 3.0
     texture_contrast: float = 1.0
+    background_contrast: float = 1.0
     class_textures: bool = False
 
     def __post_init__(self) -> None:
@@ -62,10 +67,12 @@ class ShapesSpec:
             "num_frames must be two numbers, 1 <= smallest <= largest": len(self.num_frames) == 2
             and 1 <= self.num_frames[0] <= self.num_frames[1],
             "height and width must be at least 16": min(self.height, self.width) >= 16,
+            "duration must lie in 0..1, above 0": 0 < self.duration <= 1,
             "max_objects must be at least 1": self.max_objects >= 1,
             "size must be two fractions, 0 < smallest <= largest <= 1": len(self.size) == 2
             and 0 < self.size[0] <= self.size[1] <= 1,
             "texture_contrast must lie in 0..1": 0 <= self.texture_contrast <= 1,
+            "background_contrast must lie in 0..1": 0 <= self.background_contrast <= 1,
             "camera_motion and noise must not be negative": min(self.camera_motion, self.noise)
             >= 0,
         }
@@ -182,11 +189,12 @@ def _camera(
 def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
     """Draw a scene. In half of the videos with two or more objects, two of one class cross."""
     length = int(rng.integers(spec.num_frames[0], spec.num_frames[1] + 1))
-    time = np.linspace(0, 1, length) if length > 1 else np.array([0.5])
+    start = rng.uniform(0, 1 - spec.duration) if spec.duration < 1 else 0.0
+    time = start + spec.duration * (np.linspace(0, 1, length) if length > 1 else np.array([0.5]))
     frame = np.array([spec.width, spec.height], float)
     shorter = float(frame.min())
 
-    background = background_texture(rng, 2 * spec.height, 2 * spec.width)
+    background = background_texture(rng, 2 * spec.height, 2 * spec.width, spec.background_contrast)
     pan, zoom, turn = _camera(rng, time, frame, spec.camera_motion)
     cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
     rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)  # (L, 2, 2)

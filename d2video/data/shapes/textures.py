@@ -68,8 +68,22 @@ def _texture(
     return (colours[0] + (colours[1] - colours[0]) * pattern).round().astype(np.uint8)
 
 
-def background_texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A muted texture: two neighbouring, greyish colours. uint8 (height, width, 3), RGB."""
+def _contrast(colours: np.ndarray, contrast: float) -> np.ndarray:
+    """Draw two colours together: 1 keeps them, 0 makes both their mean."""
+    mean = colours.mean(axis=0)
+    return mean + contrast * (colours - mean)
+
+
+def background_texture(
+    rng: np.random.Generator, height: int, width: int, contrast: float = 1.0
+) -> np.ndarray:
+    """A muted texture: two neighbouring, greyish colours.
+
+    Args:
+        contrast: 1 keeps its two colours, 0 makes both their mean.
+
+    Returns uint8 (height, width, 3), RGB.
+    """
     hue, value = rng.random(), rng.uniform(0.25, 0.75)
     colours = np.stack(
         [
@@ -77,6 +91,7 @@ def background_texture(rng: np.random.Generator, height: int, width: int) -> np.
             _colour(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.1, 0.45), value + 0.2),
         ]
     )
+    colours = _contrast(colours, contrast)
     # Dots and checks stay smaller than the objects, which they would resemble otherwise. The
     # background is drawn at twice the size of a frame.
     return _texture(rng, height, width, rng.uniform(0.06, 0.12) * min(height, width), colours)
@@ -105,6 +120,6 @@ def object_texture(
         candidates.append(np.stack([first, second]))
     distance = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
     colours = candidates[int(np.argmax(distance))]
-    colours = colours.mean(axis=0) + contrast * (colours - colours.mean(axis=0))
+    colours = _contrast(colours, contrast)
     period = rng.uniform(0.25, 0.45) * size if pattern is None else rng.uniform(0.14, 0.2) * size
     return _texture(rng, size, size, period, colours, pattern)
