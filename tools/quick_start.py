@@ -46,13 +46,16 @@ class Recipe:
 RECIPES = {
     "VisTR": Recipe(
         config_file="configs/VisTR/vistr_tiny_shapes.yaml",
-        splits={"train": 800, "val": 50},
-        # Large shapes whose classes have their own patterns, as animals have: the easier variant.
+        splits={"train": 1000, "val": 60},
+        # The easier variant: large shapes that move slowly over quiet backgrounds, and whose classes
+        # have their own patterns, as animals have.
         spec={
-            "classes": ("circle", "square", "triangle"),
-            "num_frames": (6, 9),
+            "classes": ("circle", "triangle", "square"),
+            "num_frames": (5, 5),
+            "duration": 0.4,
             "size": (0.35, 0.55),
             "class_textures": True,
+            "background_contrast": 0.3,
         },
         summary=(
             "VisTR segments and tracks moving shapes. Each clip shows a video of the validation "

@@ -74,10 +74,12 @@ class MaskHeadSmallConv(nn.Module):
         width: channels of the memory.
         num_heads: attention channels.
         lateral_channels: channels of the backbone features, coarse to fine.
+        context_width: the steps have a half, a quarter, … of this many channels (``context_dim`` of
+            the official head); ``width`` if None, as in the official models.
         activation_checkpoint: recompute each step in the backward pass.
 
     Attributes:
-        out_channels: width / 2^(laterals + 1): 24 for width 384 and three laterals.
+        out_channels: context_width / 2^(laterals + 1): 24 for 384 and three laterals.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class MaskHeadSmallConv(nn.Module):
         width: int,
         num_heads: int,
         lateral_channels: list[int],
+        context_width: int | None = None,
         activation_checkpoint: bool = False,
     ):
         super().__init__()
-        steps = [width // 2 ** (i + 1) for i in range(len(lateral_channels) + 1)]
+        context = width if context_width is None else context_width
+        steps = [context // 2 ** (i + 1) for i in range(len(lateral_channels) + 1)]
         if steps[-1] < 1:
-            raise ValueError(f"width {width} is too small for {len(lateral_channels)} laterals")
+            raise ValueError(f"width {context} is too small for {len(lateral_channels)} laterals")
         self.width = width
         self.activation_checkpoint = activation_checkpoint
         self.out_channels = steps[-1]

@@ -20,7 +20,14 @@ def add_vistr_config(cfg: CN) -> None:
     cfg.MODEL.VISTR.IN_FEATURES = ["res2", "res3", "res4", "res5"]
 
     cfg.MODEL.VISTR.HIDDEN_DIM = 384  # divisible by 6 and by NUM_HEADS
+    # The mask head's steps have 1/2, 1/4, … of this many channels; 0: HIDDEN_DIM, as the official.
+    cfg.MODEL.VISTR.MASK_DIM = 0
     cfg.MODEL.VISTR.NUM_HEADS = 8
+    # Sine positions: the ratio of the longest to the shortest wave, and how many of the shortest
+    # waves fit into the frame (and into the clip). The official values tell neighbouring cells
+    # hardly apart, which a pretrained model learns to live with; a short training has no time to.
+    cfg.MODEL.VISTR.POSITION_TEMPERATURE = 10000.0
+    cfg.MODEL.VISTR.POSITION_WAVES = 1.0
     cfg.MODEL.VISTR.ENC_LAYERS = 6
     cfg.MODEL.VISTR.DEC_LAYERS = 6
     cfg.MODEL.VISTR.DIM_FEEDFORWARD = 2048

@@ -5,6 +5,7 @@ layers, h: heads, H×W: the padded canvas, H_f×W_f: the transformer's feature m
 lateral (stride 4). Queries are frame-major: query t·S + s asks for slot s in frame t.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,9 @@ class VisTRNetwork(nn.Module):
         num_frames: T; the learned queries are bound to it.
         num_slots: S, the largest number of instances a clip can show.
         num_classes: K.
+        mask_width: of the mask head (see :class:`MaskHeadSmallConv`); C if None.
+        position_temperature: of the sine positions.
+        position_waves: the shortest sine waves that fit into the frame, and into the clip.
         mask_on: build and run the mask branch. :class:`VisTR` needs it; False is the network of the
             authors' pretraining, boxes only, for comparing with their arrays.
         activation_checkpoint: recompute the mask head in the backward pass.
@@ -65,6 +69,9 @@ class VisTRNetwork(nn.Module):
         num_frames: int,
         num_slots: int,
         num_classes: int,
+        mask_width: int | None = None,
+        position_temperature: float = 10000.0,
+        position_waves: float = 1.0,
         mask_on: bool = True,
         activation_checkpoint: bool = False,
     ):
@@ -78,7 +85,12 @@ class VisTRNetwork(nn.Module):
         width = transformer.width
         shapes = backbone.output_shape()
         self.input_proj = nn.Conv2d(shapes[self.in_features[-1]].channels, width, 1)
-        self.position_encoding = SinePositionEncoding(width, num_axes=3)
+        self.position_encoding = SinePositionEncoding(
+            width,
+            num_axes=3,
+            temperature=position_temperature,
+            scale=2 * math.pi * position_waves,
+        )
         self.transformer = transformer
         self.query_embed = nn.Embedding(num_frames * num_slots, width)
         self.class_embed = nn.Linear(width, num_classes + 1)
@@ -89,6 +101,7 @@ class VisTRNetwork(nn.Module):
                 width,
                 transformer.num_heads,
                 [shapes[name].channels for name in reversed(self.in_features[:-1])],
+                mask_width,
                 activation_checkpoint,
             )
             self.insmask_head = InstanceMaskHead(self.mask_head.out_channels)

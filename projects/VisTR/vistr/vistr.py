@@ -110,12 +110,15 @@ class VisTR(nn.Module):
                 num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
                 num_slots=vistr.NUM_SLOTS,
                 num_classes=vistr.NUM_CLASSES,
+                mask_width=vistr.MASK_DIM or None,
+                position_temperature=vistr.POSITION_TEMPERATURE,
+                position_waves=vistr.POSITION_WAVES,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             )
         except ValueError as error:  # the layers' own checks of their sizes
             raise UserError(
-                f"{error}: check MODEL.VISTR.HIDDEN_DIM ({vistr.HIDDEN_DIM}), NUM_HEADS, DROPOUT "
-                "and IN_FEATURES"
+                f"{error}: check MODEL.VISTR.HIDDEN_DIM ({vistr.HIDDEN_DIM}), MASK_DIM, NUM_HEADS, "
+                "DROPOUT and IN_FEATURES"
             ) from error
         weights = LossWeights(
             classes=vistr.CLASS_WEIGHT,

@@ -50,6 +50,27 @@ def test_training_gives_every_parameter_a_finite_gradient(counts):
         assert torch.isfinite(parameter.grad).all(), name
 
 
+def test_mask_head_and_positions_follow_the_config():
+    wide = build().network
+    network = build(
+        *("MODEL.VISTR.MASK_DIM", 12),
+        *("MODEL.VISTR.POSITION_TEMPERATURE", 20.0),
+        *("MODEL.VISTR.POSITION_WAVES", 2.0),
+    ).network
+    assert (wide.mask_head.out_channels, network.mask_head.out_channels) == (6, 3)
+    padding = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
+    official, ours = (each.position_encoding(padding)[0] for each in (wide, network))
+    # Width 24: 8 channels an axis, sine and cosine of 4 waves, here those of the four columns.
+    columns = torch.arange(1, 5)[:, None] / 4 * 2 * torch.pi
+    waves = torch.arange(4) / 4
+    torch.testing.assert_close(
+        official[0, 0, :, 16::2], (columns / 10000**waves).sin(), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        ours[0, 0, :, 16::2], (2 * columns / 20**waves).sin(), atol=1e-5, rtol=0
+    )
+
+
 def test_a_batch_of_equal_clips_has_the_loss_of_one():
     model = build()
     one, two = losses_of(model, [make_clip()]), losses_of(model, [make_clip(), make_clip()])

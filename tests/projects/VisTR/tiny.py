@@ -16,6 +16,8 @@ SMALL = [
     *("MODEL.VISTR.NUM_HEADS", 4),
     # What tests rest on stays as it is when the demo's recipe changes.
     *("MODEL.VISTR.NUM_SLOTS", 5),
+    *("MODEL.VISTR.MASK_DIM", 0),
+    *("MODEL.VISTR.POSITION_TEMPERATURE", 10000.0),
     *("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 0.1),
     *("INPUT.CLIP.SAMPLER", "WindowSampler"),
     *("MODEL.VISTR.ENC_LAYERS", 1),
