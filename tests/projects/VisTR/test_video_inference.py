@@ -125,15 +125,16 @@ def test_identities_survive_windows_and_permuted_slots():
 
 
 def test_a_slot_that_is_sure_keeps_the_track_from_an_unsure_copy():
-    """Slots for nothing often repeat an object's mask; here one does, a little better than its own."""
+    """Slots for nothing often repeat an object's mask; here better than the slot that is sure."""
     mask = torch.ones(4, 8)
     rough = mask.clone()
     rough[0] = -1
 
     def predict(frames):
-        # The sure slot comes first in every window, then the copy, whose mask is as before.
-        first = int(frames[0]) == 0
-        masks = torch.stack([mask if first else rough, mask])
+        # The sure slot comes first in every window, then the copy, whose mask is the sure one's of
+        # the window before.
+        pair = [mask, rough] if int(frames[0]) == 0 else [rough, mask]
+        masks = torch.stack(pair)
         probabilities = torch.tensor([[0.9, 0.02, 0.02], [0.05, 0.001, 0.001]])
         return ClipPrediction(
             probabilities.expand(len(frames), -1, -1),
