@@ -76,6 +76,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--class-textures", action="store_true", help="give every class a pattern of its own"
     )
+    parser.add_argument(
+        "--class-colours", action="store_true", help="give every class hues of its own"
+    )
     parser.add_argument("--jpeg-quality", type=int, default=95)
     parser.add_argument(
         "--uncompressed-rle", action="store_true", help="write masks as lists of run lengths"
@@ -114,6 +117,7 @@ def main(argv: list[str] | None = None) -> None:
         texture_contrast=arguments.texture_contrast,
         background_contrast=arguments.background_contrast,
         class_textures=arguments.class_textures,
+        class_colours=arguments.class_colours,
     )
     written = write_ytvis_shapes(
         arguments.root,

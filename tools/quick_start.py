@@ -48,13 +48,14 @@ RECIPES = {
         config_file="configs/VisTR/vistr_tiny_shapes.yaml",
         splits={"train": 1000, "val": 60},
         # The easier variant: large shapes that move slowly over quiet backgrounds, and whose classes
-        # have their own patterns, as animals have.
+        # have patterns and hues of their own, as animals have.
         spec={
             "classes": ("circle", "triangle", "square"),
             "num_frames": (5, 5),
             "duration": 0.4,
             "size": (0.35, 0.55),
             "class_textures": True,
+            "class_colours": True,
             "background_contrast": 0.3,
         },
         summary=(

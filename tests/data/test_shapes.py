@@ -118,6 +118,26 @@ def test_background_contrast():
     assert contrast(0.3) == pytest.approx(0.3 * contrast(1.0), rel=0.05)  # rounded to grey levels
 
 
+def test_colours_of_classes():
+    def hues(class_colours):
+        spec = ShapesSpec(class_colours=class_colours)
+        found = {name: [] for name in spec.classes}
+        for index in range(40):
+            for each in sample_scene(spec, video_rng(0, "colours", index)).objects:
+                hsv = cv2.cvtColor(each.texture, cv2.COLOR_RGB2HSV_FULL)
+                found[each.shape].append(np.median(hsv[..., 0]) / 256)
+        return found
+
+    # Three classes: starts a third of the circle apart; spread a sixth, and a thirtieth to both sides
+    # for the second colour (and a little more for rounding).
+    for label, values in enumerate(hues(True).values()):
+        offset = (np.array(values) - label / 3 + 0.5) % 1 - 0.5
+        assert len(values) > 5
+        assert offset.min() > -0.04
+        assert offset.max() < 1 / 6 + 0.04
+    assert all(np.ptp(values) > 0.5 for values in hues(False).values())
+
+
 def test_video_depends_on_seed_split_and_index_alone():
     def digest(seed, split, index):
         video = render_video(ShapesSpec(), video_rng(seed, split, index))

@@ -32,6 +32,8 @@ class ShapesSpec:
         noise: standard deviation of the sensor noise, in grey levels (0..255).
         class_textures: every class has a pattern of its own, as zebras and leopards have, in any
             colours; False: patterns tell nothing, only the outline does.
+        class_colours: every class has hues of its own, half of its share of the colour circle; False:
+            colours tell nothing.
         texture_contrast: of the textures of objects, 0 (plain colours) to 1. Strong textures hide the
             outline, the only thing that tells the class.
         background_contrast: of the textures of backgrounds, in the same way.
@@ -52,6 +54,7 @@ class ShapesSpec:
     texture_contrast: float = 1.0
     background_contrast: float = 1.0
     class_textures: bool = False
+    class_colours: bool = False
 
     def __post_init__(self) -> None:
         # A spec read back from JSON has lists; a frozen dataclass is filled in this way only.
@@ -212,6 +215,8 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
     colour = background.reshape(-1, 3).mean(axis=0)
     objects = []
     for shape, radius, path in zip(shapes, radii, paths, strict=True):
+        label = spec.classes.index(str(shape))
+        hue = label / len(spec.classes)
         wobble = np.sin(2 * np.pi * (time * rng.uniform(0.5, 1.5) + rng.random()))
         path = path + 0.05 * shorter * wobble[:, None] * rng.uniform(-1, 1, 2)
         growth = np.exp(rng.uniform(-0.4, 0.4) * (time - 0.5))
@@ -225,7 +230,8 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
                     TEXTURE_SIZE,
                     colour,
                     spec.texture_contrast,
-                    spec.classes.index(str(shape)) if spec.class_textures else None,
+                    label if spec.class_textures else None,
+                    (hue, hue + 0.5 / len(spec.classes)) if spec.class_colours else (0.0, 1.0),
                 ),
                 centre=centre,
                 radius=radius * growth * zoom,

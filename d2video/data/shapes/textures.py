@@ -1,4 +1,4 @@
-"""Two-colour textures. All classes draw from the same ones, so a texture does not tell a class."""
+"""Two-colour textures of objects and backgrounds."""
 
 import colorsys
 
@@ -103,20 +103,23 @@ def object_texture(
     background: np.ndarray,
     contrast: float = 1.0,
     pattern: int | None = None,
+    hues: tuple[float, float] = (0.0, 1.0),
 ) -> np.ndarray:
     """A vivid texture that stands out from ``background``, a colour (3,) in 0..255.
 
     Args:
         contrast: 1 keeps its two colours, 0 makes both their mean.
         pattern: which pattern, counted round; a random one if None.
+        hues: range of the first colour's hue, in turns of the colour circle.
 
     Returns uint8 (size, size, 3), RGB.
     """
     candidates = []
     for _ in range(6):
-        hue, value = rng.random(), rng.uniform(0.55, 1.0)
+        hue, value = rng.uniform(*hues), rng.uniform(0.55, 1.0)
         first = _colour(hue, rng.uniform(0.6, 1.0), value)
-        second = _colour(hue + rng.uniform(-0.2, 0.2), rng.uniform(0.6, 1.0), 0.6 * value)
+        apart = rng.uniform(-0.2, 0.2) * (hues[1] - hues[0])
+        second = _colour(hue + apart, rng.uniform(0.6, 1.0), 0.6 * value)
         candidates.append(np.stack([first, second]))
     distance = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
     colours = candidates[int(np.argmax(distance))]

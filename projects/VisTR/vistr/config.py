@@ -28,6 +28,9 @@ def add_vistr_config(cfg: CN) -> None:
     # hardly apart, which a pretrained model learns to live with; a short training has no time to.
     cfg.MODEL.VISTR.POSITION_TEMPERATURE = 10000.0
     cfg.MODEL.VISTR.POSITION_WAVES = 1.0
+    # Add the positions to the memory where the mask attention looks for a slot's object (official:
+    # False). Without a pretrained start masks of neighbouring objects separate far earlier.
+    cfg.MODEL.VISTR.MASK_POSITIONS = False
     cfg.MODEL.VISTR.ENC_LAYERS = 6
     cfg.MODEL.VISTR.DEC_LAYERS = 6
     cfg.MODEL.VISTR.DIM_FEEDFORWARD = 2048

@@ -113,6 +113,7 @@ class VisTR(nn.Module):
                 mask_width=vistr.MASK_DIM or None,
                 position_temperature=vistr.POSITION_TEMPERATURE,
                 position_waves=vistr.POSITION_WAVES,
+                mask_positions=vistr.MASK_POSITIONS,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             )
         except ValueError as error:  # the layers' own checks of their sizes

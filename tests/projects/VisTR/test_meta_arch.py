@@ -56,6 +56,7 @@ def test_mask_head_and_positions_follow_the_config():
         *("MODEL.VISTR.MASK_DIM", 12),
         *("MODEL.VISTR.POSITION_TEMPERATURE", 20.0),
         *("MODEL.VISTR.POSITION_WAVES", 2.0),
+        *("MODEL.VISTR.MASK_POSITIONS", True),
     ).network
     assert (wide.mask_head.out_channels, network.mask_head.out_channels) == (6, 3)
     padding = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
@@ -68,6 +69,14 @@ def test_mask_head_and_positions_follow_the_config():
     )
     torch.testing.assert_close(
         ours[0, 0, :, 16::2], (2 * columns / 20**waves).sin(), atol=1e-5, rtol=0
+    )
+    clips = torch.rand(2, network.num_frames, 3, 32, 32)
+    _, _, encoded = wide(clips, None)
+    assert torch.equal(encoded.mask_keys, encoded.memory)
+    _, _, encoded = network(clips, None)
+    positions = network.position_encoding(torch.zeros(1, *encoded.memory.shape[1:4]).bool())
+    torch.testing.assert_close(
+        encoded.mask_keys - encoded.memory, positions.expand(2, -1, -1, -1, -1)
     )
 
 
