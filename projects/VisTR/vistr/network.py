@@ -19,9 +19,10 @@ from d2video.structures.padding import resize_padding
 
 from .instance_head import InstanceMaskHead
 
-# At inference the mask branch runs on as many frames (or slots) at once as keep its largest tensor
-# below this many elements (256 MB in float32): batched where a clip is small, bounded where not.
-INFERENCE_ELEMENTS = 2**26
+# At inference backbone and mask branch run on as many frames (or slots) at once as keep their largest
+# tensor below this many elements (64 MB in float32 on a CPU, which gains nothing from more, 256 MB on
+# a GPU): batched where a clip is small, bounded where not.
+INFERENCE_ELEMENTS = {"cpu": 2**24, "gpu": 2**26}
 
 
 @dataclass
@@ -198,17 +199,23 @@ class VisTRNetwork(nn.Module):
         attention = self.bbox_attention(queries, encoded.mask_keys.flatten(0, 1), padding)
         attention = attention[rows, slots.repeat_interleave(self.num_frames)]
         shared = self.mask_head.shared(memory.permute(0, 3, 1, 2))
-        # Before its last step the mask head holds twice its output channels at the finest size.
-        finest = laterals[-1].shape[-2:].numel()
-        parts = self._parts(len(rows), 2 * self.mask_head.out_channels * finest)
-        features = torch.cat(
-            [
+        pixels = laterals[-1].shape[-2:].numel() * self.mask_head.out_channels
+        slots_at_once = self._parts(len(slots), self.num_frames * pixels)
+        # The deformable convolution holds nine copies of twice the output channels.
+        rows_at_once = self._parts(len(rows), 18 * pixels)
+        masks = []
+        for group, indices in zip(
+            attention.split(slots_at_once * self.num_frames),
+            rows.split(slots_at_once * self.num_frames),
+        ):
+            features = [
                 self.mask_head(shared, part, index, laterals)
-                for part, index in zip(attention.split(parts), rows.split(parts))
+                for part, index in zip(group.split(rows_at_once), indices.split(rows_at_once))
             ]
-        ).unflatten(0, (len(slots), self.num_frames))
-        parts = self._parts(len(slots), features[0].numel())
-        return torch.cat([self._instance_masks(part) for part in features.split(parts)])
+            masks.append(
+                self._instance_masks(torch.cat(features).unflatten(0, (-1, self.num_frames)))
+            )
+        return torch.cat(masks)
 
     def _instance_masks(self, features: Tensor) -> Tensor:
         if self.activation_checkpoint and self.training:
@@ -218,5 +225,12 @@ class VisTRNetwork(nn.Module):
         return self.insmask_head(features)
 
     def _parts(self, rows: int, elements: int) -> int:
-        """Rows to run at once: all in training, at inference as many as INFERENCE_ELEMENTS allows."""
-        return rows if self.training else max(1, INFERENCE_ELEMENTS // elements)
+        """Rows to run at once: all in training, at inference as many as INFERENCE_ELEMENTS allows.
+
+        Args:
+            elements: of the largest tensor that one row needs.
+        """
+        if self.training:
+            return rows
+        kind = "cpu" if self.query_embed.weight.device.type == "cpu" else "gpu"
+        return max(1, INFERENCE_ELEMENTS[kind] // elements)

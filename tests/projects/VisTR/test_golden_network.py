@@ -95,5 +95,5 @@ def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
     network = segmentation.network
     slots = (torch.zeros(3, dtype=torch.int64), torch.tensor([0, 4, 9]))
     whole = network.masks(network(data["A.in.tensors"][None], None)[2], *slots)
-    monkeypatch.setattr("d2video.projects.vistr.network.INFERENCE_ELEMENTS", 1)
+    monkeypatch.setattr("d2video.projects.vistr.network.INFERENCE_ELEMENTS", {"cpu": 1})
     close(network.masks(network(data["A.in.tensors"][None], None)[2], *slots), whole, 1e-4)
