@@ -96,4 +96,17 @@ def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
     slots = (torch.zeros(3, dtype=torch.int64), torch.tensor([0, 4, 9]))
     whole = network.masks(network(data["A.in.tensors"][None], None)[2], *slots)
     monkeypatch.setattr("d2video.projects.vistr.network.INFERENCE_ELEMENTS", {"cpu": 1})
+    sizes = {"backbone": [], "mask_head": [], "insmask_head": []}
+    hooks = [
+        getattr(network, name).register_forward_hook(
+            lambda _, inputs, output, seen=seen: seen.append(
+                len(output if isinstance(output, torch.Tensor) else inputs[0])
+            )
+        )
+        for name, seen in sizes.items()
+    ]
     close(network.masks(network(data["A.in.tensors"][None], None)[2], *slots), whole, 1e-4)
+    for hook in hooks:
+        hook.remove()
+    # Three frames, three slots: memory holds one row at a time, and one slot's features.
+    assert sizes == {"backbone": [1] * 3, "mask_head": [1] * 9, "insmask_head": [1] * 3}
