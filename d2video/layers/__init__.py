@@ -1,12 +1,13 @@
 from .attention import MultiheadAttention
 from .deform_conv import DeformConv, deform_conv2d_sampled
 from .mlp import MLP
-from .position_encoding import SinePositionEncoding
+from .position_encoding import LearnedPositionEncoding, SinePositionEncoding
 from .transformer import Transformer, TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "MLP",
     "DeformConv",
+    "LearnedPositionEncoding",
     "MultiheadAttention",
     "SinePositionEncoding",
     "Transformer",

@@ -1,4 +1,4 @@
-"""Sine position encodings in two and three dimensions.
+"""Position encodings: sine waves in two and three dimensions, and learned ones for images.
 
 Shapes: B: batch, T: frames, H×W: feature map, C: channels of the encoding.
 """
@@ -66,3 +66,41 @@ class SinePositionEncoding(nn.Module):
                 torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
             )
         return torch.cat(encodings, dim=-1)
+
+
+class LearnedPositionEncoding(nn.Module):
+    """A learned vector for each column and each row (DETR, table 3: "learned at attention").
+
+    Channels 0 to C/2 - 1 tell the column, the others the row, as in the official code. Padding is not
+    looked at: cells are counted from the top left corner.
+
+    Args:
+        num_channels: C, even.
+        size: columns and rows there are vectors for.
+    """
+
+    def __init__(self, num_channels: int, size: int = 50):
+        super().__init__()
+        if num_channels % 2:
+            raise ValueError(f"a learned encoding needs an even width, got {num_channels}")
+        self.row_embed = nn.Embedding(size, num_channels // 2)
+        self.col_embed = nn.Embedding(size, num_channels // 2)
+        nn.init.uniform_(self.row_embed.weight)
+        nn.init.uniform_(self.col_embed.weight)
+
+    def forward(self, padding: Tensor) -> Tensor:
+        """(B, H, W) bool to (B, H, W, C).
+
+        Raises:
+            ValueError: H or W exceeds ``size``.
+        """
+        batch, height, width = padding.shape
+        size = self.row_embed.num_embeddings
+        if max(height, width) > size:
+            raise ValueError(
+                f"learned positions cover feature maps up to {size}x{size}, this one has "
+                f"{height}x{width}: use sine positions or smaller images"
+            )
+        columns = self.col_embed.weight[:width].expand(height, -1, -1)
+        rows = self.row_embed.weight[:height, None].expand(-1, width, -1)
+        return torch.cat([columns, rows], dim=-1).expand(batch, -1, -1, -1)

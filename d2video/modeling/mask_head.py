@@ -68,7 +68,8 @@ class MaskHeadSmallConv(nn.Module):
 
     The first convolution reads the memory, which the queries of a frame share, and the attention of
     each query. A convolution is linear, so it is computed as one part a frame plus one part a query.
-    Each further step upsamples (nearest) to the next lateral, adds it and convolves.
+    Each further step upsamples (nearest) to the next lateral, adds it and convolves. The official
+    DETR ends with one more convolution to a mask logit, which is the caller's.
 
     Args:
         width: channels of the memory.
@@ -76,6 +77,7 @@ class MaskHeadSmallConv(nn.Module):
         lateral_channels: channels of the backbone features, coarse to fine.
         context_width: the steps have a half, a quarter, … of this many channels (``context_dim`` of
             the official head); ``width`` if None, as in the official models.
+        deformable: the last convolution is a deformable one (VisTR) or a plain one (DETR).
         activation_checkpoint: recompute each step in the backward pass.
 
     Attributes:
@@ -89,6 +91,7 @@ class MaskHeadSmallConv(nn.Module):
         lateral_channels: list[int],
         context_width: int | None = None,
         activation_checkpoint: bool = False,
+        deformable: bool = True,
     ):
         super().__init__()
         context = width if context_width is None else context_width
@@ -105,7 +108,12 @@ class MaskHeadSmallConv(nn.Module):
         self.adapters = nn.ModuleList(
             _conv(channels, step, 1) for channels, step in zip(lateral_channels, steps)
         )
-        self.deform_conv = DeformConv(steps[-2], steps[-1])
+        # Two names, because their parameters are different ones in checkpoints.
+        if deformable:
+            self.deform_conv = DeformConv(steps[-2], steps[-1])
+        else:
+            self.last_conv = _conv(steps[-2], steps[-1], 3)
+        self.deformable = deformable
         self.norms = nn.ModuleList(_group_norm(c) for c in [first, *steps])
 
     def laterals(self, features: list[Tensor]) -> list[Tensor]:
@@ -128,7 +136,8 @@ class MaskHeadSmallConv(nn.Module):
         return F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + lateral[rows]
 
     def _last(self, x: Tensor) -> Tensor:
-        return F.relu(self.norms[-1](self.deform_conv(x)), inplace=True)
+        conv = self.deform_conv if self.deformable else self.last_conv
+        return F.relu(self.norms[-1](conv(x)), inplace=True)
 
     def _run(self, function, *args):
         if self.activation_checkpoint and self.training:

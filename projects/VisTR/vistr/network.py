@@ -14,15 +14,11 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import MLP, SinePositionEncoding, Transformer
+from d2video.modeling.chunking import rows_at_once
 from d2video.modeling.mask_head import MaskHeadSmallConv, MHAttentionMap
 from d2video.structures.padding import resize_padding
 
 from .instance_head import InstanceMaskHead
-
-# At inference backbone and mask branch run on as many frames (or slots) at once as keep their largest
-# tensor below this many elements (64 MB in float32 on a CPU, which gains nothing from more, 256 MB on
-# a GPU): batched where a clip is small, bounded where not.
-INFERENCE_ELEMENTS = {"cpu": 2**24, "gpu": 2**26}
 
 
 @dataclass
@@ -225,12 +221,9 @@ class VisTRNetwork(nn.Module):
         return self.insmask_head(features)
 
     def _parts(self, rows: int, elements: int) -> int:
-        """Rows to run at once: all in training, at inference as many as INFERENCE_ELEMENTS allows.
+        """Rows to run at once: all in training, at inference as many as memory should hold.
 
         Args:
             elements: of the largest tensor that one row needs.
         """
-        if self.training:
-            return rows
-        kind = "cpu" if self.query_embed.weight.device.type == "cpu" else "gpu"
-        return max(1, INFERENCE_ELEMENTS[kind] // elements)
+        return rows if self.training else rows_at_once(elements, self.query_embed.weight.device)

@@ -1,38 +1,12 @@
 """VisTR models with the sizes and weights of the golden files."""
 
 from d2video.projects.vistr import InstanceSequenceMatcher, VisTR, VisTRNetwork
-from detectron2.modeling.backbone.resnet import BasicStem, BottleneckBlock, ResNet
 from torch import Tensor
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
 from d2video.layers import Transformer
 from d2video.modeling.criterion import SetCriterion
-
-# blocks, stride, input, bottleneck and output channels of torchvision's resnet50(width_per_group=4).
-STAGES = [
-    (3, 1, 64, 4, 256),
-    (4, 2, 256, 8, 512),
-    (6, 2, 512, 16, 1024),
-    (3, 2, 1024, 32, 2048),
-]
-
-
-def golden_backbone() -> ResNet:
-    stages = [
-        ResNet.make_stage(
-            BottleneckBlock,
-            blocks,
-            stride_per_block=[stride] + [1] * (blocks - 1),
-            in_channels=inputs,
-            bottleneck_channels=bottleneck,
-            out_channels=outputs,
-            stride_in_1x1=False,
-            norm="FrozenBN",
-        )
-        for blocks, stride, inputs, bottleneck, outputs in STAGES
-    ]
-    stem = BasicStem(3, 64, norm="FrozenBN")
-    return ResNet(stem, stages, out_features=["res2", "res3", "res4", "res5"]).freeze(2)
+from tests.projects.golden_backbone import golden_backbone
 
 
 def golden_vistr(

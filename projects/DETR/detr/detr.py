@@ -1,0 +1,398 @@
+"""The DETR meta-architecture: detectron2-style inputs and outputs around the network.
+
+Shapes: B: images, Q: queries, K: classes, n: objects, H×W: padded canvas.
+"""
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from d2video.layers import LearnedPositionEncoding, SinePositionEncoding, Transformer
+from d2video.modeling.backbone import build_frame_backbone
+from d2video.modeling.criterion import LossWeights, Matches, SetCriterion, matching_metrics
+from d2video.structures.boxes import box_xyxy_to_cxcywh
+from d2video.structures.padding import pad_clips
+from d2video.utils.errors import UserError
+
+from .matcher import HungarianMatcher, ImageTargets
+from .network import DETRNetwork, Encoded
+from .panoptic import panoptic_map, unpad_masks
+from .postprocess import Detections, best_classes, instances_of
+
+
+@META_ARCH_REGISTRY.register()
+class DETR(nn.Module):
+    """Detection, instance masks and panoptic segmentation with a transformer.
+
+    Args:
+        network: see :class:`DETRNetwork`; with a mask branch the model has masks.
+        criterion, matcher: the losses and what they rest on.
+        pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
+        class_logits: logit of each contiguous class of the data; class c has logit c if empty.
+        aux_loss: supervise all decoder layers.
+        freeze_detector: train the mask branch alone; all else neither learns nor drops out.
+        score_threshold: detections with a lower score are dropped before the mask branch.
+        num_things: with ``panoptic``, the first classes of the data, which are things.
+        panoptic: answer with a panoptic map as well.
+        panoptic_threshold: queries with a lower score take no part in the map.
+        panoptic_min_area: segments of at most this many pixels are dropped from it.
+        official_resize, official_merge: two defects of the official panoptic code: masks of the
+            padded canvas squeezed into the image; see :func:`panoptic_map` for the other.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: DETRNetwork,
+        criterion: SetCriterion,
+        matcher: HungarianMatcher,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        class_logits: list[int] | None = None,
+        aux_loss: bool = True,
+        freeze_detector: bool = False,
+        score_threshold: float = 0.0,
+        panoptic: bool = False,
+        num_things: int = 0,
+        panoptic_threshold: float = 0.85,
+        panoptic_min_area: int = 4,
+        official_resize: bool = False,
+        official_merge: bool = False,
+    ):
+        super().__init__()
+        if (panoptic or freeze_detector) and network.mask_branch is None:
+            raise UserError(
+                "MODEL.DETR.PANOPTIC.ENABLED and FREEZE_DETECTOR need masks: set MODEL.MASK_ON True"
+            )
+        self.network = network
+        self.criterion = criterion
+        self.matcher = matcher
+        self.aux_loss = aux_loss
+        self.freeze_detector = freeze_detector
+        self.score_threshold = score_threshold
+        self.panoptic = panoptic
+        self.num_things = num_things
+        self.panoptic_threshold = panoptic_threshold
+        self.panoptic_min_area = panoptic_min_area
+        self.official_resize = official_resize
+        self.official_merge = official_merge
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        self.class_logits: Tensor | None
+        logits = torch.tensor(class_logits) if class_logits else None
+        self.register_buffer("class_logits", logits, False)
+        if freeze_detector:
+            self.requires_grad_(False)
+            assert network.mask_branch is not None
+            network.mask_branch.requires_grad_(True)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        detr = cfg.MODEL.DETR
+        backbone = build_frame_backbone(cfg)
+        check_config(cfg, list(backbone.output_shape()))
+        width = detr.HIDDEN_DIM
+        try:
+            if detr.POSITIONS == "learned":
+                positions: nn.Module = LearnedPositionEncoding(width)
+            else:
+                positions = SinePositionEncoding(
+                    width, num_axes=2, temperature=detr.POSITION_TEMPERATURE
+                )
+            network = DETRNetwork(
+                backbone=backbone,
+                in_features=detr.IN_FEATURES,
+                transformer=Transformer(
+                    width=width,
+                    num_heads=detr.NUM_HEADS,
+                    num_encoder_layers=detr.ENC_LAYERS,
+                    num_decoder_layers=detr.DEC_LAYERS,
+                    feedforward=detr.DIM_FEEDFORWARD,
+                    dropout=detr.DROPOUT,
+                    pre_norm=detr.PRE_NORM,
+                    activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+                ),
+                position_encoding=positions,
+                num_queries=detr.NUM_QUERIES,
+                num_classes=detr.NUM_CLASSES,
+                mask_on=cfg.MODEL.MASK_ON,
+                mask_width=detr.MASK_DIM or None,
+                activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+            )
+        except ValueError as error:  # the layers' own checks of their sizes
+            raise UserError(
+                f"{error}: check MODEL.DETR.HIDDEN_DIM ({width}), MASK_DIM, NUM_HEADS, DROPOUT and "
+                "IN_FEATURES"
+            ) from error
+        return {
+            "network": network,
+            "criterion": SetCriterion(
+                detr.NUM_CLASSES,
+                no_object_weight=detr.NO_OBJECT_WEIGHT,
+                weights=LossWeights(
+                    classes=detr.CLASS_WEIGHT,
+                    box=detr.L1_WEIGHT,
+                    giou=detr.GIOU_WEIGHT,
+                    mask=detr.MASK_WEIGHT,
+                    dice=detr.DICE_WEIGHT,
+                ),
+            ),
+            "matcher": HungarianMatcher(detr.COST_CLASS, detr.COST_L1, detr.COST_GIOU),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "class_logits": list(detr.CLASS_LOGITS),
+            "aux_loss": detr.AUX_LOSS,
+            "freeze_detector": detr.FREEZE_DETECTOR,
+            "score_threshold": detr.SCORE_THRESH_TEST,
+            "panoptic": detr.PANOPTIC.ENABLED,
+            "num_things": detr.PANOPTIC.NUM_THINGS,
+            "panoptic_threshold": detr.PANOPTIC.SCORE_THRESH,
+            "panoptic_min_area": detr.PANOPTIC.MIN_AREA,
+            "official_resize": detr.PANOPTIC.OFFICIAL_RESIZE,
+            "official_merge": detr.PANOPTIC.OFFICIAL_MERGE,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def train(self, mode: bool = True) -> "DETR":
+        """A frozen detector stays in evaluation mode (in the official code its dropout goes on)."""
+        super().train(mode)
+        if mode and self.freeze_detector:
+            for name, part in self.network.named_children():
+                part.train(name == "mask_branch")
+        return self
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: ``image`` (3, h, w) uint8 each; in training ``instances`` with
+                ``gt_boxes``, ``gt_classes`` and, for a model with masks, ``gt_masks``; at inference
+                ``height`` and ``width`` of the answer (those of ``image`` if missing).
+
+        Returns:
+            in training the weighted losses; otherwise for each image ``{"instances": Instances}``
+            and, if ``panoptic``, ``"panoptic_seg"``: (id map (H_o, W_o) int32, segments), as in
+            detectron2; ``category_id`` there is the contiguous class, things first.
+        """
+        images = [
+            (item["image"].to(self.device).float() - self.pixel_mean) / self.pixel_std
+            for item in batched_inputs
+        ]
+        canvas, padding = pad_clips([image[None] for image in images])
+        same_size = all(image.shape == images[0].shape for image in images)
+        frames, mask = canvas[:, 0], None if same_size else padding
+        if self.training:
+            targets = [self._targets(item["instances"]) for item in batched_inputs]
+            return self.losses(frames, mask, targets)
+        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        outputs = [
+            (item.get("height", size[0]), item.get("width", size[1]))
+            for item, size in zip(batched_inputs, sizes)
+        ]
+        with torch.no_grad():
+            return self.predict(frames, mask, sizes, outputs)
+
+    # ---- training -------------------------------------------------------------------------------
+
+    def _targets(self, instances: Instances) -> ImageTargets:
+        height, width = instances.image_size
+        scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+        classes = instances.gt_classes.to(self.device)
+        if self.class_logits is not None:
+            if len(classes) and int(classes.max()) >= len(self.class_logits):
+                raise UserError(
+                    f"an object has class {int(classes.max())}, MODEL.DETR.CLASS_LOGITS names "
+                    f"{len(self.class_logits)}: list the logit of every class, or leave it empty"
+                )
+            classes = self.class_logits[classes]
+        if len(classes) and int(classes.max()) >= self.criterion.num_classes:
+            raise UserError(
+                f"an object has class logit {int(classes.max())}, the model ends at "
+                f"{self.criterion.num_classes - 1}: raise MODEL.DETR.NUM_CLASSES"
+            )
+        masks = None
+        if self.network.mask_branch is not None:
+            masks = instances.gt_masks.tensor.to(self.device)
+        boxes = box_xyxy_to_cxcywh(instances.gt_boxes.tensor / scale).to(self.device)
+        return ImageTargets(classes, boxes, masks)
+
+    def losses(
+        self, images: Tensor, padding: Tensor | None, targets: list[ImageTargets]
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            images: (B, 3, H, W), normalised.
+            padding: (B, H, W) bool or None.
+            targets: B images; classes are logit indices.
+
+        Returns:
+            weighted losses by name.
+        """
+        logits, boxes, encoded = self.network(images, padding, all_layers=self.aux_loss)
+        matches = self.matcher(logits, boxes, targets)
+        classes = torch.cat([target.classes for target in targets])
+        target_boxes = torch.cat([target.boxes for target in targets])
+        losses, divisor = self.criterion(
+            logits, boxes, matches, classes, target_boxes, len(classes)
+        )
+        last = matches.of_layer(len(logits) - 1)
+        if self.network.mask_branch is not None:
+            canvas = (images.shape[-2], images.shape[-1])
+            masks = self._matched_masks(encoded, last)
+            losses.update(
+                self.criterion.mask_losses(
+                    masks, matched_target_masks(targets, last, canvas), divisor
+                )
+            )
+        if self.freeze_detector:  # the others have no gradient
+            losses = {name: losses[name] for name in ("loss_mask", "loss_dice")}
+        class_error, objects = matching_metrics(logits[-1], last, classes)
+        storage = get_event_storage()
+        storage.put_scalar("class_error", class_error.item(), smoothing_hint=False)
+        storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        return losses
+
+    def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
+        """Mask logits (M', H_m, W_m) of the matched queries; without any match one query runs
+        through the mask branch all the same, so that every parameter has a gradient."""
+        assert self.network.mask_branch is not None
+        count = len(matches.query)
+        images, queries = matches.batch, matches.query
+        if count == 0:
+            images = queries = images.new_zeros(1)
+        return self.network.mask_branch(encoded, images, queries)[:count]
+
+    # ---- inference ------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        images: Tensor,
+        padding: Tensor | None,
+        sizes: list[tuple[int, int]],
+        output_sizes: list[tuple[int, int]],
+    ) -> list[dict]:
+        """
+        Args:
+            images: (B, 3, H, W), normalised.
+            padding: (B, H, W) bool or None.
+            sizes: (height, width) of each image on the canvas.
+            output_sizes: (height, width) of each answer, in pixels.
+
+        Returns:
+            the answers, see :meth:`forward`.
+        """
+        logits, boxes, encoded = self.network(images, padding, all_layers=False)
+        canvas = (images.shape[-2], images.shape[-1])
+        return [
+            self._answer(index, logits[-1, index], boxes[-1, index], encoded, canvas, size, output)
+            for index, (size, output) in enumerate(zip(sizes, output_sizes))
+        ]
+
+    def _answer(
+        self,
+        index: int,
+        logits: Tensor,
+        boxes: Tensor,
+        encoded: Encoded,
+        canvas: tuple[int, int],
+        size: tuple[int, int],
+        output_size: tuple[int, int],
+    ) -> dict:
+        scores, classes = best_classes(logits, self.class_logits)
+        # Only queries whose masks are needed run through the mask branch, each once.
+        wanted = scores >= self.score_threshold
+        if self.panoptic:
+            wanted |= scores > self.panoptic_threshold
+        queries = wanted.nonzero()[:, 0]
+        kept = Detections(queries, scores[queries], classes[queries])
+        detected = kept.scores >= self.score_threshold
+        final = Detections(queries[detected], kept.scores[detected], kept.classes[detected])
+        if self.network.mask_branch is None:
+            return {"instances": instances_of(final, boxes, None, output_size)}
+        if len(queries):
+            masks = self.network.mask_branch(encoded, torch.full_like(queries, index), queries)
+        else:
+            masks = encoded.laterals[-1].new_zeros(0, *encoded.laterals[-1].shape[-2:])
+        unpadded = unpad_masks(masks, canvas, size)
+        answer: dict = {"instances": instances_of(final, boxes, unpadded[detected], output_size)}
+        if self.panoptic:
+            sure = kept.scores > self.panoptic_threshold
+            if self.official_resize:
+                unpadded = unpad_masks(masks, size, size)
+            answer["panoptic_seg"] = panoptic_map(
+                unpadded[sure],
+                kept.classes[sure],
+                kept.classes[sure] < self.num_things,
+                output_size,
+                min_area=self.panoptic_min_area,
+                official_merge=self.official_merge,
+            )
+        return answer
+
+
+def matched_target_masks(
+    targets: list[ImageTargets], matches: Matches, canvas: tuple[int, int]
+) -> Tensor:
+    """Masks (M', H, W) of the matched objects on the padded canvas, False where padded."""
+    masks = []
+    for target in targets:
+        assert target.masks is not None
+        height, width = target.masks.shape[-2:]
+        padding = (0, canvas[1] - width, 0, canvas[0] - height)
+        masks.append(nn.functional.pad(target.masks, padding))
+    return torch.cat(masks)[matches.target]
+
+
+def check_config(cfg: CfgNode, features: list[str]) -> None:
+    """Check what no layer checks.
+
+    Args:
+        features: the names of the backbone's outputs.
+
+    Raises:
+        UserError: a count below 1, features that the backbone lacks, class logits out of range, or
+            fewer classes than a training set has (of those sets that have been read already).
+    """
+    detr = cfg.MODEL.DETR
+    for key in ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS"):
+        if detr[key] < 1:
+            raise UserError(f"MODEL.DETR.{key} is {detr[key]}: set 1 or more")
+    if detr.POSITIONS not in ("sine", "learned"):
+        raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
+    least = 2 if cfg.MODEL.MASK_ON else 1
+    if len(detr.IN_FEATURES) < least or not set(detr.IN_FEATURES) <= set(features):
+        raise UserError(
+            f"MODEL.DETR.IN_FEATURES is {list(detr.IN_FEATURES)}: name {least} or more outputs of "
+            f"the backbone, which are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
+        )
+    logits = list(detr.CLASS_LOGITS)
+    if len(set(logits)) < len(logits) or any(not 0 <= i < detr.NUM_CLASSES for i in logits):
+        raise UserError(
+            "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
+            f"({detr.NUM_CLASSES - 1}), one a class of the data"
+        )
+    room = len(logits) or detr.NUM_CLASSES
+    for name in cfg.DATASETS.TRAIN:
+        metadata = MetadataCatalog.get(name)
+        classes = len(metadata.get("thing_classes", []))
+        if metadata.get("evaluator_type") == "coco_panoptic_seg":
+            classes = len(
+                {
+                    *metadata.get("thing_dataset_id_to_contiguous_id", {}).values(),
+                    *metadata.get("stuff_dataset_id_to_contiguous_id", {}).values(),
+                }
+            )
+        if classes > room:
+            raise UserError(
+                f"dataset {name} has {classes} classes, the model {room}: set "
+                "MODEL.DETR.NUM_CLASSES (and CLASS_LOGITS, if used) to fit"
+            )

@@ -1,0 +1,102 @@
+"""From queries to one panoptic map (DETR, sec. 4.2).
+
+Shapes: N: queries kept, H×W: size of the network's input without padding, H_o×W_o: of the output.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+
+def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Mask logits (N, h, w) of a padded canvas, upsampled bilinearly to it and cut to the image.
+
+    Args:
+        canvas: (height, width) that the network saw.
+        size: (H, W) of the image in its upper left corner.
+
+    Returns:
+        (N, H, W).
+    """
+    if not len(mask_logits):
+        return mask_logits.new_zeros(0, *size)
+    masks = F.interpolate(mask_logits[None].float(), size=canvas, mode="bilinear")[0]
+    return masks[:, : size[0], : size[1]]
+
+
+def _merged(classes: Tensor, is_thing: Tensor) -> Tensor:
+    """(N,) int64, N > 0: the first query of the same stuff class; a thing stays itself."""
+    same = (classes[:, None] == classes) & ~is_thing[:, None] & ~is_thing
+    same.fill_diagonal_(True)
+    return same.int().argmax(1)
+
+
+def panoptic_map(
+    masks: Tensor,
+    classes: Tensor,
+    is_thing: Tensor,
+    output_size: tuple[int, int],
+    *,
+    min_area: int = 4,
+    official_merge: bool = False,
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Give every pixel to one segment.
+
+    Each pixel goes to the query with the largest mask logit; queries of one stuff class are one
+    segment; segments of at most ``min_area`` pixels are dropped and their pixels go to the next.
+
+    Args:
+        masks: (N, H, W) logits.
+        classes: (N,) int64.
+        is_thing: (N,) bool.
+        output_size: (H_o, W_o); the map is resized to it by nearest sampling, before areas count.
+        official_merge: reproduce the official code, in which merged queries have no pixels left,
+            are dropped as too small, and the merging is not repeated: their pixels go to segments
+            of other classes.
+
+    Returns:
+        int32 (H_o, W_o), ids from 1 on, 0 where there is no segment at all (no query), and for each
+        id ``{"id", "isthing", "category_id", "area"}``.
+    """
+    kept = torch.arange(len(masks), device=masks.device)
+    merging = True
+    while True:
+        if not len(kept):
+            return torch.zeros(output_size, dtype=torch.int32, device=masks.device), []
+        owner = masks[kept].argmax(0)
+        group = _merged(classes[kept], is_thing[kept])
+        if merging:
+            owner = group[owner]
+        owner = _nearest(owner, output_size)
+        area = torch.bincount(owner.flatten(), minlength=len(kept))
+        small = (area if official_merge else area[group]) <= min_area
+        if not small.any():
+            break
+        kept = kept[~small]
+        merging = not official_merge
+    present = area > 0
+    ids = torch.cumsum(present, 0) * present
+    segments = [
+        {
+            "id": int(ids[i]),
+            "isthing": bool(is_thing[kept[i]]),
+            "category_id": int(classes[kept[i]]),
+            "area": int(area[i]),
+        }
+        for i in present.nonzero()[:, 0].tolist()
+    ]
+    return ids[owner].int(), segments
+
+
+def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) resized as Pillow does, by nearest sampling; ties between two pixels included."""
+    for axis, (old, new) in enumerate(zip(labels.shape, size)):
+        if old != new:
+            line = Image.fromarray(np.arange(old, dtype=np.int32)[:, None])
+            index = np.array(line.resize((1, new), Image.Resampling.NEAREST))[:, 0]
+            labels = labels.index_select(axis, torch.from_numpy(index).to(labels.device))
+    return labels
