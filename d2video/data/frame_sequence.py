@@ -12,12 +12,15 @@ from d2video.utils.image_io import read_rgb
 from d2video.utils.prefetch import prefetch
 
 
-def read_frame(path: str, height: int, width: int, image_format: str = "RGB") -> np.ndarray:
-    """Read one frame of a dataset.
+def read_frame(
+    path: str, height: int | None, width: int | None, image_format: str = "RGB"
+) -> np.ndarray:
+    """Read one frame or image of a dataset, see :func:`~d2video.utils.image_io.read_rgb`.
 
     Args:
         path: image file.
-        height, width: the size that the dataset states, in pixels.
+        height, width: the size that the dataset states, in pixels, or None where it states none;
+            that of the upright image, if the file has an EXIF orientation.
         image_format: order of the channels, "RGB" or "BGR".
 
     Returns:
@@ -27,12 +30,22 @@ def read_frame(path: str, height: int, width: int, image_format: str = "RGB") ->
         UserError: the file is missing, damaged, or of another size.
     """
     image = read_rgb(path)
-    if image.shape[:2] != (height, width):
+    if height is not None and width is not None and image.shape[:2] != (height, width):
         raise UserError(
             f"image {path} is {image.shape[1]}x{image.shape[0]} but its dataset says "
             f"{width}x{height}: mend the annotation file or the image"
         )
     return image if image_format == "RGB" else image[:, :, ::-1]
+
+
+def check_image_format(image_format: str) -> None:
+    """Refuse an order of the channels other than "RGB" and "BGR".
+
+    Raises:
+        UserError: it is another.
+    """
+    if image_format not in ("RGB", "BGR"):
+        raise UserError(f"INPUT.FORMAT is '{image_format}': choose RGB or BGR")
 
 
 def frame_to_tensor(image: np.ndarray) -> Tensor:

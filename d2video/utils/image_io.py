@@ -3,9 +3,10 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from d2video.utils.errors import UserError
 
@@ -13,17 +14,20 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an image file, upright (the EXIF orientation is applied).
+    """Read an image file, upright (the EXIF orientation is applied), of any colour mode.
+
+    Transparency is dropped. Of 16-bit values the high byte is taken, for grey as Pillow does for
+    colours (its own conversion of 16-bit grey turns nearly all of it white).
 
     Returns:
         uint8 array (H,W,3), RGB.
 
     Raises:
-        UserError: the file is missing, is no image, or is cut off.
+        UserError: the file is missing, is no image, is cut off, or has pixels of another range.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(_to_8_bit(_upright(image)).convert("RGB"))
     except FileNotFoundError as error:
         raise UserError(f"image file {path} does not exist") from error
     # What Pillow raises on damaged data differs by format.
@@ -32,6 +36,33 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         raise UserError(
             f"cannot read image {path} ({reason}); replace the file or leave it out"
         ) from error
+
+
+# EXIF orientation -> what makes the image upright.
+_UPRIGHT: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it writes the other EXIF entries anew, and fails on odd ones.
+    turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError(f"its {values.dtype} pixels have no known range; use 8 or 16 bits")
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
