@@ -271,3 +271,33 @@ class PhotometricDistort(T.Augmentation):
         return PhotometricDistortion(
             brightness, contrast, contrast_first, saturation, hue, tuple(order.tolist())
         )
+
+
+@AUGMENTATION_REGISTRY.register()
+class RandomSelect(T.Augmentation):
+    """Apply one of two lists of augmentations (DETR's recipe: resize, or crop on the way)."""
+
+    def __init__(
+        self,
+        first: Sequence[Sequence[Any]],
+        second: Sequence[Sequence[Any]] = (),
+        prob: float = 0.5,
+    ):
+        """
+        Args:
+            first, second: specifications as those of :func:`build_augmentations`; an empty list
+                changes nothing.
+            prob: probability of the first list.
+
+        Raises:
+            UserError: as :func:`build_augmentations`.
+        """
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob {prob} is not in 0..1")
+        self.first = T.AugmentationList(build_augmentations(first))
+        self.second = T.AugmentationList(build_augmentations(second))
+        self.prob = prob
+
+    def __call__(self, aug_input: ClipAugInput) -> Transform:
+        chosen = self.first if aug_input.rng.random() < self.prob else self.second
+        return chosen(aug_input)

@@ -13,6 +13,7 @@ from d2video.data.augmentation import (
     ClipResizeTransform,
     PhotometricDistort,
     RandomFlip,
+    RandomSelect,
     RandomSizeCrop,
     ResizeShortestEdge,
     build_augmentations,
@@ -227,3 +228,46 @@ def test_faulty_specification(specs, message):
 def test_specification_without_arguments():
     (flip,) = build_augmentations([["RandomFlip"]])
     assert flip.prob == 0.5
+
+
+def test_select_applies_one_list_with_its_probability():
+    select = RandomSelect(
+        [["ResizeShortestEdge", {"short_edge_lengths": 20}]],
+        [
+            ["ResizeShortestEdge", {"short_edge_lengths": 80}],
+            ["RandomSizeCrop", {"min_size": 30, "max_size": 30}],
+        ],
+        prob=0.25,
+    )
+    counts = {(20, 30): 0, (30, 30): 0}
+    for seed in range(200):
+        transforms, image = draw(select, frame(), seed)
+        counts[image.shape[:2]] += 1
+        # What was drawn replays on other frames.
+        assert np.array_equal(transforms.apply_image(frame()), image)
+    assert 30 < counts[20, 30] < 70
+
+
+def test_select_inside_a_chain_and_nested():
+    (select,) = build_augmentations(
+        [["RandomSelect", {"first": [["RandomSelect", {"first": [["RandomFlip", {"prob": 1}]]}]]}]]
+    )
+    chain = T.AugmentationList([select, RandomSizeCrop(8, 8)])
+    kinds = [type(draw(chain, frame(), seed)[0].transforms[0]) for seed in range(200)]
+    assert 30 < kinds.count(T.HFlipTransform) < 70
+    assert T.TransformList not in kinds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"first": [["Rotate90"]]}, "'Rotate90', which is not registered"),
+        ({"first": [], "second": [["RandomFlip", {"p": 1}]]}, "RandomFlip does not take"),
+        ({"first": [], "prob": -1}, "prob -1 is not in"),
+        ({}, "RandomSelect does not take"),
+        ({"first": 3}, "RandomSelect does not take"),
+    ],
+)
+def test_faulty_select(arguments, message):
+    with pytest.raises(UserError, match=message):
+        build_augmentations([["RandomSelect", arguments]])
