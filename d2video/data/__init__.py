@@ -1,4 +1,4 @@
-"""Video datasets, clip sampling and augmentation, data loaders.
+"""Datasets of videos and images, clip sampling and augmentation, data loaders.
 
 Importing this package registers the built-in datasets.
 """
@@ -15,6 +15,7 @@ from .clip_sampling import (
 from .datasets import builtin  # noqa: F401  registers the datasets
 from .datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from .frame_sequence import FrameSequence
+from .image_mapper import ImageDatasetMapper
 
 __all__ = [
     "AUGMENTATION_REGISTRY",
@@ -23,6 +24,7 @@ __all__ = [
     "ClipAugInput",
     "ClipDatasetMapper",
     "FrameSequence",
+    "ImageDatasetMapper",
     "RandomRangeSampler",
     "WindowSampler",
     "build_augmentations",

@@ -1,4 +1,4 @@
-"""Data loaders for training and testing on video datasets, built from the config."""
+"""Data loaders for training and testing on videos or images, built from the config."""
 
 import logging
 from collections.abc import Iterable
@@ -19,18 +19,23 @@ from detectron2.data.samplers import (
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from d2video.data.clip_instances import track_classes
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
+from d2video.data.records import (
+    Record,
+    is_labelled,
+    num_frames,
+    object_classes,
+    without_degenerate_boxes,
+)
+from d2video.structures.coco_file import annotation_file_errors
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
-
 
 class ClipDataset(Dataset):
-    """Records of videos, one sample a video or one a frame.
+    """Records of videos, one sample a video or one a frame; an image is a video of one frame.
 
     Records are stored once, serialised, in memory that worker processes share, however many samples
     refer to them.
@@ -39,7 +44,7 @@ class ClipDataset(Dataset):
     def __init__(self, records: list[Record], epoch_unit: str):
         """
         Args:
-            records: of the videos (docs/architecture.md).
+            records: of the videos or images (docs/architecture.md).
             epoch_unit: "video", or "frame": every frame is a sample, a copy of its video's record
                 with ``key_frame``.
 
@@ -63,17 +68,18 @@ class ClipDataset(Dataset):
 
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
-    """An endless loader of batches of clips, each a list of mapped records.
+    """An endless loader of batches of clips or images, each a list of mapped records.
 
     All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.CLIP.EPOCH_UNIT,
     SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
     SAMPLER_TRAIN (TrainingSampler, RandomSubsetTrainingSampler with RANDOM_SUBSET_RATIO, or
     RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
-    are always full.
+    are always full. Objects of images whose box has no area inside the image are left out.
 
     Raises:
-        UserError: an unknown or unlabelled dataset, datasets of different classes, nothing left to
-            train on, an unknown sampler or mapper, or a batch that the processes cannot share.
+        UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
+            nothing left to train on, an unknown sampler or mapper, or a batch that the processes
+            cannot share.
     """
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch < 1 or batch % processes:
@@ -85,7 +91,7 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     records = [record for group in per_dataset.values() for record in group]
     dataset = ClipDataset(records, cfg.INPUT.CLIP.EPOCH_UNIT)
     logger.info(
-        "Training on %d videos of %s, %d samples an epoch",
+        "Training on %d videos or images of %s, %d samples an epoch",
         len(records),
         ", ".join(per_dataset),
         len(dataset),
@@ -100,10 +106,10 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
-    """A loader of the videos of one dataset, one a batch, split over the processes.
+    """A loader of the videos or images of one dataset, one a batch, split over the processes.
 
     Raises:
-        UserError: an unknown dataset or mapper.
+        UserError: an unknown or unreadable dataset, or an unknown mapper.
     """
     return build_detection_test_loader(
         _load(dataset_name),
@@ -137,7 +143,7 @@ def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
 def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
     if epoch_unit not in ("frame", "video"):
         raise UserError(f"INPUT.CLIP.EPOCH_UNIT is '{epoch_unit}': choose frame or video")
-    return np.array([r["length"] if epoch_unit == "frame" else 1 for r in records], np.int64)
+    return np.array([num_frames(r) if epoch_unit == "frame" else 1 for r in records], np.int64)
 
 
 def _load(dataset_name: str) -> list[Record]:
@@ -146,7 +152,15 @@ def _load(dataset_name: str) -> list[Record]:
         close = get_close_matches(dataset_name, DatasetCatalog, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "mend the name or register it"
         raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
-    return DatasetCatalog.get(dataset_name)
+    metadata = MetadataCatalog.get(dataset_name)
+    path = metadata.get("panoptic_json") or metadata.get("json_file")
+    if not path:
+        return DatasetCatalog.get(dataset_name)
+    with annotation_file_errors(dataset_name, path):
+        records = DatasetCatalog.get(dataset_name)
+    if not records:
+        raise UserError(f"dataset {dataset_name} is empty: {path} names no image or video")
+    return records
 
 
 def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
@@ -156,14 +170,17 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
     per_dataset = {}
     for name in cfg.DATASETS.TRAIN:
         records = _load(name)
-        if any("annotations" not in record for record in records):
+        if not all(map(is_labelled, records)):
             raise UserError(
                 f"dataset {name} has no labels: name an annotated split in DATASETS.TRAIN"
             )
+        records = without_degenerate_boxes(records, name)
         if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-            labelled = [record for record in records if track_classes(record["annotations"])]
-            logger.info("%s: %d videos without objects removed", name, len(records) - len(labelled))
-            records = labelled
+            filled = [record for record in records if object_classes(record)]
+            logger.info(
+                "%s: %d videos or images without objects removed", name, len(records) - len(filled)
+            )
+            records = filled
         if not records:
             raise UserError(f"dataset {name} holds no annotated object: nothing to train on")
         per_dataset[name] = records
@@ -177,8 +194,9 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
     return per_dataset
 
 
-def _classes(name: str) -> list[str] | None:
-    return MetadataCatalog.get(name).get("thing_classes")
+def _classes(name: str) -> list[list[str] | None]:
+    metadata = MetadataCatalog.get(name)
+    return [metadata.get(key) for key in ("thing_classes", "stuff_classes")]
 
 
 def _training_sampler(cfg: CfgNode, records: list[Record], num_samples: np.ndarray) -> Sampler:
@@ -201,8 +219,5 @@ def _training_sampler(cfg: CfgNode, records: list[Record], num_samples: np.ndarr
 
 def _category_repeat_factors(records: list[Record], threshold: float) -> torch.Tensor:
     """LVIS repeat factors, with videos in the place of images."""
-    as_images = [
-        {"annotations": [{"category_id": c} for c in track_classes(r["annotations"]).values()]}
-        for r in records
-    ]
+    as_images = [{"annotations": [{"category_id": c} for c in object_classes(r)]} for r in records]
     return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(as_images, threshold)

@@ -34,12 +34,14 @@ def clip_instances(
     transforms: Transform,
     *,
     official: bool = False,
+    with_masks: bool = True,
 ) -> list[Instances]:
     """Targets of the frames of a clip after the transforms.
 
     Row i of every frame is the same object, the i-th of ``classes``. An object is absent from a
-    frame (``gt_ids`` -1, zero box, empty mask) where it is not annotated and where the transforms
-    leave nothing of its box or mask; objects that are absent from all frames are dropped.
+    frame (``gt_ids`` -1, zero box, empty mask) where it is not annotated, where its box has no area
+    and where the transforms leave nothing of its box or mask; objects that are absent from all
+    frames are dropped.
 
     Args:
         annotations: F frames, each the annotations of the objects in it.
@@ -50,10 +52,11 @@ def clip_instances(
         official: as the official VisTR code: the zero boxes of absent objects go through the
             transforms like others (a flip makes them (W,0,W,0)), objects that a crop removes stay
             present with degenerate boxes, and none is dropped.
+        with_masks: False: masks are neither read nor returned, and boxes alone tell presence.
 
     Returns:
         F Instances with ``gt_boxes`` (XYXY, pixels, inside the image), ``gt_classes``, ``gt_ids``
-        (int64) and ``gt_masks`` (BitMasks).
+        (int64) and, with masks, ``gt_masks`` (BitMasks).
 
     Raises:
         UserError: a mask is damaged.
@@ -68,34 +71,46 @@ def clip_instances(
         for i, a in zip(rows, frame, strict=True):
             boxes[f, i] = BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS)
 
+    sound = _have_area(boxes)  # a flip would turn a box of negative size into one of positive size
     boxes = transforms.apply_box(boxes.reshape(-1, 4)).reshape(boxes.shape)
     boxes = boxes.clip(0, np.tile(new_size[::-1], 2))
-    masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
-    source = _source_pixels(size, transforms)
-    _check_codes(kept, size)
-    for f, frame in enumerate(kept):
-        if frame:
-            masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
+    masks = None
+    if with_masks:
+        masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
+        source = _source_pixels(size, transforms)
+        _check_codes(kept, size)
+        for f, frame in enumerate(kept):
+            if frame:
+                masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
 
     keep = np.arange(len(row))
     if not official:
-        present &= masks.flatten(2).any(-1).numpy()
-        present &= (boxes[..., 2:] > boxes[..., :2]).all(-1)
+        present &= sound & _have_area(boxes)
+        if masks is not None:
+            present &= masks.flatten(2).any(-1).numpy()
+            masks[torch.from_numpy(~present)] = False
         boxes[~present] = 0
-        masks[torch.from_numpy(~present)] = False
         keep = np.flatnonzero(present.any(axis=0))
     ids = np.where(present, np.fromiter(row, np.int64, len(row)), -1)
     gt_classes = torch.tensor([*classes.values()], dtype=torch.int64)[keep]
-    return [
-        Instances(
-            new_size,
-            gt_boxes=Boxes(torch.from_numpy(boxes[f, keep].astype(np.float32))),
-            gt_classes=gt_classes.clone(),
-            gt_ids=torch.from_numpy(ids[f, keep]),
-            gt_masks=BitMasks(masks[f, keep]),
+    targets = []
+    for f in range(len(kept)):
+        targets.append(
+            Instances(
+                new_size,
+                gt_boxes=Boxes(torch.from_numpy(boxes[f, keep].astype(np.float32))),
+                gt_classes=gt_classes.clone(),
+                gt_ids=torch.from_numpy(ids[f, keep]),
+            )
         )
-        for f in range(len(kept))
-    ]
+        if masks is not None:
+            targets[-1].gt_masks = BitMasks(masks[f, keep])
+    return targets
+
+
+def _have_area(boxes: np.ndarray) -> np.ndarray:
+    """(...,4) XYXY boxes -> bool (...)."""
+    return np.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
 
 
 def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
@@ -116,10 +131,12 @@ def _check_codes(annotations: Annotations, size: tuple[int, int]) -> None:
     codes = [a["segmentation"]["counts"] for a in coded]
     runs, well_formed = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
     sound = well_formed & (runs >= 0).all(1) & (runs.sum(1) == size[0] * size[1])
+    sizes = [tuple(a["segmentation"]["size"]) == size for a in coded]
+    sound &= np.array(sizes, bool)
     if not sound.all():
         track = coded[int(np.argmin(sound))]["id"]
         raise UserError(
-            f"a mask of track {track} is damaged RLE (its runs do not cover the frame of "
+            f"a mask of object {track} is damaged RLE (it does not cover the frame of "
             f"{size[1]}x{size[0]} pixels): mend the annotation file"
         )
 

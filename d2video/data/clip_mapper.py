@@ -12,7 +12,12 @@ from fvcore.transforms.transform import Transform
 from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
 from d2video.data.clip_instances import clip_instances, track_classes
 from d2video.data.clip_sampling import build_clip_sampler
-from d2video.data.frame_sequence import FrameSequence, frame_to_tensor, read_frame
+from d2video.data.frame_sequence import (
+    FrameSequence,
+    check_image_format,
+    frame_to_tensor,
+    read_frame,
+)
 from d2video.utils.errors import UserError
 
 DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")
@@ -54,8 +59,7 @@ class ClipDatasetMapper:
         Raises:
             UserError: another ``image_format``.
         """
-        if image_format not in ("RGB", "BGR"):
-            raise UserError(f"INPUT.FORMAT is '{image_format}': choose RGB or BGR")
+        check_image_format(image_format)
         assert sampler is not None or not is_train
         self.is_train = is_train
         self.sampler = sampler
@@ -84,9 +88,14 @@ class ClipDatasetMapper:
             record: a video's record (docs/architecture.md); not changed.
 
         Raises:
-            UserError: a frame cannot be read, a mask is damaged, or, in training, there are no
-                labels.
+            UserError: a frame cannot be read, a mask is damaged, the record is an image's, or, in
+                training, there are no labels.
         """
+        if "video_id" not in record:
+            raise UserError(
+                "INPUT.DATASET_MAPPER ClipDatasetMapper takes videos, and this dataset holds "
+                "images: choose ImageDatasetMapper"
+            )
         keys = ("video_id", "height", "width", "length")
         output = {key: record[key] for key in keys}
         # Drawing from the global state each time, not once, keeps the mapper free of state: forked

@@ -1,0 +1,196 @@
+"""The loaders on datasets of images, as users give them."""
+
+import itertools
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog
+
+from d2video.config import get_cfg
+from d2video.data import build_test_loader, build_train_loader, epoch_length
+from d2video.data.records import object_classes
+from d2video.utils.errors import UserError
+from tests.coco_sets import (
+    HEIGHT,
+    WIDTH,
+    annotation,
+    instance_content,
+    register_instances,
+    register_panoptic,
+    write_images,
+)
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    cfg.DATASETS.TRAIN = ("mine",)
+    cfg.INPUT.DATASET_MAPPER = "ImageDatasetMapper"
+    cfg.INPUT.CLIP.AUGMENTATIONS = []
+    cfg.SOLVER.IMS_PER_BATCH = 2
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.MODEL.MASK_ON = True
+    return cfg
+
+
+@pytest.fixture
+def folder(tmp_path, scratch_catalog):
+    write_images(tmp_path)
+    return tmp_path
+
+
+def samples(cfg, number):
+    stream = itertools.chain.from_iterable(build_train_loader(cfg))
+    return list(itertools.islice(stream, number))
+
+
+@pytest.mark.parametrize("unit", ["frame", "video"])
+@pytest.mark.parametrize("grouping", [False, True])
+def test_epoch_visits_every_image_with_objects_once(cfg, folder, unit, grouping):
+    register_instances("mine", folder, instance_content())
+    cfg.INPUT.CLIP.EPOCH_UNIT = unit
+    cfg.DATALOADER.ASPECT_RATIO_GROUPING = grouping
+    assert epoch_length(cfg) == 2
+    got = samples(cfg, 4)
+    assert Counter(s["image_id"] for s in got) == {5: 2, 9: 2}
+    (crowded,) = [s for s in got[:2] if s["image_id"] == 5]
+    assert crowded["instances"].gt_classes.tolist() == [1, 0]  # ids 9 and 4; the crowd left out
+
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    assert epoch_length(cfg) == 3
+    assert {s["image_id"] for s in samples(cfg, 4)} == {5, 2, 9}
+
+
+def test_degenerate_boxes_are_left_out_with_one_warning(cfg, folder, caplog):
+    content = instance_content()
+    content["annotations"] += [
+        annotation(10, 9, 9, [3, 3, 0, 5]),
+        annotation(11, 9, 9, [3, 3, 5, -2]),
+        annotation(12, 2, 4, [WIDTH, 3, 5, 5]),
+        annotation(13, 2, 4, [-9, 3, 9, 5]),
+        annotation(14, 5, 4, [-4, 3, 9, 5]),  # partly inside: stays
+    ]
+    register_instances("mine", folder, content)
+    with caplog.at_level(logging.WARNING):
+        assert epoch_length(cfg) == 2
+    (line,) = [r.message for r in caplog.records if "have no area" in r.message]
+    assert "mine: 4 of 9 boxes" in line
+    assert line.endswith("2.jpg")  # detectron2 sorts by id
+    got = {s["image_id"]: s["instances"].gt_classes.tolist() for s in samples(cfg, 2)}
+    assert got == {5: [1, 0, 0], 9: [0]}
+
+
+def test_rare_categories_are_repeated(cfg, folder):
+    register_instances("mine", folder, instance_content())
+    cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
+    cfg.DATALOADER.REPEAT_THRESHOLD = 2.0
+    # Class 1 is in one of two images, class 0 in both: sqrt(2 / 0.5) = 2 and, fractional, 1.41.
+    cfg.INPUT.CLIP.EPOCH_UNIT = "video"
+    seen = Counter(s["image_id"] for s in samples(cfg, 400))
+    assert 1.2 < seen[5] / seen[9] < 1.7
+
+
+def test_panoptic_records(cfg, folder):
+    ids = np.full((HEIGHT, WIDTH), 3)
+    ids[5:9, 5:9] = 7
+    segments = [{"id": 3, "category_id": 120}, {"id": 7, "category_id": 9, "iscrowd": 0}]
+    crowd = [{"id": 3, "category_id": 4, "iscrowd": 1}]
+    register_panoptic("mine", folder, {5: (ids, segments), 2: (ids, crowd)})
+    assert epoch_length(cfg) == 1
+    got = samples(cfg, 2)
+    assert [s["image_id"] for s in got] == [5, 5]
+    assert got[0]["instances"].gt_classes.tolist() == [3, 1]
+    assert [object_classes(r) for r in DatasetCatalog.get("mine")] == [[3, 1], []]
+    tested = [batch[0] for batch in build_test_loader(cfg, "mine")]
+    assert [s["image_id"] for s in tested] == [5, 2]
+
+
+def test_testing_visits_every_image_once_in_order(cfg, folder):
+    content = instance_content()
+    content["images"][0]["file_name"] = "9.jpg"
+    del content["annotations"]  # image_info_test files have none
+    register_instances("mine", folder, content)
+    cfg.INPUT.MIN_SIZE_TEST = 48
+    for cfg.DATALOADER.NUM_WORKERS in (0, 1):
+        batches = list(build_test_loader(cfg, "mine"))
+        assert [[s["image_id"] for s in batch] for batch in batches] == [[2], [5], [9]]
+    assert batches[0][0]["image"].shape == (3, 48, 64)
+
+
+YTVIS = {
+    "videos": [{"id": 1, "width": 3, "height": 3, "file_names": ["a.jpg"]}],
+    "categories": [{"id": 1, "name": "one"}],
+    "annotations": [{"id": 1, "video_id": 1, "category_id": 1, "bboxes": [], "segmentations": []}],
+}
+UNSIZED = instance_content()
+for _image in UNSIZED["images"]:
+    del _image["height"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "Expecting value"),
+        ('{"images": [', "Expecting value"),
+        ("{}", "'categories' is missing"),
+        ([], "format <class 'list'> not supported"),
+        (YTVIS, "'image_id' is missing"),
+        ({"images": [], "annotations": [], "categories": []}, "ValueError"),
+        ({**instance_content(), "images": []}, "mine is empty: .*mine.json names no image"),
+        (UNSIZED, "'height' is missing"),
+        ({**instance_content(), "categories": [{"id": 4, "name": "four"}]}, "category_id=9 but"),
+    ],
+)
+def test_faulty_files(cfg, folder, content, message):
+    register_instances("mine", folder, content)
+    for build in (build_train_loader, lambda cfg: build_test_loader(cfg, "mine")):
+        with pytest.raises(
+            UserError, match=rf"dataset mine .*mine\.json.*{message}|{message}"
+        ) as e:
+            build(cfg)
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], "wide", [1, 2, "x", 4], None])
+def test_faulty_boxes(cfg, folder, box):
+    content = instance_content()
+    content["annotations"][0]["bbox"] = box
+    register_instances("mine", folder, content)
+    message = r"(5\.jpg: an annotation's bbox .* is not four numbers|mine\.json)"
+    with pytest.raises(UserError, match=message):
+        build_train_loader(cfg)
+
+
+def test_missing_files(cfg, folder):
+    path = register_instances("mine", folder, instance_content())
+    (folder / "9.jpg").unlink()
+    with pytest.raises(UserError, match=r"^image file .*9\.jpg does not exist$"):
+        samples(cfg, 2)
+    path.unlink()
+    with pytest.raises(UserError, match=r"dataset mine .*mine\.json does not exist"):
+        build_train_loader(cfg)
+    ids = np.ones((HEIGHT, WIDTH), int)
+    path = register_panoptic("whole", folder, {9: (ids, [{"id": 1, "category_id": 4}])})
+    with pytest.raises(UserError, match=r"dataset whole .*9\.jpg"):
+        build_test_loader(cfg, "whole")
+    path.unlink()
+    with pytest.raises(UserError, match=r"dataset whole .*whole\.json does not exist"):
+        build_test_loader(cfg, "whole")
+
+
+def test_image_of_another_size(cfg, folder):
+    content = instance_content()
+    for image in content["images"]:
+        image["height"] += 2
+    register_instances("mine", folder, content)
+    with pytest.raises(UserError, match=r"\.jpg is 32x24 but its dataset says 32x26"):
+        samples(cfg, 1)
+
+
+def test_videos_and_the_image_mapper(cfg, folder):
+    register_instances("mine", folder, instance_content())
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
+    with pytest.raises(UserError, match="this dataset holds images: choose ImageDatasetMapper"):
+        samples(cfg, 1)
