@@ -1,6 +1,15 @@
 """Evaluators: what a model's answers are worth."""
 
 from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, register_evaluator
+from d2video.evaluation.coco_evaluators import COCOInstanceEvaluator
+from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
 from d2video.evaluation.ytvis_evaluator import YTVISEvaluator
 
-__all__ = ["EVALUATOR_REGISTRY", "YTVISEvaluator", "build_evaluator", "register_evaluator"]
+__all__ = [
+    "EVALUATOR_REGISTRY",
+    "COCOInstanceEvaluator",
+    "PanopticEvaluator",
+    "YTVISEvaluator",
+    "build_evaluator",
+    "register_evaluator",
+]
