@@ -1,12 +1,20 @@
-"""Generate a small video instance segmentation dataset of moving shapes, in YouTube-VIS format.
+"""Generate a small dataset of shapes: videos in YouTube-VIS format, or images in COCO format.
 
-Example: python tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
+Examples:
+    python tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
+    python tools/make_shapes_dataset.py datasets/shapes_coco --format panoptic --split train=2000 val=200
 """
 
 import argparse
 import sys
 
-from d2video.data.shapes import SHAPE_NAMES, ShapesSpec, write_ytvis_shapes
+from d2video.data.shapes import (
+    SHAPE_NAMES,
+    STUFF_NAMES,
+    ShapesSpec,
+    write_coco_shapes,
+    write_ytvis_shapes,
+)
 from d2video.utils.errors import UserError, exit_on_user_error
 
 
@@ -18,11 +26,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("root", help="folder to make")
     parser.add_argument(
+        "--format",
+        choices=("ytvis", "coco", "panoptic"),
+        default="ytvis",
+        help="videos; images with instances; or those with panoptic labels too (default: ytvis)",
+    )
+    parser.add_argument(
         "--split",
         nargs="+",
         default=["train=400", "val=40"],
-        metavar="NAME=VIDEOS",
-        help="name of each split and its number of videos (default: train=400 val=40)",
+        metavar="NAME=COUNT",
+        help="name of each split and its number of videos or images (default: train=400 val=40)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -31,7 +45,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         nargs=2,
         default=default.num_frames,
         metavar=("MIN", "MAX"),
-        help="frames in a video (default: %(default)s)",
+        help="frames in a video, for ytvis only (default: %(default)s)",
     )
     parser.add_argument("--height", type=int, default=default.height, help="of a frame, in pixels")
     parser.add_argument("--width", type=int, default=default.width, help="of a frame, in pixels")
@@ -39,7 +53,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--duration",
         type=float,
         default=default.duration,
-        help="part of a scene that a video shows, 0 to 1: less is slower",
+        help="part of a scene that a video shows, 0 to 1: less is slower; for ytvis only",
     )
     parser.add_argument("--max-objects", type=int, default=default.max_objects)
     parser.add_argument(
@@ -48,6 +62,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         default=default.classes,
         metavar="NAME",
         help=f"out of {', '.join(SHAPE_NAMES)} (default: {' '.join(default.classes)})",
+    )
+    parser.add_argument(
+        "--stuff",
+        nargs="+",
+        metavar="NAME",
+        help=f"make backgrounds of these, out of {', '.join(STUFF_NAMES)} "
+        "(default: all of them for panoptic, else one texture without a class)",
     )
     parser.add_argument(
         "--size",
@@ -81,7 +102,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--jpeg-quality", type=int, default=95)
     parser.add_argument(
-        "--uncompressed-rle", action="store_true", help="write masks as lists of run lengths"
+        "--uncompressed-rle",
+        action="store_true",
+        help="write masks as lists of run lengths; for ytvis only",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a dataset made with other arguments"
@@ -95,15 +118,39 @@ def read_splits(values: list[str]) -> dict[str, int]:
     for value in values:
         name, _, count = value.partition("=")
         if not count.isdecimal() or name in splits:
-            raise UserError(f"--split {value}: give each split once, as NAME=VIDEOS")
+            raise UserError(f"--split {value}: give each split once, as NAME=COUNT")
         splits[name] = int(count)
     return splits
+
+
+def read_stuff(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The stuff classes that are asked for; all, if none are named and the format needs some."""
+    if arguments.stuff is not None:
+        return tuple(arguments.stuff)
+    return STUFF_NAMES if arguments.format == "panoptic" else ()
+
+
+def check_video_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that images do not have (UserError)."""
+    default = ShapesSpec()
+    given = {
+        "--num-frames": tuple(arguments.num_frames) != default.num_frames,
+        "--duration": arguments.duration != default.duration,
+        "--uncompressed-rle": arguments.uncompressed_rle,
+    }
+    wrong = [option for option, is_given in given.items() if is_given]
+    if arguments.format != "ytvis" and wrong:
+        raise UserError(
+            f"{', '.join(wrong)}: only for videos; leave out, or choose --format ytvis instead of "
+            f"{arguments.format}"
+        )
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     """Make the dataset, or say that it is there already."""
     arguments = parse_arguments(argv)
+    check_video_options(arguments)
     spec = ShapesSpec(
         num_frames=tuple(arguments.num_frames),
         height=arguments.height,
@@ -118,16 +165,14 @@ def main(argv: list[str] | None = None) -> None:
         background_contrast=arguments.background_contrast,
         class_textures=arguments.class_textures,
         class_colours=arguments.class_colours,
+        stuff=read_stuff(arguments),
     )
-    written = write_ytvis_shapes(
-        arguments.root,
-        read_splits(arguments.split),
-        spec,
-        arguments.seed,
-        compressed=not arguments.uncompressed_rle,
-        jpeg_quality=arguments.jpeg_quality,
-        overwrite=arguments.overwrite,
-    )
+    what = (arguments.root, read_splits(arguments.split), spec, arguments.seed)
+    how = {"jpeg_quality": arguments.jpeg_quality, "overwrite": arguments.overwrite}
+    if arguments.format == "ytvis":
+        written = write_ytvis_shapes(*what, compressed=not arguments.uncompressed_rle, **how)
+    else:
+        written = write_coco_shapes(*what, panoptic=arguments.format == "panoptic", **how)
     print(f"{arguments.root}: {'written' if written else 'made with these arguments before, kept'}")
 
 

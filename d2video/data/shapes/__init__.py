@@ -1,23 +1,32 @@
-"""Generated videos of moving shapes: training data that needs no download.
+"""Generated videos and images of shapes: training data that needs no download.
 
-:func:`render_video` is pure (specification and random generator in, pixels and masks out);
-:func:`write_ytvis_shapes` puts such videos on disk in YouTube-VIS format.
+:func:`render_video` and :func:`render_image` are pure (specification and random generator in, pixels
+and masks out); :func:`write_ytvis_shapes` puts videos on disk in YouTube-VIS format and
+:func:`write_coco_shapes` images in COCO format, with panoptic labels if wanted.
 """
 
+from .coco import write_coco_shapes
+from .image import render_image
 from .outlines import SHAPE_NAMES
-from .render import ShapesVideo, draw_scene, render_video, video_rng
-from .scene import Scene, SceneObject, ShapesSpec, sample_scene
+from .render import ShapesVideo, draw_scene, draw_stuff, render_video, video_rng
+from .scene import Scene, SceneObject, sample_scene
+from .spec import ShapesSpec
+from .stuff import STUFF_NAMES
 from .ytvis import write_ytvis_shapes
 
 __all__ = [
     "SHAPE_NAMES",
+    "STUFF_NAMES",
     "Scene",
     "SceneObject",
     "ShapesSpec",
     "ShapesVideo",
     "draw_scene",
+    "draw_stuff",
+    "render_image",
     "render_video",
     "sample_scene",
     "video_rng",
+    "write_coco_shapes",
     "write_ytvis_shapes",
 ]

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from .outlines import shape_outline
-from .scene import TEXTURE_REACH, TEXTURE_SIZE, Scene, SceneObject, ShapesSpec, sample_scene
+from .scene import TEXTURE_REACH, TEXTURE_SIZE, Scene, SceneObject, sample_scene
+from .spec import ShapesSpec
 
 # Outlines are filled on a grid this many times finer: cv2.fillPoly's own antialiasing makes every
 # shape half a pixel larger all around.
@@ -31,12 +32,15 @@ class ShapesVideo:
             frame in which an object is outside or wholly covered is all False.
         classes: int64 (N,), indices into ``ShapesSpec.classes``.
         ids: int64 (N,), 1..N, the same object throughout the video.
+        stuff: uint8 (L, H, W), what lies behind the objects, as indices into ``ShapesSpec.stuff``;
+            None where that is empty.
     """
 
     frames: np.ndarray
     masks: np.ndarray
     classes: np.ndarray
     ids: np.ndarray
+    stuff: np.ndarray | None = None
 
 
 def video_rng(seed: int, split: str, index: int) -> np.random.Generator:
@@ -53,22 +57,48 @@ def render_video(spec: ShapesSpec, rng: np.random.Generator) -> ShapesVideo:
     Objects that would be out of sight for most of the video are left out of the scene, one after
     the other from the least visible on, until the others can be seen; one always stays.
     """
-    scene = sample_scene(spec, rng)
+    scene, frames, masks = draw_without_hidden(sample_scene(spec, rng))
+    return finish_video(spec, rng, scene, frames, masks)
+
+
+def draw_without_hidden(scene: Scene) -> tuple[Scene, np.ndarray, np.ndarray]:
+    """Leave out objects as :func:`render_video` does.
+
+    Returns:
+        The scene that is left, and its frames and masks as :func:`draw_scene` gives them.
+    """
     frames, masks = draw_scene(scene)
     while len(scene.objects) > 1:
-        area = np.pi * np.stack([item.radius for item in scene.objects]) ** 2  # (N, L)
-        in_view = (masks.sum(axis=(2, 3)) >= _MIN_VISIBLE_AREA * area).mean(axis=1)
-        worst = int(in_view.argmin())
-        if in_view[worst] >= _MIN_VISIBLE_FRAMES:
+        seen = in_view(scene, masks).mean(axis=1)
+        worst = int(seen.argmin())
+        if seen[worst] >= _MIN_VISIBLE_FRAMES:
             break
         scene = replace(scene, objects=scene.objects[:worst] + scene.objects[worst + 1 :])
         frames, masks = draw_scene(scene)
+    return scene, frames, masks
+
+
+def in_view(scene: Scene, masks: np.ndarray) -> np.ndarray:
+    """Which objects show enough of themselves in which frames: bool (N, L)."""
+    area = np.pi * np.stack([item.radius for item in scene.objects]) ** 2  # (N, L)
+    return masks.sum(axis=(2, 3)) >= _MIN_VISIBLE_AREA * area
+
+
+def finish_video(
+    spec: ShapesSpec,
+    rng: np.random.Generator,
+    scene: Scene,
+    frames: np.ndarray,
+    masks: np.ndarray,
+) -> ShapesVideo:
+    """Add noise and labels to a drawn scene."""
     noise = rng.normal(0, 1, frames.shape) * spec.noise
     return ShapesVideo(
         frames=(frames + noise).round().clip(0, 255).astype(np.uint8),
         masks=masks,
         classes=np.array([spec.classes.index(item.shape) for item in scene.objects], np.int64),
         ids=np.arange(1, len(scene.objects) + 1),
+        stuff=draw_stuff(scene),
     )
 
 
@@ -101,6 +131,20 @@ def draw_scene(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
             masks[index, t] = covered
         frames[t] = canvas
     return frames, masks
+
+
+def draw_stuff(scene: Scene) -> np.ndarray | None:
+    """The scene's stuff labels as the camera sees them, uint8 (L, H, W); None without stuff."""
+    if scene.stuff is None:
+        return None
+    size = (scene.width, scene.height)
+    views = [
+        cv2.warpAffine(
+            scene.stuff, view, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
+        )
+        for view in scene.camera
+    ]
+    return np.stack(views)
 
 
 def _similarity(item: SceneObject, t: int, scale: float) -> np.ndarray:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from d2video.utils.errors import UserError
-
-from .outlines import SHAPE_NAMES
+from .spec import ShapesSpec
+from .stuff import stuff_background
 from .textures import background_texture, object_texture
 
 # Pixels of an object's texture along one side; it covers TEXTURE_REACH radii around the centre,
@@ -16,80 +15,11 @@ TEXTURE_REACH = 2.2
 
 
 @dataclass(frozen=True)
-class ShapesSpec:
-    """What generated videos look like.
-
-    Args:
-        num_frames: smallest and largest number of frames of a video, both included.
-        height, width: of a frame, in pixels.
-        duration: how much of a whole scene a video shows, in (0, 1]; 0.5 is half as much motion
-            between two frames, and objects that have not come yet or are gone already.
-        max_objects: a video has 1 to this many objects.
-        classes: names out of :data:`SHAPE_NAMES`; the position is the class index.
-        size: smallest and largest diameter of an object when it is first drawn (the diameter of
-            the disc of the same area), as a fraction of the shorter side of the frame.
-        camera_motion: strength of pan, zoom and rotation of the camera; 0 is a fixed camera.
-        noise: standard deviation of the sensor noise, in grey levels (0..255).
-        class_textures: every class has a pattern of its own, as zebras and leopards have, in any
-            colours; False: patterns tell nothing, only the outline does.
-        class_colours: every class has hues of its own, half of its share of the colour circle; False:
-            colours tell nothing.
-        texture_contrast: of the textures of objects, 0 (plain colours) to 1. Strong textures hide the
-            outline, the only thing that tells the class.
-        background_contrast: of the textures of backgrounds, in the same way.
-
-    Raises:
-        UserError: for a value out of range or an unknown class.
-    """
-
-    num_frames: tuple[int, int] = (8, 12)
-    height: int = 64
-    width: int = 96
-    duration: float = 1.0
-    max_objects: int = 3
-    classes: tuple[str, ...] = ("circle", "square", "triangle")
-    size: tuple[float, float] = (0.25, 0.45)
-    camera_motion: float = 1.0
-    noise: float = 3.0
-    texture_contrast: float = 1.0
-    background_contrast: float = 1.0
-    class_textures: bool = False
-    class_colours: bool = False
-
-    def __post_init__(self) -> None:
-        # A spec read back from JSON has lists; a frozen dataclass is filled in this way only.
-        for name in ("num_frames", "classes", "size"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        unknown = [name for name in self.classes if name not in SHAPE_NAMES]
-        if unknown:
-            raise UserError(
-                f"unknown shape classes {unknown}: choose from {', '.join(SHAPE_NAMES)}"
-            )
-        requirements = {
-            "classes must be named, each once": 0 < len(self.classes) == len(set(self.classes)),
-            "num_frames must be two numbers, 1 <= smallest <= largest": len(self.num_frames) == 2
-            and 1 <= self.num_frames[0] <= self.num_frames[1],
-            "height and width must be at least 16": min(self.height, self.width) >= 16,
-            "duration must lie in 0..1, above 0": 0 < self.duration <= 1,
-            "max_objects must be at least 1": self.max_objects >= 1,
-            "size must be two fractions, 0 < smallest <= largest <= 1": len(self.size) == 2
-            and 0 < self.size[0] <= self.size[1] <= 1,
-            "texture_contrast must lie in 0..1": 0 <= self.texture_contrast <= 1,
-            "background_contrast must lie in 0..1": 0 <= self.background_contrast <= 1,
-            "camera_motion and noise must not be negative": min(self.camera_motion, self.noise)
-            >= 0,
-        }
-        for requirement, met in requirements.items():
-            if not met:
-                raise UserError(f"shapes specification: {requirement}; got {self}")
-
-
-@dataclass(frozen=True)
 class SceneObject:
     """One object: outline and texture, and where it is in each of the L frames.
 
     Attributes:
-        shape: its class, a name in :data:`SHAPE_NAMES`.
+        shape: its class, a name in :data:`~d2video.data.shapes.SHAPE_NAMES`.
         texture: uint8 (TEXTURE_SIZE, TEXTURE_SIZE, 3), RGB; moves and turns with the object.
         centre: float (L, 2), x and y in pixels; may lie outside the frame.
         radius: float (L,), of the disc of the same area, in pixels.
@@ -112,6 +42,8 @@ class Scene:
         camera: float (L, 2, 3), for every frame the affine map from background pixels (x, y) to
             frame pixels.
         objects: farthest first; positions are those in the frame, the camera included.
+        stuff: uint8 (h, w), the stuff class of every pixel of the background as an index into
+            ``ShapesSpec.stuff``; None where the background has no label.
     """
 
     height: int
@@ -119,6 +51,7 @@ class Scene:
     background: np.ndarray
     camera: np.ndarray
     objects: tuple[SceneObject, ...]
+    stuff: np.ndarray | None = None
 
 
 def _inside(rng: np.random.Generator, frame: np.ndarray, radius: float) -> np.ndarray:
@@ -197,7 +130,12 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
     frame = np.array([spec.width, spec.height], float)
     shorter = float(frame.min())
 
-    background = background_texture(rng, 2 * spec.height, 2 * spec.width, spec.background_contrast)
+    extent = (2 * spec.height, 2 * spec.width)
+    stuff = None
+    if spec.stuff:
+        background, stuff = stuff_background(rng, *extent, spec.stuff, spec.background_contrast)
+    else:
+        background = background_texture(rng, *extent, spec.background_contrast)
     pan, zoom, turn = _camera(rng, time, frame, spec.camera_motion)
     cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
     rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)  # (L, 2, 2)
@@ -239,6 +177,5 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
             )
         )
     order = rng.permutation(count)
-    return Scene(
-        spec.height, spec.width, background, camera, tuple(objects[index] for index in order)
-    )
+    ordered = tuple(objects[index] for index in order)
+    return Scene(spec.height, spec.width, background, camera, ordered, stuff)

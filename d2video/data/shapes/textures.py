@@ -50,7 +50,8 @@ def _noise(rng: np.random.Generator, height: int, width: int, period: float) -> 
 _PATTERNS = (_stripes, _dots, _gradient, _checks, _waves, _noise)
 
 
-def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+def hsv_colour(hue: float, saturation: float, value: float) -> np.ndarray:
+    """A colour, float32 (3,) RGB in 0..255. Hue in turns of the colour circle, the others in 0..1."""
     return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32) * 255
 
 
@@ -64,12 +65,16 @@ def _texture(
 ) -> np.ndarray:
     if index is None:
         index = int(rng.integers(len(_PATTERNS)))
-    pattern = _PATTERNS[index % len(_PATTERNS)](rng, height, width, period)[..., None]
-    return (colours[0] + (colours[1] - colours[0]) * pattern).round().astype(np.uint8)
+    return paint(_PATTERNS[index % len(_PATTERNS)](rng, height, width, period), colours)
 
 
-def _contrast(colours: np.ndarray, contrast: float) -> np.ndarray:
-    """Draw two colours together: 1 keeps them, 0 makes both their mean."""
+def paint(pattern: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Blend two colours (2, 3) of 0..255 by a pattern (H, W) of 0..1: uint8 (H, W, 3)."""
+    return (colours[0] + (colours[1] - colours[0]) * pattern[..., None]).round().astype(np.uint8)
+
+
+def with_contrast(colours: np.ndarray, contrast: float) -> np.ndarray:
+    """Draw two colours (2, 3) together: 1 keeps them, 0 makes both their mean."""
     mean = colours.mean(axis=0)
     return mean + contrast * (colours - mean)
 
@@ -87,11 +92,11 @@ def background_texture(
     hue, value = rng.random(), rng.uniform(0.25, 0.75)
     colours = np.stack(
         [
-            _colour(hue, rng.uniform(0.1, 0.45), value),
-            _colour(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.1, 0.45), value + 0.2),
+            hsv_colour(hue, rng.uniform(0.1, 0.45), value),
+            hsv_colour(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.1, 0.45), value + 0.2),
         ]
     )
-    colours = _contrast(colours, contrast)
+    colours = with_contrast(colours, contrast)
     # Dots and checks stay smaller than the objects, which they would resemble otherwise. The
     # background is drawn at twice the size of a frame.
     return _texture(rng, height, width, rng.uniform(0.06, 0.12) * min(height, width), colours)
@@ -117,12 +122,12 @@ def object_texture(
     candidates = []
     for _ in range(6):
         hue, value = rng.uniform(*hues), rng.uniform(0.55, 1.0)
-        first = _colour(hue, rng.uniform(0.6, 1.0), value)
+        first = hsv_colour(hue, rng.uniform(0.6, 1.0), value)
         apart = rng.uniform(-0.2, 0.2) * (hues[1] - hues[0])
-        second = _colour(hue + apart, rng.uniform(0.6, 1.0), 0.6 * value)
+        second = hsv_colour(hue + apart, rng.uniform(0.6, 1.0), 0.6 * value)
         candidates.append(np.stack([first, second]))
     distance = [np.linalg.norm(colours - background, axis=1).min() for colours in candidates]
     colours = candidates[int(np.argmax(distance))]
-    colours = _contrast(colours, contrast)
+    colours = with_contrast(colours, contrast)
     period = rng.uniform(0.25, 0.45) * size if pattern is None else rng.uniform(0.14, 0.2) * size
     return _texture(rng, size, size, period, colours, pattern)

@@ -2,26 +2,17 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from d2video.utils.errors import UserError
-
+from .files import check_jpeg_quality, encode_masks, thing_categories, write_image
+from .folder import GENERATOR_VERSION, write_folder
 from .render import ShapesVideo, render_video, video_rng
-from .scene import ShapesSpec
-
-# Raised when the same arguments give other videos than before, so that old folders are not reused.
-GENERATOR_VERSION = 1
-SPEC_FILE = "spec.json"
+from .spec import ShapesSpec
 
 
 def write_ytvis_shapes(
@@ -58,72 +49,25 @@ def write_ytvis_shapes(
         True if the dataset was written, False if the one there was kept.
 
     Raises:
-        UserError: for a ``root`` that cannot be created, or that exists and is neither to be reused
-            nor to be replaced, a split that is empty or has a name no folder can have, and a wrong
-            ``jpeg_quality``.
+        UserError: for a wrong ``jpeg_quality``, or as :func:`write_folder`.
     """
+    check_jpeg_quality(Path(root), jpeg_quality)
     spec = spec or ShapesSpec()
-    root = Path(root)
-    if not splits or any(count < 1 for count in splits.values()):
-        raise UserError(f"shapes dataset {root}: every split needs at least one video: {splits}")
-    for name in splits:
-        if not name or name != Path(name).name:
-            raise UserError(f"shapes dataset {root}: {name!r} cannot be the name of a split")
-    if not 1 <= jpeg_quality <= 100:
-        raise UserError(f"shapes dataset {root}: jpeg_quality is {jpeg_quality}, must be 1..100")
-    record = {
-        "generator": "d2video.data.shapes",
-        "version": GENERATOR_VERSION,
-        "arguments": {
-            "splits": dict(splits),
-            "spec": asdict(spec),
-            "seed": seed,
-            "compressed": compressed,
-            "jpeg_quality": jpeg_quality,
-        },
-    }
-    record = json.loads(json.dumps(record))  # tuples become lists, as in a record read from disk
-    if _keep_existing(root, record, reuse, overwrite):
-        return False
 
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
-    except OSError as error:
-        raise UserError(f"cannot make a folder in {root.parent}: {error.strerror}") from error
-    try:
-        for name, count in splits.items():
-            _write_split(partial, name, count, spec, seed, compressed, jpeg_quality, progress)
-        (partial / SPEC_FILE).write_text(json.dumps(record, indent=1) + "\n")
-        partial.chmod(0o755)  # mkdtemp makes it private
-        if root.exists():
-            shutil.rmtree(root)
-        partial.rename(root)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return True
+    def write_split(folder: Path, name: str, count: int) -> None:
+        _write_split(folder, name, count, spec, seed, compressed, jpeg_quality, progress)
 
-
-def _keep_existing(root: Path, record: dict, reuse: bool, overwrite: bool) -> bool:
-    """Whether ``root`` holds what ``record`` describes; refuses to touch what it must not."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    try:
-        found = json.loads((root / SPEC_FILE).read_text())
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get("generator") != record["generator"]:
-        raise UserError(f"{root} exists and is no generated shapes dataset: choose another folder")
-    if reuse and found == record:
-        return True
-    if not overwrite:
-        state = "the same" if found == record else "other"
-        raise UserError(
-            f"{root} holds a shapes dataset made with {state} arguments ({root / SPEC_FILE}): "
-            "choose another folder or ask for it to be overwritten"
-        )
-    return False
+    return write_folder(
+        root,
+        splits,
+        spec,
+        seed,
+        {"compressed": compressed, "jpeg_quality": jpeg_quality},
+        write_split,
+        entries=lambda name: (name, f"{name}.json"),
+        reuse=reuse,
+        overwrite=overwrite,
+    )
 
 
 def _write_split(
@@ -145,9 +89,7 @@ def _write_split(
         (images / folder).mkdir(parents=True)
         names = [f"{folder}/{t:05d}.jpg" for t in range(len(video.frames))]
         for name, frame in zip(names, video.frames, strict=True):
-            bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(images / name), bgr, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]):
-                raise UserError(f"cannot write {images / name}: is the disk full?")
+            write_image(images / name, frame, jpeg_quality)
         videos.append(
             {
                 "id": index + 1,
@@ -160,10 +102,7 @@ def _write_split(
         annotations += _annotations(video, index + 1, len(annotations) + 1, compressed)
     dataset = {
         "info": {"description": "d2video shapes", "version": GENERATOR_VERSION, "seed": seed},
-        "categories": [
-            {"id": index + 1, "name": name, "supercategory": "shape"}
-            for index, name in enumerate(spec.classes)
-        ],
+        "categories": thing_categories(spec),
         "videos": videos,
         "annotations": annotations,
     }
@@ -177,16 +116,14 @@ def _annotations(
     length, height, width = video.masks.shape[1:]
     result = []
     for offset, (masks, label) in enumerate(zip(video.masks, video.classes, strict=True)):
-        rles = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
-        areas, bboxes = coco_mask.area(rles).tolist(), coco_mask.toBbox(rles).tolist()
+        rles, areas, bboxes = encode_masks(masks)
         visible = [area > 0 for area in areas]
-        segmentations = [
-            {
-                "size": [height, width],
-                "counts": rle["counts"].decode() if compressed else _run_lengths(mask),
-            }
-            for rle, mask in zip(rles, masks, strict=True)
-        ]
+        if compressed:
+            segmentations = rles
+        else:
+            segmentations = [
+                {"size": [height, width], "counts": _run_lengths(mask)} for mask in masks
+            ]
         result.append(
             {
                 "id": first_id + offset,
