@@ -176,6 +176,69 @@ def test_official_vistr_files_key_by_key_and_back(depth):
     assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in official.items()}
 
 
+@pytest.mark.parametrize(
+    ("config", "fmt", "file"),
+    [
+        ("detr_R50_500ep", "detr", "detr_resnet50"),
+        ("detr_R101_500ep", "detr", "detr_resnet101"),
+        ("detr_panoptic_R50", "detr_segm", "detr_resnet50_panoptic"),
+    ],
+)
+def test_official_detr_files_key_by_key_and_back(config, fmt, file):
+    model = full_size(f"configs/DETR/{config}.yaml")
+    official = foreign_state(f"{file}_state_dict_shapes.json")
+    fmt = CONVERTER_REGISTRY.get("DETR", fmt)
+    ours, fresh, unused = from_foreign(official, model, fmt)
+    assert set(ours) == set(model)
+    assert fresh == unused == []
+    back = to_foreign(ours, model, fmt)
+    assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in official.items()}
+
+
+def test_a_detector_starts_a_model_with_masks():
+    model = full_size("configs/DETR/detr_panoptic_R50.yaml")
+    official = foreign_state("detr_resnet50_state_dict_shapes.json")
+    official["class_embed.weight"] = torch.empty(251, 256, device="meta")
+    official["class_embed.bias"] = torch.empty(251, device="meta")
+    _, fresh, _ = from_foreign(official, model, CONVERTER_REGISTRY.get("DETR", "detr"))
+    assert {name.split(".")[1] for name in fresh} == {"mask_branch"}
+
+
+@pytest.mark.parametrize("fmt", ["detr_d2", "detr_d2_segm"])
+def test_detectron2_wrapper_files(fmt):
+    """80 contiguous classes, detectron2's own names in the backbone, one "detr." more with masks."""
+    masks = fmt == "detr_d2_segm"
+    register_all()
+    cfg = load_cfg(
+        "configs/DETR/detr_R50_500ep.yaml",
+        [
+            *("MODEL.DEVICE", "meta", "MODEL.MASK_ON", masks),
+            *("MODEL.DETR.NUM_CLASSES", 80, "MODEL.DETR.CLASS_LOGITS", []),
+        ],
+    )
+    model = build_model(cfg).state_dict()
+    file = "detr_resnet50_panoptic" if masks else "detr_resnet50"
+    official = foreign_state(f"{file}_state_dict_shapes.json")
+    prefix = "detr.detr." if masks else "detr."
+    wrapper = {}
+    for name, value in official.items():
+        inner = name.removeprefix("detr.")
+        if inner.startswith("backbone."):
+            continue
+        own = masks and not name.startswith("detr.")
+        if inner.startswith("class_embed."):
+            value = torch.empty(81, *value.shape[1:], device="meta")
+        wrapper[("detr." if own else prefix) + inner] = value
+    for name, value in model.items():
+        if ".backbone." in name:
+            inner = name.removeprefix("network.backbone.")
+            wrapper[f"{prefix}backbone.0.backbone.{inner}"] = value
+    ours, fresh, unused = from_foreign(wrapper, model, CONVERTER_REGISTRY.get("DETR", fmt))
+    assert set(ours) == set(model)
+    assert fresh == unused == []
+    assert set(to_foreign(ours, model, CONVERTER_REGISTRY.get("DETR", fmt))) == set(wrapper)
+
+
 def test_detr_pretraining_files():
     """The official rule: "detr" becomes "vistr"; classes, queries and what DETR lacks start anew."""
     model = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")

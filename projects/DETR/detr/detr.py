@@ -3,6 +3,8 @@
 Shapes: B: images, Q: queries, K: classes, n: objects, H×W: padded canvas.
 """
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
@@ -200,6 +202,23 @@ class DETR(nn.Module):
         ]
         with torch.no_grad():
             return self.predict(frames, mask, sizes, outputs)
+
+    @torch.no_grad()
+    def stream_video(
+        self, frames: Iterable[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[Instances]:
+        """Detect in each frame by itself; nothing is tracked.
+
+        Args:
+            frames: uint8 tensors (3, h, w), resized for the network.
+            output_size: (H, W) of the masks and boxes.
+
+        Yields:
+            one ``Instances`` a frame, without ``track_ids``.
+        """
+        for frame in frames:
+            item = {"image": frame, "height": output_size[0], "width": output_size[1]}
+            yield self([item])[0]["instances"]
 
     # ---- training -------------------------------------------------------------------------------
 
