@@ -75,7 +75,7 @@ def write_report(
     Args:
         path: HTML file to write.
         title: heading.
-        clips: (caption, MP4 file) pairs; they play at once, muted and in a loop.
+        clips: (caption, MP4, PNG or JPEG file) pairs; videos play at once, muted and in a loop.
         curves: chart title → series name → (x, y) points.
         tables: see :class:`Table`.
         notes: paragraphs of plain text under the heading.
@@ -104,13 +104,13 @@ def _clips(clips: Sequence[tuple[str, str | os.PathLike[str]]], folder: Path) ->
     figures = []
     for caption, clip in clips:
         if not Path(clip).is_file():
-            raise UserError(f"video {clip} for the report does not exist")
+            raise UserError(f"{clip} for the report does not exist")
         link = quote(Path(os.path.relpath(Path(clip).absolute(), folder)).as_posix())
-        figures.append(
-            f'<figure><video src="{escape(link)}" {_VIDEO_ATTRIBUTES}></video>'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-        )
-    return _section("Videos", '<div class="clips">' + "\n".join(figures) + "</div>", figures)
+        shown = f'<video src="{escape(link)}" {_VIDEO_ATTRIBUTES}></video>'
+        if Path(clip).suffix != ".mp4":
+            shown = f'<img src="{escape(link)}" alt="{escape(caption)}">'
+        figures.append(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
+    return _section("Predictions", '<div class="clips">' + "\n".join(figures) + "</div>", figures)
 
 
 def _tables(tables: Sequence[Table]) -> str:
@@ -203,7 +203,7 @@ header p { margin: .35rem 0; max-width: 46rem; color: var(--soft); overflow-wrap
 .card { padding: 1.1rem 1.25rem; }
 .scroll { overflow-x: auto; }
 figure { margin: 0; overflow: hidden; }
-video { display: block; width: 100%; background: #000; }
+video, img { display: block; width: 100%; background: #000; }
 figcaption {
   padding: .7rem 1rem .8rem; font-size: .9rem; color: var(--soft); overflow-wrap: anywhere;
 }

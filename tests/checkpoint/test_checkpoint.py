@@ -265,6 +265,36 @@ def test_detr_pretraining_files():
     assert "network.mask_head.norms.4.weight" in ours  # gn5 is taken over
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_our_own_detr_starts_vistr(masks):
+    """Everything that both have, and nothing else, is taken over."""
+    register_all()
+    detr = build_model(
+        load_cfg(
+            "configs/DETR/detr_R50_d384.yaml", ["MODEL.DEVICE", "meta", "MODEL.MASK_ON", masks]
+        )
+    ).state_dict()
+    vistr = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")
+    fmt = CONVERTER_REGISTRY.get("VisTR", "own_detr" if masks else "own_detr_boxes")
+    ours, fresh, unused = from_foreign(detr, vistr, fmt)
+    anew = {"class_embed", "query_embed", "insmask_head"}
+    if masks:
+        assert {n for n in fresh if n.split(".")[1] not in anew} == {
+            "network.mask_head.deform_conv.weight",
+            "network.mask_head.deform_conv.offset.weight",
+            "network.mask_head.deform_conv.offset.bias",
+        }
+        assert "network.mask_head.norms.4.weight" in ours
+    else:
+        assert {n.split(".")[1] for n in fresh} == anew | {"mask_head", "bbox_attention"}
+    assert {n.split(".")[-2] for n in unused} <= {
+        "class_embed",
+        "query_embed",
+        "last_conv",
+        "out_conv",
+    }
+
+
 def test_conversion_lists_every_fault():
     model = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")
     state = foreign_state("vistr_resnet50_state_dict_shapes.json")
@@ -281,5 +311,5 @@ def test_conversion_lists_every_fault():
         assert part in str(error.value)
     with pytest.raises(UserError, match="no parameter of the format"):
         from_foreign({"x": torch.ones(1)}, model, CONVERTER_REGISTRY.get("VisTR", "vistr"))
-    with pytest.raises(UserError, match="known formats are vistr, detr"):
+    with pytest.raises(UserError, match="known formats are vistr, detr, own_detr"):
         CONVERTER_REGISTRY.get("VisTR", "onnx")

@@ -16,8 +16,8 @@ import sys
 from dataclasses import replace
 sys.path.insert(0, "tools")
 import quick_start
-recipe = quick_start.RECIPES["VisTR"]
-quick_start.RECIPES["VisTR"] = replace(recipe, splits={"train": 4, "val": 2}, num_clips=1)
+for name, recipe in quick_start.RECIPES.items():
+    quick_start.RECIPES[name] = replace(recipe, splits={"train": 4, "val": 2}, num_clips=1)
 quick_start.main(sys.argv[1:])
 """
 
@@ -59,7 +59,20 @@ def test_page_clips_and_reuse(tmp_path):
     assert weights.stat().st_mtime_ns != written
 
 
+@pytest.mark.slow
+def test_images_and_two_trainings(tmp_path):
+    options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.DETR.HIDDEN_DIM", 32]
+    done = quick_start("--project", "DETR", "--output", tmp_path, *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    html = (tmp_path / "index.html").read_text()
+    for name in ("DETR", "DETR-panoptic"):
+        (picture,) = (tmp_path / name / "clips").glob("*.png")
+        assert f"{name}/clips/{picture.name}" in html
+    for text in ("AP50", "PQ_st", "square", "DETR-panoptic: Training loss", "4 generated images"):
+        assert text in html
+
+
 def test_unknown_project():
     done = quick_start("--project", "VisTr")
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: no demo for 'VisTr': choose one of VisTR"
+    assert done.stderr.strip() == "error: no demo for 'VisTr': choose one of VisTR, DETR"

@@ -25,7 +25,8 @@ def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
         UserError: it cannot be written.
     """
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]):
+    quality = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), bgr, quality):
         raise UserError(f"cannot write {path}: is the disk full?")
 
 

@@ -35,6 +35,28 @@ def detr_name(name: str) -> str:
     return re.sub("^vistr\\.", "detr.", official_name(name))
 
 
+def own_detr_name(name: str) -> str:
+    """The name of the same parameter in a DETR trained with this library (projects/DETR)."""
+    for part in ("bbox_attention.", "mask_head."):
+        name = name.replace(f"network.{part}", f"network.mask_branch.{part}")
+    return name
+
+
+# What VisTR does not take over from a DETR, as in the official training, because DETR has no such
+# parameters or other classes and queries.
+_NEW_IN_VISTR = (
+    "network.class_embed.",
+    "network.query_embed.",
+    "network.mask_head.deform_conv.",
+    "network.insmask_head.",
+)
+_LEFT_IN_DETR = (
+    "network.class_embed.",
+    "network.query_embed.",
+    "network.mask_branch.mask_head.last_conv.",
+    "network.mask_branch.out_conv.",
+)
+
 CONVERTER_REGISTRY.add(
     "VisTR",
     {
@@ -45,20 +67,25 @@ CONVERTER_REGISTRY.add(
         "detr": CheckpointFormat(
             "DETRsegm of width 384, the authors' COCO pretraining for VisTR",
             name_of=detr_name,
-            # As in the official training: these start anew, because DETR has no such parameters
-            # or other classes and queries.
-            not_in_file=(
-                "network.class_embed.",
-                "network.query_embed.",
-                "network.mask_head.deform_conv.",
-                "network.insmask_head.",
-            ),
+            not_in_file=_NEW_IN_VISTR,
             not_in_model=(
                 "detr.class_embed.",
                 "detr.query_embed.",
                 "mask_head.lay5.",
                 "mask_head.out_lay.",
             ),
+        ),
+        "own_detr": CheckpointFormat(
+            "a DETR with masks of this library, of VisTR's width",
+            name_of=own_detr_name,
+            not_in_file=_NEW_IN_VISTR,
+            not_in_model=_LEFT_IN_DETR,
+        ),
+        "own_detr_boxes": CheckpointFormat(
+            "a DETR without masks of this library, of VisTR's width",
+            name_of=own_detr_name,
+            not_in_file=(*_NEW_IN_VISTR, "network.mask_head.", "network.bbox_attention."),
+            not_in_model=_LEFT_IN_DETR,
         ),
     },
 )

@@ -1,0 +1,133 @@
+"""What `make demo` shows of each system: data, trainings, and what the page says of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a recipe.
+
+    Attributes:
+        name: of its folder and its title on the page.
+        config_file: relative to the repository.
+        task: the evaluator's name of the results, such as "segm" or "bbox".
+        metrics: names in the evaluator's answer, and what they mean.
+        curves: chart title to {series name: name in metrics.json}.
+        class_metrics: whether the evaluator gives the AP of each class.
+    """
+
+    name: str
+    config_file: str
+    task: str
+    metrics: dict[str, str]
+    curves: dict[str, dict[str, str]]
+    class_metrics: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a system is shown.
+
+    Attributes:
+        runs: the trainings, one after the other.
+        images: whether the data are single images, with panoptic labels, or videos.
+        splits: generated videos or images by split.
+        spec: what they look like: arguments of ``d2video.data.shapes.ShapesSpec``.
+        summary: what the page says about the task.
+        num_clips: validation videos or images drawn for each run, the first ones of the split.
+    """
+
+    runs: tuple[Run, ...]
+    images: bool
+    splits: dict[str, int]
+    spec: dict[str, Any]
+    summary: str
+    num_clips: int = 8
+
+
+# The easier variant: large shapes, whose classes have patterns and hues of their own, as animals have.
+_LOOKS: dict[str, Any] = {
+    "classes": ("circle", "triangle", "square"),
+    "size": (0.35, 0.55),
+    "class_textures": True,
+    "class_colours": True,
+    "background_contrast": 0.3,
+}
+
+_TERMS = {"class": "loss_ce", "box": "loss_bbox", "GIoU": "loss_giou"}
+_MASK_TERMS = {**_TERMS, "mask": "loss_mask", "dice": "loss_dice"}
+
+
+def _curves(terms: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {
+        "Training loss": {"total": "total_loss"},
+        "Terms of the last decoder layer": terms,
+    }
+
+
+RECIPES = {
+    "VisTR": Recipe(
+        runs=(
+            Run(
+                name="VisTR",
+                config_file="configs/VisTR/vistr_tiny_shapes.yaml",
+                task="segm",
+                metrics={
+                    "AP": "mask AP, mean over IoU thresholds 0.50 to 0.95",
+                    "AP50": "mask AP at IoU 0.50",
+                    "AP75": "mask AP at IoU 0.75",
+                    "AR1": "recall with one prediction a class and video",
+                    "AR10": "recall with ten",
+                },
+                curves=_curves(_MASK_TERMS),
+            ),
+        ),
+        images=False,
+        splits={"train": 1000, "val": 60},
+        # Slow motion over quiet backgrounds.
+        spec={**_LOOKS, "num_frames": (5, 5), "duration": 0.4},
+        summary=(
+            "VisTR segments and tracks moving shapes. Each clip shows a video of the validation "
+            "split, which the model never saw: colours are track identities, labels give class, "
+            "score and identity. The clips are the first ones of the split, not the best."
+        ),
+    ),
+    "DETR": Recipe(
+        runs=(
+            Run(
+                name="DETR",
+                config_file="configs/DETR/detr_tiny_shapes.yaml",
+                task="bbox",
+                metrics={
+                    "AP": "box AP, mean over IoU thresholds 0.50 to 0.95",
+                    "AP50": "box AP at IoU 0.50",
+                    "AP75": "box AP at IoU 0.75",
+                },
+                curves=_curves(_TERMS),
+            ),
+            Run(
+                name="DETR-panoptic",
+                config_file="configs/DETR/detr_panoptic_tiny_shapes.yaml",
+                task="panoptic_seg",
+                metrics={
+                    "PQ": "panoptic quality",
+                    "SQ": "segmentation quality: mean IoU of matched segments",
+                    "RQ": "recognition quality: F1 of the segments",
+                    "PQ_th": "PQ of things",
+                    "PQ_st": "PQ of stuff",
+                },
+                curves=_curves(_MASK_TERMS),
+                class_metrics=False,
+            ),
+        ),
+        images=True,
+        splits={"train": 4000, "val": 200},
+        spec={**_LOOKS, "stuff": ("grass", "water", "brick", "sand")},
+        summary=(
+            "DETR finds shapes in images, as boxes and, in a second training, as a panoptic map "
+            "with the background's parts. The pictures are the first ones of the validation split, "
+            "which the models never saw, not the best."
+        ),
+    ),
+}
