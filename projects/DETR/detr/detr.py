@@ -46,6 +46,8 @@ class DETR(nn.Module):
             padded canvas squeezed into the image; see :func:`panoptic_map` for the other.
     """
 
+    tracks_instances = False  # an image model, see docs/architecture.md, "Streaming"
+
     @configurable
     def __init__(
         self,
@@ -183,7 +185,8 @@ class DETR(nn.Module):
         Returns:
             in training the weighted losses; otherwise for each image ``{"instances": Instances}``
             and, if ``panoptic``, ``"panoptic_seg"``: (id map (H_o, W_o) int32, segments), as in
-            detectron2; ``category_id`` there is the contiguous class, things first.
+            detectron2; ``category_id`` there is the contiguous class, things first, and the
+            instances are things only.
         """
         images = [
             (item["image"].to(self.device).float() - self.pixel_mean) / self.pixel_std
@@ -206,19 +209,19 @@ class DETR(nn.Module):
     @torch.no_grad()
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
-    ) -> Iterator[Instances]:
-        """Detect in each frame by itself; nothing is tracked.
+    ) -> Iterator[dict]:
+        """Answer each frame by itself; nothing is tracked.
 
         Args:
             frames: uint8 tensors (3, h, w), resized for the network.
             output_size: (H, W) of the masks and boxes.
 
         Yields:
-            one ``Instances`` a frame, without ``track_ids``.
+            one answer a frame, as :meth:`forward` gives it to an image.
         """
         for frame in frames:
             item = {"image": frame, "height": output_size[0], "width": output_size[1]}
-            yield self([item])[0]["instances"]
+            yield self([item])[0]
 
     # ---- training -------------------------------------------------------------------------------
 
@@ -334,6 +337,8 @@ class DETR(nn.Module):
         queries = wanted.nonzero()[:, 0]
         kept = Detections(queries, scores[queries], classes[queries])
         detected = kept.scores >= self.score_threshold
+        if self.panoptic:  # as in detectron2: stuff is in the map alone
+            detected &= kept.classes < self.num_things
         final = Detections(queries[detected], kept.scores[detected], kept.classes[detected])
         if self.network.mask_branch is None:
             return {"instances": instances_of(final, boxes, None, output_size)}

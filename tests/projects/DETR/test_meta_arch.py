@@ -96,6 +96,7 @@ def test_panoptic_answer():
         *("MODEL.DETR.PANOPTIC.NUM_THINGS", 2, "MODEL.DETR.PANOPTIC.SCORE_THRESH", 0.0),
     ).eval()
     answer = model([make_image()])[0]
+    assert set(answer["instances"].pred_classes.tolist()) <= {0, 1}
     ids, segments = answer["panoptic_seg"]
     assert ids.shape == (80, 112)
     assert sorted(ids.unique().tolist()) == [segment["id"] for segment in segments]
@@ -122,7 +123,7 @@ def test_class_logits():
 def test_default_predictor_and_stream():
     model = build("MODEL.MASK_ON", True).eval()
     frames = [make_image(seed=i)["image"] for i in range(3)]
-    streamed = list(model.stream_video(iter(frames), (40, 56)))
+    streamed = [answer["instances"] for answer in model.stream_video(iter(frames), (40, 56))]
     assert len(streamed) == 3
     single = model([{"image": frames[1]}])[0]["instances"]
     assert torch.equal(streamed[1].scores, single.scores)
