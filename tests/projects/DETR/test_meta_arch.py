@@ -1,9 +1,13 @@
 """The DETR meta-architecture: inputs, answers, frozen parts, bad configs."""
 
+import numpy as np
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
+from detectron2.utils.visualizer import Visualizer
 
 from d2video.layers import LearnedPositionEncoding
 from d2video.utils.errors import UserError
@@ -120,7 +124,23 @@ def test_class_logits():
         losses_of(model.train(), [make_image(objects=3)])
 
 
-def test_default_predictor_and_stream():
+def test_default_predictor(tmp_path):
+    """detectron2's own predictor: BGR array in, ``Instances`` at the array's size out."""
+    cfg = tiny_cfg("MODEL.MASK_ON", True, "MODEL.WEIGHTS", str(tmp_path / "model.pth"))
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 32, 64
+    torch.manual_seed(0)
+    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
+    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    found = DefaultPredictor(cfg)(picture)["instances"]
+    assert found.image_size == (50, 70)
+    assert found.pred_masks.shape == (6, 50, 70)
+    drawn = Visualizer(picture[..., ::-1], MetadataCatalog.get("none")).draw_instance_predictions(
+        found
+    )
+    assert drawn.get_image().shape == (50, 70, 3)
+
+
+def test_stream():
     model = build("MODEL.MASK_ON", True).eval()
     frames = [make_image(seed=i)["image"] for i in range(3)]
     streamed = [answer["instances"] for answer in model.stream_video(iter(frames), (40, 56))]
