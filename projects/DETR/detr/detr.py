@@ -44,6 +44,7 @@ class DETR(nn.Module):
         panoptic_min_area: segments of at most this many pixels are dropped from it.
         official_resize, official_merge: two defects of the official panoptic code: masks of the
             padded canvas squeezed into the image; see :func:`panoptic_map` for the other.
+        compile_model: torch.compile the backbone, the transformer and the mask head.
     """
 
     tracks_instances = False  # an image model, see docs/architecture.md, "Streaming"
@@ -67,6 +68,7 @@ class DETR(nn.Module):
         panoptic_min_area: int = 4,
         official_resize: bool = False,
         official_merge: bool = False,
+        compile_model: bool = False,
     ):
         super().__init__()
         if (panoptic or freeze_detector) and network.mask_branch is None:
@@ -92,6 +94,11 @@ class DETR(nn.Module):
         self.class_logits: Tensor | None
         logits = torch.tensor(class_logits) if class_logits else None
         self.register_buffer("class_logits", logits, False)
+        if compile_model:
+            network.backbone.compile()
+            network.transformer.compile()
+            if network.mask_branch is not None:
+                network.mask_branch.mask_head.compile()
         if freeze_detector:
             self.requires_grad_(False)
             assert network.mask_branch is not None
@@ -161,6 +168,7 @@ class DETR(nn.Module):
             "panoptic_min_area": detr.PANOPTIC.MIN_AREA,
             "official_resize": detr.PANOPTIC.OFFICIAL_RESIZE,
             "official_merge": detr.PANOPTIC.OFFICIAL_MERGE,
+            "compile_model": cfg.MODEL.COMPILE,
         }
 
     @property
