@@ -1,59 +1,41 @@
-"""From a video source to predictions, frame by frame."""
+"""From videos and images to predictions, frame by frame."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import Instances
 from torch import Tensor
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.frame_sequence import frame_to_tensor
+from d2video.engine.streaming import StreamingModel, VideoFrame, split_answer
 from d2video.utils.errors import UserError
+from d2video.utils.image_io import read_rgb
 from d2video.utils.prefetch import prefetch
 from d2video.utils.video_reader import Frame, FrameSource, Source, open_video
 
-
-class VideoFrame(NamedTuple):
-    """One frame and what was found in it.
-
-    Attributes:
-        index: 0 for the first frame.
-        time: seconds since the first frame.
-        image: uint8 (H,W,3), RGB, as read.
-        instances: on the CPU, in pixels of ``image``: ``pred_boxes`` (XYXY), ``scores``,
-            ``pred_classes``, ``pred_masks`` (bool N,H,W), ``track_ids`` (int64 N).
-    """
-
-    index: int  # type: ignore[assignment]  # hides tuple.index, of no use here
-    time: float
-    image: np.ndarray
-    instances: Instances
-
-
-class StreamingModel(Protocol):
-    """A model that follows video (docs/architecture.md, "Streaming")."""
-
-    def stream_video(
-        self, frames: Iterator[Tensor], output_size: tuple[int, int]
-    ) -> Iterator[Instances]: ...
+# Photos are large, and a model is slower than reading them.
+_IMAGES_AHEAD = 2
 
 
 class VideoPredictor:
-    """Run a video model on a file, a folder of images, or frames, in bounded memory.
+    """Run a model on a video file, a folder of images, or frames, in bounded memory.
 
     Built from a config, like detectron2's ``DefaultPredictor``, or from plain arguments::
 
         predictor = VideoPredictor(cfg)
         for frame in predictor("video.mp4"):
             show(draw_instances(frame.image, frame.instances, predictor.class_names))
+        for frame in predictor.predict_images(["a.jpg", "b.jpg"]):  # each by itself
+            ...
 
     From a config it builds the model, loads ``MODEL.WEIGHTS``, and takes class names from the first
     dataset in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
@@ -131,15 +113,8 @@ class VideoPredictor:
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
     @torch.no_grad()
     def _predict(self, video: FrameSource) -> Iterator[VideoFrame]:
-        height, width = video.size
-        blank = np.zeros((height, width, 3), np.uint8)  # only its size counts
-        transform = self._resize.get_transform(blank, np.random.default_rng(0))
-
         def prepare(frame: Frame) -> tuple[Frame, Tensor]:
-            image = transform.apply_image(frame.image)
-            return frame, frame_to_tensor(
-                image if self._image_format == "RGB" else image[..., ::-1]
-            )
+            return frame, self._prepare(frame.image)
 
         # Frames that the model has taken and not yet answered, oldest first.
         waiting: deque[Frame] = deque()
@@ -150,9 +125,38 @@ class VideoPredictor:
                 yield tensor
 
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
-            for instances in self.model.stream_video(inputs(), output_size=video.size):
+            for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
-                frame = waiting.popleft()
-                yield VideoFrame(frame.index, frame.time, frame.image, instances.to("cpu"))
-                del frame, instances  # not kept while the next answer is worked out
+                yield VideoFrame(*waiting.popleft(), *split_answer(answer))
+                del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
+
+    @torch.no_grad()
+    def predict_images(self, paths: Sequence[str | Path]) -> Iterator[VideoFrame]:
+        """Predict on image files, each by itself (a video of one frame) and of its own size.
+
+        Args:
+            paths: files that :func:`read_rgb` takes.
+
+        Returns:
+            an iterator over the images in order; ``file_name`` is set, ``time`` is 0.
+
+        Raises:
+            UserError: on reaching an image that cannot be read; it is named.
+        """
+
+        def prepare(path: str | Path) -> tuple[str, np.ndarray, Tensor]:
+            image = read_rgb(path)
+            return Path(path).name, image, self._prepare(image)
+
+        ahead = min(self._decode_ahead, _IMAGES_AHEAD)
+        with closing(prefetch(map(prepare, paths), ahead)) as prepared:
+            for index, (name, image, tensor) in enumerate(prepared):
+                size = (image.shape[0], image.shape[1])
+                (answer,) = self.model.stream_video(iter([tensor]), output_size=size)
+                yield VideoFrame(index, 0.0, image, *split_answer(answer), file_name=name)
+
+    def _prepare(self, image: np.ndarray) -> Tensor:
+        """An array (H,W,3), RGB, as the model takes it: resized, (3,h,w), in its channel order."""
+        resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
+        return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])

@@ -1,4 +1,4 @@
-"""Predictions of a video as JSON, written while they come."""
+"""Predictions of a video, or of images, as JSON, written while they come."""
 
 import json
 import os
@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+import torch
 from detectron2.structures import Instances
 
-from d2video.engine.predictor import VideoFrame
+from d2video.engine.streaming import PanopticMap, VideoFrame
 from d2video.structures.rle import encode_masks
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
 
 class VideoResultsWriter:
-    """Writes the predictions of one video, one frame at a time; made by :func:`open_results`."""
+    """Writes predictions one frame at a time; made by :func:`open_results` and
+    :func:`open_image_results`."""
 
     def __init__(self, file: TextIO, head: dict[str, Any]) -> None:
         self._file = file
@@ -28,11 +30,15 @@ class VideoResultsWriter:
         Raises:
             UserError: the disk refuses.
         """
-        record = {
-            "index": frame.index,
-            "time": round(frame.time, 6),
-            "instances": _instance_records(frame.instances),
-        }
+        record: dict[str, Any] = {"index": frame.index}
+        if frame.file_name is None:
+            record["time"] = round(frame.time, 6)
+        else:
+            height, width = frame.image.shape[:2]
+            record |= {"file_name": frame.file_name, "height": height, "width": width}
+        record["instances"] = _instance_records(frame.instances)
+        if frame.panoptic_seg is not None:
+            record["segments"] = _segment_records(frame.panoptic_seg)
         self._put((",\n" if self._count else "\n") + json.dumps(record))
         self._count += 1
 
@@ -71,6 +77,9 @@ def open_results(
               "segmentation": {"size": [H, W], "counts": compressed COCO RLE}}, ...]}, ...],
          "num_frames": count}
 
+    The frames of a panoptic model also have ``"segments"``: [{"id": int, "category_id": int,
+    "isthing": bool, "segmentation": as above}, ...], of which no two overlap.
+
     Args:
         path: file to write; its folder is created.
         video: name of the video, for the record.
@@ -88,6 +97,34 @@ def open_results(
         "fps": fps,
         "categories": None if categories is None else list(categories),
     }
+    with _open(path, head) as writer:
+        yield writer
+
+
+@contextmanager
+def open_image_results(
+    path: str | os.PathLike[str], *, images: str, categories: Sequence[str] | None = None
+) -> Iterator[VideoResultsWriter]:
+    """Open a JSON file for the predictions of images, as :func:`open_results` does for a video.
+
+    The head is ``{"images": name, "categories": [names] or null``; each frame has ``"file_name"``,
+    ``"height"`` and ``"width"`` (pixels) in place of ``"time"``. All else is as for a video.
+
+    Args:
+        path: file to write; its folder is created.
+        images: name of the folder or the image, for the record.
+        categories: class names by index.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    head = {"images": images, "categories": None if categories is None else list(categories)}
+    with _open(path, head) as writer:
+        yield writer
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str], head: dict[str, Any]) -> Iterator[VideoResultsWriter]:
     with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
         writer = VideoResultsWriter(file, head)
         yield writer
@@ -112,6 +149,24 @@ def _instance_records(instances: Instances) -> list[dict[str, Any]]:
         boxes[:, 2:] -= boxes[:, :2]
         fill("bbox", boxes.tolist())
     if instances.has("pred_masks"):
-        codes = encode_masks(instances.pred_masks)
-        fill("segmentation", [code | {"counts": code["counts"].decode()} for code in codes])
+        fill("segmentation", _mask_codes(instances.pred_masks))
     return records
+
+
+def _segment_records(panoptic_seg: PanopticMap) -> list[dict[str, Any]]:
+    ids, segments = panoptic_seg
+    own = torch.tensor([segment["id"] for segment in segments], dtype=ids.dtype)
+    codes = _mask_codes(ids == own[:, None, None])
+    return [
+        {
+            "id": segment["id"],
+            "category_id": segment["category_id"],
+            "isthing": bool(segment["isthing"]),
+            "segmentation": code,
+        }
+        for segment, code in zip(segments, codes, strict=True)
+    ]
+
+
+def _mask_codes(masks: torch.Tensor) -> list[dict[str, Any]]:
+    return [code | {"counts": code["counts"].decode()} for code in encode_masks(masks)]

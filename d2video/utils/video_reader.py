@@ -113,7 +113,7 @@ def open_video(
         if path.is_dir():
             video = _ImageSource(str(path), list_images(path), fps)
         elif not path.is_file():
-            raise UserError(f"video {path} does not exist; give a video file or a folder of images")
+            raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             video = _ImageSource(str(path), [path], fps)
         else:

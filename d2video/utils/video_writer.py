@@ -1,59 +1,22 @@
-"""Frames out: MP4 files that browsers play, and folders of images."""
+"""Frames out: MP4 files that browsers play."""
 
 import os
-import shutil
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
 import av
 import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
-from PIL import Image
 
 from d2video.utils.errors import UserError
 from d2video.utils.files import partial_path
+from d2video.utils.frame_writer import FrameWriter, assert_rgb
 
 # x264's settings: a constant rate factor of 20 is hard to tell from the original; "veryfast" keeps
 # encoding off the critical path on small machines.
 _X264_OPTIONS = {"crf": "20", "preset": "veryfast"}
-
-
-Writer = TypeVar("Writer", bound="FrameWriter")
-
-
-class FrameWriter(ABC):
-    """Takes frames one by one. As a context manager it keeps its output only on success."""
-
-    @abstractmethod
-    def write(self, image: np.ndarray) -> None:
-        """Append a frame, a uint8 array (H,W,3), RGB."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Finish the output and give it its name."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Drop what was written; does nothing after :meth:`close`."""
-
-    def __enter__(self: Writer) -> Writer:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc_type is None:
-            self.close()
-        else:
-            self.abort()
 
 
 class VideoWriter(FrameWriter):
@@ -93,7 +56,7 @@ class VideoWriter(FrameWriter):
             UserError: the size differs, or the disk refuses.
         """
         assert not self._is_finished, "write() after close() or abort()"
-        _assert_rgb(image)
+        assert_rgb(image)
         height, width = image.shape[:2]
         if self._size is None:
             self._size = (height, width)
@@ -160,45 +123,3 @@ class VideoWriter(FrameWriter):
         context.colorspace = Colorspace.ITU709
         context.color_range = ColorRange.MPEG
         context.color_primaries = context.color_trc = 1  # BT.709 in ITU-T H.273
-
-
-class ImageFolderWriter(FrameWriter):
-    """Write frames as ``000000.jpg``, ``000001.jpg``, … into a folder that appears when complete.
-
-    Args:
-        path: the folder to make; it must not exist, or be empty.
-
-    Raises:
-        UserError: the folder exists and holds files, or cannot be created.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
-            raise UserError(f"cannot write frames to {path}: it exists; give a new or empty folder")
-        self._partial = partial_path(self.path)
-        self._partial.mkdir(exist_ok=True)
-        self._count = 0
-
-    def write(self, image: np.ndarray) -> None:
-        _assert_rgb(image)
-        try:
-            Image.fromarray(image).save(self._partial / f"{self._count:06d}.jpg", quality=92)
-        except OSError as error:
-            raise UserError(f"cannot write to {self.path}: {error.strerror}") from error
-        self._count += 1
-
-    def close(self) -> None:
-        if self._partial.is_dir():
-            if self.path.is_dir():
-                self.path.rmdir()  # empty, as the constructor saw
-            os.replace(self._partial, self.path)
-
-    def abort(self) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
-
-
-def _assert_rgb(image: np.ndarray) -> None:
-    assert image.dtype == np.uint8, image.dtype
-    assert image.ndim == 3, image.shape
-    assert image.shape[2] == 3, image.shape

@@ -6,8 +6,9 @@ import pytest
 from av.video.reformatter import Colorspace
 
 from d2video.utils.errors import UserError
+from d2video.utils.image_writer import ImageFolderWriter
 from d2video.utils.video_reader import open_video
-from d2video.utils.video_writer import ImageFolderWriter, VideoWriter
+from d2video.utils.video_writer import VideoWriter
 
 COLOURS = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [200, 120, 40]], np.uint8
