@@ -321,41 +321,53 @@ class DETR(nn.Module):
             the answers, see :meth:`forward`.
         """
         logits, boxes, encoded = self.network(images, padding, all_layers=False)
+        kept = [self._kept(image_logits) for image_logits in logits[-1]]
+        masks: list[Tensor | None] = [None] * len(kept)
+        if self.network.mask_branch is not None:
+            # The branch runs once for the batch: what an image's queries share is computed once.
+            counts = [len(detections.queries) for detections in kept]
+            queries = torch.cat([detections.queries for detections in kept])
+            index = torch.arange(len(kept), device=queries.device)
+            index = index.repeat_interleave(torch.tensor(counts, device=queries.device))
+            if len(queries):
+                masks = [*self.network.mask_branch(encoded, index, queries).split(counts)]
+            else:
+                finest = encoded.laterals[-1]
+                masks = [finest.new_zeros(0, *finest.shape[-2:]) for _ in kept]
         canvas = (images.shape[-2], images.shape[-1])
         return [
-            self._answer(index, logits[-1, index], boxes[-1, index], encoded, canvas, size, output)
-            for index, (size, output) in enumerate(zip(sizes, output_sizes))
+            self._answer(detections, image_boxes, image_masks, canvas, size, output_size)
+            for detections, image_boxes, image_masks, size, output_size in zip(
+                kept, boxes[-1], masks, sizes, output_sizes, strict=True
+            )
         ]
+
+    def _kept(self, logits: Tensor) -> Detections:
+        """The queries of an image, logits (Q, K + 1), that any part of its answer needs."""
+        scores, classes = best_classes(logits, self.class_logits)
+        wanted = scores >= self.score_threshold
+        if self.panoptic:
+            wanted |= scores > self.panoptic_threshold
+        return Detections(wanted.nonzero()[:, 0], scores[wanted], classes[wanted])
 
     def _answer(
         self,
-        index: int,
-        logits: Tensor,
+        kept: Detections,
         boxes: Tensor,
-        encoded: Encoded,
+        masks: Tensor | None,
         canvas: tuple[int, int],
         size: tuple[int, int],
         output_size: tuple[int, int],
     ) -> dict:
-        scores, classes = best_classes(logits, self.class_logits)
-        # Only queries whose masks are needed run through the mask branch, each once.
-        wanted = scores >= self.score_threshold
-        if self.panoptic:
-            wanted |= scores > self.panoptic_threshold
-        queries = wanted.nonzero()[:, 0]
-        kept = Detections(queries, scores[queries], classes[queries])
+        """The answer to one image of ``size`` on the canvas: boxes (Q, 4), masks (N, H_m, W_m)."""
         detected = kept.scores >= self.score_threshold
         if self.panoptic:  # as in detectron2: stuff is in the map alone
             detected &= kept.classes < self.num_things
-        final = Detections(queries[detected], kept.scores[detected], kept.classes[detected])
-        if self.network.mask_branch is None:
-            return {"instances": instances_of(final, boxes, None, output_size)}
-        if len(queries):
-            masks = self.network.mask_branch(encoded, torch.full_like(queries, index), queries)
-        else:
-            masks = encoded.laterals[-1].new_zeros(0, *encoded.laterals[-1].shape[-2:])
+        if masks is None:
+            return {"instances": instances_of(kept[detected], boxes, None, output_size)}
         unpadded = unpad_masks(masks, canvas, size)
-        answer: dict = {"instances": instances_of(final, boxes, unpadded[detected], output_size)}
+        found = instances_of(kept[detected], boxes, unpadded[detected], output_size)
+        answer: dict = {"instances": found}
         if self.panoptic:
             sure = kept.scores > self.panoptic_threshold
             if self.official_resize:

@@ -28,6 +28,10 @@ class Detections:
     scores: Tensor
     classes: Tensor
 
+    def __getitem__(self, keep: Tensor) -> "Detections":
+        """Those that ``keep``, (N,) bool, says."""
+        return Detections(self.queries[keep], self.scores[keep], self.classes[keep])
+
 
 def best_classes(logits: Tensor, class_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The best class of each query and its probability.

@@ -94,6 +94,15 @@ def test_masks_run_for_kept_queries_only():
     assert len(kept) == sum(rows) == 2
 
 
+def test_what_queries_share_is_computed_once_a_batch():
+    model = build("MODEL.MASK_ON", True).eval()
+    sizes = []
+    shared = model.network.mask_branch.mask_head.shared
+    model.network.mask_branch.mask_head.shared = lambda x: sizes.append(len(x)) or shared(x)
+    assert len(model([make_image(seed=i) for i in range(3)])) == 3
+    assert sizes == [3]
+
+
 def test_panoptic_answer():
     model = build(
         *("MODEL.MASK_ON", True, "MODEL.DETR.PANOPTIC.ENABLED", True),
