@@ -1,0 +1,1 @@
+"""TrackFormer: multi-object tracking with transformers (Meinhardt et al., CVPR 2022)."""
