@@ -3,6 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 from d2video.config import register_config
+from d2video.modeling.set_prediction_config import add_loss_keys, add_transformer_keys
 
 
 @register_config
@@ -15,35 +16,14 @@ def add_detr_config(cfg: CN) -> None:
     # models have a logit for every COCO id, the unused ones included: their configs list the ids.
     cfg.MODEL.DETR.CLASS_LOGITS = []
     cfg.MODEL.DETR.NUM_QUERIES = 100
-    # Backbone features, fine to coarse: the last one feeds the transformer, the others the masks.
-    cfg.MODEL.DETR.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-
-    cfg.MODEL.DETR.HIDDEN_DIM = 256  # divisible by 4 and by NUM_HEADS
-    # The mask head's steps have 1/2, 1/4, … of this many channels; 0: HIDDEN_DIM, as the official.
-    cfg.MODEL.DETR.MASK_DIM = 0
-    cfg.MODEL.DETR.NUM_HEADS = 8
-    cfg.MODEL.DETR.ENC_LAYERS = 6
-    cfg.MODEL.DETR.DEC_LAYERS = 6
-    cfg.MODEL.DETR.DIM_FEEDFORWARD = 2048
-    cfg.MODEL.DETR.DROPOUT = 0.1
-    cfg.MODEL.DETR.PRE_NORM = False
+    add_transformer_keys(cfg.MODEL.DETR)
     # "sine" or "learned" (feature maps up to 50x50).
     cfg.MODEL.DETR.POSITIONS = "sine"
-    cfg.MODEL.DETR.POSITION_TEMPERATURE = 10000.0
 
     # Train the mask head (MODEL.MASK_ON) alone, on a detector that stays as it is.
     cfg.MODEL.DETR.FREEZE_DETECTOR = False
 
-    # Losses on the outputs of all decoder layers, not of the last one alone.
-    cfg.MODEL.DETR.AUX_LOSS = True
-    cfg.MODEL.DETR.NO_OBJECT_WEIGHT = 0.1
-    cfg.MODEL.DETR.CLASS_WEIGHT = 1.0
-    cfg.MODEL.DETR.L1_WEIGHT = 5.0
-    cfg.MODEL.DETR.GIOU_WEIGHT = 2.0
-    cfg.MODEL.DETR.MASK_WEIGHT = 1.0
-    cfg.MODEL.DETR.DICE_WEIGHT = 1.0
-    cfg.MODEL.DETR.COST_CLASS = 1.0
-    cfg.MODEL.DETR.COST_L1 = 5.0
+    add_loss_keys(cfg.MODEL.DETR)
     cfg.MODEL.DETR.COST_GIOU = 2.0
 
     # Detections with a lower score are dropped, before their masks are computed (official: 0).

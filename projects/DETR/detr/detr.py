@@ -4,24 +4,33 @@ Shapes: B: images, Q: queries, K: classes, n: objects, H×W: padded canvas.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from d2video.layers import LearnedPositionEncoding, SinePositionEncoding, Transformer
+from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.criterion import LossWeights, Matches, SetCriterion, matching_metrics
+from d2video.modeling.config_checks import (
+    check_class_count,
+    check_class_logits,
+    check_counts,
+    check_in_features,
+    layer_errors,
+)
+from d2video.modeling.criterion import SetCriterion, matching_metrics
+from d2video.modeling.matched_masks import matched_target_masks, run_branch
+from d2video.modeling.set_prediction_config import build_transformer, loss_weights
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
 
 from .matcher import HungarianMatcher, ImageTargets
-from .network import DETRNetwork, Encoded
+from .network import DETRNetwork
 from .panoptic import panoptic_map, unpad_masks
 from .postprocess import Detections, best_classes, instances_of
 
@@ -109,27 +118,17 @@ class DETR(nn.Module):
         detr = cfg.MODEL.DETR
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
-        width = detr.HIDDEN_DIM
-        try:
+        with layer_errors(detr, "MODEL.DETR"):
             if detr.POSITIONS == "learned":
-                positions: nn.Module = LearnedPositionEncoding(width)
+                positions: nn.Module = LearnedPositionEncoding(detr.HIDDEN_DIM)
             else:
                 positions = SinePositionEncoding(
-                    width, num_axes=2, temperature=detr.POSITION_TEMPERATURE
+                    detr.HIDDEN_DIM, num_axes=2, temperature=detr.POSITION_TEMPERATURE
                 )
             network = DETRNetwork(
                 backbone=backbone,
                 in_features=detr.IN_FEATURES,
-                transformer=Transformer(
-                    width=width,
-                    num_heads=detr.NUM_HEADS,
-                    num_encoder_layers=detr.ENC_LAYERS,
-                    num_decoder_layers=detr.DEC_LAYERS,
-                    feedforward=detr.DIM_FEEDFORWARD,
-                    dropout=detr.DROPOUT,
-                    pre_norm=detr.PRE_NORM,
-                    activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
-                ),
+                transformer=build_transformer(detr, cfg),
                 position_encoding=positions,
                 num_queries=detr.NUM_QUERIES,
                 num_classes=detr.NUM_CLASSES,
@@ -137,23 +136,12 @@ class DETR(nn.Module):
                 mask_width=detr.MASK_DIM or None,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             )
-        except ValueError as error:  # the layers' own checks of their sizes
-            raise UserError(
-                f"{error}: check MODEL.DETR.HIDDEN_DIM ({width}), MASK_DIM, NUM_HEADS, DROPOUT and "
-                "IN_FEATURES"
-            ) from error
         return {
             "network": network,
             "criterion": SetCriterion(
                 detr.NUM_CLASSES,
                 no_object_weight=detr.NO_OBJECT_WEIGHT,
-                weights=LossWeights(
-                    classes=detr.CLASS_WEIGHT,
-                    box=detr.L1_WEIGHT,
-                    giou=detr.GIOU_WEIGHT,
-                    mask=detr.MASK_WEIGHT,
-                    dice=detr.DICE_WEIGHT,
-                ),
+                weights=loss_weights(detr),
             ),
             "matcher": HungarianMatcher(detr.COST_CLASS, detr.COST_L1, detr.COST_GIOU),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -244,11 +232,7 @@ class DETR(nn.Module):
                     f"{len(self.class_logits)}: list the logit of every class, or leave it empty"
                 )
             classes = self.class_logits[classes]
-        if len(classes) and int(classes.max()) >= self.criterion.num_classes:
-            raise UserError(
-                f"an object has class logit {int(classes.max())}, the model ends at "
-                f"{self.criterion.num_classes - 1}: raise MODEL.DETR.NUM_CLASSES"
-            )
+        check_class_logits(classes, self.criterion.num_classes, "MODEL.DETR")
         masks = None
         if self.network.mask_branch is not None:
             masks = instances.gt_masks.tensor.to(self.device)
@@ -275,14 +259,12 @@ class DETR(nn.Module):
             logits, boxes, matches, classes, target_boxes, len(classes)
         )
         last = matches.of_layer(len(logits) - 1)
-        if self.network.mask_branch is not None:
+        mask_branch = self.network.mask_branch
+        if mask_branch is not None:
+            masks = run_branch(partial(mask_branch, encoded), last.batch, last.query)
             canvas = (images.shape[-2], images.shape[-1])
-            masks = self._matched_masks(encoded, last)
-            losses.update(
-                self.criterion.mask_losses(
-                    masks, matched_target_masks(targets, last, canvas), divisor
-                )
-            )
+            wanted = matched_target_masks([target.masks for target in targets], last, canvas)
+            losses.update(self.criterion.mask_losses(masks, wanted, divisor))
         if self.freeze_detector:  # the others have no gradient
             losses = {name: losses[name] for name in ("loss_mask", "loss_dice")}
         class_error, objects = matching_metrics(logits[-1], last, classes)
@@ -290,16 +272,6 @@ class DETR(nn.Module):
         storage.put_scalar("class_error", class_error.item(), smoothing_hint=False)
         storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
         return losses
-
-    def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
-        """Mask logits (M', H_m, W_m) of the matched queries; without any match one query runs
-        through the mask branch all the same, so that every parameter has a gradient."""
-        assert self.network.mask_branch is not None
-        count = len(matches.query)
-        images, queries = matches.batch, matches.query
-        if count == 0:
-            images = queries = images.new_zeros(1)
-        return self.network.mask_branch(encoded, images, queries)[:count]
 
     # ---- inference ------------------------------------------------------------------------------
 
@@ -383,19 +355,6 @@ class DETR(nn.Module):
         return answer
 
 
-def matched_target_masks(
-    targets: list[ImageTargets], matches: Matches, canvas: tuple[int, int]
-) -> Tensor:
-    """Masks (M', H, W) of the matched objects on the padded canvas, False where padded."""
-    masks = []
-    for target in targets:
-        assert target.masks is not None
-        height, width = target.masks.shape[-2:]
-        padding = (0, canvas[1] - width, 0, canvas[0] - height)
-        masks.append(nn.functional.pad(target.masks, padding))
-    return torch.cat(masks)[matches.target]
-
-
 def check_config(cfg: CfgNode, features: list[str]) -> None:
     """Check what no layer checks.
 
@@ -407,36 +366,19 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
             fewer classes than a training set has (of those sets that have been read already).
     """
     detr = cfg.MODEL.DETR
-    for key in ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS"):
-        if detr[key] < 1:
-            raise UserError(f"MODEL.DETR.{key} is {detr[key]}: set 1 or more")
+    counts = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
+    check_counts(detr, "MODEL.DETR", counts)
     if detr.POSITIONS not in ("sine", "learned"):
         raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
-    least = 2 if cfg.MODEL.MASK_ON else 1
-    if len(detr.IN_FEATURES) < least or not set(detr.IN_FEATURES) <= set(features):
-        raise UserError(
-            f"MODEL.DETR.IN_FEATURES is {list(detr.IN_FEATURES)}: name {least} or more outputs of "
-            f"the backbone, which are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
-        )
+    check_in_features(detr, "MODEL.DETR", features, least=2 if cfg.MODEL.MASK_ON else 1)
     logits = list(detr.CLASS_LOGITS)
     if len(set(logits)) < len(logits) or any(not 0 <= i < detr.NUM_CLASSES for i in logits):
         raise UserError(
             "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
             f"({detr.NUM_CLASSES - 1}), one a class of the data"
         )
-    room = len(logits) or detr.NUM_CLASSES
-    for name in cfg.DATASETS.TRAIN:
-        metadata = MetadataCatalog.get(name)
-        classes = len(metadata.get("thing_classes", []))
-        if metadata.get("evaluator_type") == "coco_panoptic_seg":
-            classes = len(
-                {
-                    *metadata.get("thing_dataset_id_to_contiguous_id", {}).values(),
-                    *metadata.get("stuff_dataset_id_to_contiguous_id", {}).values(),
-                }
-            )
-        if classes > room:
-            raise UserError(
-                f"dataset {name} has {classes} classes, the model {room}: set "
-                "MODEL.DETR.NUM_CLASSES (and CLASS_LOGITS, if used) to fit"
-            )
+    if logits:
+        length = "the number of MODEL.DETR.CLASS_LOGITS"
+        check_class_count(cfg.DATASETS.TRAIN, length, len(logits))
+    else:
+        check_class_count(cfg.DATASETS.TRAIN, "MODEL.DETR.NUM_CLASSES", detr.NUM_CLASSES)

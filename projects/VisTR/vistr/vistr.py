@@ -5,19 +5,26 @@ Shapes: B: clips, T: frames, S: slots, K: classes, n: instances, H×W: padded ca
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from d2video.layers import Transformer
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.criterion import LossWeights, Matches, SetCriterion, matching_metrics
+from d2video.modeling.config_checks import (
+    check_class_count,
+    check_class_logits,
+    check_counts,
+    check_in_features,
+    layer_errors,
+)
+from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
+from d2video.modeling.matched_masks import matched_target_masks, run_branch
+from d2video.modeling.set_prediction_config import build_transformer, loss_weights
 from d2video.structures.clip_targets import ClipTargets
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
@@ -93,20 +100,11 @@ class VisTR(nn.Module):
         vistr = cfg.MODEL.VISTR
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
-        try:
+        with layer_errors(vistr, "MODEL.VISTR"):
             network = VisTRNetwork(
                 backbone=backbone,
                 in_features=vistr.IN_FEATURES,
-                transformer=Transformer(
-                    width=vistr.HIDDEN_DIM,
-                    num_heads=vistr.NUM_HEADS,
-                    num_encoder_layers=vistr.ENC_LAYERS,
-                    num_decoder_layers=vistr.DEC_LAYERS,
-                    feedforward=vistr.DIM_FEEDFORWARD,
-                    dropout=vistr.DROPOUT,
-                    pre_norm=vistr.PRE_NORM,
-                    activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
-                ),
+                transformer=build_transformer(vistr, cfg),
                 num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
                 num_slots=vistr.NUM_SLOTS,
                 num_classes=vistr.NUM_CLASSES,
@@ -116,24 +114,12 @@ class VisTR(nn.Module):
                 mask_positions=vistr.MASK_POSITIONS,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             )
-        except ValueError as error:  # the layers' own checks of their sizes
-            raise UserError(
-                f"{error}: check MODEL.VISTR.HIDDEN_DIM ({vistr.HIDDEN_DIM}), MASK_DIM, NUM_HEADS, "
-                "DROPOUT and IN_FEATURES"
-            ) from error
-        weights = LossWeights(
-            classes=vistr.CLASS_WEIGHT,
-            box=vistr.L1_WEIGHT,
-            giou=vistr.GIOU_WEIGHT,
-            mask=vistr.MASK_WEIGHT,
-            dice=vistr.DICE_WEIGHT,
-        )
         return {
             "network": network,
             "criterion": SetCriterion(
                 vistr.NUM_CLASSES,
                 no_object_weight=vistr.NO_OBJECT_WEIGHT,
-                weights=weights,
+                weights=loss_weights(vistr),
                 giou_eps=1e-6,
             ),
             "matcher": InstanceSequenceMatcher(
@@ -180,11 +166,7 @@ class VisTR(nn.Module):
         targets = []
         for item in batched_inputs:
             labels = item["instances"][0].gt_classes + self.label_offset
-            if len(labels) and labels.max() >= self.criterion.num_classes:
-                raise UserError(
-                    f"an object has class logit {int(labels.max())}, the model ends at "
-                    f"{self.criterion.num_classes - 1}: raise MODEL.VISTR.NUM_CLASSES"
-                )
+            check_class_logits(labels, self.criterion.num_classes, "MODEL.VISTR")
             target = ClipTargets.from_instances(item["instances"], self.device)
             targets.append(replace(target, classes=labels.to(self.device)))
         return self.losses(frames, None if same_size else padding, targets)
@@ -209,14 +191,10 @@ class VisTR(nn.Module):
             logits, boxes, matches, classes, target_boxes, len(classes)
         )
         last = matches.of_layer(len(logits) - 1)
+        masks = self._matched_masks(encoded, last)
         canvas = (frames.shape[-2], frames.shape[-1])
-        losses.update(
-            self.criterion.mask_losses(
-                self._matched_masks(encoded, last),
-                matched_target_masks(targets, last, canvas),
-                divisor,
-            )
-        )
+        wanted = matched_target_masks([target.masks for target in targets], last, canvas)
+        losses.update(self.criterion.mask_losses(masks, wanted, divisor))
         class_error, objects = matching_metrics(logits[-1], last, classes)
         storage = get_event_storage()
         storage.put_scalar("class_error", class_error.item(), smoothing_hint=False)
@@ -226,15 +204,13 @@ class VisTR(nn.Module):
     def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
         """Mask logits (M', H_m, W_m) of the matched queries, in the order of ``matches``.
 
-        Only matched slots run through the mask branch; without any match one slot does, so that
-        every parameter has a gradient.
+        Only matched slots run through the mask branch, each once for all its frames.
         """
         num_slots = self.network.num_slots
         slot, frame = matches.query % num_slots, matches.query // num_slots
         wanted, position = torch.unique(matches.batch * num_slots + slot, return_inverse=True)
-        if len(wanted) == 0:
-            wanted = wanted.new_zeros(1)
-        masks = self.network.masks(encoded, wanted // num_slots, wanted % num_slots)
+        branch = partial(self.network.masks, encoded)
+        masks = run_branch(branch, wanted // num_slots, wanted % num_slots)
         return masks[position, frame]
 
     # ---- inference ------------------------------------------------------------------------------
@@ -311,34 +287,9 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
             training set has (of those sets that have been read already).
     """
     vistr = cfg.MODEL.VISTR
-    counts = {"INPUT.CLIP.NUM_FRAMES": cfg.INPUT.CLIP.NUM_FRAMES}
-    for key in ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS"):
-        counts[f"MODEL.VISTR.{key}"] = vistr[key]
-    for key, value in counts.items():
-        if value < 1:
-            raise UserError(f"{key} is {value}: set 1 or more")
-    if len(vistr.IN_FEATURES) < 2 or not set(vistr.IN_FEATURES) <= set(features):
-        raise UserError(
-            f"MODEL.VISTR.IN_FEATURES is {list(vistr.IN_FEATURES)}: name two or more outputs of the "
-            f"backbone, which are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
-        )
-    for name in cfg.DATASETS.TRAIN:
-        classes = MetadataCatalog.get(name).get("thing_classes", [])
-        if len(classes) + vistr.LABEL_OFFSET > vistr.NUM_CLASSES:
-            raise UserError(
-                f"dataset {name} has {len(classes)} classes: set MODEL.VISTR.NUM_CLASSES to "
-                f"{len(classes) + vistr.LABEL_OFFSET} or more, not {vistr.NUM_CLASSES}"
-            )
-
-
-def matched_target_masks(
-    targets: list[ClipTargets], matches: Matches, canvas: tuple[int, int]
-) -> Tensor:
-    """Masks (M', H, W) bool of the matched targets, padded to the canvas."""
-    padded = []
-    for target in targets:
-        assert target.masks is not None
-        height, width = target.masks.shape[-2:]
-        margin = (0, canvas[1] - width, 0, canvas[0] - height)
-        padded.append(F.pad(target.masks.flatten(0, 1), margin))
-    return torch.cat(padded)[matches.target]
+    check_counts(cfg.INPUT.CLIP, "INPUT.CLIP", ["NUM_FRAMES"])
+    counts = ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
+    check_counts(vistr, "MODEL.VISTR", counts)
+    check_in_features(vistr, "MODEL.VISTR", features, least=2)
+    key = "MODEL.VISTR.NUM_CLASSES"
+    check_class_count(cfg.DATASETS.TRAIN, key, vistr.NUM_CLASSES, unused=vistr.LABEL_OFFSET)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from d2video.projects.detr import HungarianMatcher, ImageTargets
 from d2video.projects.detr.converter import detection_name, segmentation_name
-from d2video.projects.detr.detr import matched_target_masks
 from detectron2.utils.events import EventStorage
 
 from d2video.modeling.criterion import SetCriterion
+from d2video.modeling.matched_masks import matched_target_masks
 from d2video.structures.padding import pad_clips
 from tests.golden_io import load
 
@@ -206,11 +206,8 @@ def test_matcher_and_criterion():
         wanted = torch.cat([target.boxes for target in targets])
         losses, divisor = criterion(all_logits, all_boxes, matches, classes, wanted, len(classes))
         canvas = tuple(max(target.masks.shape[axis] for target in targets) for axis in (-2, -1))
-        losses.update(
-            criterion.mask_losses(
-                masks[last.batch, last.query], matched_target_masks(targets, last, canvas), divisor
-            )
-        )
+        target_masks = matched_target_masks([target.masks for target in targets], last, canvas)
+        losses.update(criterion.mask_losses(masks[last.batch, last.query], target_masks, divisor))
         for name, value in losses.items():
             torch.testing.assert_close(
                 value, part[f"loss.{name}"] * config["weights"][name], rtol=1e-5, atol=1e-5

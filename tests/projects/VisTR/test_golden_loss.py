@@ -3,11 +3,11 @@
 import pytest
 import torch
 from d2video.projects.vistr import InstanceSequenceMatcher
-from d2video.projects.vistr.vistr import matched_target_masks
 from detectron2.utils.events import EventStorage
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY
 from d2video.modeling.criterion import SetCriterion, matching_metrics
+from d2video.modeling.matched_masks import matched_target_masks
 from d2video.structures.clip_targets import ClipTargets
 from tests.golden_io import load
 
@@ -67,7 +67,7 @@ def test_matcher_and_criterion(case, variant):
     target_boxes = torch.cat([data[f"tgt{b}.boxes"] for b in range(spec["bs"])])
     losses, divisor = criterion(logits, boxes, matches, classes, target_boxes, len(classes))
     canvas = [max(t.masks.shape[i] for t in targets) for i in (-2, -1)]
-    target_masks = matched_target_masks(targets, last, (canvas[0], canvas[1]))
+    target_masks = matched_target_masks([t.masks for t in targets], last, (canvas[0], canvas[1]))
     losses |= criterion.mask_losses(masks[last.batch, last.query], target_masks, divisor)
     weights = {"loss_bbox": 5, "loss_giou": 2}
     for name, value in losses.items():

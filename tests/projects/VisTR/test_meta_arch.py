@@ -138,7 +138,7 @@ def test_more_classes_than_the_model_has():
     ("key", "value", "message"),
     [
         ("IN_FEATURES", ["res2", "res9"], r"IN_FEATURES is .*which are res2, res3"),
-        ("IN_FEATURES", ["res3"], "name two or more"),
+        ("IN_FEATURES", ["res3"], "name 2 or more"),
         ("HIDDEN_DIM", 28, "divisible by 6.*HIDDEN_DIM"),
         ("HIDDEN_DIM", 30, "30 is not divisible by 4 heads.*HIDDEN_DIM"),
         ("NUM_SLOTS", 0, "NUM_SLOTS is 0: set 1 or more"),
