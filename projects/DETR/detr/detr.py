@@ -10,7 +10,6 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
-from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
@@ -24,7 +23,9 @@ from d2video.modeling.config_checks import (
 )
 from d2video.modeling.criterion import SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
+from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.set_prediction_config import build_transformer, loss_weights
+from d2video.modeling.training_log import log_matching
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
@@ -96,10 +97,7 @@ class DETR(nn.Module):
         self.panoptic_min_area = panoptic_min_area
         self.official_resize = official_resize
         self.official_merge = official_merge
-        self.pixel_mean: Tensor
-        self.pixel_std: Tensor
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        self.normalize = PixelNormalizer(pixel_mean, pixel_std)
         self.class_logits: Tensor | None
         logits = torch.tensor(class_logits) if class_logits else None
         self.register_buffer("class_logits", logits, False)
@@ -161,7 +159,7 @@ class DETR(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.pixel_mean.device
+        return self.normalize.device
 
     def train(self, mode: bool = True) -> "DETR":
         """A frozen detector stays in evaluation mode (in the official code its dropout goes on)."""
@@ -184,10 +182,7 @@ class DETR(nn.Module):
             detectron2; ``category_id`` there is the contiguous class, things first, and the
             instances are things only.
         """
-        images = [
-            (item["image"].to(self.device).float() - self.pixel_mean) / self.pixel_std
-            for item in batched_inputs
-        ]
+        images = [self.normalize(item["image"]) for item in batched_inputs]
         canvas, padding = pad_clips([image[None] for image in images])
         same_size = all(image.shape == images[0].shape for image in images)
         frames, mask = canvas[:, 0], None if same_size else padding
@@ -267,10 +262,7 @@ class DETR(nn.Module):
             losses.update(self.criterion.mask_losses(masks, wanted, divisor))
         if self.freeze_detector:  # the others have no gradient
             losses = {name: losses[name] for name in ("loss_mask", "loss_dice")}
-        class_error, objects = matching_metrics(logits[-1], last, classes)
-        storage = get_event_storage()
-        storage.put_scalar("class_error", class_error.item(), smoothing_hint=False)
-        storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        log_matching(*matching_metrics(logits[-1], last, classes))
         return losses
 
     # ---- inference ------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
-from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from d2video.modeling.backbone import build_frame_backbone
@@ -24,7 +23,9 @@ from d2video.modeling.config_checks import (
 )
 from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
+from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.set_prediction_config import build_transformer, loss_weights
+from d2video.modeling.training_log import log_matching
 from d2video.structures.clip_targets import ClipTargets
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
@@ -87,10 +88,7 @@ class VisTR(nn.Module):
         self.frame_threshold = frame_threshold
         self.window_overlap = min(window_overlap, network.num_frames - 1)
         self.link_iou = link_iou
-        self.pixel_mean: Tensor
-        self.pixel_std: Tensor
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        self.normalize = PixelNormalizer(pixel_mean, pixel_std)
         if compile_model:
             for part in ("backbone", "transformer", "mask_head", "insmask_head"):
                 getattr(network, part).compile()
@@ -142,7 +140,7 @@ class VisTR(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.pixel_mean.device
+        return self.normalize.device
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """
@@ -160,7 +158,7 @@ class VisTR(nn.Module):
     # ---- training -------------------------------------------------------------------------------
 
     def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
-        clips = [self._normalize(item["image"]) for item in batched_inputs]
+        clips = [self._clip(item["image"]) for item in batched_inputs]
         frames, padding = pad_clips(clips)
         same_size = all(clip.shape == clips[0].shape for clip in clips)
         targets = []
@@ -195,10 +193,7 @@ class VisTR(nn.Module):
         canvas = (frames.shape[-2], frames.shape[-1])
         wanted = matched_target_masks([target.masks for target in targets], last, canvas)
         losses.update(self.criterion.mask_losses(masks, wanted, divisor))
-        class_error, objects = matching_metrics(logits[-1], last, classes)
-        storage = get_event_storage()
-        storage.put_scalar("class_error", class_error.item(), smoothing_hint=False)
-        storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        log_matching(*matching_metrics(logits[-1], last, classes))
         return losses
 
     def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
@@ -215,15 +210,14 @@ class VisTR(nn.Module):
 
     # ---- inference ------------------------------------------------------------------------------
 
-    def _normalize(self, frames: list[Tensor]) -> Tensor:
+    def _clip(self, frames: list[Tensor]) -> Tensor:
         """T tensors (3, h, w) in 0..255 to (T, 3, h, w)."""
         if len(frames) != self.network.num_frames:
             raise UserError(
                 f"a clip has {len(frames)} frames, the model takes {self.network.num_frames}: "
                 "sample clips of INPUT.CLIP.NUM_FRAMES"
             )
-        clip = torch.stack(list(frames)).to(self.device)
-        return (clip.float() - self.pixel_mean) / self.pixel_std
+        return self.normalize(torch.stack(list(frames)))
 
     @torch.no_grad()
     def predict_clip(self, frames: list[Tensor]) -> ClipPrediction:
@@ -231,7 +225,7 @@ class VisTR(nn.Module):
 
         A clip runs alone and unpadded, so its result depends on nothing else.
         """
-        logits, _, encoded = self.network(self._normalize(frames)[None], None, all_layers=False)
+        logits, _, encoded = self.network(self._clip(frames)[None], None, all_layers=False)
         probabilities = logits[-1, 0].float().softmax(-1)[:, :-1]
         probabilities = probabilities.unflatten(0, (len(frames), -1))
         slots = (probabilities.amax(-1).mean(0) >= self.score_threshold).nonzero()[:, 0]
