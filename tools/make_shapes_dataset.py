@@ -1,8 +1,9 @@
-"""Generate a small dataset of shapes: videos in YouTube-VIS format, or images in COCO format.
+"""Generate a small dataset of shapes: videos in YouTube-VIS or MOTChallenge format, or COCO images.
 
 Examples:
     python tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
     python tools/make_shapes_dataset.py datasets/shapes_coco --format panoptic --split train=2000 val=200
+    python tools/make_shapes_dataset.py datasets/shapes_mot --format mot --num-frames 20 40 --speed 0.1 1
 """
 
 import argparse
@@ -13,9 +14,13 @@ from d2video.data.shapes import (
     STUFF_NAMES,
     ShapesSpec,
     write_coco_shapes,
+    write_mot_shapes,
     write_ytvis_shapes,
 )
 from d2video.utils.errors import UserError, exit_on_user_error
+
+# The formats of videos, and how many frames these have unless told.
+VIDEO_FORMATS = {"ytvis": (8, 12), "mot": (20, 40), "mots": (20, 40)}
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -27,9 +32,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("root", help="folder to make")
     parser.add_argument(
         "--format",
-        choices=("ytvis", "coco", "panoptic"),
+        choices=(*VIDEO_FORMATS, "coco", "panoptic"),
         default="ytvis",
-        help="videos; images with instances; or those with panoptic labels too (default: ytvis)",
+        help="videos with instances, with the boxes of MOT17 or the masks of MOTS20; images with "
+        "instances, or with panoptic labels too (default: ytvis)",
     )
     parser.add_argument(
         "--split",
@@ -43,9 +49,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--num-frames",
         type=int,
         nargs=2,
-        default=default.num_frames,
         metavar=("MIN", "MAX"),
-        help="frames in a video, for ytvis only (default: %(default)s)",
+        help="frames in a video, for videos only (default: 8 12; for mot and mots 20 40)",
     )
     parser.add_argument("--height", type=int, default=default.height, help="of a frame, in pixels")
     parser.add_argument("--width", type=int, default=default.width, help="of a frame, in pixels")
@@ -53,9 +58,26 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--duration",
         type=float,
         default=default.duration,
-        help="part of a scene that a video shows, 0 to 1: less is slower; for ytvis only",
+        help="part of a scene that a video shows, 0 to 1: less is slower; for videos only",
     )
+    parser.add_argument(
+        "--speed",
+        type=float,
+        nargs=2,
+        metavar=("MIN", "MAX"),
+        help="of the objects, in their diameters a frame, drawn once a video, in which they then "
+        "roam (default: they go one way); for videos only",
+    )
+    parser.add_argument("--min-objects", type=int, default=default.min_objects)
     parser.add_argument("--max-objects", type=int, default=default.max_objects)
+    parser.add_argument(
+        "--crossings",
+        type=float,
+        default=default.crossings,
+        metavar="SHARE",
+        help="of the videos or images with two objects or more, in which two of one class meet "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--classes",
         nargs="+",
@@ -131,17 +153,19 @@ def read_stuff(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def check_video_options(arguments: argparse.Namespace) -> None:
-    """Refuse options that images do not have (UserError)."""
-    default = ShapesSpec()
-    given = {
-        "--num-frames": tuple(arguments.num_frames) != default.num_frames,
-        "--duration": arguments.duration != default.duration,
+    """Refuse options that the format does not have (UserError)."""
+    videos = {
+        "--num-frames": arguments.num_frames is not None,
+        "--duration": arguments.duration != ShapesSpec().duration,
+        "--speed": arguments.speed is not None,
         "--uncompressed-rle": arguments.uncompressed_rle,
     }
-    wrong = [option for option, is_given in given.items() if is_given]
+    wrong, what = [option for option, is_given in videos.items() if is_given], "videos"
+    if arguments.format in VIDEO_FORMATS:
+        wrong, what = ["--uncompressed-rle"] * arguments.uncompressed_rle, "YouTube-VIS"
     if arguments.format != "ytvis" and wrong:
         raise UserError(
-            f"{', '.join(wrong)}: only for videos; leave out, or choose --format ytvis instead of "
+            f"{', '.join(wrong)}: only for {what}; leave out, or choose --format ytvis instead of "
             f"{arguments.format}"
         )
 
@@ -151,12 +175,16 @@ def main(argv: list[str] | None = None) -> None:
     """Make the dataset, or say that it is there already."""
     arguments = parse_arguments(argv)
     check_video_options(arguments)
+    default_frames = VIDEO_FORMATS.get(arguments.format, ShapesSpec().num_frames)
     spec = ShapesSpec(
-        num_frames=tuple(arguments.num_frames),
+        num_frames=tuple(arguments.num_frames or default_frames),
         height=arguments.height,
         width=arguments.width,
         duration=arguments.duration,
         max_objects=arguments.max_objects,
+        min_objects=arguments.min_objects,
+        crossings=arguments.crossings,
+        speed=arguments.speed and tuple(arguments.speed),
         classes=tuple(arguments.classes),
         size=tuple(arguments.size),
         camera_motion=arguments.camera_motion,
@@ -171,6 +199,8 @@ def main(argv: list[str] | None = None) -> None:
     how = {"jpeg_quality": arguments.jpeg_quality, "overwrite": arguments.overwrite}
     if arguments.format == "ytvis":
         written = write_ytvis_shapes(*what, compressed=not arguments.uncompressed_rle, **how)
+    elif arguments.format in VIDEO_FORMATS:
+        written = write_mot_shapes(*what, masks=arguments.format == "mots", **how)
     else:
         written = write_coco_shapes(*what, panoptic=arguments.format == "panoptic", **how)
     print(f"{arguments.root}: {'written' if written else 'made with these arguments before, kept'}")

@@ -1,14 +1,16 @@
 """Generated videos and images of shapes: training data that needs no download.
 
 :func:`render_video` and :func:`render_image` are pure (specification and random generator in, pixels
-and masks out); :func:`write_ytvis_shapes` puts videos on disk in YouTube-VIS format and
-:func:`write_coco_shapes` images in COCO format, with panoptic labels if wanted.
+and masks out); :func:`write_ytvis_shapes` puts videos on disk in YouTube-VIS format,
+:func:`write_mot_shapes` in that of MOTChallenge, and :func:`write_coco_shapes` images in COCO
+format, with panoptic labels if wanted.
 """
 
 from .coco import write_coco_shapes
 from .image import render_image
+from .mot import write_mot_shapes
 from .outlines import SHAPE_NAMES
-from .render import ShapesVideo, draw_scene, draw_stuff, render_video, video_rng
+from .render import ShapesVideo, draw_scene, draw_stuff, render_video, video_rng, whole_extents
 from .scene import Scene, SceneObject, sample_scene
 from .spec import ShapesSpec
 from .stuff import STUFF_NAMES
@@ -27,6 +29,8 @@ __all__ = [
     "render_video",
     "sample_scene",
     "video_rng",
+    "whole_extents",
     "write_coco_shapes",
+    "write_mot_shapes",
     "write_ytvis_shapes",
 ]

@@ -44,7 +44,7 @@ def write_coco_shapes(
     Args:
         splits: name of each split and how many images it has.
         spec: what the images look like (default: ``ShapesSpec()``, with all of ``STUFF_NAMES`` if
-            ``panoptic``); its ``num_frames`` and ``duration`` do not matter.
+            ``panoptic``); its ``num_frames``, ``duration`` and ``speed`` do not matter.
         seed: image ``index`` of a split depends on seed, split name and index alone.
         panoptic: write panoptic labels too. They change nothing in the other files.
         jpeg_quality: 1..100.

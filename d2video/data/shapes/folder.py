@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ from .spec import ShapesSpec
 # Raised when the same arguments give other pixels than before, so that old folders are not reused.
 GENERATOR_VERSION = 1
 SPEC_FILE = "spec.json"
+# The fields that ShapesSpec had when GENERATOR_VERSION became what it is.
+_FIRST_FIELDS = {
+    *("num_frames", "height", "width", "duration", "max_objects", "classes", "size"),
+    *("camera_motion", "noise", "class_textures", "class_colours"),
+    *("texture_contrast", "background_contrast"),
+}
 
 
 def write_folder(
@@ -101,11 +107,15 @@ def _check_splits(
 
 
 def _spec_record(spec: ShapesSpec) -> dict[str, Any]:
-    record = asdict(spec)
-    if not spec.stuff:
-        # Younger than the rest: left out while unused, so that older folders are still reused.
-        del record["stuff"]
-    return record
+    """The specification, but of the fields that are younger than GENERATOR_VERSION only those in use.
+
+    So older folders are still reused.
+    """
+    return {
+        field.name: getattr(spec, field.name)
+        for field in fields(spec)
+        if field.name in _FIRST_FIELDS or getattr(spec, field.name) != field.default
+    }
 
 
 def _keep_existing(root: Path, record: dict, reuse: bool, overwrite: bool) -> bool:

@@ -18,13 +18,13 @@ _MOMENT = 1e-6
 
 def image_spec(spec: ShapesSpec) -> ShapesSpec:
     """The specification of one frame at a random time of a scene of ``spec``."""
-    return replace(spec, num_frames=(1, 1), duration=_MOMENT)
+    return replace(spec, num_frames=(1, 1), duration=_MOMENT, speed=None)
 
 
 def render_image(spec: ShapesSpec, rng: np.random.Generator) -> ShapesVideo:
     """Draw a random image, a video of one frame (L = 1), in which every object shows.
 
-    ``num_frames`` and ``duration`` of the specification do not matter. Moments at which no object
+    ``num_frames``, ``duration`` and ``speed`` of the specification do not matter. Moments at which no object
     is well in view are drawn again.
 
     Raises:

@@ -147,6 +147,31 @@ def draw_stuff(scene: Scene) -> np.ndarray | None:
     return np.stack(views)
 
 
+def whole_extents(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """How large the objects are, covered or not, within the frame and beyond its borders.
+
+    Returns:
+        boxes int64 (N, L, 4), XYXY in pixels, around the pixels that an object would have on a
+        canvas without borders or other objects; and the number of these pixels, int64 (N, L).
+    """
+    count, length = len(scene.objects), len(scene.camera)
+    boxes = np.zeros((count, length, 4), np.int64)
+    areas = np.zeros((count, length), np.int64)
+    for index, item in enumerate(scene.objects):
+        reach = np.ceil(TEXTURE_REACH * item.radius).astype(int) + 1
+        corner = np.floor(item.centre).astype(int) - reach[:, None]  # (L, 2), x and y
+        moved = replace(item, centre=item.centre - corner)
+        for t in range(length):
+            side = 2 * int(reach[t]) + 1
+            whole = _coverage(moved, t, (side, side)) >= 128
+            columns, rows = (np.flatnonzero(whole.any(axis)) for axis in (0, 1))
+            areas[index, t] = whole.sum()
+            if len(rows):
+                low, high = [columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]
+                boxes[index, t] = np.concatenate([low + corner[t], high + corner[t]])
+    return boxes, areas
+
+
 def _similarity(item: SceneObject, t: int, scale: float) -> np.ndarray:
     """The (2, 2) rotation of the object at frame t, times ``scale``."""
     cos, sin = np.cos(item.angle[t]), np.sin(item.angle[t])

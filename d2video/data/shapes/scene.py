@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .motion import crossing_paths, meeting_paths, roaming_path, scene_path
 from .spec import ShapesSpec
 from .stuff import stuff_background
 from .textures import background_texture, object_texture
@@ -54,62 +55,6 @@ class Scene:
     stuff: np.ndarray | None = None
 
 
-def _inside(rng: np.random.Generator, frame: np.ndarray, radius: float) -> np.ndarray:
-    """A point whose disc of ``radius`` lies in the frame (in its middle where it cannot)."""
-    margin = np.minimum(radius, frame / 2)
-    return rng.uniform(margin, frame - margin)
-
-
-def _outside(rng: np.random.Generator, frame: np.ndarray, radius: float) -> np.ndarray:
-    """A point beyond one of the four borders, so that nothing of the object is in the frame."""
-    point = rng.uniform(0, frame)
-    axis = rng.integers(2)
-    # 1.6 radii: the reach of a triangle's corner, the farthest of the three usual classes.
-    gap = 1.6 * radius
-    point[axis] = -gap if rng.random() < 0.5 else frame[axis] + gap
-    return point
-
-
-def _blend(start: np.ndarray, end: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return start + (end - start) * weight[:, None]
-
-
-def _path(
-    rng: np.random.Generator, time: np.ndarray, frame: np.ndarray, radius: float
-) -> np.ndarray:
-    """A path of one object in time 0..1: it stays, enters, leaves, or leaves and returns."""
-    kind = rng.choice(["stay", "enter", "leave", "return"], p=[0.4, 0.2, 0.2, 0.2])
-    start, end = _inside(rng, frame, radius), _inside(rng, frame, radius)
-    if kind == "stay":
-        return _blend(start, end, time)
-    outside = _outside(rng, frame, radius)
-    if kind == "return":
-        # Out and back with a rest outside, never more than two fifths of the time.
-        away = np.clip((1 - np.abs(2 * time - 1)) * rng.uniform(1.2, 1.6), 0, 1)
-        return _blend(_blend(start, end, time), outside[None], away)
-    delay = rng.uniform(0, 0.3)
-    clock = np.clip((time - delay) / (1 - delay), 0, 1)
-    # Twice as fast on the way, so that the object is well in view for half of the time or more.
-    entering = _blend(outside, start, np.clip(2 * clock, 0, 1)) + _blend(
-        np.zeros(2), 0.3 * (end - start), clock
-    )
-    return entering if kind == "enter" else entering[::-1]
-
-
-def _crossing_paths(
-    rng: np.random.Generator, time: np.ndarray, frame: np.ndarray, radius: float
-) -> list[np.ndarray]:
-    """Two paths through one point near the middle of the frame and of the time."""
-    meeting = frame * rng.uniform(0.35, 0.65, 2)
-    direction = rng.uniform(0, 2 * np.pi) + np.array([0, rng.uniform(0.6, 1.4) * np.pi])
-    middle = rng.uniform(0.4, 0.6)
-    paths = []
-    for angle in direction:
-        reach = frame * np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(0.6, 0.85)
-        paths.append(meeting + reach * (time - middle)[:, None])
-    return paths
-
-
 def _camera(
     rng: np.random.Generator, time: np.ndarray, frame: np.ndarray, strength: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,7 +68,7 @@ def _camera(
 
 
 def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
-    """Draw a scene. In half of the videos with two or more objects, two of one class cross."""
+    """Draw a scene; in ``spec.crossings`` of those with two or more, two objects of a class cross."""
     length = int(rng.integers(spec.num_frames[0], spec.num_frames[1] + 1))
     start = rng.uniform(0, 1 - spec.duration) if spec.duration < 1 else 0.0
     time = start + spec.duration * (np.linspace(0, 1, length) if length > 1 else np.array([0.5]))
@@ -142,13 +87,20 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
     # The background is twice the frame, so its middle is the frame's lower right corner.
     camera = np.concatenate([rotation, (frame / 2 + pan - rotation @ frame)[:, :, None]], axis=2)
 
-    count = int(rng.integers(1, spec.max_objects + 1))
+    count = int(rng.integers(spec.min_objects, spec.max_objects + 1))
     shapes = list(rng.choice(spec.classes, count))
     radii = rng.uniform(*spec.size, count) * shorter / 2
-    paths = [_path(rng, time, frame, radius) for radius in radii]
-    if count >= 2 and rng.random() < 0.5:
+    if spec.speed is None:
+        paths = [scene_path(rng, time, frame, radius) for radius in radii]
+    else:
+        steps = rng.uniform(*spec.speed) * 2 * radii
+        paths = [roaming_path(rng, length, frame, *each) for each in zip(radii, steps, strict=True)]
+    if count >= 2 and rng.random() < spec.crossings:
         shapes[1] = shapes[0]
-        paths[:2] = _crossing_paths(rng, time, frame, radii[0])
+        if spec.speed is None:
+            paths[:2] = crossing_paths(rng, time, frame, radii[0])
+        else:
+            paths[:2] = meeting_paths(rng, length, frame, radii[:2], steps[:2])
 
     colour = background.reshape(-1, 3).mean(axis=0)
     objects = []

@@ -17,7 +17,7 @@ class ShapesSpec:
         height, width: of a frame, in pixels.
         duration: how much of a whole scene a video shows, in (0, 1]; 0.5 is half as much motion
             between two frames, and objects that have not come yet or are gone already.
-        max_objects: a video has 1 to this many objects.
+        max_objects: a video has ``min_objects`` to this many objects.
         classes: names out of :data:`SHAPE_NAMES`; the position is the class index.
         size: smallest and largest diameter of an object when it is first drawn (the diameter of
             the disc of the same area), as a fraction of the shorter side of the frame.
@@ -33,6 +33,13 @@ class ShapesSpec:
         stuff: names out of :data:`STUFF_NAMES`; the position is the stuff class's index. The
             background is then made of two of them (or of the one) and is labelled; empty: it is one
             random texture without a label.
+        min_objects: smallest number of objects; those that cannot be seen for most of the video are
+            left out afterwards.
+        crossings: share of the videos with two or more objects in which two of one class cross.
+        speed: smallest and largest speed of the objects, in their own diameters from one frame to
+            the next, drawn once a video; they roam then, and leave and return, for as long as the
+            video is (``duration`` then matters to the camera alone). None: they have one way to go
+            in a scene, however many frames show it.
 
     Raises:
         UserError: for a value out of range or an unknown class.
@@ -52,11 +59,16 @@ class ShapesSpec:
     class_textures: bool = False
     class_colours: bool = False
     stuff: tuple[str, ...] = ()
+    min_objects: int = 1
+    crossings: float = 0.5
+    speed: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         # A spec read back from JSON has lists; a frozen dataclass is filled in this way only.
         for name in ("num_frames", "classes", "size", "stuff"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.speed is not None:
+            object.__setattr__(self, "speed", tuple(self.speed))
         for kind, names, known in (
             ("shape", self.classes, SHAPE_NAMES),
             ("stuff", self.stuff, STUFF_NAMES),
@@ -72,8 +84,12 @@ class ShapesSpec:
             "height and width must be at least 16": min(self.height, self.width) >= 16,
             "duration must lie in 0..1, above 0": 0 < self.duration <= 1,
             "max_objects must be at least 1": self.max_objects >= 1,
+            "min_objects must lie in 1..max_objects": 1 <= self.min_objects <= self.max_objects,
             "size must be two fractions, 0 < smallest <= largest <= 1": len(self.size) == 2
             and 0 < self.size[0] <= self.size[1] <= 1,
+            "crossings must lie in 0..1": 0 <= self.crossings <= 1,
+            "speed must be two numbers, 0 < smallest <= largest, or None": self.speed is None
+            or (len(self.speed) == 2 and 0 < self.speed[0] <= self.speed[1]),
             "texture_contrast must lie in 0..1": 0 <= self.texture_contrast <= 1,
             "background_contrast must lie in 0..1": 0 <= self.background_contrast <= 1,
             "camera_motion and noise must not be negative": min(self.camera_motion, self.noise)
