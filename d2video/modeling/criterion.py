@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
 
-from .losses import dice_loss, sigmoid_focal_loss
+from .losses import ClassLoss, CrossEntropy, dice_loss, sigmoid_focal_loss
 
 
 @dataclass
@@ -49,14 +49,16 @@ class LossWeights:
 class SetCriterion(nn.Module):
     """Classification, box and mask losses of matched queries, no-object loss of all others.
 
-    Sums are divided by ``num_targets`` (and the class loss by the sum of its weights) averaged over
-    the processes, so that N processes train exactly like one with an N times larger batch.
+    Sums are divided by ``num_targets`` (and a class loss that is a mean by the sum of its weights)
+    averaged over the processes, so that N processes train exactly like one with an N times larger
+    batch.
 
     Args:
         num_classes: K; index K is "no object".
-        no_object_weight: weight of no-object queries in the class loss (official 0.1).
+        no_object_weight: weight of no-object queries in the cross-entropy (official 0.1).
         weights: factors of the terms.
         giou_eps: see :func:`d2video.structures.boxes.generalized_box_iou` (VisTR 1e-6, DETR 0).
+        class_loss: in place of ``CrossEntropy(no_object_weight)``, for instance ``Focal()``.
     """
 
     def __init__(
@@ -66,15 +68,13 @@ class SetCriterion(nn.Module):
         no_object_weight: float = 0.1,
         weights: LossWeights | None = None,
         giou_eps: float = 0.0,
+        class_loss: ClassLoss | None = None,
     ):
         super().__init__()
         self.num_classes = num_classes
         self.weights = weights or LossWeights()
         self.giou_eps = giou_eps
-        class_weights = torch.ones(num_classes + 1)
-        class_weights[-1] = no_object_weight
-        self.class_weights: Tensor
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.class_loss: ClassLoss = class_loss or CrossEntropy(no_object_weight)
 
     def forward(
         self,
@@ -84,16 +84,19 @@ class SetCriterion(nn.Module):
         target_classes: Tensor,
         target_boxes: Tensor,
         num_targets: int,
+        no_object_weights: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Weighted class and box losses of every layer.
 
         Args:
-            logits: (L, B, Q, K + 1).
+            logits: (L, B, Q, K + 1), or (L, B, Q, K) for a class loss without "no object".
             boxes: (L, B, Q, 4), cxcywh in [0, 1].
             matches: M matched queries.
             target_classes: (G,) int64 in [0, K).
             target_boxes: (G, 4), cxcywh in [0, 1].
             num_targets: what box losses are divided by: the objects of the batch on this process.
+            no_object_weights: (B, Q) float32, the weight of each query in the class loss where it
+                has no object, 0 for one that only pads the batch; the class loss's own if None.
 
         Returns:
             "loss_ce", "loss_bbox", "loss_giou" of the last layer, and the same with "_0", "_1"… for
@@ -103,14 +106,16 @@ class SetCriterion(nn.Module):
         at = (matches.layer, matches.batch, matches.query)
         classes = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
         classes[at] = target_classes[matches.target]
-        element_weights = self.class_weights[classes]
-        nll = F.cross_entropy(logits.float().flatten(0, -2), classes.flatten(), reduction="none")
-        class_sums = (nll.view_as(element_weights) * element_weights).flatten(1).sum(1)
+        no_object = self.class_loss.no_object_weight
+        if no_object_weights is None:
+            no_object_weights = torch.full((), no_object, device=logits.device)
+        query_weights = torch.where(classes == self.num_classes, no_object_weights, 1.0)
+        class_sums = (self.class_loss(logits, classes) * query_weights).flatten(1).sum(1)
 
         num_layers = len(logits)
         # Float32 whatever the logits are: bfloat16 has no 1043.
         count = torch.tensor([num_targets], dtype=torch.float32, device=logits.device)
-        normalisers = torch.cat([element_weights.flatten(1).sum(1), count])
+        normalisers = torch.cat([query_weights.flatten(1).sum(1), count])
         normalisers = average_over_processes(normalisers)
         divisor = normalisers[-1].clamp(min=1)
 
@@ -123,7 +128,7 @@ class SetCriterion(nn.Module):
         per_layer = per_layer.index_add(0, matches.layer, torch.stack([l1, giou], dim=1))
         per_layer = per_layer / divisor
 
-        ce = class_sums / normalisers[:-1]
+        ce = class_sums / (normalisers[:-1] if self.class_loss.weighted_mean else divisor)
         losses = {}
         for layer in range(num_layers):
             suffix = "" if layer == num_layers - 1 else f"_{layer}"
@@ -158,24 +163,33 @@ class SetCriterion(nn.Module):
 
 @torch.no_grad()
 def matching_metrics(
-    logits: Tensor, matches: Matches, target_classes: Tensor
+    logits: Tensor,
+    matches: Matches,
+    target_classes: Tensor,
+    class_loss: ClassLoss | None = None,
+    padding: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What the official code logs besides its losses, for the last layer.
 
     Args:
-        logits: (B, Q, K + 1) of the last layer.
+        logits: (B, Q, K + 1), or (B, Q, K), of the last layer.
         matches: of the last layer.
         target_classes: (G,).
+        class_loss: how logits are read; cross-entropy if None.
+        padding: (B, Q) bool, True for queries that only pad the batch.
 
     Returns:
-        class_error, in percent of the matched queries (100 if there are none), and the mean number
-        of queries per image that do not say "no object" (B,).
+        class_error, in percent of the matched queries (100 if there are none), and the number of
+        queries of each image that do not say "no object" (B,) float32.
     """
-    predicted = logits.argmax(-1)
-    objects = (predicted != logits.shape[-1] - 1).sum(1).float()
+    says_object = (class_loss or CrossEntropy()).says_object(logits)
+    if padding is not None:
+        says_object = says_object & ~padding
+    objects = says_object.sum(1).float()
     if len(matches.query) == 0:
         return logits.new_tensor(100.0), objects
-    right = predicted[matches.batch, matches.query] == target_classes[matches.target]
+    predicted = logits[matches.batch, matches.query].argmax(-1)
+    right = predicted == target_classes[matches.target]
     return 100 * (1 - right.float().mean()), objects
 
 

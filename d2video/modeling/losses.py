@@ -1,7 +1,10 @@
-"""Mask losses.
+"""Class and mask losses of set prediction.
 
-Shapes: M: masks, P: pixels.
+Shapes: Q: queries, K: classes, M: masks, P: pixels.
 """
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +20,7 @@ def sigmoid_focal_loss(
         logits: any shape.
         targets: same shape, 0 or 1.
         alpha: weight of the positives; 1 - alpha of the negatives.
-        gamma: exponent that fades out easy pixels.
+        gamma: exponent that fades out easy pixels or classes.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     # exp(-cross_entropy) is the probability of the right answer, without a second sigmoid.
@@ -38,3 +41,66 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     probability = logits.sigmoid()
     overlap = 2 * (probability * targets).sum(1)
     return 1 - (overlap + 1) / (probability.sum(1) + targets.sum(1) + 1)
+
+
+class ClassLoss(Protocol):
+    """How the class logits of a query are read and judged.
+
+    Attributes:
+        no_object_weight: weight of a query without an object; one with an object has 1.
+        weighted_mean: the loss is the mean over the queries, by their weights; otherwise their
+            weighted sum is divided by the number of objects.
+    """
+
+    @property
+    def no_object_weight(self) -> float: ...
+
+    @property
+    def weighted_mean(self) -> bool: ...
+
+    def __call__(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """
+        Args:
+            logits: (..., Q, K) or (..., Q, K + 1), see the class.
+            classes: (..., Q) int64 in [0, K], K for "no object".
+
+        Returns:
+            (..., Q) float32, not weighted.
+        """
+
+    def says_object(self, logits: Tensor) -> Tensor:
+        """(..., Q) bool: whether the most likely answer of each query is an object."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """K + 1 logits, the last for "no object" (DETR, sec. 3.1)."""
+
+    no_object_weight: float = 0.1
+    weighted_mean: bool = True
+
+    def __call__(self, logits: Tensor, classes: Tensor) -> Tensor:
+        flat = F.cross_entropy(logits.float().flatten(0, -2), classes.flatten(), reduction="none")
+        return flat.view(classes.shape)
+
+    def says_object(self, logits: Tensor) -> Tensor:
+        return logits.argmax(-1) != logits.shape[-1] - 1
+
+
+@dataclass(frozen=True)
+class Focal:
+    """K logits, each a binary question; none is true of a query without an object
+    (Deformable DETR, sec. A.4). ``alpha`` and ``gamma``: see :func:`sigmoid_focal_loss`."""
+
+    alpha: float = 0.25
+    gamma: float = 2.0
+    no_object_weight: float = 1.0
+    weighted_mean: bool = False
+
+    def __call__(self, logits: Tensor, classes: Tensor) -> Tensor:
+        answers = classes[..., None] == torch.arange(logits.shape[-1], device=logits.device)
+        logits = logits.float()
+        return sigmoid_focal_loss(logits, answers.to(logits.dtype), self.alpha, self.gamma).sum(-1)
+
+    def says_object(self, logits: Tensor) -> Tensor:
+        return (logits > 0).any(-1)
