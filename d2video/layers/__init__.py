@@ -2,11 +2,17 @@ from .attention import MultiheadAttention
 from .deform_conv import DeformConv, deform_conv2d_sampled
 from .mlp import MLP
 from .position_encoding import LearnedPositionEncoding, SinePositionEncoding
-from .transformer import Transformer, TransformerDecoderLayer, TransformerEncoderLayer
+from .transformer import (
+    FeedForwardMixin,
+    Transformer,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "MLP",
     "DeformConv",
+    "FeedForwardMixin",
     "LearnedPositionEncoding",
     "MultiheadAttention",
     "SinePositionEncoding",

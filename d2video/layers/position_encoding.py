@@ -21,6 +21,7 @@ class SinePositionEncoding(nn.Module):
         num_channels: C; C / axes must be even.
         num_axes: 2 (images) or 3 (clips).
         normalize: scale coordinates by the extent of the valid part; False uses the plain counts.
+        offset: added to the counts: 0 (DETR, VisTR) or -0.5, the cells' centres (Deformable DETR).
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class SinePositionEncoding(nn.Module):
         normalize: bool = True,
         scale: float = 2 * math.pi,
         eps: float = 1e-6,
+        offset: float = 0.0,
     ):
         super().__init__()
         if num_channels % (2 * num_axes):
@@ -45,6 +47,7 @@ class SinePositionEncoding(nn.Module):
         self.normalize = normalize
         self.scale = scale
         self.eps = eps
+        self.offset = offset
 
     def forward(self, padding: Tensor) -> Tensor:
         """(B, [T,] H, W) bool, True = padding, to (B, [T,] H, W, C) float32.
@@ -60,7 +63,9 @@ class SinePositionEncoding(nn.Module):
             position = valid.cumsum(axis)
             if self.normalize:
                 last = position.narrow(axis, position.shape[axis] - 1, 1)
-                position = position / (last + self.eps) * self.scale
+                position = (position + self.offset) / (last + self.eps) * self.scale
+            else:
+                position = position + self.offset
             angle = position[..., None] / period
             encodings.append(
                 torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from .attention import MultiheadAttention
 
 
-class _FeedForward(nn.Module):
-    """The layers' parts that encoder and decoder share; names follow the official checkpoints."""
+class FeedForwardMixin(nn.Module):
+    """The feed-forward block that all transformer layers share; names follow the official checkpoints."""
 
     def _init_feed_forward(self, width: int, hidden: int, dropout: float) -> None:
         self.linear1 = nn.Linear(width, hidden)
@@ -24,7 +24,7 @@ class _FeedForward(nn.Module):
         return self.linear2(self.dropout(F.relu(self.linear1(x))))
 
 
-class TransformerEncoderLayer(_FeedForward):
+class TransformerEncoderLayer(FeedForwardMixin):
     """Self-attention and feed-forward; positions are added to queries and keys, not to values.
 
     Args:
@@ -58,7 +58,7 @@ class TransformerEncoderLayer(_FeedForward):
         return self.norm2(x + self.dropout(self._feed_forward(x)))
 
 
-class TransformerDecoderLayer(_FeedForward):
+class TransformerDecoderLayer(FeedForwardMixin):
     """Self-attention among the queries, cross-attention to the memory, feed-forward."""
 
     def __init__(
@@ -85,11 +85,13 @@ class TransformerDecoderLayer(_FeedForward):
         memory: Tensor,
         memory_with_pos: Tensor,
         memory_padding: Tensor | None,
+        query_padding: Tensor | None = None,
     ) -> Tensor:
-        """x, query_pos (B, Q, C); memory, memory_with_pos (B, S, C); returns (B, Q, C)."""
+        """x, query_pos (B, Q, C); memory, memory_with_pos (B, S, C); query_padding (B, Q) bool, True
+        where there is no query, or None; returns (B, Q, C)."""
         normed = self.norm1(x) if self.pre_norm else x
         with_pos = normed + query_pos
-        x = x + self.dropout(self.self_attn(with_pos, with_pos, normed))
+        x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, query_padding))
         x = x if self.pre_norm else self.norm1(x)
 
         normed = self.norm2(x) if self.pre_norm else x
@@ -156,7 +158,8 @@ class Transformer(nn.Module):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def _run(self, layer: nn.Module, *args: Tensor | None) -> Tensor:
+    def run(self, layer: nn.Module, *args: Tensor | None) -> Tensor:
+        """A layer, recomputed in the backward pass where that is asked for."""
         if self.activation_checkpoint and self.training:
             return torch.utils.checkpoint.checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)
@@ -164,7 +167,7 @@ class Transformer(nn.Module):
     def encode(self, source: Tensor, pos: Tensor, padding: Tensor | None) -> Tensor:
         """source, pos (B, S, C); padding (B, S) bool or None; returns the memory (B, S, C)."""
         for layer in self.encoder.layers:
-            source = self._run(layer, source, pos, padding)
+            source = self.run(layer, source, pos, padding)
         if self.encoder.norm is not None:
             source = self.encoder.norm(source)
         return source
@@ -178,7 +181,7 @@ class Transformer(nn.Module):
         x = torch.zeros_like(query_pos)
         outputs = []
         for layer in self.decoder.layers:
-            x = self._run(layer, x, query_pos, memory, memory_with_pos, padding)
+            x = self.run(layer, x, query_pos, memory, memory_with_pos, padding)
             outputs.append(self.decoder.norm(x))
         return torch.stack(outputs)
 
