@@ -12,7 +12,7 @@ from .clip_sampling import (
     WindowSampler,
     build_clip_sampler,
 )
-from .datasets import builtin  # noqa: F401  registers the datasets
+from .datasets import builtin, builtin_mot  # noqa: F401  registers the datasets
 from .datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from .frame_sequence import FrameSequence
 from .image_mapper import ImageDatasetMapper

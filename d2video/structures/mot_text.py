@@ -52,9 +52,12 @@ def read_lines(path: str) -> list[str]:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            return file.read().splitlines()
+            # Not splitlines, which also splits at characters that no editor counts as line ends.
+            return file.read().split("\n")
     except FileNotFoundError as error:
-        raise UserError(f"file {path} does not exist: mend the path, or fetch it") from error
+        raise UserError(
+            f"file {path} does not exist: set DETECTRON2_DATASETS or mend the path"
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text file: fetch or write it again") from error
     except OSError as error:

@@ -1,0 +1,102 @@
+"""Read and register CrowdHuman, images of people without tracks.
+
+The annotation file (``.odgt``) holds one JSON object a line: ``ID`` (name of the image) and
+``gtboxes``, each with ``tag`` ("person", or "mask" for a region to be ignored), ``fbox`` (the full
+body, left, top, width, height in pixels, also where it is hidden or outside the image) and, where
+told, ``extra`` with ``ignore``.
+"""
+
+import json
+import logging
+import math
+import os
+from functools import partial
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+
+from d2video.structures.mot_text import read_lines
+from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def register_crowdhuman(
+    name: str, odgt: str, image_root: str, *, class_name: str = "person"
+) -> None:
+    """Register images in CrowdHuman's format under ``name``; the file is read on first use.
+
+    The metadata name no evaluator: CrowdHuman is there to train on.
+
+    Args:
+        name: as it will stand in ``DATASETS.TRAIN``.
+        odgt: the annotation file.
+        image_root: folder of the images, ``<ID>.jpg``.
+        class_name: of the people; data sets that are trained on together need the same.
+    """
+    DatasetCatalog.register(name, partial(load_crowdhuman, odgt, image_root))
+    MetadataCatalog.get(name).set(image_root=image_root, thing_classes=[class_name])
+
+
+def load_crowdhuman(odgt: str, image_root: str) -> list[Record]:
+    """Read an annotation file; no image is opened.
+
+    Returns:
+        one dict an image, in the order of the file: ``file_name``, ``image_id`` (the file's ID) and
+        ``annotations`` with ``bbox`` (the full body, may overflow the image), ``bbox_mode``,
+        ``category_id`` 0, ``iscrowd`` 0. Regions and persons to be ignored are left out. The size of
+        the image is not in the file.
+
+    Raises:
+        UserError: the file or the folder of the images is missing, or the file is not in the
+            format.
+    """
+    records: dict[str, Record] = {}
+    for number, line in enumerate(read_lines(odgt), 1):
+        if not line.strip():
+            continue
+        where = f"{odgt}, line {number}"
+        try:
+            entry = json.loads(line)
+            image, boxes = str(entry["ID"]), _full_bodies(entry["gtboxes"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{where} is no annotation of CrowdHuman ({type(error).__name__}: {error}): it "
+                "needs ID and gtboxes with tag and fbox (four numbers); fetch or mend the file"
+            ) from None
+        if image in records:
+            raise UserError(f"{where}: image {image} is there twice; mend the file")
+        if os.path.isabs(image) or ".." in image.replace("\\", "/").split("/"):
+            raise UserError(f"{where}: image {image} lies outside the image root; mend the file")
+        records[image] = {
+            "file_name": os.path.join(image_root, f"{image}.jpg"),
+            "image_id": image,
+            "annotations": [
+                {"bbox": box, "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
+                for box in boxes
+            ],
+        }
+    if not records:
+        raise UserError(f"{odgt} names no image: fetch it again")
+    if not os.path.isdir(image_root):
+        raise UserError(
+            f"folder {image_root} does not exist: put the images of {odgt} there (ID.jpg), or set "
+            "DETECTRON2_DATASETS"
+        )
+    logger.info("Read %d images from %s", len(records), odgt)
+    return [*records.values()]
+
+
+def _full_bodies(entries: list[dict[str, Any]]) -> list[list[float]]:
+    boxes = []
+    for entry in entries:
+        if entry["tag"] != "person" or entry.get("extra", {}).get("ignore", 0):
+            continue
+        x, y, width, height = (float(number) for number in entry["fbox"])
+        if not all(map(math.isfinite, (x, y, width, height))):
+            raise ValueError(f"fbox {entry['fbox']}")
+        boxes.append([x, y, width, height])
+    return boxes

@@ -1,0 +1,212 @@
+"""Register tracking data sets straight from the MOTChallenge's folders.
+
+The layout of a sequence is told in structures/mot_sequence.py. Nothing is converted or linked.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as coco_mask
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from d2video.data.datasets.mot_split import check_frame_range, find_sequences, read_sequences
+from d2video.data.frame_annotations import FrameAnnotations
+from d2video.structures.mot_sequence import (
+    MOTRows,
+    MOTSequence,
+    MOTSRows,
+    list_frames,
+    read_mot_detections,
+    read_mot_ground_truth,
+    read_mots_ground_truth,
+    read_seqinfo,
+    rows_of_frames,
+    select_rows,
+)
+from d2video.utils.errors import UserError
+
+__all__ = ["find_sequences", "load_mot", "load_mots", "read_sequences", "register_mot"]
+
+BENCHMARKS = ("MOT15", "MOT17", "MOT20", "DanceTrack", "MOTS20")
+_PEDESTRIAN = 1
+_MOTS_PEDESTRIAN = 2
+
+Record = dict[str, Any]
+
+
+def register_mot(
+    name: str,
+    root: str,
+    *,
+    benchmark: str,
+    sequences: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    detector: str | None = None,
+    frame_range: tuple[float, float] = (0.0, 1.0),
+    min_visibility: float | None = 0.25,
+    public_detections: bool = False,
+    class_name: str = "person",
+) -> None:
+    """Register a split of a tracking data set under ``name``; files are read on first use.
+
+    The metadata get ``evaluator_type`` ("mot", or "mots" for MOTS20), ``benchmark``,
+    ``thing_classes`` and ``mot_sequences``, a function without arguments that gives the split's
+    :class:`~d2video.structures.mot_sequence.MOTSequence` list.
+
+    Args:
+        name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
+        root: folder that holds the sequences' folders.
+        benchmark: whose files and whose rules of evaluation: MOT15, MOT17 (MOT16 too), MOT20,
+            DanceTrack, MOTS20.
+        sequences, exclude, detector: which of them, see :func:`find_sequences`.
+        frame_range: which part of each, see :func:`read_sequences`.
+        min_visibility: objects that are visible to this part or less are no annotations; None: all
+            are. Evaluation counts all.
+        public_detections: records have those of ``det/det.txt``.
+        class_name: of what is tracked.
+
+    Raises:
+        UserError: another benchmark, a range that is none, or a string for ``sequences``.
+    """
+    if benchmark not in BENCHMARKS:
+        raise UserError(f"benchmark is '{benchmark}': choose one of {', '.join(BENCHMARKS)}")
+    if isinstance(sequences, str) or isinstance(exclude, str):
+        raise UserError(f"dataset {name}: give sequences and exclude as lists of names")
+    check_frame_range(frame_range)
+    read = partial(
+        read_sequences,
+        root,
+        sequences=sequences,
+        exclude=exclude,
+        detector=detector,
+        frame_range=frame_range,
+    )
+    if benchmark == "MOTS20":
+        load = partial(load_mots, public_detections=public_detections)
+    else:
+        load = partial(
+            load_mot,
+            has_classes=benchmark != "MOT15",
+            min_visibility=min_visibility,
+            public_detections=public_detections,
+        )
+    DatasetCatalog.register(name, lambda: load(read()))
+    MetadataCatalog.get(name).set(
+        evaluator_type="mots" if benchmark == "MOTS20" else "mot",
+        benchmark=benchmark,
+        mot_sequences=read,
+        thing_classes=[class_name],
+    )
+
+
+def load_mot(
+    sequences: Sequence[MOTSequence],
+    *,
+    has_classes: bool = True,
+    min_visibility: float | None = 0.25,
+    public_detections: bool = False,
+    shift_corners: bool = True,
+) -> list[Record]:
+    """Records of sequences with boxes, as docs/architecture.md describes those of tracking data.
+
+    Of the ground truth, rows of class 1 (pedestrians) with flag 1 are annotations.
+
+    Args:
+        sequences: see :func:`read_sequences`.
+        has_classes: False: as in MOT15 there are none, and rows with any flag but 0 count.
+        min_visibility: rows of this visibility or less are left out; None: none is.
+        public_detections: with those of ``det/det.txt``.
+        shift_corners: turn the files' corners, which count from 1, to ones from 0; the official
+            TrackFormer does not.
+
+    Returns:
+        one dict a sequence, in their order; ``annotations`` is a :class:`FrameAnnotations`, absent
+        where there is no ground truth.
+
+    Raises:
+        UserError: images, ground truth or detections are missing or faulty.
+    """
+    corner = 1.0 if shift_corners else 0.0
+    records = _records(sequences, public_detections, corner)
+    for record, sequence in zip(records, sequences, strict=True):
+        if sequence.gt_file is None:
+            continue
+        rows = read_mot_ground_truth(sequence.gt_file, sequence.seq_length)
+        rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
+        kept = (rows.flag == 1) & (rows.cls == _PEDESTRIAN) if has_classes else rows.flag != 0
+        if min_visibility is not None:
+            kept &= rows.visibility > min_visibility
+        rows = select_rows(rows, kept)
+        columns = {
+            "bbox": rows.box - [corner, corner, 0, 0],
+            "visibility": rows.visibility,
+        }
+        record["annotations"] = _annotations(sequence, rows, columns)
+    return records
+
+
+def load_mots(sequences: Sequence[MOTSequence], *, public_detections: bool = False) -> list[Record]:
+    """Records of sequences with masks, as :func:`load_mot`; boxes are tight around the masks.
+
+    Rows of class 2 (pedestrians) are annotations, unless their mask is empty.
+
+    Raises:
+        UserError: images, ground truth or detections are missing or faulty.
+    """
+    records = _records(sequences, public_detections, 1.0)
+    for record, sequence in zip(records, sequences, strict=True):
+        if sequence.gt_file is None:
+            continue
+        size = (sequence.height, sequence.width)
+        rows = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size)
+        rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
+        rows = select_rows(rows, rows.cls == _MOTS_PEDESTRIAN)
+        rows = select_rows(rows, coco_mask.area(rows.rle.tolist()) > 0)
+        boxes = np.reshape(coco_mask.toBbox(rows.rle.tolist()), (-1, 4))
+        columns = {"bbox": boxes, "segmentation": rows.rle}
+        record["annotations"] = _annotations(sequence, rows, columns)
+    return records
+
+
+def _records(
+    sequences: Sequence[MOTSequence], public_detections: bool, corner: float
+) -> list[Record]:
+    records = []
+    for video_id, sequence in enumerate(sequences, 1):
+        first = sequence.first_frame - 1
+        files = list_frames(sequence.folder, read_seqinfo(sequence.folder))
+        record = {
+            "video_id": video_id,
+            "sequence": sequence.name,
+            "file_names": files[first : first + sequence.num_frames],
+            "height": sequence.height,
+            "width": sequence.width,
+            "length": sequence.num_frames,
+            "first_frame": sequence.first_frame,
+        }
+        if public_detections:
+            record["public_detections"] = _detections(sequence, corner)
+        records.append(record)
+    return records
+
+
+def _annotations(
+    sequence: MOTSequence, rows: MOTRows | MOTSRows, columns: dict[str, np.ndarray]
+) -> FrameAnnotations:
+    columns = {"id": rows.id, "category_id": np.zeros(len(rows), dtype=np.int64), **columns}
+    return FrameAnnotations(sequence.num_frames, rows.frame - 1, columns)
+
+
+def _detections(sequence: MOTSequence, corner: float) -> list[np.ndarray]:
+    """Per frame float32 (n,5): x0, y0, x1, y1 in pixels, score."""
+    path = os.path.join(sequence.folder, "det", "det.txt")
+    rows = read_mot_detections(path, sequence.seq_length)
+    rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
+    low = rows.box[:, :2] - corner
+    table = np.concatenate([low, low + rows.box[:, 2:], rows.score[:, None]], axis=1)
+    order = np.argsort(rows.frame, kind="stable")
+    cuts = np.searchsorted(rows.frame[order], np.arange(2, sequence.num_frames + 1))
+    return np.split(table[order].astype(np.float32), cuts)

@@ -1,0 +1,51 @@
+"""The annotations of a long video as columns, which become dicts only for the frames asked for.
+
+The crowded videos of MOT20 have up to 650,000 annotated boxes. Records are unpickled once a sample,
+and as many dicts would take longer than everything else that is done with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from detectron2.structures import BoxMode
+
+FrameAnnotation = dict[str, Any]
+
+
+class FrameAnnotations(Sequence[list[FrameAnnotation]]):
+    """L lists of dicts, as docs/architecture.md describes a video record's ``annotations``.
+
+    The dicts and their lists are made anew at every access.
+    """
+
+    def __init__(self, num_frames: int, frame: np.ndarray, columns: Mapping[str, np.ndarray]):
+        """
+        Args:
+            num_frames: L.
+            frame: (N,) frame of each annotation, 0 to L-1, in any order.
+            columns: {key of the dicts: its N values}, ``bbox`` (N,4) XYWH_ABS among them;
+                ``bbox_mode`` and ``iscrowd`` (0) are added. Within a frame the order stays.
+        """
+        order = np.argsort(frame, kind="stable")
+        self._first = np.searchsorted(frame[order], np.arange(num_frames + 1))
+        self._columns = {key: values[order] for key, values in columns.items()}
+
+    def __len__(self) -> int:
+        return len(self._first) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[FrameAnnotation]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[FrameAnnotation]]: ...
+    def __getitem__(self, index):
+        """Frame ``index`` (a negative one counts from the end), or the list of a slice's frames."""
+        if isinstance(index, slice):
+            return [self[t] for t in range(*index.indices(len(self)))]
+        t = range(len(self))[index]
+        rows = slice(self._first[t], self._first[t + 1])
+        values = zip(*(column[rows].tolist() for column in self._columns.values()), strict=True)
+        return [{**dict(zip(self._columns, row, strict=True)), **_COMMON} for row in values]
+
+
+_COMMON: dict[str, Any] = {"iscrowd": 0, "bbox_mode": BoxMode.XYWH_ABS}
