@@ -71,6 +71,9 @@ class ClassLoss(Protocol):
     def says_object(self, logits: Tensor) -> Tensor:
         """(..., Q) bool: whether the most likely answer of each query is an object."""
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(..., Q, K) float32 in [0, 1], of the classes."""
+
 
 @dataclass(frozen=True)
 class CrossEntropy:
@@ -85,6 +88,9 @@ class CrossEntropy:
 
     def says_object(self, logits: Tensor) -> Tensor:
         return logits.argmax(-1) != logits.shape[-1] - 1
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(-1)[..., :-1]
 
 
 @dataclass(frozen=True)
@@ -104,3 +110,6 @@ class Focal:
 
     def says_object(self, logits: Tensor) -> Tensor:
         return (logits > 0).any(-1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.float().sigmoid()

@@ -34,6 +34,7 @@ class DeformableTrackingNetwork(nn.Module):
         box_refine: every decoder layer has heads of its own and refines the boxes of the one before.
         two_stage: object queries come from the encoder; needs ``box_refine``.
         prior: probability of any class that the class heads start with.
+        temperature: of the sine positions.
         mask_width, activation_checkpoint: see :class:`MaskBranch`.
     """
 
@@ -49,6 +50,7 @@ class DeformableTrackingNetwork(nn.Module):
         two_stage: bool = False,
         lateral_features: list[str] | None = None,
         prior: float = 0.01,
+        temperature: float = 10000.0,
         mask_width: int | None = None,
         activation_checkpoint: bool = False,
     ):
@@ -69,7 +71,10 @@ class DeformableTrackingNetwork(nn.Module):
         axes = 2 if transformer.num_frames == 1 else 3
         # With several frames, time is the first axis; the official encodings differ in the offset.
         self.position_encoding = SinePositionEncoding(
-            width, num_axes=axes, offset=-0.5 if axes == 2 else 0.0
+            width,
+            num_axes=axes,
+            temperature=temperature,
+            offset=-0.5 if axes == 2 else 0.0,
         )
         self.input_proj = nn.ModuleList(self._projections(backbone, transformer.num_levels, width))
         self.num_queries = num_queries

@@ -134,7 +134,7 @@ class DETRTrackingNetwork(DETRNetwork):
         if padding is not None:
             # A softmax over nothing is not a number; an image without tracks has none to disturb.
             padding = padding & ~padding.all(1, keepdim=True)
+        # Without any track the layer runs all the same: in training every parameter has a gradient.
         own = x[:, :count]
-        if count:
-            own = self.transformer.run(layer, own, torch.zeros_like(own), padding)
+        own = self.transformer.run(layer, own, torch.zeros_like(own), padding)
         return torch.cat([own, x[:, count:]], dim=1)

@@ -19,16 +19,16 @@ def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights:
     """Bilinear samples of the levels, summed with their weights; zero beyond the borders.
 
     Args:
-        value: (B, S, h, c), level after level, rows of a level one after the other.
+        value: (B, S, h, c) float32, level after level, rows of a level one after the other.
         sizes: (H_l, W_l) of the levels; S is their total area.
-        locations: (B, N, h, L, P, 2), x and y, 0 and 1 being the outer edges of the border pixels.
+        locations: (B, N, h, L, P, 2) float32, x and y, 0 and 1 being the outer edges of the border pixels.
         weights: (B, N, h, L, P).
 
     Returns:
         (B, N, C).
     """
     needs_gradient = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad)
-    if value.device.type == "cpu" and value.dtype == torch.float32 and not needs_gradient:
+    if value.device.type == "cpu" and not needs_gradient:
         return _sum_of_rows(value, sizes, locations, weights)
     return _sum_of_grid_samples(value, sizes, locations, weights)
 
@@ -46,7 +46,7 @@ def _sum_of_grid_samples(
             grid,
             align_corners=False,
         )
-        for level, size, grid in zip(_split(value, sizes), sizes, grids.to(value.dtype))
+        for level, size, grid in zip(_split(value, sizes), sizes, grids)
     ]
     stacked = torch.stack(samples, dim=-2).flatten(-2)  # (B·h, c, N, L·P)
     by_head = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1)
@@ -204,4 +204,6 @@ class MSDeformAttn(nn.Module):
         else:
             centre, size = reference[..., :2], reference[..., 2:]
             locations = centre + offsets * (size * (0.5 / self.num_points))
-        return self.output_proj(sample_and_sum(value, sizes, locations, weights))
+        # In float32 also under autocast: bfloat16 cannot tell neighbouring pixels of a large level apart.
+        summed = sample_and_sum(value.float(), sizes, locations.float(), weights.float())
+        return self.output_proj(summed.to(query.dtype))

@@ -1,0 +1,76 @@
+"""Config keys of TrackFormer."""
+
+from detectron2.config import CfgNode as CN
+
+from d2video.config import register_config
+from d2video.modeling.set_prediction_config import add_loss_keys, add_transformer_keys
+
+from .tracker_config import add_tracker_config
+
+
+@register_config
+def add_trackformer_config(cfg: CN) -> None:
+    """Add ``MODEL.TRACKFORMER``; the defaults are the official ones for vanilla DETR."""
+    cfg.MODEL.TRACKFORMER = CN()
+    node = cfg.MODEL.TRACKFORMER
+    # Class logits, without "no object"; class c of the data has logit c. The official models have 20
+    # and use the first, "person".
+    node.NUM_CLASSES = 20
+    node.NUM_QUERIES = 100  # object queries; track queries come on top
+    add_transformer_keys(node)
+    # Backbone outputs for the mask head (MODEL.MASK_ON), fine to coarse. IN_FEATURES feed the
+    # transformer; with deformable attention there are several. Then the last lateral is one of them
+    # and tells the level of memory that masks come from.
+    node.MASK_FEATURES = ["res2", "res3", "res4"]
+    node.IN_FEATURES = ["res5"]
+    # Self-attention among the track queries before each decoder layer; not with deformable attention.
+    node.TRACK_ATTENTION = False
+
+    # Multi-scale deformable attention (Deformable DETR) in place of DETR's.
+    node.DEFORMABLE = CN()
+    node.DEFORMABLE.ENABLED = False
+    node.DEFORMABLE.NUM_LEVELS = 4  # those beyond IN_FEATURES are made by strided convolutions
+    node.DEFORMABLE.ENC_POINTS = 4
+    node.DEFORMABLE.DEC_POINTS = 4
+    # Frames whose features the decoder attends to: 1, or 2, the official multi-frame attention.
+    # HIDDEN_DIM is then divisible by 6.
+    node.DEFORMABLE.NUM_FRAMES = 1
+    node.DEFORMABLE.BOX_REFINE = True
+    node.DEFORMABLE.TWO_STAGE = False
+    # Sampling offsets are divided by (width, height), "wh", as in Deformable DETR and its released
+    # models, or by (height, width), "hw", as in TrackFormer's code and, so it seems, its models.
+    node.DEFORMABLE.OFFSET_UNIT = "wh"
+
+    # ---- training -----------------------------------------------------------------------------
+    # The previous frame lies up to so many frames before or after the current one.
+    node.PREV_FRAME_RANGE = 5
+    # 2: with a third frame, as far from the previous one as that from the current one.
+    node.NUM_PREV_FRAMES = 1
+    # Previous frames are crops of this much less than the frame, resized back, of videos and …
+    node.PREV_FRAME_JITTER = 0.01
+    # … of single images, whose previous frame is the image itself.
+    node.PREV_IMAGE_JITTER = 0.2
+    # A track query is left out of training with this probability, so that its object is detected …
+    node.FALSE_NEGATIVE_PROB = 0.4
+    # … and brings along a query without an object with this one.
+    node.FALSE_POSITIVE_PROB = 0.1
+    # Draw both as the official code does (see official_sampling.py).
+    node.OFFICIAL_SAMPLING = False
+    # Train the previous frame's forward pass, through the track queries, as well.
+    node.BACKPROP_PREV_FRAME = False
+    # Train the mask head (MODEL.MASK_ON) alone, on a model that stays as it is.
+    node.FREEZE_DETECTOR = False
+
+    add_loss_keys(node)
+    node.COST_GIOU = 2.0
+    # Focal loss over independent classes in place of a softmax with "no object".
+    node.FOCAL_LOSS = False
+    # Weight of a track query without an object in the softmax loss, in place of NO_OBJECT_WEIGHT.
+    node.FALSE_POSITIVE_WEIGHT = 1.0
+
+    # ---- inference ----------------------------------------------------------------------------
+    add_tracker_config(node)
+    # How many frames ago the previous frame of multi-frame attention is.
+    node.PREV_FRAME_DIST = 1
+    # Detections of a single image with a lower score are dropped.
+    node.SCORE_THRESH_TEST = 0.0
