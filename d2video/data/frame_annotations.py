@@ -5,6 +5,7 @@ and as many dicts would take longer than everything else that is done with it.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, overload
 
 import numpy as np
@@ -44,8 +45,6 @@ class FrameAnnotations(Sequence[list[FrameAnnotation]]):
             return [self[t] for t in range(*index.indices(len(self)))]
         t = range(len(self))[index]
         rows = slice(self._first[t], self._first[t + 1])
-        values = zip(*(column[rows].tolist() for column in self._columns.values()), strict=True)
-        return [{**dict(zip(self._columns, row, strict=True)), **_COMMON} for row in values]
-
-
-_COMMON: dict[str, Any] = {"iscrowd": 0, "bbox_mode": BoxMode.XYWH_ABS}
+        values = [column[rows].tolist() for column in self._columns.values()]
+        keys = (*self._columns, "iscrowd", "bbox_mode")
+        return [dict(zip(keys, row)) for row in zip(*values, repeat(0), repeat(BoxMode.XYWH_ABS))]
