@@ -29,19 +29,21 @@ test: install
 install: $(INSTALLED)
 
 $(BIN)/python:
-	@echo "== 1/4 virtual environment $(VENV)"
+	@echo "== 1/5 virtual environment $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "error: $(PYTHON) is older than 3.10: run make PYTHON=<path to a newer one>" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "error: $(PYTHON) cannot make virtual environments: on Debian or Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
 $(INSTALLED): setup.py constraints.txt tools/install_detectron2.py | $(BIN)/python
-	@echo "== 2/4 build tools"
+	@echo "== 2/5 build tools"
 	$(PIP) install -c constraints.txt setuptools wheel
-	@echo "== 3/4 d2video and what it needs (PyTorch with CUDA: 5.5 GB on Linux)"
+	@echo "== 3/5 d2video and what it needs (PyTorch with CUDA: 5.5 GB on Linux)"
 	$(PIP) install -c constraints.txt --no-build-isolation --editable '.[dev]'
-	@echo "== 4/4 detectron2"
+	@echo "== 4/5 detectron2"
 	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt
+	@echo "== 5/5 trackeval (without what it asks for: a second OpenCV)"
+	$(PIP) install --no-deps -c constraints.txt trackeval
 	@touch $@
 
 clean:

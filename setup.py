@@ -35,6 +35,8 @@ setup(
     package_dir=PROJECTS,
     python_requires=">=3.10",
     # detectron2 is missing here because PyPI has none: tools/install_detectron2.py installs it.
+    # trackeval (1.3.0) too: it asks for opencv-python, which lies where opencv-python-headless does.
+    # The Makefile installs it without its requirements; those it really needs are in this list.
     # The tests give the same results at these lower bounds (Python 3.11) as with constraints.txt.
     install_requires=[
         "av>=17.1",  # the test of rotated videos; before 17.0 colours came out wrong

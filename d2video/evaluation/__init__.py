@@ -2,12 +2,14 @@
 
 from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, register_evaluator
 from d2video.evaluation.coco_evaluators import COCOInstanceEvaluator
+from d2video.evaluation.mot_evaluator import MOTEvaluator
 from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
 from d2video.evaluation.ytvis_evaluator import YTVISEvaluator
 
 __all__ = [
     "EVALUATOR_REGISTRY",
     "COCOInstanceEvaluator",
+    "MOTEvaluator",
     "PanopticEvaluator",
     "YTVISEvaluator",
     "build_evaluator",

@@ -1,0 +1,178 @@
+"""The labels that tracks are compared with, all rows of them: what counts is the protocol's to say."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+
+from d2video.evaluation.mot_metrics import (
+    BENCHMARKS,
+    Metrics,
+    box_metrics,
+    mask_metrics,
+    require_trackeval,
+)
+from d2video.structures.mot_results import MOTResults, read_mot_results, read_mots_results
+from d2video.structures.mot_sequence import (
+    MOTRows,
+    MOTSequence,
+    MOTSRows,
+    read_mot_ground_truth,
+    read_mots_ground_truth,
+    rows_of_frames,
+)
+from d2video.utils.errors import UserError
+
+# Boxes, or the masks of MOTS.
+TrackResults = MOTResults | MOTSRows
+
+MASK_BENCHMARKS = ("MOTS20",)
+
+
+@dataclass(frozen=True)
+class MOTGroundTruth:
+    """The sequences of a split, read for evaluation.
+
+    Attributes:
+        source: data set or folder, for messages.
+        benchmark: whose rules count: MOT15, MOT16, MOT17, MOT20, DanceTrack, MOTS20.
+        sequences: name → sequence, or its part that is in the split; sorted.
+        rows: name → all rows of its ``gt.txt``, the split's first frame being 1; sequences without
+            labels are not in it.
+    """
+
+    source: str
+    benchmark: str
+    sequences: dict[str, MOTSequence]
+    rows: dict[str, MOTRows | MOTSRows]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether masks are compared, and not boxes."""
+        return self.benchmark in MASK_BENCHMARKS
+
+    @classmethod
+    def read(
+        cls, source: str, benchmark: str, sequences: Sequence[MOTSequence]
+    ) -> "MOTGroundTruth":
+        """Read the labels.
+
+        Raises:
+            UserError: an unknown benchmark, a name that two sequences have, faulty files, or labels
+                but no package trackeval.
+        """
+        known = (*BENCHMARKS, *MASK_BENCHMARKS)
+        if benchmark not in known:
+            raise UserError(
+                f"{source}: benchmark {benchmark!r} is unknown; it is one of {', '.join(known)}"
+            )
+        by_name = {sequence.name: sequence for sequence in sequences}
+        if len(by_name) < len(sequences):
+            raise UserError(f"{source}: sequences have the same name; rename their folders")
+        if any(sequence.gt_file for sequence in sequences):
+            require_trackeval()  # rather than fail after hours of tracking
+        rows: dict[str, MOTRows | MOTSRows] = {}
+        for name, sequence in by_name.items():
+            if sequence.gt_file is not None:
+                rows[name] = _read_rows(sequence, sequence.gt_file, benchmark in MASK_BENCHMARKS)
+        return cls(source, benchmark, dict(sorted(by_name.items())), rows)
+
+    @classmethod
+    def from_dataset(cls, dataset_name: str) -> "MOTGroundTruth":
+        """The labels of a data set registered with ``register_mot``.
+
+        Raises:
+            UserError: the metadata lack ``benchmark`` or ``mot_sequences``, or as :meth:`read`.
+        """
+        metadata = MetadataCatalog.get(dataset_name)
+        for key in ("benchmark", "mot_sequences"):
+            if metadata.get(key) is None:
+                raise UserError(
+                    f"dataset {dataset_name} has no {key} in its metadata: register it with "
+                    "register_mot"
+                )
+        sequences = metadata.mot_sequences
+        return cls.read(
+            f"dataset {dataset_name}",
+            metadata.benchmark,
+            sequences() if callable(sequences) else sequences,
+        )
+
+    def compare(self, name: str, results: TrackResults) -> Metrics:
+        """Metrics of a sequence that has labels.
+
+        Args:
+            name: of the sequence.
+            results: boxes or masks, as the benchmark has them; frames count from the split's first.
+
+        Raises:
+            UserError: see :func:`box_metrics` and :func:`mask_metrics`.
+        """
+        length = self.sequences[name].num_frames
+        truth = self.rows[name]
+        where = f"sequence {name}"
+        if isinstance(truth, MOTSRows):
+            assert isinstance(results, MOTSRows)
+            true_ids, true_classes, true_masks = _by_frame(
+                truth.frame, length, truth.id, truth.cls, truth.rle
+            )
+            ids, classes, masks = _by_frame(
+                results.frame, length, results.id, results.cls, results.rle
+            )
+            return mask_metrics(
+                true_ids=true_ids,
+                true_classes=true_classes,
+                true_masks=[rles.tolist() for rles in true_masks],
+                ids=ids,
+                classes=classes,
+                masks=[rles.tolist() for rles in masks],
+                sequence=where,
+            )
+        assert isinstance(results, MOTResults)
+        true_ids, true_boxes, true_classes, true_flags = _by_frame(
+            truth.frame, length, truth.id, truth.box, truth.cls, truth.flag
+        )
+        ids, boxes = _by_frame(results.frame, length, results.id, results.box)
+        return box_metrics(
+            self.benchmark,
+            true_ids=true_ids,
+            true_boxes=true_boxes,
+            true_classes=true_classes,
+            true_flags=true_flags,
+            ids=ids,
+            boxes=boxes,
+            sequence=where,
+        )
+
+    def read_results(self, folder: str | os.PathLike[str]) -> dict[str, TrackResults]:
+        """Read and check ``<sequence>.txt`` for each sequence; a file may be empty.
+
+        Raises:
+            UserError: names file, line and fault.
+        """
+        results: dict[str, TrackResults] = {}
+        for name, sequence in self.sequences.items():
+            path = os.path.join(folder, f"{name}.txt")
+            if self.has_masks:
+                size = sequence.height, sequence.width
+                results[name] = read_mots_results(path, sequence.num_frames, size)
+            else:
+                results[name] = read_mot_results(path, sequence.num_frames)
+        return results
+
+
+def _read_rows(sequence: MOTSequence, gt_file: str, has_masks: bool) -> MOTRows | MOTSRows:
+    part = sequence.first_frame, sequence.num_frames
+    if has_masks:
+        size = sequence.height, sequence.width
+        return rows_of_frames(read_mots_ground_truth(gt_file, sequence.seq_length, size), *part)
+    return rows_of_frames(read_mot_ground_truth(gt_file, sequence.seq_length), *part)
+
+
+def _by_frame(frame: np.ndarray, length: int, *columns: np.ndarray) -> list[list[np.ndarray]]:
+    """Columns (N, ...) as lists of ``length`` arrays; rows of a frame keep their order."""
+    order = np.argsort(frame, kind="stable")
+    cuts = np.searchsorted(frame[order], np.arange(2, length + 1))
+    return [np.split(column[order], cuts) for column in columns]
