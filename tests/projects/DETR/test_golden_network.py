@@ -10,6 +10,7 @@ from d2video.projects.detr import HungarianMatcher, ImageTargets
 from d2video.projects.detr.converter import detection_name, segmentation_name
 from detectron2.utils.events import EventStorage
 
+from d2video.layers import SinePositionEncoding
 from d2video.modeling.criterion import SetCriterion
 from d2video.modeling.matched_masks import matched_target_masks
 from d2video.structures.padding import pad_clips
@@ -42,6 +43,16 @@ def targets_of(data: dict) -> list[ImageTargets]:
             )
         )
     return found
+
+
+@pytest.mark.parametrize(("case", "step"), [("a", 1), ("b", 1), ("full", 16)])
+def test_sine_positions(case, step):
+    """Of the official width only every 16th channel is stored."""
+    _, data, _ = load("detr_pos2d.npz")
+    golden = data[f"sine.{case}.out"]
+    encoding = SinePositionEncoding(golden.shape[1] * step, num_axes=2)
+    # One float32 step of the angle, at most 2 pi.
+    close(encoding(data[f"sine.{case}.mask"])[..., ::step].permute(0, 3, 1, 2), golden, 5e-6)
 
 
 @torch.no_grad()
@@ -100,6 +111,8 @@ def test_masks():
     for layer, name in enumerate(["aux0.", ""]):
         close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
         close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+    close(encoded.memory.permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
+    close(encoded.queries, data["mid.hs"][-1], LOGITS)
     branch = network.mask_branch
     attention = branch.bbox_attention(encoded.queries, encoded.memory, encoded.padding)
     close(attention, data["mid.bbox_attention"], 1e-5)
