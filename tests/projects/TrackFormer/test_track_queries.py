@@ -85,6 +85,19 @@ def test_official_sampling_replays_the_log(case, monkeypatch):
         assert torch.equal(row[row >= 0], data[f"target{i}/track_query_match_ids"])
 
 
+def test_official_false_positives_are_different_queries():
+    torch.manual_seed(0)
+    sampler = TrackQuerySampler(official=True, false_positive_prob=1.0)
+    most = 0
+    for _ in range(20):
+        embeddings, boxes, matches, previous, current = crowd(2)
+        queries, rows = sampler(embeddings, boxes, matches, previous, current)
+        for b in range(2):
+            assert len(queries.embeddings[b].unique()) == rows.shape[1]
+        most = max(most, rows.shape[1])
+    assert most > 20
+
+
 def test_official_sampling_with_nothing_matched():
     sampler = TrackQuerySampler(official=True)
     queries, rows = sampler(
@@ -177,6 +190,25 @@ def test_false_positives_are_near_the_query_that_brings_them():
     assert (chosen <= 10).float().mean() > 0.99
     counts = torch.bincount(chosen.long())[1:11]
     assert counts.min() > 20  # 50 each, in x and y alike
+
+
+def test_dropped_queries_bring_no_false_positive():
+    """Two objects far apart, ten candidates around each: those of the one that was kept."""
+    torch.manual_seed(0)
+    images = 200
+    boxes = torch.full((22, 4), 0.02)
+    boxes[::2, :2], boxes[1::2, :2] = 0.2, 0.8  # even queries here, odd ones there
+    boxes[2:, :2] += torch.randn(20, 2) * 0.02
+    boxes = boxes.expand(images, -1, -1)
+    embeddings = torch.arange(22).view(1, 22, 1).expand(images, -1, -1)
+    both = frames(*[[1, 2]] * images)
+    matches = matches_of([([0, 1], [0, 1])] * images, [2] * images)
+    queries, rows = TrackQuerySampler(0.5, 1.0)(embeddings, boxes, matches, both, both)
+    single = (rows >= 0).sum(1) == 1
+    assert 60 < single.sum() < 140
+    side = queries.embeddings[single, :2, 0] % 2
+    assert (rows[single, 1] == NO_OBJECT).all()
+    assert torch.equal(side[:, 0], side[:, 1])
 
 
 def test_as_many_false_positives_as_there_are_candidates():
