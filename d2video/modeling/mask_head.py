@@ -20,11 +20,19 @@ class MHAttentionMap(nn.Module):
     """Attention weights of queries over a feature map, without values (DETR, sec. 4.2).
 
     One softmax runs over heads and pixels *jointly*, as in the official code.
+
+    Args:
+        use_positions: add the positions to what the queries look at, so that a query can tell its
+            object from its neighbours by place. The official code leaves them out, and place
+            reaches the masks only through what the encoder has made of it.
     """
 
-    def __init__(self, query_dim: int, hidden_dim: int, num_heads: int):
+    def __init__(
+        self, query_dim: int, hidden_dim: int, num_heads: int, use_positions: bool = False
+    ):
         super().__init__()
         self.num_heads = num_heads
+        self.use_positions = use_positions
         self.q_linear = nn.Linear(query_dim, hidden_dim)
         self.k_linear = nn.Linear(query_dim, hidden_dim)
         for linear in (self.q_linear, self.k_linear):
@@ -32,17 +40,27 @@ class MHAttentionMap(nn.Module):
             nn.init.zeros_(linear.bias)
         self.scale = (hidden_dim / num_heads) ** -0.5
 
-    def forward(self, queries: Tensor, memory: Tensor, padding: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        queries: Tensor,
+        memory: Tensor,
+        padding: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
         """
         Args:
             queries: (N, Q, C).
             memory: (N, H, W, C).
             padding: (N, H, W) bool, True = padding, or None.
+            positions: (N, H, W, C); read only with ``use_positions``.
 
         Returns:
             (N, Q, h, H, W); each query's weights sum to 1.
         """
         q = self.q_linear(queries).unflatten(-1, (self.num_heads, -1)) * self.scale
+        if self.use_positions:
+            assert positions is not None
+            memory = memory + positions
         k = self.k_linear(memory).unflatten(-1, (self.num_heads, -1))
         scores = torch.einsum("nqhc,nyxhc->nqhyx", q, k)
         if padding is not None:

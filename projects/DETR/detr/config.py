@@ -20,6 +20,9 @@ def add_detr_config(cfg: CN) -> None:
     # "sine" or "learned" (feature maps up to 50x50).
     cfg.MODEL.DETR.POSITIONS = "sine"
 
+    # Add the positions to the memory where the mask attention looks for a query's object (official:
+    # False). Without a pretrained start masks of neighbouring objects separate far earlier.
+    cfg.MODEL.DETR.MASK_POSITIONS = False
     # Train the mask head (MODEL.MASK_ON) alone, on a detector that stays as it is.
     cfg.MODEL.DETR.FREEZE_DETECTOR = False
 

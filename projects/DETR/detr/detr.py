@@ -132,6 +132,7 @@ class DETR(nn.Module):
                 num_classes=detr.NUM_CLASSES,
                 mask_on=cfg.MODEL.MASK_ON,
                 mask_width=detr.MASK_DIM or None,
+                mask_positions=detr.MASK_POSITIONS,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             )
         return {

@@ -26,6 +26,7 @@ class Encoded:
         source: (B, C, H_f, W_f), the encoder's input.
         padding: (B, H_f, W_f) bool, or None where nothing is padded.
         laterals: coarse to fine, [(B, c_i, H_i, W_i)].
+        positions: (B, H_f, W_f, C), for an attention with positions.
     """
 
     queries: Tensor
@@ -33,6 +34,7 @@ class Encoded:
     source: Tensor
     padding: Tensor | None
     laterals: list[Tensor]
+    positions: Tensor | None = None
 
 
 class MaskBranch(nn.Module):
@@ -43,6 +45,7 @@ class MaskBranch(nn.Module):
         lateral_channels: of the backbone's features, coarse to fine.
         mask_width: see :class:`MaskHeadSmallConv`; the transformer's width if None.
         activation_checkpoint: recompute the head in the backward pass.
+        use_positions: see :class:`MHAttentionMap`.
     """
 
     def __init__(
@@ -52,9 +55,10 @@ class MaskBranch(nn.Module):
         lateral_channels: list[int],
         mask_width: int | None = None,
         activation_checkpoint: bool = False,
+        use_positions: bool = False,
     ):
         super().__init__()
-        self.bbox_attention = MHAttentionMap(width, width, num_heads)
+        self.bbox_attention = MHAttentionMap(width, width, num_heads, use_positions)
         self.mask_head = MaskHeadSmallConv(
             width,
             num_heads,
@@ -78,8 +82,9 @@ class MaskBranch(nn.Module):
         Returns:
             (P, H_m, W_m).
         """
-        attention = self.bbox_attention(encoded.queries, encoded.memory, encoded.padding)
-        attention = attention[images, queries]
+        attention = self.bbox_attention(
+            encoded.queries, encoded.memory, encoded.padding, encoded.positions
+        )[images, queries]
         # What the queries of an image share is computed once: the first convolution of its features.
         shared = self.mask_head.shared(encoded.source)
         finest = encoded.laterals[-1].shape[-2:].numel()
@@ -107,6 +112,7 @@ class DETRNetwork(nn.Module):
         num_classes: K.
         mask_on: build the mask branch.
         mask_width: see :class:`MaskBranch`.
+        mask_positions: ``use_positions`` of :class:`MHAttentionMap`.
         activation_checkpoint: recompute the mask head in the backward pass.
     """
 
@@ -121,6 +127,7 @@ class DETRNetwork(nn.Module):
         num_classes: int,
         mask_on: bool = False,
         mask_width: int | None = None,
+        mask_positions: bool = False,
         activation_checkpoint: bool = False,
     ):
         super().__init__()
@@ -142,6 +149,7 @@ class DETRNetwork(nn.Module):
                 [shapes[name].channels for name in reversed(self.in_features[:-1])],
                 mask_width,
                 activation_checkpoint,
+                mask_positions,
             )
 
     def forward(
@@ -174,5 +182,6 @@ class DETRNetwork(nn.Module):
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
         if not all_layers:
             outputs = outputs[-1:]
-        encoded = Encoded(outputs[-1], memory.unflatten(1, size), source, padding, laterals)
+        memory, positions = memory.unflatten(1, size), pos.unflatten(1, size)
+        encoded = Encoded(outputs[-1], memory, source, padding, laterals, positions)
         return self.class_embed(outputs), self.bbox_embed(outputs).float().sigmoid(), encoded

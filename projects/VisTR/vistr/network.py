@@ -30,14 +30,14 @@ class Encoded:
         memory: (B, T, H_f, W_f, C).
         padding: (B, H_f, W_f) bool, or None where nothing is padded.
         laterals: coarse to fine, [(B, T, c_i, H_i, W_i)].
-        mask_keys: (B, T, H_f, W_f, C), what the mask attention looks at: memory, or memory + positions.
+        positions: (B, T, H_f, W_f, C).
     """
 
     queries: Tensor
     memory: Tensor
     padding: Tensor | None
     laterals: list[Tensor]
-    mask_keys: Tensor
+    positions: Tensor
 
 
 class VisTRNetwork(nn.Module):
@@ -54,9 +54,7 @@ class VisTRNetwork(nn.Module):
         mask_width: of the mask head (see :class:`MaskHeadSmallConv`); C if None.
         position_temperature: of the sine positions.
         position_waves: the shortest sine waves that fit into the frame, and into the clip.
-        mask_positions: add the positions to what the mask attention looks at, so that a slot can
-            tell its object from its neighbours by place; the official code leaves them out, and
-            place reaches the masks only through what the encoder has made of it.
+        mask_positions: ``use_positions`` of :class:`MHAttentionMap`.
         mask_on: build and run the mask branch. :class:`VisTR` needs it; False is the network of the
             authors' pretraining, boxes only, for comparing with their arrays.
         activation_checkpoint: recompute the mask head in the backward pass.
@@ -83,7 +81,6 @@ class VisTRNetwork(nn.Module):
         self.in_features = list(in_features)
         self.num_frames = num_frames
         self.num_slots = num_slots
-        self.mask_positions = mask_positions
         self.mask_on = mask_on
         self.activation_checkpoint = activation_checkpoint
         width = transformer.width
@@ -100,7 +97,9 @@ class VisTRNetwork(nn.Module):
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.bbox_embed = MLP(width, width, 4, 3)
         if mask_on:
-            self.bbox_attention = MHAttentionMap(width, width, transformer.num_heads)
+            self.bbox_attention = MHAttentionMap(
+                width, width, transformer.num_heads, mask_positions
+            )
             self.mask_head = MaskHeadSmallConv(
                 width,
                 transformer.num_heads,
@@ -159,13 +158,12 @@ class VisTRNetwork(nn.Module):
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
         if not all_layers:
             outputs = outputs[-1:]
-        mask_keys = memory + pos if self.mask_positions else memory
         encoded = Encoded(
             outputs[-1],
             memory.unflatten(1, (num_frames, *size)),
             padding,
             [lateral.unflatten(0, (batch, num_frames)) for lateral in laterals],
-            mask_keys.unflatten(1, (num_frames, *size)),
+            pos.unflatten(1, (num_frames, *size)),
         )
         return self.class_embed(outputs), self.bbox_embed(outputs).float().sigmoid(), encoded
 
@@ -192,7 +190,8 @@ class VisTRNetwork(nn.Module):
         # One row a (slot, frame), slot-major: its image among the B·T, and its attention there.
         frames = torch.arange(self.num_frames, device=clips.device)
         rows = (clips[:, None] * self.num_frames + frames).flatten()
-        attention = self.bbox_attention(queries, encoded.mask_keys.flatten(0, 1), padding)
+        positions = encoded.positions.flatten(0, 1)
+        attention = self.bbox_attention(queries, memory, padding, positions)
         attention = attention[rows, slots.repeat_interleave(self.num_frames)]
         shared = self.mask_head.shared(memory.permute(0, 3, 1, 2))
         pixels = laterals[-1].shape[-2:].numel() * self.mask_head.out_channels

@@ -4,6 +4,8 @@ Tolerances: float32 noise of these networks against float64 is 3e-5 (logits), 4e
 (masks); wrong axes, heads or layouts change the outputs by more than 0.05 (fact sheet, section 4).
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from d2video.projects.detr import HungarianMatcher, ImageTargets
@@ -123,6 +125,26 @@ def test_masks():
     # Any queries, in any order, have the masks they have together.
     some = torch.tensor([13, 2, 7])
     close(branch(encoded, images[some], queries[some]), masks[some], 1e-4)
+
+
+@torch.no_grad()
+def test_masks_with_positions_in_their_attention():
+    """The switch changes the official masks, to those of an attention over memory + positions."""
+    weights, data, config = load("detr_segm_tiny.npz")
+    network = golden_detr(config, weights).network
+    images, padding = batch(data)
+    _, _, encoded = network(images, padding)
+    branch = network.mask_branch
+    rows = torch.tensor([0, 1, 1]), torch.tensor([4, 0, 8])
+    golden = data["out.pred_masks"][rows]
+    close(branch(encoded, *rows), golden, MASKS)
+    branch.bbox_attention.use_positions = True
+    found = branch(encoded, *rows)
+    assert (found - golden).abs().max() > 10 * MASKS
+    positions = network.position_encoding(encoded.padding)
+    assert not torch.equal(positions[0], positions[1])  # the images are of different sizes
+    branch.bbox_attention.use_positions = False
+    close(branch(replace(encoded, memory=encoded.memory + positions), *rows), found, 1e-5)
 
 
 @torch.no_grad()

@@ -82,6 +82,17 @@ def test_answer():
     assert empty.pred_masks.shape == (0, 80, 112)
 
 
+def test_positions_in_the_mask_attention_follow_the_config():
+    masks = []
+    for on in (False, True):
+        model = build("MODEL.MASK_ON", True, "MODEL.DETR.MASK_POSITIONS", on).eval()
+        assert model.network.mask_branch.bbox_attention.use_positions is on
+        assert list(model.state_dict()) == list(build("MODEL.MASK_ON", True).state_dict())
+        model.network.mask_branch.register_forward_hook(lambda *args: masks.append(args[2]))
+        model([make_image()])
+    assert (masks[0] - masks[1]).abs().max() > 1e-3
+
+
 def test_masks_run_for_kept_queries_only():
     model = build("MODEL.MASK_ON", True).eval()
     scores = model([make_image()])[0]["instances"].scores

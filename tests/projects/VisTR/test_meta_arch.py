@@ -71,12 +71,16 @@ def test_mask_head_and_positions_follow_the_config():
         ours[0, 0, :, 16::2], (2 * columns / 20**waves).sin(), atol=1e-5, rtol=0
     )
     clips = torch.rand(2, network.num_frames, 3, 32, 32)
-    _, _, encoded = wide(clips, None)
-    assert torch.equal(encoded.mask_keys, encoded.memory)
-    _, _, encoded = network(clips, None)
+    memories, keys = [], []
+    for each in (wide, network):
+        each.bbox_attention.k_linear.register_forward_pre_hook(lambda _, args: keys.append(args[0]))
+        _, _, encoded = each(clips, None)
+        each.masks(encoded, torch.tensor([1]), torch.tensor([0]))
+        memories.append(encoded.memory.flatten(0, 1))
+    assert torch.equal(keys[0], memories[0])
     positions = network.position_encoding(torch.zeros(1, *encoded.memory.shape[1:4]).bool())
     torch.testing.assert_close(
-        encoded.mask_keys - encoded.memory, positions.expand(2, -1, -1, -1, -1)
+        keys[1] - memories[1], positions.expand(2, -1, -1, -1, -1).flatten(0, 1)
     )
 
 
