@@ -1,18 +1,25 @@
 """Networks with the sizes and weights of TrackFormer's golden files (tests/golden/README.md)."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import torch
+from d2video.projects.trackformer import TrackFormer
 from d2video.projects.trackformer.converter import trackformer_name
 from d2video.projects.trackformer.deformable_network import DeformableTrackingNetwork
 from d2video.projects.trackformer.deformable_transformer import DeformableTransformer
 from d2video.projects.trackformer.detr_network import DETRTrackingNetwork
+from d2video.projects.trackformer.matcher import TrackMatcher
+from d2video.projects.trackformer.track_queries import TrackQuerySampler
+from d2video.projects.trackformer.tracker import Tracker
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
+from d2video.modeling.criterion import LossWeights, SetCriterion
+from d2video.modeling.losses import CrossEntropy, Focal
 from tests.golden_io import GOLDEN
 
 CHANNELS = {"res2": 8, "res3": 16, "res4": 24, "res5": 32}
@@ -26,10 +33,14 @@ class TinyBackbone(Backbone):
         self.conv1 = nn.Conv2d(3, 8, 7, stride=4, padding=3, bias=False)
         self.bn1 = FrozenBatchNorm2d(8)
         channels = [8, *CHANNELS.values()]
-        for index, (inputs, outputs) in enumerate(zip(channels, channels[1:]), start=1):
-            conv = nn.Conv2d(inputs, outputs, 3, stride=1 if index == 1 else 2, padding=1, bias=False)
+        for index, (inputs, outputs) in enumerate(pairwise(channels), start=1):
+            conv = nn.Conv2d(
+                inputs, outputs, 3, stride=1 if index == 1 else 2, padding=1, bias=False
+            )
             layer = nn.Sequential(conv, FrozenBatchNorm2d(outputs), nn.ReLU())
             self.add_module(f"layer{index}", layer)
+        for frozen in ("conv1", "layer1"):  # officially
+            self.get_submodule(frozen).requires_grad_(False)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.bn1(self.conv1(x)).relu()
@@ -47,15 +58,18 @@ class TinyBackbone(Backbone):
 
 
 def load_golden(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor], dict]:
-    """Official weights by name, arrays by name, and the file's description."""
-    archive = np.load(GOLDEN / name)
-    meta = json.loads(bytes(archive["meta_json"]).decode())
+    """Official weights by name, arrays by name, and the file's config."""
+    archive = np.load(GOLDEN / f"trackformer_{name}.npz", allow_pickle=False)
+    config = json.loads(str(archive["config"]))
     weights, arrays = {}, {}
     for key in archive.files:
-        if key != "meta_json":
-            target, short = (weights, key[3:]) if key.startswith("sd/") else (arrays, key)
-            target[short] = torch.from_numpy(archive[key])
-    return weights, arrays, meta
+        if key.startswith("sd/"):
+            weights[key[3:]] = torch.from_numpy(archive[key])
+        elif key != "config":
+            arrays[key] = torch.from_numpy(archive[key])
+    if "images" in config:
+        arrays.update(load_golden("3_tracking_images")[1])
+    return weights, arrays, config
 
 
 def build_network(args: dict) -> nn.Module:
@@ -95,13 +109,11 @@ def build_network(args: dict) -> nn.Module:
     )
 
 
-def golden_network(weights: dict[str, Tensor], meta: dict) -> nn.Module:
+def golden_network(weights: dict[str, Tensor], config: dict) -> nn.Module:
     """The network with the golden weights, in evaluation mode; every one of them is used."""
-    network = build_network(meta["args"])
+    network = build_network(config["args"])
     own = network.state_dict()
     names = {name: official_name(name) for name in own}
-    if meta["args"]["two_stage"]:  # whose object queries are the proposals
-        del weights["query_embed.weight"]
     heads = "transformer.decoder.bbox_embed."
     weights = weights | {
         name: weights[name.removeprefix("transformer.decoder.")]
@@ -111,6 +123,33 @@ def golden_network(weights: dict[str, Tensor], meta: dict) -> nn.Module:
     assert set(names.values()) == set(weights), set(names.values()) ^ set(weights)
     network.load_state_dict({name: weights[theirs].float() for name, theirs in names.items()})
     return network.eval()
+
+
+def golden_model(
+    network: nn.Module, config: dict, *, tracker: Tracker | None = None
+) -> TrackFormer:
+    """The meta-architecture around a golden network, with the official losses, for images that are
+    normalised already; in evaluation mode."""
+    args, weight_dict = config["args"], config.get("weight_dict", {})
+    focal = args["focal_loss"]
+    factors = ("loss_ce", "loss_bbox", "loss_giou", "loss_mask", "loss_dice")
+    return TrackFormer(
+        network=network,
+        criterion=SetCriterion(
+            20,
+            weights=LossWeights(*(weight_dict.get(name, 0.0) for name in factors)),
+            class_loss=Focal() if focal else CrossEntropy(args["eos_coef"]),
+        ),
+        matcher=TrackMatcher(args["set_cost_class"], focal=focal),
+        sampler=TrackQuerySampler(
+            args["track_query_false_negative_prob"],
+            args["track_query_false_positive_prob"],
+            official=True,
+        ),
+        tracker=tracker or Tracker(),
+        pixel_mean=[0.0, 0.0, 0.0],
+        pixel_std=[1.0, 1.0, 1.0],
+    ).eval()
 
 
 def official_name(name: str) -> str:
