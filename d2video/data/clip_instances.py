@@ -26,6 +26,19 @@ def track_classes(annotations: Annotations) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
+def xyxy_box(annotation: dict[str, Any]) -> tuple[float, ...]:
+    """The box of an annotation as XYXY, in pixels.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has no ``bbox`` of four numbers, or no ``bbox_mode``.
+    """
+    x0, y0, x1, y1 = map(float, annotation["bbox"])
+    mode = BoxMode(annotation["bbox_mode"])
+    if mode == BoxMode.XYWH_ABS:  # the usual one; detectron2's conversion takes 20 times as long
+        return x0, y0, x0 + x1, y0 + y1
+    return tuple(BoxMode.convert([x0, y0, x1, y1], mode, BoxMode.XYXY_ABS))
+
+
 def clip_instances(
     annotations: Annotations,
     classes: dict[int, int],
@@ -35,13 +48,14 @@ def clip_instances(
     *,
     official: bool = False,
     with_masks: bool = True,
+    clip_boxes: bool = True,
 ) -> list[Instances]:
     """Targets of the frames of a clip after the transforms.
 
     Row i of every frame is the same object, the i-th of ``classes``. An object is absent from a
     frame (``gt_ids`` -1, zero box, empty mask) where it is not annotated, where its box has no area
-    and where the transforms leave nothing of its box or mask; objects that are absent from all
-    frames are dropped.
+    and where the transforms leave nothing of its box or mask in the image; objects that are absent
+    from all frames are dropped.
 
     Args:
         annotations: F frames, each the annotations of the objects in it.
@@ -53,13 +67,15 @@ def clip_instances(
             transforms like others (a flip makes them (W,0,W,0)), objects that a crop removes stay
             present with degenerate boxes, and none is dropped.
         with_masks: False: masks are neither read nor returned, and boxes alone tell presence.
+        clip_boxes: False: boxes reach beyond the image where the annotations or the transforms have
+            them do so. What of them is inside tells presence all the same.
 
     Returns:
-        F Instances with ``gt_boxes`` (XYXY, pixels, inside the image), ``gt_classes``, ``gt_ids``
-        (int64) and, with masks, ``gt_masks`` (BitMasks).
+        F Instances with ``gt_boxes`` (XYXY, pixels, inside the image if clipped), ``gt_classes``,
+        ``gt_ids`` (int64) and, with masks, ``gt_masks`` (BitMasks).
 
     Raises:
-        UserError: a mask is damaged.
+        UserError: a mask is missing or damaged.
     """
     row = {track: i for i, track in enumerate(classes)}
     kept = [[a for a in frame if a["id"] in row] for frame in annotations]
@@ -69,23 +85,24 @@ def clip_instances(
         rows = [row[a["id"]] for a in frame]
         present[f, rows] = True
         for i, a in zip(rows, frame, strict=True):
-            boxes[f, i] = BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS)
+            boxes[f, i] = xyxy_box(a)
 
     sound = _have_area(boxes)  # a flip would turn a box of negative size into one of positive size
     boxes = transforms.apply_box(boxes.reshape(-1, 4)).reshape(boxes.shape)
-    boxes = boxes.clip(0, np.tile(new_size[::-1], 2))
+    inside = boxes.clip(0, np.tile(new_size[::-1], 2))
+    boxes = inside if clip_boxes else boxes
     masks = None
     if with_masks:
         masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
         source = _source_pixels(size, transforms)
-        _check_codes(kept, size)
+        _check_masks(kept, size)
         for f, frame in enumerate(kept):
             if frame:
                 masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
 
     keep = np.arange(len(row))
     if not official:
-        present &= sound & _have_area(boxes)
+        present &= sound & _have_area(inside)
         if masks is not None:
             present &= masks.flatten(2).any(-1).numpy()
             masks[torch.from_numpy(~present)] = False
@@ -125,8 +142,13 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
     return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
 
 
-def _check_codes(annotations: Annotations, size: tuple[int, int]) -> None:
+def _check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
     """pycocotools reads past the end of damaged RLE, so it must not get to see any."""
+    if not all("segmentation" in a for frame in annotations for a in frame):
+        raise UserError(
+            "an object has no segmentation; complete the annotation file, or train on boxes with "
+            "MODEL.MASK_ON False"
+        )
     coded = [a for frame in annotations for a in frame if isinstance(a["segmentation"], dict)]
     codes = [a["segmentation"]["counts"] for a in coded]
     runs, well_formed = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])

@@ -28,6 +28,48 @@ docs/architecture.md. In training a record may carry ``key_frame``, the frame th
 sampled around; otherwise the mapper chooses."""
 
 
+def sample_seed() -> np.random.SeedSequence:
+    """The seed of all draws of one sample.
+
+    Drawing it from numpy's global state each time, not once, keeps mappers free of state: forked
+    workers would otherwise inherit one generator and draw alike.
+    """
+    return np.random.SeedSequence(np.random.randint(2**31, size=4).tolist())
+
+
+def read_frames(
+    names: Sequence[str], height: int | None, width: int | None, image_format: str
+) -> list[np.ndarray]:
+    """Frames by :func:`read_frame`; one that occurs twice is read once and is one array."""
+    distinct = {
+        name: read_frame(name, height, width, image_format) for name in dict.fromkeys(names)
+    }
+    return [distinct[name] for name in names]
+
+
+def augment_frames(
+    frames: Sequence[np.ndarray], augmentations: T.AugmentationList, rng: np.random.Generator
+) -> tuple[list[np.ndarray], T.TransformList]:
+    """Draw the augmentations on the first frame and apply them to all.
+
+    Args:
+        frames: uint8 arrays (H,W,3).
+
+    Returns:
+        The augmented frames, and the transforms. An array that occurs twice is transformed once,
+        unless a transform draws anew for every frame.
+    """
+    clip_input = ClipAugInput(frames[0], rng)
+    transforms = augmentations(clip_input)
+    if any(getattr(t, "per_frame", False) for t in transforms.transforms):
+        return [transforms.apply_image(frame) for frame in frames], transforms
+    done = {id(frames[0]): clip_input.image}
+    for frame in frames:
+        if id(frame) not in done:
+            done[id(frame)] = transforms.apply_image(frame)
+    return [done[id(frame)] for frame in frames], transforms
+
+
 @DATASET_MAPPER_REGISTRY.register()
 class ClipDatasetMapper:
     """Map a video's record to one augmented clip (training) or to all its frames (testing).
@@ -98,9 +140,7 @@ class ClipDatasetMapper:
             )
         keys = ("video_id", "height", "width", "length")
         output = {key: record[key] for key in keys}
-        # Drawing from the global state each time, not once, keeps the mapper free of state: forked
-        # workers would otherwise inherit one generator and draw alike.
-        rng = np.random.default_rng(np.random.randint(2**31, size=4))
+        rng = np.random.default_rng(sample_seed())
         fill = self._clip if self.is_train else self._video
         return output | fill(record, rng)
 
@@ -129,22 +169,14 @@ class ClipDatasetMapper:
             key_frame = int(rng.integers(length))
         indices = self.sampler(length, key_frame, rng)
 
-        # Short videos repeat frames: each is decoded, transformed and rasterised once.
+        names = [record["file_names"][t] for t in indices]
+        frames, transforms = augment_frames(
+            read_frames(names, *size, self.image_format), self.augmentations, rng
+        )
+        # Short videos repeat frames, whose tensors and masks are made once.
+        tensors = {id(frame): frame_to_tensor(frame) for frame in frames}
         distinct = list(dict.fromkeys(indices))
         position = {frame: k for k, frame in enumerate(distinct)}
-        decoded = [read_frame(record["file_names"][t], *size, self.image_format) for t in distinct]
-        clip_input = ClipAugInput(decoded[0], rng)
-        transforms = self.augmentations(clip_input)
-        if any(getattr(t, "per_frame", False) for t in transforms.transforms):
-            # Repeated frames differ in colour here.
-            images = [
-                frame_to_tensor(transforms.apply_image(decoded[position[t]])) for t in indices
-            ]
-        else:
-            arrays = [clip_input.image, *map(transforms.apply_image, decoded[1:])]
-            tensors = [frame_to_tensor(array) for array in arrays]
-            images = [tensors[position[t]] for t in indices]
-
         annotations = [record["annotations"][t] for t in distinct]
         # The official code keeps a row for every object of the video, seen in the clip or not.
         source = record["annotations"] if self.official_targets else annotations
@@ -152,13 +184,13 @@ class ClipDatasetMapper:
             annotations,
             track_classes(source),
             size,
-            clip_input.image.shape[:2],
+            (frames[0].shape[0], frames[0].shape[1]),
             transforms,
             official=self.official_targets,
         )
         return {
-            "image": images,
+            "image": [tensors[id(frame)] for frame in frames],
             "instances": [instances[position[t]] for t in indices],
-            "file_names": [record["file_names"][t] for t in indices],
+            "file_names": names,
             "frame_indices": indices,
         }

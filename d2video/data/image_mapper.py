@@ -11,7 +11,7 @@ from fvcore.transforms.transform import Transform
 
 from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
 from d2video.data.clip_instances import clip_instances
-from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
+from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
 from d2video.structures.panoptic import segment_annotations, segment_ids
 from d2video.utils.errors import UserError
@@ -88,9 +88,7 @@ class ImageDatasetMapper:
         name = record["file_name"]
         image = read_frame(name, record.get("height"), record.get("width"), self.image_format)
         size = image.shape[0], image.shape[1]
-        # Drawn anew each time for the reason that ClipDatasetMapper gives.
-        rng = np.random.default_rng(np.random.randint(2**31, size=4))
-        aug_input = ClipAugInput(image, rng)
+        aug_input = ClipAugInput(image, np.random.default_rng(sample_seed()))
         transforms = self.augmentations(aug_input)
         output = {
             "image": frame_to_tensor(aug_input.image),
@@ -111,25 +109,8 @@ class ImageDatasetMapper:
         new_size: tuple[int, int],
         transforms: Transform,
     ) -> Instances:
-        # Only things' objects would be trained on if a record has both.
-        if "segments_info" in record:
-            labels = read_frame(record["pan_seg_file_name"], *size)
-            annotations = segment_annotations(segment_ids(labels), record["segments_info"])
-        elif "annotations" in record:
-            annotations = record["annotations"]
-        else:
-            raise UserError(
-                f"image {record['file_name']} has no labels: training needs an annotated split in "
-                "DATASETS.TRAIN"
-            )
-        kept = [a for a in annotations if not a.get("iscrowd", 0)]
-        if self.with_masks and not all("segmentation" in a for a in kept):
-            raise UserError(
-                f"image {record['file_name']}: an object has no segmentation; complete the "
-                "annotation file, or train on boxes with MODEL.MASK_ON False"
-            )
-        objects = [{**annotation, "id": i} for i, annotation in enumerate(kept)]
-        classes = {i: annotation["category_id"] for i, annotation in enumerate(kept)}
+        objects = image_objects(record, size)
+        classes = {a["id"]: a["category_id"] for a in objects}
         try:
             (targets,) = clip_instances(
                 [objects], classes, size, new_size, transforms, with_masks=self.with_masks
@@ -138,3 +119,30 @@ class ImageDatasetMapper:
             raise UserError(f"image {record['file_name']}: {error}") from error
         targets.remove("gt_ids")
         return targets
+
+
+def image_objects(record: dict[str, Any], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Annotations of the objects or panoptic segments of an image, without crowds.
+
+    Their place in the list is their ``id``, so that the image can be handled as a frame of a video.
+
+    Args:
+        record: of an image (docs/architecture.md); not changed.
+        size: its height and width.
+
+    Raises:
+        UserError: there are no labels, or the label image cannot be read or has another size.
+    """
+    # Only things' objects would be trained on if a record has both.
+    if "segments_info" in record:
+        labels = read_frame(record["pan_seg_file_name"], *size)
+        annotations = segment_annotations(segment_ids(labels), record["segments_info"])
+    elif "annotations" in record:
+        annotations = record["annotations"]
+    else:
+        raise UserError(
+            f"image {record['file_name']} has no labels: training needs an annotated split in "
+            "DATASETS.TRAIN"
+        )
+    kept = (a for a in annotations if not a.get("iscrowd", 0))
+    return [{**annotation, "id": i} for i, annotation in enumerate(kept)]
