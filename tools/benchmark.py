@@ -6,7 +6,9 @@ lie below what random weights give (about 1 / classes), so that nothing is dropp
 warm-up. Each row runs in a process of its own; memory is the peak of that process on a CPU (with
 everything that Python and torch hold) and the peak of allocated tensors on a GPU.
 
-Example: tools/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
+Examples:
+    tools/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
+    tools/benchmark.py --config-file configs/TrackFormer/trackformer_mot17_private.yaml --task tracking --size 384 672
 """
 
 import argparse
@@ -31,6 +33,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from d2video.data import FrameSequence
 from d2video.engine import build_optimizer, check_device, load_cfg
@@ -148,7 +151,62 @@ def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, fold
     return step
 
 
+def tracking_step(
+    cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_tracks: int
+) -> Run:
+    """One frame of a video to its answer, while ``num_tracks`` tracks live; none ends or starts."""
+    from d2video.projects.trackformer.frame_output import Candidates
+    from d2video.projects.trackformer.tracker import Tracker
+    from d2video.projects.trackformer.tracks import Tracks
+    from d2video.projects.trackformer.video_stream import VideoStream
+
+    stream = VideoStream(model, args.video_size)  # type: ignore[arg-type]
+    stream.tracker = Tracker(
+        detection_score_threshold=1.0,
+        track_score_threshold=0.0,
+        detection_nms_threshold=0.0,
+        track_nms_threshold=0.0,
+        tracked_classes=None,
+    )
+    corner = torch.rand(num_tracks, 2) * 300
+    candidates = Candidates(
+        torch.ones(num_tracks),
+        torch.zeros(num_tracks, dtype=torch.int64),
+        torch.cat([corner, corner + 50], dim=1),
+        torch.randn(num_tracks, cfg.MODEL.TRACKFORMER.HIDDEN_DIM, device=cfg.MODEL.DEVICE),
+    )
+    stream.tracker.active = Tracks.start(candidates, torch.arange(num_tracks), 0)
+    frames = random_frames(2, args.size)
+    stream.step(frames[0])  # now there is a previous frame
+
+    def step() -> None:
+        assert len(stream.step(frames[1])) == num_tracks
+
+    return step
+
+
+def with_tracks(num_tracks: int) -> Callable[..., Run]:
+    """The row of :func:`tracking_step` for this many tracks."""
+    return lambda cfg, model, args, folder: tracking_step(cfg, model, args, num_tracks)
+
+
+def matmul_floor(run: Run) -> dict[str, float]:
+    """What the matrix products and convolutions of ``run`` would take if nothing else did, at the
+    speed at which this machine multiplies large float32 matrices."""
+    size = 2048
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    if torch.cuda.is_available():
+        a, b = a.cuda(), b.cuda()
+    figures = measure(lambda: a @ b, a.device, warmup=2, repeats=7)
+    rate = 2 * size**3 / figures["min_s"]
+    with FlopCounterMode(display=False) as counter:
+        run()
+    flops = counter.get_total_flops()
+    return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}
+
+
 ROWS = {
+    "tracking": {f"step with {n} tracks": with_tracks(n) for n in (0, 20, 60, 100)},
     "inference": {
         "masks at network size": small_masks,
         "masks at video size as RLE": answer,
@@ -167,7 +225,10 @@ def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
     model = build_model(cfg).train(is_training)
     with tempfile.TemporaryDirectory() as folder, torch.set_grad_enabled(is_training):
         run = ROWS[args.task][name](cfg, model, args, Path(folder))
-        return measure(run, torch.device(cfg.MODEL.DEVICE), args.warmup, args.repeats)
+        figures = measure(run, torch.device(cfg.MODEL.DEVICE), args.warmup, args.repeats)
+        if args.task == "tracking":
+            figures |= matmul_floor(run)
+        return figures
 
 
 def measure_apart(args: argparse.Namespace, name: str) -> dict[str, float]:
@@ -204,7 +265,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True)
-    parser.add_argument("--task", choices=["inference", "training"], default="inference")
+    parser.add_argument("--task", choices=list(ROWS), default="inference")
     parser.add_argument("--size", type=int, nargs=2, default=[300, 540], metavar=("H", "W"))
     parser.add_argument("--video-size", type=int, nargs=2, default=[720, 1280], metavar=("H", "W"))
     parser.add_argument("--instances", type=int, default=5, help="objects in the training clip")
@@ -220,9 +281,13 @@ def main(argv: list[str] | None = None) -> None:
     register_all()
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
+    if args.task == "tracking" and cfg.MODEL.META_ARCHITECTURE != "TrackFormer":
+        raise UserError(
+            f"{cfg.MODEL.META_ARCHITECTURE} has no track queries: choose another --task"
+        )
     results = {name: measure_apart(args, name) for name in ROWS[args.task]}
 
-    num_frames = cfg.INPUT.CLIP.NUM_FRAMES
+    num_frames = 1 if args.task == "tracking" else cfg.INPUT.CLIP.NUM_FRAMES
     about = environment(torch.device(cfg.MODEL.DEVICE))
     print(f"{args.config_file}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
     print(", ".join(f"{key} {value}" for key, value in about.items()))
@@ -233,6 +298,12 @@ def main(argv: list[str] | None = None) -> None:
             f"{name:34}{figures['median_s']:10.2f}{figures['min_s']:8.2f}{figures['max_s']:8.2f}"
             f"{rate:10.1f}{figures['peak_gb']:9.2f}"
         )
+    for name, figures in results.items():
+        if "floor_s" in figures:
+            print(
+                f"{name}: {figures['gflop']:.0f} GFLOP in matrix products and convolutions, which "
+                f"take {figures['floor_s']:.2f} s at {figures['matmul_gflops']:.0f} GFLOP/s"
+            )
     if args.json:
         content = {
             "command": " ".join(sys.argv),
