@@ -190,6 +190,64 @@ def test_more_than_half_in_the_ignored_region_goes(ignored_columns, false_positi
     assert metrics["CLEAR"]["CLR_FP"] == false_positives
 
 
+def _random_frame(generator: np.random.Generator, labelled: bool) -> list[tuple[int, int, dict]]:
+    """Neighbouring masks of random width; ids change places now and then."""
+    edges = np.sort(generator.choice(np.arange(1, 100), 9, replace=False))
+    ids = np.arange(10)
+    if generator.random() < 0.3:
+        ids[:4] = generator.permutation(4)
+    rows = []
+    for i, start, end in zip(ids.tolist(), [0, *edges], [*edges, 100]):
+        if labelled and i >= 8:
+            rows.append((10000, 10, _rle(start, end)))
+        elif generator.random() < 0.8:
+            rows.append((2000 + i, 1 if i == 7 else 2, _rle(start, end)))
+    return rows
+
+
+def test_masks_equal_trackeval_reading_the_files(tmp_path):
+    generator = np.random.default_rng(3)
+    length = 40
+    truth = [_random_frame(generator, True) for _ in range(length)]
+    # Mostly what is labelled, so that there is something to match.
+    results = [
+        [
+            (i, 2 if c == 10 else c, rle)
+            for n, (i, c, rle) in enumerate(frame)
+            if i != 10000 or n == 9
+        ]
+        if generator.random() < 0.7
+        else _random_frame(generator, False)
+        for frame in truth
+    ]
+    folders = {"gt/A/gt/gt.txt": truth, "trackers/t/data/A.txt": results}
+    for path, frames in folders.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        with open(tmp_path / path, "w") as file:
+            for t, frame in enumerate(frames, 1):
+                for i, c, rle in frame:
+                    file.write(f"{t} {i} {c} 10 100 {rle['counts'].decode()}\n")
+    dataset = require_trackeval().datasets.MOTSChallenge(
+        {
+            "GT_FOLDER": str(tmp_path / "gt"),
+            "TRACKERS_FOLDER": str(tmp_path / "trackers"),
+            "SKIP_SPLIT_FOL": True,
+            "SEQ_INFO": {"A": length},
+            "PRINT_CONFIG": False,
+        }
+    )
+    data = dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("t", "A"), "pedestrian")
+    families = require_trackeval().metrics
+    metrics = mask_metrics(**_masks("true_", *truth), **_masks("", *results))
+    for family in ("HOTA", "CLEAR", "Identity", "Count"):
+        _assert_equal(
+            {family: metrics[family]}, {family: getattr(families, family)().eval_sequence(data)}
+        )
+    assert metrics["CLEAR"]["IDSW"] > 0
+    assert metrics["CLEAR"]["CLR_FP"] > 0
+    assert metrics["Count"]["Dets"] < sum(c == 2 for f in results for _, c, _ in f)  # some ignored
+
+
 def test_masks_of_empty_sequences_and_combined():
     label, result = [(1, 2, _rle(0, 10))], [(4, 2, _rle(0, 10))]
     per_sequence = {

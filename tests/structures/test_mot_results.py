@@ -110,6 +110,7 @@ def test_boxes_without_area_are_left_out():
         (_boxes([0, 4], [[0, 0, 1, 1], [0, 0, float("nan"), 1]]), "frame 8: box .*nan.*diverged"),
         (_boxes([0], [[0, 0, 1, 1]], [float("inf")]), "frame 8: box .* score inf"),
         (_boxes([2, 2], [[0, 0, 1, 1]] * 2), "frame 8: track id 2 is given to two"),
+        (_boxes([2, 1, 3, 2], [[0, 0, 1, 1]] * 4), "frame 8: track id 2 is given to two"),
         (_boxes([-1], [[0, 0, 1, 1]]), "frame 8: track id -1 is negative"),
     ],
 )
