@@ -1,6 +1,8 @@
 """Config keys that the set-prediction systems (DETR, VisTR, TrackFormer) have in common, and what is
 built from them. Each system has the keys under a node of its own, such as ``MODEL.DETR``."""
 
+from typing import Any
+
 from detectron2.config import CfgNode
 
 from d2video.layers import Transformer
@@ -51,23 +53,28 @@ def add_loss_keys(node: CfgNode) -> None:
     node.COST_L1 = 5.0
 
 
+def transformer_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
+    """Arguments that transformers of any attention take, from the keys of
+    :func:`add_transformer_keys` in ``node``."""
+    return {
+        "width": node.HIDDEN_DIM,
+        "num_heads": node.NUM_HEADS,
+        "num_encoder_layers": node.ENC_LAYERS,
+        "num_decoder_layers": node.DEC_LAYERS,
+        "feedforward": node.DIM_FEEDFORWARD,
+        "dropout": node.DROPOUT,
+        "activation_checkpoint": cfg.MODEL.ACTIVATION_CHECKPOINT,
+    }
+
+
 def build_transformer(node: CfgNode, cfg: CfgNode) -> Transformer:
-    """The transformer that the keys of :func:`add_transformer_keys` in ``node`` describe.
+    """DETR's transformer, as the keys of :func:`add_transformer_keys` in ``node`` describe it.
 
     Raises:
         ValueError: a size that the layers refuse, see
             :func:`d2video.modeling.config_checks.layer_errors`.
     """
-    return Transformer(
-        width=node.HIDDEN_DIM,
-        num_heads=node.NUM_HEADS,
-        num_encoder_layers=node.ENC_LAYERS,
-        num_decoder_layers=node.DEC_LAYERS,
-        feedforward=node.DIM_FEEDFORWARD,
-        dropout=node.DROPOUT,
-        pre_norm=node.PRE_NORM,
-        activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
-    )
+    return Transformer(pre_norm=node.PRE_NORM, **transformer_arguments(node, cfg))
 
 
 def loss_weights(node: CfgNode) -> LossWeights:
