@@ -54,6 +54,9 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Learning rate of the parameters under `backbone.` relative to BASE_LR.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # [[part of a name, factor], ...]: parameters learn at BASE_LR times the factor of the first entry
+    # whose part, one or more whole words between dots, is in their name; in the backbone, too.
+    cfg.SOLVER.LR_MULTIPLIERS = []
     # The schedule in epochs. 0: SOLVER.MAX_ITER and SOLVER.STEPS are used as they are. Otherwise
     # both are computed from these two and the length of the training set (last batch dropped).
     cfg.SOLVER.MAX_EPOCHS = 0

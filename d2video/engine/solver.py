@@ -1,5 +1,7 @@
 """Optimizers and schedules built from the config."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,12 +24,14 @@ _CLIP_TYPES = ("full_model", "norm", "value")
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SOLVER.OPTIMIZER over all trainable parameters.
 
-    Parameters with "backbone" in their name learn at BASE_LR · BACKBONE_MULTIPLIER.
+    Parameters with "backbone" in their name learn at BASE_LR · BACKBONE_MULTIPLIER, those that
+    SOLVER.LR_MULTIPLIERS names at BASE_LR times their factor there.
     SOLVER.CLIP_GRADIENTS.CLIP_TYPE may be, besides detectron2's "value" and "norm" (each parameter
     by itself), "full_model": the norm over all gradients, as the DETR family trains.
 
     Raises:
-        UserError: unknown optimizer or CLIP_TYPE.
+        UserError: unknown optimizer or CLIP_TYPE; LR_MULTIPLIERS of another form, or with a name
+            that no parameter has.
     """
     if cfg.SOLVER.OPTIMIZER not in _OPTIMIZERS:
         raise UserError(
@@ -40,7 +44,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
-        lr_factor_func=lambda name: cfg.SOLVER.BACKBONE_MULTIPLIER if "backbone" in name else 1.0,
+        lr_factor_func=_lr_factors(cfg, [name for name, _ in model.named_parameters()]),
     )
     kind = _OPTIMIZERS[cfg.SOLVER.OPTIMIZER]
     clip = cfg.SOLVER.CLIP_GRADIENTS
@@ -60,6 +64,36 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if cfg.SOLVER.OPTIMIZER == "SGD":
         arguments |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
     return kind(params, **arguments)
+
+
+def _lr_factors(cfg: CfgNode, names: list[str]) -> Callable[[str], float]:
+    """From a parameter's name to what BASE_LR is multiplied by; ``names`` are all there are."""
+    multipliers = cfg.SOLVER.LR_MULTIPLIERS
+    for entry in multipliers:
+        match entry:
+            case [str(part), float() | int() as factor] if part and 0 <= factor < math.inf:
+                if not any(_has_part(name, part) for name in names):
+                    raise UserError(
+                        f"SOLVER.LR_MULTIPLIERS names '{part}', which no parameter of the model has "
+                        "in its name: mend it or take it out"
+                    )
+            case _:
+                raise UserError(
+                    f"SOLVER.LR_MULTIPLIERS has the entry {entry}: write [[part of a name, factor], "
+                    '...], such as [["sampling_offsets", 0.1]]'
+                )
+
+    def factor_of(name: str) -> float:
+        for part, factor in multipliers:
+            if _has_part(name, part):
+                return factor
+        return cfg.SOLVER.BACKBONE_MULTIPLIER if "backbone" in name else 1.0
+
+    return factor_of
+
+
+def _has_part(name: str, part: str) -> bool:
+    return f".{part}." in f".{name}."
 
 
 def _with_full_model_clipping(

@@ -46,6 +46,51 @@ def test_backbone_learns_slower_and_frozen_parameters_not_at_all():
     assert isinstance(optimizer, torch.optim.AdamW)
 
 
+def rates(model, *multipliers):
+    cfg = tiny_cfg("SOLVER.BASE_LR", 1.0, "SOLVER.BACKBONE_MULTIPLIER", 0.1)
+    cfg.SOLVER.LR_MULTIPLIERS = list(multipliers)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = build_optimizer(cfg, model).param_groups
+    return {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
+
+
+def test_named_parameters_have_a_learning_rate_of_their_own():
+    """The first entry that fits counts, whole words only, and before the backbone's factor."""
+    model = Model()
+    model.head.head = nn.Linear(1, 1)
+    model.heads = nn.Linear(1, 1)
+    found = rates(model, ["head.bias", 0.5], ["head", 0.0], ["backbone.bias", 2])
+    assert found == {
+        "backbone.weight": 0.1,
+        "backbone.bias": 2.0,
+        "head.weight": 0.0,
+        "head.bias": 0.5,
+        "head.head.weight": 0.0,
+        "head.head.bias": 0.5,
+        "heads.weight": 1.0,
+        "heads.bias": 1.0,
+    }
+    assert rates(Model(), ["frozen", 3.0]).keys() == rates(Model()).keys()  # it is there
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (["hea", 0.1], "'hea', which no parameter"),
+        ("head", "has the entry head: write"),
+        (["head"], "has the entry"),
+        (["head", "0.1"], "has the entry"),
+        (["head", -0.1], "has the entry"),
+        (["head", float("nan")], "has the entry"),
+        (["", 0.1], "has the entry"),
+        ([0.1, "head"], "has the entry"),
+    ],
+)
+def test_mistakes_in_the_learning_rates_of_named_parameters(entry, message):
+    with pytest.raises(UserError, match=f"SOLVER.LR_MULTIPLIERS.*{message}"):
+        rates(Model(), entry)
+
+
 def test_full_model_clipping_bounds_the_norm_of_all_gradients_together():
     model = Model()
     cfg = tiny_cfg(
