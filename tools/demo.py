@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Run a model on a video or on images, and write them annotated, and the predictions as JSON.
+"""Run a model on a video or on images, and write them annotated, and the predictions as JSON or MOT.
 
 A folder holds the frames of a video, all of one size, to a model that tracks; to an image model, such
-as DETR, it holds images of any sizes, and each is written under its own name.
+as DETR, it holds images of any sizes, and each is written under its own name. A camera runs until
+Ctrl-C, which keeps what was written; frames that come while the model is busy are skipped.
 
 Examples:
     python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
@@ -12,32 +13,35 @@ Examples:
         --input photo.jpg --output annotated.jpg --opts MODEL.WEIGHTS model.pth
     python tools/demo.py --config-file configs/DETR/detr_R50_500ep.yaml \\
         --input photos --output annotated --opts MODEL.WEIGHTS model.pth
+    python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
+        --input camera:0 --output live.mp4 --opts MODEL.WEIGHTS model.pth
 """
 
 import argparse
 import logging
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 
-import numpy as np
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
+from d2video.engine.frame_drawer import DEFAULT_TRAIL_LENGTH, FrameDrawer
 from d2video.engine.predictor import VideoPredictor
 from d2video.engine.results_writer import VideoResultsWriter, open_image_results, open_results
 from d2video.engine.setup import check_device, load_cfg
-from d2video.engine.streaming import VideoFrame, tracks_instances
+from d2video.engine.streaming import tracks_instances
 from d2video.projects import register_all
+from d2video.structures.mot_results import open_mot_results, open_mots_results
 from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.frame_source import FrameSource
 from d2video.utils.frame_writer import FrameWriter
 from d2video.utils.image_io import IMAGE_SUFFIXES, list_images
 from d2video.utils.image_writer import ImageFileWriter, ImageFolderWriter
-from d2video.utils.panoptic_visualizer import draw_panoptic
-from d2video.utils.video_reader import FrameSource, open_video
+from d2video.utils.live import PacedWriter, stop_on_interrupt
+from d2video.utils.video_reader import open_video
 from d2video.utils.video_writer import VideoWriter
-from d2video.utils.visualizer import draw_instances
 
 # A video, or images that have nothing to do with each other.
 Source = FrameSource | list[Path]
@@ -48,26 +52,47 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="the model's config (YAML)")
-    parser.add_argument("--input", required=True, help="video, image, or folder of images")
+    parser.add_argument(
+        "--input",
+        required=True,
+        help="video, image, folder of images, or camera:0 for the first camera",
+    )
     parser.add_argument(
         "--output",
         help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images",
     )
     parser.add_argument("--results", help="JSON file for the predictions, masks as COCO RLE")
     parser.add_argument(
+        "--mot-results", metavar="FILE", help="text file for the boxes, in MOTChallenge's format"
+    )
+    parser.add_argument(
+        "--mots-results", metavar="FILE", help="text file for the masks, in the MOTS format"
+    )
+    parser.add_argument(
         "--score-threshold",
         type=float,
         default=0.5,
-        help="least score of the instances drawn; --results holds all (default: %(default)s)",
+        help="least score of the instances drawn; result files hold all (default: %(default)s)",
     )
     parser.add_argument(
         "--fps", type=float, help="frame rate; by default the video's own, 25 for a folder"
     )
     parser.add_argument("--draw-boxes", action="store_true", help="draw boxes besides the masks")
     parser.add_argument(
+        "--trails",
+        type=int,
+        metavar="N",
+        help="draw each track's way through the last N frames, 0 for none "
+        f"(default: {DEFAULT_TRAIL_LENGTH} for a model without masks, else none)",
+    )
+    parser.add_argument(
+        "--scale", type=int, default=1, help="enlarge the pictures so many times before drawing"
+    )
+    parser.add_argument(
         "--stop-at-damage",
         action="store_true",
-        help="keep what lies before the damage in a broken video, instead of failing",
+        help="keep what lies before the damage in a broken video or folder, or before a camera "
+        "fails, instead of failing",
     )
     parser.add_argument(
         "--opts",
@@ -77,9 +102,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="config keys to change, such as MODEL.WEIGHTS model.pth MODEL.DEVICE cpu",
     )
     args = parser.parse_args(argv)
-    if args.output is None and args.results is None:
-        parser.error("nothing to do: give --output, --results or both")
+    if not outputs(args):
+        parser.error("nothing to do: give --output, --results, --mot-results or --mots-results")
+    if args.trails is not None and args.trails < 0:
+        parser.error("--trails must be at least 0")
+    if args.scale < 1:
+        parser.error("--scale must be at least 1")
     return args
+
+
+def outputs(args: argparse.Namespace) -> list[str]:
+    """What is to be written."""
+    return list(filter(None, (args.output, args.results, args.mot_results, args.mots_results)))
 
 
 def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
@@ -91,14 +125,19 @@ def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
     path = Path(args.input)
     if args.output is not None and path.exists() and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
+    can_track = tracks_instances(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE))
+    wants_tracks = args.mot_results is not None or args.mots_results is not None
+    if wants_tracks and not can_track:
+        raise UserError(
+            f"{cfg.MODEL.META_ARCHITECTURE} does not track, so there are no tracks to write; leave "
+            "out --mot-results and --mots-results"
+        )
     is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
-    is_image |= path.is_dir() and not tracks_instances(
-        META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    )
-    if is_image and Path(args.output or "").suffix.lower() != ".mp4":
+    is_image |= path.is_dir() and not can_track
+    if is_image and not wants_tracks and Path(args.output or "").suffix.lower() != ".mp4":
         return list_images(path) if path.is_dir() else [path]
     return open_video(
-        path,
+        args.input,
         fps=args.fps,
         prefetch=cfg.TEST.VIDEO.PREFETCH,
         on_broken="stop" if args.stop_at_damage else "raise",
@@ -130,38 +169,53 @@ def open_json(
     return open_image_results(path, images=name, categories=class_names)
 
 
-def draw(frame: VideoFrame, class_names: list[str] | None, args: argparse.Namespace) -> np.ndarray:
-    if frame.panoptic_seg is not None:
-        return draw_panoptic(frame.image, frame.panoptic_seg, class_names)
-    return draw_instances(
-        frame.image,
-        frame.instances,
-        class_names,
-        score_threshold=args.score_threshold,
-        draw_boxes=args.draw_boxes,
-    )
-
-
 def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> int:
     """Predict, draw and write; returns the number of frames or images."""
+    live_fps = None
     if isinstance(source, FrameSource):
         frames, total, unit = predictor(source), source.estimated_length, "frame"
+        live_fps = source.fps if source.is_live else None
     else:
         frames, total, unit = predictor.predict_images(source), len(source), "image"
     names = predictor.class_names
+    draw = FrameDrawer(
+        names,
+        score_threshold=args.score_threshold,
+        draw_boxes=args.draw_boxes,
+        trail_length=args.trails,
+        scale=args.scale,
+    )
     count = 0
     with ExitStack() as stack:
         output = results = None
         if args.output is not None:
-            output = stack.enter_context(open_output(args.output, source))
+            writer = stack.enter_context(open_output(args.output, source))
+            output = PacedWriter(writer, live_fps if isinstance(writer, VideoWriter) else None)
         if args.results is not None:
             results = stack.enter_context(open_json(args.results, args.input, source, names))
+        tracks = [
+            stack.enter_context(open_tracks(path))
+            for path, open_tracks in (
+                (args.mot_results, open_mot_results),
+                (args.mots_results, open_mots_results),
+            )
+            if path is not None
+        ]
+        # A file is whole or not at all, but a camera has no other end.
+        interrupted = stack.enter_context(
+            nullcontext(lambda: False) if live_fps is None else stop_on_interrupt()
+        )
+        stack.enter_context(closing(frames))
         for frame in stack.enter_context(tqdm(frames, total=total, unit=unit)):
             if results is not None:
                 results.write(frame)
+            for each in tracks:
+                each.write(frame.index, frame.instances)
             if output is not None:
-                output.write(draw(frame, names, args))
+                output.write(draw(frame), frame.time)
             count += 1
+            if interrupted():
+                break
     return count
 
 
@@ -177,9 +231,10 @@ def main(argv: list[str] | None = None) -> None:
     # The source first: a wrong path should not cost the building of a model.
     source = open_source(args, cfg)
     count = run(args, VideoPredictor(cfg), source)
-    written = " and ".join(path for path in (args.output, args.results) if path)
     logger = logging.getLogger("d2video")
-    logger.info("%d frames or images of %s written to %s", count, args.input, written)
+    logger.info(
+        "%d frames or images of %s written to %s", count, args.input, " and ".join(outputs(args))
+    )
 
 
 if __name__ == "__main__":

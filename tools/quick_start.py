@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from demo_page import write_page
 from recipes import RECIPES, Recipe, Run
 
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -33,11 +34,18 @@ def stage(number: str, title: str) -> Iterator[None]:
 
 def make_data(recipe: Recipe, root: Path) -> None:
     """The recipe's data in ``root``, unless they are there already."""
-    from d2video.data.shapes import ShapesSpec, write_coco_shapes, write_ytvis_shapes
+    from d2video.data.shapes import (
+        ShapesSpec,
+        write_coco_shapes,
+        write_mot_shapes,
+        write_ytvis_shapes,
+    )
 
     spec = ShapesSpec(**recipe.spec)
-    if recipe.images:
+    if recipe.kind == "images":
         write_coco_shapes(root / "shapes_coco", recipe.splits, spec, panoptic=True, overwrite=True)
+    elif recipe.kind == "tracking":
+        write_mot_shapes(root / "shapes_mot", recipe.splits, spec, overwrite=True)
     else:
         write_ytvis_shapes(root / "shapes", recipe.splits, spec, overwrite=True)
 
@@ -84,125 +92,41 @@ def render(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> list
     from tqdm import tqdm
 
     from d2video.engine import load_cfg
+    from d2video.engine.predictor import VideoPredictor
 
     cfg = load_cfg(str(ROOT / run.config_file), overrides)
     cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])[: recipe.num_clips]
-    draw = draw_images if recipe.images else draw_videos
-    return draw(cfg, tqdm(records, desc="render"), folder / "clips", run.name)
-
-
-def draw_videos(cfg, records, folder: Path, name: str) -> list[tuple[str, Path]]:
-    from d2video.engine.predictor import VideoPredictor
-    from d2video.utils.video_writer import VideoWriter
-    from d2video.utils.visualizer import draw_instances
-
+    draw = draw_image if recipe.kind == "images" else draw_video
     predictor = VideoPredictor(cfg)
-    clips = []
-    for record in records:
-        path = folder / f"{record['video_id']:04d}.mp4"
-        with VideoWriter(path, fps=6) as writer:
-            for frame in predictor(str(Path(record["file_names"][0]).parent)):
-                writer.write(
-                    draw_instances(
-                        frame.image,
-                        frame.instances,
-                        predictor.class_names,
-                        score_threshold=0.5,
-                        scale=4,
-                    )
-                )
-        clips.append((f"{name}: validation video {record['video_id']}", path))
-    return clips
+    return [
+        draw(recipe, run, predictor, record, folder / "clips")
+        for record in tqdm(records, desc="render")
+    ]
 
 
-def draw_images(cfg, records, folder: Path, name: str) -> list[tuple[str, Path]]:
-    """Pictures by detectron2's Visualizer, four times as large as the images."""
-    import torch
-    from detectron2.data import MetadataCatalog
-    from detectron2.modeling import build_model
-    from detectron2.utils.visualizer import Visualizer
+def draw_video(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tuple[str, Path]:
+    from d2video.engine.frame_drawer import FrameDrawer
+    from d2video.utils.image_io import read_rgb
+    from d2video.utils.video_writer import VideoWriter
 
-    from d2video.checkpoint import VideoCheckpointer
-    from d2video.data.build import build_mapper
-
-    model = build_model(cfg).eval()
-    VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-    mapper = build_mapper(cfg, is_train=False)
-    metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0])
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for record in records:
-        item = mapper(record)
-        with torch.no_grad():
-            answer = model([item])[0]
-        pixels = item["image"].permute(1, 2, 0).numpy()
-        canvas = Visualizer(pixels, metadata, scale=4)
-        if "panoptic_seg" in answer:
-            ids, segments = answer["panoptic_seg"]
-            drawn = canvas.draw_panoptic_seg_predictions(ids.cpu(), segments)
-        else:
-            found = answer["instances"].to("cpu")
-            found = found[found.scores > 0.5]
-            drawn = canvas.draw_instance_predictions(found)
-        path = folder / f"{record['image_id']:06d}.png"
-        drawn.save(str(path))
-        pictures.append((f"{name}: validation image {record['image_id']}", path))
-    return pictures
+    path = folder / f"{record['video_id']:04d}.mp4"
+    draw = FrameDrawer(predictor.class_names, scale=recipe.scale)
+    with VideoWriter(path, fps=recipe.fps) as writer:
+        for frame in predictor(map(read_rgb, record["file_names"])):
+            writer.write(draw(frame))
+    return f"{run.name}: validation video {record.get('sequence', record['video_id'])}", path
 
 
-def last_results(metrics_file: Path, task: str, names: list[str]) -> dict[str, float]:
-    """The values that the last evaluation wrote; NaN for a class that no held-out video shows."""
-    from d2video.utils.report import read_metrics
+def draw_image(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tuple[str, Path]:
+    from d2video.engine.frame_drawer import FrameDrawer
+    from d2video.utils.image_writer import ImageFileWriter
 
-    found = read_metrics(metrics_file, [f"{task}/{name}" for name in names])
-    if not found:
-        raise UserError(
-            f"{metrics_file} holds no results: delete {metrics_file.parent} and run again"
-        )
-    return {
-        name: found[f"{task}/{name}"][-1][1] if f"{task}/{name}" in found else math.nan
-        for name in names
-    }
-
-
-def write_page(recipe: Recipe, project: str, output: Path, page: Path, clips) -> dict[str, float]:
-    from d2video.utils.report import Table, read_metrics, write_report
-
-    tables, curves, figures = [], {}, {}
-    held_out = f"{recipe.splits['val']} held-out {'images' if recipe.images else 'videos'}"
-    for run in recipe.runs:
-        metrics_file = output / run.name / "metrics.json"
-        results = last_results(metrics_file, run.task, list(run.metrics))
-        figures.update({f"{run.task} {name}": value for name, value in results.items()})
-        overall = [(name, meaning, results[name]) for name, meaning in run.metrics.items()]
-        header = ("metric", "meaning", "value (%)")
-        tables.append(Table(f"{run.name}: results on {held_out}", header, overall))
-        if run.class_metrics:
-            names = [f"AP-{name}" for name in recipe.spec["classes"]]
-            classes = last_results(metrics_file, run.task, names)
-            rows = [(name.removeprefix("AP-"), value) for name, value in classes.items()]
-            tables.append(Table(f"{run.name}: AP by class", ("class", "AP (%)"), rows))
-        for title, series in run.curves.items():
-            found = read_metrics(metrics_file, list(series.values()))
-            curves[f"{run.name}: {title}"] = {
-                label: found[name] for label, name in series.items() if name in found
-            }
-    kind = "images" if recipe.images else "videos"
-    configs = " and ".join(run.config_file for run in recipe.runs)
-    write_report(
-        page,
-        f"{project} on generated {kind}",
-        clips=clips,
-        curves=curves,
-        tables=tables,
-        notes=[
-            recipe.summary,
-            f"Trained on {recipe.splits['train']} generated {kind}, by {configs}; figures and "
-            "pictures are of this run on this machine.",
-        ],
-    )
-    return figures
+    path = folder / f"{record['image_id']:06d}.png"
+    (frame,) = predictor.predict_images([record["file_name"]])
+    with ImageFileWriter(path) as writer:
+        writer.write(FrameDrawer(predictor.class_names, scale=recipe.scale)(frame))
+    return f"{run.name}: validation image {record['image_id']}", path
 
 
 @exit_on_user_error
@@ -225,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     steps = 2 + 2 * len(recipe.runs)
-    with stage(f"1/{steps}", f"make {'images' if recipe.images else 'videos'}"):
+    with stage(f"1/{steps}", f"make {recipe.noun}"):
         make_data(recipe, data)
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,7 +1,7 @@
 """What `make demo` shows of each system: data, trainings, and what the page says of them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,9 @@ class Run:
     Attributes:
         name: of its folder and its title on the page.
         config_file: relative to the repository.
-        task: the evaluator's name of the results, such as "segm" or "bbox".
+        task: the evaluator's name of the results, such as "segm", "bbox" or "mot".
         metrics: names in the evaluator's answer, and what they mean.
+        counts: those of them that are numbers of things; the others are percentages.
         curves: chart title to {series name: name in metrics.json}.
         class_metrics: whether the evaluator gives the AP of each class.
     """
@@ -22,7 +23,28 @@ class Run:
     task: str
     metrics: dict[str, str]
     curves: dict[str, dict[str, str]]
+    counts: tuple[str, ...] = ()
     class_metrics: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table with a row for each of several evaluations.
+
+    Attributes:
+        caption: what is compared.
+        task: the evaluator's name of the results.
+        metrics: names in the evaluator's answer, one a column.
+        rows: title to file, relative to the demo's folder: a training's metrics.json, of which the
+            last evaluation counts, or results as JSON, ``{task: {metric: value}}``.
+        counts: the metrics that are numbers of things; the others are percentages.
+    """
+
+    caption: str
+    task: str
+    metrics: tuple[str, ...]
+    rows: dict[str, str]
+    counts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,19 +53,31 @@ class Recipe:
 
     Attributes:
         runs: the trainings, one after the other.
-        images: whether the data are single images, with panoptic labels, or videos.
+        kind: what the data are: videos with masks (``shapes_*``), single images with panoptic
+            labels (``shapes_coco_*``), or videos with boxes (``shapes_mot_*``).
         splits: generated videos or images by split.
         spec: what they look like: arguments of ``d2video.data.shapes.ShapesSpec``.
         summary: what the page says about the task.
         num_clips: validation videos or images drawn for each run, the first ones of the split.
+        scale: how many times as large as the data they are drawn.
+        fps: of the clips drawn, frames a second.
+        comparisons: further tables of the page.
     """
 
     runs: tuple[Run, ...]
-    images: bool
+    kind: Literal["videos", "images", "tracking"]
     splits: dict[str, int]
     spec: dict[str, Any]
     summary: str
     num_clips: int = 8
+    scale: int = 4
+    fps: float = 6
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def noun(self) -> str:
+        """What the data are called on the page."""
+        return "images" if self.kind == "images" else "videos"
 
 
 # The easier variant: large shapes, whose classes have patterns and hues of their own, as animals have.
@@ -83,7 +117,7 @@ RECIPES = {
                 curves=_curves(_MASK_TERMS),
             ),
         ),
-        images=False,
+        kind="videos",
         splits={"train": 1000, "val": 60},
         # Slow motion over quiet backgrounds.
         spec={**_LOOKS, "num_frames": (5, 5), "duration": 0.4},
@@ -121,7 +155,7 @@ RECIPES = {
                 class_metrics=False,
             ),
         ),
-        images=True,
+        kind="images",
         splits={"train": 4000, "val": 200},
         spec={**_LOOKS, "stuff": ("grass", "water", "brick", "sand")},
         summary=(

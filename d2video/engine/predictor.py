@@ -1,7 +1,8 @@
 """From videos and images to predictions, frame by frame."""
 
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ from torch import Tensor
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.frame_sequence import frame_to_tensor
+from d2video.engine.push_stream import PushStream
 from d2video.engine.streaming import StreamingModel, VideoFrame, split_answer
 from d2video.utils.errors import UserError
+from d2video.utils.frame_source import Frame, FrameSource, check_frame
 from d2video.utils.image_io import read_rgb
 from d2video.utils.prefetch import prefetch
-from d2video.utils.video_reader import Frame, FrameSource, Source, open_video
+from d2video.utils.video_reader import Source, open_video
 
 # Photos are large, and a model is slower than reading them.
 _IMAGES_AHEAD = 2
 
 
 class VideoPredictor:
-    """Run a model on a video file, a folder of images, or frames, in bounded memory.
+    """Run a model on a video file, a folder of images, a camera, or frames, in bounded memory.
 
     Built from a config, like detectron2's ``DefaultPredictor``, or from plain arguments::
 
@@ -36,6 +39,8 @@ class VideoPredictor:
             show(draw_instances(frame.image, frame.instances, predictor.class_names))
         for frame in predictor.predict_images(["a.jpg", "b.jpg"]):  # each by itself
             ...
+        for image in my_own_loop():  # one at a time, as they come
+            frame = predictor.predict_frame(image)
 
     From a config it builds the model, loads ``MODEL.WEIGHTS``, and takes class names from the first
     dataset in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
@@ -73,6 +78,7 @@ class VideoPredictor:
         self._resize = ResizeShortestEdge(min_size, max_size)
         self._image_format = image_format
         self._decode_ahead = decode_ahead
+        self._stream: PushStream | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -91,7 +97,7 @@ class VideoPredictor:
             "class_names": class_names,
         }
 
-    def __call__(self, source: Source | FrameSource) -> Iterator[VideoFrame]:
+    def __call__(self, source: Source | FrameSource) -> Generator[VideoFrame, None, None]:
         """Predict on a video.
 
         Args:
@@ -112,7 +118,7 @@ class VideoPredictor:
 
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
     @torch.no_grad()
-    def _predict(self, video: FrameSource) -> Iterator[VideoFrame]:
+    def _predict(self, video: FrameSource) -> Generator[VideoFrame, None, None]:
         def prepare(frame: Frame) -> tuple[Frame, Tensor]:
             return frame, self._prepare(frame.image)
 
@@ -132,7 +138,51 @@ class VideoPredictor:
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
     @torch.no_grad()
-    def predict_images(self, paths: Sequence[str | Path]) -> Iterator[VideoFrame]:
+    def predict_frame(self, image: np.ndarray) -> VideoFrame:
+        """Predict on the next frame of a video whose frames the caller has one at a time.
+
+        What the model knows of the video is kept from call to call, until :meth:`reset`; calls of
+        the predictor itself and of :meth:`predict_images` have no part in it. After any error but
+        that of a wrong ``image`` the next call begins a new video.
+
+        Args:
+            image: uint8 (H,W,3), RGB, of the same size as the frame before.
+
+        Returns:
+            the answer; its ``time`` is the clock's, since the first frame.
+
+        Raises:
+            UserError: ``image`` has another form, or another size than the frame before; or the
+                model answers a frame only after it has seen later ones.
+        """
+        now = time.monotonic()
+        image = check_frame("predict_frame", self._stream.count if self._stream else 0, image)
+        size = (image.shape[0], image.shape[1])
+        if self._stream is None:
+            self._stream = PushStream(self.model, size, start=now)
+        stream = self._stream
+        if size != stream.output_size:
+            height, width = stream.output_size
+            raise UserError(
+                f"predict_frame: frame {stream.count} is {size[1]}x{size[0]} pixels, the one "
+                f"before {width}x{height}; call reset() before another video"
+            )
+        index = stream.count
+        try:
+            answer = split_answer(stream.push(self._prepare(image)))
+        except BaseException:  # the model's iterator is over
+            self.reset()
+            raise
+        return VideoFrame(index, now - stream.start, image, *answer)
+
+    def reset(self) -> None:
+        """Let the next :meth:`predict_frame` begin a new video."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+
+    @torch.no_grad()
+    def predict_images(self, paths: Sequence[str | Path]) -> Generator[VideoFrame, None, None]:
         """Predict on image files, each by itself (a video of one frame) and of its own size.
 
         Args:

@@ -59,6 +59,12 @@ def label_of_class(index: int, class_names: Sequence[str] | None) -> str:
     return class_names[index]
 
 
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """A copy of a uint8 image (H,W,3), ``scale`` times as high and as wide."""
+    size = (scale * image.shape[1], scale * image.shape[0])
+    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
+
+
 def fill_mask(
     canvas: np.ndarray,
     mask: np.ndarray,

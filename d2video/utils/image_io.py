@@ -3,10 +3,10 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from detectron2.data.detection_utils import _apply_exif_orientation
+from PIL import Image
 
 from d2video.utils.errors import UserError
 
@@ -27,7 +27,9 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(_to_8_bit(_upright(image)).convert("RGB"))
+            # Not ImageOps.exif_transpose: it writes the other EXIF entries anew, and fails on odd
+            # ones; this function leaves a picture with unreadable EXIF as it is stored.
+            return np.asarray(_to_8_bit(_apply_exif_orientation(image)).convert("RGB"))
     except FileNotFoundError as error:
         raise UserError(f"image file {path} does not exist") from error
     # What Pillow raises on damaged data differs by format.
@@ -36,24 +38,6 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         raise UserError(
             f"cannot read image {path} ({reason}); replace the file or leave it out"
         ) from error
-
-
-# EXIF orientation -> what makes the image upright.
-_UPRIGHT: dict[Any, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it writes the other EXIF entries anew, and fails on odd ones.
-    turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
-    return image if turn is None else image.transpose(turn)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from d2video.utils.drawing import (
     draw_label,
+    enlarge,
     fill_mask,
     label_of_class,
     outline_mask,
@@ -23,6 +24,7 @@ def draw_panoptic(
     class_names: Sequence[str] | None = None,
     *,
     alpha: float = 0.55,
+    scale: int = 1,
 ) -> np.ndarray:
     """Draw the segments' areas, outlines and class names.
 
@@ -34,16 +36,18 @@ def draw_panoptic(
             the same in every picture.
         class_names: by class index, of things and stuff; ``None`` shows the index.
         alpha: opacity of the fill, 0 to 1.
+        scale: whole number to enlarge everything by first, as in ``draw_instances``.
 
     Returns:
-        uint8 (H,W,3), RGB.
+        uint8 (scale·H, scale·W, 3), RGB.
 
     Raises:
         UserError: a class has no name in ``class_names``.
     """
     ids = panoptic_seg[0].cpu().numpy()
     assert ids.shape == image.shape[:2], (ids.shape, image.shape)
-    canvas = np.ascontiguousarray(image).copy()
+    canvas = enlarge(image, scale)
+    ids = ids.repeat(scale, axis=0).repeat(scale, axis=1)
     thickness = max(1, round(min(ids.shape) / 480))
     font_size = max(11, round(min(ids.shape) / 36))
 

@@ -1,83 +1,25 @@
-"""Frames in: video files, folders of images and arrays, read lazily through one interface."""
+"""Frames in: video files, folders of images, cameras and arrays, lazily through one interface."""
 
 import logging
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import av
 import numpy as np
 from av.error import FFmpegError
 
+from d2video.utils.camera import CAMERA_PREFIX, Camera, camera_number
 from d2video.utils.errors import UserError
+from d2video.utils.frame_source import DEFAULT_FPS, FrameSource, check_frame
 from d2video.utils.image_io import IMAGE_SUFFIXES, list_images, read_rgb
-from d2video.utils.prefetch import prefetch
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FPS = 25.0
-Source = str | os.PathLike[str] | Iterable[np.ndarray]
-
-
-class Frame(NamedTuple):
-    """One frame of a video.
-
-    Attributes:
-        index: 0 for the first frame.
-        time: seconds since the first frame.
-        image: uint8 (H,W,3), RGB, upright.
-    """
-
-    index: int  # type: ignore[assignment]  # hides tuple.index, of no use here
-    time: float
-    image: np.ndarray
-
-
-class FrameSource(ABC):
-    """A video as a lazy sequence of :class:`Frame`; never holds more than a few of them.
-
-    Iterating decodes ahead in a background thread and can be repeated (except over a one-shot
-    iterator of arrays). All frames have one size.
-
-    Attributes:
-        name: what error messages call the video.
-        fps: frames a second, on average.
-        size: (height, width) of the frames in pixels.
-        estimated_length: number of frames by the header, ``None`` where unknown. A guess, good for
-            a progress bar: headers are often wrong.
-        prefetch: frames decoded ahead.
-    """
-
-    name: str
-    fps: float
-    size: tuple[int, int]
-    estimated_length: int | None
-    prefetch: int = 0
-
-    @abstractmethod
-    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Yield (seconds since the first frame or None, image) from the beginning."""
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames, decoded in the caller's thread.
-
-        Raises:
-            UserError: on reaching a frame that cannot be decoded or has another size.
-        """
-        for index, (time, image) in enumerate(self._read()):
-            if image.shape[:2] != self.size:
-                height, width = self.size
-                raise UserError(
-                    f"{self.name}: frame {index} is {image.shape[1]}x{image.shape[0]} pixels, "
-                    f"the first one {width}x{height}; all frames of a video must have one size"
-                )
-            yield Frame(index, index / self.fps if time is None else time, image)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return prefetch(self.frames(), self.prefetch)
+# A file or folder, a camera's number, or frames.
+Source = str | os.PathLike[str] | int | Iterable[np.ndarray]
 
 
 def open_video(
@@ -91,12 +33,15 @@ def open_video(
 
     Args:
         source: a video file, an image file (a video of one frame), a folder of images (in natural
-            order), or an iterable of uint8 arrays (H,W,3), RGB.
-        fps: frame rate, which then also sets the frames' times. By default the file's own, and for
-            images and arrays, which have none, :data:`DEFAULT_FPS`.
-        prefetch: frames decoded ahead in a background thread, 0 for none.
-        on_broken: what follows the good frames of a video file that is damaged further on:
-            ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged warning.
+            order), a camera (its number, or "camera:0"; see :class:`Camera`), or an iterable of
+            uint8 arrays (H,W,3), RGB.
+        fps: frame rate, which then also sets the frames' times (but for a camera). By default the
+            file's or the camera's own, and for images and arrays, which have none,
+            :data:`DEFAULT_FPS`.
+        prefetch: frames decoded ahead in a background thread, 0 for none; of no effect on a camera.
+        on_broken: what follows the good frames of a file or folder that is damaged further on, or
+            of a camera that fails: ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged
+            warning.
 
     Raises:
         UserError: the source is missing, unreadable, has no video stream or no frame. Iterating
@@ -108,21 +53,26 @@ def open_video(
         raise UserError(f"the frame rate must be above 0, got {fps}")
 
     video: FrameSource
+    if isinstance(source, str) and source.startswith(CAMERA_PREFIX):
+        source = camera_number(source)
+    if isinstance(source, int):
+        return Camera(source, fps, on_broken)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            video = _ImageSource(str(path), list_images(path), fps)
+            video = _ImageSource(str(path), list_images(path), fps, on_broken)
         elif not path.is_file():
             raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            video = _ImageSource(str(path), [path], fps)
+            video = _ImageSource(str(path), [path], fps, on_broken)
         else:
             video = _FileSource(path, fps, on_broken)
     elif isinstance(source, Iterable):
         video = _ArraySource(source, fps)
     else:
         raise UserError(
-            f"cannot read a video from {source!r}; give a file, a folder or an iterable of arrays"
+            f"cannot read a video from {source!r}; give a file, a folder, a camera's number or an "
+            "iterable of arrays"
         )
     video.prefetch = prefetch
     return video
@@ -204,16 +154,24 @@ class _FileSource(FrameSource):
 class _ImageSource(FrameSource):
     """Image files, one a frame."""
 
-    def __init__(self, name: str, paths: list[Path], fps: float | None) -> None:
+    def __init__(self, name: str, paths: list[Path], fps: float | None, on_broken: str) -> None:
         self.name = name
         self._paths = paths
+        self._on_broken = on_broken
         self.fps = fps or DEFAULT_FPS
         self.size = read_rgb(paths[0]).shape[:2]
         self.estimated_length = len(paths)
 
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        for path in self._paths:
-            yield None, read_rgb(path)
+        for index, path in enumerate(self._paths):
+            try:
+                image = read_rgb(path)
+            except UserError as error:
+                if self._on_broken == "raise":
+                    raise
+                logger.warning("%s: %s; stopped before frame %d", self.name, error, index)
+                return
+            yield None, image
 
 
 class _ArraySource(FrameSource):
@@ -232,7 +190,7 @@ class _ArraySource(FrameSource):
         self._arrays: Iterable[np.ndarray] | None = (
             chain([first], iterator) if self._is_one_shot else arrays
         )
-        self.size = self._checked(0, first).shape[:2]
+        self.size = check_frame(self.name, 0, first).shape[:2]
 
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
         arrays = self._arrays
@@ -241,17 +199,7 @@ class _ArraySource(FrameSource):
         if self._is_one_shot:
             self._arrays = None
         for index, array in enumerate(arrays):
-            yield None, self._checked(index, array)
-
-    def _checked(self, index: int, array: np.ndarray) -> np.ndarray:
-        if not isinstance(array, np.ndarray):
-            raise UserError(f"{self.name}: frame {index} is a {type(array).__name__}, not an array")
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
-            raise UserError(
-                f"{self.name}: frame {index} has shape {array.shape} and type {array.dtype}; "
-                "expected (H,W,3) of uint8"
-            )
-        return array
+            yield None, check_frame(self.name, index, array)
 
 
 def _upright(frame: "av.VideoFrame") -> np.ndarray:

@@ -11,7 +11,15 @@ import cv2
 import numpy as np
 from detectron2.structures import Instances
 
-from d2video.utils.drawing import draw_label, fill_mask, label_of_class, outline_mask, track_colour
+from d2video.utils.drawing import (
+    draw_label,
+    enlarge,
+    fill_mask,
+    label_of_class,
+    outline_mask,
+    track_colour,
+)
+from d2video.utils.trails import TrailHistory, draw_trails
 
 
 def draw_instances(
@@ -23,8 +31,9 @@ def draw_instances(
     score_threshold: float = 0.0,
     draw_boxes: bool = False,
     scale: int = 1,
+    trails: TrailHistory | None = None,
 ) -> np.ndarray:
-    """Draw masks, contours, boxes and labels.
+    """Draw masks, contours, trails, boxes and labels.
 
     Args:
         image: uint8 (H,W,3), RGB; stays as it is.
@@ -37,6 +46,7 @@ def draw_instances(
         draw_boxes: draw the boxes of instances that have masks too.
         scale: whole number to enlarge everything by first, so that labels do not cover small
             frames.
+        trails: the tracks' ways up to this frame, which the caller has added already.
 
     Returns:
         uint8 (scale·H, scale·W, 3), RGB.
@@ -45,14 +55,11 @@ def draw_instances(
         UserError: a class has no name in ``class_names``.
     """
     assert instances.image_size == image.shape[:2], (instances.image_size, image.shape)
-    height, width = (scale * side for side in image.shape[:2])
-    canvas = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_CUBIC)
+    canvas = enlarge(image, scale)
+    height, width = canvas.shape[:2]
     instances = instances.to("cpu")
     if instances.has("scores"):
         instances = instances[instances.scores >= score_threshold]
-    if len(instances) == 0:
-        return canvas
-
     ids = instances.track_ids.tolist() if instances.has("track_ids") else range(len(instances))
     colours = [track_colour(track_id) for track_id in ids]
     texts = _label_texts(instances, class_names)
@@ -74,6 +81,8 @@ def draw_instances(
         for mask, rectangle, colour in zip(masks, rectangles, colours, strict=True):
             outline_mask(canvas, mask, rectangle, colour, thickness)
         anchors = [(x, y) if width else None for x, y, width, _ in rectangles]
+    if trails is not None:
+        draw_trails(canvas, trails, 2 * thickness, scale=scale)
     if boxes is not None and (draw_boxes or masks is None):
         corners = boxes.round().astype(int).tolist()
         for (x0, y0, x1, y1), colour in zip(corners, colours, strict=True):

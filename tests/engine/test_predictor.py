@@ -14,7 +14,7 @@ from d2video.data.augmentation import shortest_edge_size
 from d2video.engine.predictor import VideoPredictor
 from d2video.utils.errors import UserError
 from d2video.utils.video_reader import open_video
-from tests.stub_video_model import StubVideoModel
+from tests.stub_video_model import StubTracker, StubVideoModel
 
 
 def moving_square(length: int, height: int = 48, width: int = 64):
@@ -98,6 +98,104 @@ def test_autograd_is_off_in_the_model_only():
     for _ in make_predictor(model)(moving_square(6)):
         assert torch.is_grad_enabled()
     assert not model.grad_enabled
+
+
+def track_ids(frames) -> list[int]:
+    return [frame.instances.track_ids.item() for frame in frames]
+
+
+def jumping_square() -> list[np.ndarray]:
+    """Eight frames; the square jumps between the fourth and the fifth."""
+    frames = list(moving_square(30))
+    return frames[:4] + frames[20:24]
+
+
+def test_push_style_answers_as_a_whole_video():
+    predictor = make_predictor(StubTracker(), min_size=24)
+    whole = list(predictor(jumping_square()))
+    pushed = [predictor.predict_frame(image) for image in jumping_square()]
+    assert track_ids(whole) == track_ids(pushed) == [0] * 4 + [1] * 4
+    assert [frame.index for frame in pushed] == list(range(8))
+    for one, other in zip(whole, pushed, strict=True):
+        assert one.image.tobytes() == other.image.tobytes()
+        assert torch.equal(one.instances.pred_boxes.tensor, other.instances.pred_boxes.tensor)
+    times = [frame.time for frame in pushed]
+    assert times[0] == 0
+    assert times == sorted(times)
+
+
+def test_reset_begins_another_video():
+    predictor = make_predictor(StubTracker())
+    first, second = jumping_square()[3:5]
+    assert track_ids([predictor.predict_frame(first), predictor.predict_frame(second)]) == [0, 1]
+    predictor.reset()
+    frame = predictor.predict_frame(second)
+    assert (frame.index, frame.time, track_ids([frame])) == (0, 0, [0])
+    predictor.reset()
+    predictor.reset()
+    assert predictor.predict_frame(second[:40]).index == 0  # another size
+
+
+def test_pushed_video_goes_on_beside_others():
+    predictor = make_predictor(StubTracker())
+    frames = jumping_square()
+    ids = []
+    for image in frames:
+        ids += track_ids([predictor.predict_frame(image)])
+        assert track_ids(predictor(frames[::-1])) == [0] * 4 + [1] * 4
+    assert ids == [0] * 4 + [1] * 4
+
+
+def test_a_model_that_needs_later_frames_cannot_be_pushed():
+    predictor = make_predictor(StubVideoModel(window=2))
+    (image,) = moving_square(1)
+    for _ in range(2):
+        with pytest.raises(UserError, match="StubVideoModel answers a frame only after .* later"):
+            predictor.predict_frame(image)
+    assert len(list(predictor([image]))) == 1
+
+
+def test_pushed_frames_are_checked_and_the_video_goes_on():
+    predictor = make_predictor(StubTracker())
+    first, *others = jumping_square()
+    predictor.predict_frame(first)
+    for wrong, message in [
+        (first[:, :-1], "frame 1 is 63x48 pixels, the one before 64x48; call reset"),
+        (first[..., 0], r"frame 1 has shape \(48, 64\)"),
+        (first.astype(np.float32), "float32"),
+        (None, "not an array"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            predictor.predict_frame(wrong)
+    rest = [predictor.predict_frame(image) for image in others]
+    assert track_ids(rest) == [0] * 3 + [1] * 4
+    assert [frame.index for frame in rest] == list(range(1, 8))
+
+
+def test_pushing_after_a_failure_begins_anew():
+    class Failing(StubTracker):
+        def stream_video(self, frames, output_size):
+            for count, answer in enumerate(super().stream_video(frames, output_size)):
+                if count == 2:
+                    raise RuntimeError("out of memory")
+                yield answer
+
+    predictor = make_predictor(Failing())
+    images = jumping_square()
+    assert [predictor.predict_frame(image).index for image in images[:2]] == [0, 1]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predictor.predict_frame(images[2])
+    assert predictor.predict_frame(images[3]).index == 0
+
+
+def test_pushing_turns_autograd_off_and_keeps_no_frames():
+    model = StubTracker()
+    predictor = make_predictor(model)
+    for image in moving_square(30):
+        predictor.predict_frame(image)
+        assert torch.is_grad_enabled()
+    assert not model.grad_enabled
+    assert model.most_alive <= 3
 
 
 def test_faults_show_at_the_call(tmp_path):

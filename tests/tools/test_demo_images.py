@@ -159,6 +159,10 @@ def test_faults_are_one_line_and_leave_nothing(demo, model_files, photos, tmp_pa
         ("photos/2.png", "photos/2.png", "is the input"),
         ("photos", "photos", "is the input"),
     ]
+    more = ["--mot-results", tmp_path / "out.txt"]
+    with pytest.raises(SystemExit):
+        demo.main(arguments(model_files, tmp_path / "photos", *more))
+    assert "error: DETR does not track, so there are no tracks" in capsys.readouterr().err
     before = set(tmp_path.rglob("*"))
     for source, output, message in cases:
         more = ("--output", tmp_path / output, "--results", tmp_path / "out.json")

@@ -1,13 +1,18 @@
 """The demo from data to page, shrunk to seconds; a second run reuses the model."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from d2video.utils.errors import UserError
+from d2video.utils.video_reader import open_video
 from tests.projects.VisTR.tiny import SMALL
+from tests.stub_video_model import StubTracker
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,6 +75,97 @@ def test_images_and_two_trainings(tmp_path):
         assert f"{name}/clips/{picture.name}" in html
     for text in ("AP50", "PQ_st", "square", "DETR-panoptic: Training loss", "4 generated images"):
         assert text in html
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+def small_recipe(tmp_path, **changes):
+    """A tracking recipe with one training, whose figures are there."""
+    from recipes import Recipe, Run
+
+    run = Run(
+        name="Tracker",
+        config_file="configs/tracker.yaml",
+        task="mot",
+        metrics={"HOTA": "all in all", "IDSW": "identity switches"},
+        counts=("IDSW",),
+        curves={"Loss": {"total": "total_loss"}},
+        class_metrics=False,
+    )
+    (tmp_path / "Tracker").mkdir()
+    lines = [
+        {"iteration": 9, "total_loss": 2.0},
+        {"iteration": 19, "total_loss": 1.0, "mot/HOTA": 61.25, "mot/IDSW": 7.0},
+    ]
+    (tmp_path / "Tracker" / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
+    fields = {
+        "runs": (run,),
+        "kind": "tracking",
+        "splits": {"train": 3, "val": 2},
+        "spec": {"height": 32, "width": 48, "num_frames": (6, 6)},
+        "summary": "A summary.",
+        "scale": 2,
+    }
+    return Recipe(**{**fields, **changes})
+
+
+def test_page_with_a_comparison(tools, tmp_path):
+    from demo_page import write_page
+    from recipes import Comparison
+
+    compared = Comparison(
+        caption="Beside another",
+        task="mot",
+        metrics=("HOTA", "MOTA", "IDSW"),
+        rows={"Tracker": "Tracker/metrics.json", "linked by IoU": "linked/results.json"},
+        counts=("IDSW",),
+    )
+    recipe = small_recipe(tmp_path, comparisons=(compared,))
+    page = tmp_path / "index.html"
+    with pytest.raises(UserError, match=r"linked/results\.json does not exist"):
+        write_page(recipe, "Tracker", tmp_path, page, [])
+    (tmp_path / "linked").mkdir()
+    results = {"mot": {"HOTA": 40.04, "MOTA": 33.3, "IDSW": 25}}
+    (tmp_path / "linked" / "results.json").write_text(json.dumps(results))
+    figures = write_page(recipe, "Tracker", tmp_path, page, [])
+    assert figures == {"mot HOTA": 61.25, "mot IDSW": 7}
+    tables = re.findall("<table>.*?</table>", page.read_text(), re.DOTALL)
+    cells = [re.findall(r">([^<>\n]+)</t[dh]>", table) for table in tables]
+    assert cells == [
+        [
+            *("metric", "meaning", "value (% or number)"),
+            *("HOTA", "all in all", "61.2", "IDSW", "identity switches", "7"),
+        ],
+        [
+            *("HOTA (%)", "MOTA (%)", "IDSW"),
+            *("Tracker", "61.2", "–", "7", "linked by IoU", "40.0", "33.3", "25"),
+        ],
+    ]
+    assert "3 generated videos" in page.read_text()
+
+
+def test_tracking_data_and_their_videos(tools, tmp_path):
+    import quick_start as tool
+
+    from d2video.engine.predictor import VideoPredictor
+
+    recipe = small_recipe(tmp_path)
+    tool.make_data(recipe, tmp_path)
+    (sequence, _) = sorted((tmp_path / "shapes_mot" / "val").iterdir())
+    files = [str(path) for path in sorted((sequence / "img1").iterdir())]
+    assert len(files) == 6
+
+    # A part of the sequence: what else lies in its folder is not shown.
+    record = {"video_id": 4, "sequence": sequence.name, "file_names": files[2:5]}
+    predictor = VideoPredictor(model=StubTracker(), min_size=0, max_size=0)
+    caption, path = tool.draw_video(recipe, recipe.runs[0], predictor, record, tmp_path / "clips")
+    assert caption == f"Tracker: validation video {sequence.name}"
+    video = open_video(path)
+    assert (video.size, video.fps) == ((64, 96), recipe.fps)
+    assert len(list(video)) == 3
 
 
 def test_unknown_project():

@@ -70,6 +70,11 @@ def test_odd_exif_entries_do_not_hide_the_image(tmp_path):
     assert saved(tmp_path / "a.jpg", Image.fromarray(PIXELS), exif=odd).shape == (9, 6, 3)
 
 
+def test_unreadable_exif_does_not_hide_the_image(tmp_path):
+    got = saved(tmp_path / "a.jpg", Image.fromarray(PIXELS), exif=b"Exif\0\0no TIFF header")
+    assert got.shape == PIXELS.shape
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_missing_and_damaged_files(tmp_path, suffix):
     path = tmp_path / f"image.{suffix}"

@@ -60,3 +60,15 @@ def test_a_segment_of_one_pixel_in_a_tiny_picture():
     ids[0, 0] = 3
     drawn = draw_panoptic(np.zeros((4, 5, 3), np.uint8), (ids, [segment(3, 1, False)]))
     assert drawn.shape == (4, 5, 3)
+
+
+def test_scale_enlarges_before_drawing():
+    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS), alpha=0.5, scale=2)
+    assert drawn.shape == (480, 640, 3)
+    for (y, x), colour in [((40, 40), track_colour(0)), ((40, 600), track_colour(1))]:
+        np.testing.assert_allclose(drawn[y, x], (100 + np.array(colour)) / 2, atol=1)
+    assert (drawn[250:, 330:] == 100).all()
+    # Outlines and labels keep their size.
+    whole = draw_panoptic(GREY, (quarters(), SEGMENTS), alpha=0.5)
+    labels = [(picture == track_colour(0)).all(-1).sum() for picture in (whole, drawn)]
+    assert labels[1] < 3.9 * labels[0]

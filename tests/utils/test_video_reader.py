@@ -242,7 +242,7 @@ def test_zero_frames(tmp_path):
         open_video(path)
 
 
-def test_faults_in_later_frames(tmp_path):
+def test_faults_in_later_frames(tmp_path, caplog):
     for i, image in enumerate(make_frames(3)):
         Image.fromarray(image).save(tmp_path / f"{i}.jpg")
     (tmp_path / "1.jpg").write_bytes((tmp_path / "1.jpg").read_bytes()[:400])
@@ -250,6 +250,9 @@ def test_faults_in_later_frames(tmp_path):
     assert next(frames).index == 0
     with pytest.raises(UserError, match=r"1\.jpg"):
         next(frames)
+    assert [frame.index for frame in open_video(tmp_path, on_broken="stop")] == [0]
+    assert "1.jpg" in caplog.text
+    assert "stopped before frame 1" in caplog.text
 
     sizes = [np.zeros((4, 6, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)]
     with pytest.raises(UserError, match="frame 1 is 8x4 pixels, the first one 6x4"):

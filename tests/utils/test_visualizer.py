@@ -9,6 +9,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from d2video.utils.errors import UserError
+from d2video.utils.trails import TrailHistory
 from d2video.utils.visualizer import draw_instances, track_colour
 
 HEIGHT, WIDTH = 120, 160
@@ -130,6 +131,20 @@ def test_speed_at_720p():
         draw_instances(image, instances, ["a"])
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.05
+
+
+def test_trails_lie_over_masks_and_under_labels():
+    trails = TrailHistory(10)
+    for x in (0, 60, 120):
+        instances = make_instances([(x, 40, 30)], track_ids=torch.tensor([3]))
+        trails.add(instances)
+    colour = np.array(track_colour(3))
+    plain = draw_instances(grey(), instances)
+    drawn = draw_instances(grey(), instances, trails=trails)
+    # Along the lower side, where the object stood on the ground.
+    np.testing.assert_allclose(drawn[70, 20:130], np.tile(colour, (110, 1)), atol=40)
+    assert (plain[70, 20:110] == 100).all()
+    np.testing.assert_array_equal(drawn[:60], plain[:60])
 
 
 def test_scale_enlarges_before_drawing():

@@ -1,0 +1,67 @@
+"""One picture for each frame that a predictor answered, whatever its model predicts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from d2video.engine.streaming import VideoFrame
+from d2video.utils.panoptic_visualizer import draw_panoptic
+from d2video.utils.trails import TrailHistory
+from d2video.utils.visualizer import draw_instances
+
+DEFAULT_TRAIL_LENGTH = 30
+
+
+class FrameDrawer:
+    """Draws the frames of one video in order, or images: panoptic maps, or else instances."""
+
+    def __init__(
+        self,
+        class_names: Sequence[str] | None = None,
+        *,
+        score_threshold: float = 0.5,
+        draw_boxes: bool = False,
+        trail_length: int | None = None,
+        scale: int = 1,
+    ) -> None:
+        """
+        Args:
+            class_names: by class index; ``None`` shows the index.
+            score_threshold: instances with a lower score are left out.
+            draw_boxes: draw the boxes of instances that have masks too.
+            trail_length: each track's way through this many frames is drawn, 0 for none; ``None``:
+                :data:`DEFAULT_TRAIL_LENGTH` for instances without masks, none for those with.
+            scale: whole number to enlarge everything by.
+        """
+        self._class_names = class_names
+        self._score_threshold = score_threshold
+        self._draw_boxes = draw_boxes
+        self._scale = scale
+        self._only_boxes = trail_length is None
+        length = DEFAULT_TRAIL_LENGTH if trail_length is None else trail_length
+        self._trails = TrailHistory(length) if length else None
+
+    def __call__(self, frame: VideoFrame) -> np.ndarray:
+        """The picture, uint8 (scale·H, scale·W, 3), RGB.
+
+        Raises:
+            UserError: a class has no name.
+        """
+        if frame.panoptic_seg is not None:
+            return draw_panoptic(
+                frame.image, frame.panoptic_seg, self._class_names, scale=self._scale
+            )
+        shown = frame.instances
+        if shown.has("scores"):
+            shown = shown[shown.scores >= self._score_threshold]
+        if self._trails is not None:
+            self._trails.add(shown)
+        has_trails = not (self._only_boxes and shown.has("pred_masks"))
+        return draw_instances(
+            frame.image,
+            shown,
+            self._class_names,
+            draw_boxes=self._draw_boxes,
+            scale=self._scale,
+            trails=self._trails if has_trails else None,
+        )
