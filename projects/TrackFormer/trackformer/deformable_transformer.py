@@ -219,7 +219,7 @@ class DeformableTransformer(nn.Module):
 
         Args:
             tokens: (B, F, S, C), the earliest frame first.
-            pos: (B, F, S, C), positions without the level embedding.
+            pos: (B or 1, F, S, C), positions without the level embedding.
 
         Returns:
             (B, F, S, C), in the same order.
@@ -228,7 +228,7 @@ class DeformableTransformer(nn.Module):
         lengths = [height * width for height, width in geometry.sizes]
         rows = self.level_embed.unflatten(0, (frames, self.num_levels))
         levels = rows.repeat_interleave(torch.tensor(lengths, device=rows.device), dim=1)
-        pos = (pos + levels).flatten(0, 1)
+        pos = (pos + levels).expand(batch, -1, -1, -1).flatten(0, 1)
         padding = geometry.padding
         reference = geometry.centres[:, :, None] * geometry.valid[:, None]
         if padding is not None and frames > 1:

@@ -1,0 +1,448 @@
+"""Training and answers of the whole model: gradients, padding, masks, bad configs."""
+
+import numpy as np
+import pytest
+import torch
+from d2video.projects.trackformer.network import FrameFeatures, Pyramid
+from d2video.projects.trackformer.track_queries import NO_OBJECT, PADDED, TrackQueries
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultPredictor
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes
+from pycocotools import mask as rle
+from torch import Tensor
+
+from d2video.utils.errors import UserError
+
+from .tiny import NODE, VARIANTS, build, losses_of, make_frame, make_pair, tiny_cfg
+
+KEEP_ALL = (f"{NODE}.FALSE_NEGATIVE_PROB", 0.0, f"{NODE}.FALSE_POSITIVE_PROB", 0.0)
+DROP_ALL = (f"{NODE}.FALSE_NEGATIVE_PROB", 1.0)
+BATCHES = {
+    "two_sizes": [make_pair(), make_pair((0, 2), (), height=33, width=70, seed=1)],
+    "one_size": [make_pair(), make_pair((), (0, 1), seed=1)],
+    "no_objects": [make_pair((), ()), make_pair((), (), seed=1)],
+    "more_objects_than_queries": [make_pair(range(9), range(9), height=64, width=96)],
+}
+
+
+def without_gradient(model) -> list[str]:
+    return [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all())
+    ]
+
+
+def equal(ours: dict, others: dict, rtol: float = 1e-5) -> None:
+    assert set(ours) == set(others)
+    for name in ours:
+        torch.testing.assert_close(ours[name], others[name], rtol=rtol, atol=1e-5, msg=name)
+
+
+# ---- gradients ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variant", "batch"),
+    [
+        *((variant, "two_sizes") for variant in VARIANTS),
+        *(("multi_frame", batch) for batch in BATCHES if batch != "two_sizes"),
+        *((variant, "one_size") for variant in ("detr_track_attention", "two_stage")),
+        *((variant, "no_objects") for variant in ("detr_masks", "deformable_masks", "two_stage")),
+        *((variant, "more_objects_than_queries") for variant in ("detr_masks", "two_stage")),
+    ],
+)
+def test_every_trained_parameter_has_a_gradient(variant, batch):
+    model = build(variant, *KEEP_ALL)
+    losses = losses_of(model, BATCHES[batch])
+    sum(losses.values()).backward()
+    assert without_gradient(model) == []
+    assert ("loss_dice" in losses) == ("masks" in variant)
+    assert ("loss_giou_enc" in losses) == (variant == "two_stage")
+    if batch == "no_objects":
+        assert losses["loss_bbox"] == 0 < losses["loss_ce"]
+    # One without any gradient would pass unseen above.
+    moved = [p.grad.any() for name, p in model.named_parameters() if "sampling_offsets" in name]
+    assert all(moved)
+    assert bool(moved) == ("detr" not in variant)
+
+
+@pytest.mark.parametrize("variant", ["detr_track_attention", "multi_frame"])
+def test_gradients_without_any_track_query(variant):
+    model = build(variant, *DROP_ALL)
+    asked = []
+    model.network.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[3]))
+    sum(losses_of(model, BATCHES["two_sizes"]).values()).backward()
+    assert asked[0] is None
+    assert asked[1].embeddings.shape[1] == 0
+    assert without_gradient(model) == []
+
+
+@pytest.mark.parametrize("aux", [False, True])
+def test_losses_of_all_layers(aux):
+    losses = losses_of(build("deformable", f"{NODE}.AUX_LOSS", aux), BATCHES["one_size"])
+    names = {"loss_ce", "loss_bbox", "loss_giou"}
+    assert set(losses) == names | ({f"{name}_0" for name in names} if aux else set())
+
+
+@pytest.mark.parametrize("variant", ["detr", "multi_frame", "three_frames"])
+@pytest.mark.parametrize("backprop", [False, True])
+def test_previous_frames_learn_only_if_asked(variant, backprop):
+    """Through two frames; what is projected of them for the current frame always learns."""
+    model = build(variant, f"{NODE}.BACKPROP_PREV_FRAME", backprop, *KEEP_ALL)
+    outputs, projected, current = [], [], model.network.project
+    model.network.register_forward_hook(lambda _, inputs, output: outputs.append(output))
+    model.network.project = lambda features: projected.append(current(features)) or projected[-1]
+    same = (0, 1, 2)
+    losses = losses_of(model, [make_pair(same, same, num_previous=2)])
+    assert len(outputs) == 3
+    embeddings = [output.embeddings for output in outputs]
+    assert [e.requires_grad for e in embeddings] == [backprop, backprop, True]
+    number = {"detr": 0, "multi_frame": 1, "three_frames": 2}[variant]
+    frames = projected[-number:] if number else []
+    if backprop:
+        embeddings[0].retain_grad()
+    for frame in frames:
+        frame.levels[0].retain_grad()
+    sum(losses.values()).backward()
+    assert not backprop or embeddings[0].grad.any()
+    assert all(frame.levels[0].grad.any() for frame in frames)
+
+
+def test_which_frames_a_third_frame_sees():
+    """Two previous frames: the earliest has none before it, the next one the earliest."""
+    model = build("three_frames", *KEEP_ALL)
+    seen = []
+    model.network.register_forward_pre_hook(
+        lambda _, inputs: seen.append(
+            (inputs[1].levels[0].detach(), [frame.levels[0].detach() for frame in inputs[2]])
+        )
+    )
+    losses_of(model, [make_pair(num_previous=2)])
+    (first, none), (second, one), (_, two) = seen
+    assert none == []
+    for frames, wanted in ((one, [first]), (two, [second, first])):
+        assert len(frames) == len(wanted)
+        for frame, other in zip(frames, wanted):
+            torch.testing.assert_close(frame, other)
+    assert (first - second).abs().max() > 1e-3
+
+
+def test_only_the_mask_branch_learns_on_a_frozen_detector():
+    frozen = (f"{NODE}.FREEZE_DETECTOR", True, f"{NODE}.DROPOUT", 0.5)
+    for variant in ("detr_masks", "deformable_masks"):
+        model = build(variant, *frozen, *KEEP_ALL)
+        losses = losses_of(model, BATCHES["one_size"])
+        assert set(losses) == {"loss_mask", "loss_dice"}
+        sum(losses.values()).backward()
+        learning = {
+            name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None
+        }
+        assert learning == {"mask_branch"}
+        assert without_gradient(model) == []
+        assert not model.network.transformer.training
+        assert model.network.mask_branch.training
+        # Without dropout the detector says the same every time.
+        equal(losses, losses_of(model, BATCHES["one_size"], seed=1), rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["detr_track_attention", "multi_frame", "deformable_masks"])
+def test_recomputed_activations_change_nothing(variant):
+    gradients = []
+    for checkpoint in (False, True):
+        model = build(variant, "MODEL.ACTIVATION_CHECKPOINT", checkpoint)
+        sum(losses_of(model, BATCHES["two_sizes"]).values()).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    equal(*gradients)
+
+
+@pytest.mark.parametrize("variant", ["detr_masks", "multi_frame", "two_stage"])
+def test_mixed_precision_stays_near_float32(variant):
+    model = build(variant, *KEEP_ALL)
+    exact = losses_of(model, BATCHES["two_sizes"])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = losses_of(model, BATCHES["two_sizes"])
+    sum(mixed.values()).backward()
+    assert without_gradient(model) == []
+    # Queries of nearly equal cost may be matched the other way round, so that terms can jump.
+    total, other = (sum(losses.values()).item() for losses in (exact, mixed))
+    assert other == pytest.approx(total, rel=0.15)
+
+
+# ---- padding and order --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "three_frames"])
+@torch.no_grad()
+def test_images_with_fewer_track_queries(variant):
+    """What an image says does not depend on its batch: padded queries are none."""
+    model = build(variant).eval()
+    network = model.network
+    generator = torch.Generator().manual_seed(0)
+    counts = [4, 0, 1]
+    embeddings = torch.randn(3, 4, network.transformer.width, generator=generator)
+    boxes = 0.3 + 0.2 * torch.rand(3, 4, 4, generator=generator)
+    padding = torch.arange(4) >= torch.tensor(counts)[:, None]
+    images = torch.stack([make_frame(40, 56, [], 0, seed)["image"] for seed in range(3)])
+    earlier = torch.stack([make_frame(40, 56, [], 0, seed)["image"] for seed in range(3, 6)])
+
+    def run(rows: slice, tracks: TrackQueries | None):
+        features = network.features(model.normalize(images[rows]), None)
+        previous = network.project(network.features(model.normalize(earlier[rows]), None))
+        return network(features, network.project(features), [previous], tracks)
+
+    together = run(slice(None), TrackQueries(embeddings, boxes, padding))
+    queries = together.logits.shape[2] - 4
+    for b, count in enumerate(counts):
+        one = slice(b, b + 1)
+        tracks = TrackQueries(embeddings[one, :count], boxes[one, :count]) if count else None
+        alone = run(one, tracks)
+        kept = torch.cat([torch.arange(count), torch.arange(4, 4 + queries)])
+        for name in ("logits", "boxes"):
+            ours = getattr(together, name)[:, b, kept]
+            torch.testing.assert_close(ours, getattr(alone, name)[:, 0], rtol=1e-4, atol=1e-5)
+        ours = together.embeddings[b, kept]
+        torch.testing.assert_close(ours, alone.embeddings[0], rtol=1e-4, atol=1e-4)
+        assert torch.isfinite(together.logits).all()
+        if together.encoded is not None:
+            rows = torch.tensor([0, len(kept) - 1])
+            ours = network.mask_branch(together.encoded, torch.full_like(rows, b), kept[rows])
+            masks = network.mask_branch(alone.encoded, torch.zeros_like(rows), rows)
+            torch.testing.assert_close(ours, masks, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["detr_masks", "detr_track_attention", "multi_frame"])
+def test_padded_track_queries_have_no_loss(variant):
+    model = build(variant)
+    sampler = model.sampler
+
+    def pad(*args, **kwargs):
+        tracks, rows = sampler(*args, **kwargs)
+        batch, count, width = tracks.embeddings.shape
+        padding = tracks.padding
+        if padding is None:
+            padding = torch.zeros(batch, count, dtype=torch.bool)
+        extra = TrackQueries(
+            torch.cat([torch.randn(batch, 3, width), tracks.embeddings], dim=1),
+            torch.cat([torch.rand(batch, 3, 4), tracks.boxes], dim=1),
+            torch.cat([torch.ones(batch, 3, dtype=torch.bool), padding], dim=1),
+        )
+        return extra, torch.nn.functional.pad(rows, (3, 0), value=PADDED)
+
+    plain = losses_of(model, BATCHES["two_sizes"])
+    model.sampler = pad
+    equal(losses_of(model, BATCHES["two_sizes"]), plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("garbage", [0.0, 9.0])
+@pytest.mark.parametrize("variant", ["detr", "deformable", "multi_frame", "two_stage"])
+@torch.no_grad()
+def test_padding_of_images_changes_nothing(variant, garbage):
+    """Padding on the right and at the bottom: valid ratios, positions and masks of the features."""
+    model = build(variant).eval()
+    network = model.network
+    sizes = [(8, 12), (4, 6), (2, 3), (1, 2)] if variant != "detr" else [(4, 6)]
+    generator = torch.Generator().manual_seed(0)
+    width = network.transformer.width
+    frames = [
+        [torch.randn(1, width, *size, generator=generator) for size in sizes] for _ in range(2)
+    ]
+    tracks = TrackQueries(torch.randn(1, 2, width, generator=generator), torch.full((1, 2, 4), 0.4))
+
+    def padded(levels: list[Tensor]) -> Pyramid:
+        grown = [
+            torch.nn.functional.pad(level, (0, w, 0, h), value=garbage)
+            for level, (h, w) in zip(levels, sizes)
+        ]
+        paddings = [
+            (torch.arange(2 * h)[:, None] >= h) | (torch.arange(2 * w) >= w) for h, w in sizes
+        ]
+        return Pyramid(grown, [padding[None] for padding in paddings])
+
+    none = FrameFeatures([], None)
+    current, previous = ([Pyramid(levels, None), padded(levels)] for levels in frames)
+    plain = network(none, current[0], [previous[0]], tracks)
+    larger = network(none, current[1], [previous[1]], tracks)
+    torch.testing.assert_close(plain.logits, larger.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(plain.boxes, larger.boxes, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["detr_masks", "deformable", "two_stage"])
+def test_order_of_objects_changes_no_loss(variant):
+    model = build(variant, *KEEP_ALL)
+    batch = BATCHES["two_sizes"]
+    shuffled = [dict(item) for item in batch]
+    order = torch.tensor([2, 0, 1])
+    first = shuffled[0]
+    first["instances"] = first["instances"][order]
+    previous = first["previous"][0]
+    first["previous"] = [previous | {"instances": previous["instances"][order.flip(0)]}]
+    equal(losses_of(model, shuffled), losses_of(model, batch))
+
+
+def test_ids_tell_which_object_a_track_query_has():
+    model = build("deformable", *KEEP_ALL)
+    rows, sampler = [], model.sampler
+
+    def record(*args, **kwargs):
+        found = sampler(*args, **kwargs)
+        rows.append(found[1])
+        return found
+
+    model.sampler = record
+    losses_of(model, [make_pair((5, 0, 2), (0, 1, 2), height=64, width=96)])
+    assert sorted(rows[0][0].tolist()) == [NO_OBJECT, 1, 2]
+
+
+# ---- answers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["deformable", "detr_masks", "two_stage"])
+def test_answer_to_an_image(variant):
+    model = build(variant).eval()
+    image = make_frame(40, 56, [], 0, 0)["image"]
+    found = model([{"image": image, "height": 80, "width": 112}])[0]["instances"]
+    assert found.image_size == (80, 112)
+    assert len(found) == 7
+    assert set(found.pred_classes.tolist()) <= {0, 1, 2}
+    assert found.has("pred_masks") == ("masks" in variant)
+    if found.has("pred_masks"):
+        assert found.pred_masks.shape == (7, 80, 112)
+        assert found.pred_masks.dtype == torch.bool
+    assert model([{"image": image}])[0]["instances"].image_size == (40, 56)
+    model.score_threshold = 1.0
+    empty = model([{"image": image, "height": 80, "width": 112}])[0]["instances"]
+    assert len(empty) == 0
+    assert not empty.has("pred_masks") or empty.pred_masks.shape == (0, 80, 112)
+
+
+@pytest.mark.parametrize("overflow", [True, False])
+def test_boxes_are_cut_at_the_border_if_asked(overflow):
+    model = build("deformable", f"{NODE}.OVERFLOW_BOXES", overflow).eval()
+    heads = model.network.bbox_embed
+    with torch.no_grad():
+        for head in heads:
+            head.layers[-1].bias[2:] = 4.0  # large
+    frame = make_frame(40, 56, [], 0, 0)["image"]
+    image = model([{"image": frame}])[0]["instances"]
+    video = model([{"image": [frame], "height": 40, "width": 56}])[0]["frames"][0]
+    for found in (image, video):
+        cut = Boxes(found.pred_boxes.tensor.clone())
+        cut.clip((40, 56))
+        assert torch.equal(cut.tensor, found.pred_boxes.tensor) != overflow
+
+
+def test_default_predictor(tmp_path):
+    """detectron2's own predictor: BGR array in, ``Instances`` at the array's size out."""
+    cfg = tiny_cfg("detr_masks", "MODEL.WEIGHTS", str(tmp_path / "model.pth"))
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 32, 64
+    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
+    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    found = DefaultPredictor(cfg)(picture)["instances"]
+    assert found.image_size == (50, 70)
+    assert found.pred_masks.shape == (7, 50, 70)
+
+
+@pytest.mark.parametrize("variant", ["multi_frame", "detr_masks", "deformable_masks"])
+def test_answer_to_a_video(variant):
+    model = build(variant).eval()
+    if "masks" in variant:  # as many pixels inside as outside
+        torch.nn.init.zeros_(model.network.mask_branch.out_conv.bias)
+    frames = [make_frame(40, 56, [], 0, seed)["image"] for seed in range(4)]
+    answer = model([{"image": frames, "height": 80, "width": 112}])[0]
+    assert set(answer) == {"image_size", "frames"}
+    assert answer["image_size"] == (80, 112)
+    assert len(answer["frames"]) == 4
+    pixels = 0
+    for found in answer["frames"]:
+        assert found.image_size == (80, 112)
+        assert len(found)
+        ids = found.track_ids
+        assert ids.dtype == torch.int64
+        assert len(ids.unique()) == len(ids)
+        assert (ids >= 0).all()
+        assert not found.has("pred_masks")
+        assert found.has("pred_rles") == ("masks" in variant)
+        if found.has("pred_rles"):
+            assert isinstance(found.pred_rles, list)
+            masks = rle.decode(found.pred_rles)
+            assert masks.shape == (80, 112, len(found))
+            assert masks.sum(-1).max() <= 1
+            pixels += masks.sum()
+    assert "masks" not in variant or pixels > 0
+
+
+# ---- mistakes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [32, 48, 80])
+def test_width_is_free_where_nothing_forbids_it(width):
+    model = build("detr", f"{NODE}.HIDDEN_DIM", width)
+    assert sum(losses_of(model, BATCHES["one_size"]).values()).isfinite()
+
+
+DEFORMABLE = f"{NODE}.DEFORMABLE"
+
+
+@pytest.mark.parametrize(
+    ("variant", "overrides", "message"),
+    [
+        ("detr", [f"{NODE}.NUM_CLASSES", 0], "NUM_CLASSES is 0"),
+        ("detr", [f"{NODE}.NUM_QUERIES", 0], "NUM_QUERIES is 0"),
+        ("detr", [f"{NODE}.HIDDEN_DIM", 0], "HIDDEN_DIM is 0"),
+        ("detr", [f"{NODE}.NUM_HEADS", 0], "NUM_HEADS is 0"),
+        ("detr", [f"{NODE}.DEC_LAYERS", 0], "DEC_LAYERS is 0"),
+        ("detr", [f"{NODE}.PREV_FRAME_DIST", 0], "PREV_FRAME_DIST is 0"),
+        ("detr", [f"{NODE}.NUM_PREV_FRAMES", 0], "NUM_PREV_FRAMES is 0"),
+        ("deformable", [f"{DEFORMABLE}.NUM_LEVELS", 0], "NUM_LEVELS is 0"),
+        ("deformable", [f"{DEFORMABLE}.NUM_FRAMES", 0], "NUM_FRAMES is 0"),
+        ("deformable", [f"{DEFORMABLE}.ENC_POINTS", 0], "ENC_POINTS is 0"),
+        ("deformable", [f"{DEFORMABLE}.DEC_POINTS", 0], "DEC_POINTS is 0"),
+        ("detr", [f"{NODE}.HIDDEN_DIM", 30], "HIDDEN_DIM (30)"),
+        ("deformable", [f"{NODE}.HIDDEN_DIM", 48], "not divisible by 32.*HIDDEN_DIM (48)"),
+        ("deformable", [f"{NODE}.NUM_HEADS", 5], "not divisible by 5 heads"),
+        ("multi_frame", [f"{NODE}.HIDDEN_DIM", 64], "divisible by 6.*HIDDEN_DIM (64)"),
+        ("deformable", [f"{DEFORMABLE}.NUM_LEVELS", 2], "3 backbone features for 2 levels"),
+        (
+            "two_stage",
+            [f"{DEFORMABLE}.BOX_REFINE", False],
+            "two stages need box refinement",
+        ),
+        ("detr", [f"{NODE}.IN_FEATURES", ["res9"]], "IN_FEATURES is"),
+        ("detr_masks", [f"{NODE}.MASK_FEATURES", ["res9"]], "MASK_FEATURES is"),
+        ("detr_masks", [f"{NODE}.MASK_FEATURES", []], "MASK_FEATURES is"),
+        ("deformable_masks", [f"{NODE}.MASK_FEATURES", ["res2"]], "must be one of IN_FEATURES"),
+        ("deformable", [f"{DEFORMABLE}.OFFSET_UNIT", "xy"], "choose wh or hw"),
+        ("detr", [f"{NODE}.IN_FEATURES", ["res4", "res5"]], "set DEFORMABLE.ENABLED True"),
+        ("detr", [f"{DEFORMABLE}.NUM_FRAMES", 2], "set DEFORMABLE.ENABLED True"),
+        ("detr", [f"{NODE}.FOCAL_LOSS", True], "set DEFORMABLE.ENABLED True"),
+        ("deformable", [f"{NODE}.TRACK_ATTENTION", True], "set DEFORMABLE.ENABLED False"),
+        ("deformable_masks", [f"{NODE}.PRE_NORM", True], "set DEFORMABLE.ENABLED False"),
+        ("detr", [f"{NODE}.FALSE_NEGATIVE_PROB", 1.5], "FALSE_NEGATIVE_PROB is 1.5"),
+        ("detr", [f"{NODE}.FALSE_POSITIVE_PROB", -0.5], "FALSE_POSITIVE_PROB is -0.5"),
+        ("detr", [f"{NODE}.FREEZE_DETECTOR", True], "set MODEL.MASK_ON True"),
+        ("detr", ["DATASETS.TRAIN", ["four_classes"]], "four_classes has 4 classes"),
+    ],
+)
+def test_bad_configs(variant, overrides, message):
+    MetadataCatalog.get("four_classes").thing_classes = ["a", "b", "c", "d"]
+    escaped = message.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(UserError, match=escaped):
+        build(variant, *overrides)
+
+
+def test_another_mapper():
+    item = make_pair()
+    del item["previous"]
+    with pytest.raises(UserError, match="set INPUT.DATASET_MAPPER FramePairMapper"):
+        losses_of(build("deformable"), [item])
+
+
+@pytest.mark.parametrize("where", ["current", "previous"])
+def test_class_beyond_the_model(where):
+    item = make_pair()
+    frame = item if where == "current" else item["previous"][0]
+    frame["instances"].gt_classes[1] = 3
+    with pytest.raises(UserError, match=f"raise {NODE}.NUM_CLASSES"):
+        losses_of(build("deformable"), [item])
