@@ -81,3 +81,9 @@ def test_classes_are_kept_apart():
 def test_no_overlap_is_no_link_at_any_threshold():
     assert _ids([_frame(A), _frame(B)], iou_threshold=0.0) == [[0], [1]]
     assert _ids([]) == []
+
+
+def test_a_track_that_moved_on_leaves_nothing_behind():
+    there = (8, 0, 18, 10)
+    frames = [_frame(A), _frame((4, 0, 14, 10)), _frame(there, A)]
+    assert _ids(frames, max_age=5) == [[0], [0], [0, 1]]
