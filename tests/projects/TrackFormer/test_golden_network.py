@@ -65,11 +65,19 @@ def test_detection_on_a_padded_batch(file):
 
 
 @torch.no_grad()
-def test_detections_of_single_images():
-    """Scores, classes and boxes, the image alone in its batch."""
+def test_detections():
+    """Scores, classes and boxes in pixels: of the padded batch, and of an image by itself."""
     weights, data, config = load_golden("2_deformable_detr_a_plain")
     model = golden_model(golden_network(weights, config), config)
-    # The other image was padded, and its coarsest level is not the same without.
+    canvas, padding = pad_clips([data[f"img{b}"][None] for b in range(2)])
+    output, _, _ = run(model.network, canvas[:, 0], padding)
+    for b, (height, width) in enumerate(data["target_sizes"].tolist()):
+        scores, classes = model.best_classes(output.logits[-1, b])
+        close(scores, data[f"post{b}/scores"])
+        assert torch.equal(classes, data[f"post{b}/labels"])
+        boxes = box_cxcywh_to_xyxy(output.boxes[-1, b]) * torch.tensor([width, height] * 2)
+        close(boxes, data[f"post{b}/boxes"], ATOL * width)
+    # The first image is not padded in its batch.
     height, width = data["target_sizes"][0].tolist()
     answer = model([{"image": data["img0"], "height": height, "width": width}])[0]
     found = answer["instances"]

@@ -75,7 +75,14 @@ def test_training_step(file):
         found = rows[b] != NO_OBJECT
         assert torch.equal(~found, data[f"{name}track_queries_fal_pos_mask"][:count])
         assert torch.equal(rows[b][found], data[f"{name}track_query_match_ids"])
+        is_track = torch.arange(current.logits.shape[2]) < count
+        assert torch.equal(is_track, data[f"{name}track_queries_mask"])
     check(current, data, "train/out/")
+    if current.encoded is not None:
+        image, query = torch.meshgrid(*map(torch.arange, current.logits.shape[1:3]), indexing="ij")
+        with torch.no_grad():
+            masks = network.mask_branch(current.encoded, image.flatten(), query.flatten())
+        close(masks, data["train/out/pred_masks"].flatten(0, 1))
 
     factors = config["weight_dict"]
     expected = {name: factors[name] for name in factors if f"train/loss/{name}" in data}
