@@ -126,8 +126,8 @@ def test_all_visibilities_and_unshifted_corners(mot17):
 
 
 def test_mot15_has_no_classes(tmp_path):
-    gt = ["1,1,1,1,4,4,1,-1,-1,-1", "1,2,1,1,4,4,0,-1,-1,-1", "2,2,1,1,4,4,0.5,3.2,1,0"]
-    write_sequence(tmp_path / "A", gt=gt[:2])
+    gt = ["1,1,1,1,4,4,1,-1,-1,-1", "1,2,1,1,4,4,0,-1,-1,-1"]
+    write_sequence(tmp_path / "A", gt=gt)
     record = load_mot(read_sequences(str(tmp_path)), has_classes=False)[0]
     assert plain(record["annotations"])[0] == [(1, [0, 0, 4, 4])]
 
@@ -292,7 +292,7 @@ def test_benchmark_decides_on_classes_and_masks(tmp_path, mots, scratch_catalog)
     register_mot("x_mots", mots, benchmark="MOTS20")
     assert MetadataCatalog.get("x_mots").evaluator_type == "mots"
     assert "segmentation" in DatasetCatalog.get("x_mots")[0]["annotations"][0][0]
-    write_sequence(tmp_path / "mot15" / "A", gt="1,1,1,1,4,4,1,-1,-1,-1")
+    write_sequence(tmp_path / "mot15" / "A", gt="1,1,1,1,4,4,2,-1,-1,-1")
     register_mot("x_mot15", str(tmp_path / "mot15"), benchmark="MOT15")
     assert plain(DatasetCatalog.get("x_mot15")[0]["annotations"])[0] == [(1, [0, 0, 4, 4])]
     with pytest.raises(UserError, match="benchmark is 'MOT18': choose one of MOT15, MOT17"):

@@ -99,6 +99,7 @@ BAD_ROWS = {
     "id twice": ("1,2,9,9,5,6,1,1,1", "id 2 is there twice in frame 1"),
     "negative id": ("1,-1,3,4,5,6,1,1,1", "id -1 is negative"),
     "half an id": ("1,2.5,3,4,5,6,1,1,1", "id 2.5 is no whole number"),
+    "id beyond all integers": ("1,1e300,3,4,5,6,1,1,1", "id 1e+300 is no whole number"),
     "negative width": ("2,2,3,4,-5,6,0,1,1", "-5 wide and 6 high"),
     "no height": ("2,2,3,4,5,0,1,1,1", "5 wide and 0 high"),
     "nan": ("2,2,nan,4,5,6,1,1,1", "nan or infinite"),
