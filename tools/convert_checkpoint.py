@@ -9,10 +9,14 @@ import argparse
 from pathlib import Path
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from d2video.checkpoint import (
     CONVERTER_REGISTRY,
+    CheckpointFormat,
+    State,
+    adapt_foreign,
     from_foreign,
     load_checkpoint_file,
     state_dict_of,
@@ -20,7 +24,7 @@ from d2video.checkpoint import (
 )
 from d2video.engine import load_cfg
 from d2video.projects import register_all
-from d2video.utils.errors import exit_on_user_error
+from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
 
 
@@ -37,23 +41,64 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--input", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--reverse", action="store_true", help="from d2video to the foreign format")
+    parser.add_argument(
+        "--widen",
+        action="store_true",
+        help="enlarge a smaller model's parameters to --config-file's",
+    )
+    parser.add_argument(
+        "--base", type=Path, help="d2video checkpoint that gives what the format does not provide"
+    )
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
 
-    cfg = load_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", "meta"])
+    if args.reverse and (args.widen or args.base):
+        raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
+    # Values are needed where something starts anew in the middle of a parameter.
+    device = "cpu" if args.widen else "meta"
+    cfg = load_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", device])
     fmt = CONVERTER_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE, args.format)
     source = state_dict_of(load_checkpoint_file(args.input), args.input)
+    torch.manual_seed(max(cfg.SEED, 0))
     model = build_model(cfg).state_dict()
     if args.reverse:
         converted = to_foreign(source, model, fmt)
     else:
-        converted, fresh, unused = from_foreign(source, model, fmt)
-        for title, names in (("start anew", fresh), ("have no use here", unused)):
-            if names:
-                print(f"{len(names)} parameters {title}: {', '.join(names)}")
+        converted = _to_ours(source, model, fmt, cfg, args)
     with replace_on_success(args.output) as partial:
         torch.save({"model": converted}, partial)
     print(f"{len(converted)} parameters written to {args.output}")
+
+
+def _to_ours(
+    source: State, model: State, fmt: CheckpointFormat, cfg: CfgNode, args: argparse.Namespace
+) -> State:
+    """The converted parameters; prints what is more than a new name."""
+    if args.widen and fmt.widen is None:
+        raise UserError(f"--widen: models of the format '{args.format}' cannot be enlarged")
+    widen = fmt.widen(cfg) if args.widen and fmt.widen else None
+    source, notes = adapt_foreign(source, model, fmt, widen)
+    converted, fresh, unused = from_foreign(source, model, fmt)
+    print("".join(f"{note}\n" for note in notes), end="")
+    lines = {"have no use here": unused}
+    if args.base:
+        base = state_dict_of(load_checkpoint_file(args.base), args.base)
+        taken = [name for name in fresh if name in base]
+        misshapen = [name for name in taken if base[name].shape != model[name].shape]
+        if misshapen or not taken:
+            fault = (
+                f"{', '.join(misshapen[:4])} of another shape" if misshapen else "nothing missing"
+            )
+            raise UserError(
+                f"--base {args.base} has {fault}: give a checkpoint of this config's model"
+            )
+        converted |= {name: base[name] for name in taken}
+        lines[f"come from {args.base}"] = taken
+        fresh = [name for name in fresh if name not in base]
+    for title, names in {"start anew": fresh, **lines}.items():
+        if names:
+            print(f"{len(names)} parameters {title}: {', '.join(names)}")
+    return converted
 
 
 if __name__ == "__main__":

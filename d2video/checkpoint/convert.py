@@ -7,9 +7,15 @@ ones; both directions and all checks follow from it and from the model's own nam
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from detectron2.config import CfgNode
 from torch import Tensor
 
 from d2video.utils.errors import UserError
+
+State = dict[str, Tensor]
+# Takes a file's parameters and a model's, both under foreign names; gives parameters in place of the
+# file's, and what differs, in lines to print. What it cannot bring into the model's shape stays.
+Adapter = Callable[[State, State], tuple[State, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -20,13 +26,17 @@ class CheckpointFormat:
         description: for help texts.
         name_of: our parameter name to the foreign one.
         not_in_file: prefixes of our names that such files do not provide (they start anew).
-        not_in_model: prefixes of foreign names that have no use here.
+        not_in_model: prefixes of foreign names that have no use here, where the model lacks them.
+        adapt: what such files need besides, such as a choice of class rows.
+        widen: by the config of the model, an adapter that enlarges parameters; for those who ask.
     """
 
     description: str
     name_of: Callable[[str], str]
     not_in_file: tuple[str, ...] = ()
     not_in_model: tuple[str, ...] = ()
+    adapt: Adapter | None = None
+    widen: Callable[[CfgNode], Adapter] | None = None
 
 
 class _ConverterRegistry:
@@ -59,9 +69,37 @@ def _list(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
+def adapt_foreign(
+    state: State, model: State, fmt: CheckpointFormat, widen: Adapter | None = None
+) -> tuple[State, list[str]]:
+    """Fit the tensors of a foreign state dict to our model, before :func:`from_foreign`.
+
+    Args:
+        state: the foreign parameters; not changed.
+        model: our model's state dict; its values are used where something is new, so without
+            ``widen`` shapes are enough.
+        fmt: the format of ``state``.
+        widen: of the format, for the model's config, or None.
+
+    Returns:
+        parameters under foreign names, and lines that say what was done to them.
+    """
+    notes = []
+    target = {
+        fmt.name_of(name): value
+        for name, value in model.items()
+        if not name.startswith(fmt.not_in_file)
+    }
+    for step in (fmt.adapt, widen):
+        if step is not None:
+            state, lines = step(state, target)
+            notes += lines
+    return state, notes
+
+
 def from_foreign(
-    state: dict[str, Tensor], model: dict[str, Tensor], fmt: CheckpointFormat
-) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    state: State, model: State, fmt: CheckpointFormat
+) -> tuple[State, list[str], list[str]]:
     """Rename a foreign state dict to ours.
 
     Args:
@@ -76,7 +114,7 @@ def from_foreign(
         UserError: a parameter is missing, unknown or of another shape; the message lists them.
     """
     names = {fmt.name_of(ours): ours for ours in model if not ours.startswith(fmt.not_in_file)}
-    unused = [name for name in state if name.startswith(fmt.not_in_model)]
+    unused = [n for n in state if n.startswith(fmt.not_in_model) and n not in names]
     missing = sorted(set(names) - set(state))
     unknown = sorted(set(state) - set(names) - set(unused))
     if not set(names) & set(state):
@@ -97,15 +135,14 @@ def from_foreign(
         raise UserError(
             "the file does not fit the model of --config-file; " + "; ".join(faults) + "; set "
             "classes, slots, frames and widths in the config to those of the file"
+            + (", or enlarge them with --widen" if misshapen and fmt.widen else "")
         )
     converted = {ours: state[name] for name, ours in names.items()}
     fresh = [ours for ours in model if ours not in converted]
     return converted, fresh, unused
 
 
-def to_foreign(
-    state: dict[str, Tensor], model: dict[str, Tensor], fmt: CheckpointFormat
-) -> dict[str, Tensor]:
+def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:
     """Rename our state dict to a foreign one; the parts that the format lacks are left out.
 
     Raises:

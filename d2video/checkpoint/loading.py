@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from d2video.utils.errors import UserError
@@ -21,6 +22,14 @@ _NUMPY_GLOBALS = {
     ("collections", "OrderedDict"),
 }
 
+# Single numbers of numpy, which torch files may hold among their statistics, whatever version wrote them.
+_scalar = np.float64(0).__reduce__()[0]  # type: ignore[index]
+_NUMPY_SCALARS = [
+    *((_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
+]
+
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles containers of numpy arrays and nothing else."""
@@ -34,8 +43,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
     """Read a ``.pth`` (torch, ``weights_only``) or ``.pkl`` (detectron2 model zoo: numpy arrays) file.
 
-    Besides tensors and plain containers, ``argparse.Namespace`` is allowed, which the official DETR
-    family stores as its ``args``; it is data and runs nothing.
+    Besides tensors and plain containers, what the official DETR family stores is allowed:
+    ``argparse.Namespace`` as its ``args``, and numpy numbers; they are data and run nothing.
 
     Returns:
         what the file holds, a dict.
@@ -51,7 +60,7 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
             with path.open("rb") as file:
                 content = _ArrayUnpickler(file, encoding="latin1").load()
         else:
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY_SCALARS]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -3,6 +3,9 @@
 import argparse
 import json
 import pickle
+import re
+import zipfile
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from torch import nn
 
 from d2video.checkpoint import (
     CONVERTER_REGISTRY,
+    CheckpointFormat,
     VideoCheckpointer,
+    adapt_foreign,
     from_foreign,
     load_checkpoint_file,
     to_foreign,
@@ -48,6 +53,26 @@ def test_official_files_with_their_arguments_load(tmp_path):
     loaded = load_checkpoint_file(save(tmp_path / "a.pth", content))
     assert loaded["args"].lr == 1e-4
     assert loaded["model"]["w"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_official_trackformer_files_with_their_statistics_load(tmp_path, core):
+    """Schedules with counters, numbers of numpy, of version 1 (module numpy.core) or 2."""
+    content = {
+        "model": {"w": torch.ones(2)},
+        "lr_scheduler": {"milestones": Counter([10])},
+        "best_val_stats": [np.float64(0.5), np.float32(2), np.int64(3), 0.25],
+        "args": argparse.Namespace(tracker=argparse.Namespace(patience=5)),
+    }
+    path, new = tmp_path / "a.pth", tmp_path / "b.pth"
+    save(path, content)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as archive:
+        for name in old.namelist():
+            data = re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), old.read(name))
+            archive.writestr(name, data)
+    loaded = load_checkpoint_file(new)
+    assert loaded["best_val_stats"] == [0.5, 2, 3, 0.25]
+    assert loaded["args"].tracker.patience == 5
 
 
 def test_model_zoo_pickles_load(tmp_path):
@@ -313,3 +338,45 @@ def test_conversion_lists_every_fault():
         from_foreign({"x": torch.ones(1)}, model, CONVERTER_REGISTRY.get("VisTR", "vistr"))
     with pytest.raises(UserError, match="known formats are vistr, detr, own_detr"):
         CONVERTER_REGISTRY.get("VisTR", "onnx")
+
+
+# ---- adapting -----------------------------------------------------------------------------------
+
+
+def test_adapters_see_the_model_under_foreign_names_and_widening_comes_last():
+    def fold(state, model):
+        return {name: value[: len(model[name])] for name, value in state.items()}, ["cut"]
+
+    def widen(state, model):
+        assert state["head"].shape == (2,)
+        assert model["head"].shape == (2, 3)
+        assert "w" not in model  # not in such files
+        return {**state, "head": state["head"][:, None].expand(2, 3)}, ["made wider"]
+
+    fmt = CheckpointFormat("x", lambda name: name.removeprefix("own."), ("own.w",), adapt=fold)
+    model = {"own.head": torch.zeros(2, 3), "own.w": torch.zeros(1)}
+    source = {"head": torch.arange(4.0)}
+    state, notes = adapt_foreign(source, model, fmt, widen)
+    assert notes == ["cut", "made wider"]
+    assert len(source["head"]) == 4
+    ours, fresh, _ = from_foreign(state, model, fmt)
+    assert ours["own.head"].tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert fresh == ["own.w"]
+
+
+def test_sizes_that_could_be_widened_say_so():
+    fmt = CheckpointFormat("x", lambda name: name, widen=lambda cfg: None)
+    model, state = {"w": torch.zeros(3), "v": torch.zeros(3)}, {"w": torch.zeros(2)}
+    with pytest.raises(
+        UserError, match=r"w \(2,\) instead of \(3,\).*or enlarge them with --widen$"
+    ):
+        from_foreign(state, model, fmt)
+    with pytest.raises(UserError, match="to those of the file$"):
+        from_foreign({"w": torch.zeros(3)}, model, fmt)  # v is missing, which no widening mends
+
+
+def test_names_without_use_are_used_where_the_model_has_them():
+    fmt = CheckpointFormat("x", lambda name: name, not_in_model=("q.",))
+    state = {"q.w": torch.ones(1), "w": torch.ones(1)}
+    assert from_foreign(state, dict(state), fmt)[2] == []
+    assert from_foreign(state, {"w": torch.ones(1)}, fmt)[2] == ["q.w"]

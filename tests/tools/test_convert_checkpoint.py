@@ -7,6 +7,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from d2video.engine import load_cfg
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
 ROOT = Path(__file__).parents[2]
@@ -19,9 +20,11 @@ def convert(monkeypatch):
     spec.loader.exec_module(tool)
     monkeypatch.chdir(ROOT)
 
-    def run(source: Path, target: Path, *more: str, fmt: str = "vistr") -> None:
-        command = ["--config-file", CONFIG, "--format", fmt, "--input", str(source)]
-        tool.main([*command, "--output", str(target), *more, *map(str, SMALL)])
+    def run(
+        source: Path, target: Path, *more: str, fmt: str = "vistr", config=CONFIG, opts=SMALL
+    ) -> None:
+        command = ["--config-file", config, "--format", fmt, "--input", str(source)]
+        tool.main([*command, "--output", str(target), *more, *map(str, opts)])
 
     return run
 
@@ -60,9 +63,60 @@ def test_parts_that_the_format_lacks_are_named(convert, ours, tmp_path, capsys):
     assert "network.class_embed.weight" not in read(tmp_path / "back.pth")
 
 
+def test_a_base_gives_what_the_format_lacks(convert, ours, tmp_path, capsys):
+    convert(tmp_path / "ours.pth", tmp_path / "detr.pth", "--reverse", fmt="detr")
+    base = str(tmp_path / "base.pth")
+    torch.save({"model": {name: value + 1 for name, value in ours.items()}}, base)
+    convert(tmp_path / "detr.pth", tmp_path / "back.pth", "--base", base, fmt="detr")
+    back = read(tmp_path / "back.pth")
+    taken = {name for name in ours if torch.equal(back[name], ours[name] + 1)}
+    kept = {name for name in ours if torch.equal(back[name], ours[name])}
+    assert taken | kept == set(ours)
+    assert "network.class_embed.weight" in taken
+    assert "network.input_proj.weight" in kept
+    out = capsys.readouterr().out
+    assert f"{len(taken)} parameters come from {base}: " in out
+    assert "start anew" not in out
+
+    wrong = {name: value.flatten()[:1] for name, value in ours.items()}
+    torch.save({"model": wrong}, base)
+    with pytest.raises(SystemExit):
+        convert(tmp_path / "detr.pth", tmp_path / "new.pth", "--base", base, fmt="detr")
+    assert "base.pth has network." in capsys.readouterr().err
+
+
+def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
+    config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
+    larger = ["MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES", 2, "MODEL.TRACKFORMER.NUM_QUERIES", 22]
+    state = build_model(load_cfg(config, [])).state_dict()
+    torch.save({"model": state}, tmp_path / "one.pth")
+    files = tmp_path / "one.pth", tmp_path / "two.pth"
+    arguments = {"fmt": "own", "config": config, "opts": larger}
+    with pytest.raises(SystemExit):
+        convert(*files, **arguments)
+    error = capsys.readouterr().err
+    assert "level_embed (2, 96) instead of (4, 96)" in error
+    assert "--widen" in error
+    assert error.count("\n") == 1
+
+    convert(*files, "--widen", **arguments)
+    out = capsys.readouterr().out
+    assert "1 enlarged (20, 192) -> (22, 192), queries 20 to 21 anew: network.query_embed" in out
+    assert "anew, old channels" not in out
+    widened = read(files[1])
+    model = build_model(load_cfg(config, list(map(str, larger))))
+    model.load_state_dict(widened, strict=True)
+    assert torch.equal(
+        widened["network.query_embed.weight"][:20], state["network.query_embed.weight"]
+    )
+    assert widened["network.query_embed.weight"][20:].std() > 0.5  # not left empty
+
+
 @pytest.mark.parametrize(
     ("more", "fmt", "message"),
     [
+        (("--reverse", "--widen"), "vistr", "leave out --reverse"),
+        (("--widen",), "vistr", "models of the format 'vistr' cannot be enlarged"),
         ((), "vistr", "no parameter of the format"),
         (("--reverse",), "onnx", "no checkpoint format 'onnx'"),
     ],

@@ -1,7 +1,16 @@
-"""Names of official checkpoints for the parameters of :class:`TrackFormer`."""
+"""Names of official checkpoints for the parameters of :class:`TrackFormer`, and their class rows."""
 
-from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
-from d2video.projects.detr.converter import foreign_name
+from d2video.projects.detr.converter import foreign_name, segmentation_name
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+
+from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat, State
+
+from .widening import widener
+
+# Class rows of official COCO files, "no object" not counted: detectors and panoptic models. A row's
+# number is the id of its category.
+_COCO_ROWS = (91, 250)
+_COCO_IDS = [category["id"] for category in COCO_CATEGORIES if category["isthing"]]
 
 
 def trackformer_name(name: str) -> str:
@@ -18,17 +27,138 @@ def trackformer_name(name: str) -> str:
     return foreign_name(name)
 
 
+def _same_name(name: str) -> str:
+    return name
+
+
+def _class_heads(model: State) -> list[str]:
+    return [name for name in model if name.removeprefix("detr.").startswith("class_embed.")]
+
+
+def _offset_unit(model: State, unit: str) -> list[str]:
+    if "transformer.level_embed" not in model:
+        return []
+    return [
+        f"sampling offsets: files of this format need MODEL.TRACKFORMER.DEFORMABLE.OFFSET_UNIT "
+        f"{unit}, now and in every training that starts from them"
+    ]
+
+
+def adapt_trackformer(state: State, model: State) -> tuple[State, list[str]]:
+    """Older files have "detr." before their names; class rows stay."""
+    state = {name.removeprefix("detr."): value for name, value in state.items()}
+    notes = [
+        f"class rows: all as in the file, whose class c is category id c + 1 (person: 0); {name} "
+        f"has {len(state[name])}"
+        for name in _class_heads(model)[:1]
+        if name in state
+    ]
+    return state, notes + _offset_unit(model, "hw")
+
+
+def adapt_deformable_detr(state: State, model: State) -> tuple[State, list[str]]:
+    """Rows of the COCO classes; no row for "no object"."""
+    state, notes = _choose_rows(state, model, no_object=0)
+    return state, notes + _offset_unit(model, "wh")
+
+
+def adapt_detr(state: State, model: State) -> tuple[State, list[str]]:
+    """Rows of the COCO classes, "no object" last."""
+    return _choose_rows(state, model, no_object=1)
+
+
+def _choose_rows(state: State, model: State, no_object: int) -> tuple[State, list[str]]:
+    """The model's classes out of COCO's: its K classes are the category ids 1 to K, as TrackFormer
+    numbers them, or, if K is 80, the categories in their order, as detectron2 does.
+
+    The official TrackFormer takes rows 0 to K - 1 of such files: its person is then the row of
+    the unused id 0.
+    """
+    state, notes = dict(state), dict[str, None]()  # the notes are a set that keeps the order
+    heads = [name for name in _class_heads(model) if name in state]
+    # Of a two-stage model the last head tells objects from background by its row 0.
+    proposals = ""
+    if "transformer.enc_output.weight" in model:
+        proposals = f"class_embed.{max(int(name.split('.')[1]) for name in heads)}."
+    for name in heads:
+        in_file, wanted = (len(tensor) - no_object for tensor in (state[name], model[name]))
+        if in_file not in _COCO_ROWS or wanted > in_file:
+            continue  # its shape will tell
+        ids, rule = list(range(1, wanted + 1)), "class c is category id c + 1 (person: 0)"
+        if wanted == in_file:
+            ids, rule = list(range(wanted)), "class c is category id c (person: 1, no class 0)"
+        elif wanted == len(_COCO_IDS):
+            ids, rule = _COCO_IDS, "class c is the category of place c in the list (person: 0)"
+        kind = "class rows"
+        if proposals and name.startswith(proposals):
+            ids, rule, kind = list(range(wanted)), "row 0 is any object", "rows of proposals"
+        state[name] = state[name][ids + [in_file] * no_object]
+        last = ' and the last, "no object",' if no_object else ""
+        notes[f"{kind}: {_ranges(ids)} of the file's {in_file}{last} are taken: {rule}"] = None
+    return state, list(notes)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[1, 2, 3, 5] to "1-3, 5"."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends))
+
+
 _NO_MASKS = ("network.mask_branch.",)
-_NO_TRACKS = (*_NO_MASKS, "network.track_attention.")
+_NO_TRACKS = ("network.track_attention.",)
+_DETECTOR = tuple(
+    f"network.{part}."
+    for part in (
+        "backbone",
+        "transformer",
+        "input_proj",
+        "query_embed",
+        "class_embed",
+        "bbox_embed",
+    )
+)
+# Second names of tensors that the files also have under a first one, and queries that a two-stage
+# model does not use.
+_NO_USE = ("query_embed.", "transformer.decoder.class_embed.")
 
 CONVERTER_REGISTRY.add(
     "TrackFormer",
     {
-        "trackformer": CheckpointFormat("official TrackFormer", trackformer_name),
+        "trackformer": CheckpointFormat(
+            "official TrackFormer",
+            trackformer_name,
+            not_in_model=_NO_USE,
+            adapt=adapt_trackformer,
+            widen=widener,
+        ),
         # A tracker can start from a detector: what the latter lacks starts anew.
         "deformable_detr": CheckpointFormat(
-            "official Deformable DETR", trackformer_name, not_in_file=_NO_MASKS
+            "official Deformable DETR, COCO",
+            trackformer_name,
+            not_in_file=_NO_MASKS,
+            not_in_model=_NO_USE,
+            adapt=adapt_deformable_detr,
+            widen=widener,
         ),
-        "detr": CheckpointFormat("official DETR", trackformer_name, not_in_file=_NO_TRACKS),
+        "detr": CheckpointFormat(
+            "official DETR, COCO",
+            trackformer_name,
+            not_in_file=(*_NO_MASKS, *_NO_TRACKS),
+            adapt=adapt_detr,
+        ),
+        "detr_segm": CheckpointFormat(
+            "official DETR with masks, COCO or COCO panoptic",
+            segmentation_name,
+            not_in_file=_NO_TRACKS,
+            adapt=adapt_detr,
+        ),
+        "detr_segm_masks": CheckpointFormat(
+            "the mask head of an official DETR with masks, for a detector given with --base",
+            segmentation_name,
+            not_in_file=(*_DETECTOR, *_NO_TRACKS),
+            not_in_model=("detr.",),
+        ),
+        "own": CheckpointFormat("a TrackFormer of this library", _same_name, widen=widener),
     },
 )
