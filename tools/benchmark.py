@@ -8,7 +8,8 @@ everything that Python and torch hold) and the peak of allocated tensors on a GP
 
 Examples:
     tools/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
-    tools/benchmark.py --config-file configs/TrackFormer/trackformer_mot17_private.yaml --task tracking --size 384 672
+    tools/benchmark.py --config-file configs/TrackFormer/trackformer_mot17_private.yaml \\
+        --task tracking --size 384 672
 """
 
 import argparse
@@ -151,9 +152,7 @@ def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, fold
     return step
 
 
-def tracking_step(
-    cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_tracks: int
-) -> Run:
+def tracking_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_tracks: int) -> Run:
     """One frame of a video to its answer, while ``num_tracks`` tracks live; none ends or starts."""
     from d2video.projects.trackformer.frame_output import Candidates
     from d2video.projects.trackformer.tracker import Tracker

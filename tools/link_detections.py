@@ -3,22 +3,28 @@
 
 The difference to the tracker's own result on the same data is what its track queries add::
 
-    tools/link_detections.py --config-file configs/TrackFormer/trackformer_mot17_half.yaml MODEL.WEIGHTS model.pth
+    tools/link_detections.py --config-file configs/TrackFormer/trackformer_mot17_half.yaml \\
+        --opts MODEL.WEIGHTS model.pth
 
 Each frame goes through the model as a picture of its own; detections with a high enough score are
-linked as SORT does without its Kalman filter (d2video/evaluation/iou_tracker.py).
+linked as SORT does without its Kalman filter (d2video/evaluation/iou_tracker.py). Of several
+thresholds, those with the highest HOTA on the data set itself count: the best that could be had.
 """
 
 import argparse
+import itertools
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
+from detectron2.structures import Instances
 from detectron2.utils.logger import setup_logger
 from torch import nn
+from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
@@ -29,46 +35,40 @@ from d2video.projects import register_all
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
 
+Results = dict[str, Any]
 
-class LinkedDetector(nn.Module):
-    """Answers to videos, as docs/architecture.md has them, from a model's answers to images.
+SCORE_THRESHOLDS = (0.3, 0.4, 0.5)
+IOU_THRESHOLDS = (0.1, 0.3)
+MAX_AGES = (1, 5)
 
-    Args:
-        model: answers an image with ``{"instances": Instances}``.
-        score_threshold: detections count if their score is higher.
-        iou_threshold, max_age: see :func:`link_by_iou`.
-    """
 
-    def __init__(
-        self, model: nn.Module, score_threshold: float, iou_threshold: float, max_age: int
-    ):
-        super().__init__()
-        self.model = model
-        self.score_threshold = score_threshold
-        self.iou_threshold = iou_threshold
-        self.max_age = max_age
-
-    def forward(self, batched_inputs: list[dict]) -> list[dict]:
-        return [self._follow(item) for item in batched_inputs]
-
-    def _follow(self, item: dict) -> dict:
+@torch.no_grad()
+def detect(model: nn.Module, loader: Iterable[list[dict]]) -> list[tuple[dict, list[Instances]]]:
+    """Every video of the loader, without its pictures, and the detections in its frames."""
+    videos = []
+    for (item,) in tqdm(loader, desc="detect", unit="video"):
         size = (item["height"], item["width"])
-        frames = []
-        for frame in item["image"]:
-            answer = self.model([{"image": frame, "height": size[0], "width": size[1]}])[0]
-            found = answer["instances"].to("cpu")
-            frames.append(found[found.scores > self.score_threshold])
-        linked = link_by_iou(frames, self.iou_threshold, self.max_age)
-        return {"image_size": size, "frames": linked}
+        frames = [
+            model([{"image": frame, "height": size[0], "width": size[1]}])[0]["instances"].to("cpu")
+            for frame in item["image"]
+        ]
+        videos.append(({key: value for key, value in item.items() if key != "image"}, frames))
+    return videos
 
 
 def evaluate(
-    cfg: CfgNode, score_threshold: float, iou_threshold: float, max_age: int
-) -> dict[str, dict[str, dict[str, float]]]:
-    """{test set: {task: metrics}} of the linked detections of ``MODEL.WEIGHTS``.
+    cfg: CfgNode,
+    score_thresholds: Sequence[float],
+    iou_thresholds: Sequence[float],
+    max_ages: Sequence[int],
+) -> dict[str, Results]:
+    """{test set: the best result} of the linked detections of ``MODEL.WEIGHTS``.
+
+    A result is the evaluator's answer and, under "settings", the thresholds: detections count if
+    their score is higher than the first; see :func:`link_by_iou` for the others.
 
     Raises:
-        UserError: no test set, or weights that do not fit.
+        UserError: no test set, masks, or weights that do not fit.
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on")
@@ -76,13 +76,22 @@ def evaluate(
         raise UserError("boxes are linked, not masks: set MODEL.MASK_ON False")
     model = build_model(cfg).eval()
     VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-    linked = LinkedDetector(model, score_threshold, iou_threshold, max_age).eval()
-    results = {}
-    with torch.no_grad():
-        for name in cfg.DATASETS.TEST:
-            evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}")
-            results[name] = inference_on_dataset(linked, build_test_loader(cfg, name), evaluator)
-    return results
+    best = {}
+    for name in cfg.DATASETS.TEST:
+        videos = detect(model, build_test_loader(cfg, name))
+        evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}")
+        results: list[Results] = []
+        for score, iou, age in itertools.product(score_thresholds, iou_thresholds, max_ages):
+            evaluator.reset()
+            for item, frames in videos:
+                kept = [found[found.scores > score] for found in frames]
+                size = (item["height"], item["width"])
+                linked = {"image_size": size, "frames": link_by_iou(kept, iou, age)}
+                evaluator.process([item], [linked])
+            settings = {"score_threshold": score, "iou_threshold": iou, "max_age": age}
+            results.append({**evaluator.evaluate(), "settings": settings})
+        best[name] = max(results, key=lambda result: result["mot"]["HOTA"])
+    return best
 
 
 @exit_on_user_error
@@ -91,17 +100,27 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True)
-    parser.add_argument("--score-threshold", type=float, default=0.5)
-    parser.add_argument("--iou-threshold", type=float, default=0.3)
-    parser.add_argument("--max-age", type=int, default=1, help="frames that a track waits unseen")
+    parser.add_argument("--score-threshold", type=float, nargs="+", default=SCORE_THRESHOLDS)
+    parser.add_argument("--iou-threshold", type=float, nargs="+", default=IOU_THRESHOLDS)
+    parser.add_argument(
+        "--max-age", type=int, nargs="+", default=MAX_AGES, help="frames that a track waits unseen"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys to change",
+    )
     args = parser.parse_args(argv)
     register_all()
     setup_logger(name="d2video")
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     results = evaluate(cfg, args.score_threshold, args.iou_threshold, args.max_age)
+    for name, result in results.items():
+        print(f"{name}: HOTA {result['mot']['HOTA']:.1f} with {result['settings']}")
     if args.json:
         with replace_on_success(args.json) as partial:
             partial.write_text(json.dumps(results, indent=2) + "\n")

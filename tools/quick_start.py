@@ -86,6 +86,18 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     return True
 
 
+def link(run: Run, folder: Path, overrides: list[str]) -> None:
+    """Evaluate the tracker's own detections, linked by overlap alone, into ``linked.json``."""
+    from link_detections import IOU_THRESHOLDS, MAX_AGES, SCORE_THRESHOLDS, evaluate
+
+    from d2video.engine import load_cfg
+
+    cfg = load_cfg(str(ROOT / run.config_file), overrides)
+    cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
+    (result,) = evaluate(cfg, SCORE_THRESHOLDS, IOU_THRESHOLDS, MAX_AGES).values()
+    (folder / "linked.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
 def render(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> list[tuple[str, Path]]:
     """Annotate the first validation videos or images; (caption, file) pairs."""
     from detectron2.data import DatasetCatalog
@@ -161,6 +173,8 @@ def main(argv: list[str] | None = None) -> None:
         with stage(f"{2 + 2 * number}/{steps}", f"train and evaluate {run.name} on {device}"):
             if not train(recipe, run, folder, overrides):
                 print("   reused: the model trained before")
+            if recipe.link_detections:
+                link(run, folder, overrides)
         with stage(f"{3 + 2 * number}/{steps}", f"render results of {run.name}"):
             clips += render(recipe, run, folder, overrides)
     with stage(f"{steps}/{steps}", "write the page"):

@@ -61,6 +61,8 @@ class Recipe:
         num_clips: validation videos or images drawn for each run, the first ones of the split.
         scale: how many times as large as the data they are drawn.
         fps: of the clips drawn, frames a second.
+        link_detections: whether each tracker's own detections are evaluated, linked by overlap
+            alone, into ``<run>/linked.json`` (tools/link_detections.py).
         comparisons: further tables of the page.
     """
 
@@ -72,6 +74,7 @@ class Recipe:
     num_clips: int = 8
     scale: int = 4
     fps: float = 6
+    link_detections: bool = False
     comparisons: tuple[Comparison, ...] = ()
 
     @property
@@ -162,6 +165,64 @@ RECIPES = {
             "DETR finds shapes in images, as boxes and, in a second training, as a panoptic map "
             "with the background's parts. The pictures are the first ones of the validation split, "
             "which the models never saw, not the best."
+        ),
+    ),
+    "TrackFormer": Recipe(
+        runs=(
+            Run(
+                name="TrackFormer",
+                config_file="configs/TrackFormer/trackformer_tiny_shapes.yaml",
+                task="mot",
+                metrics={
+                    "HOTA": "mean over IoU thresholds of the geometric mean of DetA and AssA",
+                    "DetA": "detection accuracy",
+                    "AssA": "association accuracy",
+                    "MOTA": "1 - (misses + false positives + identity switches) / objects",
+                    "IDF1": "F1 of boxes with the right identity",
+                    "IDSW": "identity switches",
+                    "MT": "tracks followed for 80 % of their time or more",
+                    "ML": "tracks followed for less than 20 %",
+                },
+                counts=("IDSW", "MT", "ML"),
+                curves=_curves(_TERMS),
+                class_metrics=False,
+            ),
+        ),
+        kind="tracking",
+        splits={"train": 300, "val": 30},
+        # Fast objects, of one class: boxes of neighbouring frames overlap little.
+        spec={
+            "num_frames": (20, 24),
+            "max_objects": 5,
+            "min_objects": 2,
+            "size": (0.22, 0.4),
+            "speed": (0.3, 0.9),
+            "camera_motion": 0.3,
+            "background_contrast": 0.3,
+            "texture_contrast": 0.6,
+        },
+        summary=(
+            "TrackFormer follows moving shapes of all kinds as one class: they cross, hide each "
+            "other, leave and come back, and move by up to nine tenths of their size from frame to "
+            "frame. Each clip shows a sequence of the validation split, which the model never saw: "
+            "colours and numbers are track identities. The clips are the first ones of the split, "
+            "not the best."
+        ),
+        link_detections=True,
+        comparisons=(
+            Comparison(
+                caption=(
+                    "What the track queries add: the same model's detections, linked by overlap "
+                    "with the thresholds that are best on these very sequences"
+                ),
+                task="mot",
+                metrics=("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW"),
+                rows={
+                    "track queries": "TrackFormer/metrics.json",
+                    "linked by IoU": "TrackFormer/linked.json",
+                },
+                counts=("IDSW",),
+            ),
         ),
     ),
 }
