@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from torch import Tensor
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data.augmentation import ResizeShortestEdge
+from d2video.data.class_names import class_names
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.engine.push_stream import PushStream
 from d2video.engine.streaming import StreamingModel, VideoFrame, split_answer
@@ -85,16 +85,14 @@ class VideoPredictor:
         cfg = cfg.clone()  # models may change theirs
         model = build_model(cfg).eval()
         VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-        class_names = None
-        if len(cfg.DATASETS.TEST):
-            class_names = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes")
+        test_sets = cfg.DATASETS.TEST
         return {
             "model": model,
             "min_size": cfg.INPUT.MIN_SIZE_TEST,
             "max_size": cfg.INPUT.MAX_SIZE_TEST,
             "image_format": cfg.INPUT.FORMAT,
             "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
-            "class_names": class_names,
+            "class_names": class_names(test_sets[0]) if len(test_sets) else None,
         }
 
     def __call__(self, source: Source | FrameSource) -> Generator[VideoFrame, None, None]:

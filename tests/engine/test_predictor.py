@@ -1,6 +1,7 @@
 """VideoPredictor: order, sizes, bounded memory, and construction from a config."""
 
 import gc
+import json
 import threading
 import weakref
 
@@ -11,9 +12,11 @@ from detectron2.data import MetadataCatalog
 
 from d2video.config import get_cfg
 from d2video.data.augmentation import shortest_edge_size
+from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.engine.predictor import VideoPredictor
 from d2video.utils.errors import UserError
 from d2video.utils.video_reader import open_video
+from tests.data.ytvis_content import content
 from tests.stub_video_model import StubTracker, StubVideoModel
 
 
@@ -217,7 +220,7 @@ def test_a_model_that_loses_frames_is_caught():
         list(make_predictor(Lossy())(moving_square(6)))
 
 
-def test_from_config(tmp_path):
+def stub_config(tmp_path):
     cfg = get_cfg()
     cfg.MODEL.META_ARCHITECTURE = "StubFromConfig"
     cfg.MODEL.DEVICE = "cpu"
@@ -226,8 +229,13 @@ def test_from_config(tmp_path):
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 24, 100
     cfg.INPUT.FORMAT = "RGB"
     cfg.DATASETS.TEST = ("predictor_test",)
-    MetadataCatalog.get("predictor_test").thing_classes = ["square"]
     torch.save({"model": {"weight": torch.tensor([3.0])}}, cfg.MODEL.WEIGHTS)
+    return cfg
+
+
+def test_from_config(tmp_path):
+    cfg = stub_config(tmp_path)
+    MetadataCatalog.get("predictor_test").thing_classes = ["square"]
     try:
         predictor = VideoPredictor(cfg)
         assert predictor.class_names == ["square"]
@@ -238,3 +246,14 @@ def test_from_config(tmp_path):
         assert predictor.model.sizes == {(3, 24, 32)}
     finally:
         MetadataCatalog.remove("predictor_test")
+
+
+def test_from_config_finds_names_that_the_data_tell(tmp_path, scratch_catalog):
+    cfg = stub_config(tmp_path)
+    path = tmp_path / "labels.json"
+    register_ytvis_instances("predictor_test", {}, str(path), "")
+    assert VideoPredictor(cfg).class_names is None  # no data: the model runs all the same
+    path.write_text(json.dumps(content()))
+    assert VideoPredictor(cfg).class_names == ["four", "nine"]
+    cfg.DATASETS.TEST = ()
+    assert VideoPredictor(cfg).class_names is None
