@@ -23,8 +23,8 @@ _NUMPY_GLOBALS = {
 }
 
 # Single numbers of numpy, which torch files may hold among their statistics, whatever version wrote them.
-_scalar = np.float64(0).__reduce__()[0]  # type: ignore[index]
-_NUMPY_SCALARS = [
+_scalar = np.float64(0).__reduce__()[0]
+_NUMPY_SCALARS: list[Any] = [
     *((_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),

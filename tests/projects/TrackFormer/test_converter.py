@@ -317,7 +317,9 @@ def test_what_cannot_be_widened():
     widened, notes = widen(large, small, num_heads=4, num_levels=2)  # smaller
     assert notes == []
     assert shapes(widened) == shapes(large)
-    # Two frames become no four: their rows differ.
+    # Two frames become no four, as their rows differ, but two wider ones.
+    two, wider = prefixed(transformer(frames=2)), prefixed(transformer(96, frames=2))
+    assert shapes(widen(two, wider, num_heads=4, num_levels=2)[0]) == shapes(wider)
     _, notes = widen(
         prefixed(transformer(frames=2)), prefixed(transformer(frames=4)), num_heads=4, num_levels=2
     )
