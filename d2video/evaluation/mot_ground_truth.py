@@ -1,11 +1,12 @@
 """The labels that tracks are compared with, all rows of them: what counts is the protocol's to say."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.evaluation.mot_metrics import (
     BENCHMARKS,
@@ -14,6 +15,7 @@ from d2video.evaluation.mot_metrics import (
     mask_metrics,
     require_trackeval,
 )
+from d2video.evaluation.mot_records import rows_of_annotations, sequence_of_record
 from d2video.structures.mot_results import MOTResults, read_mot_results, read_mots_results
 from d2video.structures.mot_sequence import (
     MOTRows,
@@ -39,8 +41,8 @@ class MOTGroundTruth:
         source: data set or folder, for messages.
         benchmark: whose rules count: MOT15, MOT16, MOT17, MOT20, DanceTrack, MOTS20.
         sequences: name → sequence, or its part that is in the split; sorted.
-        rows: name → all rows of its ``gt.txt``, the split's first frame being 1; sequences without
-            labels are not in it.
+        rows: name → all rows of its ``gt.txt``, or what its annotations would be there, the split's
+            first frame being 1; sequences without labels are not in it.
     """
 
     source: str
@@ -63,42 +65,74 @@ class MOTGroundTruth:
             UserError: an unknown benchmark, a name that two sequences have, faulty files, or labels
                 but no package trackeval.
         """
-        known = (*BENCHMARKS, *MASK_BENCHMARKS)
-        if benchmark not in known:
-            raise UserError(
-                f"{source}: benchmark {benchmark!r} is unknown; it is one of {', '.join(known)}"
-            )
-        by_name = {sequence.name: sequence for sequence in sequences}
-        if len(by_name) < len(sequences):
-            raise UserError(f"{source}: sequences have the same name; rename their folders")
+        _check_benchmark(source, benchmark)
+        by_name = _by_name(source, sequences)
         if any(sequence.gt_file for sequence in sequences):
             require_trackeval()  # rather than fail after hours of tracking
         rows: dict[str, MOTRows | MOTSRows] = {}
         for name, sequence in by_name.items():
             if sequence.gt_file is not None:
                 rows[name] = _read_rows(sequence, sequence.gt_file, benchmark in MASK_BENCHMARKS)
-        return cls(source, benchmark, dict(sorted(by_name.items())), rows)
+        return cls(source, benchmark, by_name, rows)
+
+    @classmethod
+    def from_records(
+        cls,
+        source: str,
+        benchmark: str,
+        records: Sequence[Mapping[str, Any]],
+        class_names: Sequence[str] = (),
+    ) -> "MOTGroundTruth":
+        """The labels are the boxes in the annotations of tracking records: all count.
+
+        Args:
+            class_names: by category id, for messages.
+
+        Raises:
+            UserError: a benchmark of masks, or an unknown one; a video's name that another one has
+                or that is no name of a file; objects of another class than 0; or labels but no
+                package trackeval.
+        """
+        _check_benchmark(source, benchmark)
+        if benchmark in MASK_BENCHMARKS:
+            raise UserError(
+                f"{source}: masks are evaluated in data that register_mot reads; lay it out as "
+                f"{benchmark} is, or evaluate boxes: set benchmark MOT17, evaluator_type mot"
+            )
+        by_name = _by_name(source, [sequence_of_record(record, source) for record in records])
+        rows: dict[str, MOTRows | MOTSRows] = {
+            record["sequence"]: rows_of_annotations(
+                record["annotations"], class_names, f"{source}, video {record['sequence']}"
+            )
+            for record in records
+            if "annotations" in record
+        }
+        if rows:
+            require_trackeval()
+        return cls(source, benchmark, by_name, rows)
 
     @classmethod
     def from_dataset(cls, dataset_name: str) -> "MOTGroundTruth":
-        """The labels of a data set registered with ``register_mot``.
+        """The labels of a registered data set: raw ones by the metadata's ``mot_sequences``, else
+        those in its records.
 
         Raises:
-            UserError: the metadata lack ``benchmark`` or ``mot_sequences``, or as :meth:`read`.
+            UserError: the metadata lack ``benchmark``; there are neither ``mot_sequences`` nor
+                records; or as :meth:`read` and :meth:`from_records`.
         """
-        metadata = MetadataCatalog.get(dataset_name)
-        for key in ("benchmark", "mot_sequences"):
-            if metadata.get(key) is None:
-                raise UserError(
-                    f"dataset {dataset_name} has no {key} in its metadata: register it with "
-                    "register_mot"
-                )
-        sequences = metadata.mot_sequences
-        return cls.read(
-            f"dataset {dataset_name}",
-            metadata.benchmark,
-            sequences() if callable(sequences) else sequences,
-        )
+        source, metadata = f"dataset {dataset_name}", MetadataCatalog.get(dataset_name)
+        benchmark, sequences = metadata.get("benchmark"), metadata.get("mot_sequences")
+        has_records = dataset_name in DatasetCatalog
+        if benchmark is None or (sequences is None and not has_records):
+            missing = "benchmark" if benchmark is None else "mot_sequences"
+            raise UserError(
+                f"{source} has no {missing} in its metadata: register it with register_mot or "
+                "register_coco_tracks"
+            )
+        if sequences is None:
+            records = DatasetCatalog.get(dataset_name)  # sets the names of classes
+            return cls.from_records(source, benchmark, records, metadata.get("thing_classes", ()))
+        return cls.read(source, benchmark, sequences() if callable(sequences) else sequences)
 
     def compare(self, name: str, results: TrackResults) -> Metrics:
         """Metrics of a sequence that has labels.
@@ -161,6 +195,21 @@ class MOTGroundTruth:
             else:
                 results[name] = read_mot_results(path, sequence.num_frames)
         return results
+
+
+def _check_benchmark(source: str, benchmark: str) -> None:
+    known = (*BENCHMARKS, *MASK_BENCHMARKS)
+    if benchmark not in known:
+        raise UserError(
+            f"{source}: benchmark {benchmark!r} is unknown; it is one of {', '.join(known)}"
+        )
+
+
+def _by_name(source: str, sequences: Sequence[MOTSequence]) -> dict[str, MOTSequence]:
+    by_name = {sequence.name: sequence for sequence in sequences}
+    if len(by_name) < len(sequences):
+        raise UserError(f"{source}: sequences have the same name; rename their folders")
+    return dict(sorted(by_name.items()))
 
 
 def _read_rows(sequence: MOTSequence, gt_file: str, has_masks: bool) -> MOTRows | MOTSRows:

@@ -219,4 +219,4 @@ def test_registered_set_is_read_on_first_use(content, write_json, scratch_catalo
     meta = MetadataCatalog.get("y_tracks")
     assert meta.thing_classes == ["cat", "dog"]
     assert meta.thing_dataset_id_to_contiguous_id == {4: 0, 9: 1}
-    assert meta.get("evaluator_type") is None
+    assert (meta.evaluator_type, meta.benchmark) == ("mot", "MOT17")

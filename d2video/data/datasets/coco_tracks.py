@@ -19,8 +19,8 @@ Record = dict[str, Any]
 def register_coco_tracks(name: str, json_file: str, image_root: str) -> None:
     """Register videos in COCO's JSON with track ids under ``name``; the file is read on first use.
 
-    The metadata name no evaluator, since the MOTChallenge's rules need its own ground truth: to
-    evaluate, lay the data out as :func:`~d2video.data.datasets.mot.register_mot` takes it.
+    The metadata get ``evaluator_type`` "mot" and ``benchmark`` "MOT17": boxes of class 0 are scored
+    as pedestrians. What the records leave out (crowds, ``ignore``) is not in the ground truth.
 
     Args:
         name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
@@ -28,7 +28,9 @@ def register_coco_tracks(name: str, json_file: str, image_root: str) -> None:
         image_root: the folder that the file's ``file_name`` are relative to.
     """
     DatasetCatalog.register(name, partial(load_coco_tracks, json_file, image_root, name))
-    MetadataCatalog.get(name).set(json_file=json_file, image_root=image_root)
+    MetadataCatalog.get(name).set(
+        json_file=json_file, image_root=image_root, evaluator_type="mot", benchmark="MOT17"
+    )
 
 
 def load_coco_tracks(
