@@ -78,7 +78,7 @@ def _choose_rows(state: State, model: State, no_object: int) -> tuple[State, lis
     heads = [name for name in _class_heads(model) if name in state]
     # Of a two-stage model the last head tells objects from background by its row 0.
     proposals = ""
-    if "transformer.enc_output.weight" in model:
+    if heads and "transformer.enc_output.weight" in model:
         proposals = f"class_embed.{max(int(name.split('.')[1]) for name in heads)}."
     for name in heads:
         in_file, wanted = (len(tensor) - no_object for tensor in (state[name], model[name]))

@@ -156,6 +156,9 @@ def test_proposals_of_a_two_stage_coco_model_keep_their_row():
     assert ours["network.class_embed.5.bias"].tolist() == [*range(1, 21)]
     assert ours["network.class_embed.6.bias"].tolist() == [*range(20)]
     assert notes[1].startswith("rows of proposals: 0-19")
+    headless = {name: v for name, v in official.items() if not name.startswith("class_embed.")}
+    with pytest.raises(UserError, match="14 missing: class_embed.0.bias"):
+        convert(headless, model, "deformable_detr")
 
 
 @pytest.mark.parametrize(
