@@ -87,8 +87,8 @@ class DeformableTrackingNetwork(nn.Module):
         box_heads = [MLP(width, width, 4, 3) for _ in range(own)]
         for class_head, box_head in zip(class_heads, box_heads):
             nn.init.constant_(class_head.bias, -math.log((1 - prior) / prior))
-            nn.init.zeros_(box_head.layers[-1].weight)
-            nn.init.zeros_(box_head.layers[-1].bias)
+            for parameter in box_head.layers[-1].parameters():
+                nn.init.zeros_(parameter)
         self.two_stage: TwoStage | None = None
         if two_stage:
             self.two_stage = TwoStage(width, num_queries)
@@ -98,7 +98,8 @@ class DeformableTrackingNetwork(nn.Module):
             nn.init.xavier_uniform_(self.reference_points.weight)
             nn.init.zeros_(self.reference_points.bias)
             # Boxes start small around their reference points.
-            nn.init.constant_(box_heads[0].layers[-1].bias[2:], -2.0)
+            _, bias = box_heads[0].layers[-1].parameters()
+            nn.init.constant_(bias[2:], -2.0)
         repeats = num_heads // own
         self.class_embed = nn.ModuleList(class_heads * repeats)
         self.bbox_embed = nn.ModuleList(box_heads * repeats)

@@ -65,7 +65,7 @@ class DETRTrackingNetwork(DETRNetwork):
             paddings = [resize_padding(features.padding, size)]
         return Pyramid([source], paddings)
 
-    def forward(  # type: ignore[override]  # DETRNetwork's own takes images
+    def forward(  # DETRNetwork's own takes images
         self,
         features: FrameFeatures,
         current: Pyramid,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from d2video.projects.detr.panoptic import unpad_masks
 from detectron2.structures import Instances
 from torch import Tensor
-
-from d2video.projects.detr.panoptic import unpad_masks
 
 from .frame_output import FrameOutput
 from .network import NetworkOutput, Pyramid
@@ -71,7 +70,8 @@ class VideoStream:
         branch, encoded = self.model.network.mask_branch, output.encoded
 
         def masks(rows: Tensor) -> Tensor:
-            assert branch is not None and encoded is not None
+            assert branch is not None
+            assert encoded is not None
             if not len(rows):
                 return torch.zeros(0, *self.output_size, device=rows.device)
             logits = branch(encoded, torch.zeros_like(rows), rows)

@@ -373,6 +373,26 @@ def test_answer_to_a_video(variant):
     assert "masks" not in variant or pixels > 0
 
 
+@torch.no_grad()
+def test_masks_come_from_the_current_frame():
+    """Of two frames, the memory at the level of the coarsest lateral; and from the last layer."""
+    model = build("multi_frame", "MODEL.MASK_ON", True).eval()
+    network = model.network
+    memories, encode = [], network.transformer.encode
+    network.transformer.encode = lambda *args: memories.append(encode(*args)) or memories[-1]
+    frames = torch.stack([make_frame(40, 56, [], 0, seed)["image"] for seed in range(2)])
+    old, new = (network.features(model.normalize(frame[None]), None) for frame in frames)
+    current = network.project(new)
+    output = network(new, current, [network.project(old)], None)
+    fine, height, width = 5 * 7, 3, 4  # tokens of res3; res4, the last of MASK_FEATURES
+    assert current.levels[1].shape[-2:] == (height, width)
+    own = memories[0][:, 1, fine : fine + height * width]
+    assert torch.equal(output.encoded.memory.flatten(1, 2), own)
+    assert torch.equal(output.encoded.source, current.levels[1])
+    assert torch.equal(output.encoded.queries, output.embeddings)
+    assert [lateral.shape[-2:] for lateral in output.encoded.laterals] == [(3, 4), (5, 7), (10, 14)]
+
+
 # ---- mistakes -----------------------------------------------------------------------------------
 
 
