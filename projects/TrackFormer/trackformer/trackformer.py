@@ -6,8 +6,11 @@ padded canvas.
 
 import copy
 from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import torch
+from d2video.projects.detr.panoptic import unpad_masks
+from d2video.projects.detr.postprocess import Detections, instances_of
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
@@ -21,8 +24,6 @@ from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.set_prediction_config import loss_weights
 from d2video.modeling.training_log import log_matching
-from d2video.projects.detr.panoptic import unpad_masks
-from d2video.projects.detr.postprocess import Detections, instances_of
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
 from d2video.structures.rle import encode_masks
@@ -30,7 +31,7 @@ from d2video.utils.errors import UserError
 
 from .build import build_network
 from .matcher import TrackMatcher
-from .network import NetworkOutput, TrackingNetwork
+from .network import FrameFeatures, NetworkOutput, TrackingNetwork
 from .targets import FrameTargets
 from .track_queries import TrackQuerySampler, no_object_weights
 from .tracker import Tracker
@@ -81,11 +82,9 @@ class TrackFormer(nn.Module):
         compile_model: bool = False,
     ):
         super().__init__()
-        self.network = network
+        self.network = cast(TrackingNetwork, network)
         if freeze_detector and self.network.mask_branch is None:
-            raise UserError(
-                "MODEL.TRACKFORMER.FREEZE_DETECTOR needs masks: set MODEL.MASK_ON True"
-            )
+            raise UserError("MODEL.TRACKFORMER.FREEZE_DETECTOR needs masks: set MODEL.MASK_ON True")
         self.criterion = criterion
         self.matcher = matcher
         self.sampler = sampler
@@ -99,7 +98,7 @@ class TrackFormer(nn.Module):
         self.score_threshold = score_threshold
         self.clip_boxes = clip_boxes
         if compile_model:
-            transformer = network.transformer
+            transformer: Any = network.transformer
             layers = [*transformer.encoder.layers, *transformer.decoder.layers]
             for part in [network.backbone, *layers]:
                 part.compile()
@@ -222,7 +221,7 @@ class TrackFormer(nn.Module):
         """
         network = self.network
         tracks = rows = None
-        seen = []  # features of earlier frames, the nearest first
+        seen: list[FrameFeatures] = []  # features of earlier frames, the nearest first
         for index, images in enumerate(frames[:-1]):
             with torch.set_grad_enabled(self.backprop_previous and torch.is_grad_enabled()):
                 features = network.features(images, padding)
@@ -268,9 +267,7 @@ class TrackFormer(nn.Module):
             class_loss = self.criterion.class_loss
             false_positive = self.false_positive_weight if class_loss.weighted_mean else 1.0
             objects = output.logits.shape[2] - rows.shape[1]
-            weights = no_object_weights(
-                rows, objects, class_loss.no_object_weight, false_positive
-            )
+            weights = no_object_weights(rows, objects, class_loss.no_object_weight, false_positive)
         losses, divisor = self.criterion(
             output.logits, output.boxes, matches, classes, boxes, len(classes), weights
         )
@@ -290,7 +287,8 @@ class TrackFormer(nn.Module):
         self, output: NetworkOutput, targets: list[FrameTargets], last: Matches, divisor: Tensor
     ) -> dict[str, Tensor]:
         branch, encoded = self.network.mask_branch, output.encoded
-        assert branch is not None and encoded is not None
+        assert branch is not None
+        assert encoded is not None
         logits = run_branch(
             lambda images, queries: branch(encoded, images, queries), last.batch, last.query
         )
@@ -375,7 +373,11 @@ class TrackFormer(nn.Module):
         current = self.network.project(features)
         output = self.network(features, current, [], None, all_layers=False)
         scores, classes = self.best_classes(output.logits[-1, 0])
-        rows = (scores >= self.score_threshold).nonzero()[:, 0]
+        found_here = scores >= self.score_threshold
+        tracked = self._tracker.tracked_classes
+        if tracked is not None:  # the official models have more classes than the data
+            found_here &= torch.isin(classes, torch.tensor(tracked, device=classes.device))
+        rows = found_here.nonzero()[:, 0]
         masks = None
         if self.network.mask_branch is not None:
             assert output.encoded is not None
