@@ -40,6 +40,81 @@ def equal(ours: dict, others: dict, rtol: float = 1e-5) -> None:
         torch.testing.assert_close(ours[name], others[name], rtol=rtol, atol=1e-5, msg=name)
 
 
+# ---- inputs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(40, 40), (40, 33)])
+def test_what_is_trained_on(sizes):
+    """Normalised frames, the earliest first; padding where sizes differ; boxes as parts of the image."""
+    model = build("detr_masks")
+    given = []
+    model.losses = lambda *args: given.append(args) or {}
+    batch = [make_pair((2, 0), height=sizes[0], num_previous=2), make_pair(height=sizes[1], seed=1)]
+    batch[1]["previous"].append(make_frame(sizes[1], 56, [], 0, 5))
+    losses_of(model, batch)
+    (frames, padding, targets) = given[0]
+    assert len(frames) == len(targets) == 3
+    for t in range(3):
+        for b, item in enumerate(batch):
+            source = [item, *item["previous"]][2 - t]
+            own = frames[t][b, :, : sizes[b]]
+            assert torch.equal(own, model.normalize(source["image"]))
+            assert not frames[t][b, :, sizes[b] :].any()
+            assert torch.equal(targets[t][b].ids, source["instances"].gt_ids)
+            assert torch.equal(targets[t][b].masks, source["instances"].gt_masks.tensor)
+    if sizes[0] == sizes[1]:
+        assert padding is None
+    else:
+        assert not padding[0].any()
+        assert torch.equal(padding[1], (torch.arange(40) >= 33)[:, None].expand(-1, 56))
+    # Object 2 lies at 16, 11 and is 12 wide and 16 high.
+    expected = torch.tensor([22 / 56, 19 / 40, 12 / 56, 16 / 40])
+    torch.testing.assert_close(targets[2][0].boxes[0], expected)
+    assert targets[2][0].classes.tolist() == [2, 0]
+
+
+def test_what_track_queries_are_made_of():
+    """Of three frames: false positives in the last step alone, and none of a padded query."""
+    model = build("deformable", *KEEP_ALL)
+    calls, sampler = [], model.sampler
+
+    def record(embeddings, boxes, matches, previous, current, **options):
+        calls.append((len(embeddings[0]), options))
+        return sampler(embeddings, boxes, matches, previous, current, **options)
+
+    model.sampler = record
+    losses_of(model, [make_pair(num_previous=2), make_pair((), (), num_previous=2, seed=1)])
+    (first, options), (second, later) = calls
+    assert (first, second) == (7, 10)
+    assert options == {"padding": None, "false_positives": False}
+    assert later["false_positives"]
+    assert later["padding"].tolist() == [[False] * 10, [True] * 3 + [False] * 7]
+
+
+@pytest.mark.parametrize("variant", ["detr", "deformable"])
+def test_weight_of_track_queries_without_an_object(variant):
+    """It is one of the softmax loss, which weighs "no object"."""
+    losses = [
+        losses_of(build(variant, f"{NODE}.FALSE_POSITIVE_WEIGHT", weight, *KEEP_ALL), [make_pair()])
+        for weight in (0.1, 1.0)
+    ]
+    same = torch.isclose(losses[0]["loss_ce"], losses[1]["loss_ce"], rtol=1e-5)
+    assert same == (variant == "deformable")
+
+
+def test_proposals_have_no_class():
+    model = build("two_stage", *KEEP_ALL)
+    losses = []
+    for classes in ([0, 1, 2], [2, 2, 1]):
+        item = make_pair()
+        item["instances"].gt_classes = torch.tensor(classes)
+        losses.append(losses_of(model, [item]))
+    for name in losses[0]:
+        if name.endswith("_enc"):
+            assert torch.equal(losses[0][name], losses[1][name])
+    assert not torch.equal(losses[0]["loss_ce"], losses[1]["loss_ce"])
+
+
 # ---- gradients ----------------------------------------------------------------------------------
 
 
