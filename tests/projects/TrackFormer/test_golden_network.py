@@ -8,6 +8,7 @@ import pytest
 import torch
 from d2video.projects.trackformer.network import FrameFeatures, NetworkOutput, Pyramid
 from d2video.projects.trackformer.track_queries import TrackQueries
+from d2video.projects.trackformer.tracker import Tracker
 from d2video.projects.trackformer.video_stream import VideoStream
 from torch import Tensor
 
@@ -68,7 +69,8 @@ def test_detection_on_a_padded_batch(file):
 def test_detections():
     """Scores, classes and boxes in pixels: of the padded batch, and of an image by itself."""
     weights, data, config = load_golden("2_deformable_detr_a_plain")
-    model = golden_model(golden_network(weights, config), config)
+    every_class = Tracker(tracked_classes=None)
+    model = golden_model(golden_network(weights, config), config, tracker=every_class)
     canvas, padding = pad_clips([data[f"img{b}"][None] for b in range(2)])
     output, _, _ = run(model.network, canvas[:, 0], padding)
     for b, (height, width) in enumerate(data["target_sizes"].tolist()):

@@ -392,6 +392,23 @@ def test_answer_to_an_image(variant):
     assert not empty.has("pred_masks") or empty.pred_masks.shape == (0, 80, 112)
 
 
+@pytest.mark.parametrize("tracked", [[0, 1], [2]])
+def test_tracked_classes_alone_are_answered(tracked):
+    model = build("deformable", f"{NODE}.TRACKED_CLASSES", tracked).eval()
+    with torch.no_grad():  # classes of about equal scores
+        for head in model.network.class_embed:
+            head.bias.zero_()
+            head.weight.normal_()
+    image = make_frame(40, 56, [], 0, 0)["image"]
+    model._tracker.tracked_classes, wanted = None, model._tracker.tracked_classes
+    every = model([{"image": image}])[0]["instances"]
+    model._tracker.tracked_classes = wanted
+    found = model([{"image": image}])[0]["instances"]
+    chosen = torch.isin(every.pred_classes, torch.tensor(tracked))
+    assert 0 < len(found) < len(every)
+    assert torch.equal(found.scores, every.scores[chosen])
+
+
 @pytest.mark.parametrize("overflow", [True, False])
 def test_boxes_are_cut_at_the_border_if_asked(overflow):
     model = build("deformable", f"{NODE}.OVERFLOW_BOXES", overflow).eval()
