@@ -159,7 +159,7 @@ def tracking_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_
     from d2video.projects.trackformer.tracks import Tracks
     from d2video.projects.trackformer.video_stream import VideoStream
 
-    stream = VideoStream(model, args.video_size)  # type: ignore[arg-type]
+    stream = VideoStream(model, args.video_size)
     stream.tracker = Tracker(
         detection_score_threshold=1.0,
         track_score_threshold=0.0,
@@ -222,6 +222,10 @@ def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
     torch.manual_seed(0)
     is_training = args.task == "training"
     model = build_model(cfg).train(is_training)
+    if not is_training:
+        # FlopCounterMode asks for the gradient of module inputs that are views of parameters; under
+        # no_grad such views require one but have none.
+        model.requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder, torch.set_grad_enabled(is_training):
         run = ROWS[args.task][name](cfg, model, args, Path(folder))
         figures = measure(run, torch.device(cfg.MODEL.DEVICE), args.warmup, args.repeats)

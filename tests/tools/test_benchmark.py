@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR.tiny import CONFIG, SMALL
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["MODEL.DEVICE", "cpu", *map(str, SMALL)]
+TRACKER = {
+    "config_file": "configs/TrackFormer/trackformer_tiny_shapes.yaml",
+    "opts": ["MODEL.DEVICE", "cpu", *map(str, [*trackformer.SMALL, *trackformer.MULTI_FRAME])],
+}
 
 
 @pytest.fixture
@@ -24,10 +29,9 @@ def tool(monkeypatch):
     return importlib.import_module("benchmark")
 
 
-def arguments(task: str) -> Namespace:
+def arguments(task: str, **fields) -> Namespace:
     return Namespace(
-        config_file=CONFIG,
-        opts=OPTIONS,
+        **({"config_file": CONFIG, "opts": OPTIONS} | fields),
         task=task,
         size=(32, 48),
         video_size=(64, 96),
@@ -52,10 +56,70 @@ def test_rows(tool, task, name):
     assert figures["peak_gb"] > 0.05
 
 
+@pytest.mark.parametrize("variant", ["multi_frame", "detr_masks"])
+def test_steps_of_a_tracker_keep_their_tracks(tool, variant, monkeypatch):
+    """As often as they are repeated: the network gets as many track queries as the row says."""
+    cfg, args = trackformer.tiny_cfg(variant), arguments("tracking", **TRACKER)
+    model = trackformer.build(variant).eval()
+    asked = []
+    forward = model.network.forward
+
+    def spy(features, current, previous, track_queries, all_layers=True):
+        count = 0 if track_queries is None else track_queries.embeddings.shape[1]
+        asked.append((count, len(previous)))
+        return forward(features, current, previous, track_queries, all_layers)
+
+    monkeypatch.setattr(model.network, "forward", spy)
+    for num_tracks in (0, 5):
+        run = tool.tracking_step(cfg, model, args, num_tracks)
+        run()
+        run()
+        earlier = model.network.num_previous
+        assert asked == [(num_tracks, 0), (num_tracks, earlier), (num_tracks, earlier)]
+        asked.clear()
+
+
 def test_repeats_0_is_one_line(tool, capsys):
     with pytest.raises(SystemExit):
         tool.main(["--config-file", str(ROOT / CONFIG), "--repeats", "0"])
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_other_models_have_no_steps_of_a_tracker(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["--config-file", CONFIG, "--task", "tracking", *OPTIONS])
+    assert "VisTR has no track queries: choose another --task" in capsys.readouterr().err
+
+
+def test_table_and_file_of_a_tracker(tool, tmp_path, monkeypatch, capsys):
+    """Of one frame, and with the floor; the measurements are made up."""
+    figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}
+    floor = {"gflop": 30.0, "matmul_gflops": 100.0, "floor_s": 0.3}
+    monkeypatch.setattr(tool, "measure_apart", lambda args, name: figures | floor)
+    path = tmp_path / "figures.json"
+    command = ["--config-file", TRACKER["config_file"], "--task", "tracking", "--json", str(path)]
+    tool.main([*command, *TRACKER["opts"]])
+    printed = capsys.readouterr().out
+    assert "1 frames of 300x540" in printed
+    content = json.loads(path.read_text())
+    assert content["num_frames"] == 1
+    assert list(content["results"]) == [f"step with {n} tracks" for n in (0, 20, 60, 100)]
+    for name, row in content["results"].items():
+        assert row == figures | floor
+        line = next(line for line in printed.splitlines() if line.startswith(f"{name}  "))
+        assert line.split()[-5:] == ["0.50", "0.40", "0.60", "2.0", "1.00"]
+        assert f"{name}: 30 GFLOP" in printed
+    assert "which take 0.30 s at 100 GFLOP/s" in printed
+
+
+@pytest.mark.slow
+def test_rows_of_a_tracker(tool):
+    names = ["step with 20 tracks", "step with 100 tracks"]
+    few, many = (tool.measure_row(arguments("tracking", **TRACKER), name) for name in names)
+    for figures in (few, many):
+        assert 0 < figures["floor_s"] < figures["median_s"]
+        assert figures["floor_s"] == pytest.approx(figures["gflop"] / figures["matmul_gflops"])
+    assert 0 < few["gflop"] < many["gflop"]
 
 
 @pytest.mark.slow
