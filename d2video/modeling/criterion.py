@@ -101,7 +101,7 @@ class SetCriterion(nn.Module):
         Returns:
             "loss_ce", "loss_bbox", "loss_giou" of the last layer, and the same with "_0", "_1"… for
             the earlier ones; and what they were divided by, a scalar for :meth:`mask_losses`:
-            ``num_targets`` averaged over the processes, at least 1.
+            ``num_targets`` averaged over the processes, of which together there is at least 1.
         """
         at = (matches.layer, matches.batch, matches.query)
         classes = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
@@ -117,7 +117,9 @@ class SetCriterion(nn.Module):
         count = torch.tensor([num_targets], dtype=torch.float32, device=logits.device)
         normalisers = torch.cat([query_weights.flatten(1).sum(1), count])
         normalisers = average_over_processes(normalisers)
-        divisor = normalisers[-1].clamp(min=1)
+        # Of all processes together: official DETR takes 1 a process, and then learns less from few
+        # objects the more processes there are.
+        divisor = normalisers[-1].clamp(min=1 / comm.get_world_size())
 
         source, target = boxes[at].float(), target_boxes[matches.target]
         l1 = (source - target).abs().sum(-1)
