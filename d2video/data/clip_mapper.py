@@ -130,7 +130,7 @@ class ClipDatasetMapper:
             record: a video's record (docs/architecture.md); not changed.
 
         Raises:
-            UserError: a frame cannot be read, a mask is damaged, the record is an image's, or, in
+            UserError: a frame cannot be read, a mask is missing or damaged, the record is an image's, or, in
                 training, there are no labels.
         """
         if "video_id" not in record:
@@ -178,6 +178,12 @@ class ClipDatasetMapper:
         distinct = list(dict.fromkeys(indices))
         position = {frame: k for k, frame in enumerate(distinct)}
         annotations = [record["annotations"][t] for t in distinct]
+        if not all("segmentation" in a for frame in annotations for a in frame):
+            raise UserError(
+                f"video {record['video_id']}: an object has no segmentation, which "
+                "INPUT.DATASET_MAPPER ClipDatasetMapper needs; complete the annotation file, or "
+                "choose a mapper for a model of boxes"
+            )
         # The official code keeps a row for every object of the video, seen in the clip or not.
         source = record["annotations"] if self.official_targets else annotations
         instances = clip_instances(

@@ -8,6 +8,8 @@ import yaml
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from d2video.config import get_cfg
 from d2video.utils.errors import UserError
@@ -68,6 +70,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         raise UserError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot make this folder ({error.strerror}): choose another"
         ) from error
+    # detectron2's own function gives a voice to its own modules alone.
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="d2video")
     default_setup(cfg, args)
     return cfg
 

@@ -38,7 +38,8 @@ def build_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
     if evaluator_type not in EVALUATOR_REGISTRY:
         fault = "no evaluator_type" if evaluator_type is None else f"'{evaluator_type}'"
         raise UserError(
-            f"dataset {dataset_name} cannot be evaluated: its metadata has {fault}; set "
-            f"evaluator_type to one of {', '.join(sorted(EVALUATOR_REGISTRY))}"
+            f"dataset {dataset_name} cannot be evaluated: its metadata has {fault}; name another "
+            "one in DATASETS.TEST, or set evaluator_type to one of "
+            f"{', '.join(sorted(EVALUATOR_REGISTRY))}"
         )
     return EVALUATOR_REGISTRY[evaluator_type](dataset_name, output_dir)

@@ -57,17 +57,29 @@ class MOTEvaluator(DatasetEvaluator):
                 ``pred_classes``, ``track_ids`` and, for MOTS, ``pred_rles``.
 
         Raises:
-            UserError: an unknown sequence or class, frames that are not as many or not as large as
-                the sequence's, or what :func:`mot_results` or :func:`mots_results` refuses.
+            UserError: ``sequence`` or ``frames`` is not there, an unknown sequence or class, frames
+                that are not as many or not as large as the sequence's, or what :func:`mot_results`
+                or :func:`mots_results` refuses.
         """
+        source = self._ground_truth.source
         for given, answer in zip(inputs, outputs, strict=True):
+            if "frames" not in answer:
+                raise UserError(
+                    f"{source}: the model does not answer with tracks, frame by frame: choose one "
+                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
+                )
+            if "sequence" not in given:
+                raise UserError(
+                    f"{source}: the test mapper does not hand on the sequences' names: choose one "
+                    "for tracking data in INPUT.DATASET_MAPPER"
+                )
             name = given["sequence"]
             # The distributed sampler repeats sequences to give every process as many.
             if name in self._results:
                 continue
             if name not in self._ground_truth.sequences:
                 raise UserError(
-                    f"sequence {name} is not in {self._ground_truth.source}: evaluate on the data "
+                    f"sequence {name} is not in {source}: evaluate on the data "
                     "set that the videos come from"
                 )
             results = self._read_answer(self._ground_truth.sequences[name], answer)
@@ -141,7 +153,7 @@ class MOTEvaluator(DatasetEvaluator):
             if len(frame) and bool((frame.pred_classes != 0).any()):
                 raise UserError(
                     f"{where}, frame {t}: class {int(frame.pred_classes.max())}; these data sets "
-                    "have class 0 alone: evaluate with a class count of 1"
+                    "have class 0 alone: evaluate a model that answers it alone"
                 )
         try:
             if not self._ground_truth.has_masks:

@@ -181,7 +181,7 @@ class MOTGroundTruth:
         )
 
     def read_results(self, folder: str | os.PathLike[str]) -> dict[str, TrackResults]:
-        """Read and check ``<sequence>.txt`` for each sequence; a file may be empty.
+        """Read and check ``<sequence>.txt`` for each sequence; a file may be empty, but not missing.
 
         Raises:
             UserError: names file, line and fault.
@@ -189,6 +189,11 @@ class MOTGroundTruth:
         results: dict[str, TrackResults] = {}
         for name, sequence in self.sequences.items():
             path = os.path.join(folder, f"{name}.txt")
+            if not os.path.isfile(path):
+                raise UserError(
+                    f"results {path} are missing: write one file for each sequence of {self.source}, "
+                    "an empty one where nothing was found, or mend the folder"
+                )
             if self.has_masks:
                 size = sequence.height, sequence.width
                 results[name] = read_mots_results(path, sequence.num_frames, size)

@@ -118,21 +118,24 @@ class _FileSource(FrameSource):
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
         count = 0
         start: float | None = None
+        end: float | None = None
         with self._open() as container:
             stream = container.streams.video[0]
             # With frame threads FFmpeg drops the error of a packet that is cut off.
             stream.thread_type = "SLICE"
-            frames = container.decode(stream)
+            frames = _decode(container, stream)
             while True:
                 try:
                     # After an error the decoder may hold a few more frames, but with gaps among
                     # them (B-frames whose turn had not come): they are not asked for.
                     frame = next(frames, None)
-                except FFmpegError as error:
+                except (FFmpegError, _CutOff) as error:
                     self._report_break(count, error)
                     return
                 if frame is None:
+                    self._warn_of_early_end(container, stream, end)
                     return
+                end = frame.time
                 time: float | None = None
                 if self._fixed_fps is None and frame.time is not None:
                     start = frame.time if start is None else start
@@ -140,7 +143,7 @@ class _FileSource(FrameSource):
                 yield time, _upright(frame)
                 count += 1
 
-    def _report_break(self, count: int, error: FFmpegError) -> None:
+    def _report_break(self, count: int, error: Exception) -> None:
         if count == 0:
             raise UserError(
                 f"cannot decode video {self._path} ({_reason(error)}); the file is damaged"
@@ -149,6 +152,41 @@ class _FileSource(FrameSource):
         if self._on_broken == "raise":
             raise UserError(f"{broken}; repair the file, or ask to stop there") from error
         logger.warning("%s; stopped there", broken)
+
+    def _warn_of_early_end(
+        self, container: "av.container.InputContainer", stream: "av.VideoStream", end: float | None
+    ) -> None:
+        """Of formats whose files can be cut between two frames without a fault (Matroska)."""
+        if stream.duration is not None or container.duration is None or end is None:
+            return
+        promised = container.duration / av.time_base
+        if promised - end > max(0.5, 0.1 * promised):  # sound may last a little longer
+            logger.warning(
+                "video %s ends at %.1f s of the %.1f s that it says it lasts: it may be cut off",
+                *(self._path, end, promised),
+            )
+
+
+class _CutOff(Exception):
+    """A file ends in the middle of a frame."""
+
+
+def _decode(
+    container: "av.container.InputContainer", stream: "av.VideoStream"
+) -> "Iterator[av.VideoFrame]":
+    """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
+
+    Of a last packet that is too short some decoders make a frame all the same, and say nothing.
+    """
+    waiting = None
+    for packet in container.demux(stream):
+        if waiting is not None:
+            if waiting.is_corrupt and not packet.size:  # an empty one comes at the end
+                raise _CutOff("it ends in the middle of a frame")
+            yield from waiting.decode()
+        waiting = packet
+    if waiting is not None:
+        yield from waiting.decode()
 
 
 class _ImageSource(FrameSource):

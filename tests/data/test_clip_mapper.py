@@ -327,6 +327,12 @@ def test_damaged_rle(record, counts):
         make_mapper()({**record, "key_frame": 2})
 
 
+def test_object_without_a_mask(record):
+    del record["annotations"][1][0]["segmentation"]
+    with pytest.raises(UserError, match=r"video 7: an object has no segmentation.*choose a mapper"):
+        make_mapper()({**record, "key_frame": 2})
+
+
 def test_training_on_an_unlabelled_video(record):
     del record["annotations"]
     with pytest.raises(UserError, match="video 7 has no labels"):

@@ -269,6 +269,7 @@ def test_registered_set_is_read_on_first_use(mot17, scratch_catalog):
     assert "public_detections" in record
     meta = MetadataCatalog.get("x_half")
     assert (meta.evaluator_type, meta.benchmark) == ("mot", "MOT17")
+    assert (MetadataCatalog.get("x_mot").public_detections, meta.public_detections) == (False, True)
     assert meta.thing_classes == ["walker"]
     assert meta.get("json_file") is None
     first, second = meta.mot_sequences()

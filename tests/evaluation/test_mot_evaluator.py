@@ -268,6 +268,16 @@ def test_wrong_answers_are_errors(tmp_path, dataset, sequence, answer, message):
         evaluator.process([{"sequence": sequence}], [answer])
 
 
+def test_models_and_mappers_of_another_kind(tmp_path, dataset):
+    _write_sequence(tmp_path / "gt", "A", 2, "1,7,1,1,4,8,1,1,1\n")
+    name = dataset(benchmark="MOT17")
+    evaluator = build_evaluator(name, str(tmp_path))
+    with pytest.raises(UserError, match=f"{name}: the model does not answer with tracks"):
+        evaluator.process([{"sequence": "A"}], [{"image_size": (12, 16), "pred_masks": []}])
+    with pytest.raises(UserError, match=f"{name}: the test mapper .*INPUT.DATASET_MAPPER"):
+        evaluator.process([{"video_id": 1}], [_answer()])
+
+
 def test_datasets_that_cannot_be_evaluated(tmp_path, dataset, monkeypatch):
     assert {"mot", "mots"} <= EVALUATOR_REGISTRY.keys()
     MetadataCatalog.get("mot_without_sequences").set(evaluator_type="mot", benchmark="MOT17")
@@ -318,6 +328,10 @@ def test_the_tool_scores_files_of_any_tracker(tmp_path, dataset, capsys):
         (folder, "needs --benchmark"),
         ([*folder, "--benchmark", "MOT17", "--frame-range", "1", "0"], "frame_range"),
         (["--dataset", "no_such", "--results", results], "dataset no_such is not registered"),
+        (
+            [*folder[:2], "--results", "no", "--benchmark", "MOT17"],
+            "results no/SYN-01.txt are missing",
+        ),
     ):
         with pytest.raises(SystemExit, match="1"):
             _tool()(arguments)

@@ -192,6 +192,33 @@ def test_damage_in_the_middle(mp4, tmp_path, caplog, prefetch):
         assert "is damaged after frame" in caplog.text
 
 
+def test_damage_that_no_decoder_reports(tmp_path, caplog):
+    """A picture that is cut off, and a file that ends between two."""
+    halves = {}
+    for name, codec, form in (("a.avi", "mjpeg", "yuvj420p"), ("b.mkv", "libx264", "yuv420p")):
+        path = tmp_path / name
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, form
+            for image in make_frames():
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+        assert len(list(open_video(path))) == LENGTH
+        assert not caplog.records
+        data = path.read_bytes()
+        halves[name] = path.with_stem("half")
+        halves[name].write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"half.avi is damaged after frame \d+ .*middle of a frame"):
+        list(open_video(halves["a.avi"]))
+    good = list(open_video(halves["a.avi"], on_broken="stop"))
+    assert 5 < len(good) < LENGTH
+    np.testing.assert_allclose(good[-1].image, make_frames()[len(good) - 1], atol=60)
+    caplog.clear()
+    assert 5 < len(list(open_video(halves["b.mkv"]))) < LENGTH
+    assert "half.mkv ends at" in caplog.text
+    assert "may be cut off" in caplog.text
+
+
 def bad_sources(tmp_path):
     """name → (source, what the message must say)."""
     frames = make_frames(3)

@@ -53,8 +53,8 @@ def register_mot(
     """Register a split of a tracking data set under ``name``; files are read on first use.
 
     The metadata get ``evaluator_type`` ("mot", or "mots" for MOTS20), ``benchmark``,
-    ``thing_classes`` and ``mot_sequences``, a function without arguments that gives the split's
-    :class:`~d2video.structures.mot_sequence.MOTSequence` list.
+    ``thing_classes``, ``public_detections`` (bool) and ``mot_sequences``, a function without
+    arguments that gives the split's :class:`~d2video.structures.mot_sequence.MOTSequence` list.
 
     Args:
         name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
@@ -99,6 +99,7 @@ def register_mot(
         benchmark=benchmark,
         mot_sequences=read,
         thing_classes=[class_name],
+        public_detections=public_detections,
     )
 
 

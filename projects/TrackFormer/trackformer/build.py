@@ -1,6 +1,9 @@
 """TrackFormer's networks from the config."""
 
+import math
+
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import Backbone
 from torch import nn
 
@@ -15,7 +18,7 @@ from d2video.modeling.config_checks import (
 from d2video.modeling.set_prediction_config import build_transformer
 from d2video.utils.errors import UserError
 
-from .deformable_network import DeformableTrackingNetwork
+from .deformable_network import NORM_GROUPS, DeformableTrackingNetwork
 from .deformable_transformer import DeformableTransformer
 from .detr_network import DETRTrackingNetwork
 
@@ -92,7 +95,8 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     """Check what no layer checks.
 
     Raises:
-        UserError: see :func:`build_network`, or fewer classes than a training set has.
+        UserError: see :func:`build_network`, fewer classes than a training set has, or a test set
+            that the model cannot be evaluated on.
     """
     node = cfg.MODEL.TRACKFORMER
     check_counts(node, _NAME, _COUNTS)
@@ -102,6 +106,12 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     features = list(backbone.output_shape())
     check_in_features(node, _NAME, features)
     check_class_count(cfg.DATASETS.TRAIN, f"{_NAME}.NUM_CLASSES", node.NUM_CLASSES)
+    _check_test_sets(cfg)
+    if any(not 0 <= c < node.NUM_CLASSES for c in node.TRACKED_CLASSES):
+        raise UserError(
+            f"{_NAME}.TRACKED_CLASSES is {list(node.TRACKED_CLASSES)}: the model's classes are 0 to "
+            f"{node.NUM_CLASSES - 1} (NUM_CLASSES is {node.NUM_CLASSES})"
+        )
     lateral = _mask_features(cfg)
     if not set(lateral) <= set(features) or (cfg.MODEL.MASK_ON and not lateral):
         raise UserError(
@@ -111,6 +121,8 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     unit = node.DEFORMABLE.OFFSET_UNIT
     if unit not in ("wh", "hw"):
         raise UserError(f"{_NAME}.DEFORMABLE.OFFSET_UNIT is '{unit}': choose wh or hw")
+    if node.DEFORMABLE.ENABLED:
+        _check_width(node)
     if not node.DEFORMABLE.ENABLED:
         if len(node.IN_FEATURES) != 1 or node.DEFORMABLE.NUM_FRAMES > 1 or node.FOCAL_LOSS:
             raise UserError(
@@ -130,3 +142,34 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     for key in ("FALSE_NEGATIVE_PROB", "FALSE_POSITIVE_PROB"):
         if not 0 <= node[key] <= 1:
             raise UserError(f"{_NAME}.{key} is {node[key]}: set a probability, 0 to 1")
+
+
+def _check_width(node: CfgNode) -> None:
+    """That of deformable attention: heads, groups of norms and halves of sines share it evenly."""
+    frames, width = node.DEFORMABLE.NUM_FRAMES, node.HIDDEN_DIM
+    axes = 3 if frames > 1 else 2
+    unit = math.lcm(NORM_GROUPS, node.NUM_HEADS, 2 * axes)
+    if width % unit:
+        raise UserError(
+            f"{_NAME}.HIDDEN_DIM is {width}: with deformable attention, NUM_HEADS {node.NUM_HEADS} "
+            f"and DEFORMABLE.NUM_FRAMES {frames} it must be a multiple of {unit}, such as "
+            f"{math.ceil(width / unit) * unit}"
+        )
+
+
+def _check_test_sets(cfg: CfgNode) -> None:
+    """What would show only after the training."""
+    rule = cfg.MODEL.TRACKFORMER.TRACKER.PUBLIC_DETECTIONS
+    for name in cfg.DATASETS.TEST:
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("evaluator_type") == "mots" and not cfg.MODEL.MASK_ON:
+            raise UserError(
+                f"dataset {name} of DATASETS.TEST is evaluated by masks: set MODEL.MASK_ON True, or "
+                "name a set with boxes"
+            )
+        if rule and metadata.get("public_detections") is False:
+            raise UserError(
+                f"{_NAME}.TRACKER.PUBLIC_DETECTIONS is {rule}, but dataset {name} of DATASETS.TEST "
+                "has no public detections: name one that has (register_mot with public_detections), "
+                "or set the key to ''"
+            )

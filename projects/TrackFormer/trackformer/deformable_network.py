@@ -18,6 +18,8 @@ from .deformable_transformer import DeformableTransformer, Geometry, TwoStage, r
 from .network import FrameFeatures, NetworkOutput, Pyramid, with_track_queries
 from .track_queries import TrackQueries
 
+NORM_GROUPS = 32  # of the norms of the levels: HIDDEN_DIM is divisible by it
+
 
 class DeformableTrackingNetwork(nn.Module):
     """Backbone, multi-scale deformable transformer, class and box heads.
@@ -119,8 +121,10 @@ class DeformableTrackingNetwork(nn.Module):
 
     def _projections(self, backbone: Backbone, num_levels: int, width: int) -> list[nn.Module]:
         """1×1 convolutions of the backbone's levels, strided 3×3 ones for more levels."""
-        if width % 32:
-            raise ValueError(f"width {width} is not divisible by 32, the groups of the input norms")
+        if width % NORM_GROUPS:
+            raise ValueError(
+                f"width {width} is not divisible by {NORM_GROUPS}, the groups of the input norms"
+            )
         shapes = backbone.output_shape()
         convs = [nn.Conv2d(shapes[name].channels, width, 1) for name in self.in_features]
         channels = shapes[self.in_features[-1]].channels
@@ -131,7 +135,7 @@ class DeformableTrackingNetwork(nn.Module):
             nn.init.xavier_uniform_(conv.weight)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
-        return [nn.Sequential(conv, nn.GroupNorm(32, width)) for conv in convs]
+        return [nn.Sequential(conv, nn.GroupNorm(NORM_GROUPS, width)) for conv in convs]
 
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
         """See :class:`.network.TrackingNetwork`."""

@@ -141,7 +141,8 @@ def test_one_process_evaluates_like_two(data, trained):
     folder, fixed = trained
     weights = ["MODEL.WEIGHTS", folder / "two" / "model_final.pth"]
     arguments = ["--eval-only", *options(folder / "alone", *fixed, *weights)]
-    run_tool(data, "train_net.py", "--config-file", CONFIG, *arguments)
+    told = run_tool(data, "train_net.py", "--config-file", CONFIG, *arguments)
+    assert "| COMBINED" in told
     found = answers(folder / "alone")
     assert found.keys() == {"val-0001.txt", "val-0002.txt", "val-0003.txt", "results.json"}
     assert all(found.values())

@@ -1,5 +1,7 @@
 """Training and answers of the whole model: gradients, padding, masks, bad configs."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -512,9 +514,9 @@ DEFORMABLE = f"{NODE}.DEFORMABLE"
         ("deformable", [f"{DEFORMABLE}.ENC_POINTS", 0], "ENC_POINTS is 0"),
         ("deformable", [f"{DEFORMABLE}.DEC_POINTS", 0], "DEC_POINTS is 0"),
         ("detr", [f"{NODE}.HIDDEN_DIM", 30], "HIDDEN_DIM (30)"),
-        ("deformable", [f"{NODE}.HIDDEN_DIM", 48], "not divisible by 32.*HIDDEN_DIM (48)"),
-        ("deformable", [f"{NODE}.NUM_HEADS", 5], "not divisible by 5 heads"),
-        ("multi_frame", [f"{NODE}.HIDDEN_DIM", 64], "divisible by 6.*HIDDEN_DIM (64)"),
+        ("deformable", [f"{NODE}.HIDDEN_DIM", 100], "HIDDEN_DIM is 100.* of 32, such as 128"),
+        ("deformable", [f"{NODE}.NUM_HEADS", 5], "NUM_HEADS 5 .*must be a multiple of 160"),
+        ("multi_frame", [f"{NODE}.HIDDEN_DIM", 256], "NUM_FRAMES 2 .* of 96, such as 288"),
         ("deformable", [f"{DEFORMABLE}.NUM_LEVELS", 2], "3 backbone features for 2 levels"),
         (
             "two_stage",
@@ -535,11 +537,23 @@ DEFORMABLE = f"{NODE}.DEFORMABLE"
         ("detr", [f"{NODE}.FALSE_POSITIVE_PROB", -0.5], "FALSE_POSITIVE_PROB is -0.5"),
         ("detr", [f"{NODE}.FREEZE_DETECTOR", True], "set MODEL.MASK_ON True"),
         ("detr", ["DATASETS.TRAIN", ["four_classes"]], "four_classes has 4 classes"),
+        ("detr", [f"{NODE}.TRACKED_CLASSES", [0, 3]], "TRACKED_CLASSES is [0, 3].*are 0 to 2"),
+        ("detr", [f"{NODE}.TRACKED_CLASSES", [-1]], "TRACKED_CLASSES is [-1]"),
+        (
+            "detr",
+            ["DATASETS.TEST", ["mots20_val_half"]],
+            "mots20_val_half .*set MODEL.MASK_ON True",
+        ),
+        (
+            "detr",
+            [f"{NODE}.TRACKER.PUBLIC_DETECTIONS", "min_iou_0_5", "DATASETS.TEST", ["mot17_test"]],
+            "mot17_test of DATASETS.TEST has no public detections",
+        ),
     ],
 )
 def test_bad_configs(variant, overrides, message):
     MetadataCatalog.get("four_classes").thing_classes = ["a", "b", "c", "d"]
-    escaped = message.replace("(", r"\(").replace(")", r"\)")
+    escaped = re.sub(r"([()[\]])", r"\\\1", message)
     with pytest.raises(UserError, match=escaped):
         build(variant, *overrides)
 
