@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from detectron2.utils.logger import setup_logger
@@ -68,30 +70,53 @@ def evaluate(
     their score is higher than the first; see :func:`link_by_iou` for the others.
 
     Raises:
-        UserError: no test set, masks, or weights that do not fit.
+        UserError: no test set, one without boxes of tracks, masks, or weights that do not fit.
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on")
     if cfg.MODEL.MASK_ON:
         raise UserError("boxes are linked, not masks: set MODEL.MASK_ON False")
+    for name in cfg.DATASETS.TEST:
+        if name in DatasetCatalog and MetadataCatalog.get(name).get("evaluator_type") != "mot":
+            raise UserError(f"dataset {name} has no tracks of boxes: name others in DATASETS.TEST")
     model = build_model(cfg).eval()
     VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
     best = {}
     for name in cfg.DATASETS.TEST:
         videos = detect(model, build_test_loader(cfg, name))
         evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}")
-        results: list[Results] = []
-        for score, iou, age in itertools.product(score_thresholds, iou_thresholds, max_ages):
-            evaluator.reset()
-            for item, frames in videos:
-                kept = [found[found.scores > score] for found in frames]
-                size = (item["height"], item["width"])
-                linked = {"image_size": size, "frames": link_by_iou(kept, iou, age)}
-                evaluator.process([item], [linked])
-            settings = {"score_threshold": score, "iou_threshold": iou, "max_age": age}
-            results.append({**evaluator.evaluate(), "settings": settings})
-        best[name] = max(results, key=lambda result: result["mot"]["HOTA"])
+        results = [
+            score_linked(videos, evaluator, *settings)
+            for settings in itertools.product(score_thresholds, iou_thresholds, max_ages)
+        ]
+        if any("mot" not in result for result in results):
+            raise UserError(f"data set {name} has no labels: nothing can be compared")
+        found = max(results, key=lambda result: result["mot"]["HOTA"])
+        # Once more, so that the files that the evaluator writes are those of the best settings.
+        best[name] = score_linked(videos, evaluator, *found["settings"].values())
     return best
+
+
+def score_linked(
+    videos: list[tuple[dict, list[Instances]]],
+    evaluator: DatasetEvaluator,
+    score_threshold: float,
+    iou_threshold: float,
+    max_age: int,
+) -> Results:
+    """The evaluator's answer to the detections of :func:`detect`, linked, and the settings."""
+    evaluator.reset()
+    for item, frames in videos:
+        kept = [found[found.scores > score_threshold] for found in frames]
+        linked = link_by_iou(kept, iou_threshold, max_age)
+        size = (item["height"], item["width"])
+        evaluator.process([item], [{"image_size": size, "frames": linked}])
+    settings = {
+        "score_threshold": score_threshold,
+        "iou_threshold": iou_threshold,
+        "max_age": max_age,
+    }
+    return {**evaluator.evaluate(), "settings": settings}
 
 
 @exit_on_user_error

@@ -193,18 +193,18 @@ RECIPES = {
         # Fast objects, of one class: boxes of neighbouring frames overlap little.
         spec={
             "num_frames": (20, 24),
-            "max_objects": 5,
+            "max_objects": 3,
             "min_objects": 2,
-            "size": (0.22, 0.4),
-            "speed": (0.3, 0.9),
+            "size": (0.33, 0.5),
+            "speed": (0.35, 0.75),
             "camera_motion": 0.3,
-            "background_contrast": 0.3,
-            "texture_contrast": 0.6,
+            "background_contrast": 0.2,
+            "texture_contrast": 0.5,
         },
         summary=(
             "TrackFormer follows moving shapes of all kinds as one class: they cross, hide each "
-            "other, leave and come back, and move by up to nine tenths of their size from frame to "
-            "frame. Each clip shows a sequence of the validation split, which the model never saw: "
+            "other, leave and come back, and move by up to three quarters of their size from frame "
+            "to frame. Each clip shows a sequence of the validation split, which the model never saw: "
             "colours and numbers are track identities. The clips are the first ones of the split, "
             "not the best."
         ),

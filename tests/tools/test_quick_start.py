@@ -171,4 +171,6 @@ def test_tracking_data_and_their_videos(tools, tmp_path):
 def test_unknown_project():
     done = quick_start("--project", "VisTr")
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer"
+    assert (
+        done.stderr.strip() == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer"
+    )

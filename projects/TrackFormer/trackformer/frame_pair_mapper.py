@@ -55,7 +55,7 @@ class FramePairMapper:
 
     What is drawn (pair, augmentations, jitter) comes from three independent generators. In the
     official code one state serves all: flipped samples never have a previous frame that is later by
-    3 or more (/work/shared/reference/trackformer.md 5.1).
+    3 or more.
     """
 
     @configurable
