@@ -288,6 +288,10 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             f"{cfg.MODEL.META_ARCHITECTURE} has no track queries: choose another --task"
         )
+    if args.task == "training" and cfg.MODEL.META_ARCHITECTURE == "TrackFormer":
+        raise UserError(
+            "TrackFormer trains on pairs of frames, not on clips: choose another --task"
+        )
     results = {name: measure_apart(args, name) for name in ROWS[args.task]}
 
     num_frames = 1 if args.task == "tracking" else cfg.INPUT.CLIP.NUM_FRAMES

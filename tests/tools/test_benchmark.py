@@ -91,6 +91,13 @@ def test_other_models_have_no_steps_of_a_tracker(tool, capsys):
     assert "VisTR has no track queries: choose another --task" in capsys.readouterr().err
 
 
+def test_a_tracker_is_not_trained_on_clips(tool, capsys):
+    config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
+    with pytest.raises(SystemExit):
+        tool.main(["--config-file", config, "--task", "training"])
+    assert "TrackFormer trains on pairs of frames" in capsys.readouterr().err
+
+
 def test_table_and_file_of_a_tracker(tool, tmp_path, monkeypatch, capsys):
     """Of one frame, and with the floor; the measurements are made up."""
     figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}

@@ -135,6 +135,8 @@ def test_thresholds_of_scores_and_overlap(tool, arguments, tmp_path):
     [
         (["DATASETS.TEST", "()"], "error: DATASETS.TEST is empty"),
         (["MODEL.MASK_ON", "True"], "error: boxes are linked, not masks: set MODEL.MASK_ON"),
+        (["DATASETS.TEST", "('crowdhuman_val',)"], "error: dataset crowdhuman_val has no tracks"),
+        (["DATASETS.TEST", "('shapes_mots_val',)"], "error: dataset shapes_mots_val has no tracks"),
     ],
 )
 def test_mistakes_are_one_line(tool, arguments, options, message, tmp_path, capsys):
