@@ -33,7 +33,7 @@ def add_trackformer_config(cfg: CN) -> None:
     node.DEFORMABLE.ENC_POINTS = 4
     node.DEFORMABLE.DEC_POINTS = 4
     # Frames whose features the decoder attends to: 1, or 2, the official multi-frame attention.
-    # HIDDEN_DIM is then divisible by 6.
+    # HIDDEN_DIM is then a multiple of 96 and of NUM_HEADS.
     node.DEFORMABLE.NUM_FRAMES = 1
     node.DEFORMABLE.BOX_REFINE = True
     node.DEFORMABLE.TWO_STAGE = False
