@@ -170,7 +170,7 @@ def test_proposals_of_a_two_stage_coco_model_keep_their_row():
 )
 def test_official_detr_starts_a_tracker(file, masks, fmt, last):
     """The row of "no object" goes along; the track attention starts anew."""
-    model = build("mots20", "MODEL.MASK_ON", masks).state_dict()
+    model = build("mots20", "MODEL.MASK_ON", masks, "DATASETS.TEST", []).state_dict()
     official = foreign(json.loads((GOLDEN / f"{file}_state_dict_shapes.json").read_text()))
     ours, fresh, unused, notes = convert(numbered_rows(official), model, fmt)
     assert class_rows(ours) == [*range(1, 21), last]
