@@ -54,7 +54,10 @@ def add_trackformer_config(cfg: CN) -> None:
     node.FALSE_NEGATIVE_PROB = 0.4
     # … and brings along a query without an object with this one.
     node.FALSE_POSITIVE_PROB = 0.1
-    # Draw both as the official code does (see official_sampling.py).
+    # With this one it also asks for its object in another image of the batch, where it is not (not in the
+    # paper): tracks then learn to end, and not to go over to another object.
+    node.FOREIGN_TRACK_PROB = 0.0
+    # Draw the first two as the official code does (see official_sampling.py).
     node.OFFICIAL_SAMPLING = False
     # Train the previous frame's forward pass, through the track queries, as well.
     node.BACKPROP_PREV_FRAME = False

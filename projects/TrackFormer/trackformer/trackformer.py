@@ -122,7 +122,10 @@ class TrackFormer(nn.Module):
                 node.COST_CLASS, node.COST_L1, node.COST_GIOU, focal=node.FOCAL_LOSS
             ),
             "sampler": TrackQuerySampler(
-                node.FALSE_NEGATIVE_PROB, node.FALSE_POSITIVE_PROB, node.OFFICIAL_SAMPLING
+                node.FALSE_NEGATIVE_PROB,
+                node.FALSE_POSITIVE_PROB,
+                node.OFFICIAL_SAMPLING,
+                node.FOREIGN_TRACK_PROB,
             ),
             "tracker": Tracker(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,

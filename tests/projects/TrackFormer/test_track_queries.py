@@ -255,3 +255,30 @@ def test_no_object_weights():
     # That of a query with an object is not read.
     weights = no_object_weights(rows, 2, 0.1, 1.0)
     torch.testing.assert_close(weights[:, 1:], torch.tensor([[1.0, 0.0, 0.1, 0.1]]))
+
+
+def test_foreign_queries_of_the_neighbour_have_no_object():
+    """With probability 1 every image asks for all objects of the image before it in the batch."""
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(3, 5, 4, generator=generator)
+    boxes = torch.rand(3, 5, 4, generator=generator)
+    # Image 0 has objects at queries 1 and 3, image 1 at query 0, image 2 none.
+    matches = Matches(*torch.tensor([[0, 0, 0], [0, 0, 1], [1, 3, 0], [0, 1, 2]]))
+    frames = [
+        FrameTargets(torch.zeros(n, dtype=torch.int64), torch.rand(n, 4), torch.arange(n))
+        for n in (2, 1, 0)
+    ]
+    sampler = TrackQuerySampler(0.0, 0.0, foreign_prob=1.0)
+    tracks, rows = sampler(embeddings, boxes, matches, frames, frames)
+    assert rows[0].tolist() == [0, 1, PADDED]  # nothing from image 2
+    assert rows[1].tolist() == [0, NO_OBJECT, NO_OBJECT]
+    assert sorted(rows[2].tolist()) == [PADDED, PADDED, NO_OBJECT]
+    assert torch.equal(tracks.embeddings[1], embeddings[[1, 0, 0], [0, 1, 3]])
+    assert torch.equal(tracks.boxes[1], boxes[[1, 0, 0], [0, 1, 3]])
+    foreign = rows[2] == NO_OBJECT
+    assert torch.equal(tracks.embeddings[2][foreign], embeddings[1, :1])
+
+    only_first = Matches(*torch.tensor([[0, 0], [0, 0], [1, 3], [0, 1]]))
+    alone, rows = sampler(embeddings[:1], boxes[:1], only_first, frames[:1], frames[:1])
+    assert rows.tolist() == [[0, 1]]
+    assert torch.equal(alone.embeddings, embeddings[:1, [1, 3]])
