@@ -130,6 +130,10 @@ class _FileSource(FrameSource):
                     # them (B-frames whose turn had not come): they are not asked for.
                     frame = next(frames, None)
                 except (FFmpegError, _CutOff) as error:
+                    # Errors keep what their frames hold: here a decoder and its threads, and a
+                    # process that is forked meanwhile would wait for them for ever when it ends it.
+                    del container, stream, frames
+                    error.with_traceback(None)
                     self._report_break(count, error)
                     return
                 if frame is None:
