@@ -1,0 +1,75 @@
+"""Config keys of VTN."""
+
+from detectron2.config import CfgNode as CN
+
+from d2video.config import register_config
+
+
+@register_config
+def add_vtn_config(cfg: CN) -> None:
+    """Add ``MODEL.VTN``; the defaults are the official ones (VIT_B_VTN.yaml), but for those named."""
+    cfg.MODEL.VTN = vtn = CN()
+    vtn.NUM_CLASSES = 400
+
+    # ---- temporal encoder (paper, section 3.2) --------------------------------------------------
+    # Width of the tokens. Where the backbone's differs, a linear layer projects (the official models
+    # have none: the widths are equal).
+    vtn.HIDDEN_DIM = 768
+    vtn.NUM_LAYERS = 3
+    vtn.NUM_HEADS = 12
+    vtn.DIM_FEEDFORWARD = 3072
+    # Frames that a frame attends to besides itself and the class token, half of them before it. The
+    # paper's 32 is this 18, counted in another way (bomri/SlowFast, issue 5).
+    vtn.WINDOW = 18
+    # Rows of the table of positions, two of them not for frames.
+    vtn.MAX_POSITIONS = 288
+    # What becomes of frame numbers beyond the table: "rescale" shrinks those of the whole video, so
+    # that order and evenness stay; "modulus" begins anew at 0 (official).
+    vtn.POSITION_RULE = "rescale"
+    # A frame that repeats the one before it, as in videos shorter than the clip, is not attended to.
+    # Official: False.
+    vtn.MASK_REPEATS = True
+    vtn.DROPOUT = 0.1
+
+    # ---- classification head --------------------------------------------------------------------
+    vtn.MLP_DIM = 768
+    vtn.HEAD_DROPOUT = 0.5
+
+    # ---- frames ---------------------------------------------------------------------------------
+    # Train the temporal encoder and the head alone; the backbone behaves as in testing. Needed for
+    # training on features extracted beforehand (tools/extract_features.py).
+    vtn.FREEZE_BACKBONE = False
+    # At inference, frames that go through the backbone at once; 0: as many as fit into the memory
+    # that d2video/modeling/chunking.py allows; -1: the whole video (official). The answer is the same.
+    vtn.FRAMES_AT_ONCE = 0
+
+    # ---- several views of a video ---------------------------------------------------------------
+    # Add up the views' class logits (official) in place of averaging their probabilities.
+    vtn.SUM_LOGITS = False
+
+    # ---- following a video ----------------------------------------------------------------------
+    # The answer is renewed every so many frames; the frames between go through the backbone together.
+    vtn.STREAM_INTERVAL = 8
+    # Every so manieth frame is used.
+    vtn.STREAM_STRIDE = 1
+    # Frame features kept at most, at least 2. Where there would be more, every other one is dropped,
+    # and STREAM_STRIDE doubles: the answer remains one for the whole video.
+    vtn.STREAM_MAX_FRAMES = 256
+
+    # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone --------------------------------------------
+    vtn.VIT = CN()
+    # A Vision Transformer of timm with a class token.
+    vtn.VIT.NAME = "vit_base_patch16_224"
+    # Fetch timm's weights for it (from the Hugging Face Hub) where training starts.
+    vtn.VIT.PRETRAINED = False
+    # Sizes in place of those of NAME; 0: as NAME says.
+    vtn.VIT.IMAGE_SIZE = 0
+    vtn.VIT.PATCH_SIZE = 0
+    vtn.VIT.EMBED_DIM = 0
+    vtn.VIT.DEPTH = 0
+    vtn.VIT.NUM_HEADS = 0
+    # Probability that a residual branch of the last block is skipped in training; less in those
+    # before it.
+    vtn.VIT.DROP_PATH = 0.0
+    # Dropout after the positions are added and in the projections of all blocks.
+    vtn.VIT.DROPOUT = 0.0
