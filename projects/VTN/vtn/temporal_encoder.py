@@ -1,0 +1,190 @@
+"""VTN's temporal encoder: from features of frames to one feature of the video.
+
+Neimark et al., Video Transformer Network, 2021, section 3.2.
+
+Shapes: B: batch, F: frames, C: width, P: rows of the position table.
+
+Parameters correspond one to one to those of transformers' Longformer, tensor by tensor:
+
+    cls_token                                        (the official VTN's own)
+    embeddings.{position, token_type, norm}          {position, token_type}_embeddings, LayerNorm
+    layers.<i>.attention.{query, ..., value_global}  attention.self.<same name>
+    layers.<i>.attention.out, layers.<i>.norm1       attention.output.{dense, LayerNorm}
+    layers.<i>.{linear1, linear2, norm2}             intermediate.dense, output.{dense, LayerNorm}
+"""
+
+import torch
+from torch import Tensor, nn
+
+from d2video.utils.errors import UserError
+
+from .temporal_layer import TemporalLayer
+
+NORM_EPS = 1e-12
+POSITION_RULES = ("rescale", "modulus")
+
+
+def table_rows(frame_index: Tensor, rows: int, rule: str) -> Tensor:
+    """Which row of a position table each frame gets.
+
+    Args:
+        frame_index: (B, F) int64 >= 0, frame numbers in the video.
+        rows: of the table.
+        rule: "rescale": numbers below ``rows`` are the row; in a video with a greater one, all are
+            scaled down by one factor, the greatest to the last row, and rounded down, so that order
+            and evenness stay. "modulus": the remainder of the division by ``rows``, as in the
+            official code; what comes after frame ``rows`` looks like the beginning again.
+
+    Returns:
+        (B, F) int64 in 0..rows - 1.
+    """
+    if rule == "modulus":
+        return frame_index % rows
+    last = frame_index.amax(1, keepdim=True)
+    return torch.where(last < rows, frame_index, frame_index * (rows - 1) // last.clamp(min=1))
+
+
+def repeated_frames(frame_index: Tensor, padding: Tensor | None) -> Tensor:
+    """(B, F) bool: frames with the number of the frame just before them, itself no padding."""
+    repeated = frame_index[:, 1:] == frame_index[:, :-1]
+    if padding is not None:
+        repeated = repeated & ~padding[:, :-1]
+    return nn.functional.pad(repeated, (1, 0))
+
+
+class TokenEmbeddings(nn.Module):
+    """Adds what a token is (CLS or frame) and where it stands, then LayerNorm and dropout.
+
+    Args:
+        width: C.
+        max_positions: P; of its last two rows one is CLS' and one is for padding.
+        position_rule: see :func:`table_rows`.
+    """
+
+    def __init__(self, width: int, max_positions: int, position_rule: str, dropout: float):
+        super().__init__()
+        self.position = nn.Embedding(max_positions, width)
+        self.token_type = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width, NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.position_rule = position_rule
+
+    def forward(
+        self, cls_token: Tensor, features: Tensor, frame_index: Tensor, padding: Tensor | None
+    ) -> Tensor:
+        """cls_token (1, 1, C), features (B, F, C), frame_index (B, F) int64, padding (B, F) bool or
+        None; returns (B, F + 1, C), CLS first."""
+        rows = self.position.num_embeddings - 2
+        if padding is not None:
+            # Whatever stands there may not reach the others: neither a number nor a NaN.
+            features = features.masked_fill(padding[..., None], 0)
+            frame_index = frame_index.masked_fill(padding, 0)
+        index = table_rows(frame_index, rows, self.position_rule)
+        if padding is not None:
+            index = index.masked_fill(padding, rows + 1)
+        frames = features + self.position(index) + self.token_type.weight[0]
+        cls = cls_token + self.position.weight[rows] + self.token_type.weight[1]
+        tokens = torch.cat([cls.expand(len(frames), -1, -1), frames], 1)
+        return self.dropout(self.norm(tokens))
+
+
+class TemporalEncoder(nn.Module):
+    """Longformer over the frames' features with a learned CLS token; linear in F.
+
+    In the last layer only what CLS needs is computed, unless all tokens are asked for.
+
+    Args:
+        hidden_dim: C, the features' and the encoder's.
+        num_heads: attention heads.
+        num_layers: depth, at least 1.
+        dim_feedforward: hidden width of the feed-forward blocks.
+        window: even; a frame sees window / 2 frames on each side (transformers' way to count).
+        max_positions: P, rows of the position table; P - 2 of them are for frames.
+        dropout: probability, used on the embeddings, the attention weights and each block's output.
+        position_rule: "rescale" or, as in the official code, "modulus": see :func:`table_rows`.
+        mask_repeats: a frame with the number of the one before it (a video shorter than its clip)
+            counts as padding. The official code sees it as often as it is there: False.
+
+    Raises:
+        UserError: the sizes do not fit together, or there is no such rule.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 768,
+        num_heads: int = 12,
+        num_layers: int = 3,
+        dim_feedforward: int = 3072,
+        window: int = 18,
+        max_positions: int = 288,
+        dropout: float = 0.1,
+        position_rule: str = "rescale",
+        mask_repeats: bool = True,
+    ):
+        super().__init__()
+        if num_heads < 1 or hidden_dim % num_heads:
+            raise UserError(
+                f"the temporal encoder's width {hidden_dim} cannot be split into {num_heads} heads: "
+                "choose a number of heads that divides it"
+            )
+        if window < 0 or window % 2:
+            raise UserError(f"the temporal encoder's window is {window}: set an even number")
+        if num_layers < 1:
+            raise UserError(f"the temporal encoder has {num_layers} layers: set 1 or more")
+        if max_positions < 3:
+            raise UserError(
+                f"the temporal encoder's position table has {max_positions} rows: CLS and padding "
+                "take two of them, set 3 or more"
+            )
+        if position_rule not in POSITION_RULES:
+            raise UserError(
+                f"the rule of positions is '{position_rule}': choose {' or '.join(POSITION_RULES)}"
+            )
+        self.mask_repeats = mask_repeats
+        self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_dim))
+        self.embeddings = TokenEmbeddings(hidden_dim, max_positions, position_rule, dropout)
+        self.layers = nn.ModuleList(
+            TemporalLayer(hidden_dim, num_heads, dim_feedforward, window // 2, dropout, NORM_EPS)
+            for _ in range(num_layers)
+        )
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+        # Of the last layer CLS alone is read, and it never looks through these. They are kept for
+        # official checkpoints and for `all_tokens`; as trained parameters they would be left without
+        # a gradient, which DistributedDataParallel takes for an error.
+        last = self.layers[-1].attention
+        for unread in (last.query, last.key, last.value):
+            unread.requires_grad_(False)
+
+    def forward(
+        self,
+        features: Tensor,
+        frame_index: Tensor,
+        padding: Tensor | None = None,
+        all_tokens: bool = False,
+    ) -> Tensor:
+        """
+        Args:
+            features: (B, F, C), F >= 1.
+            frame_index: (B, F) int64 >= 0, each frame's number in its video.
+            padding: (B, F) bool, True = no frame, anywhere; None if all are frames.
+            all_tokens: give every token's output. The last layer's local query, key and value are
+                then used, but not trained.
+
+        Returns:
+            (B, C), CLS; with ``all_tokens`` (B, F + 1, C), CLS first, undefined where padding is.
+        """
+        assert features.shape[:2] == frame_index.shape and features.shape[1] > 0
+        if self.mask_repeats:
+            repeated = repeated_frames(frame_index, padding)
+            padding = repeated if padding is None else padding | repeated
+        x = self.embeddings(self.cls_token, features, frame_index, padding)
+        if padding is not None:
+            padding = nn.functional.pad(padding, (1, 0))  # CLS is always there
+        for layer in self.layers[:-1]:
+            x = layer(x, padding)
+        x = self.layers[-1](x, padding, cls_only=not all_tokens)
+        return x if all_tokens else x[:, 0]
