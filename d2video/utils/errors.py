@@ -18,8 +18,12 @@ class UserError(Exception):
     def __init__(self, message: str):
         # torch's DataLoader raises a worker's exception anew with the whole traceback as message.
         if "\nOriginal Traceback" in message:
-            message = message.rpartition("UserError: ")[2].strip()
+            message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
         super().__init__(message)
+
+
+class BrokenFile(UserError):
+    """A file of the data that cannot be read. Training may go on with another; nothing else may."""
 
 
 def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:

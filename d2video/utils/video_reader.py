@@ -12,6 +12,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from d2video.utils.camera import CAMERA_PREFIX, Camera, camera_number
+from d2video.utils.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.utils.errors import UserError
 from d2video.utils.frame_source import DEFAULT_FPS, FrameSource, check_frame
 from d2video.utils.image_io import IMAGE_SUFFIXES, list_images, read_rgb
@@ -86,9 +87,9 @@ class _FileSource(FrameSource):
         self._path = path
         self._on_broken = on_broken
         self._fixed_fps = fps
-        with self._open() as container:
+        with open_container(self._path) as container:
             stream = container.streams.video[0]
-            self.fps = fps or float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+            self.fps = fps or average_rate(stream)
             # The duration first: it heeds edit lists, which the frame count ignores.
             if stream.duration is not None and stream.time_base is not None:
                 rate = float(stream.average_rate or self.fps)
@@ -103,33 +104,21 @@ class _FileSource(FrameSource):
         else:
             raise UserError(f"video {path} has no frames; the file is empty or damaged")
 
-    def _open(self) -> "av.container.InputContainer":
-        try:
-            container = av.open(str(self._path))
-        except (FFmpegError, OSError) as error:
-            raise UserError(
-                f"cannot read video {self._path} ({_reason(error)}); it is damaged or not a video"
-            ) from error
-        if not container.streams.video:
-            container.close()
-            raise UserError(f"{self._path} has no video stream; give a file that shows pictures")
-        return container
-
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
         count = 0
         start: float | None = None
         end: float | None = None
-        with self._open() as container:
+        with open_container(self._path) as container:
             stream = container.streams.video[0]
             # With frame threads FFmpeg drops the error of a packet that is cut off.
             stream.thread_type = "SLICE"
-            frames = _decode(container, stream)
+            frames = decode(container, stream)
             while True:
                 try:
                     # After an error the decoder may hold a few more frames, but with gaps among
                     # them (B-frames whose turn had not come): they are not asked for.
                     frame = next(frames, None)
-                except (FFmpegError, _CutOff) as error:
+                except (FFmpegError, CutOff) as error:
                     # Errors keep what their frames hold: here a decoder and its threads, and a
                     # process that is forked meanwhile would wait for them for ever when it ends it.
                     del container, stream, frames
@@ -144,15 +133,15 @@ class _FileSource(FrameSource):
                 if self._fixed_fps is None and frame.time is not None:
                     start = frame.time if start is None else start
                     time = frame.time - start
-                yield time, _upright(frame)
+                yield time, upright(frame)
                 count += 1
 
     def _report_break(self, count: int, error: Exception) -> None:
         if count == 0:
             raise UserError(
-                f"cannot decode video {self._path} ({_reason(error)}); the file is damaged"
+                f"cannot decode video {self._path} ({reason(error)}); the file is damaged"
             ) from error
-        broken = f"video {self._path} is damaged after frame {count - 1} ({_reason(error)})"
+        broken = f"video {self._path} is damaged after frame {count - 1} ({reason(error)})"
         if self._on_broken == "raise":
             raise UserError(f"{broken}; repair the file, or ask to stop there") from error
         logger.warning("%s; stopped there", broken)
@@ -169,28 +158,6 @@ class _FileSource(FrameSource):
                 "video %s ends at %.1f s of the %.1f s that it says it lasts: it may be cut off",
                 *(self._path, end, promised),
             )
-
-
-class _CutOff(Exception):
-    """A file ends in the middle of a frame."""
-
-
-def _decode(
-    container: "av.container.InputContainer", stream: "av.VideoStream"
-) -> "Iterator[av.VideoFrame]":
-    """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
-
-    Of a last packet that is too short some decoders make a frame all the same, and say nothing.
-    """
-    waiting = None
-    for packet in container.demux(stream):
-        if waiting is not None:
-            if waiting.is_corrupt and not packet.size:  # an empty one comes at the end
-                raise _CutOff("it ends in the middle of a frame")
-            yield from waiting.decode()
-        waiting = packet
-    if waiting is not None:
-        yield from waiting.decode()
 
 
 class _ImageSource(FrameSource):
@@ -242,14 +209,3 @@ class _ArraySource(FrameSource):
             self._arrays = None
         for index, array in enumerate(arrays):
             yield None, check_frame(self.name, index, array)
-
-
-def _upright(frame: "av.VideoFrame") -> np.ndarray:
-    """The frame as an RGB array, turned as the file's display matrix asks (phone videos)."""
-    image = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90)
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,74 @@
+"""What all readers of video files share: opening, decoding up to a cut, turning frames upright."""
+
+import os
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from d2video.utils.errors import BrokenFile
+from d2video.utils.frame_source import DEFAULT_FPS
+
+
+class CutOff(Exception):
+    """A file ends in the middle of a frame."""
+
+
+def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer":
+    """Open a file that has a video stream.
+
+    Raises:
+        BrokenFile: it is missing, no video, damaged at its start, or has sound alone.
+    """
+    try:
+        container = av.open(str(path))
+    except (FFmpegError, OSError) as error:
+        # Errors keep what their frames hold.
+        error.with_traceback(None)
+        raise BrokenFile(
+            f"cannot read video {path} ({reason(error)}); it is damaged or not a video"
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise BrokenFile(f"{path} has no video stream; give a file that shows pictures")
+    return container
+
+
+def average_rate(stream: "av.VideoStream") -> float:
+    """Frames a second by the header, or :data:`DEFAULT_FPS` where it tells none."""
+    return float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+
+
+def decode(
+    container: "av.container.InputContainer", stream: "av.VideoStream"
+) -> "Iterator[av.VideoFrame]":
+    """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
+
+    Of a last packet that is too short some decoders make a frame all the same, and say nothing.
+
+    Raises:
+        CutOff: there is such a packet.
+        FFmpegError: something cannot be decoded.
+    """
+    waiting = None
+    for packet in container.demux(stream):
+        if waiting is not None:
+            if waiting.is_corrupt and not packet.size:  # an empty one comes at the end
+                raise CutOff("it ends in the middle of a frame")
+            yield from waiting.decode()
+        waiting = packet
+    if waiting is not None:
+        yield from waiting.decode()
+
+
+def upright(frame: "av.VideoFrame") -> np.ndarray:
+    """The frame as uint8 (H,W,3), RGB, turned as the file's display matrix asks (phone videos)."""
+    image = frame.to_ndarray(format="rgb24")
+    quarter_turns = round(frame.rotation / 90)
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def reason(error: Exception) -> str:
+    """What a library's error says, in a few words."""
+    return getattr(error, "strerror", None) or str(error)
