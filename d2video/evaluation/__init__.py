@@ -1,6 +1,7 @@
 """Evaluators: what a model's answers are worth."""
 
 from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, register_evaluator
+from d2video.evaluation.classification_evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco_evaluators import COCOInstanceEvaluator
 from d2video.evaluation.mot_evaluator import MOTEvaluator
 from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
@@ -11,6 +12,7 @@ __all__ = [
     "COCOInstanceEvaluator",
     "MOTEvaluator",
     "PanopticEvaluator",
+    "VideoClassificationEvaluator",
     "YTVISEvaluator",
     "build_evaluator",
     "register_evaluator",

@@ -1,0 +1,82 @@
+"""A confusion matrix as a picture, readable for a few classes and for hundreds."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from d2video.utils.files import replace_on_success
+
+_DPI = 100
+# Cells are as large as a number needs up to this many classes; beyond it they shrink to a name's
+# height, and colours alone tell.
+_MOST_WITH_NUMBERS = 30
+_LARGE_CELL, _SMALL_CELL = 0.5, 0.1  # inches
+
+
+def draw_confusion(
+    path: str | os.PathLike[str], confusion: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Write the picture: one row a true class, one column a predicted one, percentages of the row.
+
+    Rows of classes without videos are grey. Every class has its name at both sides, also where the
+    picture is several thousand pixels wide: it is for zooming then.
+
+    Args:
+        path: PNG file to write, whole or not at all.
+        confusion: int (K,K), numbers of videos by true and predicted class.
+        class_names: K names.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    count = len(class_names)
+    assert confusion.shape == (count, count), (confusion.shape, count)
+    totals = confusion.sum(1, keepdims=True)
+    share = np.ma.masked_array(
+        100 * confusion / np.maximum(totals, 1), np.broadcast_to(totals == 0, confusion.shape)
+    )
+    has_numbers = count <= _MOST_WITH_NUMBERS
+    cell, font = (_LARGE_CELL, 10) if has_numbers else (_SMALL_CELL, 6)
+    longest = max(map(len, class_names))
+    names = 0.0088 * font * longest + 0.15  # room for the longest name, in inches
+    title, bar, side = 0.65, 0.75, cell * count
+    width, height = names + side + bar + 0.55, max(names + side + title + 0.35, 2.5)
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    canvas = FigureCanvasAgg(figure)  # no pyplot, which keeps state and may want a display
+
+    bottom = names + 0.3
+    axes = figure.add_axes(
+        ((names + 0.3) / width, bottom / height, side / width, side / height), facecolor="#d0d0d0"
+    )
+    # The root lets a few confusions among hundreds of videos show.
+    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
+    ticks = np.arange(count)
+    axes.set_xticks(ticks, class_names, rotation=90, fontsize=font)
+    axes.set_yticks(ticks, class_names, fontsize=font)
+    axes.tick_params(length=2, pad=2)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    # Lines of one collection each: hundreds of ticks would cost seconds.
+    line = {"color": "#e8e8e8", "linewidth": 1.0 if has_numbers else 0.3}
+    axes.vlines(ticks[1:] - 0.5, -0.5, count - 0.5, **line)
+    axes.hlines(ticks[1:] - 0.5, -0.5, count - 0.5, **line)
+    long = min(side, 4)
+    scale = figure.add_axes(
+        (1 - (bar + 0.1) / width, (bottom + side - long) / height, 0.15 / width, long / height)
+    )
+    figure.colorbar(image, cax=scale, label="% of the row")
+    if has_numbers:
+        for true, predicted in np.argwhere(confusion > 0).tolist():
+            value = float(share[true, predicted])
+            colour = "white" if value > 45 else "black"
+            axes.text(predicted, true, f"{value:.0f}", ha="center", va="center", color=colour)
+    accuracy = confusion.trace() / max(int(totals.sum()), 1)
+    figure.suptitle(
+        f"{int(totals.sum())} videos, top-1 {100 * accuracy:.1f} %", y=1 - 0.2 / height, fontsize=11
+    )
+    with replace_on_success(path) as partial:
+        canvas.print_png(partial)
