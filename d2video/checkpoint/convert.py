@@ -29,6 +29,7 @@ class CheckpointFormat:
         not_in_model: prefixes of foreign names that have no use here, where the model lacks them.
         adapt: what such files need besides, such as a choice of class rows.
         widen: by the config of the model, an adapter that enlarges parameters; for those who ask.
+        file_key: under which such files hold the parameters.
     """
 
     description: str
@@ -37,6 +38,7 @@ class CheckpointFormat:
     not_in_model: tuple[str, ...] = ()
     adapt: Adapter | None = None
     widen: Callable[[CfgNode], Adapter] | None = None
+    file_key: str = "model"
 
 
 class _ConverterRegistry:

@@ -76,8 +76,9 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
 
 
 def state_dict_of(content: dict[str, Any], path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a loaded file: those under "model" where it has that key, else the file itself."""
-    state = content.get("model", content)
+    """The tensors of a loaded file: those under "model" or, as in PySlowFast's files, "model_state"
+    where it has such a key, else the file itself."""
+    state = content.get("model", content.get("model_state", content))
     bad = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
     if bad:
         raise UserError(f"checkpoint {path}: '{bad[0]}' is no tensor, so this is no state dict")

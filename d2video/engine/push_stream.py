@@ -32,7 +32,8 @@ class PushStream:
         self.count = 0
         self._model_name = type(model).__name__
         self._given: deque[Tensor] = deque()
-        self._answers = iter(model.stream_video(self._frames(), output_size=output_size))
+        frames = _PushedFrames(self._given, self._model_name)
+        self._answers = iter(model.stream_video(frames, output_size=output_size))
 
     def push(self, frame: Tensor) -> Answer:
         """The answer to a frame, uint8 (3,h,w), resized for the model.
@@ -52,12 +53,25 @@ class PushStream:
         if hasattr(self._answers, "close"):
             self._answers.close()
 
-    def _frames(self) -> Iterator[Tensor]:
-        while True:
-            # Empty when the model asks for the next frame before it has answered the last one.
-            if not self._given:
-                raise UserError(
-                    f"{self._model_name} answers a frame only after it has seen later ones, so it "
-                    "cannot take one frame at a time: give predictor(...) the whole video"
-                )
-            yield self._given.popleft()
+
+class _PushedFrames(Iterator[Tensor]):
+    """The frames as the model sees them.
+
+    Attributes:
+        one_at_a_time: true: a model that would like to see a frame ahead must do without.
+    """
+
+    one_at_a_time = True
+
+    def __init__(self, given: deque[Tensor], model_name: str):
+        self._given = given
+        self._model_name = model_name
+
+    def __next__(self) -> Tensor:
+        # Empty when the model asks for the next frame before it has answered the last one.
+        if not self._given:
+            raise UserError(
+                f"{self._model_name} answers a frame only after it has seen later ones, so it "
+                "cannot take one frame at a time: give predictor(...) the whole video"
+            )
+        return self._given.popleft()

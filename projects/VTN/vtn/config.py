@@ -56,6 +56,10 @@ def add_vtn_config(cfg: CN) -> None:
     # and STREAM_STRIDE doubles: the answer remains one for the whole video.
     vtn.STREAM_MAX_FRAMES = 256
 
+    # Side in pixels of the square that is cut from the middle of frames, as the mapper does it in
+    # testing; 0: none.
+    vtn.STREAM_CROP = 0
+
     # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone --------------------------------------------
     vtn.VIT = CN()
     # A Vision Transformer of timm with a class token.

@@ -1,0 +1,163 @@
+"""Features of frames, extracted beforehand: files, data sets of them, and their mapper.
+
+A folder holds ``<video_id>.npz`` for each video, with ``features`` (F, C), float32 or float16, and
+``frame_index`` (F,) int64; and ``features.json``, which lists them: ``classes`` (names by label, may be
+empty), ``source`` (what they were made of and by) and ``videos``, dicts with ``video_id``, ``file``
+and, where known, ``label``.
+
+Shapes: F: frames of a video, C: width of the backbone.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from torch import Tensor
+
+from d2video.data import DATASET_MAPPER_REGISTRY
+from d2video.utils.errors import UserError
+from d2video.utils.files import replace_on_success
+
+INDEX = "features.json"
+
+
+def write_features(path: Path, features: Tensor, frame_index: Tensor) -> None:
+    """Write the file of a video, which appears whole or not at all.
+
+    Args:
+        features: (F, C), float32 or float16.
+        frame_index: (F,) int64.
+    """
+    with replace_on_success(path) as partial:
+        np.savez(partial, features=features.cpu().numpy(), frame_index=frame_index.cpu().numpy())
+
+
+def read_features(path: str | Path) -> tuple[Tensor, Tensor]:
+    """Features (F, C) and frame numbers (F,) of a video.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            features, index = archive["features"], archive["frame_index"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"features {path}: no readable file of features ({error}): extract them anew with "
+            "tools/extract_features.py"
+        ) from error
+    sound = features.ndim == 2 and features.dtype in (np.float32, np.float16) and len(features)
+    if not sound or index.shape != features.shape[:1] or index.dtype != np.int64:
+        raise UserError(
+            f"features {path}: features {features.dtype} {features.shape} with frame_index "
+            f"{index.dtype} {index.shape}, not float (F, C) with int64 (F,): extract them anew"
+        )
+    return torch.from_numpy(features), torch.from_numpy(index)
+
+
+def write_index(
+    folder: Path, videos: list[dict[str, Any]], classes: list[str], source: dict[str, str]
+) -> None:
+    """Write the list of a folder; see the head of this file."""
+    content = {"classes": classes, "source": source, "videos": videos}
+    with replace_on_success(folder / INDEX) as partial:
+        partial.write_text(json.dumps(content, indent=1))
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The content of ``features.json``.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = folder / INDEX
+    try:
+        content = json.loads(path.read_text())
+        for video in content["videos"]:
+            video["video_id"], video["file"]
+        content["classes"], content["source"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: missing or damaged ({type(error).__name__}: {error}): run "
+            "tools/extract_features.py to its end"
+        ) from error
+    return content
+
+
+def register_features(name: str, folder: str | Path) -> None:
+    """Register a folder as a data set of video classification, read when it is first used.
+
+    A record has ``feature_file`` in place of ``file_name``; INPUT.DATASET_MAPPER is "FeatureMapper".
+    """
+    folder = Path(folder)
+
+    def load() -> list[dict[str, Any]]:
+        content = read_index(folder)
+        if content["classes"]:
+            MetadataCatalog.get(name).set(thing_classes=content["classes"])
+        records = []
+        for video in content["videos"]:
+            record = {"video_id": video["video_id"], "feature_file": str(folder / video["file"])}
+            records.append(record | {"label": video["label"]} if "label" in video else record)
+        return records
+
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(evaluator_type="video_classification")
+
+
+def default_folder(dataset_name: str) -> Path:
+    """Where the features of a data set lie whose name is registered on import."""
+    root = Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
+    return root / "vtn_features" / dataset_name
+
+
+def register_default_folders() -> None:
+    """Register each folder that ``tools/extract_features.py`` has filled in its usual place, as
+    ``<data set>_features``."""
+    for index in sorted(default_folder("x").parent.glob(f"*/{INDEX}")):
+        name = f"{index.parent.name}_features"
+        if name not in DatasetCatalog:
+            register_features(name, index.parent)
+
+
+@DATASET_MAPPER_REGISTRY.register()
+class FeatureMapper:
+    """From the record of a video whose features have been extracted to a model's input, for training
+    and testing alike: all frames of the video."""
+
+    @configurable
+    def __init__(self, is_train: bool):
+        self.is_train = is_train
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        return {"is_train": is_train}
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """
+        Returns:
+            ``features`` (F, C) float32 or float16, ``frame_index`` (F,) int64 and what the record
+            holds: ``feature_file``, ``video_id`` and, where known, ``label``.
+
+        Raises:
+            UserError: the record is of another kind, the file cannot be read, or, in training, there
+                is no label.
+        """
+        if "feature_file" not in record:
+            raise UserError(
+                "INPUT.DATASET_MAPPER FeatureMapper takes features, and this dataset holds videos or "
+                "images: run tools/extract_features.py and name the set that it writes"
+            )
+        if self.is_train and "label" not in record:
+            raise UserError(
+                f"features {record['feature_file']} have no label: name a labelled set in "
+                "DATASETS.TRAIN"
+            )
+        features, index = read_features(record["feature_file"])
+        return {**record, "features": features, "frame_index": index}

@@ -1,0 +1,85 @@
+"""From frames to one feature each, a few at a time where a video is long.
+
+Shapes: F: frames, C: width of the features, h×w: a frame.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+
+import torch
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+
+from d2video.modeling.chunking import rows_at_once
+from d2video.modeling.pixels import PixelNormalizer
+
+# Numbers of the largest tensor of a frame, for each of its pixels: 64 channels at half the size in the
+# stem of a ResNet; 4 · 768 for 16·16 pixels in a ViT-B are fewer.
+_NUMBERS_A_PIXEL = 16
+
+
+class FrameEncoder(nn.Module):
+    """A backbone and the mean over space of the last of its outputs.
+
+    Args:
+        backbone: of detectron2; its outputs go from fine to coarse.
+        normalize: of its input.
+        frozen: the backbone is neither trained nor, in training, put into training mode.
+        frames_at_once: at inference; 0: by :mod:`d2video.modeling.chunking`; -1: all.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        normalize: PixelNormalizer,
+        *,
+        frozen: bool = False,
+        frames_at_once: int = 0,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.normalize = normalize
+        self.frozen = frozen
+        self.frames_at_once = frames_at_once
+        self.feature, shape = list(backbone.output_shape().items())[-1]
+        self.width: int = shape.channels
+        if frozen:
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "FrameEncoder":
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(F, 3, h, w), 0 to 255, to (F, C)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.backbone(self.normalize(frames))[self.feature].mean((-2, -1))
+
+    @torch.no_grad()
+    def encode_video(self, frames: Tensor | Sequence[Tensor], frame_index: Tensor) -> Tensor:
+        """The features of a video of any length; of its frames only a few are in memory at a time.
+
+        Args:
+            frames: (F, 3, h, w), or F tensors (3, h, w) that may be read when they are asked for.
+            frame_index: (F,) int64. A frame with the number of the one before it is the same frame
+                and is not computed again.
+
+        Returns:
+            (F, C).
+        """
+        assert len(frames) == len(frame_index) > 0
+        fresh = torch.ones(len(frame_index), dtype=torch.bool)
+        fresh[1:] = frame_index[1:] != frame_index[:-1]
+        chosen = (frame for frame, new in zip(frames, fresh.tolist(), strict=True) if new)
+        features = torch.cat([self(torch.stack(chunk)) for chunk in self._chunks(chosen)])
+        return features[(fresh.cumsum(0) - 1).to(features.device)]
+
+    def _chunks(self, frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+        frames = iter(frames)
+        for first in frames:
+            rows = self.frames_at_once or rows_at_once(
+                _NUMBERS_A_PIXEL * first.shape[-2:].numel(), self.normalize.device
+            )
+            yield list(chain([first], frames if rows < 0 else islice(frames, rows - 1)))

@@ -1,0 +1,293 @@
+"""The VTN meta-architecture: detectron2-style inputs and outputs around the network.
+
+Shapes: B: clips, T: frames of a clip, F: frames of a view, C: width of the backbone, D: of the
+temporal encoder, K: classes, h×w: a frame.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from d2video.modeling.backbone import build_frame_backbone
+from d2video.modeling.config_checks import check_class_count, check_counts
+from d2video.modeling.pixels import PixelNormalizer
+from d2video.utils.errors import UserError
+
+from .frame_encoder import FrameEncoder
+from .temporal_encoder import TemporalEncoder
+from .video_stream import VideoStream
+
+_NODE = "MODEL.VTN"
+
+
+@META_ARCH_REGISTRY.register()
+class VTN(nn.Module):
+    """Video Transformer Network: a backbone for each frame, attention over time, one class a video.
+
+    Inputs and answers are described in docs/architecture.md (video classification). Where an input
+    has ``features`` (F, C) in place of frames, extracted beforehand, the backbone is not used.
+
+    Args:
+        backbone: of detectron2; the mean over space of its last output is a frame's feature.
+        temporal_encoder: of width D.
+        num_classes: K.
+        pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
+        mlp_dim: hidden width of the head.
+        head_dropout: probability before its last layer.
+        freeze_backbone: train all but the backbone.
+        frames_at_once: see :class:`FrameEncoder`.
+        sum_logits: several views: softmax of the sum of their logits (official) instead of the mean
+            of their probabilities.
+        stream_interval, stream_stride, stream_max_frames: see :class:`.video_stream.VideoStream`.
+        stream_crop: side of the square that is cut from the middle of frames in ``stream_video``, as
+            the mapper does for testing; 0: none. Smaller frames are left as they are.
+        compile_model: torch.compile the backbone and the temporal encoder.
+    """
+
+    classifies_video = True
+    tracks_instances = False
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        temporal_encoder: TemporalEncoder,
+        num_classes: int,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        mlp_dim: int = 768,
+        head_dropout: float = 0.5,
+        freeze_backbone: bool = False,
+        frames_at_once: int = 0,
+        sum_logits: bool = False,
+        stream_interval: int = 8,
+        stream_stride: int = 1,
+        stream_max_frames: int = 256,
+        stream_crop: int = 0,
+        compile_model: bool = False,
+    ):
+        super().__init__()
+        self.frame_encoder = FrameEncoder(
+            backbone,
+            PixelNormalizer(pixel_mean, pixel_std),
+            frozen=freeze_backbone,
+            frames_at_once=frames_at_once,
+        )
+        width = temporal_encoder.cls_token.shape[-1]
+        self.projection: nn.Module = nn.Identity()
+        if self.frame_encoder.width != width:
+            self.projection = nn.Linear(self.frame_encoder.width, width)
+        self.temporal_encoder = temporal_encoder
+        self.head = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, mlp_dim),
+            nn.GELU(),
+            nn.Dropout(head_dropout),
+            nn.Linear(mlp_dim, num_classes),
+        )
+        self.num_classes = num_classes
+        self.sum_logits = sum_logits
+        self.stream_options = {
+            "interval": stream_interval,
+            "stride": stream_stride,
+            "max_frames": stream_max_frames,
+        }
+        self.stream_crop = stream_crop
+        if compile_model:
+            backbone.compile()
+            temporal_encoder.compile()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL.VTN
+        check_config(cfg)
+        return {
+            "backbone": build_frame_backbone(cfg),
+            "temporal_encoder": TemporalEncoder(
+                hidden_dim=node.HIDDEN_DIM,
+                num_heads=node.NUM_HEADS,
+                num_layers=node.NUM_LAYERS,
+                dim_feedforward=node.DIM_FEEDFORWARD,
+                window=node.WINDOW,
+                max_positions=node.MAX_POSITIONS,
+                dropout=node.DROPOUT,
+                position_rule=node.POSITION_RULE,
+                mask_repeats=node.MASK_REPEATS,
+            ),
+            "num_classes": node.NUM_CLASSES,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "mlp_dim": node.MLP_DIM,
+            "head_dropout": node.HEAD_DROPOUT,
+            "freeze_backbone": node.FREEZE_BACKBONE,
+            "frames_at_once": node.FRAMES_AT_ONCE,
+            "sum_logits": node.SUM_LOGITS,
+            "stream_interval": node.STREAM_INTERVAL,
+            "stream_stride": node.STREAM_STRIDE,
+            "stream_max_frames": node.STREAM_MAX_FRAMES,
+            "stream_crop": node.STREAM_CROP,
+            "compile_model": cfg.MODEL.COMPILE,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.frame_encoder.normalize.device
+
+    def classify(
+        self, features: Tensor, frame_index: Tensor, padding: Tensor | None = None
+    ) -> Tensor:
+        """From the backbone's features to class logits.
+
+        Args:
+            features: (B, F, C), on any device, of any floating type.
+            frame_index: (B, F) int64.
+            padding: (B, F) bool, True = no frame, or None.
+
+        Returns:
+            (B, K).
+        """
+        tokens = self.projection(features.to(self.device, torch.float32))
+        if padding is not None:
+            padding = padding.to(self.device)
+        return self.head(self.temporal_encoder(tokens, frame_index.to(self.device), padding))
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: clips, of the same or different lengths (training), or videos (inference).
+
+        Returns:
+            in training ``{"loss_cls": ...}``; otherwise, for each video, ``scores``: (K,) float32
+            probabilities on the CPU, and ``video_id`` where the input has one.
+        """
+        if self.training:
+            return self._losses(batched_inputs)
+        return [self._answer(item) for item in batched_inputs]
+
+    # ---- training -------------------------------------------------------------------------------
+
+    def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+        labels = self._labels(batched_inputs)
+        features = self._clip_features(batched_inputs)
+        lengths = torch.tensor([len(clip) for clip in features])
+        index = pad_sequence([item["frame_index"] for item in batched_inputs], batch_first=True)
+        padding = torch.arange(index.shape[1]) >= lengths[:, None]
+        logits = self.classify(
+            pad_sequence(features, batch_first=True), index, padding if padding.any() else None
+        ).float()
+        top1 = (logits.detach().argmax(-1) == labels).float().mean()
+        get_event_storage().put_scalar("top1_accuracy", 100 * top1.item())
+        return {"loss_cls": F.cross_entropy(logits, labels)}
+
+    def _labels(self, batched_inputs: list[dict]) -> Tensor:
+        labels = torch.tensor([item["label"] for item in batched_inputs])
+        if int(labels.max()) >= self.num_classes or int(labels.min()) < 0:
+            wrong = int(labels[(labels >= self.num_classes) | (labels < 0)][0])
+            raise UserError(
+                f"a video has label {wrong}, the model's classes are 0 to {self.num_classes - 1}: "
+                f"set {_NODE}.NUM_CLASSES to the number of classes"
+            )
+        return labels.to(self.device)
+
+    def _clip_features(self, batched_inputs: list[dict]) -> list[Tensor]:
+        """B tensors (T, C), of frames that go through the backbone together."""
+        if "features" in batched_inputs[0]:
+            if not self.frame_encoder.frozen:
+                raise UserError(
+                    "training on features extracted beforehand leaves the backbone as it is: set "
+                    f"{_NODE}.FREEZE_BACKBONE True"
+                )
+            return [self._checked(item["features"], item).to(self.device) for item in batched_inputs]
+        clips = [item["image"] for item in batched_inputs]
+        if len({clip.shape[1:] for clip in clips}) > 1:
+            sizes = ", ".join(sorted({f"{clip.shape[3]}x{clip.shape[2]}" for clip in clips}))
+            raise UserError(
+                f"the clips of a batch are of different sizes ({sizes}): crop them to one size"
+            )
+        features = self.frame_encoder(torch.cat([clip.to(self.device) for clip in clips]))
+        return list(features.split([len(clip) for clip in clips]))
+
+    def _checked(self, features: Tensor, item: dict) -> Tensor:
+        if features.dim() != 2 or features.shape[1] != self.frame_encoder.width:
+            raise UserError(
+                f"{item.get('feature_file', 'features')} of shape {tuple(features.shape)}: the "
+                f"backbone gives {self.frame_encoder.width} numbers a frame; extract them with "
+                "the backbone of this config"
+            )
+        return features.float()
+
+    # ---- inference ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _answer(self, item: dict) -> dict[str, Any]:
+        views = item["views"] if "views" in item else [item]
+        # Views go one by one: they may differ in length, and the frames are what takes time.
+        logits = torch.cat([self._view_logits(view) for view in views]).float()
+        if self.sum_logits:
+            scores = logits.sum(0).softmax(-1)
+        else:
+            scores = logits.softmax(-1).mean(0)
+        known = {"video_id": item["video_id"]} if "video_id" in item else {}
+        return {"scores": scores.cpu(), **known}
+
+    def _view_logits(self, view: dict) -> Tensor:
+        """(1, K)."""
+        index = view["frame_index"]
+        if "features" in view:
+            features = self._checked(view["features"], view)
+        else:
+            features = self.frame_encoder.encode_video(view["image"], index)
+        return self.classify(features[None], index[None])
+
+    def stream_video(
+        self, frames: Iterator[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Classify what has been seen of a video, frame by frame, in bounded memory.
+
+        Args:
+            frames: uint8 tensors (3, h, w), resized for the network.
+            output_size: not used.
+
+        Yields:
+            for each frame ``class_scores``: (K,) float32 probabilities on the CPU; see
+            :class:`.video_stream.VideoStream`.
+        """
+        stream = VideoStream(self, **self.stream_options)
+        for scores in stream.follow(frames):
+            yield {"class_scores": scores}
+
+    def crop(self, frame: Tensor) -> Tensor:
+        """The middle of a frame (3, h, w) of ``stream_video``, with memory of its own."""
+        side = self.stream_crop
+        if not side or min(frame.shape[-2:]) < side:
+            return frame
+        top, left = ((size - side) // 2 for size in frame.shape[-2:])
+        return frame[:, top : top + side, left : left + side].clone()
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Check what no layer checks.
+
+    Raises:
+        UserError: a value out of range, or fewer classes than a training set has (of those sets
+            that have been read already).
+    """
+    node = cfg.MODEL.VTN
+    counts = ("NUM_CLASSES", "HIDDEN_DIM", "DIM_FEEDFORWARD", "MLP_DIM")
+    check_counts(node, _NODE, (*counts, "STREAM_INTERVAL", "STREAM_STRIDE"))
+    if node.STREAM_MAX_FRAMES < 2:
+        raise UserError(f"{_NODE}.STREAM_MAX_FRAMES is {node.STREAM_MAX_FRAMES}: set 2 or more")
+    if node.FRAMES_AT_ONCE < -1:
+        raise UserError(f"{_NODE}.FRAMES_AT_ONCE is {node.FRAMES_AT_ONCE}: set -1 or more")
+    for key in ("DROPOUT", "HEAD_DROPOUT"):
+        if not 0 <= node[key] < 1:
+            raise UserError(f"{_NODE}.{key} is {node[key]}: set a probability, 0 or more, below 1")
+    check_class_count(cfg.DATASETS.TRAIN, f"{_NODE}.NUM_CLASSES", node.NUM_CLASSES)

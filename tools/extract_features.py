@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Extract the features of all frames of a data set's videos with VTN's backbone, for training its
+temporal encoder alone.
+
+A run that was broken off goes on where it stopped: files that are there are kept. Afterwards the set
+"<data set>_features" is there for DATASETS.TRAIN and TEST, if --output is left as it is
+($DETECTRON2_DATASETS/vtn_features/<data set>).
+
+Example: tools/extract_features.py --config-file configs/VTN/vtn_ViT_B_kinetics400.yaml \\
+    --dataset kinetics400_train MODEL.WEIGHTS vtn_vit_b.pth
+"""
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from d2video.projects.vtn import VTN
+from d2video.projects.vtn.features import (
+    INDEX,
+    default_folder,
+    read_features,
+    read_index,
+    write_features,
+    write_index,
+)
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.utils.logger import setup_logger
+from tqdm import tqdm
+
+from d2video.checkpoint import VideoCheckpointer
+from d2video.data import build_mapper, build_test_loader
+from d2video.engine import check_device, load_cfg
+from d2video.projects import register_all
+from d2video.utils.errors import UserError, exit_on_user_error
+
+# The source is written before the first file and tells runs with other weights or sizes apart.
+_TYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    register_all()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="of the VTN whose backbone is used")
+    parser.add_argument("--dataset", required=True, help="a registered data set of videos")
+    parser.add_argument("--output", type=Path, help="folder for the files")
+    parser.add_argument("--dtype", choices=_TYPES, default="float32", help="of the stored numbers")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
+    args = parser.parse_args(argv)
+
+    setup_logger(name="d2video")
+    cfg = load_cfg(args.config_file, args.opts)
+    check_device(cfg.MODEL.DEVICE)
+    build_test_loader(cfg, args.dataset)  # tells a wrong name or a broken data set
+    records = DatasetCatalog.get(args.dataset)
+    model = _build_model(cfg)
+    folder = args.output or default_folder(args.dataset)
+    source = {"dataset": args.dataset, "made_with": _made_with(cfg, model, args.dtype)}
+    _check_source(folder, source)
+
+    mapper = build_mapper(cfg, is_train=False)
+    videos, made = [], 0
+    for record in tqdm(records, unit="video"):
+        file = f"{record['video_id']}.npz"
+        if not (folder / file).exists():
+            write_features(folder / file, *_extract(model, mapper(record), _TYPES[args.dtype]))
+            made += 1
+        else:
+            read_features(folder / file)  # a damaged one is told now, not in training
+        video = {"video_id": record["video_id"], "file": file}
+        videos.append(video | {"label": record["label"]} if "label" in record else video)
+    classes = MetadataCatalog.get(args.dataset).get("thing_classes", [])
+    write_index(folder, videos, list(classes), source)
+    print(f"features of {len(videos)} videos in {folder}, {len(videos) - made} of them kept")
+
+
+def _build_model(cfg: CfgNode) -> VTN:
+    if cfg.MODEL.META_ARCHITECTURE != "VTN":
+        raise UserError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}: give --config-file of a VTN"
+        )
+    if not cfg.MODEL.WEIGHTS and not cfg.MODEL.VTN.VIT.PRETRAINED:
+        raise UserError("MODEL.WEIGHTS is empty: name a checkpoint that holds the backbone")
+    model = build_model(cfg).eval()
+    VideoCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    return model
+
+
+def _made_with(cfg: CfgNode, model: VTN, dtype: str) -> str:
+    """A fingerprint of all that the numbers depend on."""
+    digest = hashlib.sha256(f"{dtype}\n{cfg.INPUT.dump()}".encode())
+    digest.update(str((cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)).encode())
+    for name, value in model.frame_encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_source(folder: Path, source: dict[str, str]) -> None:
+    if not (folder / INDEX).exists():
+        if any(folder.glob("*.npz")):
+            raise UserError(f"{folder} holds files of unknown origin: give another --output")
+        write_index(folder, [], [], source)
+    elif read_index(folder)["source"] != source:
+        raise UserError(
+            f"{folder} holds features of another data set, backbone, size or --dtype: give another "
+            "--output, or delete it"
+        )
+
+
+def _extract(
+    model: VTN, item: dict[str, Any], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    views = item.get("views", [item])
+    if len(views) > 1:
+        raise UserError(
+            f"a video has {len(views)} views, and features are stored of one: set INPUT.VIDEO to a "
+            "single view"
+        )
+    index = views[0]["frame_index"]
+    return model.frame_encoder.encode_video(views[0]["image"], index).to(dtype), index
+
+
+if __name__ == "__main__":
+    main()
