@@ -126,4 +126,10 @@ def test_short_sequences_are_dense_and_long_ones_banded(monkeypatch):
     for length in (1281, 1282):
         local_attention(**inputs(length, batch=1), radius=256)
     short = [("_dense", n) for n in (1, 16, 252)]
-    assert taken == [*short, ("_banded", 253), ("_banded", 8192), ("_dense", 1281), ("_banded", 1282)]
+    assert taken == [
+        *short,
+        ("_banded", 253),
+        ("_banded", 8192),
+        ("_dense", 1281),
+        ("_banded", 1282),
+    ]

@@ -177,7 +177,8 @@ class TemporalEncoder(nn.Module):
         Returns:
             (B, C), CLS; with ``all_tokens`` (B, F + 1, C), CLS first, undefined where padding is.
         """
-        assert features.shape[:2] == frame_index.shape and features.shape[1] > 0
+        assert features.shape[:2] == frame_index.shape
+        assert features.shape[1] > 0
         if self.mask_repeats:
             repeated = repeated_frames(frame_index, padding)
             padding = repeated if padding is None else padding | repeated
