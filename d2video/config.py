@@ -49,6 +49,34 @@ def add_d2video_config(cfg: CN) -> None:
     # Drawn once a clip and replayed on every frame.
     cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
 
+    # Clips of video classification, cut from video files by VideoClipMapper. Training augmentations
+    # are those of INPUT.CLIP; for testing the short side becomes INPUT.MIN_SIZE_TEST.
+    cfg.INPUT.VIDEO = CN()
+    # A training clip: frames, and seconds from the first to the last (0: the whole video). Official
+    # VTN: every 8th frame at 25 frames a second.
+    cfg.INPUT.VIDEO.NUM_FRAMES = 16
+    cfg.INPUT.VIDEO.CLIP_SECONDS = 5.12
+    # A clip of the evaluation: frames (0: every one) and seconds (0: the whole video).
+    cfg.INPUT.VIDEO.NUM_FRAMES_TEST = 250
+    cfg.INPUT.VIDEO.TEST_SECONDS = 10.0
+    # Views of a video in the evaluation: clips in time, times square crops along the longer side.
+    # A single clip is at the "begin" of the video or in its "center".
+    cfg.INPUT.VIDEO.NUM_VIEWS = 1
+    cfg.INPUT.VIDEO.NUM_CROPS = 1
+    cfg.INPUT.VIDEO.START_TEST = "begin"
+    # Side of the test crops in pixels; 0: no crop, NUM_CROPS must be 1.
+    cfg.INPUT.VIDEO.CROP_SIZE_TEST = 224
+    # Numbers of the frames that the model sees: "absolute" in the video, or from the beginning of
+    # the "clip", as in the official training.
+    cfg.INPUT.VIDEO.FRAME_INDEX = "absolute"
+    # "forward", or "shuffled": the pictures of a clip change places while the numbers stay.
+    cfg.INPUT.VIDEO.FRAME_ORDER = "forward"
+    # In training another random video takes the place of one that cannot be read: this many times
+    # in a row at most.
+    cfg.INPUT.VIDEO.MAX_RETRIES = 10
+    # Views of more frames are decoded when the model asks for them, frame by frame.
+    cfg.INPUT.VIDEO.MAX_DECODED_FRAMES = 512
+
     # ---- solver -------------------------------------------------------------------------------
     # "SGD" or "ADAMW".
     cfg.SOLVER.OPTIMIZER = "ADAMW"

@@ -16,6 +16,7 @@ from .datasets import builtin, builtin_mot  # noqa: F401  registers the datasets
 from .datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from .frame_sequence import FrameSequence
 from .image_mapper import ImageDatasetMapper
+from .video_clip_mapper import VideoClipMapper
 
 __all__ = [
     "AUGMENTATION_REGISTRY",
@@ -26,6 +27,7 @@ __all__ = [
     "FrameSequence",
     "ImageDatasetMapper",
     "RandomRangeSampler",
+    "VideoClipMapper",
     "WindowSampler",
     "build_augmentations",
     "build_clip_sampler",

@@ -175,6 +175,77 @@ class ResizeShortestEdge(T.Augmentation):
 
 
 @AUGMENTATION_REGISTRY.register()
+class RandomShortEdge(ResizeShortestEdge):
+    """Resize by a short side of any length in a range (the usual scale jitter of video clips)."""
+
+    def __init__(self, min_size: int, max_size: int):
+        """
+        Args:
+            min_size, max_size: of the short side, ends included, in pixels.
+        """
+        if not 0 < min_size <= max_size:
+            raise ValueError(f"0 < min_size <= max_size does not hold: {min_size}, {max_size}")
+        super().__init__(range(min_size, max_size + 1))
+
+
+@AUGMENTATION_REGISTRY.register()
+class RandomCrop(T.Augmentation):
+    """Crop a square of fixed size at a random place, the same in every frame."""
+
+    def __init__(self, size: int):
+        """
+        Args:
+            size: side of the square, in pixels.
+        """
+        if size < 1:
+            raise ValueError(f"size {size} is below 1")
+        self.size = size
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        y, x = (int(rng.integers(free, endpoint=True)) for free in free_space(image, self.size))
+        return T.CropTransform(x, y, self.size, self.size, image.shape[1], image.shape[0])
+
+
+class SpacedCrop(T.Augmentation):
+    """One of several squares, evenly spread over the longer side and central on the other."""
+
+    def __init__(self, size: int, index: int = 0, count: int = 1):
+        """
+        Args:
+            size: side of the square, in pixels.
+            index: which, 0..count-1, from the left or the top on. A single one is the central one.
+            count: how many there are.
+        """
+        assert size > 0 and 0 <= index < count
+        self.size = size
+        self.place = index / (count - 1) if count > 1 else 0.5
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        free_y, free_x = free_space(image, self.size)
+        y, x = round(free_y * 0.5), round(free_x * 0.5)
+        if free_x >= free_y:
+            x = round(free_x * self.place)
+        else:
+            y = round(free_y * self.place)
+        return T.CropTransform(x, y, self.size, self.size, image.shape[1], image.shape[0])
+
+
+def free_space(image: np.ndarray, size: int) -> tuple[int, int]:
+    """How far a square of a size can be moved in an image (H,W,C), down and to the right.
+
+    Raises:
+        UserError: the image is smaller.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < size:
+        raise UserError(
+            f"a crop of {size}x{size} pixels does not fit frames of {width}x{height}: resize to a "
+            "short side of at least that before"
+        )
+    return height - size, width - size
+
+
+@AUGMENTATION_REGISTRY.register()
 class RandomSizeCrop(T.Augmentation):
     """Crop a region of random size and place, the same in every frame (DETR, VisTR)."""
 

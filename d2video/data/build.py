@@ -10,7 +10,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.build import build_batch_data_loader, build_detection_test_loader
-from detectron2.data.common import DatasetFromList, MapDataset
+from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import (
     RandomSubsetTrainingSampler,
     RepeatFactorTrainingSampler,
@@ -27,6 +27,7 @@ from d2video.data.records import (
     object_classes,
     without_degenerate_boxes,
 )
+from d2video.data.retry import RetryingDataset
 from d2video.structures.coco_file import annotation_file_errors
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
@@ -74,7 +75,8 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
     SAMPLER_TRAIN (TrainingSampler, RandomSubsetTrainingSampler with RANDOM_SUBSET_RATIO, or
     RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
-    are always full. Objects of images whose box has no area inside the image are left out.
+    are always full. Objects of images whose box has no area inside the image are left out. A video
+    file that cannot be read is replaced, see :class:`RetryingDataset` (INPUT.VIDEO.MAX_RETRIES).
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
@@ -97,10 +99,11 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
         len(dataset),
     )
     return build_batch_data_loader(
-        MapDataset(dataset, build_mapper(cfg, is_train=True)),
+        RetryingDataset(dataset, build_mapper(cfg, is_train=True), cfg.INPUT.VIDEO.MAX_RETRIES),
         _training_sampler(cfg, records, dataset.num_samples),
         batch,
-        aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        # Clips of classification have no sizes of originals to group by.
+        aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING and "label" not in records[0],
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
 

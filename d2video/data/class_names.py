@@ -14,7 +14,8 @@ def class_names(name: str) -> list[str] | None:
     """Names by contiguous class index; of a panoptic data set those of things, then of stuff.
 
     Where the metadata have no ``thing_classes``, the annotation file (``panoptic_json``, else
-    ``json_file``) is read. Images need not be there, nor the file: a checkpoint runs without data.
+    ``json_file``, ``list_file`` or, of folders of videos, ``video_root``) is read. Images need not
+    be there, nor the file: a checkpoint runs without data.
 
     Args:
         name: as in ``DATASETS.TEST``.
@@ -30,12 +31,13 @@ def class_names(name: str) -> list[str] | None:
     if known is not None:
         return list(known)
     panoptic_json = metadata.get("panoptic_json")
-    path = panoptic_json or metadata.get("json_file")
+    others = (metadata.get(key) for key in ("json_file", "list_file", "video_root"))
+    path = panoptic_json or next(filter(None, others), None)
     if name not in DatasetCatalog:
         fault = "it is not registered"
     elif path is None:
-        fault = "its metadata have neither thing_classes nor json_file"
-    elif not PathManager.isfile(path):
+        fault = "its metadata have neither thing_classes nor the path of a file"
+    elif not PathManager.exists(path):
         fault = f"{path} does not exist"
     elif panoptic_json is not None:
         # The loader would ask for the images as well.

@@ -1,6 +1,7 @@
 """What the loaders need to know of a dataset record, be it a video or an image.
 
-A record without ``length`` is an image: a video of one frame (docs/architecture.md).
+A record without ``length`` is an image: a video of one frame (docs/architecture.md). A video of
+classification, which has one ``label``, has none either and is one sample.
 """
 
 import logging
@@ -17,17 +18,22 @@ Record = dict[str, Any]
 
 
 def num_frames(record: Record) -> int:
-    """Frames of a video; 1 for an image."""
+    """Frames of a video; 1 for an image, and for a video that is a sample as a whole."""
     return record.get("length", 1)
 
 
 def is_labelled(record: Record) -> bool:
     """Whether there are labels, be it none for this image or video."""
-    return "annotations" in record or "segments_info" in record
+    return "annotations" in record or "segments_info" in record or "label" in record
 
 
 def object_classes(record: Record) -> list[int]:
-    """The class of every object of a labelled record, or of every panoptic segment, but no crowds."""
+    """The class of every object of a labelled record, or of every panoptic segment, but no crowds.
+
+    Of a video of classification its own.
+    """
+    if "label" in record:
+        return [record["label"]]
     if "length" in record:
         return [*track_classes(record["annotations"]).values()]
     labels = record["segments_info" if "segments_info" in record else "annotations"]

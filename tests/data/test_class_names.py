@@ -63,7 +63,7 @@ def test_panoptic_names_are_of_things_then_stuff(tmp_path, write_json, caplog):
     ("metadata", "reason"),
     [
         (None, "it is not registered"),
-        ({}, "neither thing_classes nor json_file"),
+        ({}, "neither thing_classes nor the path of a file"),
         ({"json_file": "no/such.json"}, "no/such.json does not exist"),
         ({"panoptic_json": "no.json", "json_file": __file__}, "no.json does not exist"),
         ({"json_file": __file__}, "sets no thing_classes"),
