@@ -205,7 +205,9 @@ class VTN(nn.Module):
                     "training on features extracted beforehand leaves the backbone as it is: set "
                     f"{_NODE}.FREEZE_BACKBONE True"
                 )
-            return [self._checked(item["features"], item).to(self.device) for item in batched_inputs]
+            return [
+                self._checked(item["features"], item).to(self.device) for item in batched_inputs
+            ]
         clips = [item["image"] for item in batched_inputs]
         if len({clip.shape[1:] for clip in clips}) > 1:
             sizes = ", ".join(sorted({f"{clip.shape[3]}x{clip.shape[2]}" for clip in clips}))
