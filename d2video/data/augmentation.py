@@ -216,7 +216,8 @@ class SpacedCrop(T.Augmentation):
             index: which, 0..count-1, from the left or the top on. A single one is the central one.
             count: how many there are.
         """
-        assert size > 0 and 0 <= index < count
+        assert size > 0
+        assert 0 <= index < count
         self.size = size
         self.place = index / (count - 1) if count > 1 else 0.5
 

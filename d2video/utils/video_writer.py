@@ -29,12 +29,17 @@ class VideoWriter(FrameWriter):
     Args:
         path: file to write, ending in ``.mp4``. Its folder is created.
         fps: frames a second.
+        key_frame_interval: every how many frames one is coded by itself; 1: all of them. By default
+            x264 chooses, at most 250.
 
     Raises:
         UserError: the path cannot be written or has another suffix; ``fps`` is not above 0.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], fps: float, key_frame_interval: int | None = None
+    ) -> None:
+        assert key_frame_interval is None or key_frame_interval >= 1, key_frame_interval
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
             raise UserError(f"cannot write a video to {path}: the name must end in .mp4")
@@ -44,6 +49,9 @@ class VideoWriter(FrameWriter):
             raise UserError(f"the frame rate must be above 0, got {fps}")
         # NTSC rates such as 30000/1001 stay exact.
         self._fps = Fraction(fps).limit_denominator(1001)
+        self._options = dict(_X264_OPTIONS)
+        if key_frame_interval is not None:
+            self._options["g"] = str(key_frame_interval)
         self._partial = partial_path(self.path)
         self._container: av.container.OutputContainer | None = None
         self._size: tuple[int, int] | None = None
@@ -115,7 +123,7 @@ class VideoWriter(FrameWriter):
         self._container = av.open(
             str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
         )
-        self._stream = self._container.add_stream("libx264", rate=self._fps, options=_X264_OPTIONS)
+        self._stream = self._container.add_stream("libx264", rate=self._fps, options=self._options)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
         # Untagged, small and large videos would be shown with different colour matrices.

@@ -3,12 +3,19 @@
 :func:`render_video` and :func:`render_image` are pure (specification and random generator in, pixels
 and masks out); :func:`write_ytvis_shapes` puts videos on disk in YouTube-VIS format,
 :func:`write_mot_shapes` in that of MOTChallenge, and :func:`write_coco_shapes` images in COCO
-format, with panoptic labels if wanted.
+format, with panoptic labels if wanted. :func:`write_motion_videos` makes MP4 files whose classes are
+told by motion alone.
 """
 
 from .coco import write_coco_shapes
 from .image import render_image
 from .mot import write_mot_shapes
+from .motion_videos import (
+    MOTION_CLASSES,
+    MotionSpec,
+    render_motion_video,
+    write_motion_videos,
+)
 from .outlines import SHAPE_NAMES
 from .render import ShapesVideo, draw_scene, draw_stuff, render_video, video_rng, whole_extents
 from .scene import Scene, SceneObject, sample_scene
@@ -17,8 +24,10 @@ from .stuff import STUFF_NAMES
 from .ytvis import write_ytvis_shapes
 
 __all__ = [
+    "MOTION_CLASSES",
     "SHAPE_NAMES",
     "STUFF_NAMES",
+    "MotionSpec",
     "Scene",
     "SceneObject",
     "ShapesSpec",
@@ -26,11 +35,13 @@ __all__ = [
     "draw_scene",
     "draw_stuff",
     "render_image",
+    "render_motion_video",
     "render_video",
     "sample_scene",
     "video_rng",
     "whole_extents",
     "write_coco_shapes",
     "write_mot_shapes",
+    "write_motion_videos",
     "write_ytvis_shapes",
 ]

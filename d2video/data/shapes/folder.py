@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ _FIRST_FIELDS = {
 def write_folder(
     root: str | os.PathLike,
     splits: Mapping[str, int],
-    spec: ShapesSpec,
+    spec: Any,
     seed: int,
     options: Mapping[str, Any],
     write_split: Callable[[Path, str, int], None],
@@ -43,6 +43,7 @@ def write_folder(
 
     Args:
         splits: name of each split and how many videos or images it has.
+        spec: what they look like, a dataclass of plain values.
         options: what the content depends on besides splits, spec and seed (plain JSON values).
         write_split: called with a folder, the name of a split and its length, for every split.
         entries: the files and folders right under ``root`` that belong to one split, by its name.
@@ -106,11 +107,13 @@ def _check_splits(
         taken = taken | own
 
 
-def _spec_record(spec: ShapesSpec) -> dict[str, Any]:
+def _spec_record(spec: Any) -> dict[str, Any]:
     """The specification, but of the fields that are younger than GENERATOR_VERSION only those in use.
 
     So older folders are still reused.
     """
+    if not isinstance(spec, ShapesSpec):
+        return asdict(spec)
     return {
         field.name: getattr(spec, field.name)
         for field in fields(spec)
