@@ -3,7 +3,8 @@
 
 A folder holds the frames of a video, all of one size, to a model that tracks; to an image model, such
 as DETR, it holds images of any sizes, and each is written under its own name. A camera runs until
-Ctrl-C, which keeps what was written; frames that come while the model is busy are skipped.
+Ctrl-C, which keeps what was written; frames that come while the model is busy are skipped. Under the
+pictures of a model that classifies videos stand the best classes, and their scores so far.
 
 Examples:
     python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
@@ -31,9 +32,11 @@ from d2video.engine.frame_drawer import DEFAULT_TRAIL_LENGTH, FrameDrawer
 from d2video.engine.predictor import VideoPredictor
 from d2video.engine.results_writer import VideoResultsWriter, open_image_results, open_results
 from d2video.engine.setup import check_device, load_cfg
-from d2video.engine.streaming import tracks_instances
+from d2video.engine.streaming import classifies_video, tracks_instances
 from d2video.projects import register_all
 from d2video.structures.mot_results import open_mot_results, open_mots_results
+from d2video.utils.class_scores import DEFAULT_TOPK, top_classes
+from d2video.utils.drawing import label_of_class
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.frame_source import FrameSource
 from d2video.utils.frame_writer import FrameWriter
@@ -86,6 +89,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         f"(default: {DEFAULT_TRAIL_LENGTH} for a model without masks, else none)",
     )
     parser.add_argument(
+        "--topk",
+        type=int,
+        default=DEFAULT_TOPK,
+        metavar="K",
+        help="number of classes shown and written by a model that classifies (default: %(default)s)",
+    )
+    parser.add_argument(
         "--scale", type=int, default=1, help="enlarge the pictures so many times before drawing"
     )
     parser.add_argument(
@@ -108,6 +118,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--trails must be at least 0")
     if args.scale < 1:
         parser.error("--scale must be at least 1")
+    if args.topk < 1:
+        parser.error("--topk must be at least 1")
     return args
 
 
@@ -125,9 +137,10 @@ def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
     path = Path(args.input)
     if args.output is not None and path.exists() and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
-    can_track = tracks_instances(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE))
+    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    can_track = tracks_instances(model)
     wants_tracks = args.mot_results is not None or args.mots_results is not None
-    if wants_tracks and not can_track:
+    if wants_tracks and (classifies_video(model) or not can_track):
         raise UserError(
             f"{cfg.MODEL.META_ARCHITECTURE} does not track, so there are no tracks to write; leave "
             "out --mot-results and --mots-results"
@@ -159,14 +172,13 @@ def open_output(path: str, source: Source) -> FrameWriter:
 
 
 def open_json(
-    path: str, name: str, source: Source, class_names: list[str] | None
+    args: argparse.Namespace, source: Source, class_names: list[str] | None
 ) -> AbstractContextManager[VideoResultsWriter]:
     """The results file of a video or of images."""
+    path, more = args.results, {"categories": class_names, "topk": args.topk}
     if isinstance(source, FrameSource):
-        return open_results(
-            path, video=source.name, size=source.size, fps=source.fps, categories=class_names
-        )
-    return open_image_results(path, images=name, categories=class_names)
+        return open_results(path, video=source.name, size=source.size, fps=source.fps, **more)
+    return open_image_results(path, images=args.input, **more)
 
 
 def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> int:
@@ -184,15 +196,17 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
         draw_boxes=args.draw_boxes,
         trail_length=args.trails,
         scale=args.scale,
+        topk=args.topk,
     )
     count = 0
+    frame = None
     with ExitStack() as stack:
         output = results = None
         if args.output is not None:
             writer = stack.enter_context(open_output(args.output, source))
             output = PacedWriter(writer, live_fps if isinstance(writer, VideoWriter) else None)
         if args.results is not None:
-            results = stack.enter_context(open_json(args.results, args.input, source, names))
+            results = stack.enter_context(open_json(args, source, names))
         tracks = [
             stack.enter_context(open_tracks(path))
             for path, open_tracks in (
@@ -216,6 +230,11 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
             count += 1
             if interrupted():
                 break
+    # By all frames of a video; images have their own answers.
+    if isinstance(source, FrameSource) and frame is not None and frame.class_scores is not None:
+        best = top_classes(frame.class_scores, args.topk)
+        shown = [f"{label_of_class(index, names)} {100 * score:.1f} %" for index, score in best]
+        logging.getLogger("d2video").info("%s: %s", args.input, ", ".join(shown))
     return count
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from d2video.engine.streaming import VideoFrame
+from d2video.utils.class_bars import ScoreHistory, add_class_panel
+from d2video.utils.class_scores import DEFAULT_TOPK
 from d2video.utils.panoptic_visualizer import draw_panoptic
 from d2video.utils.trails import TrailHistory
 from d2video.utils.visualizer import draw_instances
@@ -13,7 +15,8 @@ DEFAULT_TRAIL_LENGTH = 30
 
 
 class FrameDrawer:
-    """Draws the frames of one video in order, or images: panoptic maps, or else instances."""
+    """Draws the frames of one video in order, or images: panoptic maps, or else instances, and,
+    of a model that classifies, a panel of the best classes under the picture."""
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class FrameDrawer:
         draw_boxes: bool = False,
         trail_length: int | None = None,
         scale: int = 1,
+        topk: int = DEFAULT_TOPK,
     ) -> None:
         """
         Args:
@@ -32,6 +36,7 @@ class FrameDrawer:
             trail_length: each track's way through this many frames is drawn, 0 for none; ``None``:
                 :data:`DEFAULT_TRAIL_LENGTH` for instances without masks, none for those with.
             scale: whole number to enlarge everything by.
+            topk: number of classes in the panel, at least 1.
         """
         self._class_names = class_names
         self._score_threshold = score_threshold
@@ -40,13 +45,30 @@ class FrameDrawer:
         self._only_boxes = trail_length is None
         length = DEFAULT_TRAIL_LENGTH if trail_length is None else trail_length
         self._trails = TrailHistory(length) if length else None
+        self._topk = topk
+        self._scores = ScoreHistory()
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        """The picture, uint8 (scale·H, scale·W, 3), RGB.
+        """The picture, uint8 (scale·H, scale·W, 3), RGB; higher where there are class scores.
 
         Raises:
             UserError: a class has no name.
         """
+        picture = self._draw_objects(frame)
+        if frame.class_scores is None:
+            return picture
+        is_video = frame.file_name is None
+        if is_video:
+            self._scores.add(frame.time, frame.class_scores)
+        return add_class_panel(
+            picture,
+            frame.class_scores,
+            self._class_names,
+            topk=self._topk,
+            history=self._scores if is_video else None,
+        )
+
+    def _draw_objects(self, frame: VideoFrame) -> np.ndarray:
         if frame.panoptic_seg is not None:
             return draw_panoptic(
                 frame.image, frame.panoptic_seg, self._class_names, scale=self._scale

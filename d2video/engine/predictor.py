@@ -18,7 +18,9 @@ from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.class_names import class_names
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.engine.push_stream import PushStream
-from d2video.engine.streaming import StreamingModel, VideoFrame, split_answer
+from d2video.engine.streaming import StreamingModel, VideoFrame, classifies_video, split_answer
+from d2video.engine.video_classes import VideoClasses, collect_classes
+from d2video.utils.class_scores import DEFAULT_TOPK
 from d2video.utils.errors import UserError
 from d2video.utils.frame_source import Frame, FrameSource, check_frame
 from d2video.utils.image_io import read_rgb
@@ -41,6 +43,7 @@ class VideoPredictor:
             ...
         for image in my_own_loop():  # one at a time, as they come
             frame = predictor.predict_frame(image)
+        predictor.classify("video.mp4").names  # by a model that classifies, best first
 
     From a config it builds the model, loads ``MODEL.WEIGHTS``, and takes class names from the first
     dataset in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
@@ -131,7 +134,7 @@ class VideoPredictor:
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
             for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
-                yield VideoFrame(*waiting.popleft(), *split_answer(answer))
+                yield VideoFrame(*waiting.popleft(), *split_answer(answer, video.size))
                 del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
@@ -167,7 +170,7 @@ class VideoPredictor:
             )
         index = stream.count
         try:
-            answer = split_answer(stream.push(self._prepare(image)))
+            answer = split_answer(stream.push(self._prepare(image)), size)
         except BaseException:  # the model's iterator is over
             self.reset()
             raise
@@ -178,6 +181,34 @@ class VideoPredictor:
         if self._stream is not None:
             self._stream.close()
         self._stream = None
+
+    def classify(self, source: Source | FrameSource, topk: int = DEFAULT_TOPK) -> VideoClasses:
+        """What a video shows, by a model that classifies: the best classes, and the time line.
+
+        Args:
+            source: as for a call of the predictor; of a camera the caller has to take the frames
+                himself, since it has no end.
+            topk: number of classes, at least 1.
+
+        Raises:
+            UserError: the model does not classify, ``topk`` is below 1, or the source cannot be
+                read, has no end, or has no frames.
+        """
+        if topk < 1:
+            raise UserError(f"classify: topk is {topk}: ask for 1 class or more")
+        if not classifies_video(self.model):
+            raise UserError(
+                f"{type(self.model).__name__} finds objects, it does not classify videos; choose a "
+                "classifying model, such as VTN, in MODEL.META_ARCHITECTURE"
+            )
+        if not isinstance(source, FrameSource):
+            source = open_video(source, prefetch=self._decode_ahead)
+        if source.is_live:
+            raise UserError(
+                f"classify: {source.name} has no end; take the frames of predictor(...) one by one, "
+                "each has class_scores"
+            )
+        return collect_classes(source.name, self._predict(source), topk, self.class_names)
 
     @torch.no_grad()
     def predict_images(self, paths: Sequence[str | Path]) -> Generator[VideoFrame, None, None]:
@@ -202,7 +233,7 @@ class VideoPredictor:
             for index, (name, image, tensor) in enumerate(prepared):
                 size = (image.shape[0], image.shape[1])
                 (answer,) = self.model.stream_video(iter([tensor]), output_size=size)
-                yield VideoFrame(index, 0.0, image, *split_answer(answer), file_name=name)
+                yield VideoFrame(index, 0.0, image, *split_answer(answer, size), file_name=name)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
         """An array (H,W,3), RGB, as the model takes it: resized, (3,h,w), in its channel order."""

@@ -11,6 +11,7 @@ from detectron2.structures import Instances
 
 from d2video.engine.streaming import PanopticMap, VideoFrame
 from d2video.structures.rle import encode_masks
+from d2video.utils.class_scores import DEFAULT_TOPK, top_classes
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
@@ -19,9 +20,11 @@ class VideoResultsWriter:
     """Writes predictions one frame at a time; made by :func:`open_results` and
     :func:`open_image_results`."""
 
-    def __init__(self, file: TextIO, head: dict[str, Any]) -> None:
+    def __init__(self, file: TextIO, head: dict[str, Any], topk: int) -> None:
         self._file = file
+        self._topk = topk
         self._count = 0
+        self._video_classes: list[dict[str, Any]] | None = None  # by the last frame
         self._put(json.dumps(head)[:-1] + ',\n"frames": [')
 
     def write(self, frame: VideoFrame) -> None:
@@ -39,12 +42,22 @@ class VideoResultsWriter:
         record["instances"] = _instance_records(frame.instances)
         if frame.panoptic_seg is not None:
             record["segments"] = _segment_records(frame.panoptic_seg)
+        if frame.class_scores is not None:
+            record["classes"] = [
+                {"category_id": index, "score": score}
+                for index, score in top_classes(frame.class_scores, self._topk)
+            ]
+            if frame.file_name is None:
+                self._video_classes = record["classes"]
         self._put((",\n" if self._count else "\n") + json.dumps(record))
         self._count += 1
 
     def finish(self) -> None:
         """Close the JSON document."""
-        self._put(f'\n],\n"num_frames": {self._count}}}\n', flush=True)
+        tail: dict[str, Any] = {"num_frames": self._count}
+        if self._video_classes is not None:
+            tail["classes"] = self._video_classes
+        self._put(f"\n],\n{json.dumps(tail)[1:]}\n", flush=True)
 
     def _put(self, text: str, flush: bool = False) -> None:
         try:
@@ -63,6 +76,7 @@ def open_results(
     size: tuple[int, int],
     fps: float,
     categories: Sequence[str] | None = None,
+    topk: int = DEFAULT_TOPK,
 ) -> Iterator[VideoResultsWriter]:
     """Open a JSON file for the predictions of one video.
 
@@ -78,7 +92,9 @@ def open_results(
          "num_frames": count}
 
     The frames of a panoptic model also have ``"segments"``: [{"id": int, "category_id": int,
-    "isthing": bool, "segmentation": as above}, ...], of which no two overlap.
+    "isthing": bool, "segmentation": as above}, ...], of which no two overlap. Those of a model that
+    classifies have ``"classes"``: [{"category_id": int, "score": 0 to 1}, ...], the best ones, best
+    first; so has the file itself, at its end: by all frames.
 
     Args:
         path: file to write; its folder is created.
@@ -86,6 +102,7 @@ def open_results(
         size: (H, W) of its frames, in pixels.
         fps: its frames a second.
         categories: class names by index.
+        topk: number of classes of a model that classifies, at least 1.
 
     Raises:
         UserError: the path cannot be written.
@@ -97,13 +114,17 @@ def open_results(
         "fps": fps,
         "categories": None if categories is None else list(categories),
     }
-    with _open(path, head) as writer:
+    with _open(path, head, topk) as writer:
         yield writer
 
 
 @contextmanager
 def open_image_results(
-    path: str | os.PathLike[str], *, images: str, categories: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    images: str,
+    categories: Sequence[str] | None = None,
+    topk: int = DEFAULT_TOPK,
 ) -> Iterator[VideoResultsWriter]:
     """Open a JSON file for the predictions of images, as :func:`open_results` does for a video.
 
@@ -113,20 +134,22 @@ def open_image_results(
     Args:
         path: file to write; its folder is created.
         images: name of the folder or the image, for the record.
-        categories: class names by index.
+        categories, topk: as there.
 
     Raises:
         UserError: the path cannot be written.
     """
     head = {"images": images, "categories": None if categories is None else list(categories)}
-    with _open(path, head) as writer:
+    with _open(path, head, topk) as writer:
         yield writer
 
 
 @contextmanager
-def _open(path: str | os.PathLike[str], head: dict[str, Any]) -> Iterator[VideoResultsWriter]:
+def _open(
+    path: str | os.PathLike[str], head: dict[str, Any], topk: int
+) -> Iterator[VideoResultsWriter]:
     with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
-        writer = VideoResultsWriter(file, head)
+        writer = VideoResultsWriter(file, head, topk)
         yield writer
         writer.finish()
 

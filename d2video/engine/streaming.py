@@ -25,6 +25,8 @@ class VideoFrame(NamedTuple):
         panoptic_seg: of a panoptic model: int (H,W), on the CPU, the id of each pixel's segment,
             0 = void; and a dict for each segment with ``id``, ``category_id`` (contiguous, things,
             then stuff) and ``isthing``.
+        class_scores: of a model that classifies the video: float (K,), on the CPU, the classes'
+            probabilities by what was seen up to this frame.
         file_name: of an image that is no frame of a video.
     """
 
@@ -33,6 +35,7 @@ class VideoFrame(NamedTuple):
     image: np.ndarray
     instances: Instances
     panoptic_seg: PanopticMap | None = None
+    class_scores: Tensor | None = None
     file_name: str | None = None
 
 
@@ -52,11 +55,29 @@ def tracks_instances(model: object) -> bool:
     return getattr(model, "tracks_instances", True)
 
 
-def split_answer(answer: Answer) -> tuple[Instances, PanopticMap | None]:
-    """The instances and, if there is one, the panoptic map of a frame's answer; on the CPU."""
+def classifies_video(model: object) -> bool:
+    """Whether a model, or its class, tells what a whole video shows, and finds no objects in it.
+
+    Such a model says so by a class attribute ``classifies_video = True``.
+    """
+    return getattr(model, "classifies_video", False)
+
+
+def split_answer(
+    answer: Answer, output_size: tuple[int, int]
+) -> tuple[Instances, PanopticMap | None, Tensor | None]:
+    """A frame's answer as the fields of :class:`VideoFrame` from ``instances`` on; on the CPU.
+
+    Args:
+        answer: a dict without ``instances``, as one of class scores alone, has none of them.
+        output_size: (H,W) of the frame.
+    """
     if isinstance(answer, Instances):
-        return answer.to("cpu"), None
-    if "panoptic_seg" not in answer:
-        return answer["instances"].to("cpu"), None
-    ids, segments = answer["panoptic_seg"]
-    return answer["instances"].to("cpu"), (ids.cpu(), segments)
+        return answer.to("cpu"), None, None
+    instances = answer.get("instances")
+    panoptic_seg, class_scores = answer.get("panoptic_seg"), answer.get("class_scores")
+    return (
+        Instances(output_size) if instances is None else instances.to("cpu"),
+        None if panoptic_seg is None else (panoptic_seg[0].cpu(), panoptic_seg[1]),
+        None if class_scores is None else class_scores.cpu(),
+    )

@@ -16,6 +16,7 @@ def top_classes(scores: Tensor, topk: int = DEFAULT_TOPK) -> list[tuple[int, flo
         scores: float (K,).
         topk: how many, at least 1; all K where there are fewer.
     """
-    assert scores.ndim == 1 and topk >= 1, (scores.shape, topk)
+    assert scores.ndim == 1, scores.shape
+    assert topk >= 1, topk
     values, order = torch.sort(scores.detach().cpu().float(), descending=True, stable=True)
     return list(zip(order[:topk].tolist(), values[:topk].tolist(), strict=True))
