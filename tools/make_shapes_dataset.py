@@ -1,20 +1,25 @@
-"""Generate a small dataset of shapes: videos in YouTube-VIS or MOTChallenge format, or COCO images.
+"""Generate a small dataset of shapes: videos in YouTube-VIS or MOTChallenge format, COCO images, or
+MP4 files whose classes are told by motion alone.
 
 Examples:
     python tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
     python tools/make_shapes_dataset.py datasets/shapes_coco --format panoptic --split train=2000 val=200
     python tools/make_shapes_dataset.py datasets/shapes_mot --format mot --num-frames 20 40 --speed 0.1 1
+    python tools/make_shapes_dataset.py datasets/motion --format motion --split train=1600 val=320
 """
 
 import argparse
 import sys
 
 from d2video.data.shapes import (
+    MOTION_CLASSES,
     SHAPE_NAMES,
     STUFF_NAMES,
+    MotionSpec,
     ShapesSpec,
     write_coco_shapes,
     write_mot_shapes,
+    write_motion_videos,
     write_ytvis_shapes,
 )
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -32,10 +37,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("root", help="folder to make")
     parser.add_argument(
         "--format",
-        choices=(*VIDEO_FORMATS, "coco", "panoptic"),
+        choices=(*VIDEO_FORMATS, "coco", "panoptic", "motion"),
         default="ytvis",
         help="videos with instances, with the boxes of MOT17 or the masks of MOTS20; images with "
-        "instances, or with panoptic labels too (default: ytvis)",
+        "instances, or with panoptic labels too; MP4 files in folders of classes, which take "
+        "--split, --seed, --num-frames, --height, --width, --classes, --size, --noise, the two "
+        "contrasts and --overwrite (default: ytvis)",
     )
     parser.add_argument(
         "--split",
@@ -83,7 +90,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=default.classes,
         metavar="NAME",
-        help=f"out of {', '.join(SHAPE_NAMES)} (default: {' '.join(default.classes)})",
+        help=f"out of {', '.join(SHAPE_NAMES)} (default: {' '.join(default.classes)}); for motion "
+        f"out of {', '.join(MOTION_CLASSES)} (default: all)",
     )
     parser.add_argument(
         "--stuff",
@@ -170,10 +178,36 @@ def check_video_options(arguments: argparse.Namespace) -> None:
         )
 
 
+# What the options of videos of motion are called in MotionSpec; the others do not apply to them.
+_MOTION_OPTIONS = {"num_frames", "height", "width", "classes", "size", "noise"} | {
+    *("texture_contrast", "background_contrast")
+}
+_COMMON_OPTIONS = {"root", "format", "split", "seed", "overwrite"}
+
+
+def read_motion(arguments: argparse.Namespace) -> MotionSpec:
+    """The specification of videos of motion; options that they lack are a UserError."""
+    default = vars(parse_arguments([arguments.root]))
+    given = {key: value for key, value in vars(arguments).items() if value != default[key]}
+    wrong = given.keys() - _MOTION_OPTIONS - _COMMON_OPTIONS
+    if wrong:
+        options = ", ".join("--" + key.replace("_", "-") for key in sorted(wrong))
+        raise UserError(f"{options}: not for --format motion; leave out")
+    return MotionSpec(**{key: given[key] for key in given.keys() & _MOTION_OPTIONS})
+
+
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     """Make the dataset, or say that it is there already."""
     arguments = parse_arguments(argv)
+    if arguments.format == "motion":
+        splits, spec = read_splits(arguments.split), read_motion(arguments)
+        overwrite = arguments.overwrite
+        report(
+            arguments.root,
+            write_motion_videos(arguments.root, splits, spec, arguments.seed, overwrite=overwrite),
+        )
+        return
     check_video_options(arguments)
     default_frames = VIDEO_FORMATS.get(arguments.format, ShapesSpec().num_frames)
     spec = ShapesSpec(
@@ -203,7 +237,12 @@ def main(argv: list[str] | None = None) -> None:
         written = write_mot_shapes(*what, masks=arguments.format == "mots", **how)
     else:
         written = write_coco_shapes(*what, panoptic=arguments.format == "panoptic", **how)
-    print(f"{arguments.root}: {'written' if written else 'made with these arguments before, kept'}")
+    report(arguments.root, written)
+
+
+def report(root: str, written: bool) -> None:
+    """Say what became of the folder."""
+    print(f"{root}: {'written' if written else 'made with these arguments before, kept'}")
 
 
 if __name__ == "__main__":

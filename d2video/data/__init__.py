@@ -12,7 +12,16 @@ from .clip_sampling import (
     WindowSampler,
     build_clip_sampler,
 )
-from .datasets import builtin, builtin_mot  # noqa: F401  registers the datasets
+from .datasets import (  # noqa: F401  registers the datasets
+    builtin,
+    builtin_mot,
+    builtin_video_classification,
+)
+from .datasets.video_classification import (
+    register_kinetics,
+    register_video_folders,
+    register_video_list,
+)
 from .datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from .frame_sequence import FrameSequence
 from .image_mapper import ImageDatasetMapper
@@ -36,5 +45,8 @@ __all__ = [
     "build_train_loader",
     "epoch_length",
     "load_ytvis_json",
+    "register_kinetics",
+    "register_video_folders",
+    "register_video_list",
     "register_ytvis_instances",
 ]
