@@ -48,6 +48,8 @@ def add_vtn_config(cfg: CN) -> None:
     vtn.SUM_LOGITS = False
 
     # ---- following a video ----------------------------------------------------------------------
+    # Frames are resized by INPUT.MIN_SIZE_TEST and their middle is cut out by CROP_SIZE_TEST of
+    # INPUT.VIDEO, as in testing.
     # The answer is renewed every so many frames; the frames between go through the backbone together.
     vtn.STREAM_INTERVAL = 8
     # Every so manieth frame is used.
@@ -56,9 +58,6 @@ def add_vtn_config(cfg: CN) -> None:
     # and STREAM_STRIDE doubles: the answer remains one for the whole video.
     vtn.STREAM_MAX_FRAMES = 256
 
-    # Side in pixels of the square that is cut from the middle of frames, as the mapper does it in
-    # testing; 0: none.
-    vtn.STREAM_CROP = 0
 
     # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone --------------------------------------------
     vtn.VIT = CN()

@@ -63,18 +63,17 @@ class FrameEncoder(nn.Module):
 
         Args:
             frames: (F, 3, h, w), or F tensors (3, h, w) that may be read when they are asked for.
-            frame_index: (F,) int64. A frame with the number of the one before it is the same frame
-                and is not computed again.
+            frame_index: (F,) int64. A frame like the one before it, with the same number, is not
+                computed again.
 
         Returns:
             (F, C).
         """
         assert len(frames) == len(frame_index) > 0
-        fresh = torch.ones(len(frame_index), dtype=torch.bool)
-        fresh[1:] = frame_index[1:] != frame_index[:-1]
-        chosen = (frame for frame, new in zip(frames, fresh.tolist(), strict=True) if new)
+        rows: list[int] = []  # of each frame, which of the computed ones it is
+        chosen = _without_repeats(frames, frame_index.tolist(), rows)
         features = torch.cat([self(torch.stack(chunk)) for chunk in self._chunks(chosen)])
-        return features[(fresh.cumsum(0) - 1).to(features.device)]
+        return features[torch.tensor(rows, device=features.device)]
 
     def _chunks(self, frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         frames = iter(frames)
@@ -83,3 +82,17 @@ class FrameEncoder(nn.Module):
                 _NUMBERS_A_PIXEL * first.shape[-2:].numel(), self.normalize.device
             )
             yield list(chain([first], frames if rows < 0 else islice(frames, rows - 1)))
+
+
+def _without_repeats(
+    frames: Iterable[Tensor], numbers: list[int], rows: list[int]
+) -> Iterator[Tensor]:
+    """The frames that are not the one before them; ``rows`` is filled on the way."""
+    last: tuple[int, Tensor] | None = None
+    for number, frame in zip(numbers, frames, strict=True):
+        if last is not None and number == last[0] and torch.equal(frame, last[1]):
+            rows.append(rows[-1])
+            continue
+        rows.append(rows[-1] + 1 if rows else 0)
+        last = number, frame
+        yield frame

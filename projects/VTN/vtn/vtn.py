@@ -133,7 +133,7 @@ class VTN(nn.Module):
             "stream_interval": node.STREAM_INTERVAL,
             "stream_stride": node.STREAM_STRIDE,
             "stream_max_frames": node.STREAM_MAX_FRAMES,
-            "stream_crop": node.STREAM_CROP,
+            "stream_crop": cfg.INPUT.VIDEO.CROP_SIZE_TEST,
             "compile_model": cfg.MODEL.COMPILE,
         }
 
@@ -230,7 +230,7 @@ class VTN(nn.Module):
 
     @torch.no_grad()
     def _answer(self, item: dict) -> dict[str, Any]:
-        views = item["views"] if "views" in item else [item]
+        views = item.get("views", [item])
         # Views go one by one: they may differ in length, and the frames are what takes time.
         logits = torch.cat([self._view_logits(view) for view in views]).float()
         if self.sum_logits:
@@ -271,7 +271,7 @@ class VTN(nn.Module):
         side = self.stream_crop
         if not side or min(frame.shape[-2:]) < side:
             return frame
-        top, left = ((size - side) // 2 for size in frame.shape[-2:])
+        top, left = (round((size - side) / 2) for size in frame.shape[-2:])  # as SpacedCrop rounds
         return frame[:, top : top + side, left : left + side].clone()
 
 

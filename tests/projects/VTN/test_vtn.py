@@ -226,6 +226,10 @@ def test_repeated_frames_are_computed_once():
     assert seen == [4]
     with torch.no_grad():
         torch.testing.assert_close(features, model.frame_encoder(frames), **CLOSE)
+        # Frames that changed places keep their numbers.
+        shuffled = frames[[3, 6, 1, 0, 5, 2, 4]]
+        features = model.frame_encoder.encode_video(shuffled, index)
+        torch.testing.assert_close(features, model.frame_encoder(shuffled), **CLOSE)
 
 
 @pytest.mark.parametrize("sum_logits", [False, True])
@@ -291,7 +295,7 @@ def test_streaming_every_other_frame():
 
 
 def test_streaming_cuts_the_middle_out_for_a_vit():
-    model, frames = build("vit", f"{NODE}STREAM_CROP", 32), make_clip(3, size=44)["image"]
+    model, frames = build("vit", "INPUT.VIDEO.CROP_SIZE_TEST", 32), make_clip(3, size=44)["image"]
     answers = stream(model, frames[:, :, :36])
     expected = offline(model, frames[:, :, 2:34, 6:38])
     torch.testing.assert_close(answers[-1], expected, **CLOSE)
