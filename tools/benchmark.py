@@ -6,32 +6,32 @@ lie below what random weights give (about 1 / classes), so that nothing is dropp
 warm-up. Each row runs in a process of its own; memory is the peak of that process on a CPU (with
 everything that Python and torch hold) and the peak of allocated tensors on a GPU.
 
+--task temporal needs no config: VTN's temporal encoder beside transformers' Longformer, both of the
+size of the official model, on the features of more and more frames (tools/benchmark_temporal.py).
+
 Examples:
     tools/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
     tools/benchmark.py --config-file configs/TrackFormer/trackformer_mot17_private.yaml \\
         --task tracking --size 384 672
+    tools/benchmark.py --task temporal --json output/temporal.json
 """
 
 import argparse
 import json
-import multiprocessing
-import platform
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import detectron2
+import benchmark_temporal
 import torch
 from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeTransform
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
+from measuring import Run, apart, environment, measure
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,47 +41,6 @@ from d2video.engine import build_optimizer, check_device, load_cfg
 from d2video.projects import register_all
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
-
-Run = Callable[[], object]
-
-
-def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[str, float]:
-    """Median and spread of the wall time in seconds, and the peak memory of this process in GB."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    for _ in range(warmup):
-        once()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    times = [once() for _ in range(repeats)]
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device) / 1e9
-    else:
-        peak = peak_resident() / 1e9
-    return {
-        "median_s": statistics.median(times),
-        "min_s": min(times),
-        "max_s": max(times),
-        "peak_gb": peak,
-    }
-
-
-def peak_resident() -> int:
-    """Most bytes that this process has ever held in memory.
-
-    Not ``resource.getrusage``: there a new process begins with the peak of the one it comes from.
-    """
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        raise UserError("memory on a CPU is read from /proc, which this system lacks: use Linux")
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
 
 
 def random_frames(count: int, size: tuple[int, int]) -> list[Tensor]:
@@ -235,31 +194,8 @@ def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
 
 
 def measure_apart(args: argparse.Namespace, name: str) -> dict[str, float]:
-    """:func:`measure_row` in a new process: the peak of memory never falls within one."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure_row, args, name).result()
-
-
-def environment(device: torch.device) -> dict[str, str | int]:
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
-    cpu = next(
-        (line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")),
-        platform.processor(),
-    )
-    return {
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "torch": torch.__version__,
-        "detectron2": detectron2.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
+    """:func:`measure_row` in a new process."""
+    return apart(measure_row, args, name)
 
 
 @exit_on_user_error
@@ -267,8 +203,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True)
-    parser.add_argument("--task", choices=list(ROWS), default="inference")
+    parser.add_argument("--config-file", help="needed for every task but temporal")
+    parser.add_argument("--task", choices=[*ROWS, "temporal"], default="inference")
     parser.add_argument("--size", type=int, nargs=2, default=[300, 540], metavar=("H", "W"))
     parser.add_argument("--video-size", type=int, nargs=2, default=[720, 1280], metavar=("H", "W"))
     parser.add_argument("--instances", type=int, default=5, help="objects in the training clip")
@@ -280,6 +216,13 @@ def main(argv: list[str] | None = None) -> None:
     args.size, args.video_size = tuple(args.size), tuple(args.video_size)
     if min(*args.size, *args.video_size, args.instances, args.repeats) < 1 or args.warmup < 0:
         raise UserError("sizes, --instances and --repeats must be at least 1, --warmup at least 0")
+    if args.task == "temporal":
+        if args.config_file or args.opts:
+            raise UserError("--task temporal has sizes of its own: leave the config out")
+        benchmark_temporal.report(args.warmup, args.repeats, args.json)
+        return
+    if not args.config_file:
+        raise UserError(f"--task {args.task} measures a config's model: give --config-file")
 
     register_all()
     cfg = load_cfg(args.config_file, args.opts)

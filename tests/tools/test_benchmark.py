@@ -119,6 +119,63 @@ def test_table_and_file_of_a_tracker(tool, tmp_path, monkeypatch, capsys):
     assert "which take 0.30 s at 100 GFLOP/s" in printed
 
 
+def test_a_config_is_given_to_the_tasks_that_have_one(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["--task", "training"])
+    assert (
+        "--task training measures a config's model: give --config-file" in capsys.readouterr().err
+    )
+    with pytest.raises(SystemExit):
+        tool.main(["--task", "temporal", "--config-file", CONFIG])
+    assert "--task temporal has sizes of its own" in capsys.readouterr().err
+
+
+@pytest.fixture
+def temporal(tool, monkeypatch):
+    """Of the temporal encoder, with a small one, in this process."""
+    module = tool.benchmark_temporal
+    monkeypatch.setattr(module, "LENGTHS", [20, 80, 4000])
+    small = {"hidden_dim": 16, "num_heads": 2, "num_layers": 2, "dim_feedforward": 32}
+    monkeypatch.setattr(module, "SIZES", module.SIZES | small)
+    monkeypatch.setattr(module, "apart", lambda function, *args: function(*args))
+    return module
+
+
+def test_temporal_encoders_side_by_side(tool, temporal, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    turns = []
+
+    def count_turns(run, device) -> float:
+        turns.append(run)
+        return float(len(turns))
+
+    monkeypatch.setattr(temporal, "timed", count_turns)
+    path = tmp_path / "figures.json"
+    tool.main(["--task", "temporal", "--warmup", "1", "--repeats", "3", "--json", str(path)])
+    content = json.loads(path.read_text())
+    assert list(content["results"]) == ["20", "80", "4000"]
+    # Four turns each, the first without counting: turns 3, 5 and 7 are VTN's, 4, 6 and 8 the other's.
+    assert len(turns) == 3 * 2 * 4
+    assert turns[0] is turns[2] is turns[6] is not turns[1]
+    for i, rows in enumerate(content["results"].values()):
+        assert rows["VTN"]["median_s"] == 8 * i + 5
+        assert rows["Longformer"]["median_s"] == 8 * i + 6
+    assert content["growth"]["VTN"]["median_s"] == 21 / 13
+    assert "VTN, 4000 frames against 80: time x1.62" in capsys.readouterr().out
+
+
+def test_without_transformers_the_encoder_is_measured_alone(tool, temporal, monkeypatch, capsys):
+    monkeypatch.setattr(
+        temporal, "growth", lambda *args: {"median_s": 1, "peak_gb": 1, "added_gb": 1}
+    )
+    monkeypatch.setattr(temporal.importlib.util, "find_spec", lambda name: None)
+    tool.main(["--task", "temporal", "--warmup", "0", "--repeats", "1"])
+    printed = capsys.readouterr().out
+    assert "transformers is not installed, Longformer is left out: pip install" in printed
+    rows = [line.split() for line in printed.splitlines() if " VTN " in line]
+    assert [row[:2] for row in rows] == [["20", "VTN"], ["80", "VTN"], ["4000", "VTN"]]
+
+
 @pytest.mark.slow
 def test_rows_of_a_tracker(tool):
     names = ["step with 20 tracks", "step with 100 tracks"]
@@ -132,7 +189,7 @@ def test_rows_of_a_tracker(tool):
 @pytest.mark.slow
 def test_memory_of_a_row_is_its_own(tool):
     torch.ones(2**28)  # 1 GiB that this process, but no other, has once held
-    mine = tool.peak_resident() / 1e9
+    mine = importlib.import_module("measuring").peak_resident() / 1e9
     assert mine > 1
     figures = tool.measure_apart(arguments("inference"), "masks at network size")
     assert figures["peak_gb"] < mine - 0.5

@@ -155,9 +155,8 @@ class TemporalEncoder(nn.Module):
         # Of the last layer CLS alone is read, and it never looks through these. They are kept for
         # official checkpoints and for `all_tokens`; as trained parameters they would be left without
         # a gradient, which DistributedDataParallel takes for an error.
-        last = self.layers[-1].attention
-        for unread in (last.query, last.key, last.value):
-            unread.requires_grad_(False)
+        for name in ("query", "key", "value"):
+            self.layers[-1].get_submodule(f"attention.{name}").requires_grad_(False)
 
     def forward(
         self,

@@ -1,0 +1,86 @@
+"""What the benchmarks share: times, peaks of memory, and the machine they were measured on."""
+
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import detectron2
+import torch
+
+from d2video.utils.errors import UserError
+
+Run = Callable[[], object]
+T = TypeVar("T")
+
+
+def timed(run: Run, device: torch.device) -> float:
+    """Seconds that ``run`` takes, what it queued on a GPU included."""
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[str, float]:
+    """Median and spread of the wall time in seconds, and the peak memory of this process in GB."""
+    for _ in range(warmup):
+        timed(run, device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    times = [timed(run, device) for _ in range(repeats)]
+    return spread(times) | {"peak_gb": peak_memory(device) / 1e9}
+
+
+def spread(times: list[float]) -> dict[str, float]:
+    return {"median_s": statistics.median(times), "min_s": min(times), "max_s": max(times)}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes that this process has held, or, on a GPU, has allocated there."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident()
+
+
+def peak_resident() -> int:
+    """Most bytes that this process has ever held in memory.
+
+    Not ``resource.getrusage``: there a new process begins with the peak of the one it comes from.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        raise UserError("memory on a CPU is read from /proc, which this system lacks: use Linux")
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
+
+
+def apart(function: Callable[..., T], *args: object) -> T:
+    """The function's result in a new process: the peak of memory never falls within one."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
+    cpu = next(
+        (line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")),
+        platform.processor(),
+    )
+    return {
+        "cpu": cpu,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "detectron2": detectron2.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else []
