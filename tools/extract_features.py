@@ -12,6 +12,7 @@ Example: tools/extract_features.py --config-file configs/VTN/vtn_ViT_B_kinetics4
 
 import argparse
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_mapper, build_test_loader
 from d2video.engine import check_device, load_cfg
 from d2video.projects import register_all
-from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.errors import BrokenFile, UserError, exit_on_user_error
 
-# The source is written before the first file and tells runs with other weights or sizes apart.
+logger = logging.getLogger("d2video.extract_features")
+
 _TYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -65,19 +67,28 @@ def main(argv: list[str] | None = None) -> None:
     _check_source(folder, source)
 
     mapper = build_mapper(cfg, is_train=False)
-    videos, made = [], 0
+    videos, made, broken = [], 0, 0
     for record in tqdm(records, unit="video"):
         file = f"{record['video_id']}.npz"
-        if not (folder / file).exists():
-            write_features(folder / file, *_extract(model, mapper(record), _TYPES[args.dtype]))
-            made += 1
-        else:
+        if (folder / file).exists():
             read_features(folder / file)  # a damaged one is told now, not in training
+        else:
+            try:
+                features, index = _extract(model, mapper(record))
+            except BrokenFile as error:
+                logger.warning("left out: %s", error)
+                broken += 1
+                continue
+            write_features(folder / file, features.to(_TYPES[args.dtype]), index)
+            made += 1
         video = {"video_id": record["video_id"], "file": file}
         videos.append(video | {"label": record["label"]} if "label" in record else video)
     classes = MetadataCatalog.get(args.dataset).get("thing_classes", [])
     write_index(folder, videos, list(classes), source)
-    print(f"features of {len(videos)} videos in {folder}, {len(videos) - made} of them kept")
+    print(
+        f"features of {len(videos)} videos in {folder}: {made} made, {len(videos) - made} kept; "
+        f"{broken} videos left out, which cannot be read"
+    )
 
 
 def _build_model(cfg: CfgNode) -> VTN:
@@ -93,7 +104,8 @@ def _build_model(cfg: CfgNode) -> VTN:
 
 
 def _made_with(cfg: CfgNode, model: VTN, dtype: str) -> str:
-    """A fingerprint of all that the numbers depend on."""
+    """A fingerprint of what the numbers depend on: weights, sizes, frames. It is written before the
+    first file, so that a run that goes on with another's files is noticed."""
     digest = hashlib.sha256(f"{dtype}\n{cfg.INPUT.dump()}".encode())
     digest.update(str((cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)).encode())
     for name, value in model.frame_encoder.state_dict().items():
@@ -114,17 +126,16 @@ def _check_source(folder: Path, source: dict[str, str]) -> None:
         )
 
 
-def _extract(
-    model: VTN, item: dict[str, Any], dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _extract(model: VTN, item: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (F, C) and frame numbers (F,)."""
     views = item.get("views", [item])
     if len(views) > 1:
         raise UserError(
-            f"a video has {len(views)} views, and features are stored of one: set INPUT.VIDEO to a "
-            "single view"
+            f"a video has {len(views)} views, and features are stored of one: set NUM_VIEWS and "
+            "NUM_CROPS of INPUT.VIDEO to 1"
         )
     index = views[0]["frame_index"]
-    return model.frame_encoder.encode_video(views[0]["image"], index).to(dtype), index
+    return model.frame_encoder.encode_video(views[0]["image"], index), index
 
 
 if __name__ == "__main__":
