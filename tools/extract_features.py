@@ -29,7 +29,6 @@ from d2video.projects.vtn.features import (
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
@@ -56,7 +55,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
 
-    setup_logger(name="d2video")
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     build_test_loader(cfg, args.dataset)  # tells a wrong name or a broken data set

@@ -148,9 +148,7 @@ def test_the_tool_reads_and_writes_pyslowfast_files(tmp_path, config, capsys):
     VideoCheckpointer(other, strict=True).load(str(tmp_path / "ours.pth"))
     assert torch.equal(other([clip])[0]["scores"], model([clip])[0]["scores"])
 
-    run_tool(
-        config, "pyslowfast", tmp_path / "ours.pth", tmp_path / "back.pyth", "--reverse"
-    )
+    run_tool(config, "pyslowfast", tmp_path / "ours.pth", tmp_path / "back.pyth", "--reverse")
     back = torch.load(tmp_path / "back.pyth", weights_only=True)["model_state"]
     assert back.keys() == official.keys()
     assert all(torch.equal(back[name], official[name]) for name in back)
@@ -188,7 +186,9 @@ def test_the_tool_refuses_a_file_of_another_model(tmp_path, config, capsys):
     official = {pyslowfast_name(name): v for name, v in build("vit").state_dict().items()}
     torch.save({"model_state": official}, tmp_path / "x.pyth")
     with pytest.raises(SystemExit):
-        run_tool(config, "pyslowfast", tmp_path / "x.pyth", tmp_path / "y.pth", f"{NODE}NUM_CLASSES", "6")
+        run_tool(
+            config, "pyslowfast", tmp_path / "x.pyth", tmp_path / "y.pth", f"{NODE}NUM_CLASSES", "6"
+        )
     assert "misshapen: mlp_head.4" in capsys.readouterr().err
 
 
