@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipes import Comparison, Recipe
+from recipes import Ablations, Comparison, Recipe, Run
 
 from d2video.utils.errors import UserError
 from d2video.utils.report import Table, read_metrics, write_report
@@ -52,6 +52,35 @@ def comparison_table(comparison: Comparison, output: Path) -> Table:
     return Table(comparison.caption, ["", *header], rows)
 
 
+def class_rows(metrics_file: Path, task: str, metric: str) -> list[tuple[str, float]]:
+    """The classes and their values by the last evaluation, in its order."""
+    prefix = f"{task}/{metric}-"
+    lines = metrics_file.read_text(encoding="utf-8").splitlines()
+    found = [name for name in map(json.loads, lines) if any(k.startswith(prefix) for k in name)]
+    if not found:
+        raise UserError(
+            f"{metrics_file} holds no results: delete {metrics_file.parent} and run again"
+        )
+    return [
+        (name.removeprefix(prefix), value)
+        for name, value in found[-1].items()
+        if name.startswith(prefix)
+    ]
+
+
+def ablation_comparison(run: Run, ablations: Ablations) -> Comparison:
+    """The table of a training's own evaluation and of those with other settings."""
+    own = {ablations.baseline: f"{run.name}/metrics.json"}
+    others = {
+        f"{case.title}, in training too" if case.retrain else case.title: (
+            f"{run.name}/{case.name}.json"
+        )
+        for case in ablations.cases
+    }
+    metrics = tuple(run.metrics)
+    return Comparison(ablations.caption, run.task, metrics, own | others, run.counts)
+
+
 def write_page(
     recipe: Recipe,
     project: str,
@@ -73,6 +102,7 @@ def write_page(
         UserError: a training or an evaluation has left no results.
     """
     tables, curves, figures = [], {}, {}
+    clips = list(clips)
     held_out = f"{recipe.splits['val']} held-out {recipe.noun}"
     for run in recipe.runs:
         metrics_file = output / run.name / "metrics.json"
@@ -84,11 +114,16 @@ def write_page(
         ]
         header = ("metric", "meaning", "value (% or number)" if run.counts else "value (%)")
         tables.append(Table(f"{run.name}: results on {held_out}", header, overall))
-        if run.class_metrics:
-            names = [f"AP-{name}" for name in recipe.spec["classes"]]
-            classes = last_results(metrics_file, run.task, names)
-            rows = [(name.removeprefix("AP-"), value) for name, value in classes.items()]
-            tables.append(Table(f"{run.name}: AP by class", ("class", "AP (%)"), rows))
+        if run.class_metric is not None:
+            rows = class_rows(metrics_file, run.task, run.class_metric)
+            caption = f"{run.name}: {run.class_metric} by class"
+            tables.append(Table(caption, ("class", f"{run.class_metric} (%)"), rows))
+        if run.ablations is not None:
+            tables.append(comparison_table(ablation_comparison(run, run.ablations), output))
+        clips += [
+            (f"{run.name}: {caption}", output / run.name / picture)
+            for caption, picture in run.pictures.items()
+        ]
         for title, series in run.curves.items():
             found = read_metrics(metrics_file, list(series.values()))
             curves[f"{run.name}: {title}"] = {

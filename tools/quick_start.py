@@ -13,13 +13,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from demo_page import write_page
-from recipes import RECIPES, Recipe, Run
+from demo_page import last_results, write_page
+from recipes import RECIPES, Ablation, Recipe, Run
 
 from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.files import replace_on_success
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,12 +36,18 @@ def stage(number: str, title: str) -> Iterator[None]:
 def make_data(recipe: Recipe, root: Path) -> None:
     """The recipe's data in ``root``, unless they are there already."""
     from d2video.data.shapes import (
+        MotionSpec,
         ShapesSpec,
         write_coco_shapes,
         write_mot_shapes,
+        write_motion_videos,
         write_ytvis_shapes,
     )
 
+    if recipe.kind == "classification":
+        motion = MotionSpec(**recipe.spec)
+        write_motion_videos(root / "motion", recipe.splits, motion, overwrite=True)
+        return
     spec = ShapesSpec(**recipe.spec)
     if recipe.kind == "images":
         write_coco_shapes(root / "shapes_coco", recipe.splits, spec, panoptic=True, overwrite=True)
@@ -52,7 +59,9 @@ def make_data(recipe: Recipe, root: Path) -> None:
 
 def fingerprint(recipe: Recipe, run: Run, cfg_text: str) -> str:
     """Changes with whatever changes the trained model: the data, the training's config."""
-    content = json.dumps([recipe.splits, recipe.spec, asdict(run), cfg_text])
+    content = json.dumps(
+        [recipe.splits, recipe.spec, asdict(replace(run, ablations=None)), cfg_text]
+    )
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -86,6 +95,34 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     return True
 
 
+def ablate(
+    recipe: Recipe, run: Run, ablation: Ablation, folder: Path, overrides: list[str]
+) -> None:
+    """Evaluate, or train and evaluate, with other settings; results go to ``<name>.json``.
+
+    Args:
+        folder: of the training.
+        overrides: as for the training.
+    """
+    from d2video.checkpoint import VideoCheckpointer
+    from d2video.engine import VideoTrainer, load_cfg
+
+    own = folder / ablation.name
+    # What the recipe expects of the training does not hold for it.
+    opts = [*overrides, *ablation.opts, "OUTPUT_DIR", str(own), "TEST.EXPECTED_RESULTS", "[]"]
+    if ablation.retrain:
+        train(recipe, run, own, opts)
+        names = list(run.metrics)
+        results = {run.task: last_results(own / "metrics.json", run.task, names)}
+    else:
+        cfg = load_cfg(str(ROOT / run.config_file), opts)
+        model = VideoTrainer.build_model(cfg)
+        VideoCheckpointer(model, strict=True).load(str(folder / "model_final.pth"))
+        results = VideoTrainer.test(cfg, model)
+    with replace_on_success(folder / f"{ablation.name}.json") as partial:
+        partial.write_text(json.dumps(results, indent=1) + "\n")
+
+
 def link(run: Run, folder: Path, overrides: list[str]) -> None:
     """Evaluate the tracker's own detections, linked by overlap alone, into ``linked.json``."""
     from link_detections import IOU_THRESHOLDS, MAX_AGES, SCORE_THRESHOLDS, evaluate
@@ -108,12 +145,14 @@ def render(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> list
 
     cfg = load_cfg(str(ROOT / run.config_file), overrides)
     cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
-    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])[: recipe.num_clips]
+    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+    if recipe.kind == "classification":  # in the order of their classes
+        records = records[:: max(1, len(records) // recipe.num_clips)]
     draw = draw_image if recipe.kind == "images" else draw_video
     predictor = VideoPredictor(cfg)
     return [
         draw(recipe, run, predictor, record, folder / "clips")
-        for record in tqdm(records, desc="render")
+        for record in tqdm(records[: recipe.num_clips], desc="render")
     ]
 
 
@@ -124,10 +163,14 @@ def draw_video(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tup
 
     path = folder / f"{record['video_id']:04d}.mp4"
     draw = FrameDrawer(predictor.class_names, scale=recipe.scale)
+    source = record.get("file_name") or map(read_rgb, record["file_names"])
     with VideoWriter(path, fps=recipe.fps) as writer:
-        for frame in predictor(map(read_rgb, record["file_names"])):
+        for frame in predictor(source):
             writer.write(draw(frame))
-    return f"{run.name}: validation video {record.get('sequence', record['video_id'])}", path
+    caption = f"{run.name}: validation video {record.get('sequence', record['video_id'])}"
+    if "label" in record and predictor.class_names is not None:
+        caption += f", {predictor.class_names[record['label']]}"
+    return caption, path
 
 
 def draw_image(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tuple[str, Path]:
@@ -173,6 +216,8 @@ def main(argv: list[str] | None = None) -> None:
         with stage(f"{2 + 2 * number}/{steps}", f"train and evaluate {run.name} on {device}"):
             if not train(recipe, run, folder, overrides):
                 print("   reused: the model trained before")
+            for ablation in run.ablations.cases if run.ablations else ():
+                ablate(recipe, run, ablation, folder, overrides)
             if recipe.link_detections:
                 link(run, folder, overrides)
         with stage(f"{3 + 2 * number}/{steps}", f"render results of {run.name}"):

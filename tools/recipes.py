@@ -1,7 +1,39 @@
 """What `make demo` shows of each system: data, trainings, and what the page says of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A training's model evaluated once more, with other settings.
+
+    Attributes:
+        name: of the file of its results, ``<run>/<name>.json``, and of the folder beside it.
+        title: of its row on the page.
+        opts: config keys and values that differ, as on the command line.
+        retrain: train with these settings, too, instead of evaluating the model that is there.
+    """
+
+    name: str
+    title: str
+    opts: tuple[str, ...]
+    retrain: bool = False
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """A table that sets evaluations with other settings beside the training's own one.
+
+    Attributes:
+        caption: what is compared.
+        baseline: title of the row of the training's own evaluation.
+        cases: the others.
+    """
+
+    caption: str
+    baseline: str
+    cases: tuple[Ablation, ...]
 
 
 @dataclass(frozen=True)
@@ -15,7 +47,10 @@ class Run:
         metrics: names in the evaluator's answer, and what they mean.
         counts: those of them that are numbers of things; the others are percentages.
         curves: chart title to {series name: name in metrics.json}.
-        class_metrics: whether the evaluator gives the AP of each class.
+        class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
+            anything.
+        pictures: caption to picture that the evaluation writes, relative to the training's folder.
+        ablations: evaluated after the training, if any.
     """
 
     name: str
@@ -24,7 +59,9 @@ class Run:
     metrics: dict[str, str]
     curves: dict[str, dict[str, str]]
     counts: tuple[str, ...] = ()
-    class_metrics: bool = True
+    class_metric: str | None = "AP"
+    pictures: dict[str, str] = field(default_factory=dict)
+    ablations: Ablations | None = None
 
 
 @dataclass(frozen=True)
@@ -54,11 +91,14 @@ class Recipe:
     Attributes:
         runs: the trainings, one after the other.
         kind: what the data are: videos with masks (``shapes_*``), single images with panoptic
-            labels (``shapes_coco_*``), or videos with boxes (``shapes_mot_*``).
+            labels (``shapes_coco_*``), videos with boxes (``shapes_mot_*``), or video files whose
+            classes differ in motion (``motion_*``).
         splits: generated videos or images by split.
-        spec: what they look like: arguments of ``d2video.data.shapes.ShapesSpec``.
+        spec: what they look like: arguments of ``d2video.data.shapes.ShapesSpec``, or for
+            classification of ``MotionSpec``.
         summary: what the page says about the task.
-        num_clips: validation videos or images drawn for each run, the first ones of the split.
+        num_clips: validation videos or images drawn for each run: the first ones of the split, for
+            classification, where they are in the order of their classes, spread evenly over it.
         scale: how many times as large as the data they are drawn.
         fps: of the clips drawn, frames a second.
         link_detections: whether each tracker's own detections are evaluated, linked by overlap
@@ -67,7 +107,7 @@ class Recipe:
     """
 
     runs: tuple[Run, ...]
-    kind: Literal["videos", "images", "tracking"]
+    kind: Literal["videos", "images", "tracking", "classification"]
     splits: dict[str, int]
     spec: dict[str, Any]
     summary: str
@@ -155,7 +195,7 @@ RECIPES = {
                     "PQ_st": "PQ of stuff",
                 },
                 curves=_curves(_MASK_TERMS),
-                class_metrics=False,
+                class_metric=None,
             ),
         ),
         kind="images",
@@ -185,7 +225,7 @@ RECIPES = {
                 },
                 counts=("IDSW", "MT", "ML"),
                 curves=_curves(_TERMS),
-                class_metrics=False,
+                class_metric=None,
             ),
         ),
         kind="tracking",
@@ -224,5 +264,53 @@ RECIPES = {
                 counts=("IDSW",),
             ),
         ),
+    ),
+    "VTN": Recipe(
+        runs=(
+            Run(
+                name="VTN",
+                config_file="configs/VTN/vtn_tiny_motion.yaml",
+                task="classification",
+                metrics={
+                    "top1": "videos whose class has the highest score",
+                    "top5": "videos whose class is among the best five",
+                    "mean_class_accuracy": "mean of the classes' top-1 accuracies",
+                },
+                class_metric="top1",
+                curves={
+                    "Training loss": {"cross-entropy": "total_loss"},
+                    "Accuracy of the training batches": {"top-1 (%)": "top1_accuracy"},
+                },
+                pictures={"true and predicted classes": "inference/motion_val/confusion.png"},
+                ablations=Ablations(
+                    caption="What order tells: the same trained model on the same held-out videos",
+                    baseline="frames in order",
+                    cases=(
+                        Ablation(
+                            "shuffled", "frames shuffled", ("INPUT.VIDEO.FRAME_ORDER", "shuffled")
+                        ),
+                        Ablation(
+                            "one_frame",
+                            "one frame",
+                            (
+                                *("INPUT.VIDEO.NUM_FRAMES", "1"),
+                                *("INPUT.VIDEO.NUM_FRAMES_TEST", "1"),
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        kind="classification",
+        splits={"train": 1600, "val": 320},
+        spec={"height": 64, "width": 64, "num_frames": (16, 16)},
+        summary=(
+            "VTN tells what moves, and which way: the eight classes have the same frames and differ "
+            "in their order alone, so that a single frame, or shuffled ones, tell nothing (chance: "
+            "12.5 %). Each clip shows a video of the validation split, which the model never saw, "
+            "the best classes, and how their scores changed from frame to frame. The clips are "
+            "spread evenly over the split, not chosen."
+        ),
+        fps=8,
     ),
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
@@ -74,10 +75,11 @@ def split_answer(
     """
     if isinstance(answer, Instances):
         return answer.to("cpu"), None, None
-    instances = answer.get("instances")
+    # detectron2's Instances have a length only if they have a field.
+    instances = answer.get("instances", Instances(output_size, scores=torch.empty(0)))
     panoptic_seg, class_scores = answer.get("panoptic_seg"), answer.get("class_scores")
     return (
-        Instances(output_size) if instances is None else instances.to("cpu"),
+        instances.to("cpu"),
         None if panoptic_seg is None else (panoptic_seg[0].cpu(), panoptic_seg[1]),
         None if class_scores is None else class_scores.cpu(),
     )

