@@ -21,6 +21,8 @@ Record = dict[str, Any]
 OnMissing = Literal["raise", "skip"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg"})
 _SEPARATORS = {" ": "a space", ",": "a comma", "\t": "a tab", ";": "a semicolon"}
+# Of a list without names: a larger label is a slip.
+_MOST_CLASSES = 100_000
 _KINETICS_COLUMNS = ("youtube_id", "time_start", "time_end")
 
 
@@ -108,9 +110,10 @@ def load_video_list(
         if not found or not path:
             raise UserError(f"{where}: no label in '{line.strip()}'{_hint(line, separator)}")
         label = _label(text, where, line, separator)
-        if class_names is not None and label >= len(class_names):
+        limit = _MOST_CLASSES if class_names is None else len(class_names)
+        if label >= limit:
             raise UserError(
-                f"{where}: label {label} is out of range, there are {len(class_names)} classes: "
+                f"{where}: label {label} is out of range, there are {limit} classes at most: "
                 "labels count from 0"
             )
         path = os.path.join(video_root, path.strip())
