@@ -42,19 +42,20 @@ class TimmViT(Backbone):
     A last block that is not timm's plain one is computed whole.
 
     Args:
-        vit: with a class token.
+        vit: ``timm.models.VisionTransformer`` with a class token.
         activation_checkpoint: recompute the blocks in the backward pass instead of keeping them.
     """
 
-    def __init__(self, vit: nn.Module, activation_checkpoint: bool = False):
+    def __init__(self, vit: Any, activation_checkpoint: bool = False):
         super().__init__()
-        self.vit: Any = vit
+        self.vit = vit
+        self.width: int = vit.embed_dim
         self.activation_checkpoint = activation_checkpoint
-        self.image_size: tuple[int, int] = tuple(self.vit.patch_embed.img_size)
-        self._class_token_only = _is_plain(self.vit.blocks[-1])
+        self.image_size: tuple[int, int] = tuple(vit.patch_embed.img_size)
+        self._class_token_only = _is_plain(vit.blocks[-1])
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        return {"class_token": ShapeSpec(channels=self.vit.embed_dim, height=1, width=1)}
+        return {"class_token": ShapeSpec(channels=self.width, height=1, width=1)}
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """
@@ -73,7 +74,7 @@ class TimmViT(Backbone):
                 f"the Vision Transformer takes frames of {width}x{height} pixels, these are {w}x{h}: "
                 f"crop them to that size, or set {_NODE}.IMAGE_SIZE"
             )
-        vit = self.vit
+        vit: Any = self.vit
         x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(frames))))
         *blocks, last = vit.blocks
         for block in blocks:

@@ -52,11 +52,11 @@ class VideoStream:
                 yield self._renewed() if self._is_due() else self._scores
             return
         frames = iter(frames)
-        frame = next(frames, None)
-        while frame is not None:
-            self._take(frame)
-            frame = next(frames, None)
-            yield self._renewed() if self._is_due() or frame is None else self._scores
+        ahead = next(frames, None)
+        while ahead is not None:
+            self._take(ahead)
+            ahead = next(frames, None)
+            yield self._renewed() if self._is_due() or ahead is None else self._scores
 
     def _take(self, frame: Tensor) -> None:
         if self.count % self.stride == 0:

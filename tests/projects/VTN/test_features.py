@@ -278,9 +278,9 @@ def test_the_temporal_encoder_learns_from_features(separable, tmp_path):
     assert trainer._last_eval_results["classification"]["top1"] == 100
     assert all(torch.equal(v, before[k]) for k, v in model.frame_encoder.state_dict().items())
     losses = [
-        json.loads(line)["loss_cls"]
+        json.loads(line)["total_loss"]
         for line in (tmp_path / "out" / "metrics.json").read_text().splitlines()
-        if "loss_cls" in line
+        if "total_loss" in line
     ]
     assert losses[-1] < 0.5 * math.log(2)
 
