@@ -17,7 +17,8 @@ class UserError(Exception):
 
     def __init__(self, message: str):
         # torch's DataLoader raises a worker's exception anew with the whole traceback as message.
-        if "\nOriginal Traceback" in message:
+        # (After "Original" stands "Traceback" or, of a cause that was stripped of its own, its name.)
+        if message.startswith("Caught ") and "\nOriginal " in message:
             message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
         super().__init__(message)
 
