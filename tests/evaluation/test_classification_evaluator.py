@@ -167,7 +167,9 @@ def test_confusion_picture(tmp_path, count):
     draw_confusion(tmp_path / "c.png", confusion, names)
     pixels = np.asarray(Image.open(tmp_path / "c.png").convert("RGB")).astype(int)
     cell = 50 if count <= 8 else 10
-    grey = ((pixels == 0xD0).all(-1).sum(1) > 0.8 * count * cell).sum()
+    # Lines between the cells are a lighter grey, all else is lighter still.
+    is_grey = (np.abs(pixels - 0xD0) < 20).all(-1)
+    grey = (is_grey.sum(1) > 0.5 * count * cell).sum()
     assert abs(grey - cell) <= 3  # one row
     # The diagonal is the darkest blue of the map: right answers alone.
     dark = (np.abs(pixels - [8, 48, 107]).sum(-1) < 6).sum()
