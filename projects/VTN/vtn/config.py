@@ -58,7 +58,6 @@ def add_vtn_config(cfg: CN) -> None:
     # and STREAM_STRIDE doubles: the answer remains one for the whole video.
     vtn.STREAM_MAX_FRAMES = 256
 
-
     # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone --------------------------------------------
     vtn.VIT = CN()
     # A Vision Transformer of timm with a class token.
