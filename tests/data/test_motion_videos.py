@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -22,8 +24,6 @@ SPEC = MotionSpec(noise=0.0, texture_contrast=0.0, background_contrast=0.0)
 
 def hue_mask(frames, hue):
     """Where frames (L,H,W,3) show vivid pixels of a hue, in turns: bool (L,H,W)."""
-    import cv2
-
     hsv = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2HSV) for frame in frames]).astype(float)
     away = np.abs((hsv[..., 0] / 180 - hue + 0.5) % 1 - 0.5)
     return (away < 0.04) & (hsv[..., 1] > 140)
@@ -48,7 +48,7 @@ def test_single_frames_tell_nothing_at_any_place_in_the_video():
     spec = MotionSpec(noise=0.0, texture_contrast=0.0, background_contrast=0.0, num_frames=(4, 4))
     for name in ("right", "left", "up"):
         first = []
-        for index in range(60):
+        for index in range(50):
             video = render_motion_video(spec, video_rng(0, name, index), name)
             mask = hue_mask(video, 0.14)
             columns = mask.any(1)
@@ -57,7 +57,7 @@ def test_single_frames_tell_nothing_at_any_place_in_the_video():
                 first.append(np.angle((mask.sum(1) * np.exp(1j * angle)).sum(1)))
         # The mean direction of n uniform angles is about 1/sqrt(n) long.
         length = np.abs(np.exp(1j * np.array(first)).mean(0))
-        assert len(first) > 40
+        assert len(first) > 30
         assert (length < 3 / np.sqrt(len(first))).all()
 
 
@@ -100,7 +100,10 @@ def test_files(tmp_path):
     drawn = render_motion_video(spec, video_rng(1, "train", 1), "left")
     stored = [frame.image for frame in open_video(path)]
     assert 6 <= len(stored) == len(drawn) <= 8
-    assert np.abs(np.stack(stored).astype(int) - drawn).mean() < 6
+    # Lossy, but each frame is nearest to itself.
+    distance = np.abs(np.stack(stored)[:, None].astype(int) - drawn[None]).mean((2, 3, 4))
+    assert distance.argmin(1).tolist() == list(range(len(drawn)))
+    assert distance.diagonal().max() < 12
     other = render_motion_video(spec, video_rng(1, "val", 1), "left")
     assert len(other) != len(drawn) or not np.array_equal(other, drawn)
     with pytest.raises(UserError, match="other arguments"):
@@ -109,8 +112,6 @@ def test_files(tmp_path):
 
 
 def test_every_frame_is_a_key_frame(tmp_path):
-    import av
-
     write_motion_videos(tmp_path / "m", {"a": 8}, progress=False)
     with av.open(str(tmp_path / "m/a/up/00003.mp4")) as container:
         frames = list(container.decode(video=0))
