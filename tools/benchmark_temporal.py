@@ -8,7 +8,9 @@ least that its window allows.
 
 import importlib.util
 import json
+import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,15 +88,24 @@ def times_in_turn(
     warmup: int,
     repeats: int,
 ) -> dict[str, dict[str, float]]:
-    """Median and spread in seconds of each encoder, all in this process, one after the other."""
+    """Median and spread in seconds of each encoder, all in this process, one after the other.
+
+    ``cpu_s`` is the median of the seconds that this process had a core, all of its threads together:
+    on a busy machine the better figure.
+    """
     runs = {name: ENCODERS[name](sizes, num_frames, device) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for turn in range(warmup + repeats):
         for name, run in runs.items():
+            start = time.process_time()
             seconds = timed(run, device)
             if turn >= warmup:
-                times[name].append(seconds)
-    return {name: spread(seconds) for name, seconds in times.items()}
+                times[name].append((seconds, time.process_time() - start))
+    rows = {}
+    for name, pairs in times.items():
+        wall, on_core = (list(column) for column in zip(*pairs))
+        rows[name] = spread(wall) | {"cpu_s": statistics.median(on_core)}
+    return rows
 
 
 @torch.no_grad()
@@ -113,7 +124,7 @@ def memory(
 
 def growth(shorter: dict[str, float], longer: dict[str, float]) -> dict[str, float]:
     """By what the figures of the longer video exceed those of the shorter one."""
-    return {key: longer[key] / shorter[key] for key in ("median_s", "peak_gb", "added_gb")}
+    return {key: longer[key] / shorter[key] for key in ("median_s", "cpu_s", "peak_gb", "added_gb")}
 
 
 def report(warmup: int, repeats: int, path: Path | None) -> None:
@@ -135,6 +146,7 @@ def report(warmup: int, repeats: int, path: Path | None) -> None:
             row |= apart(memory, name, SIZES, length, device)
             print(
                 f"{length:6} {name:12}{row['median_s']:10.4f}{row['min_s']:9.4f}{row['max_s']:9.4f}"
+                f"{row['cpu_s']:9.4f}"
                 f"{row['peak_gb']:9.2f}{row['added_gb']:10.3f}",
                 flush=True,
             )
@@ -143,8 +155,9 @@ def report(warmup: int, repeats: int, path: Path | None) -> None:
     growths = {name: growth(results[before][name], results[last][name]) for name in names}
     for name, by in growths.items():
         print(
-            f"{name}, {last} frames against {before}: time x{by['median_s']:.2f}, peak memory "
-            f"x{by['peak_gb']:.2f}, what a run adds to it x{by['added_gb']:.2f}"
+            f"{name}, {last} frames against {before}: time x{by['median_s']:.2f} (CPU "
+            f"seconds x{by['cpu_s']:.2f}), peak memory x{by['peak_gb']:.2f}, "
+            f"what a run adds to it x{by['added_gb']:.2f}"
         )
     if path:
         content: dict[str, Any] = {

@@ -130,6 +130,9 @@ def test_a_config_is_given_to_the_tasks_that_have_one(tool, capsys):
     assert "--task temporal has sizes of its own" in capsys.readouterr().err
 
 
+GROWN = ["median_s", "cpu_s", "peak_gb", "added_gb"]
+
+
 @pytest.fixture
 def temporal(tool, monkeypatch):
     """Of the temporal encoder, with a small one, in this process."""
@@ -165,9 +168,7 @@ def test_temporal_encoders_side_by_side(tool, temporal, tmp_path, monkeypatch, c
 
 
 def test_without_transformers_the_encoder_is_measured_alone(tool, temporal, monkeypatch, capsys):
-    monkeypatch.setattr(
-        temporal, "growth", lambda *args: {"median_s": 1, "peak_gb": 1, "added_gb": 1}
-    )
+    monkeypatch.setattr(temporal, "growth", lambda *args: dict.fromkeys(GROWN, 1))
     monkeypatch.setattr(temporal.importlib.util, "find_spec", lambda name: None)
     tool.main(["--task", "temporal", "--warmup", "0", "--repeats", "1"])
     printed = capsys.readouterr().out
