@@ -61,9 +61,9 @@ def draw_confusion(
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     # Lines of one collection each: hundreds of ticks would cost seconds.
-    line = {"color": "#e8e8e8", "linewidth": 1.0 if has_numbers else 0.3}
-    axes.vlines(ticks[1:] - 0.5, -0.5, count - 0.5, **line)
-    axes.hlines(ticks[1:] - 0.5, -0.5, count - 0.5, **line)
+    colour, thickness = "#e8e8e8", 1.0 if has_numbers else 0.3
+    axes.vlines(ticks[1:] - 0.5, -0.5, count - 0.5, colour, linewidth=thickness)
+    axes.hlines(ticks[1:] - 0.5, -0.5, count - 0.5, colour, linewidth=thickness)
     long = min(side, 4)
     scale = figure.add_axes(
         (1 - (bar + 0.1) / width, (bottom + side - long) / height, 0.15 / width, long / height)
