@@ -201,12 +201,14 @@ def main(argv: list[str] | None = None) -> None:
     """Make the dataset, or say that it is there already."""
     arguments = parse_arguments(argv)
     if arguments.format == "motion":
-        splits, spec = read_splits(arguments.split), read_motion(arguments)
-        overwrite = arguments.overwrite
-        report(
+        written = write_motion_videos(
             arguments.root,
-            write_motion_videos(arguments.root, splits, spec, arguments.seed, overwrite=overwrite),
+            read_splits(arguments.split),
+            read_motion(arguments),
+            arguments.seed,
+            overwrite=arguments.overwrite,
         )
+        report(arguments.root, written)
         return
     check_video_options(arguments)
     default_frames = VIDEO_FORMATS.get(arguments.format, ShapesSpec().num_frames)

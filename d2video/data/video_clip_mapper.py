@@ -88,7 +88,8 @@ class VideoClipMapper:
         self.num_frames = num_frames
         self.seconds = seconds
         self.augmentations = T.AugmentationList(augmentations)
-        self.crops = [SpacedCrop(crop_size, k, num_crops) for k in range(num_crops) if crop_size]
+        crops = [SpacedCrop(crop_size, k, num_crops) for k in range(num_crops) if crop_size]
+        self.crops: list[SpacedCrop | None] = [*crops] or [None]
         self.num_views = num_views
         self.start = start
         self.frame_index = frame_index
@@ -175,7 +176,7 @@ class VideoClipMapper:
         for k, clip in enumerate(clips):
             part = slice(k * len(clip), (k + 1) * len(clip))
             order = rng.bit_generator.state  # all crops of a clip are shuffled alike
-            for crop in self.crops or [None]:
+            for crop in self.crops:
                 rng.bit_generator.state = order
                 cropped = frames[part]
                 if crop is not None:
@@ -195,7 +196,7 @@ class VideoClipMapper:
         views = []
         for clip in clips:
             index = clip - clip[0] if self.frame_index == "clip" else clip
-            for crop in self.crops or [None]:
+            for crop in self.crops:
                 crops = [] if crop is None else [crop.get_transform(blank.image)]
                 frames = VideoFrameSequence(
                     video.path,

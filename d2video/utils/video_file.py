@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -54,10 +54,19 @@ class VideoFile:
                 frames cannot be decoded.
         """
         self.path = str(path)
-        self._container: av.container.InputContainer | None = None
+        self._container: Any = None  # with what hangs on it, None after close()
+        self._stream: Any = None
+        self._frames: Any = None
+        # The frame of the last time asked for and the one after it, each with its time.
+        self._shown: Any = None
+        self._ahead: Any = None
         self._count = 0
+        self._has_times = True
         self._start = 0.0
         self._restart()
+        self._read_header()
+
+    def _read_header(self) -> None:
         frame, stream = self._shown[1], self._stream
         self.fps = average_rate(stream)
         self.rotation = round(frame.rotation / 90) * 90 % 360
@@ -79,7 +88,7 @@ class VideoFile:
             self._container.close()
         self._container = self._stream = self._frames = self._shown = self._ahead = None
 
-    def read_frames_at(self, times: Sequence[float]) -> list[TimedFrame]:
+    def read_frames_at(self, times: Sequence[float] | np.ndarray) -> list[TimedFrame]:
         """The frames on show at some times, in any order.
 
         Args:
@@ -112,7 +121,7 @@ class VideoFile:
                 tells and that is asked for.
         """
         assert np.all(np.diff(times) >= 0), "times must ascend"
-        image_time, image = None, None
+        image_time, image = 0.0, None
         for time in times:
             self._move_to(float(time))
             if image is None or image_time != self._shown[0]:

@@ -311,7 +311,8 @@ def _present(records: list[Record], list_file: str, on_missing: OnMissing) -> li
     """The records whose file is there: one listing a folder, not one look a file."""
     assert on_missing in ("raise", "skip"), on_missing
     listings: dict[str, set[str]] = {}
-    kept, missing = [], []
+    kept: list[Record] = []
+    missing: list[Record] = []
     for record in records:
         folder, name = os.path.split(record["file_name"])
         if folder not in listings:
