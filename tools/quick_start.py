@@ -72,14 +72,15 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
         whether there was anything to do.
     """
     from detectron2.engine import default_argument_parser
-    from train_net import run as run_training
+    from train_net import launch_run
 
     from d2video.engine import load_cfg
     from d2video.projects import register_all
 
     register_all()
     config_file = str(ROOT / run.config_file)
-    mark = fingerprint(recipe, run, load_cfg(config_file, overrides).dump())
+    cfg = load_cfg(config_file, overrides)
+    mark = fingerprint(recipe, run, cfg.dump())
     stamp = folder / "recipe.txt"
     same = stamp.is_file() and stamp.read_text() == mark
     if same and (folder / "model_final.pth").is_file():
@@ -90,8 +91,14 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
             old.unlink(missing_ok=True)
         stamp.write_text(mark)
     resume = ["--resume"] if (folder / "last_checkpoint").is_file() else []
-    args = default_argument_parser().parse_args(["--config-file", config_file, *resume, *overrides])
-    run_training(args)
+    processes = 1
+    if cfg.MODEL.DEVICE == "cpu":
+        processes = min(run.processes, os.cpu_count() or 1)
+    args = default_argument_parser().parse_args(
+        [*("--config-file", config_file), *("--num-gpus", str(processes))]
+        + [*("--dist-url", "auto"), *resume, *overrides]
+    )
+    launch_run(args, cfg.MODEL.DEVICE)
     return True
 
 

@@ -51,6 +51,8 @@ class Run:
             anything.
         pictures: caption to picture that the evaluation writes, relative to the training's folder.
         ablations: evaluated after the training, if any.
+        processes: that share the training on a CPU, where there are as many cores. Small models keep
+            one core busy, but not two.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Run:
     class_metric: str | None = "AP"
     pictures: dict[str, str] = field(default_factory=dict)
     ablations: Ablations | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -41,15 +41,24 @@ def run(args: argparse.Namespace) -> dict | None:
     return results
 
 
-@exit_on_user_error
-def main() -> None:
-    args = default_argument_parser().parse_args()
-    register_all()
-    device = load_cfg(args.config_file, args.opts).MODEL.DEVICE
+def launch_run(args: argparse.Namespace, device: str) -> None:
+    """:func:`run` in ``args.num_gpus`` processes, each with a GPU or with its share of the cores.
+
+    Args:
+        args: of detectron2's ``default_argument_parser``.
+        device: MODEL.DEVICE.
+
+    Raises:
+        UserError: more processes than GPUs.
+        SystemExit: a process failed; it has told its reason.
+    """
     check_num_processes(args.num_gpus, device)
     if device == "cpu":
         # detectron2's launch takes NCCL, and one GPU a process, wherever it sees a GPU.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        if args.num_gpus > 1:  # torch would start a thread for every core in each process
+            threads = max(1, (os.cpu_count() or 1) // args.num_gpus)
+            os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         launch(
             run,
@@ -60,8 +69,14 @@ def main() -> None:
             args=(args,),
         )
     except ProcessExitedException as error:
-        # The process has told its reason already.
         sys.exit(error.exit_code or 1)
+
+
+@exit_on_user_error
+def main() -> None:
+    args = default_argument_parser().parse_args()
+    register_all()
+    launch_run(args, load_cfg(args.config_file, args.opts).MODEL.DEVICE)
 
 
 if __name__ == "__main__":
