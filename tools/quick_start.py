@@ -94,9 +94,9 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     processes = 1
     if cfg.MODEL.DEVICE == "cpu":
         processes = min(run.processes, os.cpu_count() or 1)
+    shared = ["--num-gpus", str(processes), "--dist-url", "auto"]
     args = default_argument_parser().parse_args(
-        [*("--config-file", config_file), *("--num-gpus", str(processes))]
-        + [*("--dist-url", "auto"), *resume, *overrides]
+        ["--config-file", config_file, *shared, *resume, *overrides]
     )
     launch_run(args, cfg.MODEL.DEVICE)
     return True

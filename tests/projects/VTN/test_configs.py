@@ -87,5 +87,5 @@ def test_official_clips():
     assert (video.NUM_FRAMES, video.CLIP_SECONDS) == (16, 5.12)
     assert (video.NUM_FRAMES_TEST, video.TEST_SECONDS) == (250, 10)
     assert (video.NUM_VIEWS, video.NUM_CROPS, video.CROP_SIZE_TEST) == (1, 1, 224)
-    assert cfg.MODEL.PIXEL_MEAN == pytest.approx([0.45 * 255] * 3)
-    assert cfg.MODEL.PIXEL_STD == pytest.approx([0.225 * 255] * 3)
+    assert pytest.approx([0.45 * 255] * 3) == cfg.MODEL.PIXEL_MEAN
+    assert pytest.approx([0.225 * 255] * 3) == cfg.MODEL.PIXEL_STD
