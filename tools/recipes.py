@@ -228,26 +228,27 @@ RECIPES = {
                 },
                 counts=("IDSW", "MT", "ML"),
                 curves=_curves(_TERMS),
+                processes=2,
                 class_metric=None,
             ),
         ),
         kind="tracking",
-        splits={"train": 300, "val": 30},
-        # Fast objects, of one class: boxes of neighbouring frames overlap little.
+        splits={"train": 400, "val": 30},
+        # Small, fast objects, of one class: boxes of neighbouring frames hardly overlap.
         spec={
             "num_frames": (20, 24),
             "max_objects": 3,
             "min_objects": 2,
-            "size": (0.33, 0.5),
-            "speed": (0.35, 0.75),
+            "size": (0.18, 0.25),
+            "speed": (0.6, 1.0),
             "camera_motion": 0.3,
-            "background_contrast": 0.2,
-            "texture_contrast": 0.5,
+            "background_contrast": 0.1,
+            "texture_contrast": 0.25,
         },
         summary=(
             "TrackFormer follows moving shapes of all kinds as one class: they cross, hide each "
-            "other, leave and come back, and move by up to three quarters of their size from frame "
-            "to frame. Each clip shows a sequence of the validation split, which the model never saw: "
+            "other, leave and come back, and move by 0.6 to 1.0 of their size from frame to "
+            "frame. Each clip shows a sequence of the validation split, which the model never saw: "
             "colours and numbers are track identities. The clips are the first ones of the split, "
             "not the best."
         ),

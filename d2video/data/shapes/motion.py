@@ -2,9 +2,6 @@
 
 import numpy as np
 
-# Share of the points on a roaming path that lie beyond a border, among those after one inside.
-_AWAY = 0.3
-
 
 def _inside(rng: np.random.Generator, frame: np.ndarray, radius: float) -> np.ndarray:
     """A point whose disc of ``radius`` lies in the frame (in its middle where it cannot)."""
@@ -68,6 +65,7 @@ def roaming_path(
     frame: np.ndarray,
     radius: float,
     step: float,
+    leaving: float,
     via: tuple[np.ndarray, float] | None = None,
 ) -> np.ndarray:
     """A path of one object at a constant speed from one random point to the next.
@@ -80,6 +78,7 @@ def roaming_path(
         frame: its width and height, in pixels.
         radius: of the object, in pixels.
         step: pixels from one frame to the next, above 0.
+        leaving: share of the points beyond a border, among those after one inside.
         via: a point (2,) and the frame number at which the object is there; random if None.
 
     Returns float (L, 2), x and y.
@@ -92,7 +91,7 @@ def roaming_path(
         (point, moment), away = via, False
         moments, points = [moment], [point]
         while 0 <= moment < length:
-            away = not away and rng.random() < _AWAY
+            away = not away and rng.random() < leaving
             there = (_outside if away else _inside)(rng, frame, radius)
             moment += direction * float(np.linalg.norm(there - point)) / step
             moments.append(moment)
@@ -110,10 +109,16 @@ def roaming_path(
 
 
 def meeting_paths(
-    rng: np.random.Generator, length: int, frame: np.ndarray, radii: np.ndarray, steps: np.ndarray
+    rng: np.random.Generator,
+    length: int,
+    frame: np.ndarray,
+    radii: np.ndarray,
+    steps: np.ndarray,
+    leaving: float,
 ) -> list[np.ndarray]:
     """Roaming paths that meet near the middle of the frame, in a frame near the middle of the video."""
     meeting = frame * rng.uniform(0.35, 0.65, 2), float(round(rng.uniform(0.4, 0.6) * (length - 1)))
     return [
-        roaming_path(rng, length, frame, *each, meeting) for each in zip(radii, steps, strict=True)
+        roaming_path(rng, length, frame, *each, leaving, meeting)
+        for each in zip(radii, steps, strict=True)
     ]

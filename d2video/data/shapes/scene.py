@@ -94,13 +94,16 @@ def sample_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
         paths = [scene_path(rng, time, frame, radius) for radius in radii]
     else:
         steps = rng.uniform(*spec.speed) * 2 * radii
-        paths = [roaming_path(rng, length, frame, *each) for each in zip(radii, steps, strict=True)]
+        paths = [
+            roaming_path(rng, length, frame, *each, spec.leaving)
+            for each in zip(radii, steps, strict=True)
+        ]
     if count >= 2 and rng.random() < spec.crossings:
         shapes[1] = shapes[0]
         if spec.speed is None:
             paths[:2] = crossing_paths(rng, time, frame, radii[0])
         else:
-            paths[:2] = meeting_paths(rng, length, frame, radii[:2], steps[:2])
+            paths[:2] = meeting_paths(rng, length, frame, radii[:2], steps[:2], spec.leaving)
 
     colour = background.reshape(-1, 3).mean(axis=0)
     objects = []

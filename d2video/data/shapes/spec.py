@@ -40,6 +40,8 @@ class ShapesSpec:
             the next, drawn once a video; they roam then, and leave and return, for as long as the
             video is (``duration`` then matters to the camera alone). None: they have one way to go
             in a scene, however many frames show it.
+        leaving: of objects that roam, how often their next aim lies beyond a border, 0 to 1: the
+            object leaves, rests there for up to a fifth of the video, and returns.
 
     Raises:
         UserError: for a value out of range or an unknown class.
@@ -62,6 +64,7 @@ class ShapesSpec:
     min_objects: int = 1
     crossings: float = 0.5
     speed: tuple[float, float] | None = None
+    leaving: float = 0.3
 
     def __post_init__(self) -> None:
         # A spec read back from JSON has lists; a frozen dataclass is filled in this way only.
@@ -87,7 +90,8 @@ class ShapesSpec:
             "min_objects must lie in 1..max_objects": 1 <= self.min_objects <= self.max_objects,
             "size must be two fractions, 0 < smallest <= largest <= 1": len(self.size) == 2
             and 0 < self.size[0] <= self.size[1] <= 1,
-            "crossings must lie in 0..1": 0 <= self.crossings <= 1,
+            "crossings and leaving must lie in 0..1": 0 <= self.crossings <= 1
+            and 0 <= self.leaving <= 1,
             "speed must be two numbers, 0 < smallest <= largest, or None": self.speed is None
             or (len(self.speed) == 2 and 0 < self.speed[0] <= self.speed[1]),
             "texture_contrast must lie in 0..1": 0 <= self.texture_contrast <= 1,
