@@ -234,20 +234,21 @@ RECIPES = {
         ),
         kind="tracking",
         splits={"train": 400, "val": 30},
-        # Small, fast objects, of one class: boxes of neighbouring frames hardly overlap.
+        # Two small, fast objects of one class: their boxes in neighbouring frames hardly overlap.
         spec={
             "num_frames": (20, 24),
-            "max_objects": 3,
+            "max_objects": 2,
             "min_objects": 2,
             "size": (0.18, 0.25),
-            "speed": (0.6, 1.0),
+            "speed": (0.7, 1.05),
+            "leaving": 0.2,
             "camera_motion": 0.3,
             "background_contrast": 0.1,
             "texture_contrast": 0.25,
         },
         summary=(
             "TrackFormer follows moving shapes of all kinds as one class: they cross, hide each "
-            "other, leave and come back, and move by 0.6 to 1.0 of their size from frame to "
+            "other, leave and come back, and move by 0.7 to 1.05 of their size from frame to "
             "frame. Each clip shows a sequence of the validation split, which the model never saw: "
             "colours and numbers are track identities. The clips are the first ones of the split, "
             "not the best."
