@@ -114,9 +114,9 @@ class Body(nn.Module):
         self.activation_checkpoint = activation_checkpoint
         self.linear_encoding = nn.Linear(width, width)
         self.position = nn.Parameter(torch.randn(num_tokens, width))
-        self.queries = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(num_tokens, width)) for name in task_names}
-        )
+        self.queries = nn.ParameterDict()
+        for name in task_names:  # one by one: a dict would be sorted
+            self.queries[name] = nn.Parameter(torch.randn(num_tokens, width))
         sizes: tuple[Any, ...] = (width, num_heads, feedforward, dropout)
         kind = {"pre_norm": True, "attention_bias": False}
         self.encoder = nn.ModuleList(
