@@ -48,7 +48,7 @@ def test_data_and_model(path):
 def test_every_task_of_the_paper_has_a_config():
     assert {path.stem.removeprefix("ipt_finetune_") for path in FINE_TUNING} == set(TASKS)
     for path in FINE_TUNING:
-        assert load(path).MODEL.IPT.TASKS == [path.stem.removeprefix("ipt_finetune_")]
+        assert [path.stem.removeprefix("ipt_finetune_")] == load(path).MODEL.IPT.TASKS
     assert load("configs/IPT/ipt_pretrain_imagenet.yaml").MODEL.IPT.TASKS == TASKS
 
 
@@ -62,13 +62,13 @@ def test_schedule_in_the_comments(path):
     assert f"output/{path.stem}" == cfg.OUTPUT_DIR
     if "finetune" not in path.stem:
         assert (cfg.SOLVER.MAX_EPOCHS, tuple(cfg.SOLVER.EPOCH_STEPS)) == (300, (200,))
-        assert cfg.SOLVER.BASE_LR * cfg.SOLVER.GAMMA == pytest.approx(2e-5)
+        assert pytest.approx(2e-5) == cfg.SOLVER.BASE_LR * cfg.SOLVER.GAMMA
         assert f"{300 * per_epoch:,} in all" in text
         return
     assert cfg.SOLVER.BASE_LR == 2e-5
     assert f"{30 * per_epoch:,} in all" in text
     if "sr_x" in path.stem:  # on another set, for as long
-        assert (cfg.SOLVER.MAX_EPOCHS, cfg.SOLVER.MAX_ITER) == (0, 30 * per_epoch)
+        assert (0, 30 * per_epoch) == (cfg.SOLVER.MAX_EPOCHS, cfg.SOLVER.MAX_ITER)
         assert tuple(cfg.SOLVER.STEPS) == ()
     else:
         assert (cfg.SOLVER.MAX_EPOCHS, tuple(cfg.SOLVER.EPOCH_STEPS)) == (30, ())
