@@ -119,15 +119,14 @@ class Body(nn.Module):
             self.queries[name] = nn.Parameter(torch.randn(num_tokens, width))
         sizes: tuple[Any, ...] = (width, num_heads, feedforward, dropout)
         kind = {"pre_norm": True, "attention_bias": False}
-        self.encoder = nn.ModuleList(
-            TransformerEncoderLayer(*sizes, **kind) for _ in range(num_layers)
-        )
+        encoder = [TransformerEncoderLayer(*sizes, **kind) for _ in range(num_layers)]
+        for layer in encoder:  # the decoder's start from Xavier's distribution
+            nn.init.kaiming_uniform_(layer.self_attn.in_proj_weight, a=math.sqrt(5))
+        self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(
             TransformerDecoderLayer(*sizes, **kind) for _ in range(num_layers)
         )
         self.mlp_head = TokenMLP(width, feedforward, dropout)
-        for layer in self.encoder:  # the decoder's start from Xavier's distribution
-            nn.init.kaiming_uniform_(layer.self_attn.in_proj_weight, a=math.sqrt(5))
 
     def _run(self, layer: nn.Module, *args: Tensor | None) -> Tensor:
         if self.activation_checkpoint and self.training:
