@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 class NumberedIndex(NamedTuple):
     """Index of a sample, and number of the batch that it is for, the same in all processes."""
 
-    index: int
+    sample: int
     batch_number: int
 
 

@@ -87,8 +87,8 @@ def generate_rain(height: int, width: int, rng: np.random.Generator) -> Tensor:
     slant = np.deg2rad(rng.uniform(*_SLANT))
     kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
     reach = length / 2 * np.array([np.sin(slant), np.cos(slant)])
-    ends = [tuple(int(v) for v in np.round(length + sign * reach)) for sign in (-1, 1)]
-    cv2.line(kernel, *ends, 1.0)
+    first, last = np.round(length + reach * [[-1], [1]]).astype(int).tolist()
+    cv2.line(kernel, first, last, 1.0)
     streaks = cv2.GaussianBlur(cv2.filter2D(drops, -1, kernel), (3, 3), 0.5)
     streaks = streaks[length : length + height, length : length + width]
     brightness = rng.uniform(*_BRIGHTNESS)

@@ -235,9 +235,10 @@ class RestorationMapper:
                 assert task.sigma is not None
                 return target, add_noise(image, task.sigma, rng, clamp=self.clamp_noise)
             case "derain":
-                size = image.shape[1:]
-                rain = cut_rain(self.streaks, *size, rng) if self.streaks else None
-                return target, add_rain(image, generate_rain(*size, rng) if rain is None else rain)
+                height, width = image.shape[1:]
+                if self.streaks:
+                    return target, add_rain(image, cut_rain(self.streaks, height, width, rng))
+                return target, add_rain(image, generate_rain(height, width, rng))
         raise UserError(
             f"image {record['file_name']} has no degraded partner, and how to degrade for task "
             f"'{task.name}' is not known: use pairs (register_image_pairs)"
