@@ -49,8 +49,8 @@ class RetryingDataset(Dataset):
         if isinstance(index, NumberedIndex):
             index, batch["batch_number"] = index
         for _ in range(self._max_retries + 1):
-            record = self._records[int(index)]
             try:
+                record = self._records[int(index)]
                 return self._mapper({**record, **batch} if batch else record)
             except BrokenFile as error:
                 if self._max_retries == 0:

@@ -37,7 +37,8 @@ def contrastive_loss(
     Args:
         features: (B,N,E), of the decoder.
         temperature: above 0.
-        max_elements: similarities that exist at a time, at least a row, B*N.
+        max_elements: similarities of a chunk, at least a row, B*N. A few arrays of that size exist
+            while a chunk is worked on.
 
     Returns:
         a scalar.
