@@ -144,7 +144,8 @@ class VideoPredictor:
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
             for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
-                yield VideoFrame(*waiting.popleft(), *split_answer(answer, video.size))
+                index, seconds, image = waiting.popleft()
+                yield VideoFrame(index, seconds, image, *split_answer(answer, video.size))
                 del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
