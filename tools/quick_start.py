@@ -101,8 +101,10 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     if cfg.MODEL.DEVICE == "cpu":
         processes = min(run.processes, os.cpu_count() or 1)
     args = default_argument_parser().parse_args(
-        [*("--config-file", config_file), *("--num-gpus", str(processes))]
-        + [*("--dist-url", "auto"), *resume, *overrides]
+        [
+            *("--config-file", config_file, "--num-gpus", str(processes), "--dist-url", "auto"),
+            *(*resume, *overrides),
+        ]
     )
     launch_run(args, cfg.MODEL.DEVICE)
     return True
