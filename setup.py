@@ -47,6 +47,7 @@ setup(
         "pillow>=9.3",
         "pycocotools>=2.0.7",
         "pyyaml>=6.0",
+        "scikit-image>=0.22",  # SSIM
         "scipy>=1.9.3",
         "setuptools<81",  # detectron2 imports pkg_resources
         "tabulate>=0.8.10",

@@ -115,3 +115,23 @@ class StubClassifier(nn.Module):
             yield {"class_scores": scores}
             if eager:
                 frame = next(frames, None)
+
+
+@META_ARCH_REGISTRY.register()
+class StubRestorer(nn.Module):
+    """Twice the size, and negative."""
+
+    restores_images = True
+
+    def __init__(self, cfg=None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def stream_video(
+        self, frames: Iterator[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[dict[str, Tensor]]:
+        for frame in frames:
+            assert tuple(frame.shape[1:]) == output_size, "resized"
+            # Neither in range nor whole.
+            negative = 256.3 - frame.float()
+            yield {"restored": negative.repeat_interleave(2, -1).repeat_interleave(2, -2)}

@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> None:
     else:
         converted = _to_ours(source, model, fmt, cfg, args)
     with replace_on_success(args.output) as partial:
-        torch.save({fmt.file_key if args.reverse else "model": converted}, partial)
+        key = fmt.file_key if args.reverse else "model"
+        torch.save({key: converted} if key else converted, partial)
     print(f"{len(converted)} parameters written to {args.output}")
 
 

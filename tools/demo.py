@@ -4,7 +4,8 @@
 A folder holds the frames of a video, all of one size, to a model that tracks; to an image model, such
 as DETR, it holds images of any sizes, and each is written under its own name. A camera runs until
 Ctrl-C, which keeps what was written; frames that come while the model is busy are skipped. Under the
-pictures of a model that classifies videos stand the best classes, and their scores so far.
+pictures of a model that classifies videos stand the best classes, and their scores so far. Of a model
+that restores images the restored ones are written, in their own size.
 
 Examples:
     python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
@@ -16,6 +17,8 @@ Examples:
         --input photos --output annotated --opts MODEL.WEIGHTS model.pth
     python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
         --input camera:0 --output live.mp4 --opts MODEL.WEIGHTS model.pth
+    python tools/demo.py --config-file configs/IPT/ipt_finetune_sr_x2.yaml \\
+        --input small.png --output large.png --side-by-side --opts MODEL.WEIGHTS model.pth
 """
 
 import argparse
@@ -32,7 +35,7 @@ from d2video.engine.frame_drawer import DEFAULT_TRAIL_LENGTH, FrameDrawer
 from d2video.engine.predictor import VideoPredictor
 from d2video.engine.results_writer import VideoResultsWriter, open_image_results, open_results
 from d2video.engine.setup import check_device, load_cfg
-from d2video.engine.streaming import classifies_video, tracks_instances
+from d2video.engine.streaming import classifies_video, restores_images, tracks_instances
 from d2video.projects import register_all
 from d2video.structures.mot_results import open_mot_results, open_mots_results
 from d2video.utils.class_scores import DEFAULT_TOPK, top_classes
@@ -99,6 +102,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--scale", type=int, default=1, help="enlarge the pictures so many times before drawing"
     )
     parser.add_argument(
+        "--side-by-side",
+        action="store_true",
+        help="show the input, enlarged by a bicubic, left of the restored image",
+    )
+    parser.add_argument(
         "--stop-at-damage",
         action="store_true",
         help="keep what lies before the damage in a broken video or folder, or before a camera "
@@ -138,12 +146,21 @@ def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
     if args.output is not None and path.exists() and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
     model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    can_track = tracks_instances(model)
+    can_track = tracks_instances(model) and not restores_images(model)
     wants_tracks = args.mot_results is not None or args.mots_results is not None
     if wants_tracks and (classifies_video(model) or not can_track):
         raise UserError(
             f"{cfg.MODEL.META_ARCHITECTURE} does not track, so there are no tracks to write; leave "
             "out --mot-results and --mots-results"
+        )
+    if restores_images(model) and args.results is not None:
+        raise UserError(
+            f"{cfg.MODEL.META_ARCHITECTURE} restores images and finds nothing in them to write; leave "
+            "out --results"
+        )
+    if args.side_by_side and not restores_images(model):
+        raise UserError(
+            f"{cfg.MODEL.META_ARCHITECTURE} does not restore images; leave out --side-by-side"
         )
     is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
     is_image |= path.is_dir() and not can_track
@@ -197,6 +214,7 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
         trail_length=args.trails,
         scale=args.scale,
         topk=args.topk,
+        side_by_side=args.side_by_side,
     )
     count = 0
     frame = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recipes import Ablations, Comparison, Recipe, Run
+from restoration_tables import read_restoration, restoration_figures, restoration_tables
 
 from d2video.utils.errors import UserError
 from d2video.utils.report import Table, read_metrics, write_report
@@ -101,11 +102,22 @@ def write_page(
     Raises:
         UserError: a training or an evaluation has left no results.
     """
-    tables, curves, figures = [], {}, {}
+    tables: list[Table] = []
+    curves, figures = {}, {}
     clips = list(clips)
     held_out = f"{recipe.splits['val']} held-out {recipe.noun}"
     for run in recipe.runs:
         metrics_file = output / run.name / "metrics.json"
+        for title, series in run.curves.items():
+            found = read_metrics(metrics_file, list(series.values()))
+            curves[f"{run.name}: {title}"] = {
+                label: found[name] for label, name in series.items() if name in found
+            }
+        if recipe.kind == "restoration":
+            restored = read_restoration(metrics_file)
+            figures.update(restoration_figures(restored))
+            tables += restoration_tables(restored, f"{run.name}: results on {held_out}")
+            continue
         results = last_results(metrics_file, run.task, list(run.metrics))
         figures.update({f"{run.task} {name}": value for name, value in results.items()})
         overall = [
@@ -124,11 +136,6 @@ def write_page(
             (f"{run.name}: {caption}", output / run.name / picture)
             for caption, picture in run.pictures.items()
         ]
-        for title, series in run.curves.items():
-            found = read_metrics(metrics_file, list(series.values()))
-            curves[f"{run.name}: {title}"] = {
-                label: found[name] for label, name in series.items() if name in found
-            }
     tables += [comparison_table(comparison, output) for comparison in recipe.comparisons]
     configs = " and ".join(run.config_file for run in recipe.runs)
     write_report(

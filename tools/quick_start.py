@@ -37,16 +37,22 @@ def make_data(recipe: Recipe, root: Path) -> None:
     """The recipe's data in ``root``, unless they are there already."""
     from d2video.data.shapes import (
         MotionSpec,
+        RestorationSpec,
         ShapesSpec,
         write_coco_shapes,
         write_mot_shapes,
         write_motion_videos,
+        write_restoration_images,
         write_ytvis_shapes,
     )
 
     if recipe.kind == "classification":
         motion = MotionSpec(**recipe.spec)
         write_motion_videos(root / "motion", recipe.splits, motion, overwrite=True)
+        return
+    if recipe.kind == "restoration":
+        detail = RestorationSpec(**recipe.spec)
+        write_restoration_images(root / "shapes_images", recipe.splits, detail, overwrite=True)
         return
     spec = ShapesSpec(**recipe.spec)
     if recipe.kind == "images":
@@ -152,11 +158,16 @@ def render(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> list
 
     cfg = load_cfg(str(ROOT / run.config_file), overrides)
     cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
+    predictor = VideoPredictor(cfg)
+    if recipe.kind == "restoration":
+        from demo_restoration import draw_restorations
+
+        more = (folder / "clips", recipe.num_clips, recipe.scale)
+        return draw_restorations(run.name, cfg, predictor.model, *more)
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     if recipe.kind == "classification":  # in the order of their classes
         records = records[:: max(1, len(records) // recipe.num_clips)]
     draw = draw_image if recipe.kind == "images" else draw_video
-    predictor = VideoPredictor(cfg)
     return [
         draw(recipe, run, predictor, record, folder / "clips")
         for record in tqdm(records[: recipe.num_clips], desc="render")

@@ -94,14 +94,16 @@ class Recipe:
     Attributes:
         runs: the trainings, one after the other.
         kind: what the data are: videos with masks (``shapes_*``), single images with panoptic
-            labels (``shapes_coco_*``), videos with boxes (``shapes_mot_*``), or video files whose
-            classes differ in motion (``motion_*``).
+            labels (``shapes_coco_*``), videos with boxes (``shapes_mot_*``), video files whose
+            classes differ in motion (``motion_*``), or images to be degraded and restored
+            (``shapes_images_*``).
         splits: generated videos or images by split.
-        spec: what they look like: arguments of ``d2video.data.shapes.ShapesSpec``, or for
-            classification of ``MotionSpec``.
+        spec: what they look like: arguments of ``d2video.data.shapes.ShapesSpec``, for
+            classification of ``MotionSpec``, for restoration of ``RestorationSpec``.
         summary: what the page says about the task.
         num_clips: validation videos or images drawn for each run: the first ones of the split, for
-            classification, where they are in the order of their classes, spread evenly over it.
+            classification, where they are in the order of their classes, spread evenly over it; for
+            restoration together for all tasks.
         scale: how many times as large as the data they are drawn.
         fps: of the clips drawn, frames a second.
         link_detections: whether each tracker's own detections are evaluated, linked by overlap
@@ -110,7 +112,7 @@ class Recipe:
     """
 
     runs: tuple[Run, ...]
-    kind: Literal["videos", "images", "tracking", "classification"]
+    kind: Literal["videos", "images", "tracking", "classification", "restoration"]
     splits: dict[str, int]
     spec: dict[str, Any]
     summary: str
@@ -123,7 +125,7 @@ class Recipe:
     @property
     def noun(self) -> str:
         """What the data are called on the page."""
-        return "images" if self.kind == "images" else "videos"
+        return "images" if self.kind in ("images", "restoration") else "videos"
 
 
 # The easier variant: large shapes, whose classes have patterns and hues of their own, as animals have.
@@ -317,5 +319,33 @@ RECIPES = {
             "spread evenly over the split, not chosen."
         ),
         fps=8,
+    ),
+    "IPT": Recipe(
+        runs=(
+            Run(
+                name="IPT",
+                config_file="configs/IPT/ipt_tiny_images.yaml",
+                task="restoration",
+                metrics={
+                    "PSNR-Y": "peak signal-to-noise ratio of the luma, dB",
+                    "PSNR-RGB": "the same of all channels",
+                    "SSIM": "structural similarity of the luma",
+                },
+                curves={"Training loss": {"total": "total_loss", "L1": "loss_l1"}},
+                class_metric=None,
+            ),
+        ),
+        kind="restoration",
+        splits={"train": 800, "val": 40},
+        spec={},
+        summary=(
+            "IPT enlarges images and removes noise by one model with a head, a tail and a query for "
+            "each task. Each picture shows an image of the validation split, which the "
+            "model never saw: the input, what needs no learning (a bicubic, or the bilateral filter "
+            "that is best on this very image), what IPT makes of it, and the truth. The images are "
+            "the first ones of the split, not the best."
+        ),
+        num_clips=8,
+        scale=2,
     ),
 }

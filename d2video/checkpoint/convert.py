@@ -28,8 +28,9 @@ class CheckpointFormat:
         not_in_file: prefixes of our names that such files do not provide (they start anew).
         not_in_model: prefixes of foreign names that have no use here, where the model lacks them.
         adapt: what such files need besides, such as a choice of class rows.
+        restore: undoes ``adapt`` on the way back, of parameters under foreign names.
         widen: by the config of the model, an adapter that enlarges parameters; for those who ask.
-        file_key: under which such files hold the parameters.
+        file_key: under which such files hold the parameters; "": at their top.
     """
 
     description: str
@@ -37,6 +38,7 @@ class CheckpointFormat:
     not_in_file: tuple[str, ...] = ()
     not_in_model: tuple[str, ...] = ()
     adapt: Adapter | None = None
+    restore: Callable[[State], State] | None = None
     widen: Callable[[CfgNode], Adapter] | None = None
     file_key: str = "model"
 
@@ -157,8 +159,8 @@ def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:
             raise UserError(
                 f"the file is not one of this config's model: it {fault} {_list(found)}"
             )
-    return {
-        fmt.name_of(ours): value
-        for ours, value in state.items()
-        if not ours.startswith(fmt.not_in_file)
+    # In the model's order, which may say what the foreign names do not.
+    foreign = {
+        fmt.name_of(ours): state[ours] for ours in model if not ours.startswith(fmt.not_in_file)
     }
+    return foreign if fmt.restore is None else fmt.restore(foreign)

@@ -15,8 +15,10 @@ from .clip_sampling import (
 from .datasets import (  # noqa: F401  registers the datasets
     builtin,
     builtin_mot,
+    builtin_restoration,
     builtin_video_classification,
 )
+from .datasets.image_folder import register_image_folder, register_image_pairs
 from .datasets.video_classification import (
     register_kinetics,
     register_video_folders,
@@ -45,6 +47,8 @@ __all__ = [
     "build_train_loader",
     "epoch_length",
     "load_ytvis_json",
+    "register_image_folder",
+    "register_image_pairs",
     "register_kinetics",
     "register_video_folders",
     "register_video_list",

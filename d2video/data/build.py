@@ -19,6 +19,7 @@ from detectron2.data.samplers import (
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from d2video.data.batch_numbers import BatchNumberSampler
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
 from d2video.data.records import (
     Record,
@@ -68,7 +69,7 @@ class ClipDataset(Dataset):
         return record
 
 
-def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
+def build_train_loader(cfg: CfgNode, first_batch: int = 0) -> Iterable[list[dict[str, Any]]]:
     """An endless loader of batches of clips or images, each a list of mapped records.
 
     All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.CLIP.EPOCH_UNIT,
@@ -77,6 +78,11 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
     are always full. Objects of images whose box has no area inside the image are left out. A video
     file that cannot be read is replaced, see :class:`RetryingDataset` (INPUT.VIDEO.MAX_RETRIES).
+    Records come to the mapper with ``batch_number``, the same in all processes, unless
+    ASPECT_RATIO_GROUPING makes batches of what the mapper gives.
+
+    Args:
+        first_batch: number of the first batch.
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
@@ -98,12 +104,18 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
         ", ".join(per_dataset),
         len(dataset),
     )
+    sampler = _training_sampler(cfg, records, dataset.num_samples)
+    # Clips of classification, and what has no labels, have no sizes of originals to group by.
+    grouping = (
+        cfg.DATALOADER.ASPECT_RATIO_GROUPING and "label" not in records[0] and _needs_labels(cfg)
+    )
+    if not grouping:
+        sampler = BatchNumberSampler(sampler, batch // processes, first_batch)
     return build_batch_data_loader(
         RetryingDataset(dataset, build_mapper(cfg, is_train=True), cfg.INPUT.VIDEO.MAX_RETRIES),
-        _training_sampler(cfg, records, dataset.num_samples),
+        sampler,
         batch,
-        # Clips of classification have no sizes of originals to group by.
-        aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING and "label" not in records[0],
+        aspect_ratio_grouping=grouping,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
 
@@ -139,8 +151,16 @@ def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
     Raises:
         UserError: no mapper has that name.
     """
-    mapper = lookup(DATASET_MAPPER_REGISTRY, cfg.INPUT.DATASET_MAPPER, "INPUT.DATASET_MAPPER")
-    return mapper(cfg, is_train)
+    return _mapper_class(cfg)(cfg, is_train)
+
+
+def _mapper_class(cfg: CfgNode) -> Any:
+    return lookup(DATASET_MAPPER_REGISTRY, cfg.INPUT.DATASET_MAPPER, "INPUT.DATASET_MAPPER")
+
+
+def _needs_labels(cfg: CfgNode) -> bool:
+    """Whether the mapper trains on labels; one with ``needs_labels = False`` makes its own targets."""
+    return getattr(_mapper_class(cfg), "needs_labels", True)
 
 
 def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
@@ -173,6 +193,9 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
     per_dataset = {}
     for name in cfg.DATASETS.TRAIN:
         records = _load(name)
+        if not _needs_labels(cfg):
+            per_dataset[name] = records
+            continue
         if not all(map(is_labelled, records)):
             raise UserError(
                 f"dataset {name} has no labels: name an annotated split in DATASETS.TRAIN"
@@ -211,6 +234,11 @@ def _training_sampler(cfg: CfgNode, records: list[Record], num_samples: np.ndarr
         return RandomSubsetTrainingSampler(size, cfg.DATALOADER.RANDOM_SUBSET_RATIO)
 
     if name == "RepeatFactorTrainingSampler":
+        if not _needs_labels(cfg):
+            raise UserError(
+                f"DATALOADER.SAMPLER_TRAIN is '{name}', which weighs classes, and "
+                f"{cfg.INPUT.DATASET_MAPPER} knows none: choose TrainingSampler"
+            )
         per_video = _category_repeat_factors(records, cfg.DATALOADER.REPEAT_THRESHOLD)
         per_sample = per_video.repeat_interleave(torch.from_numpy(num_samples))
         return RepeatFactorTrainingSampler(per_sample)

@@ -25,7 +25,8 @@ DATASET_MAPPER_REGISTRY.__doc__ = """Dataset mappers by name, chosen by INPUT.DA
 
 Called as ``mapper(cfg, is_train)`` to build, then on one record at a time; formats in
 docs/architecture.md. In training a record may carry ``key_frame``, the frame that the clip is
-sampled around; otherwise the mapper chooses."""
+sampled around; otherwise the mapper chooses. ``batch_number`` tells which batch a sample is for. A
+class with ``needs_labels = False`` is trained on records without labels."""
 
 
 def sample_seed() -> np.random.SeedSequence:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from d2video.data.batch_numbers import NumberedIndex
 from d2video.utils.errors import BrokenFile, UserError
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,19 @@ class RetryingDataset(Dataset):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: int) -> Any:
-        """
+    def __getitem__(self, index: int | NumberedIndex) -> Any:
+        """The mapped record, which has ``batch_number`` where the index tells it.
+
         Raises:
             UserError: the mapper's own, or after ``max_retries`` broken files in a row.
         """
+        batch = {}
+        if isinstance(index, NumberedIndex):
+            index, batch["batch_number"] = index
         for _ in range(self._max_retries + 1):
             try:
-                return self._mapper(self._records[int(index)])
+                record = self._records[int(index)]
+                return self._mapper({**record, **batch} if batch else record)
             except BrokenFile as error:
                 if self._max_retries == 0:
                     raise

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from d2video.engine.streaming import VideoFrame
 from d2video.utils.class_bars import ScoreHistory, add_class_panel
@@ -16,7 +17,8 @@ DEFAULT_TRAIL_LENGTH = 30
 
 class FrameDrawer:
     """Draws the frames of one video in order, or images: panoptic maps, or else instances, and,
-    of a model that classifies, a panel of the best classes under the picture."""
+    of a model that classifies, a panel of the best classes under the picture. Of a model that restores
+    images, the restored one."""
 
     def __init__(
         self,
@@ -27,6 +29,7 @@ class FrameDrawer:
         trail_length: int | None = None,
         scale: int = 1,
         topk: int = DEFAULT_TOPK,
+        side_by_side: bool = False,
     ) -> None:
         """
         Args:
@@ -37,6 +40,7 @@ class FrameDrawer:
                 :data:`DEFAULT_TRAIL_LENGTH` for instances without masks, none for those with.
             scale: whole number to enlarge everything by.
             topk: number of classes in the panel, at least 1.
+            side_by_side: left of a restored image, show the input, enlarged by a bicubic to its size.
         """
         self._class_names = class_names
         self._score_threshold = score_threshold
@@ -46,14 +50,18 @@ class FrameDrawer:
         length = DEFAULT_TRAIL_LENGTH if trail_length is None else trail_length
         self._trails = TrailHistory(length) if length else None
         self._topk = topk
+        self._side_by_side = side_by_side
         self._scores = ScoreHistory()
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        """The picture, uint8 (scale·H, scale·W, 3), RGB; higher where there are class scores.
+        """The picture, uint8 (scale·H, scale·W, 3), RGB; higher where there are class scores; of a
+        restored image its own size times ``scale``, twice as wide ``side_by_side``.
 
         Raises:
             UserError: a class has no name.
         """
+        if frame.restored is not None:
+            return self._show_restored(frame.image, frame.restored)
         picture = self._draw_objects(frame)
         if frame.class_scores is None:
             return picture
@@ -67,6 +75,14 @@ class FrameDrawer:
             topk=self._topk,
             history=self._scores if is_video else None,
         )
+
+    def _show_restored(self, image: np.ndarray, restored: np.ndarray) -> np.ndarray:
+        shown = restored
+        if self._side_by_side:
+            height, width = restored.shape[:2]
+            enlarged = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+            shown = np.concatenate([np.asarray(enlarged), restored], axis=1)
+        return shown.repeat(self._scale, 0).repeat(self._scale, 1)
 
     def _draw_objects(self, frame: VideoFrame) -> np.ndarray:
         if frame.panoptic_seg is not None:

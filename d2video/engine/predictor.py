@@ -18,7 +18,13 @@ from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.class_names import class_names
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.engine.push_stream import PushStream
-from d2video.engine.streaming import StreamingModel, VideoFrame, classifies_video, split_answer
+from d2video.engine.streaming import (
+    StreamingModel,
+    VideoFrame,
+    classifies_video,
+    restores_images,
+    split_answer,
+)
 from d2video.engine.video_classes import VideoClasses, collect_classes
 from d2video.utils.class_scores import DEFAULT_TOPK
 from d2video.utils.errors import UserError
@@ -89,13 +95,17 @@ class VideoPredictor:
         model = build_model(cfg).eval()
         VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
         test_sets = cfg.DATASETS.TEST
+        # What is to be restored is not resized first.
+        sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        min_size, max_size = (0, 0) if restores_images(model) else sizes
+        has_classes = len(test_sets) > 0 and not restores_images(model)
         return {
             "model": model,
-            "min_size": cfg.INPUT.MIN_SIZE_TEST,
-            "max_size": cfg.INPUT.MAX_SIZE_TEST,
+            "min_size": min_size,
+            "max_size": max_size,
             "image_format": cfg.INPUT.FORMAT,
             "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
-            "class_names": class_names(test_sets[0]) if len(test_sets) else None,
+            "class_names": class_names(test_sets[0]) if has_classes else None,
         }
 
     def __call__(self, source: Source | FrameSource) -> Generator[VideoFrame, None, None]:
@@ -134,7 +144,8 @@ class VideoPredictor:
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
             for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
-                yield VideoFrame(*waiting.popleft(), *split_answer(answer, video.size))
+                index, seconds, image = waiting.popleft()
+                yield VideoFrame(index, seconds, image, *split_answer(answer, video.size))
                 del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 

@@ -28,6 +28,7 @@ class VideoFrame(NamedTuple):
             then stuff) and ``isthing``.
         class_scores: of a model that classifies the video: float (K,), on the CPU, the classes'
             probabilities by what was seen up to this frame.
+        restored: of a model that restores images: uint8 (s·H,s·W,3), RGB.
         file_name: of an image that is no frame of a video.
     """
 
@@ -37,6 +38,7 @@ class VideoFrame(NamedTuple):
     instances: Instances
     panoptic_seg: PanopticMap | None = None
     class_scores: Tensor | None = None
+    restored: np.ndarray | None = None
     file_name: str | None = None
 
 
@@ -64,22 +66,35 @@ def classifies_video(model: object) -> bool:
     return getattr(model, "classifies_video", False)
 
 
+def restores_images(model: object) -> bool:
+    """Whether a model, or its class, answers images with better ones, and finds no objects in them.
+
+    Such a model says so by a class attribute ``restores_images = True``.
+    """
+    return getattr(model, "restores_images", False)
+
+
 def split_answer(
     answer: Answer, output_size: tuple[int, int]
-) -> tuple[Instances, PanopticMap | None, Tensor | None]:
+) -> tuple[Instances, PanopticMap | None, Tensor | None, np.ndarray | None]:
     """A frame's answer as the fields of :class:`VideoFrame` from ``instances`` on; on the CPU.
 
     Args:
-        answer: a dict without ``instances``, as one of class scores alone, has none of them.
+        answer: a dict without ``instances``, as one of class scores alone, has none of them;
+            ``restored`` is float (3,s·H,s·W), RGB, 0..255, and rounded here.
         output_size: (H,W) of the frame.
     """
     if isinstance(answer, Instances):
-        return answer.to("cpu"), None, None
+        return answer.to("cpu"), None, None, None
     # detectron2's Instances have a length only if they have a field.
     instances = answer.get("instances", Instances(output_size, scores=torch.empty(0)))
     panoptic_seg, class_scores = answer.get("panoptic_seg"), answer.get("class_scores")
+    restored = answer.get("restored")
+    if restored is not None:
+        restored = restored.permute(1, 2, 0).clamp(0, 255).round().byte()
     return (
         instances.to("cpu"),
         None if panoptic_seg is None else (panoptic_seg[0].cpu(), panoptic_seg[1]),
         None if class_scores is None else class_scores.cpu(),
+        None if restored is None else np.ascontiguousarray(restored.cpu().numpy()),
     )

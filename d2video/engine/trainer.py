@@ -66,7 +66,13 @@ class VideoTrainer(DefaultTrainer):
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         device_ids = [comm.get_local_rank()] if on_gpu else None
-        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        model = create_ddp_model(
+            model,
+            broadcast_buffers=False,
+            device_ids=device_ids,
+            # Models of several tasks, of which a batch uses one.
+            find_unused_parameters=getattr(model, "leaves_parameters_unused", False),
+        )
         self._trainer = _step_trainer(cfg, model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = VideoCheckpointer(

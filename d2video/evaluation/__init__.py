@@ -5,6 +5,7 @@ from d2video.evaluation.classification_evaluator import VideoClassificationEvalu
 from d2video.evaluation.coco_evaluators import COCOInstanceEvaluator
 from d2video.evaluation.mot_evaluator import MOTEvaluator
 from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
+from d2video.evaluation.restoration_evaluator import RestorationEvaluator
 from d2video.evaluation.ytvis_evaluator import YTVISEvaluator
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "COCOInstanceEvaluator",
     "MOTEvaluator",
     "PanopticEvaluator",
+    "RestorationEvaluator",
     "VideoClassificationEvaluator",
     "YTVISEvaluator",
     "build_evaluator",

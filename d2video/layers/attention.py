@@ -19,46 +19,56 @@ class MultiheadAttention(nn.Module):
         embed_dim: C, divisible by ``num_heads``.
         num_heads: h.
         dropout: probability on the attention weights, in training.
+        bias: whether the projections have one.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0):
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True):
         super().__init__()
         if embed_dim % num_heads:
             raise ValueError(f"width {embed_dim} is not divisible by {num_heads} heads")
         self.num_heads = num_heads
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
-        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        self.in_proj_bias: nn.Parameter | None = None
+        self.out_proj = nn.Linear(embed_dim, embed_dim, bias=bias)
         nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
+        if bias:
+            self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
+            nn.init.zeros_(self.out_proj.bias)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _project(self, inputs: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+        """Query, key and value, each through its third of the projection; neighbours that are the
+        same object go through theirs in one multiplication."""
+        width = self.out_proj.in_features
+        projected: list[Tensor] = []
+        while (first := len(projected)) < 3:
+            last = first + 1
+            while last < 3 and inputs[last] is inputs[first]:
+                last += 1
+            rows = slice(first * width, last * width)
+            bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
+            joint = F.linear(inputs[first], self.in_proj_weight[rows], bias)
+            projected += joint.chunk(last - first, dim=-1)
+        return projected
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding: Tensor | None = None
     ) -> Tensor:
         """
         Args:
-            query: (B, N, C). Pass the same object as ``key`` for self-attention: one projection.
-            key, value: (B, S, C).
+            query: (B, N, C).
+            key, value: (B, S, C). Pass one object wherever two of the three are equal: they are then
+                projected together.
             key_padding: (B, S) bool, True = left out; None when nothing is padded, which leaves
                 torch the choice of its fastest kernels.
 
         Returns:
             (B, N, C).
         """
-        weight_q, weight_k, weight_v = self.in_proj_weight.chunk(3)
-        bias_q, bias_k, bias_v = self.in_proj_bias.chunk(3)
-        if query is key:
-            width = 2 * query.shape[-1]
-            q, k = F.linear(query, self.in_proj_weight[:width], self.in_proj_bias[:width]).chunk(
-                2, dim=-1
-            )
-        else:
-            q, k = F.linear(query, weight_q, bias_q), F.linear(key, weight_k, bias_k)
-        v = F.linear(value, weight_v, bias_v)
+        q, k, v = self._project((query, key, value))
         attended = F.scaled_dot_product_attention(
             self._split_heads(q),
             self._split_heads(k),

@@ -29,6 +29,7 @@ class TransformerEncoderLayer(FeedForwardMixin):
 
     Args:
         pre_norm: normalise before each block instead of after it.
+        attention_bias: whether the projections of the attention have one.
     """
 
     def __init__(
@@ -38,22 +39,23 @@ class TransformerEncoderLayer(FeedForwardMixin):
         feedforward: int,
         dropout: float = 0.1,
         pre_norm: bool = False,
+        attention_bias: bool = True,
     ):
         super().__init__()
-        self.self_attn = MultiheadAttention(width, num_heads, dropout)
+        self.self_attn = MultiheadAttention(width, num_heads, dropout, attention_bias)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.pre_norm = pre_norm
         self._init_feed_forward(width, feedforward, dropout)
 
-    def forward(self, x: Tensor, pos: Tensor, padding: Tensor | None) -> Tensor:
-        """x, pos (B, S, C); padding (B, S) bool or None; returns (B, S, C)."""
+    def forward(self, x: Tensor, pos: Tensor | None, padding: Tensor | None) -> Tensor:
+        """x (B, S, C); pos (B, S, C) or None; padding (B, S) bool or None; returns (B, S, C)."""
         if self.pre_norm:
             normed = self.norm1(x)
-            with_pos = normed + pos
+            with_pos = normed if pos is None else normed + pos
             x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, padding))
             return x + self.dropout(self._feed_forward(self.norm2(x)))
-        with_pos = x + pos
+        with_pos = x if pos is None else x + pos
         x = self.norm1(x + self.dropout(self.self_attn(with_pos, with_pos, x, padding)))
         return self.norm2(x + self.dropout(self._feed_forward(x)))
 
@@ -68,10 +70,11 @@ class TransformerDecoderLayer(FeedForwardMixin):
         feedforward: int,
         dropout: float = 0.1,
         pre_norm: bool = False,
+        attention_bias: bool = True,
     ):
         super().__init__()
-        self.self_attn = MultiheadAttention(width, num_heads, dropout)
-        self.multihead_attn = MultiheadAttention(width, num_heads, dropout)
+        self.self_attn = MultiheadAttention(width, num_heads, dropout, attention_bias)
+        self.multihead_attn = MultiheadAttention(width, num_heads, dropout, attention_bias)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
@@ -87,8 +90,9 @@ class TransformerDecoderLayer(FeedForwardMixin):
         memory_padding: Tensor | None,
         query_padding: Tensor | None = None,
     ) -> Tensor:
-        """x, query_pos (B, Q, C); memory, memory_with_pos (B, S, C); query_padding (B, Q) bool, True
-        where there is no query, or None; returns (B, Q, C)."""
+        """x, query_pos (B, Q, C), the latter (1, Q, C) where it is the same for all; memory,
+        memory_with_pos (B, S, C), one object if there are no positions; query_padding (B, Q) bool,
+        True where there is no query, or None; returns (B, Q, C)."""
         normed = self.norm1(x) if self.pre_norm else x
         with_pos = normed + query_pos
         x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, query_padding))

@@ -20,12 +20,14 @@ class Table(NamedTuple):
     Attributes:
         caption: what it shows.
         header: column titles.
-        rows: cells; floats are shown with one decimal, ``None`` as a dash.
+        rows: cells; floats are shown with so many decimals, ``None`` as a dash.
+        decimals: of floats.
     """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
+    decimals: int = 1
 
 
 def read_metrics(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Series]:
@@ -120,7 +122,7 @@ def _tables(tables: Sequence[Table]) -> str:
         rows = []
         for row in table.rows:
             assert len(row) == len(table.header), (row, table.header)
-            rows.append("<tr>" + "".join(map(_cell, row)) + "</tr>")
+            rows.append("<tr>" + "".join(_cell(value, table.decimals) for value in row) + "</tr>")
         blocks.append(
             f'<div class="card scroll"><table><caption>{escape(table.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>" + "\n".join(rows) + "</tbody></table></div>"
@@ -128,12 +130,12 @@ def _tables(tables: Sequence[Table]) -> str:
     return _section("Results", '<div class="cards">' + "\n".join(blocks) + "</div>", blocks)
 
 
-def _cell(value: str | float | None) -> str:
+def _cell(value: str | float | None, decimals: int) -> str:
     if isinstance(value, str):
         return f"<td>{escape(value)}</td>"
     if value is None or math.isnan(value):
         return '<td class="number">–</td>'
-    return f'<td class="number">{value if isinstance(value, int) else f"{value:.1f}"}</td>'
+    return f'<td class="number">{value if isinstance(value, int) else f"{value:.{decimals}f}"}</td>'
 
 
 def _curves(curves: Mapping[str, Mapping[str, Series]]) -> str:

@@ -238,10 +238,95 @@ def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
     assert "Classes/inference/confusion.png" in html
 
 
+@pytest.mark.slow
+def test_restored_images(tmp_path):
+    options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.IPT.NUM_FEATURES", 4]
+    options += ["MODEL.IPT.NUM_LAYERS", 1, "MODEL.IPT.NUM_HEADS", 2, "DATALOADER.NUM_WORKERS", 0]
+    done = quick_start("--project", "IPT", "--output", tmp_path, *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    html = (tmp_path / "index.html").read_text()
+    pictures = list((tmp_path / "IPT" / "clips").glob("*.png"))
+    assert len(pictures) >= 2
+    assert all(f"IPT/clips/{picture.name}" in html for picture in pictures)
+    for text in (
+        "PSNR-RGB (dB)",
+        "bicubic",
+        "degraded input",
+        "best of several",
+        "2 held-out images",
+    ):
+        assert text in html
+    assert re.search(r"== done in \d+ s: .*sr_x2 PSNR-Y \d+\.\d, sr_x2 gain ", done.stdout)
+
+
+def test_table_of_restoration(tools, tmp_path):
+    from demo_page import write_page
+    from recipes import Run
+
+    run = Run("Net", "configs/net.yaml", "restoration", {}, {})
+    recipe = small_recipe(tmp_path, kind="restoration", runs=(run,))
+    file = tmp_path / "Net" / "metrics.json"
+    page = tmp_path / "index.html"
+    with pytest.raises(UserError, match="holds no results"):
+        write_page(recipe, "Net", tmp_path, page, [])
+
+    def measures(psnr, ssim):
+        return {"PSNR-Y": psnr, "PSNR-RGB": psnr - 1, "SSIM": ssim}
+
+    found = {
+        ("a/", "", "sr_x2"): measures(30.0, 0.9),
+        ("a/", "bicubic-", "sr_x2"): measures(28.5, 0.8),
+    }
+    for method, psnr in (("", 31.0), ("input-", 20.0), ("bilateral-", 31.25)):
+        found["b/", method, "denoise_30"] = measures(psnr, 0.75)
+    line = {"iteration": 9, "a/restoration/PSNR-Y": 30.0}
+    for (folder, method, task), values in found.items():
+        for name, value in values.items():
+            line[f"{folder}restoration/{method}{name}-{task}"] = value
+    file.parent.mkdir()
+    old = {key: 0 * value for key, value in line.items()}
+    file.write_text(json.dumps(old) + "\n" + json.dumps(line) + "\n")
+    figures = write_page(recipe, "Net", tmp_path, page, [])
+    assert figures == {
+        **{"sr_x2 PSNR-Y": 30.0, "sr_x2 gain": 1.5},
+        **{"denoise_30 PSNR-Y": 31.0, "denoise_30 gain": -0.25},
+    }
+    (table,) = re.findall("<tbody>.*?</tbody>", page.read_text(), re.DOTALL)
+    assert re.findall(r">([^<>\n]+)</td>", table) == [
+        *("sr_x2", "bicubic", "28.50", "27.50", "80.00", "–"),
+        *("sr_x2", "IPT", "30.00", "29.00", "90.00", "1.50"),
+        *("denoise_30", "degraded input", "20.00", "19.00", "75.00", "–"),
+        *("denoise_30", "bilateral filter, best of several settings"),
+        *("31.25", "30.25", "75.00", "–"),
+        *("denoise_30", "IPT", "31.00", "30.00", "75.00", "-0.25"),
+    ]
+
+
+def test_pictures_of_restoration(tools):
+    import torch
+    from demo_restoration import arrange, compare
+
+    target = torch.full((3, 24, 30), 100.0)
+    item = {"task": "sr_x2", "image": target[:, ::2, ::2], "target": target.byte()}
+    panels, caption = compare(item, target + 10)
+    # Of luma, 10 levels of all channels are 8.59.
+    assert caption == "input, enlarged | bicubic inf dB | restored 29.45 dB | target"
+    picture = arrange(panels, 2)
+    assert picture.shape == (2 * (24 + 4 + 24), 2 * (30 + 4 + 30), 3)
+    assert (picture[0, 0] == 100).all()
+    assert (picture[-1, 0] == 110).all()
+    item = {"task": "derain", "image": target - 5, "target": target.byte()}
+    panels, caption = compare(item, target)
+    assert caption == "input | restored inf dB | target"
+    assert arrange(panels, 1).shape == (24, 98, 3)
+    item["task"] = "denoise_50"
+    assert "bilateral 35.47 dB" in compare(item, target)[1]
+
+
 def test_unknown_project():
     done = quick_start("--project", "VisTr")
     assert done.returncode == 1
     assert (
         done.stderr.strip()
-        == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer, VTN"
+        == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer, VTN, IPT"
     )

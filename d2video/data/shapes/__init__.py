@@ -4,7 +4,7 @@
 and masks out); :func:`write_ytvis_shapes` puts videos on disk in YouTube-VIS format,
 :func:`write_mot_shapes` in that of MOTChallenge, and :func:`write_coco_shapes` images in COCO
 format, with panoptic labels if wanted. :func:`write_motion_videos` makes MP4 files whose classes are
-told by motion alone.
+told by motion alone, and :func:`write_restoration_images` images with fine detail to be restored.
 """
 
 from .coco import write_coco_shapes
@@ -18,6 +18,7 @@ from .motion_videos import (
 )
 from .outlines import SHAPE_NAMES
 from .render import ShapesVideo, draw_scene, draw_stuff, render_video, video_rng, whole_extents
+from .restoration import RestorationSpec, render_detailed_image, write_restoration_images
 from .scene import Scene, SceneObject, sample_scene
 from .spec import ShapesSpec
 from .stuff import STUFF_NAMES
@@ -28,12 +29,14 @@ __all__ = [
     "SHAPE_NAMES",
     "STUFF_NAMES",
     "MotionSpec",
+    "RestorationSpec",
     "Scene",
     "SceneObject",
     "ShapesSpec",
     "ShapesVideo",
     "draw_scene",
     "draw_stuff",
+    "render_detailed_image",
     "render_image",
     "render_motion_video",
     "render_video",
@@ -43,5 +46,6 @@ __all__ = [
     "write_coco_shapes",
     "write_mot_shapes",
     "write_motion_videos",
+    "write_restoration_images",
     "write_ytvis_shapes",
 ]

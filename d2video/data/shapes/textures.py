@@ -65,7 +65,17 @@ def _texture(
 ) -> np.ndarray:
     if index is None:
         index = int(rng.integers(len(_PATTERNS)))
-    return paint(_PATTERNS[index % len(_PATTERNS)](rng, height, width, period), colours)
+    return paint(texture_pattern(rng, height, width, period, index), colours)
+
+
+def texture_pattern(
+    rng: np.random.Generator, height: int, width: int, period: float, index: int
+) -> np.ndarray:
+    """One of the patterns, counted round: stripes, dots, a gradient, checks, waves, smooth noise.
+
+    Returns float32 (height, width) of 0..1.
+    """
+    return _PATTERNS[index % len(_PATTERNS)](rng, height, width, period)
 
 
 def paint(pattern: np.ndarray, colours: np.ndarray) -> np.ndarray:

@@ -1,0 +1,215 @@
+"""Images to be restored: folders of clean ones, and pairs of a degraded and a clean one.
+
+Records (docs/architecture.md) have ``file_name`` (the clean image) and ``image_id``; of a set made for
+one task also ``task``, and of a pair ``degraded_file_name``. Layouts are in
+docs/datasets_restoration.md. Clean images are not opened before they are used; of pairs the sizes are
+read.
+"""
+
+import logging
+import os
+import string
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from d2video.utils.errors import UserError
+from d2video.utils.image_io import IMAGE_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+_EXIF_ORIENTATION = 0x0112
+
+
+def register_image_folder(
+    name: str, image_root: str, *, task: str | None = None, recursive: bool = True
+) -> None:
+    """Register a folder of clean images, read on first use: see :func:`load_image_folder`."""
+    load = partial(load_image_folder, image_root, task=task, recursive=recursive)
+    _register(name, load, image_root=image_root)
+
+
+def register_image_pairs(
+    name: str,
+    clean_root: str,
+    degraded_root: str | Sequence[str],
+    task: str,
+    *,
+    scale: int = 1,
+    clean_pattern: str = "{name}",
+    degraded_pattern: str = "{name}",
+) -> None:
+    """Register pairs of images, read on first use: see :func:`load_image_pairs`."""
+    load = partial(
+        load_image_pairs,
+        *(clean_root, degraded_root, task),
+        scale=scale,
+        clean_pattern=clean_pattern,
+        degraded_pattern=degraded_pattern,
+    )
+    _register(name, load, image_root=clean_root)
+
+
+def load_image_folder(
+    image_root: str, *, task: str | None = None, recursive: bool = True
+) -> list[Record]:
+    """All images of a folder, sorted by path; hidden files and folders are left out.
+
+    Args:
+        image_root: the folder.
+        task: of IPT, for which degraded images are made of these; None: whichever is asked for.
+        recursive: folders within it, too.
+
+    Raises:
+        UserError: the folder is missing or holds no image.
+    """
+    paths = _images(image_root, recursive)
+    common = {} if task is None else {"task": task}
+    return [{"file_name": path, "image_id": k, **common} for k, path in enumerate(paths, 1)]
+
+
+def load_image_pairs(
+    clean_root: str,
+    degraded_root: str | Sequence[str],
+    task: str,
+    *,
+    scale: int = 1,
+    clean_pattern: str = "{name}",
+    degraded_pattern: str = "{name}",
+) -> list[Record]:
+    """Pairs whose file names, without suffix, follow two patterns with the same ``{name}``.
+
+    Args:
+        clean_root: folder of the clean images, all of which are in no folder within it.
+        degraded_root: that of the degraded ones; of several the first that exists.
+        task: of IPT, that these are for.
+        scale: a clean image is this many times as large; up to ``scale`` - 1 pixels more, which are
+            cut off on the right and at the bottom, as the official code has it.
+        clean_pattern, degraded_pattern: such as "norain-{name}". Files that do not fit are no part
+            of the set, so both may be in one folder.
+
+    Raises:
+        UserError: a folder is missing, no image fits, an image lacks its partner, cannot be read, or
+            is not as large as the other requires.
+    """
+    roots = [degraded_root] if isinstance(degraded_root, str) else list(degraded_root)
+    degraded_root = next((root for root in roots if os.path.isdir(root)), roots[0])
+    clean = _by_name(clean_root, clean_pattern)
+    degraded = _by_name(degraded_root, degraded_pattern)
+    for name in sorted({*clean} ^ {*degraded}):
+        is_clean = name in clean
+        found = clean[name] if is_clean else degraded[name]
+        root, pattern = (
+            (degraded_root, degraded_pattern) if is_clean else (clean_root, clean_pattern)
+        )
+        missing = os.path.join(root, pattern.format(name=name))
+        raise UserError(
+            f"image {found} has no partner: there is no {missing}.png (nor another image suffix); "
+            "fetch it or leave both out"
+        )
+    records = []
+    for k, name in enumerate(sorted(clean), 1):
+        pair = clean[name], degraded[name]
+        check_pair_sizes(*pair, _size(pair[0]), _size(pair[1]), scale)
+        record = {"file_name": pair[0], "image_id": k, "degraded_file_name": pair[1], "task": task}
+        records.append(record)
+    return records
+
+
+def check_pair_sizes(
+    clean: str,
+    degraded: str,
+    clean_size: tuple[int, int],
+    degraded_size: tuple[int, int],
+    scale: int,
+) -> None:
+    """
+    Args:
+        clean, degraded: names of the files, for the message.
+        clean_size, degraded_size: height and width.
+
+    Raises:
+        UserError: the clean image, cut to a multiple of ``scale``, is not ``scale`` times as large.
+    """
+    wanted = tuple(side // scale for side in clean_size)
+    if tuple(degraded_size) != wanted:
+        raise UserError(
+            f"images {clean} ({clean_size[0]}x{clean_size[1]}) and {degraded} "
+            f"({degraded_size[0]}x{degraded_size[1]}, height x width) are no pair: at scale {scale} "
+            f"the second must be {wanted[0]}x{wanted[1]}; mend or leave out both"
+        )
+
+
+def _register(name: str, load: Callable[[], list[Record]], **paths: str) -> None:
+    def read() -> list[Record]:
+        records = load()
+        logger.info("%s: %d images", name, len(records))
+        return records
+
+    DatasetCatalog.register(name, read)
+    MetadataCatalog.get(name).set(evaluator_type="restoration", **paths)
+
+
+def _images(root: str, recursive: bool) -> list[str]:
+    if not os.path.isdir(root):
+        raise UserError(
+            f"image folder {root} does not exist: set DETECTRON2_DATASETS or fetch the data"
+        )
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"cannot read folder {error.filename}: {error.strerror}") from error
+
+    paths = []
+    for folder, inner, files in os.walk(root, onerror=fail, followlinks=True):
+        inner[:] = [name for name in inner if recursive and not name.startswith(".")]
+        paths += [
+            os.path.join(folder, name)
+            for name in files
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+        ]
+    if not paths:
+        known = " ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"image folder {root} holds no image; expected files ending in {known}")
+    return sorted(paths)
+
+
+def _by_name(root: str, pattern: str) -> dict[str, str]:
+    """{name: path} of the images whose file name without suffix is the pattern of that name."""
+    if [field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None] != [
+        "name"
+    ]:
+        raise UserError(f"pattern '{pattern}' of image names must hold {{name}} once")
+    before, after = pattern.split("{name}")
+    found: dict[str, str] = {}
+    for path in _images(root, recursive=False):
+        stem = Path(path).stem
+        if not (stem.startswith(before) and stem.endswith(after)):
+            continue
+        name = stem.removeprefix(before).removesuffix(after)
+        if name in found:
+            raise UserError(f"images {found[name]} and {path} have the same name: leave one out")
+        found[name] = path
+    if not found:
+        raise UserError(
+            f"image folder {root} holds no image called like {pattern.format(name='*')}"
+        )
+    return found
+
+
+def _size(path: str) -> tuple[int, int]:
+    """Height and width of the upright image, from the head of the file."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"cannot read image {path} ({reason}); replace the file or leave it out"
+        ) from error
+    return (width, height) if turned else (height, width)

@@ -1,0 +1,269 @@
+"""The IPT meta-architecture: detectron2-style inputs and outputs around the network.
+
+Shapes: B: patches, p: side of a patch, s: scale of the task, h×w: an image.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from d2video.modeling.config_checks import check_counts
+from d2video.utils.errors import UserError
+
+from .contrastive import contrastive_loss
+from .network import IPTNetwork
+from .tasks import parse_tasks, task_index
+from .tiling import restore
+
+_NODE = "MODEL.IPT"
+_CHOICES = {"CONTRASTIVE_FORM": ("paper", "supcon"), "TILING": ("fast", "official")}
+
+
+@META_ARCH_REGISTRY.register()
+class IPT(nn.Module):
+    """Image Processing Transformer: several kinds of restoration by one model.
+
+    Inputs and answers are described in docs/architecture.md (restoration); images are RGB, 0..255.
+
+    Args:
+        network: restores patches.
+        task: of inputs that name none; "": the only one of the network.
+        contrastive_weight: of the contrastive loss; 0: it is not computed.
+        contrastive_form, contrastive_temperature, contrastive_max_elements: see
+            :func:`.contrastive.contrastive_loss`.
+        freeze_trunk: train the heads, tails and queries alone.
+        tiling, official_corner: see :func:`.tiling.restore`.
+        patches_at_once: at inference; 0: by the memory.
+        self_ensemble: give the mean of the answers to the eight flips and quarter turns of an image.
+        compile_model: torch.compile the body.
+    """
+
+    restores_images = True
+    tracks_instances = False
+    # A batch is of one task: the other heads, tails and queries get no gradient.
+    leaves_parameters_unused = True
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: IPTNetwork,
+        task: str = "",
+        contrastive_weight: float = 0.1,
+        contrastive_form: str = "paper",
+        contrastive_temperature: float = 1.0,
+        contrastive_max_elements: int = 2**24,
+        freeze_trunk: bool = False,
+        tiling: str = "fast",
+        official_corner: bool = False,
+        patches_at_once: int = 0,
+        self_ensemble: bool = False,
+        compile_model: bool = False,
+    ):
+        super().__init__()
+        self.network = network
+        if task:
+            task_index(network.tasks, task)
+        self.task = task
+        self.contrastive_weight = contrastive_weight
+        self.contrastive_options: dict[str, Any] = {
+            "form": contrastive_form,
+            "temperature": contrastive_temperature,
+            "max_elements": contrastive_max_elements,
+        }
+        self.tiling_options: dict[str, Any] = {
+            "patch_size": network.patch_size,
+            "mode": tiling,
+            "official_corner": official_corner,
+            "patches_at_once": patches_at_once or None,
+        }
+        self.self_ensemble = self_ensemble
+        if freeze_trunk:
+            for parameter in network.trunk_parameters():
+                parameter.requires_grad_(False)
+        if compile_model:
+            network.body.compile()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL.IPT
+        check_config(cfg)
+        return {
+            "network": IPTNetwork(
+                parse_tasks(node.TASKS),
+                num_features=node.NUM_FEATURES,
+                patch_size=node.PATCH_SIZE,
+                token_size=node.TOKEN_SIZE,
+                num_layers=node.NUM_LAYERS,
+                num_heads=node.NUM_HEADS,
+                feedforward_ratio=node.FEEDFORWARD_RATIO,
+                dropout=node.DROPOUT,
+                pixel_mean=cfg.MODEL.PIXEL_MEAN,
+                pixel_std=cfg.MODEL.PIXEL_STD,
+                activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+            ),
+            "task": node.TASK,
+            "contrastive_weight": node.CONTRASTIVE_WEIGHT,
+            "contrastive_form": node.CONTRASTIVE_FORM,
+            "contrastive_temperature": node.CONTRASTIVE_TEMPERATURE,
+            "contrastive_max_elements": node.CONTRASTIVE_MAX_ELEMENTS,
+            "freeze_trunk": node.FREEZE_TRUNK,
+            "tiling": node.TILING,
+            "official_corner": node.OFFICIAL_CORNER,
+            "patches_at_once": node.PATCHES_AT_ONCE,
+            "self_ensemble": node.SELF_ENSEMBLE,
+            "compile_model": cfg.MODEL.COMPILE,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: ``image`` (3, p, p), ``target`` (3, s p, s p) and ``task``, the same one
+                throughout (training), or ``image`` (3, h, w) and, where MODEL.IPT.TASK does not say
+                it, ``task`` (inference).
+
+        Returns:
+            in training ``loss_l1`` (of 0..255) and, where it has a weight, ``loss_contrastive``;
+            otherwise, for each input, ``restored``: (3, s h, s w) float32 on the CPU, about 0..255,
+            neither clamped nor rounded.
+
+        Raises:
+            UserError: a task that the model lacks, or patches of another size than the model's.
+        """
+        if self.training:
+            return self._losses(batched_inputs)
+        return self._answers(batched_inputs)
+
+    def _task_of(self, item: dict) -> int:
+        name = item.get("task") or self.task
+        if not name:
+            if len(self.network.tasks) == 1:
+                return 0
+            raise UserError(
+                f"an input names no task: set {_NODE}.TASK to one of "
+                + ", ".join(task.name for task in self.network.tasks)
+            )
+        return task_index(self.network.tasks, name)
+
+    # ---- training -------------------------------------------------------------------------------
+
+    def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+        tasks = {self._task_of(item) for item in batched_inputs}
+        assert len(tasks) == 1, "a training batch is of one task"
+        (task,) = tasks
+        for item in batched_inputs:
+            self._check_patch(item, self.network.tasks[task].scale)
+        image = torch.stack([item["image"] for item in batched_inputs]).to(self.device).float()
+        target = torch.stack([item["target"] for item in batched_inputs]).to(self.device).float()
+        output, features = self.network(image, task)
+        output = output.float()
+        with torch.no_grad():
+            error = F.mse_loss(output, target)
+            psnr = 10 * torch.log10(255**2 / error.clamp(min=1e-6))
+            get_event_storage().put_scalar(
+                f"train_psnr_{self.network.tasks[task].name}", psnr.item()
+            )
+        losses = {"loss_l1": F.l1_loss(output, target)}
+        if self.contrastive_weight:
+            contrastive = contrastive_loss(features.float(), **self.contrastive_options)
+            losses["loss_contrastive"] = self.contrastive_weight * contrastive
+        return losses
+
+    def _check_patch(self, item: dict, scale: int) -> None:
+        side = self.network.patch_size
+        for key, wanted in (("image", side), ("target", side * scale)):
+            if item[key].shape != (3, wanted, wanted):
+                raise UserError(
+                    f"{item.get('file_name', 'a training patch')}: {key} of shape "
+                    f"{tuple(item[key].shape)}, the model takes (3, {wanted}, {wanted}): cut it by "
+                    f"{_NODE}.PATCH_SIZE ({side}) and the task's scale ({scale})"
+                )
+
+    # ---- inference ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _answers(self, batched_inputs: list[dict]) -> list[dict[str, Tensor]]:
+        """Images of one task share batches of patches."""
+        tasks = [self._task_of(item) for item in batched_inputs]
+        answers: dict[int, Tensor] = {}
+        for task in dict.fromkeys(tasks):
+            places = [i for i, other in enumerate(tasks) if other == task]
+            images = [batched_inputs[i]["image"].to(self.device).float() for i in places]
+            answers |= zip(places, self._restored(images, task), strict=True)
+        return [{"restored": answers[i].float().cpu()} for i in range(len(tasks))]
+
+    def _restored(self, images: list[Tensor], task: int) -> list[Tensor]:
+        """(3, h, w) each to (3, s h, s w)."""
+        if not self.self_ensemble:
+            return self._tiled(images, task)
+        totals: list[Tensor] = []
+        for mirrored in (False, True):
+            for turns in range(4):
+                views = [image.flip(-1) if mirrored else image for image in images]
+                answers = self._tiled([view.rot90(turns, (-2, -1)) for view in views], task)
+                answers = [answer.rot90(-turns, (-2, -1)) for answer in answers]
+                answers = [answer.flip(-1) if mirrored else answer for answer in answers]
+                totals = [a + b for a, b in zip(totals, answers)] if totals else answers
+        return [total / 8 for total in totals]
+
+    def _tiled(self, images: list[Tensor], task: int) -> list[Tensor]:
+        return restore(
+            lambda patches: self.network(patches, task)[0],
+            images,
+            scale=self.network.tasks[task].scale,
+            **self.tiling_options,
+        )
+
+    def stream_video(
+        self, frames: Iterator[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Restore a video frame by frame, each by itself, by the task MODEL.IPT.TASK.
+
+        Args:
+            frames: uint8 tensors (3, h, w).
+            output_size: not used: the answer has the scale of the task.
+
+        Yields:
+            for each frame ``restored``: (3, s h, s w) float32 on the CPU, about 0..255.
+        """
+        for frame in frames:
+            yield self._answers([{"image": frame}])[0]
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Check what no part of the model checks.
+
+    Raises:
+        UserError: a value out of range, or a channel order other than RGB.
+    """
+    node = cfg.MODEL.IPT
+    counts = ("NUM_FEATURES", "PATCH_SIZE", "TOKEN_SIZE", "NUM_LAYERS", "NUM_HEADS")
+    check_counts(node, _NODE, (*counts, "FEEDFORWARD_RATIO", "CONTRASTIVE_MAX_ELEMENTS"))
+    for key in ("PATCHES_AT_ONCE", "CONTRASTIVE_WEIGHT"):
+        if node[key] < 0:
+            raise UserError(f"{_NODE}.{key} is {node[key]}: set 0 or more")
+    if node.CONTRASTIVE_TEMPERATURE <= 0:
+        raise UserError(
+            f"{_NODE}.CONTRASTIVE_TEMPERATURE is {node.CONTRASTIVE_TEMPERATURE}: set more than 0"
+        )
+    if not 0 <= node.DROPOUT < 1:
+        raise UserError(f"{_NODE}.DROPOUT is {node.DROPOUT}: set a probability, 0 or more, below 1")
+    for key, choices in _CHOICES.items():
+        if node[key] not in choices:
+            raise UserError(f"{_NODE}.{key} is '{node[key]}': choose {' or '.join(choices)}")
+    if node.TILING == "official" and node.PATCH_SIZE % 4:
+        raise UserError(
+            f"{_NODE}.TILING official needs a PATCH_SIZE that 4 divides, not {node.PATCH_SIZE}"
+        )
+    if cfg.INPUT.FORMAT != "RGB":
+        raise UserError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}: set RGB, the order of IPT's channels")

@@ -1,0 +1,221 @@
+"""Whole images by patches: the official rule, and the fast one."""
+
+import itertools
+
+import pytest
+import torch
+from d2video.projects.ipt.tiling import official_axis, restore, smooth_axis
+
+from d2video.utils.errors import UserError
+from tests.projects.IPT.tiny import golden_network, load_golden
+
+
+class Identity:
+    """Each pixel as a square of s x s; counts its patches, and the largest number at once."""
+
+    def __init__(self, scale: int = 1) -> None:
+        self.scale, self.patches, self.most = scale, 0, 0
+
+    def __call__(self, patches):
+        self.patches += len(patches)
+        self.most = max(self.most, len(patches))
+        return enlarge(patches, self.scale)
+
+
+def enlarge(image, scale):
+    return image.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+
+
+class Seamy(Identity):
+    """Tells each place of a patch from all others, and from the same place of other patches."""
+
+    def __call__(self, patches):
+        out = super().__call__(patches)
+        ramp = torch.rand(out.shape[-2:], generator=torch.Generator().manual_seed(0))
+        return out * ramp + patches.mean((1, 2, 3))[:, None, None, None]
+
+
+def image(height, width, seed=0):
+    return 255 * torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def who_gives(pixel, size, p, s):
+    """The starts of the patches whose mean is the official pixel, along one axis, by the rule's text."""
+    quarter = p // 4
+    rest = (size - p) % quarter
+    if pixel < quarter * s:
+        return [0]
+    if pixel >= (size - p) * s + int((p - rest) / 2 * s + 0.5):
+        return [size - p]
+    return [
+        start
+        for start in range(0, size - p + 1, quarter)
+        if quarter * s <= pixel - start * s < (p - quarter) * s
+    ]
+
+
+def slow_official(model, picture, p, s, corner):
+    """The rule of the official code, pixel by pixel."""
+    h, w = picture.shape[-2:]
+    known = {}
+
+    def answer(y, x):
+        if (y, x) not in known:
+            known[y, x] = model(picture[None, :, y : y + p, x : x + p])[0]
+        return known[y, x]
+
+    tail = (w - p) * s + int((p - (w - p) % (p // 4)) / 2 * s + 0.5)
+    out = torch.empty(3, h * s, w * s)
+    for row in range(h * s):
+        for column in range(w * s):
+            ys, xs = who_gives(row, h, p, s), who_gives(column, w, p, s)
+            if corner and row < p // 4 * s and column < min(p * s, tail):
+                ys, xs = [0], [0]
+            values = [answer(y, x)[:, row - y * s, column - x * s] for y in ys for x in xs]
+            out[:, row, column] = torch.stack(values).mean(0)
+    return out
+
+
+@pytest.mark.parametrize("corner", [True, False])
+@pytest.mark.parametrize(
+    ("height", "width", "scale"), [(12, 12, 2), (13, 12, 1), (19, 23, 2), (18, 27, 1)]
+)
+def test_official_rule(height, width, scale, corner):
+    picture = image(height, width)
+    expected = slow_official(Seamy(scale), picture, 12, scale, corner)
+    (found,) = restore(
+        Seamy(scale),
+        [picture],
+        patch_size=12,
+        scale=scale,
+        mode="official",
+        patches_at_once=7,
+        official_corner=corner,
+    )
+    # Values up to 500 in float32, summed in another order.
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+
+
+def test_corner_makes_a_difference():
+    corners = [
+        restore(
+            Seamy(), [image(31, 29)], patch_size=12, scale=1, mode="official", official_corner=c
+        )[0]
+        for c in (True, False)
+    ]
+    differs = (corners[0] - corners[1]).abs().sum(0) > 1e-3
+    assert differs[:3, 3:12].any()
+    differs[:3, :12] = False
+    assert not differs.any()
+
+
+@pytest.mark.parametrize("mode", ["official", "fast"])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(12, 12), (13, 25), (40, 37), (21, 12), (47, 61)])
+def test_identity(mode, scale, height, width):
+    picture = image(height, width)
+    (found,) = restore(Identity(scale), [picture], patch_size=12, scale=scale, mode=mode)
+    assert found.dtype == torch.float32
+    # The weights of a pixel sum to 1 up to float32's rounding, times 255.
+    torch.testing.assert_close(found, enlarge(picture, scale), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 30), (30, 5), (1, 1), (2, 11)])
+def test_images_smaller_than_a_patch(height, width):
+    picture = image(height, width)
+    (found,) = restore(Identity(2), [picture], patch_size=12, scale=2)
+    torch.testing.assert_close(found, enlarge(picture, 2), rtol=0, atol=2e-4)
+    with pytest.raises(UserError, match="fast mode"):
+        restore(Identity(2), [picture], patch_size=12, scale=2, mode="official")
+
+
+def test_small_images_are_mirrored():
+    seen = []
+
+    def look(patches):
+        seen.append(patches)
+        return patches
+
+    restore(look, [torch.arange(3.0).expand(3, 1, 3)], patch_size=8, scale=1)
+    assert seen[0][0, 0, 5].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("mode", ["official", "fast"])
+def test_images_together_are_as_alone(mode):
+    pictures = [image(31, 29, 1), image(12, 12, 2), image(26, 35, 3)]
+    settings = {"patch_size": 12, "scale": 2, "mode": mode}
+    model = Seamy(2)
+    together = restore(model, pictures, patches_at_once=5, **settings)
+    assert model.most == 5
+    for picture, found in zip(pictures, together, strict=True):
+        (alone,) = restore(Seamy(2), [picture], patches_at_once=1000, **settings)
+        torch.testing.assert_close(found, alone, rtol=0, atol=2e-4)
+
+
+# 339 x 510 pixels: DIV2K's usual input at x4; 162 patches has the MindSpore port there.
+@pytest.mark.parametrize(("mode", "patches"), [("official", 1040), ("fast", 140)])
+def test_every_patch_once(mode, patches):
+    model = Identity()
+    restore(model, [image(339, 510)], patch_size=48, scale=1, mode=mode)
+    assert model.patches == patches
+    # 2^24 elements on a CPU, in maps of 64 channels.
+    assert model.most == 2**24 // (64 * 48**2)
+
+
+def test_fast_seams_are_smooth():
+    """Where neighbours disagree, the answer goes over from one to the other without a jump."""
+
+    def column(patches):
+        return patches.amin((1, 2, 3), keepdim=True).expand_as(patches)
+
+    ramp = torch.arange(100.0).expand(3, 48, 100)
+    (found,) = restore(column, [ramp], patch_size=48, scale=1)
+    steps = found[0, 0].diff()
+    assert (steps > -1e-4).all()
+    # A raised cosine over 12 pixels or more, between patches 26 pixels apart.
+    assert steps.max() < 26 * torch.pi / 2 / 12
+    (official,) = restore(column, [ramp], patch_size=48, scale=1, mode="official")
+    assert official[0, 0].diff().max() > steps.max()
+
+
+def test_axes():
+    assert official_axis(31, 12, 2).starts == [0, 3, 6, 9, 12, 15, 18, 19]
+    assert official_axis(30, 12, 2).starts == [0, 3, 6, 9, 12, 15, 18]
+    assert smooth_axis(48, 48, 1).starts == [0]
+    assert smooth_axis(49, 48, 1).starts == [0, 1]
+    starts = smooth_axis(200, 48, 1).starts
+    assert starts[0] == 0
+    assert starts[-1] == 152
+    assert max(b - a for a, b in itertools.pairwise(starts)) <= 36
+
+
+def test_no_images_and_wrong_patches():
+    assert restore(Identity(), [], patch_size=12, scale=1) == []
+    with pytest.raises(UserError, match="4 divides, not 30"):
+        restore(Identity(), [image(40, 40)], patch_size=30, scale=1, mode="official")
+
+
+GOLDEN_IMAGES = 8
+
+
+@pytest.fixture(scope="module")
+def golden():
+    found = load_golden()
+    return found, golden_network(found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", range(GOLDEN_IMAGES))
+def test_official_images(golden, case):
+    arrays, network = golden
+    task = int(arrays[f"chop{case}.task"])
+    scale = network.tasks[task].scale
+    (found,) = restore(
+        lambda patches: network(patches, task)[0],
+        [arrays[f"chop{case}.input"][0]],
+        patch_size=12,
+        scale=scale,
+        mode="official",
+    )
+    # Values of 0..255 after a network in float32; the official code itself is within 4e-5 of float64.
+    torch.testing.assert_close(found, arrays[f"chop{case}.output"][0], rtol=0, atol=1e-3)
