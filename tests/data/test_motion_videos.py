@@ -38,73 +38,95 @@ def test_all_classes_show_the_same_frames_in_another_order(index):
     videos = {
         name: render_motion_video(SPEC, video_rng(0, "a", index), name) for name in MOTION_CLASSES
     }
-    first = sorted_frames(videos["right"])
+    first = sorted_frames(videos[MOTION_CLASSES[0]])
     assert all(sorted_frames(video) == first for video in videos.values())
     assert len({video.tobytes() for video in videos.values()}) == len(MOTION_CLASSES)
 
 
+def places(video):
+    """Of each frame where the running object is in its row, as an angle, NaN where it is not."""
+    circle = np.exp(2j * np.pi * np.arange(video.shape[2]) / video.shape[2])
+    columns = hue_mask(video, 0.14).sum(1)
+    return np.where(columns.any(1), np.angle((columns * circle).sum(1)), np.nan)
+
+
 def test_single_frames_tell_nothing_at_any_place_in_the_video():
     """Where the running object is in frame t: alike for all t and all classes."""
-    spec = MotionSpec(noise=0.0, texture_contrast=0.0, background_contrast=0.0, num_frames=(4, 4))
-    for name in ("right", "left", "up"):
-        first = []
-        for index in range(50):
-            video = render_motion_video(spec, video_rng(0, name, index), name)
-            mask = hue_mask(video, 0.14)
-            columns = mask.any(1)
-            if columns.any(1).all():
-                angle = 2 * np.pi * np.arange(64) / 64
-                first.append(np.angle((mask.sum(1) * np.exp(1j * angle)).sum(1)))
-        # The mean direction of n uniform angles is about 1/sqrt(n) long.
-        length = np.abs(np.exp(1j * np.array(first)).mean(0))
-        assert len(first) > 30
-        assert (length < 3 / np.sqrt(len(first))).all()
+    spec = MotionSpec(noise=0.0, texture_contrast=0.0, background_contrast=0.0, num_frames=(9, 9))
+    for name in (MOTION_CLASSES[0], MOTION_CLASSES[-1]):
+        angles = np.array(
+            [places(render_motion_video(spec, video_rng(0, name, k), name)) for k in range(120)]
+        )
+        count = np.isfinite(angles).sum(0)
+        # Scenes come in random order, and the mean direction of n uniform angles is about
+        # 1/sqrt(n) long.
+        assert (count > 20).all()
+        length = np.abs(np.nanmean(np.exp(1j * angles), axis=0))
+        assert (length < 3 / np.sqrt(count)).all()
 
 
-@pytest.mark.parametrize(("name", "sign"), [("right", 1), ("left", -1)])
-def test_direction_is_to_be_seen(name, sign):
-    spec = MotionSpec(
-        noise=0.0, texture_contrast=0.0, background_contrast=0.0, classes=("right", "left")
-    )
-    angle = np.exp(2j * np.pi * np.arange(64) / 64)
+@pytest.mark.parametrize(("way", "sign"), [("right", 1), ("left", -1)])
+def test_direction_is_to_be_seen(way, sign):
     for index in range(5):
-        video = render_motion_video(spec, video_rng(0, "dir", index), name)
-        mask = hue_mask(video, 0.14).sum(1)
-        steps = np.diff(np.unwrap(np.angle((mask * angle).sum(1))))
-        assert np.sign(np.median(steps)) == sign
-        assert np.median(np.abs(steps)) == pytest.approx(2 * np.pi / 16, rel=0.1)
+        video = render_motion_video(
+            SPEC, video_rng(0, "dir", index), f"{way}_counterclockwise_red-blue"
+        )
+        angles = places(video)
+        steps = np.diff(np.unwrap(angles[np.isfinite(angles)]))
+        assert len(steps) == 4
+        assert np.median(steps) == pytest.approx(sign * 2 * np.pi / 5, rel=0.15)
 
 
-def test_order_of_the_lamp():
-    spec = MotionSpec(noise=0.0, texture_contrast=0.0, classes=("red-then-blue", "blue-then-red"))
-    for name, expected in (("red-then-blue", "rb"), ("blue-then-red", "br")):
-        for index in range(5):
-            video = render_motion_video(spec, video_rng(0, "lamp", index), name)
-            red, blue = (hue_mask(video, hue).sum((1, 2)) > 30 for hue in (0.0, 0.6))
-            assert 5 <= red.sum() <= 6
-            assert 5 <= blue.sum() <= 6
-            cycle = "".join("r" if r else "b" if b else "-" for r, b in zip(red, blue, strict=True))
-            assert expected in cycle + cycle[0]
-            assert expected[::-1] not in cycle + cycle[0]
+@pytest.mark.parametrize(("turn", "sign"), [("clockwise", 1), ("counterclockwise", -1)])
+def test_the_arrow_turns(turn, sign):
+    """By its centre of mass' way around the middle of the box it turns in."""
+    for index in range(5):
+        video = render_motion_video(SPEC, video_rng(0, "turn", index), f"left_{turn}_red-blue")
+        masks = [mask for mask in hue_mask(video, 0.82) if mask.any()]
+        assert len(masks) == 5
+        thirds = []
+        for mask in masks:
+            y, x = np.nonzero(mask)
+            offset = (x - x.mean()) + 1j * (y - y.mean())
+            thirds.append(np.angle((offset**2 * np.abs(offset)).sum()))  # the axis, twice its angle
+        steps = np.diff(np.unwrap(thirds))
+        # An arrow's axis turns by 72 degrees a step, twice that here: 144.
+        assert np.median(steps) == pytest.approx(sign * 4 * np.pi / 5, rel=0.2)
+
+
+@pytest.mark.parametrize(("order", "expected"), [("red-blue", "rb"), ("blue-red", "br")])
+def test_order_of_the_lamp(order, expected):
+    for index in range(5):
+        video = render_motion_video(SPEC, video_rng(0, "lamp", index), f"right_clockwise_{order}")
+        red, blue = (hue_mask(video, hue).sum((1, 2)) > 30 for hue in (0.0, 0.6))
+        others = (hue_mask(video, 0.14) | hue_mask(video, 0.82)).sum((1, 2)) > 30
+        cycle = "".join(
+            "r" if r else "b" if b else "-"
+            for r, b, other in zip(red, blue, others, strict=True)
+            if not other
+        )
+        assert len(cycle) == 5
+        assert expected in cycle + cycle[0]
+        assert expected[::-1] not in cycle + cycle[0]
 
 
 def test_files(tmp_path):
-    spec = MotionSpec(num_frames=(6, 8), height=32, width=48)
+    spec = MotionSpec(num_frames=(9, 11), height=32, width=48)
     splits = {"train": 9, "val": 8}
     assert write_motion_videos(tmp_path / "m", splits, spec, 1, progress=False)
     assert not write_motion_videos(tmp_path / "m", splits, spec, 1, progress=False)
     records, names = load_video_folders(str(tmp_path / "m/train"))
     assert names == sorted(MOTION_CLASSES)
     assert len(records) == 9
-    path = tmp_path / "m/train/left/00001.mp4"
-    drawn = render_motion_video(spec, video_rng(1, "train", 1), "left")
+    path = tmp_path / f"m/train/{MOTION_CLASSES[1]}/00001.mp4"
+    drawn = render_motion_video(spec, video_rng(1, "train", 1), MOTION_CLASSES[1])
     stored = [frame.image for frame in open_video(path)]
-    assert 6 <= len(stored) == len(drawn) <= 8
+    assert 9 <= len(stored) == len(drawn) <= 11
     # Lossy, but each frame is nearest to itself.
     distance = np.abs(np.stack(stored)[:, None].astype(int) - drawn[None]).mean((2, 3, 4))
     assert distance.argmin(1).tolist() == list(range(len(drawn)))
     assert distance.diagonal().max() < 12
-    other = render_motion_video(spec, video_rng(1, "val", 1), "left")
+    other = render_motion_video(spec, video_rng(1, "val", 1), MOTION_CLASSES[1])
     assert len(other) != len(drawn) or not np.array_equal(other, drawn)
     with pytest.raises(UserError, match="other arguments"):
         write_motion_videos(tmp_path / "m", splits, spec, 2, progress=False)
@@ -113,9 +135,9 @@ def test_files(tmp_path):
 
 def test_every_frame_is_a_key_frame(tmp_path):
     write_motion_videos(tmp_path / "m", {"a": 8}, progress=False)
-    with av.open(str(tmp_path / "m/a/up/00003.mp4")) as container:
+    with av.open(str(tmp_path / f"m/a/{MOTION_CLASSES[3]}/00003.mp4")) as container:
         frames = list(container.decode(video=0))
-    assert len(frames) == 16
+    assert len(frames) == 15
     assert all(frame.key_frame for frame in frames)
 
 
@@ -123,7 +145,7 @@ def test_every_frame_is_a_key_frame(tmp_path):
     ("arguments", "message"),
     [
         ({"classes": ("sideways",)}, "sideways"),
-        ({"num_frames": (2, 4)}, "num_frames"),
+        ({"num_frames": (8, 9)}, "num_frames"),
         ({"height": 33}, "even"),
         ({"size": (0.3, 0.6)}, "size"),
         ({"noise": -1}, "noise"),
@@ -146,9 +168,9 @@ def test_command_line(tmp_path, capsys):
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     root = str(tmp_path / "m")
-    options = [root, "--format", "motion", "--split", "a=2", "--classes", "left", "right"]
-    tool.main([*options, "--num-frames", "4", "5", "--height", "32"])
-    expected = MotionSpec(num_frames=(4, 5), height=32, classes=("left", "right"))
+    options = [root, "--format", "motion", "--split", "a=2", "--classes", *MOTION_CLASSES[:2]]
+    tool.main([*options, "--num-frames", "9", "10", "--height", "32"])
+    expected = MotionSpec(num_frames=(9, 10), height=32, classes=MOTION_CLASSES[:2])
     assert not write_motion_videos(root, {"a": 2}, expected, progress=False)
     with pytest.raises(SystemExit):
         tool.main([*options, "--speed", "1", "2"])

@@ -1,17 +1,18 @@
 """Generated MP4 files whose classes differ in motion alone, and in nothing that a frame shows.
 
-In every video one object runs through a row, one through a column (both leave the frame on one side
-and come back on the other), one turns, and a lamp shines red, blue, or not at all: four cyclic
-quantities. Of each, a video of L frames shows L evenly spaced values of one full cycle. Pictures
-are made first, as an unordered set: each shows one value of every quantity, matched at random. The
-class only decides the order in which they are shown: along the cycle of one of the quantities,
-forwards or backwards, from a random one on. The other three jump about then.
+A video has three scenes, in random order. In one an object runs through a row (it leaves the frame on
+one side and comes back on the other), in one an arrow turns, in one a lamp shines red and blue and goes
+out, over and over. Each scene shows one full cycle in evenly spaced steps, from a random place on, in
+one of two directions; the class is the three directions together.
 
-So it follows that
+Each scene is drawn forwards, noise and all, and shown backwards where the class says so. So it follows
+that
 
-* any single frame, wherever in the video it stands, has the same distribution for all classes: each
-  quantity is anywhere on its cycle with equal probability, independent of the others;
-* so has the set of all frames: a clip that takes all of them and shuffles them tells nothing.
+* any single frame, wherever in the video it stands, has the same distribution for all classes: it is
+  anywhere on its scene's cycle with equal probability;
+* so has the set of all frames: a clip that takes all of them and shuffles them tells nothing. (With
+  all three in motion at once it would: frames in which the object is far right and the arrow points
+  up, and such, tell whether two directions belong together.)
 
 Every frame is a key frame, so that compression keeps no trace of the frames before either.
 """
@@ -32,21 +33,17 @@ from .render import draw_scene, video_rng
 from .scene import TEXTURE_SIZE, Scene, SceneObject
 from .textures import background_texture, object_texture
 
-# class -> (which quantity, along its cycle or against it). x grows to the right, y down, and the
-# angle, with y down, clockwise.
-_ORDERS = {
-    "right": (0, 1),
-    "left": (0, -1),
-    "down": (1, 1),
-    "up": (1, -1),
-    "clockwise": (2, 1),
-    "counter-clockwise": (2, -1),
-    "red-then-blue": (3, 1),
-    "blue-then-red": (3, -1),
+# class -> direction of each scene, +1 forwards. x grows to the right; with y down the angle grows
+# clockwise; the lamp forwards: red, blue, dark, red, ...
+_DIRECTIONS = {
+    f"{way}_{turn}_{order}": (dx, da, dl)
+    for way, dx in (("right", 1), ("left", -1))
+    for turn, da in (("clockwise", 1), ("counterclockwise", -1))
+    for order, dl in (("red-blue", 1), ("blue-red", -1))
 }
-MOTION_CLASSES: tuple[str, ...] = tuple(_ORDERS)
-# Hues by which the objects are known: row, column, turning, and the lamp's two.
-_HUES = (0.14, 0.35, 0.82, 0.0, 0.6)
+MOTION_CLASSES: tuple[str, ...] = tuple(_DIRECTIONS)
+# Hues by which the objects are known: running, turning, and the lamp's two.
+_HUES = (0.14, 0.82, 0.0, 0.6)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class MotionSpec:
             are alike in a shuffled clip if the clip takes all of them.
         height, width: of a frame, in pixels.
         fps: frames a second.
-        classes: names out of :data:`MOTION_CLASSES`. Objects that none of them needs are left out.
+        classes: names out of :data:`MOTION_CLASSES`.
         size: smallest and largest diameter of an object (of the disc of the same area), as a
             fraction of the shorter side of the frame.
         noise: standard deviation of the sensor noise, in grey levels (0..255).
@@ -68,7 +65,7 @@ class MotionSpec:
         UserError: for a value out of range or an unknown class.
     """
 
-    num_frames: tuple[int, int] = (16, 16)
+    num_frames: tuple[int, int] = (15, 15)
     height: int = 64
     width: int = 64
     fps: float = 8.0
@@ -81,15 +78,15 @@ class MotionSpec:
     def __post_init__(self) -> None:
         for name in ("num_frames", "classes", "size"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        unknown = [name for name in self.classes if name not in _ORDERS]
+        unknown = [name for name in self.classes if name not in _DIRECTIONS]
         if unknown:
             known = ", ".join(MOTION_CLASSES)
             raise UserError(f"unknown motion classes {unknown}: choose from {known}")
         requirements = {
             "classes must be named, each once": 0 < len(self.classes) == len(set(self.classes)),
-            # Of fewer frames forwards and backwards look alike.
-            "num_frames must be two numbers, 3 <= smallest <= largest": len(self.num_frames) == 2
-            and 3 <= self.num_frames[0] <= self.num_frames[1],
+            # With fewer than three in a scene forwards and backwards look alike.
+            "num_frames must be two numbers, 9 <= smallest <= largest": len(self.num_frames) == 2
+            and 9 <= self.num_frames[0] <= self.num_frames[1],
             "height and width must be even and at least 16": min(self.height, self.width) >= 16
             and self.height % 2 == self.width % 2 == 0,
             "fps must be above 0": self.fps > 0,
@@ -116,64 +113,60 @@ def render_motion_video(spec: MotionSpec, rng: np.random.Generator, motion: str)
         uint8 (L,H,W,3), RGB.
     """
     length = int(rng.integers(spec.num_frames[0], spec.num_frames[1], endpoint=True))
-    # step[q, i]: how far picture i is along the cycle of quantity q.
-    step = np.stack([rng.permutation(length) for _ in range(4)])
-    frames, _ = draw_scene(_scene(spec, rng, (step + rng.random((4, 1))) / length, step))
+    parts = np.array_split(np.arange(length), 3)
+    shown = rng.permutation(3)
+    frames, _ = draw_scene(_scene(spec, rng, [parts[k] for k in shown], length))
     noise = rng.normal(0, 1, frames.shape) * spec.noise
     frames = (frames + noise).round().clip(0, 255).astype(np.uint8)
-    quantity, direction = _ORDERS[motion]
-    order = np.roll(np.argsort(step[quantity]), int(rng.integers(length)))
-    return frames[order[::direction]]
+    for quantity, direction in enumerate(_DIRECTIONS[motion]):
+        part = parts[shown[quantity]]
+        frames[part] = frames[part[::direction]]
+    return frames
 
 
 def _scene(
-    spec: MotionSpec, rng: np.random.Generator, phase: np.ndarray, step: np.ndarray
+    spec: MotionSpec, rng: np.random.Generator, parts: list[np.ndarray], length: int
 ) -> Scene:
-    """Everything in its places, as if the unordered pictures were a video.
+    """The whole video, every scene forwards.
 
     Args:
-        phase: float (4,L), parts of the cycle, 0..1.
-        step: int (4,L), the same as whole numbers of 0..L-1.
+        parts: of the running object, the arrow and the lamp, the numbers of the frames that show it.
+        length: L, number of frames.
     """
-    length = phase.shape[1]
     frame = np.array([spec.width, spec.height], float)
     background = background_texture(rng, spec.height, spec.width, spec.background_contrast)
     colour = background.reshape(-1, 3).mean(axis=0)
-    radius = rng.uniform(*spec.size, 4) * frame.min() / 2
-    place = rng.uniform(0.2, 0.8, (4, 2)) * frame
-    angle = rng.uniform(0, 2 * np.pi, 4)
-    shapes = [*rng.choice(["circle", "square", "triangle", "heart"], 2), "arrow", "circle"]
-    used = {_ORDERS[name][0] for name in spec.classes}
-
-    objects = []
-
-    def add(quantity: int, centre: np.ndarray, texture: np.ndarray, angles: np.ndarray) -> None:
-        if quantity in used:
-            size = np.full(length, radius[quantity])
-            objects.append(SceneObject(str(shapes[quantity]), texture, centre, size, angles))
-
+    radius = rng.uniform(*spec.size, 3) * frame.min() / 2
+    place = rng.uniform(0.2, 0.8, (3, 2)) * frame
+    turned = rng.uniform(0, 2 * np.pi, 3)
+    shapes = [rng.choice(["circle", "square", "triangle", "heart"]), "arrow", "circle"]
     textures = [
         object_texture(
             rng, TEXTURE_SIZE, colour, spec.texture_contrast, None, (hue - 0.02, hue + 0.02)
         )
         for hue in _HUES
     ]
-    still = [np.repeat(at[None], length, axis=0) for at in place]
-    for axis in (0, 1):
-        centre, turned = still[axis].copy(), np.full(length, angle[axis])
-        centre[:, axis] = phase[axis] * frame[axis]
-        add(axis, centre, textures[axis], turned)
-        # What leaves on one side is to be seen on the other.
-        copy = centre.copy()
-        copy[:, axis] += np.where(copy[:, axis] < frame[axis] / 2, 1, -1) * frame[axis]
-        add(axis, copy, textures[axis], turned)
-    add(2, still[2], textures[2], 2 * np.pi * phase[2])
-    # A third of the cycle each: red, blue, dark. What does not shine is far away.
-    state = 3 * step[3] // length
-    for lamp in (0, 1):
-        lit = (state == lamp)[:, None]
-        add(3, np.where(lit, still[3], -10 * frame), textures[3 + lamp], np.zeros(length))
-    objects = [objects[k] for k in rng.permutation(len(objects))]
+    hidden = np.tile(-10 * frame, (length, 1))
+    objects = []
+
+    def add(quantity: int, frames: np.ndarray, at: np.ndarray, angle: np.ndarray, look: int) -> None:
+        centre, angles = hidden.copy(), np.full(length, turned[quantity])
+        centre[frames], angles[frames] = at, angle
+        size = np.full(length, radius[quantity])
+        objects.append(SceneObject(str(shapes[quantity]), textures[look], centre, size, angles))
+
+    run, turn, lamp = parts
+    x = frame[0] * ((rng.random() + np.arange(len(run)) / len(run)) % 1)
+    # What leaves on one side is to be seen on the other.
+    for column in (x, x + np.where(x < frame[0] / 2, 1, -1) * frame[0]):
+        at = np.stack([column, np.full(len(run), place[0, 1])], axis=1)
+        add(0, run, at, np.full(len(run), turned[0]), 0)
+    add(1, turn, place[1], turned[1] + 2 * np.pi * np.arange(len(turn)) / len(turn), 1)
+    step = (int(rng.integers(len(lamp))) + np.arange(len(lamp))) % len(lamp)
+    state = 3 * step // len(lamp)  # a third of the cycle each: red, blue, dark
+    for light in (0, 1):
+        lit = lamp[state == light]
+        add(2, lit, place[2], np.zeros(len(lit)), 2 + light)
     camera = np.tile(np.eye(2, 3), (length, 1, 1))
     return Scene(spec.height, spec.width, background, camera, tuple(objects))
 
