@@ -182,7 +182,12 @@ def test_video_files_and_ablations(tmp_path):
     (clip,) = (tmp_path / "VTN" / "clips").glob("*.mp4")
     for text in (
         *(f"VTN/clips/{clip.name}", "VTN/inference/motion_val/confusion.png"),
-        *("mean_class_accuracy", "right_clockwise_red-blue", "cross-entropy", "16 generated videos"),
+        *(
+            "mean_class_accuracy",
+            "right_clockwise_red-blue",
+            "cross-entropy",
+            "16 generated videos",
+        ),
         *("frames in order", "frames shuffled", "one frame"),
     ):
         assert text in html

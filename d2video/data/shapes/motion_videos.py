@@ -149,7 +149,9 @@ def _scene(
     hidden = np.tile(-10 * frame, (length, 1))
     objects = []
 
-    def add(quantity: int, frames: np.ndarray, at: np.ndarray, angle: np.ndarray, look: int) -> None:
+    def add(
+        quantity: int, frames: np.ndarray, at: np.ndarray, angle: np.ndarray, look: int
+    ) -> None:
         centre, angles = hidden.copy(), np.full(length, turned[quantity])
         centre[frames], angles[frames] = at, angle
         size = np.full(length, radius[quantity])
