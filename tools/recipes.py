@@ -316,9 +316,9 @@ RECIPES = {
             "VTN tells which way things went: an object runs right or left, an arrow turns clockwise "
             "or counterclockwise, a lamp shines red and then blue or blue and then red. The eight "
             "classes have the same frames and differ in their order alone, so that a single frame, or "
-            "shuffled ones, tell nothing (chance: 12.5 %). Each clip shows a video of the validation split, which the model never saw, "
-            "the best classes, and how their scores changed from frame to frame. The clips are "
-            "spread evenly over the split, not chosen."
+            "shuffled ones, tell nothing (chance: 12.5 %). Each clip shows a video of the validation "
+            "split, which the model never saw, the best classes, and how their scores changed from "
+            "frame to frame. The clips are spread evenly over the split, not chosen."
         ),
         scale=8,
         fps=8,
