@@ -1,25 +1,29 @@
-"""Generate a small dataset of shapes: videos in YouTube-VIS or MOTChallenge format, COCO images, or
-MP4 files whose classes are told by motion alone.
+"""Generate a small dataset of shapes: videos in YouTube-VIS or MOTChallenge format, COCO images, MP4
+files whose classes are told by motion alone, or images rich in detail for restoration.
 
 Examples:
     python tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
     python tools/make_shapes_dataset.py datasets/shapes_coco --format panoptic --split train=2000 val=200
     python tools/make_shapes_dataset.py datasets/shapes_mot --format mot --num-frames 20 40 --speed 0.1 1
     python tools/make_shapes_dataset.py datasets/motion --format motion --split train=1600 val=320
+    python tools/make_shapes_dataset.py datasets/shapes_images --format restoration --split train=800 val=40
 """
 
 import argparse
 import sys
+from typing import Any
 
 from d2video.data.shapes import (
     MOTION_CLASSES,
     SHAPE_NAMES,
     STUFF_NAMES,
     MotionSpec,
+    RestorationSpec,
     ShapesSpec,
     write_coco_shapes,
     write_mot_shapes,
     write_motion_videos,
+    write_restoration_images,
     write_ytvis_shapes,
 )
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -37,12 +41,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("root", help="folder to make")
     parser.add_argument(
         "--format",
-        choices=(*VIDEO_FORMATS, "coco", "panoptic", "motion"),
+        choices=(*VIDEO_FORMATS, "coco", "panoptic", "motion", "restoration"),
         default="ytvis",
         help="videos with instances, with the boxes of MOT17 or the masks of MOTS20; images with "
         "instances, or with panoptic labels too; MP4 files in folders of classes, which take "
         "--split, --seed, --num-frames, --height, --width, --classes, --size, --noise, the two "
-        "contrasts and --overwrite (default: ytvis)",
+        "contrasts and --overwrite; images in detail without labels, which take --split, --seed, "
+        "--height, --width, --classes, --max-objects and --overwrite (default: ytvis)",
     )
     parser.add_argument(
         "--split",
@@ -182,18 +187,39 @@ def check_video_options(arguments: argparse.Namespace) -> None:
 _MOTION_OPTIONS = {"num_frames", "height", "width", "classes", "size", "noise"} | {
     *("texture_contrast", "background_contrast")
 }
+# The same of images to be restored, in RestorationSpec.
+_RESTORATION_OPTIONS = {"height", "width", "classes", "max_objects"}
 _COMMON_OPTIONS = {"root", "format", "split", "seed", "overwrite"}
 
 
 def read_motion(arguments: argparse.Namespace) -> MotionSpec:
     """The specification of videos of motion; options that they lack are a UserError."""
+    return MotionSpec(**read_given(arguments, _MOTION_OPTIONS))
+
+
+def read_restoration(arguments: argparse.Namespace) -> RestorationSpec:
+    """The specification of images to be restored; options that they lack are a UserError."""
+    given = read_given(arguments, _RESTORATION_OPTIONS)
+    for key in given.keys() & {"height", "width"}:
+        given[key] = (given[key], given[key])
+    if "max_objects" in given:
+        given["objects"] = given.pop("max_objects")
+    return RestorationSpec(**given)
+
+
+def read_given(arguments: argparse.Namespace, allowed: set[str]) -> dict[str, Any]:
+    """Those of ``allowed`` that differ from their defaults; others that do are a UserError."""
     default = vars(parse_arguments([arguments.root]))
     given = {key: value for key, value in vars(arguments).items() if value != default[key]}
-    wrong = given.keys() - _MOTION_OPTIONS - _COMMON_OPTIONS
+    wrong = given.keys() - allowed - _COMMON_OPTIONS
     if wrong:
         options = ", ".join("--" + key.replace("_", "-") for key in sorted(wrong))
-        raise UserError(f"{options}: not for --format motion; leave out")
-    return MotionSpec(**{key: given[key] for key in given.keys() & _MOTION_OPTIONS})
+        raise UserError(f"{options}: not for --format {arguments.format}; leave out")
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in given.items()
+        if key in allowed
+    }
 
 
 @exit_on_user_error
@@ -205,6 +231,16 @@ def main(argv: list[str] | None = None) -> None:
             arguments.root,
             read_splits(arguments.split),
             read_motion(arguments),
+            arguments.seed,
+            overwrite=arguments.overwrite,
+        )
+        report(arguments.root, written)
+        return
+    if arguments.format == "restoration":
+        written = write_restoration_images(
+            arguments.root,
+            read_splits(arguments.split),
+            read_restoration(arguments),
             arguments.seed,
             overwrite=arguments.overwrite,
         )

@@ -91,9 +91,18 @@ class VideoTrainer(DefaultTrainer):
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
         return build_lr_scheduler(cfg, optimizer)
 
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As detectron2's; a training that goes on also goes on counting its batches, on which choices
+        of a batch (such as the task of IPT) depend. Which samples are drawn begins anew."""
+        super().resume_or_load(resume)
+        if self.start_iter:
+            self._trainer.reset_data_loader(
+                lambda: self.build_train_loader(self.cfg, first_batch=self.start_iter)
+            )
+
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Any:
-        return build_train_loader(cfg)
+    def build_train_loader(cls, cfg: CfgNode, first_batch: int = 0) -> Any:
+        return build_train_loader(cfg, first_batch)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:

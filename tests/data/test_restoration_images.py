@@ -1,5 +1,8 @@
 """Generated images to be restored."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +64,18 @@ def test_there_is_detail_to_win():
 def test_bad_specification(arguments, message):
     with pytest.raises(UserError, match=message):
         RestorationSpec(**arguments)
+
+
+def test_command_line(tmp_path, capsys):
+    source = Path(__file__).parents[2] / "tools/make_shapes_dataset.py"
+    spec = importlib.util.spec_from_file_location("tool", source)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    root = str(tmp_path / "images")
+    options = [root, "--format", "restoration", "--split", "a=2", "--seed", "3"]
+    tool.main([*options, "--height", "40", "--max-objects", "2", "--classes", "circle"])
+    expected = RestorationSpec(height=(40, 40), classes=("circle",), objects=2)
+    assert not write_restoration_images(root, {"a": 2}, expected, 3, progress=False)
+    with pytest.raises(SystemExit):
+        tool.main([*options, "--noise", "50"])
+    assert "error: --noise: not for --format restoration" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from d2video.data import (
     register_image_pairs,
 )
 from d2video.projects import register_all
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
 
 register_all()
 
@@ -317,6 +317,19 @@ def test_workers_agree_on_the_task(cfg):
     tasks = batch_tasks(cfg, 6)
     cfg.DATALOADER.NUM_WORKERS = 2
     assert batch_tasks(cfg, 6) == tasks
+
+
+def test_a_broken_image_is_replaced_in_training_alone(cfg):
+    broken = DatasetCatalog.get("plain")[2]["file_name"]
+    with open(broken, "r+b") as file:
+        file.truncate(60)
+    batches = itertools.islice(build_train_loader(cfg), 8)
+    assert broken not in {sample["file_name"] for batch in batches for sample in batch}
+    with pytest.raises(BrokenFile, match="cannot read image"):
+        mapper(False)(record(broken, task="denoise_30"))
+    cfg.INPUT.VIDEO.MAX_RETRIES = 0
+    with pytest.raises(BrokenFile, match="cannot read image"):
+        list(itertools.islice(build_train_loader(cfg), 8))
 
 
 def test_loaders_of_sets_with_a_task(cfg):
