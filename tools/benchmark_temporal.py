@@ -137,7 +137,8 @@ def report(warmup: int, repeats: int, path: Path | None) -> None:
     about = environment(device)
     print(", ".join(f"{key} {value}" for key, value in (about | SIZES).items()))
     print(
-        f"{'frames':>6} {'':12}{'median s':>10}{'min':>9}{'max':>9}{'peak GB':>9}{'added GB':>10}"
+        f"{'frames':>6} {'':12}{'median s':>10}{'min':>9}{'max':>9}{'CPU s':>9}{'peak GB':>9}"
+        f"{'added GB':>10}"
     )
     results: dict[int, dict[str, dict[str, float]]] = {}
     for length in LENGTHS:

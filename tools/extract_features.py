@@ -21,6 +21,7 @@ from d2video.projects.vtn import VTN
 from d2video.projects.vtn.features import (
     INDEX,
     default_folder,
+    file_of,
     read_features,
     read_index,
     write_features,
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     mapper = build_mapper(cfg, is_train=False)
     videos, made, broken = [], 0, 0
     for record in tqdm(records, unit="video"):
-        file = f"{record['video_id']}.npz"
+        file = file_of(record)
         if (folder / file).exists():
             read_features(folder / file)  # a damaged one is told now, not in training
         else:

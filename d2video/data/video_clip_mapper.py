@@ -193,9 +193,12 @@ class VideoClipMapper:
             )
         blank = ClipAugInput(np.zeros((*video.size, 3), np.uint8), np.random.default_rng(0))
         resize = self.augmentations(blank)
+        times = video.shown_times(np.concatenate(clips) / video.fps)
+        numbers = np.rint(times * video.fps).astype(np.int64)  # as of frames that are read at once
         views = []
-        for clip in clips:
-            index = clip - clip[0] if self.frame_index == "clip" else clip
+        for clip, index in zip(clips, np.split(numbers, len(clips)), strict=True):
+            if self.frame_index == "clip":
+                index = index - index[0]
             for crop in self.crops:
                 crops = [] if crop is None else [crop.get_transform(blank.image)]
                 frames = VideoFrameSequence(

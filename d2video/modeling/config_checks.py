@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product, zip_longest
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -68,6 +69,34 @@ def check_class_count(datasets: Iterable[str], key: str, value: int, unused: int
                 f"dataset {dataset} has {classes} classes: set {key} to {classes + unused} or "
                 f"more, not {value}"
             )
+
+
+def check_same_classes(train: Iterable[str], test: Iterable[str]) -> None:
+    """Else a video of one class is scored as one of another, or the evaluation after the training
+    stops.
+
+    Args:
+        train, test: names of data sets.
+
+    Raises:
+        UserError: a test set has other ``thing_classes`` than a training set, or has them in another
+            order (of those that are known).
+    """
+    names = {name: MetadataCatalog.get(name).get("thing_classes") for name in [*train, *test]}
+    for trained, tested in product(train, test):
+        if not names[trained] or not names[tested] or names[trained] == names[tested]:
+            continue
+        pairs = enumerate(zip_longest(names[trained], names[tested]))
+        label, (ours, theirs) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
+        raise UserError(
+            f"datasets {trained} and {tested} have different classes: label {label} is "
+            f"{_quoted(ours)} in the first and {_quoted(theirs)} in the second; register both with "
+            "the same class_names"
+        )
+
+
+def _quoted(name: str | None) -> str:
+    return "no class" if name is None else f"'{name}'"
 
 
 def check_class_logits(classes: Tensor, num_classes: int, name: str) -> None:

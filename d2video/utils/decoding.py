@@ -19,7 +19,7 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
     """Open a file that has a video stream.
 
     Raises:
-        BrokenFile: it is missing, no video, damaged at its start, or has sound alone.
+        BrokenFile: it is missing, no video, damaged at its start, or has sound alone (and a cover).
     """
     try:
         container = av.open(str(path))
@@ -29,7 +29,9 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
         raise BrokenFile(
             f"cannot read video {path} ({reason(error)}); it is damaged or not a video"
         ) from error
-    if not container.streams.video:
+    # The picture on a sleeve is a stream of its own.
+    cover = av.stream.Disposition.attached_pic
+    if all(stream.disposition & cover for stream in container.streams.video):
         container.close()
         raise BrokenFile(f"{path} has no video stream; give a file that shows pictures")
     return container

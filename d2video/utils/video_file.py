@@ -117,8 +117,8 @@ class VideoFile:
             times: seconds since the first frame, ascending.
 
         Raises:
-            BrokenFile: a frame cannot be decoded, or the file ends before the time that its header
-                tells and that is asked for.
+            BrokenFile: a frame cannot be decoded or is of another size than the first, or the file
+                ends before the time that its header tells and that is asked for.
         """
         assert np.all(np.diff(times) >= 0), "times must ascend"
         image_time, image = 0.0, None
@@ -126,7 +126,45 @@ class VideoFile:
             self._move_to(float(time))
             if image is None or image_time != self._shown[0]:
                 image_time, image = self._shown[0], upright(self._shown[1])
+                if image.shape[:2] != self.size:
+                    path, (height, width), size = self.path, image.shape[:2], self.size
+                    self.close()
+                    raise BrokenFile(
+                        f"video {path} changes its size at {image_time:.1f} s, from "
+                        f"{size[1]}x{size[0]} to {width}x{height} pixels: convert it to one size or "
+                        "leave it out"
+                    )
             yield TimedFrame(image_time, image)
+
+    def shown_times(self, times: np.ndarray) -> np.ndarray:
+        """When the frames begin that :meth:`frames_at` gives, without decoding them.
+
+        Args:
+            times: float (T,), seconds since the first frame.
+
+        Returns:
+            float (T,), seconds since the first frame; ``times`` as they are if the file does not tell.
+
+        Raises:
+            BrokenFile: the file cannot be read.
+        """
+        with open_container(self.path) as container:
+            stream = container.streams.video[0]
+            try:
+                stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
+            except FFmpegError as error:
+                error.with_traceback(None)
+                raise BrokenFile(f"cannot read video {self.path} ({reason(error)})") from error
+            unit = float(stream.time_base)
+        if not self._has_times:
+            starts = np.arange(len(stamps)) / self.fps
+        elif not stamps or None in stamps:
+            return times
+        else:
+            starts = np.sort(np.array(stamps)) * unit - self._start
+        # Of frames that come before the first one shown nothing is seen.
+        starts = np.append(0.0, starts[starts > 0.01 / self.fps])
+        return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
 
     def _move_to(self, time: float) -> None:
         """Make ``_shown`` the frame of that time, and ``_ahead`` the one after (None at the end)."""

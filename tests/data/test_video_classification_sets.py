@@ -80,6 +80,8 @@ def test_other_faults_of_a_list(files):
         load_video_list(write(files, "a.mp4 0"), class_names=["x", "x"])
     with pytest.raises(UserError, match="out of range"):
         load_video_list(write(files, "a.mp4 123456789"))
+    with pytest.raises(UserError, match="the separator is empty"):
+        load_video_list(write(files, "a.mp4 1"), separator="")
 
 
 def test_kinetics(files, caplog):
@@ -109,6 +111,7 @@ def test_kinetics(files, caplog):
         (HEADER + ",yt-0,10,20,val\n", "line 2: no label for video yt-0"),
         (HEADER + "x,yt-0,10,20,val\n" * 2, "line 3: the same video as in .*line 2"),
         (HEADER + "x,yt-0,10,20,val\n", "has 1 classes where 400 are expected"),
+        (HEADER + 'x,"yt-0,10,20,val\n' + "y" * 200_000, "after line 1: no csv .*quotation mark"),
     ],
 )
 def test_faults_of_kinetics(files, text, message):

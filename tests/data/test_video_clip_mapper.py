@@ -153,6 +153,23 @@ def test_long_views_are_lazy(record):
         assert torch.equal(a["image"][-1], frames[-1])
 
 
+def test_numbers_of_lazy_views_go_by_presentation_time(tmp_path):
+    """At a rate that varies, as those of views that are decoded at once: what is shown twice keeps
+    its number."""
+    times = np.cumsum(np.r_[0, np.full(10, 0.04), np.full(5, 0.4), np.full(10, 0.02)])
+    path = write_mp4(tmp_path / "vfr.mp4", make_frames()[: len(times)], times=times)
+    record = {"file_name": str(path), "video_id": 1}
+    for frame_index in ("absolute", "clip"):
+        options = {"num_frames": 0, "frame_index": frame_index, "num_views": 2, "seconds": 1.0}
+        eager = mapper(False, **options)(record)["views"]
+        lazy = mapper(False, **options, max_decoded_frames=3)(record)["views"]
+        assert isinstance(lazy[0]["image"], VideoFrameSequence)
+        for a, b in zip(eager, lazy, strict=True):
+            assert a["frame_index"].tolist() == b["frame_index"].tolist()
+            assert len(set(a["frame_index"].tolist())) < len(a["frame_index"])
+            assert torch.equal(a["image"], torch.stack(list(b["image"])))
+
+
 def test_bgr(record):
     rgb, bgr = (mapper(False, image_format=f)(record)["views"][0]["image"] for f in ("RGB", "BGR"))
     assert torch.equal(rgb.flip(1), bgr)

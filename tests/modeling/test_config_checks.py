@@ -10,6 +10,7 @@ from d2video.modeling.config_checks import (
     check_class_logits,
     check_counts,
     check_in_features,
+    check_same_classes,
     layer_errors,
 )
 from d2video.modeling.set_prediction_config import add_transformer_keys
@@ -31,6 +32,24 @@ def test_in_features():
         check_in_features(node, NAME, ["res3", "res4", "res5"], least=3)
     with pytest.raises(UserError, match="which are res3, res4 "):
         check_in_features(node, NAME, ["res3", "res4"])
+
+
+def test_same_classes():
+    """Of a set whose classes are not known yet nothing is said."""
+    classes = {
+        "checks_train": ["a", "b"],
+        "checks_more": ["a", "b", "c"],
+        "checks_other": ["b", "a"],
+    }
+    for name, names in classes.items():
+        MetadataCatalog.get(name).set(thing_classes=names)
+    check_same_classes(["checks_train"], ["checks_train", "checks_unknown"])
+    with pytest.raises(UserError, match="label 2 is no class in the first and 'c' in the second"):
+        check_same_classes(["checks_train"], ["checks_train", "checks_more"])
+    with pytest.raises(UserError, match="label 0 is 'a' in the first and 'b' in the second"):
+        check_same_classes(["checks_train"], ["checks_other"])
+    for name in [*classes, "checks_unknown"]:
+        MetadataCatalog.remove(name)
 
 
 def test_class_count():

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from argparse import Namespace
@@ -175,6 +176,10 @@ def test_without_transformers_the_encoder_is_measured_alone(tool, temporal, monk
     assert "transformers is not installed, Longformer is left out: pip install" in printed
     rows = [line.split() for line in printed.splitlines() if " VTN " in line]
     assert [row[:2] for row in rows] == [["20", "VTN"], ["80", "VTN"], ["4000", "VTN"]]
+    header = next(line for line in printed.splitlines() if line.startswith("frames"))
+    columns = re.findall(r"\S+(?: s| GB)?", header)
+    assert columns == ["frames", "median s", "min", "max", "CPU s", "peak GB", "added GB"]
+    assert {len(row) for row in rows} == {len(columns) + 1}  # and the name
 
 
 @pytest.mark.slow

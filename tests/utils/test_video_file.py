@@ -147,6 +147,49 @@ def test_one_frame(folder):
     assert numbers(path, [0, 0, 3]) == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    "name", ["good.mp4", "shown.mkv", "shown.ts", "shown.h264", "shown_vfr.mp4"]
+)
+def test_shown_times_are_those_of_the_frames(mp4, folder, name):
+    """Without decoding: B-frames, other containers, no times at all, a rate that changes."""
+    if name == "good.mp4":
+        path = mp4
+    elif name == "shown_vfr.mp4":
+        times = np.cumsum(np.r_[0, np.full(10, 0.04), np.full(5, 0.4), np.full(10, 0.02)])
+        path = write_mp4(folder / name, make_frames(len(times)), times=times)
+    else:
+        path = remux(mp4, folder / name)
+    with VideoFile(path) as video:
+        wanted = np.arange(video.num_frames + 3) / video.fps
+        expected = [frame.time for frame in video.read_frames_at(wanted)]
+        np.testing.assert_allclose(video.shown_times(wanted), expected, rtol=0, atol=1e-6)
+
+
+def test_another_size_further_on_is_named(folder):
+    """Two bare streams, one after the other, are one, as recordings of cameras may be."""
+    images = make_frames(20)
+    parts = [images, images[:, : HEIGHT // 2, : WIDTH // 2]]
+    path = folder / "sizes.h264"
+    with path.open("wb") as whole:
+        for part in parts:
+            piece = folder / "piece.h264"
+            with av.open(str(piece), "w", format="h264") as container:
+                stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+                stream.height, stream.width = part.shape[1:3]
+                stream.pix_fmt = "yuv420p"
+                for image in part:
+                    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+            whole.write(piece.read_bytes())
+    with VideoFile(path) as video:
+        assert len(video.read_frames_at(np.arange(20) / 25)) == 20
+        with pytest.raises(
+            BrokenFile, match=r"sizes\.h264 changes its size at \d\.\d s, from 64x48"
+        ):
+            video.read_frames_at([1.2])
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_truncated_file_is_named(mp4, folder, share):
     data = mp4.read_bytes()
@@ -179,6 +222,25 @@ def test_what_is_no_video(folder, content):
 
 def test_sound_alone(folder):
     path = write_mp4(folder / "sound.mp4", [], audio_only=True)
+    with pytest.raises(BrokenFile, match="no video stream"):
+        VideoFile(path)
+
+
+def test_sound_with_a_cover(folder):
+    """A picture on the sleeve is no video, though FFmpeg calls it a video stream."""
+    path = folder / "cover.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=44100)
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(make_frames(1)[0], format="rgb24")
+        picture.pts = 0
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.float32), "fltp", "mono")
+        silence.sample_rate = 44100
+        for stream, frame in ((cover, picture), (sound, silence)):
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
     with pytest.raises(BrokenFile, match="no video stream"):
         VideoFile(path)
 

@@ -101,6 +101,8 @@ def load_video_list(
             number or out of range; classes have the same name; videos are missing.
     """
     check_class_names(class_names, list_file)
+    if not separator:
+        raise UserError(f"{list_file}: the separator is empty: give the one between path and label")
     records: list[Record] = []
     for number, line in enumerate(_read_text(list_file).splitlines(), 1):
         if not line.strip():
@@ -157,7 +159,13 @@ def load_kinetics(
     check_class_names(class_names, list_file)
     lines = _read_text(list_file).splitlines()
     reader = csv.DictReader(lines)
-    columns = [column.strip() for column in reader.fieldnames or ()]
+    try:
+        columns = [column.strip() for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        table = [(f"{list_file}, line {reader.line_num}", row) for row in reader]
+    except csv.Error as error:
+        where = f"{list_file}, after line {reader.line_num}"
+        raise UserError(f"{where}: no csv ({error}): look for a quotation mark too many") from error
     missing = [column for column in _KINETICS_COLUMNS if column not in columns]
     if missing:
         raise UserError(
@@ -165,11 +173,9 @@ def load_kinetics(
             "label,youtube_id,time_start,time_end,split (lists without header: "
             "register_video_list)"
         )
-    reader.fieldnames = columns
     rows: list[tuple[str, str | None, str]] = []  # file, class, place
     seen: dict[str, str] = {}
-    for row in reader:
-        where = f"{list_file}, line {reader.line_num}"
+    for where, row in table:
         try:
             start, end = (round(float(row[key])) for key in _KINETICS_COLUMNS[1:])
         except (TypeError, ValueError, OverflowError) as error:

@@ -1,6 +1,6 @@
 """Features of frames, extracted beforehand: files, data sets of them, and their mapper.
 
-A folder holds ``<video_id>.npz`` for each video, with ``features`` (F, C), float32 or float16, and
+A folder holds a file (:func:`file_of`) for each video, with ``features`` (F, C), float32 or float16, and
 ``frame_index`` (F,) int64; and ``features.json``, which lists them: ``classes`` (names by label, may be
 empty), ``source`` (what they were made of and by) and ``videos``, dicts with ``video_id``, ``file``
 and, where known, ``label``.
@@ -8,6 +8,7 @@ and, where known, ``label``.
 Shapes: F: frames of a video, C: width of the backbone.
 """
 
+import hashlib
 import json
 import os
 import zipfile
@@ -25,6 +26,16 @@ from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
 INDEX = "features.json"
+
+
+def file_of(record: dict[str, Any]) -> str:
+    """The name of the file of a video's features.
+
+    Numbers of videos change when a list or a folder does; so that one's features never go for
+    another's, the name also tells the video, wherever the data set lies.
+    """
+    video = "/".join(Path(record["file_name"]).parts[-2:])
+    return f"{record['video_id']}-{hashlib.sha256(video.encode()).hexdigest()[:12]}.npz"
 
 
 def write_features(path: Path, features: Tensor, frame_index: Tensor) -> None:
@@ -57,6 +68,10 @@ def read_features(path: str | Path) -> tuple[Tensor, Tensor]:
         raise UserError(
             f"features {path}: features {features.dtype} {features.shape} with frame_index "
             f"{index.dtype} {index.shape}, not float (F, C) with int64 (F,): extract them anew"
+        )
+    if index.min() < 0:
+        raise UserError(
+            f"features {path}: frame_index holds {index.min()}, frames count from 0: extract them anew"
         )
     return torch.from_numpy(features), torch.from_numpy(index)
 
@@ -99,6 +114,10 @@ def register_features(name: str, folder: str | Path) -> None:
 
     def load() -> list[dict[str, Any]]:
         content = read_index(folder)
+        if not content["videos"]:
+            raise UserError(
+                f"{folder / INDEX} lists no video yet: run tools/extract_features.py to its end"
+            )
         if content["classes"]:
             MetadataCatalog.get(name).set(thing_classes=content["classes"])
         records = []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.config_checks import check_class_count, check_counts
+from d2video.modeling.config_checks import check_class_count, check_counts, check_same_classes
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.utils.errors import UserError
 
@@ -279,8 +279,8 @@ def check_config(cfg: CfgNode) -> None:
     """Check what no layer checks.
 
     Raises:
-        UserError: a value out of range, or fewer classes than a training set has (of those sets
-            that have been read already).
+        UserError: a value out of range, fewer classes than a training set has, or other classes in
+            a test set (of those sets that have been read already).
     """
     node = cfg.MODEL.VTN
     counts = ("NUM_CLASSES", "HIDDEN_DIM", "DIM_FEEDFORWARD", "MLP_DIM")
@@ -293,3 +293,4 @@ def check_config(cfg: CfgNode) -> None:
         if not 0 <= node[key] < 1:
             raise UserError(f"{_NODE}.{key} is {node[key]}: set a probability, 0 or more, below 1")
     check_class_count(cfg.DATASETS.TRAIN, f"{_NODE}.NUM_CLASSES", node.NUM_CLASSES)
+    check_same_classes(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -212,6 +213,37 @@ def test_extraction_does_not_mix_features(setting, capsys, videos):
     extract(folder, "--output", str(folder / "half"), "--dtype", "float16")
     features, _ = read_features(next((folder / "half").glob("*.npz")))
     assert features.dtype == torch.float16
+
+
+def test_extraction_after_the_videos_changed(setting, capsys, videos):
+    """A new first video moves the numbers of all others, and nobody gets another's features."""
+    model, folder = setting
+    extract(folder)
+    changed = folder / "changed" / "val"
+    shutil.copytree(videos, changed)
+    first = sorted(changed.rglob("*.mp4"))[0]
+    last = sorted(changed.rglob("*.mp4"))[-1]
+    shutil.copy(last, first.with_name("00000.mp4"))
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+    register_video_folders(NAME, str(changed))
+    extract(folder)
+    register_default_folders()
+    mapper = build_mapper(tiny_cfg("resnet", *INPUT), is_train=False)
+    records = DatasetCatalog.get(NAME)
+    stored = DatasetCatalog.get(f"{NAME}_features")
+    assert [each["video_id"] for each in stored] == [each["video_id"] for each in records]
+    for record, kept in zip(records, stored, strict=True):
+        expected, _ = extract_features._extract(model, mapper(record))
+        features, _ = read_features(kept["feature_file"])
+        torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
+
+
+def test_an_extraction_that_was_broken_off_is_no_data_set(tmp_path, forget):
+    write_index(tmp_path, [], [], {})
+    register_features("vtn_test_unfinished", tmp_path)
+    with pytest.raises(UserError, match="lists no video yet: run .* to its end"):
+        DatasetCatalog.get("vtn_test_unfinished")
 
 
 def test_extraction_leaves_out_videos_that_cannot_be_read(setting, capsys, tmp_path):

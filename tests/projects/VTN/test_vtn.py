@@ -353,6 +353,16 @@ def test_fewer_classes_than_the_data(monkeypatch):
     MetadataCatalog.remove(name)
 
 
+def test_other_classes_in_the_test_set():
+    """Told before the training, not after it."""
+    for name, classes in (("vtn_test_ab", "ab"), ("vtn_test_ba", "ba")):
+        MetadataCatalog.get(name).set(thing_classes=list(classes))
+    with pytest.raises(UserError, match="vtn_test_ab and vtn_test_ba have different classes"):
+        VTN(tiny_cfg("resnet", "DATASETS.TRAIN", ["vtn_test_ab"], "DATASETS.TEST", ["vtn_test_ba"]))
+    for name in ("vtn_test_ab", "vtn_test_ba"):
+        MetadataCatalog.remove(name)
+
+
 def test_cross_entropy_of_what_inference_says():
     model, clip = build("vit"), make_clip(5, label=2)
     model.training = True
