@@ -243,7 +243,7 @@ RECIPES = {
             "min_objects": 2,
             "size": (0.18, 0.25),
             "speed": (0.7, 1.05),
-            "leaving": 0.2,
+            "leaving": 0.1,
             "camera_motion": 0.3,
             "background_contrast": 0.1,
             "texture_contrast": 0.25,
