@@ -40,6 +40,7 @@ from d2video.utils.errors import BrokenFile, UserError, exit_on_user_error
 
 logger = logging.getLogger("d2video.extract_features")
 
+_BACKBONE = "frame_encoder.backbone."
 _TYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -90,6 +91,21 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
+class _BackboneCheckpointer(VideoCheckpointer):
+    """Refuses files without the backbone; the rest of the model is not used."""
+
+    def _check(self, names: set[str], incompatible: Any) -> None:
+        super()._check(names, incompatible)
+        missing = [name for name in incompatible.missing_keys if name.startswith(_BACKBONE)]
+        # A count that only trained batch norms have, and that is not used.
+        missing = [name for name in missing if not name.endswith(".num_batches_tracked")]
+        if missing:
+            raise UserError(
+                f"checkpoint {self._path}: {len(missing)} parameters of the backbone are missing "
+                f"({', '.join(missing[:4])}): name a checkpoint that holds it in MODEL.WEIGHTS"
+            )
+
+
 def _build_model(cfg: CfgNode) -> VTN:
     if cfg.MODEL.META_ARCHITECTURE != "VTN":
         raise UserError(
@@ -98,7 +114,9 @@ def _build_model(cfg: CfgNode) -> VTN:
     if not cfg.MODEL.WEIGHTS and not cfg.MODEL.VTN.VIT.PRETRAINED:
         raise UserError("MODEL.WEIGHTS is empty: name a checkpoint that holds the backbone")
     model = build_model(cfg).eval()
-    VideoCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    # Weights of timm are a whole backbone already.
+    kind = VideoCheckpointer if cfg.MODEL.VTN.VIT.PRETRAINED else _BackboneCheckpointer
+    kind(model).load(cfg.MODEL.WEIGHTS)
     return model
 
 
@@ -114,10 +132,10 @@ def _made_with(cfg: CfgNode, model: VTN, dtype: str) -> str:
 
 
 def _check_source(folder: Path, source: dict[str, str]) -> None:
-    if not (folder / INDEX).exists():
-        if any(folder.glob("*.npz")):
-            raise UserError(f"{folder} holds files of unknown origin: give another --output")
+    if not any(folder.glob("*.npz")):
         write_index(folder, [], [], source)
+    elif not (folder / INDEX).exists():
+        raise UserError(f"{folder} holds files of unknown origin: give another --output")
     elif read_index(folder)["source"] != source:
         raise UserError(
             f"{folder} holds features of another data set, backbone, size or --dtype: give another "

@@ -155,7 +155,7 @@ class VideoFile:
             except FFmpegError as error:
                 error.with_traceback(None)
                 raise BrokenFile(f"cannot read video {self.path} ({reason(error)})") from error
-            unit = float(stream.time_base)
+            unit = float(self._stream.time_base)
         if not self._has_times:
             starts = np.arange(len(stamps)) / self.fps
         elif not stamps or None in stamps:

@@ -264,9 +264,16 @@ def test_mistakes_on_the_command_line(setting, capsys):
     assert "not registered" in fails(folder, capsys, "--dataset", f"{NAME}s")
     assert "2 views" in fails(folder, capsys, "INPUT.VIDEO.NUM_VIEWS", "2")
     assert "of a VTN" in fails(folder, capsys, "MODEL.META_ARCHITECTURE", "DETR")
+    state = setting[0].state_dict()
+    head = {name: value for name, value in state.items() if name.startswith("head.")}
+    torch.save({"model": head}, folder / "head.pth")
+    fault = fails(folder, capsys, "MODEL.WEIGHTS", str(folder / "head.pth"))
+    assert "parameters of the backbone are missing" in fault
     (folder / "strange").mkdir()
     (folder / "strange" / "1.npz").touch()
     assert "unknown origin" in fails(folder, capsys, "--output", str(folder / "strange"))
+    extract(folder)  # runs that made nothing do not stand in the way
+    assert "features of 4 videos" in capsys.readouterr().out
 
 
 # ---- training -----------------------------------------------------------------------------------
