@@ -19,8 +19,10 @@ from d2video.utils.errors import UserError
 PatchModel = Callable[[Tensor], Tensor]
 Mode = Literal["official", "fast"]
 
-# IPT's widest feature maps have the answer's size and this many channels.
+# IPT's widest tensors: feature maps of the answer's size with this many channels, and the hidden layers
+# of the feed-forward blocks, as many numbers for each pixel of a patch times this ratio.
 _CHANNELS = 64
+_FEEDFORWARD_RATIO = 4
 
 
 class Axis(NamedTuple):
@@ -124,7 +126,7 @@ def restore(
     ]
     jobs = [(canvas, index) for canvas in canvases for index in range(len(canvas))]
     if patches_at_once is None and jobs:
-        elements = _CHANNELS * (patch_size * scale) ** 2
+        elements = _CHANNELS * patch_size**2 * max(scale**2, _FEEDFORWARD_RATIO)
         patches_at_once = rows_at_once(elements, images[0].device)
     for first in range(0, len(jobs), patches_at_once or 1):
         some = jobs[first : first + (patches_at_once or 1)]

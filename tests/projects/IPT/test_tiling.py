@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from d2video.projects.ipt import IPT
 from d2video.projects.ipt.tiling import official_axis, restore, smooth_axis
 
 from d2video.utils.errors import UserError
@@ -158,8 +159,27 @@ def test_every_patch_once(mode, patches):
     model = Identity()
     restore(model, [image(339, 510)], patch_size=48, scale=1, mode=mode)
     assert model.patches == patches
-    # 2^24 elements on a CPU, in maps of 64 channels.
-    assert model.most == 2**24 // (64 * 48**2)
+    # 2^24 elements on a CPU, in feed-forward blocks of four times 64 channels.
+    assert model.most == 2**24 // (4 * 64 * 48**2)
+
+
+@pytest.mark.parametrize("mode", ["official", "fast"])
+def test_nothing_is_larger_than_the_answer(mode):
+    """All patches of an image together are up to sixteen times as large."""
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                largest = max(largest, out.numel())
+            return out
+
+    picture = image(150, 200)
+    with Watch():
+        restore(Identity(2), [picture], patch_size=12, scale=2, mode=mode, patches_at_once=16)
+    assert largest == 3 * 300 * 400
 
 
 def test_fast_seams_are_smooth():
@@ -193,6 +213,16 @@ def test_no_images_and_wrong_patches():
     assert restore(Identity(), [], patch_size=12, scale=1) == []
     with pytest.raises(UserError, match="4 divides, not 30"):
         restore(Identity(), [image(40, 40)], patch_size=30, scale=1, mode="official")
+
+
+@torch.no_grad()
+def test_official_self_ensemble(golden):
+    arrays, network = golden
+    options = {"tiling": "official", "official_corner": True, "self_ensemble": True}
+    task = network.tasks[int(arrays["x8.task"])].name
+    item = {"image": arrays["x8.input"][0], "task": task}
+    (answer,) = IPT(network=network, **options).eval()([item])
+    torch.testing.assert_close(answer["restored"], arrays["x8.output"][0], rtol=0, atol=1e-3)
 
 
 GOLDEN_IMAGES = 8
