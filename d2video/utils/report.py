@@ -212,7 +212,7 @@ figcaption {
 table { width: 100%; border-collapse: collapse; font-size: .95rem; }
 caption { padding-bottom: .75rem; text-align: left; font-weight: 600; }
 th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align: left; }
-th, td { white-space: nowrap; }
+th, td.number { white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
 th { color: var(--soft); font-weight: 500; font-size: .85rem; }
 th:not(:first-child), .number { text-align: right; font-variant-numeric: tabular-nums; }
