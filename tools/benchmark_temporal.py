@@ -8,6 +8,7 @@ least that its window allows.
 
 import importlib.util
 import json
+import math
 import statistics
 import sys
 import time
@@ -123,8 +124,12 @@ def memory(
 
 
 def growth(shorter: dict[str, float], longer: dict[str, float]) -> dict[str, float]:
-    """By what the figures of the longer video exceed those of the shorter one."""
-    return {key: longer[key] / shorter[key] for key in ("median_s", "cpu_s", "peak_gb", "added_gb")}
+    """By what the figures of the longer video exceed those of the shorter one; NaN where the shorter
+    one added no memory."""
+    return {
+        key: longer[key] / shorter[key] if shorter[key] > 0 else math.nan
+        for key in ("median_s", "cpu_s", "peak_gb", "added_gb")
+    }
 
 
 def report(warmup: int, repeats: int, path: Path | None) -> None:

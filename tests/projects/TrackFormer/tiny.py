@@ -41,6 +41,7 @@ SMALL = [
 ]
 DETR = [
     *(f"{NODE}.DEFORMABLE.ENABLED", False),
+    *(f"{NODE}.DEFORMABLE.NUM_FRAMES", 1),
     *(f"{NODE}.FOCAL_LOSS", False),
     *(f"{NODE}.IN_FEATURES", ["res5"]),
 ]
