@@ -88,7 +88,12 @@ def test_a_base_gives_what_the_format_lacks(convert, ours, tmp_path, capsys):
 def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
     config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
     larger = ["MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES", 2, "MODEL.TRACKFORMER.NUM_QUERIES", 22]
-    smaller = ["MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES", "1", "MODEL.TRACKFORMER.NUM_QUERIES", "20"]
+    smaller = [
+        "MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES",
+        "1",
+        "MODEL.TRACKFORMER.NUM_QUERIES",
+        "20",
+    ]
     state = build_model(load_cfg(config, smaller)).state_dict()
     torch.save({"model": state}, tmp_path / "one.pth")
     files = tmp_path / "one.pth", tmp_path / "two.pth"
