@@ -122,6 +122,7 @@ class StubRestorer(nn.Module):
     """Twice the size, and negative."""
 
     restores_images = True
+    tracks_instances = False
 
     def __init__(self, cfg=None) -> None:
         super().__init__()

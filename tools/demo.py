@@ -146,7 +146,7 @@ def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
     if args.output is not None and path.exists() and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
     model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    can_track = tracks_instances(model) and not restores_images(model)
+    can_track = tracks_instances(model)
     wants_tracks = args.mot_results is not None or args.mots_results is not None
     if wants_tracks and (classifies_video(model) or not can_track):
         raise UserError(

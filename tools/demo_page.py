@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipes import Ablations, Comparison, Recipe, Run
+from recipes import Comparison, Recipe
 from restoration_tables import read_restoration, restoration_figures, restoration_tables
 
 from d2video.utils.errors import UserError
@@ -69,19 +69,6 @@ def class_rows(metrics_file: Path, task: str, metric: str) -> list[tuple[str, fl
     ]
 
 
-def ablation_comparison(run: Run, ablations: Ablations) -> Comparison:
-    """The table of a training's own evaluation and of those with other settings."""
-    own = {ablations.baseline: f"{run.name}/metrics.json"}
-    others = {
-        f"{case.title}, in training too" if case.retrain else case.title: (
-            f"{run.name}/{case.name}.json"
-        )
-        for case in ablations.cases
-    }
-    metrics = tuple(run.metrics)
-    return Comparison(ablations.caption, run.task, metrics, own | others, run.counts)
-
-
 def write_page(
     recipe: Recipe,
     project: str,
@@ -130,8 +117,6 @@ def write_page(
             rows = class_rows(metrics_file, run.task, run.class_metric)
             caption = f"{run.name}: {run.class_metric} by class"
             tables.append(Table(caption, ("class", f"{run.class_metric} (%)"), rows))
-        if run.ablations is not None:
-            tables.append(comparison_table(ablation_comparison(run, run.ablations), output))
         clips += [
             (f"{run.name}: {caption}", output / run.name / picture)
             for caption, picture in run.pictures.items()

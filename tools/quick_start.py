@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from demo_page import last_results, write_page
-from recipes import RECIPES, Ablation, Recipe, Run
+from demo_page import write_page
+from recipes import RECIPES, Recipe, Run
 
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
@@ -65,9 +65,8 @@ def make_data(recipe: Recipe, root: Path) -> None:
 
 def fingerprint(recipe: Recipe, run: Run, cfg_text: str) -> str:
     """Changes with whatever changes the trained model: the data, the training's config."""
-    content = json.dumps(
-        [recipe.splits, recipe.spec, asdict(replace(run, ablations=None)), cfg_text]
-    )
+    trained = asdict(replace(run, ablations={}))
+    content = json.dumps([recipe.splits, recipe.spec, trained, cfg_text])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -108,10 +107,8 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     return True
 
 
-def ablate(
-    recipe: Recipe, run: Run, ablation: Ablation, folder: Path, overrides: list[str]
-) -> None:
-    """Evaluate, or train and evaluate, with other settings; results go to ``<name>.json``.
+def ablate(run: Run, name: str, folder: Path, overrides: list[str]) -> None:
+    """Evaluate the trained model with the settings of an ablation; results go to ``<name>.json``.
 
     Args:
         folder: of the training.
@@ -120,19 +117,13 @@ def ablate(
     from d2video.checkpoint import VideoCheckpointer
     from d2video.engine import VideoTrainer, load_cfg
 
-    own = folder / ablation.name
-    # What the recipe expects of the training does not hold for it.
-    opts = [*overrides, *ablation.opts, "OUTPUT_DIR", str(own), "TEST.EXPECTED_RESULTS", "[]"]
-    if ablation.retrain:
-        train(recipe, run, own, opts)
-        names = list(run.metrics)
-        results = {run.task: last_results(own / "metrics.json", run.task, names)}
-    else:
-        cfg = load_cfg(str(ROOT / run.config_file), opts)
-        model = VideoTrainer.build_model(cfg)
-        VideoCheckpointer(model, strict=True).load(str(folder / "model_final.pth"))
-        results = VideoTrainer.test(cfg, model)
-    with replace_on_success(folder / f"{ablation.name}.json") as partial:
+    # What the config expects of the training does not hold for it.
+    own = ["OUTPUT_DIR", str(folder / name), "TEST.EXPECTED_RESULTS", "[]"]
+    cfg = load_cfg(str(ROOT / run.config_file), [*overrides, *run.ablations[name], *own])
+    model = VideoTrainer.build_model(cfg)
+    VideoCheckpointer(model, strict=True).load(str(folder / "model_final.pth"))
+    results = VideoTrainer.test(cfg, model)
+    with replace_on_success(folder / f"{name}.json") as partial:
         partial.write_text(json.dumps(results, indent=1) + "\n")
 
 
@@ -234,8 +225,8 @@ def main(argv: list[str] | None = None) -> None:
         with stage(f"{2 + 2 * number}/{steps}", f"train and evaluate {run.name} on {device}"):
             if not train(recipe, run, folder, overrides):
                 print("   reused: the model trained before")
-            for ablation in run.ablations.cases if run.ablations else ():
-                ablate(recipe, run, ablation, folder, overrides)
+            for name in run.ablations:
+                ablate(run, name, folder, overrides)
             if recipe.link_detections:
                 link(run, folder, overrides)
         with stage(f"{3 + 2 * number}/{steps}", f"render results of {run.name}"):

@@ -5,38 +5,6 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """A training's model evaluated once more, with other settings.
-
-    Attributes:
-        name: of the file of its results, ``<run>/<name>.json``, and of the folder beside it.
-        title: of its row on the page.
-        opts: config keys and values that differ, as on the command line.
-        retrain: train with these settings, too, instead of evaluating the model that is there.
-    """
-
-    name: str
-    title: str
-    opts: tuple[str, ...]
-    retrain: bool = False
-
-
-@dataclass(frozen=True)
-class Ablations:
-    """A table that sets evaluations with other settings beside the training's own one.
-
-    Attributes:
-        caption: what is compared.
-        baseline: title of the row of the training's own evaluation.
-        cases: the others.
-    """
-
-    caption: str
-    baseline: str
-    cases: tuple[Ablation, ...]
-
-
-@dataclass(frozen=True)
 class Run:
     """One training of a recipe.
 
@@ -50,7 +18,8 @@ class Run:
         class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
             anything.
         pictures: caption to picture that the evaluation writes, relative to the training's folder.
-        ablations: evaluated after the training, if any.
+        ablations: name to config keys and values that differ, as on the command line: the trained
+            model is evaluated with them once more, into ``<run>/<name>.json`` (for comparisons).
         processes: that share the training on a CPU, where there are as many cores. Small models keep
             one core busy, but not two.
     """
@@ -63,7 +32,7 @@ class Run:
     counts: tuple[str, ...] = ()
     class_metric: str | None = "AP"
     pictures: dict[str, str] = field(default_factory=dict)
-    ablations: Ablations | None = None
+    ablations: dict[str, tuple[str, ...]] = field(default_factory=dict)
     processes: int = 1
 
 
@@ -289,23 +258,10 @@ RECIPES = {
                     "Accuracy of the training batches": {"top-1 (%)": "top1_accuracy"},
                 },
                 pictures={"true and predicted classes": "inference/motion_val/confusion.png"},
-                ablations=Ablations(
-                    caption="What order tells: the same trained model on the same held-out videos",
-                    baseline="frames in order",
-                    cases=(
-                        Ablation(
-                            "shuffled", "frames shuffled", ("INPUT.VIDEO.FRAME_ORDER", "shuffled")
-                        ),
-                        Ablation(
-                            "one_frame",
-                            "one frame",
-                            (
-                                *("INPUT.VIDEO.NUM_FRAMES", "1"),
-                                *("INPUT.VIDEO.NUM_FRAMES_TEST", "1"),
-                            ),
-                        ),
-                    ),
-                ),
+                ablations={
+                    "shuffled": ("INPUT.VIDEO.FRAME_ORDER", "shuffled"),
+                    "one_frame": ("INPUT.VIDEO.NUM_FRAMES_TEST", "1"),
+                },
                 processes=2,
             ),
         ),
@@ -322,6 +278,18 @@ RECIPES = {
         ),
         scale=8,
         fps=8,
+        comparisons=(
+            Comparison(
+                caption="What order tells: the same trained model on the same held-out videos",
+                task="classification",
+                metrics=("top1", "top5", "mean_class_accuracy"),
+                rows={
+                    "frames in order": "VTN/metrics.json",
+                    "frames shuffled": "VTN/shuffled.json",
+                    "one frame": "VTN/one_frame.json",
+                },
+            ),
+        ),
     ),
     "IPT": Recipe(
         runs=(

@@ -1,9 +1,22 @@
 """What all tests of tools need."""
 
+import importlib.util
 import logging
+from pathlib import Path
 
 import pytest
 from detectron2.utils.logger import setup_logger
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """tools/demo.py as a module."""
+    spec = importlib.util.spec_from_file_location("demo", TOOLS / "demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

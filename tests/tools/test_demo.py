@@ -1,13 +1,11 @@
 """tools/demo.py from its command line, with a stub in place of a trained model."""
 
-import importlib.util
 import json
 import shutil
 import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,16 +17,6 @@ from PIL import Image
 from d2video.utils.video_reader import open_video
 from d2video.utils.video_writer import VideoWriter
 from tests.stub_video_model import StubTracker
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", REPOSITORY / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """tools/demo.py with a model that classifies videos."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,21 +9,15 @@ import torch
 from detectron2.data import MetadataCatalog
 from PIL import Image
 
+from d2video.engine import load_cfg
+from d2video.projects import register_all
+from d2video.utils.frame_source import FrameSource
 from d2video.utils.image_io import read_rgb
 from d2video.utils.video_reader import open_video
 from d2video.utils.video_writer import VideoWriter
 from tests import stub_video_model  # noqa: F401  registers the stub
 
-REPOSITORY = Path(__file__).parents[2]
 NAMES = ["dark", "bright", "red", "blue"]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", REPOSITORY / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -110,3 +102,13 @@ def test_camera(demo, clip, monkeypatch):
     content = json.loads((clip / "out.json").read_text())
     assert 1 <= content["num_frames"] <= 6
     assert content["classes"][0]["category_id"] == 1
+
+
+def test_a_folder_is_a_video_to_vtn(demo, clip):
+    """The frames of a folder are classified together, not one by one."""
+    register_all()
+    cfg = load_cfg("configs/VTN/vtn_tiny_motion.yaml", [])
+    args = demo.parse_args(arguments(clip, clip / "frames", "--output", clip / "out.mp4"))
+    assert isinstance(demo.open_source(args, cfg), FrameSource)
+    args = demo.parse_args(arguments(clip, clip / "frames", "--output", clip / "out"))
+    assert isinstance(demo.open_source(args, cfg), FrameSource)

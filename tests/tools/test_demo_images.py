@@ -1,8 +1,6 @@
 """tools/demo.py on images, with a tiny DETR of random weights."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from d2video.utils.video_writer import VideoWriter
 from tests import stub_video_model  # noqa: F401  registers the stub
 from tests.projects.DETR.tiny import tiny_cfg
 
-REPOSITORY = Path(__file__).parents[2]
 CLASSES = ["cat", "dog", "grass", "sky"]  # the first two are things
 OVERRIDES = [
     *("INPUT.MIN_SIZE_TEST", 32, "INPUT.MAX_SIZE_TEST", 48),
@@ -26,14 +23,6 @@ OVERRIDES = [
     *("MODEL.DETR.PANOPTIC.NUM_THINGS", 2, "MODEL.DETR.PANOPTIC.SCORE_THRESH", 0.0),
     *("DATASETS.TEST", ("demo_images_test",)),
 ]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", REPOSITORY / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """tools/demo.py with a model that restores images."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,16 +9,6 @@ from d2video.utils.image_io import read_rgb
 from d2video.utils.video_reader import open_video
 from d2video.utils.video_writer import VideoWriter
 from tests import stub_video_model  # noqa: F401  registers the stub
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", REPOSITORY / "tools" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

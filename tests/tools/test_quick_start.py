@@ -204,9 +204,8 @@ def test_video_files_and_ablations(tmp_path):
 
 def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
     from demo_page import write_page
-    from recipes import Ablation, Ablations, Run
+    from recipes import Comparison, Run
 
-    cases = (Ablation("one", "one frame", ()), Ablation("mixed", "shuffled", (), retrain=True))
     run = Run(
         name="Classes",
         config_file="configs/classes.yaml",
@@ -215,9 +214,12 @@ def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
         class_metric="top1",
         curves={},
         pictures={"confused": "inference/confusion.png"},
-        ablations=Ablations("What order tells", "in order", cases),
+        ablations={"one": (), "mixed": ()},
     )
-    recipe = small_recipe(tmp_path, runs=(run,))
+    files = {"in order": "metrics", "one frame": "one", "shuffled": "mixed"}
+    rows = {title: f"Classes/{name}.json" for title, name in files.items()}
+    comparison = Comparison("What order tells", "classification", ("top1",), rows)
+    recipe = small_recipe(tmp_path, runs=(run,), comparisons=(comparison,))
     (tmp_path / "Classes" / "inference").mkdir(parents=True)
     (tmp_path / "Classes" / "inference" / "confusion.png").write_bytes(b"a picture")
     scores = {"top1": 90.0, "top1-left": 80.0, "top1-right": float("nan")}
@@ -238,7 +240,7 @@ def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
     assert cells[1] == ["class", "top1 (%)", "left", "80.0", "right", "–"]
     assert cells[2] == [
         *("top1 (%)", "in order", "90.0"),
-        *("one frame", "12.5", "shuffled, in training too", "13.5"),
+        *("one frame", "12.5", "shuffled", "13.5"),
     ]
     assert "Classes/inference/confusion.png" in html
 

@@ -52,7 +52,6 @@ class VTN(nn.Module):
     """
 
     classifies_video = True
-    tracks_instances = False
 
     @configurable
     def __init__(
