@@ -60,6 +60,6 @@ setup(
     # vit: Vision Transformers as frame backbones of VTN. transformers: tests compare with its Longformer.
     extras_require={
         "dev": ["mypy>=1.8", "pytest>=9.2", "ruff>=0.4", "timm>=1.0.31", "transformers>=4.57"],
-        "vit": ["timm>=1.0.31"],
+        "timm": ["timm>=1.0.31"],
     },
 )

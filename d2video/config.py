@@ -99,6 +99,12 @@ def add_d2video_config(cfg: CN) -> None:
     # ---- speed and memory ---------------------------------------------------------------------
     # torch.compile the parts that a project marks as compilable.
     cfg.MODEL.COMPILE = False
+    # MODEL.BACKBONE.NAME build_timm_backbone (stages of a network) and build_timm_vit_backbone (VTN's
+    # frame features): the name of the model in timm, and whether timm's weights for it are fetched
+    # from the Hugging Face Hub where training starts.
+    cfg.MODEL.TIMM = CN()
+    cfg.MODEL.TIMM.NAME = "vit_base_patch16_224"
+    cfg.MODEL.TIMM.PRETRAINED = False
     # Recompute activations in the backward pass instead of keeping them.
     cfg.MODEL.ACTIVATION_CHECKPOINT = False
 

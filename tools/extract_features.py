@@ -111,11 +111,11 @@ def _build_model(cfg: CfgNode) -> VTN:
         raise UserError(
             f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}: give --config-file of a VTN"
         )
-    if not cfg.MODEL.WEIGHTS and not cfg.MODEL.VTN.VIT.PRETRAINED:
+    if not cfg.MODEL.WEIGHTS and not cfg.MODEL.TIMM.PRETRAINED:
         raise UserError("MODEL.WEIGHTS is empty: name a checkpoint that holds the backbone")
     model = build_model(cfg).eval()
     # Weights of timm are a whole backbone already.
-    kind = VideoCheckpointer if cfg.MODEL.VTN.VIT.PRETRAINED else _BackboneCheckpointer
+    kind = VideoCheckpointer if cfg.MODEL.TIMM.PRETRAINED else _BackboneCheckpointer
     kind(model).load(cfg.MODEL.WEIGHTS)
     return model
 

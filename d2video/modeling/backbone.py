@@ -9,6 +9,8 @@ from torch import nn
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
+from . import timm_backbone  # noqa: F401  (registers it)
+
 
 def build_frame_backbone(cfg: CfgNode) -> Backbone:
     """Build cfg.MODEL.BACKBONE.NAME and, for a dilated res5 (DC5), undo one detail of detectron2.

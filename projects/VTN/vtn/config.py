@@ -58,13 +58,9 @@ def add_vtn_config(cfg: CN) -> None:
     # and STREAM_STRIDE doubles: the answer remains one for the whole video.
     vtn.STREAM_MAX_FRAMES = 256
 
-    # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone --------------------------------------------
+    # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone, a ViT with a class token -------------------
     vtn.VIT = CN()
-    # A Vision Transformer of timm with a class token.
-    vtn.VIT.NAME = "vit_base_patch16_224"
-    # Fetch timm's weights for it (from the Hugging Face Hub) where training starts.
-    vtn.VIT.PRETRAINED = False
-    # Sizes in place of those of NAME; 0: as NAME says.
+    # Sizes in place of those of MODEL.TIMM.NAME; 0: as it says.
     vtn.VIT.IMAGE_SIZE = 0
     vtn.VIT.PATCH_SIZE = 0
     vtn.VIT.EMBED_DIM = 0

@@ -13,25 +13,10 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from d2video.modeling.timm_backbone import create_timm_model
 from d2video.utils.errors import UserError
 
 _NODE = "MODEL.VTN.VIT"
-
-
-def import_timm() -> Any:
-    """The timm package, which only those need who use its models.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError(
-            "MODEL.BACKBONE.NAME build_timm_vit_backbone needs the package timm: "
-            "pip install 'd2video[vit]' (or timm)"
-        ) from error
-    return timm
 
 
 class TimmViT(Backbone):
@@ -135,14 +120,12 @@ def class_token_block(x: Tensor, block: Any) -> Tensor:
 
 @BACKBONE_REGISTRY.register()
 def build_timm_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmViT:
-    """The Vision Transformer that MODEL.VTN.VIT names and describes.
+    """The Vision Transformer that MODEL.TIMM names and MODEL.VTN.VIT describes.
 
     Raises:
-        UserError: timm is missing or has no such model, the model is of another kind, sizes do not
-            go together, or the weights cannot be fetched.
+        UserError: as :func:`create_timm_model`, or the model is of another kind.
     """
     node = cfg.MODEL.VTN.VIT
-    timm = import_timm()
     sizes = {
         "img_size": node.IMAGE_SIZE,
         "patch_size": node.PATCH_SIZE,
@@ -150,39 +133,20 @@ def build_timm_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmViT:
         "depth": node.DEPTH,
         "num_heads": node.NUM_HEADS,
     }
-    arguments = {name: value for name, value in sizes.items() if value}
-    if not timm.is_model(node.NAME):
+    vit = create_timm_model(
+        cfg,
+        num_classes=0,
+        in_chans=input_shape.channels,
+        drop_path_rate=node.DROP_PATH,
+        pos_drop_rate=node.DROPOUT,
+        proj_drop_rate=node.DROPOUT,
+        **{name: value for name, value in sizes.items() if value},
+    )
+    from timm.models import VisionTransformer  # behind the message of a missing package
+
+    if not isinstance(vit, VisionTransformer) or vit.cls_token is None:
         raise UserError(
-            f"{_NODE}.NAME is '{node.NAME}', which timm {timm.__version__} does not have"
-        )
-    try:
-        vit = timm.create_model(
-            node.NAME,
-            pretrained=node.PRETRAINED,
-            num_classes=0,
-            in_chans=input_shape.channels,
-            drop_path_rate=node.DROP_PATH,
-            pos_drop_rate=node.DROPOUT,
-            proj_drop_rate=node.DROPOUT,
-            **arguments,
-        )
-    except OSError as error:  # as huggingface_hub's errors are
-        raise UserError(
-            f"{_NODE}.PRETRAINED: the weights of {node.NAME} cannot be fetched from the Hugging Face "
-            f"Hub ({_first_line(error)}): set it False and give them in MODEL.WEIGHTS "
-            "(tools/convert_checkpoint.py --format timm)"
-        ) from error
-    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"timm cannot build {node.NAME} ({_first_line(error)}): check the keys of {_NODE}"
-        ) from error
-    if not isinstance(vit, timm.models.VisionTransformer) or vit.cls_token is None:
-        raise UserError(
-            f"{_NODE}.NAME is '{node.NAME}', no Vision Transformer with a class token: choose one, "
-            "such as vit_base_patch16_224"
+            f"MODEL.TIMM.NAME is '{cfg.MODEL.TIMM.NAME}', no Vision Transformer with a class token: "
+            "choose one, such as vit_base_patch16_224"
         )
     return TimmViT(vit, cfg.MODEL.ACTIVATION_CHECKPOINT)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -127,14 +127,14 @@ def test_built_from_the_config():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["NAME", "vit_nope"], "vit_nope.*does not have"),
-        (["NAME", "resnet18"], "cannot build resnet18.*MODEL.VTN.VIT"),
-        (["NUM_HEADS", 5], "cannot build.*divisible"),
-        (["NAME", "vit_base_patch16_siglip_224"], "class token"),
+        (["MODEL.TIMM.NAME", "vit_nope"], "vit_nope.*does not have"),
+        (["MODEL.TIMM.NAME", "resnet18"], "cannot build resnet18 for build_timm_vit"),
+        ([f"{NODE}NUM_HEADS", 5], "cannot build.*divisible"),
+        (["MODEL.TIMM.NAME", "vit_base_patch16_siglip_224"], "class token"),
     ],
 )
 def test_mistakes_in_the_config(options, message):
-    cfg = vit_cfg(*TINY_CFG, *(f"{NODE}{options[0]}", options[1]))
+    cfg = vit_cfg(*TINY_CFG, *options)
     with pytest.raises(UserError, match=message):
         build_timm_vit_backbone(cfg, ShapeSpec(channels=3))
 
@@ -151,7 +151,7 @@ def test_no_network(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", create_model)
     with pytest.raises(UserError, match=r"\(cannot reach huggingface.co\): set it False") as error:
-        build_timm_vit_backbone(vit_cfg(f"{NODE}PRETRAINED", True), ShapeSpec(channels=3))
+        build_timm_vit_backbone(vit_cfg("MODEL.TIMM.PRETRAINED", True), ShapeSpec(channels=3))
     assert "\n" not in str(error.value)
 
 
@@ -164,5 +164,5 @@ def test_timm_is_missing(monkeypatch):
         return true_import(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", no_timm)
-    with pytest.raises(UserError, match=r"pip install 'd2video\[vit\]'"):
+    with pytest.raises(UserError, match=r"pip install 'd2video\[timm\]'"):
         build_timm_vit_backbone(vit_cfg(), ShapeSpec(channels=3))
