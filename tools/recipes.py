@@ -266,8 +266,14 @@ RECIPES = {
             ),
         ),
         kind="classification",
-        splits={"train": 2000, "val": 240},
-        spec={"height": 32, "width": 32, "size": (0.3, 0.42)},
+        splits={"train": 2400, "val": 240},
+        spec={
+            "num_frames": (12, 12),
+            "height": 40,
+            "width": 40,
+            "size": (0.3, 0.4),
+            "brightness": (0.08, 0.25),
+        },
         summary=(
             "VTN tells which way things went: an object runs right or left, an arrow turns clockwise "
             "or counterclockwise, a lamp shines red and then blue or blue and then red. The eight "

@@ -71,15 +71,20 @@ def test_direction_is_to_be_seen(way, sign):
         video = render_motion_video(
             SPEC, video_rng(0, "dir", index), f"{way}_counterclockwise_red-blue"
         )
-        angles = places(video)
-        steps = np.diff(np.unwrap(angles[np.isfinite(angles)]))
-        assert len(steps) == 4
-        assert np.median(steps) == pytest.approx(sign * 2 * np.pi / 5, rel=0.15)
+        masks = hue_mask(video, 0.14)
+        area = masks.sum((1, 2))
+        column = (masks.sum(1) * np.arange(masks.shape[2])).sum(1) / np.maximum(area, 1)
+        whole = area > 0.9 * area.max()  # not cut by the border
+        steps = np.diff(column)[whole[1:] & whole[:-1]]
+        assert len(steps) > 0
+        # The way is the frame's width and 2.4 radii of 8 to 11.2 pixels, in five steps.
+        assert (steps * sign > 64 / 5).all()
+        assert (steps * sign < (64 + 2.4 * 11.2) / 5 + 1).all()
 
 
 @pytest.mark.parametrize(("turn", "sign"), [("clockwise", 1), ("counterclockwise", -1)])
 def test_the_arrow_turns(turn, sign):
-    """By its centre of mass' way around the middle of the box it turns in."""
+    """By its axis, which points away from where it turns."""
     for index in range(5):
         video = render_motion_video(SPEC, video_rng(0, "turn", index), f"left_{turn}_red-blue")
         masks = [mask for mask in hue_mask(video, 0.82) if mask.any()]
@@ -96,7 +101,8 @@ def test_the_arrow_turns(turn, sign):
 
 @pytest.mark.parametrize(("order", "expected"), [("red-blue", "rb"), ("blue-red", "br")])
 def test_order_of_the_lamp(order, expected):
-    for index in range(5):
+    seen = 0
+    for index in range(20):
         video = render_motion_video(SPEC, video_rng(0, "lamp", index), f"right_clockwise_{order}")
         red, blue = (hue_mask(video, hue).sum((1, 2)) > 30 for hue in (0.0, 0.6))
         others = (hue_mask(video, 0.14) | hue_mask(video, 0.82)).sum((1, 2)) > 30
@@ -105,9 +111,13 @@ def test_order_of_the_lamp(order, expected):
             for r, b, other in zip(red, blue, others, strict=True)
             if not other
         )
+        if len(cycle) > 5:  # the running object is out of sight in a frame, too
+            continue
+        seen += 1
         assert len(cycle) == 5
         assert expected in cycle + cycle[0]
         assert expected[::-1] not in cycle + cycle[0]
+    assert seen > 5
 
 
 def test_files(tmp_path):

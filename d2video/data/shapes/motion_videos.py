@@ -1,9 +1,9 @@
 """Generated MP4 files whose classes differ in motion alone, and in nothing that a frame shows.
 
-A video has three scenes, in random order. In one an object runs through a row (it leaves the frame on
-one side and comes back on the other), in one an arrow turns, in one a lamp shines red and blue and goes
-out, over and over. Each scene shows one full cycle in evenly spaced steps, from a random place on, in
-one of two directions; the class is the three directions together.
+A video has three scenes, in random order. In one an object runs through the frame (what leaves it on
+one side comes back on the other), in one an arrow turns like the hand of a clock, in one a lamp shines
+red and blue and goes out, over and over. Each scene shows one full cycle in evenly spaced steps, from a
+random place on, in one of two directions; the class is the three directions together.
 
 Each scene is drawn forwards, noise and all, and shown backwards where the class says so. So it follows
 that
@@ -44,6 +44,9 @@ _DIRECTIONS = {
 MOTION_CLASSES: tuple[str, ...] = tuple(_DIRECTIONS)
 # Hues by which the objects are known: running, turning, and the lamp's two.
 _HUES = (0.14, 0.82, 0.0, 0.6)
+# How far behind the frame's border the running object turns up and goes, and how far the arrow's middle
+# is from where it turns, in radii of the disc of the same area.
+_REACH = 1.2
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class MotionSpec:
         classes: names out of :data:`MOTION_CLASSES`.
         size: smallest and largest diameter of an object (of the disc of the same area), as a
             fraction of the shorter side of the frame.
+        brightness: least and greatest of the background, 0..1, as in :func:`background_texture`.
         noise: standard deviation of the sensor noise, in grey levels (0..255).
         texture_contrast, background_contrast: of the textures, 0 (plain colours) to 1.
 
@@ -71,12 +75,13 @@ class MotionSpec:
     fps: float = 8.0
     classes: tuple[str, ...] = MOTION_CLASSES
     size: tuple[float, float] = (0.25, 0.35)
+    brightness: tuple[float, float] = (0.25, 0.75)
     noise: float = 3.0
     texture_contrast: float = 0.3
     background_contrast: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("num_frames", "classes", "size"):
+        for name in ("num_frames", "classes", "size", "brightness"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         unknown = [name for name in self.classes if name not in _DIRECTIONS]
         if unknown:
@@ -92,6 +97,9 @@ class MotionSpec:
             "fps must be above 0": self.fps > 0,
             "size must be two fractions, 0 < smallest <= largest <= 0.5": len(self.size) == 2
             and 0 < self.size[0] <= self.size[1] <= 0.5,
+            "brightness must be two numbers, 0 <= smallest <= largest <= 1": len(self.brightness)
+            == 2
+            and 0 <= self.brightness[0] <= self.brightness[1] <= 1,
             "noise must not be negative": self.noise >= 0,
             "contrasts must lie in 0..1": 0 <= self.texture_contrast <= 1
             and 0 <= self.background_contrast <= 1,
@@ -134,10 +142,12 @@ def _scene(
         length: L, number of frames.
     """
     frame = np.array([spec.width, spec.height], float)
-    background = background_texture(rng, spec.height, spec.width, spec.background_contrast)
+    background = background_texture(
+        rng, spec.height, spec.width, spec.background_contrast, spec.brightness
+    )
     colour = background.reshape(-1, 3).mean(axis=0)
     radius = rng.uniform(*spec.size, 3) * frame.min() / 2
-    place = rng.uniform(0.2, 0.8, (3, 2)) * frame
+    place = rng.uniform(0.3, 0.7, (3, 2)) * frame
     turned = rng.uniform(0, 2 * np.pi, 3)
     shapes = [rng.choice(["circle", "square", "triangle", "heart"]), "arrow", "circle"]
     textures = [
@@ -158,12 +168,14 @@ def _scene(
         objects.append(SceneObject(str(shapes[quantity]), textures[look], centre, size, angles))
 
     run, turn, lamp = parts
-    x = frame[0] * ((rng.random() + np.arange(len(run)) / len(run)) % 1)
-    # What leaves on one side is to be seen on the other.
-    for column in (x, x + np.where(x < frame[0] / 2, 1, -1) * frame[0]):
-        at = np.stack([column, np.full(len(run), place[0, 1])], axis=1)
-        add(0, run, at, np.full(len(run), turned[0]), 0)
-    add(1, turn, place[1], turned[1] + 2 * np.pi * np.arange(len(turn)) / len(turn), 1)
+    # The way begins just before the frame and ends just behind it.
+    way = frame[0] + 2 * _REACH * radius[0]
+    x = way * ((rng.random() + np.arange(len(run)) / len(run)) % 1) - _REACH * radius[0]
+    at = np.stack([x, np.full(len(run), place[0, 1])], axis=1)
+    add(0, run, at, np.full(len(run), turned[0]), 0)
+    angle = turned[1] + 2 * np.pi * np.arange(len(turn)) / len(turn)
+    outwards = np.stack([np.cos(angle), np.sin(angle)], axis=1) * _REACH * radius[1]
+    add(1, turn, place[1] + outwards, angle, 1)
     step = (int(rng.integers(len(lamp))) + np.arange(len(lamp))) % len(lamp)
     state = 3 * step // len(lamp)  # a third of the cycle each: red, blue, dark
     for light in (0, 1):

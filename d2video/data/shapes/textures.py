@@ -90,20 +90,27 @@ def with_contrast(colours: np.ndarray, contrast: float) -> np.ndarray:
 
 
 def background_texture(
-    rng: np.random.Generator, height: int, width: int, contrast: float = 1.0
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    contrast: float = 1.0,
+    brightness: tuple[float, float] = (0.25, 0.75),
 ) -> np.ndarray:
     """A muted texture: two neighbouring, greyish colours.
 
     Args:
         contrast: 1 keeps its two colours, 0 makes both their mean.
+        brightness: least and greatest of the darker colour, as the V of HSV; the other's is higher
+            by 0.27 of the greatest.
 
     Returns uint8 (height, width, 3), RGB.
     """
-    hue, value = rng.random(), rng.uniform(0.25, 0.75)
+    hue, value = rng.random(), rng.uniform(*brightness)
+    lighter = 0.2 * brightness[1] / 0.75
     colours = np.stack(
         [
             hsv_colour(hue, rng.uniform(0.1, 0.45), value),
-            hsv_colour(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.1, 0.45), value + 0.2),
+            hsv_colour(hue + rng.uniform(-0.15, 0.15), rng.uniform(0.1, 0.45), value + lighter),
         ]
     )
     colours = with_contrast(colours, contrast)

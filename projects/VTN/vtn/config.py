@@ -30,6 +30,11 @@ def add_vtn_config(cfg: CN) -> None:
     # Official: False.
     vtn.MASK_REPEATS = True
     vtn.DROPOUT = 0.1
+    # Standard deviation of what training starts from: of the linear layers' weights, and of the
+    # tables of positions and token types. Longformer's 0.02 goes with its width of 768; a narrow
+    # encoder stays at chance for long with it.
+    vtn.INIT_STD = 0.02
+    vtn.INIT_STD_EMBEDDINGS = 0.02
 
     # ---- classification head --------------------------------------------------------------------
     vtn.MLP_DIM = 768

@@ -104,6 +104,8 @@ class TemporalEncoder(nn.Module):
         position_rule: "rescale" or, as in the official code, "modulus": see :func:`table_rows`.
         mask_repeats: a frame with the number of the one before it (a video shorter than its clip)
             counts as padding. The official code sees it as often as it is there: False.
+        init_std, init_std_embeddings: standard deviation of the linear layers' weights and of the
+            tables of positions and token types at the start.
 
     Raises:
         UserError: the sizes do not fit together, or there is no such rule.
@@ -120,6 +122,8 @@ class TemporalEncoder(nn.Module):
         dropout: float = 0.1,
         position_rule: str = "rescale",
         mask_repeats: bool = True,
+        init_std: float = 0.02,
+        init_std_embeddings: float = 0.02,
     ):
         super().__init__()
         if num_heads < 1 or hidden_dim % num_heads:
@@ -148,9 +152,10 @@ class TemporalEncoder(nn.Module):
             for _ in range(num_layers)
         )
         for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=init_std_embeddings)
             if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=init_std)
                 nn.init.zeros_(module.bias)
         # Of the last layer CLS alone is read, and it never looks through these. They are kept for
         # official checkpoints and for `all_tokens`; as trained parameters they would be left without

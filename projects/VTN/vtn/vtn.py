@@ -4,6 +4,7 @@ Shapes: B: clips, T: frames of a clip, F: frames of a view, C: width of the back
 temporal encoder, K: classes, h×w: a frame.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,6 +121,8 @@ class VTN(nn.Module):
                 dropout=node.DROPOUT,
                 position_rule=node.POSITION_RULE,
                 mask_repeats=node.MASK_REPEATS,
+                init_std=node.INIT_STD,
+                init_std_embeddings=node.INIT_STD_EMBEDDINGS,
             ),
             "num_classes": node.NUM_CLASSES,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -288,6 +291,9 @@ def check_config(cfg: CfgNode) -> None:
         raise UserError(f"{_NODE}.STREAM_MAX_FRAMES is {node.STREAM_MAX_FRAMES}: set 2 or more")
     if node.FRAMES_AT_ONCE < -1:
         raise UserError(f"{_NODE}.FRAMES_AT_ONCE is {node.FRAMES_AT_ONCE}: set -1 or more")
+    for key in ("INIT_STD", "INIT_STD_EMBEDDINGS"):
+        if not 0 < node[key] < math.inf:
+            raise UserError(f"{_NODE}.{key} is {node[key]}: set a number above 0")
     for key in ("DROPOUT", "HEAD_DROPOUT"):
         if not 0 <= node[key] < 1:
             raise UserError(f"{_NODE}.{key} is {node[key]}: set a probability, 0 or more, below 1")

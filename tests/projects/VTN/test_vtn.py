@@ -338,11 +338,24 @@ def test_clips_of_different_sizes():
         ("NUM_HEADS", 5),
         ("WINDOW", 3),
         ("POSITION_RULE", "wrap"),
+        ("INIT_STD", 0.0),
+        ("INIT_STD_EMBEDDINGS", -1.0),
     ],
 )
 def test_values_out_of_range(key, value):
     with pytest.raises(UserError):
         VTN(tiny_cfg("resnet", NODE + key, value))
+
+
+def test_spread_of_the_first_weights():
+    torch.manual_seed(0)
+    options = ("INIT_STD", 0.3, "INIT_STD_EMBEDDINGS", 0.7)
+    encoder = VTN(
+        tiny_cfg("resnet", *(NODE + x if isinstance(x, str) else x for x in options))
+    ).temporal_encoder
+    # 1,024 and 1,280 numbers: a standard error of 2 %.
+    assert encoder.layers[0].linear1.weight.std().item() == pytest.approx(0.3, rel=0.08)
+    assert encoder.embeddings.position.weight.std().item() == pytest.approx(0.7, rel=0.08)
 
 
 def test_fewer_classes_than_the_data(monkeypatch):
