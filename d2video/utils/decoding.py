@@ -12,7 +12,6 @@ from av.video.reformatter import VideoReformatter
 from d2video.utils.errors import BrokenFile
 from d2video.utils.frame_source import DEFAULT_FPS
 
-
 # Conversions must not be shared by threads.
 _OF_THREAD = threading.local()
 
