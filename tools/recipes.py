@@ -266,7 +266,7 @@ RECIPES = {
             ),
         ),
         kind="classification",
-        splits={"train": 2400, "val": 240},
+        splits={"train": 3200, "val": 240},
         spec={
             "num_frames": (12, 12),
             "height": 40,

@@ -46,7 +46,8 @@ MOTION_CLASSES: tuple[str, ...] = tuple(_DIRECTIONS)
 _HUES = (0.14, 0.82, 0.0, 0.6)
 # How far behind the frame's border the running object turns up and goes, and how far the arrow's middle
 # is from where it turns, in radii of the disc of the same area.
-_REACH = 1.2
+_BEYOND = 1.2
+_HAND = 1.7
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ def _scene(
     )
     colour = background.reshape(-1, 3).mean(axis=0)
     radius = rng.uniform(*spec.size, 3) * frame.min() / 2
-    place = rng.uniform(0.3, 0.7, (3, 2)) * frame
+    place = rng.uniform(0.3, 0.7, (3, 2))
+    place[1] = 0.5 + (place[1] - 0.5) / 2  # the arrow needs room all around
+    place = place * frame
     turned = rng.uniform(0, 2 * np.pi, 3)
     shapes = [rng.choice(["circle", "square", "triangle", "heart"]), "arrow", "circle"]
     textures = [
@@ -169,12 +172,12 @@ def _scene(
 
     run, turn, lamp = parts
     # The way begins just before the frame and ends just behind it.
-    way = frame[0] + 2 * _REACH * radius[0]
-    x = way * ((rng.random() + np.arange(len(run)) / len(run)) % 1) - _REACH * radius[0]
+    way = frame[0] + 2 * _BEYOND * radius[0]
+    x = way * ((rng.random() + np.arange(len(run)) / len(run)) % 1) - _BEYOND * radius[0]
     at = np.stack([x, np.full(len(run), place[0, 1])], axis=1)
     add(0, run, at, np.full(len(run), turned[0]), 0)
     angle = turned[1] + 2 * np.pi * np.arange(len(turn)) / len(turn)
-    outwards = np.stack([np.cos(angle), np.sin(angle)], axis=1) * _REACH * radius[1]
+    outwards = np.stack([np.cos(angle), np.sin(angle)], axis=1) * _HAND * radius[1]
     add(1, turn, place[1] + outwards, angle, 1)
     step = (int(rng.integers(len(lamp))) + np.arange(len(lamp))) % len(lamp)
     state = 3 * step // len(lamp)  # a third of the cycle each: red, blue, dark
