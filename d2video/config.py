@@ -49,6 +49,13 @@ def add_d2video_config(cfg: CN) -> None:
     # Drawn once a clip and replayed on every frame.
     cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
 
+    # In training another random sample takes the place of one that cannot be read: this many times in
+    # a row at most (0: a bad sample stops the training). Each fault is logged once.
+    cfg.DATALOADER.MAX_RETRIES = 10
+    # The training stops where more than this part of all samples drawn are bad, of a thousand or all:
+    # at 0.05 not before the 51st bad one. 1: never.
+    cfg.DATALOADER.MAX_BAD_SHARE = 0.05
+
     # Clips of video classification, cut from video files by VideoClipMapper. Training augmentations
     # are those of INPUT.CLIP; for testing the short side becomes INPUT.MIN_SIZE_TEST.
     cfg.INPUT.VIDEO = CN()
@@ -71,9 +78,6 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.INPUT.VIDEO.FRAME_INDEX = "absolute"
     # "forward", or "shuffled": the pictures of a clip change places while the numbers stay.
     cfg.INPUT.VIDEO.FRAME_ORDER = "forward"
-    # In training another random video takes the place of one that cannot be read: this many times
-    # in a row at most.
-    cfg.INPUT.VIDEO.MAX_RETRIES = 10
     # Views of more frames are decoded when the model asks for them, frame by frame.
     cfg.INPUT.VIDEO.MAX_DECODED_FRAMES = 512
 

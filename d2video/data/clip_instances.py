@@ -11,7 +11,7 @@ from torch import Tensor
 
 from d2video.structures.rle import to_rle
 from d2video.structures.rle_codec import decode_counts
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
 
 Annotations = list[list[dict[str, Any]]]
 
@@ -75,7 +75,8 @@ def clip_instances(
         ``gt_ids`` (int64) and, with masks, ``gt_masks`` (BitMasks).
 
     Raises:
-        UserError: a mask is missing or damaged.
+        BrokenFile: a mask is damaged.
+        UserError: it is missing.
     """
     row = {track: i for i, track in enumerate(classes)}
     kept = [[a for a in frame if a["id"] in row] for frame in annotations]
@@ -157,7 +158,7 @@ def _check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
     sound &= np.array(sizes, bool)
     if not sound.all():
         track = coded[int(np.argmin(sound))]["id"]
-        raise UserError(
+        raise BrokenFile(
             f"a mask of object {track} is damaged RLE (it does not cover the frame of "
             f"{size[1]}x{size[0]} pixels): mend the annotation file"
         )

@@ -131,8 +131,10 @@ class ClipDatasetMapper:
             record: a video's record (docs/architecture.md); not changed.
 
         Raises:
-            UserError: a frame cannot be read, a mask is missing or damaged, the record is an image's, or, in
-                training, there are no labels.
+            BrokenFile: a frame cannot be read or has another size than the record says, or a mask
+                is damaged.
+            UserError: a mask is missing, the record is an image's, or, in training, there are no
+                labels.
         """
         if "video_id" not in record:
             raise UserError(
@@ -187,14 +189,17 @@ class ClipDatasetMapper:
             )
         # The official code keeps a row for every object of the video, seen in the clip or not.
         source = record["annotations"] if self.official_targets else annotations
-        instances = clip_instances(
-            annotations,
-            track_classes(source),
-            size,
-            (frames[0].shape[0], frames[0].shape[1]),
-            transforms,
-            official=self.official_targets,
-        )
+        try:
+            instances = clip_instances(
+                annotations,
+                track_classes(source),
+                size,
+                (frames[0].shape[0], frames[0].shape[1]),
+                transforms,
+                official=self.official_targets,
+            )
+        except UserError as error:
+            raise type(error)(f"video {record['video_id']}: {error}") from error
         return {
             "image": [tensors[id(frame)] for frame in frames],
             "instances": [instances[position[t]] for t in indices],

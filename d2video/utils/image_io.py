@@ -8,7 +8,7 @@ import numpy as np
 from detectron2.data.detection_utils import _apply_exif_orientation
 from PIL import Image
 
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
@@ -23,7 +23,7 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         uint8 array (H,W,3), RGB.
 
     Raises:
-        UserError: the file is missing, is no image, is cut off, or has pixels of another range.
+        BrokenFile: the file is missing, is no image, is cut off, or has pixels of another range.
     """
     try:
         with Image.open(path) as image:
@@ -31,11 +31,11 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
             # ones; this function leaves a picture with unreadable EXIF as it is stored.
             return np.asarray(_to_8_bit(_apply_exif_orientation(image)).convert("RGB"))
     except FileNotFoundError as error:
-        raise UserError(f"image file {path} does not exist") from error
+        raise BrokenFile(f"image file {path} does not exist") from error
     # What Pillow raises on damaged data differs by format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(
+        raise BrokenFile(
             f"cannot read image {path} ({reason}); replace the file or leave it out"
         ) from error
 

@@ -327,7 +327,7 @@ def test_a_broken_image_is_replaced_in_training_alone(cfg):
     assert broken not in {sample["file_name"] for batch in batches for sample in batch}
     with pytest.raises(BrokenFile, match="cannot read image"):
         mapper(False)(record(broken, task="denoise_30"))
-    cfg.INPUT.VIDEO.MAX_RETRIES = 0
+    cfg.DATALOADER.MAX_RETRIES = 0
     with pytest.raises(BrokenFile, match="cannot read image"):
         list(itertools.islice(build_train_loader(cfg), 8))
 
