@@ -93,12 +93,23 @@ def add_d2video_config(cfg: CN) -> None:
     # both are computed from these two and the length of the training set (last batch dropped).
     cfg.SOLVER.MAX_EPOCHS = 0
     cfg.SOLVER.EPOCH_STEPS = ()
+    # How many numbered checkpoints stay in OUTPUT_DIR, the last written (model_final.pth stays as well);
+    # 0: all. From 2 on there is one to go back to where the newest file is damaged.
+    cfg.SOLVER.CHECKPOINT_KEEP = 0
     # Numeric format of mixed precision, used where SOLVER.AMP.ENABLED: "float16" or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
+    # A loss or gradient norm that is NaN or infinite stops the training before the update. This many
+    # such steps in all are left out instead (float16's own search for its scale does not count).
+    cfg.SOLVER.SKIP_NON_FINITE = 0
 
     # Name prefixes of parameters that are not loaded from MODEL.WEIGHTS but start anew, for
     # fine-tuning on other classes, such as ["network.class_embed."].
     cfg.MODEL.WEIGHTS_IGNORE = ()
+
+    # ---- reproducibility ----------------------------------------------------------------------
+    # The same config on the same machine gives the same numbers, or an error that names the operation
+    # without a deterministic kernel. Needs a SEED of 0 or more; see docs/reliability.md.
+    cfg.DETERMINISTIC = False
 
     # ---- speed and memory ---------------------------------------------------------------------
     # torch.compile the parts that a project marks as compilable.
