@@ -9,6 +9,7 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
+from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle import to_rle
 from d2video.structures.rle_codec import decode_counts
 from d2video.utils.errors import BrokenFile, UserError
@@ -144,12 +145,20 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
 
 
 def _check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
-    """pycocotools reads past the end of damaged RLE, so it must not get to see any."""
+    """pycocotools reads past the end of damaged RLE, and worse: it must not get to see any."""
     if not all("segmentation" in a for frame in annotations for a in frame):
         raise UserError(
             "an object has no segmentation; complete the annotation file, or train on boxes with "
             "MODEL.MASK_ON False"
         )
+    for frame in annotations:
+        for a in frame:
+            if isinstance(a["segmentation"], list):
+                fault = find_polygon_fault(a["segmentation"])
+                if fault is not None:
+                    raise BrokenFile(
+                        f"the mask of object {a['id']}: {fault}: mend the annotation file"
+                    )
     coded = [a for frame in annotations for a in frame if isinstance(a["segmentation"], dict)]
     codes = [a["segmentation"]["counts"] for a in coded]
     runs, well_formed = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
