@@ -34,7 +34,7 @@ def write_data(system: str, root: Path) -> None:
         spec = shapes.ShapesSpec(**small)
         shapes.write_coco_shapes(root / "shapes_coco", {"train": 9}, spec, progress=False)
     elif system == "VTN":
-        motion = shapes.MotionSpec(height=32, width=32, num_frames=(8, 8))
+        motion = shapes.MotionSpec(height=32, width=32, num_frames=(9, 9))
         shapes.write_motion_videos(root / "motion", {"train": 8}, motion, progress=False)
     else:
         shapes.write_restoration_images(root / "shapes_images", {"train": 5}, progress=False)
