@@ -32,8 +32,8 @@ class with ``needs_labels = False`` is trained on records without labels."""
 def sample_seed() -> np.random.SeedSequence:
     """The seed of all draws of one sample.
 
-    Drawing it from numpy's global state each time, not once, keeps mappers free of state: forked
-    workers would otherwise inherit one generator and draw alike.
+    It is drawn from numpy's global state, which the training loader seeds for each sample
+    (:mod:`d2video.data.sample_stream`): a mapper has no state of its own.
     """
     return np.random.SeedSequence(np.random.randint(2**31, size=4).tolist())
 
@@ -75,8 +75,7 @@ def augment_frames(
 class ClipDatasetMapper:
     """Map a video's record to one augmented clip (training) or to all its frames (testing).
 
-    Random draws come from a generator that is seeded from numpy's global state, which detectron2
-    seeds differently in every process and data-loading worker.
+    Random draws come from a generator of each sample's own, see :func:`sample_seed`.
     """
 
     @configurable
