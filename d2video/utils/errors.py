@@ -40,6 +40,10 @@ class BrokenFile(UserError):
     """A sample of the data that cannot be read. Training may go on with another; nothing else may."""
 
 
+class BrokenCheckpoint(UserError):
+    """A checkpoint that cannot be read. A resumed run may go on with an earlier one of its own."""
+
+
 def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
     """Decorate a tool's ``main``: a :class:`UserError` becomes one line on stderr and exit status 1."""
 
