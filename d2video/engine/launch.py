@@ -42,7 +42,8 @@ Two machines:
     (machine 0) %(prog)s --num-gpus 8 --num-machines 2 --machine-rank 0 --dist-url tcp://HOST0:PORT ...
     (machine 1) %(prog)s --num-gpus 8 --num-machines 2 --machine-rank 1 --dist-url tcp://HOST0:PORT ...
 
-Under torchrun, which says how many processes there are; --resume lets a restart go on:
+Under torchrun, which says how many processes there are; --resume lets a restart go on; restarts on
+several machines take --rdzv-backend c10d:
     torchrun --nproc-per-node 8 --max-restarts 3 %(prog)s --resume --config-file cfg.yaml
 """
 
@@ -178,9 +179,19 @@ def _make_groups(
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(local_rank)
+    # torchrun on one machine keeps its store over restarts, with the addresses of processes that are
+    # gone. (On several, --rdzv-backend c10d makes a new one, and machines may count differently.)
+    alone = os.environ.get("GROUP_WORLD_SIZE") == "1"
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
     try:
+        store, _, _ = next(dist.rendezvous(url, rank, size, timeout=timeout))
+        store.set_timeout(timeout)
         dist.init_process_group(
-            "nccl" if on_gpu else "gloo", url, timeout, world_size=size, rank=rank
+            "nccl" if on_gpu else "gloo",
+            store=dist.PrefixStore(f"restart_{restart}", store),
+            timeout=timeout,
+            world_size=size,
+            rank=rank,
         )
     except (dist.DistError, ValueError) as error:
         reason = str(error).splitlines()[0]
