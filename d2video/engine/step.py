@@ -89,7 +89,8 @@ class StepTrainer(SimpleTrainer):
             self._refuse(data, losses, fault, norm=None)
             return
         self.optimizer.zero_grad()
-        self.grad_scaler.scale(sum(losses.values())).backward()
+        total: Any = sum(losses.values())
+        self.grad_scaler.scale(total).backward()
         self.after_backward()
         self.grad_scaler.unscale_(self.optimizer)
         # The reduced gradients are the same in all processes, so that all come to the same decision.
