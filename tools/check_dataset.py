@@ -18,6 +18,8 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any
 
@@ -129,12 +131,18 @@ def check_records(records: Sequence[Record], workers: int, title: str) -> list[s
     bar = partial(tqdm, total=len(records), desc=title, unit="record", disable=None)
     if workers == 0:
         return [fault for found in bar(map(record_faults, records)) for fault in found]
-    # Not forked: libraries of this process may hold threads.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        found = pool.imap(
-            record_faults, records, chunksize=max(1, min(16, len(records) // workers))
-        )
-        return [fault for faults in bar(found) for fault in faults]
+    # Forked, as torch's data loaders are: otherwise each would load all libraries anew.
+    fork = multiprocessing.get_context("fork")
+    chunk = max(1, min(16, len(records) // (4 * workers)))
+    with ProcessPoolExecutor(workers, fork) as pool:
+        try:
+            found = pool.map(record_faults, records, chunksize=chunk)
+            return [fault for faults in bar(found) for fault in faults]
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{title}: a process was killed while it read, perhaps for want of memory: lower "
+                "--num-workers"
+            ) from error
 
 
 @exit_on_user_error

@@ -74,8 +74,8 @@ def test_formats_by_content_not_by_name(tmp_path):
 
 def test_sizes():
     assert size_fault(1, 1) is None
-    assert size_fault(MAX_IMAGE_PIXELS // 1000, 1000) is None
-    assert "above the limit" in size_fault(MAX_IMAGE_PIXELS // 1000 + 1, 1000)
+    assert size_fault(MAX_IMAGE_PIXELS // 2000, 2000) is None
+    assert "above the limit" in size_fault(MAX_IMAGE_PIXELS // 2000 + 1, 2000)
     assert "above the limit" in size_fault(1, MAX_IMAGE_SIDE + 1)
     assert "cannot be" in size_fault(0, 5)
 
