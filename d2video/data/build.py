@@ -131,7 +131,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
         UserError: an unknown or unreadable dataset, or an unknown mapper.
     """
     return build_detection_test_loader(
-        _load(dataset_name),
+        load_records(dataset_name),
         mapper=build_mapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
@@ -173,7 +173,12 @@ def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
     return np.array([num_frames(r) if epoch_unit == "frame" else 1 for r in records], np.int64)
 
 
-def _load(dataset_name: str) -> list[Record]:
+def load_records(dataset_name: str) -> list[Record]:
+    """The records of a registered dataset.
+
+    Raises:
+        UserError: it is unknown, unreadable or empty.
+    """
     if dataset_name not in DatasetCatalog:
         # detectron2's image datasets are registered too: the whole list would not help.
         close = get_close_matches(dataset_name, DatasetCatalog, n=3)
@@ -198,7 +203,7 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
         raise UserError("DATASETS.TRAIN is empty: name at least one dataset")
     per_dataset = {}
     for name in cfg.DATASETS.TRAIN:
-        records = _load(name)
+        records = load_records(name)
         if not _needs_labels(cfg):
             per_dataset[name] = records
             continue
