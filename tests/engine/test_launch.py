@@ -133,8 +133,8 @@ def test_a_signal_to_one_process(start, number, group):
     ("number", "group"), [(signal.SIGTERM, False), (signal.SIGUSR1, True), (signal.SIGINT, True)]
 )
 def test_a_signal_to_several_processes(start, number, group):
-    """Saving takes longer than the other process needs to end."""
-    training = start(*TWO, "workers", 1, "save_seconds", 2)
+    """Saving takes longer than the other process needs to end, and than the parent waits then."""
+    training = start(*TWO, "workers", 1, "save_seconds", 3, "grace", 1)
     training.wait_for("step 2")
     training.send(number, group)
     check_stopped(training, 128 + number)

@@ -17,6 +17,7 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from d2video.engine import launch
 from d2video.engine.launch import argument_parser, launch_run
 from d2video.engine.signals import StopOnSignal
 from d2video.engine.step import StepTrainer
@@ -27,10 +28,17 @@ DEFAULTS = {
     "seconds": 0.05,  # a step
     "workers": 0,
     "save_seconds": 0.0,
+    "grace": 15.0,  # launch.GRACE
     # The accident, "kill", "raise", "nan" or "hang", of one process in one step; with "once" only
     # where torchrun has not restarted it.
     **{"accident": "", "rank": 1, "at": 3, "once": False},
 }
+
+
+def options_of(args: argparse.Namespace) -> argparse.Namespace:
+    given = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
+    options = {key: type(value)(given.get(key, value)) for key, value in DEFAULTS.items()}
+    return argparse.Namespace(**options)
 
 
 class Numbers(torch.utils.data.IterableDataset):
@@ -51,9 +59,7 @@ class Model(torch.nn.Linear):
 class Tiny(TrainerBase):
     def __init__(self, args: argparse.Namespace):
         super().__init__()
-        given = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
-        options = {key: type(value)(given.get(key, value)) for key, value in DEFAULTS.items()}
-        self.options = argparse.Namespace(**options)
+        self.options = options_of(args)
         self.folder = Path(args.config_file)
         model = create_ddp_model(Model(1, 1), broadcast_buffers=False, device_ids=None)
         loader = DataLoader(
@@ -111,6 +117,7 @@ def run(args: argparse.Namespace) -> None:
 @exit_on_user_error
 def main() -> None:
     args = argument_parser().parse_args()
+    launch.GRACE = options_of(args).grace
     launch_run(run, args, "cpu")
 
 
