@@ -87,14 +87,17 @@ def state_dict_of(
     """
     state = content.get("model", content.get("model_state", content))
     kinds = (torch.Tensor, np.ndarray) if arrays else torch.Tensor
-    bad = state if not isinstance(state, dict) else None
-    for key, value in state.items() if bad is None else ():
-        if not isinstance(key, str) or not isinstance(value, kinds) or not _is_dense(value):
-            bad = key
-            break
-    if bad is not None:
+    if not isinstance(state, dict):
+        bad = [state]
+    else:
+        bad = [
+            key
+            for key, value in state.items()
+            if not isinstance(key, str) or not isinstance(value, kinds) or not _is_dense(value)
+        ]
+    if bad:
         raise BrokenCheckpoint(
-            f"checkpoint {path}: '{str(bad)[:60]}' is no tensor, so this is no state dict"
+            f"checkpoint {path}: '{str(bad[0])[:60]}' is no tensor, so this is no state dict"
         )
     return state
 

@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from d2video.config import get_cfg
+from d2video.engine.config_bases import check_bases
 from d2video.engine.determinism import set_determinism
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
@@ -29,12 +30,13 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
     cfg = get_cfg()
     try:
         if config_file:
+            check_bases(config_file)
             # detectron2's default would run Python that a file names by "!!python/object/apply".
             cfg.merge_from_file(config_file, allow_unsafe=False)
         cfg.merge_from_list(overrides)
     except (
         *(AssertionError, AttributeError, KeyError, TypeError, ValueError),  # yacs, by the mistake
-        *(OSError, yaml.YAMLError, RecursionError),  # the last: a file that is its own _BASE_
+        *(OSError, yaml.YAMLError, RecursionError),
     ) as error:
         reason = " ".join(str(error).split()).strip("'\"")
         where = f"{config_file or 'defaults'} with '{' '.join(overrides)}'"

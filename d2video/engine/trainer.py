@@ -20,6 +20,7 @@ from d2video.data import build_test_loader, build_train_loader
 from d2video.data.bad_samples import CountingLoader
 from d2video.data.sample_stream import TrainLoader
 from d2video.evaluation import build_evaluator
+from d2video.modeling.build import build_model
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 
 from .bad_sample_hook import BadSampleHook
@@ -94,6 +95,12 @@ class VideoTrainer(DefaultTrainer):
         hooks[place:place] = [saving, StopOnSignal(saving.save_now)]
         # First, so that what it counts is written in the same step.
         return [bad_samples, *hooks]
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        logger.info("Model:\n%s", model)
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

@@ -28,7 +28,8 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
     try:
         # The prefix: what a name holds before a colon would be taken for a protocol.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file", **largest})
-    except (FFmpegError, OSError) as error:
+    # The last: a text in the file that is none.
+    except (FFmpegError, OSError, UnicodeDecodeError) as error:
         # Errors keep what their frames hold.
         error.with_traceback(None)
         raise BrokenFile(
@@ -39,6 +40,11 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
     if all(stream.disposition & cover for stream in container.streams.video):
         container.close()
         raise BrokenFile(f"{path} has no video stream; give a file that shows pictures")
+    if any(stream.codec_context is None for stream in container.streams.video):
+        container.close()
+        raise BrokenFile(
+            f"cannot read video {path} (no decoder for its codec); it is damaged, or convert it"
+        )
     for stream in container.streams.video:
         stream.codec_context.options = largest
     context = container.streams.video[0].codec_context

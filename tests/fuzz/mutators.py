@@ -105,7 +105,15 @@ def _nudge(rng: random.Random, value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return rng.choice(
-            [value + 1, value - 1, -value, 2 * value, value / 2, 1000 * value, str(value)]
+            [
+                value + 1,
+                value - 1,
+                -value,
+                2 * value,
+                value // 2 if isinstance(value, int) else value / 2,
+                1000 * value,
+                str(value),
+            ]
         )
     if isinstance(value, str):
         at = rng.randrange(len(value) + 1)

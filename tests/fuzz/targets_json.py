@@ -77,7 +77,10 @@ def ytvis(folder: Path) -> MakeInput:
 @target("ytvis_truth", 2000)
 def ytvis_truth(folder: Path) -> MakeInput:
     path = folder / "a.json"
-    read = lambda: units_of(YTVISGroundTruth.from_json(str(path)), [])
+
+    def read() -> None:
+        units_of(YTVISGroundTruth.from_json(str(path)), [])
+
     return structures(path, [small_annotations(), ytvis_content.content()], read)
 
 

@@ -86,7 +86,10 @@ def seqinfo(folder: Path) -> MakeInput:
 @target("mots_gt", 1500)
 def mots_gt(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt="")
-    read = lambda: counted(load_mots(read_sequences(str(folder / "data"))))
+
+    def read() -> None:
+        counted(load_mots(read_sequences(str(folder / "data"))))
+
     return texts(sequence / "gt" / "gt.txt", [mots_lines()], read, " ")
 
 
@@ -130,5 +133,8 @@ def video_list(folder: Path) -> MakeInput:
     for k in range(4):
         (videos / f"clip {k}.mp4").touch()
     seed = "\n".join(f"clip {k}.mp4 {k}" for k in range(4))
-    read = lambda: load_video_list(str(path), str(videos), on_missing="skip")
+
+    def read() -> None:
+        load_video_list(str(path), str(videos), on_missing="skip")
+
     return texts(path, [seed], read, "  /")
