@@ -238,14 +238,13 @@ def _signals_handed_on() -> Iterator[None]:
     def hand_on(number: int, frame: Any) -> None:
         nonlocal interrupted
         now = time.monotonic()
-        at_once = interrupted is not None and now - interrupted > SAME_PRESS
         if number == signal.SIGINT and interrupted is None:
             interrupted = now
+        elif number == signal.SIGINT and now - (interrupted or now) > SAME_PRESS:
+            number = signal.SIGKILL
         for child in multiprocessing.active_children():
-            if child.pid is not None:
-                os.kill(
-                    child.pid, signal.SIGKILL if at_once and number == signal.SIGINT else number
-                )
+            assert child.pid is not None
+            os.kill(child.pid, number)
 
     before = {number: signal.signal(number, hand_on) for number in STOP_SIGNALS}
     try:

@@ -155,7 +155,8 @@ def test_signals_before_the_training_end_it(start):
     training = start(*TWO)
     time.sleep(1)
     training.send(signal.SIGTERM)
-    assert training.wait() == (128 + signal.SIGTERM), training.text()
+    # By itself, or by the signal while it was still importing: a shell shows 143 for both.
+    assert training.wait() in (128 + signal.SIGTERM, -signal.SIGTERM), training.text()
 
 
 @slow
