@@ -113,10 +113,11 @@ def _mot_faults(read_sequences: Callable[[], Any], has_masks: bool) -> list[str]
     for sequence in read_sequences():
         if sequence.gt_file is None:
             continue
-        size = {"image_size": (sequence.height, sequence.width)} if has_masks else {}
-        read = read_mots_ground_truth if has_masks else read_mot_ground_truth
-        read_file = partial(read, num_frames=sequence.seq_length, **size)
-        faults += line_faults(sequence.gt_file, read_file)[0]
+        length, size = sequence.seq_length, (sequence.height, sequence.width)
+        read: Callable[[str], Any] = partial(read_mot_ground_truth, num_frames=length)
+        if has_masks:
+            read = partial(read_mots_ground_truth, num_frames=length, image_size=size)
+        faults += line_faults(sequence.gt_file, read)[0]
     return faults
 
 

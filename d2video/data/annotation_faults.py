@@ -52,7 +52,7 @@ def ytvis_faults(json_file: str, image_root: str) -> tuple[list[str], list[Recor
             faults.append(str(error))
             continue
         own = [a for a in left if isinstance(a, dict) and a.get("video_id") == video["id"]]
-        sound = []
+        sound: list[Any] = []
         for annotation in own:
             try:
                 check(video, [*sound, annotation] if len(own) < 50 else [annotation])

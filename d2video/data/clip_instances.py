@@ -97,7 +97,7 @@ def clip_instances(
     if with_masks:
         masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
         source = _source_pixels(size, transforms)
-        _check_masks(kept, size)
+        check_masks(kept, size)
         for f, frame in enumerate(kept):
             if frame:
                 masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
@@ -144,8 +144,17 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
     return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
 
 
-def _check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
-    """pycocotools reads past the end of damaged RLE, and worse: it must not get to see any."""
+def check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
+    """Refuse damaged masks: pycocotools reads past the end of such RLE, and worse.
+
+    Args:
+        annotations: per frame, those of the objects in it.
+        size: height and width of the frames.
+
+    Raises:
+        BrokenFile: a mask is damaged or of another size.
+        UserError: there is none.
+    """
     if not all("segmentation" in a for frame in annotations for a in frame):
         raise UserError(
             "an object has no segmentation; complete the annotation file, or train on boxes with "

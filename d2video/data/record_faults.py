@@ -5,12 +5,12 @@ be is told by the readers themselves.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from d2video.data.clip_instances import xyxy_box
-from d2video.data.datasets.image_folder import check_pair_sizes
+from d2video.data.clip_instances import check_masks, xyxy_box
 from d2video.data.frame_sequence import read_frame
 from d2video.data.records import Record
 from d2video.structures.panoptic import segment_ids
@@ -49,7 +49,7 @@ def record_faults(record: Record) -> list[str]:
 def _frames(record: Record) -> Iterator[str]:
     size = record["height"], record["width"]
     for name in record["file_names"]:
-        yield from _fault_of(lambda name=name: read_frame(name, *size))
+        yield from _fault_of(partial(read_frame, name, *size))
     # Boxes of tracking data may lie outside by the benchmarks' rules; their readers check the rest.
     if "sequence" in record:
         return
@@ -60,16 +60,21 @@ def _frames(record: Record) -> Iterator[str]:
 
 
 def _image(record: Record) -> Iterator[str]:
-    size = record.get("height"), record.get("width")
+    size: tuple[Any, Any] = (record.get("height"), record.get("width"))
     name = record["file_name"]
     read: list[np.ndarray] = []
     yield from _fault_of(lambda: read.append(read_frame(name, *size)))
     if read:
         size = read[0].shape[:2]
-    if None in size:
+    if size[0] is None or size[1] is None:
         return
     for k, annotation in enumerate(record.get("annotations", ())):
-        yield from _box(annotation, size, f"{name}: object {annotation.get('id', k)}")
+        where = f"{name}: object {annotation.get('id', k)}"
+        yield from _box(annotation, size, where)
+        if "segmentation" in annotation:
+            labels = [[{"id": k, **annotation}]]
+            for fault in _fault_of(partial(check_masks, labels, size)):
+                yield f"{where}: {fault}"
     if "segments_info" in record:
         yield from _segments(record, size)
 
@@ -89,13 +94,9 @@ def _segments(record: Record, size: tuple[int, int]) -> Iterator[str]:
 
 
 def _pair(record: Record) -> Iterator[str]:
-    sizes = []
+    # That they fit each other their reader has checked, by their heads.
     for name in (record["file_name"], record["degraded_file_name"]):
-        yield from _fault_of(lambda name=name: sizes.append(read_rgb(name).shape[:2]))
-    if len(sizes) == 2:
-        scale = round(sizes[0][0] / sizes[1][0]) or 1
-        names = record["file_name"], record["degraded_file_name"]
-        yield from _fault_of(lambda: check_pair_sizes(*names, *sizes, scale))
+        yield from _fault_of(partial(read_rgb, name))
 
 
 def _video_file(name: str) -> Iterator[str]:

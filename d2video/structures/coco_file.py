@@ -14,6 +14,7 @@ from d2video.structures.rle_codec import find_rle_fault
 from d2video.utils.errors import UserError
 from d2video.utils.files import leaves_folder
 from d2video.utils.json_text import parse_json
+from d2video.utils.limits import size_fault
 
 # What the readers raise for a file of another format, besides OSError.
 _NOT_AS_EXPECTED = (
@@ -66,7 +67,8 @@ def check_coco_instances(path: str) -> None:
         name, sides = fields["file_name"], (fields["height"], fields["width"])
         _require(isinstance(name, str), f"{where}: its file_name must be a path")
         _require(not leaves_folder(name), f"{where}: {name} lies outside the image root")
-        _require(_is_size(*sides), f"{where}: its size, {sides[1]}x{sides[0]}, cannot be")
+        fault = _size_fault(*sides)
+        _require(fault is None, f"{where}: {fault}")
     if "annotations" in content:
         for where, fields in _entries(content, "annotations"):
             fault = _annotation_fault(fields, categories)
@@ -121,15 +123,16 @@ def _segmentation_fault(segmentation: Any) -> str | None:
         return "its segmentation is neither polygons nor RLE"
     # Whether that is the image's size, the mapper tells.
     size = segmentation.get("size")
-    if not isinstance(size, list) or len(size) != 2 or not _is_size(*size):
+    if not isinstance(size, list) or len(size) != 2:
         return f"the size of its segmentation, {size}, cannot be"
-    return find_rle_fault(segmentation, *size)
+    fault = _size_fault(*size)
+    return f"its segmentation: {fault}" if fault else find_rle_fault(segmentation, *size)
 
 
-def _is_size(height: Any, width: Any) -> bool:
-    """pycocotools counts pixels in 32 bits."""
-    whole = type(height) is int and type(width) is int
-    return whole and min(height, width) > 0 and height * width < 2**32
+def _size_fault(height: Any, width: Any) -> str | None:
+    if type(height) is int and type(width) is int:
+        return size_fault(height, width)
+    return f"its size, {width}x{height}, cannot be"
 
 
 def _is_number(value: Any) -> bool:

@@ -126,6 +126,7 @@ def test_all_faults_of_a_coco_file(check, tmp_path):
         annotation(7, 5, 55, [2, 4, 8, 6]),
         annotation(8, 9, 4, [2, 4, 8, 6], segmentation={"size": [9, 9], "counts": "0"}),
         annotation(9, 9, 4, [40, 4, 8, 6]),
+        annotation(10, 9, 4, [2, 4, 8, 6], segmentation={"size": [2, 2], "counts": [1, 3]}),
     ]
     value["images"].append({"id": 6, "file_name": "/etc/passwd", "height": 5, "width": 5})
     value["images"].append({"id": 10, "file_name": "b.jpg", "height": 5, "width": 100_000_000})
@@ -141,6 +142,7 @@ def test_all_faults_of_a_coco_file(check, tmp_path):
         ["a.json", "id 8 of 'annotations'"],
         ["2.jpg", "cannot identify"],
         ["9.jpg: object", "has no area inside the 32x24 image"],
+        ["9.jpg: object", "does not cover the frame of 32x24"],
     )
 
 
@@ -197,7 +199,7 @@ def test_folders_of_images_and_pairs(check, tmp_path, names):
     clean, half = str(tmp_path / "clean"), str(tmp_path / "half")
     register_image_pairs("checked", clean, half, "sr_x2", scale=2)
     assert check("--dataset", "checked") == (0, [])
-    (tmp_path / "half/1.png").write_bytes((tmp_path / "half/1.png").read_bytes()[:60])
+    (tmp_path / "half/1.png").write_bytes((tmp_path / "half/1.png").read_bytes()[:45])
     matches(check("--image-folder", tmp_path)[1], ["half/1.png", "cannot read"])
 
 

@@ -113,7 +113,7 @@ def load_image_pairs(
     records = []
     for k, name in enumerate(sorted(clean), 1):
         pair = clean[name], degraded[name]
-        check_pair_sizes(*pair, *map(read_image_size, pair), scale)
+        check_pair_sizes(*pair, read_image_size(pair[0]), read_image_size(pair[1]), scale)
         record = {"file_name": pair[0], "image_id": k, "degraded_file_name": pair[1], "task": task}
         records.append(record)
     return records
