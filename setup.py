@@ -60,7 +60,14 @@ setup(
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
     # vit: Vision Transformers as frame backbones of VTN. transformers: tests compare with its Longformer.
     extras_require={
-        "dev": ["mypy>=1.8", "pytest>=9.2", "ruff>=0.4", "timm>=1.0.31", "transformers>=4.57"],
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.8",
+            "pytest>=9.2",
+            "ruff>=0.4",
+            "timm>=1.0.31",
+            "transformers>=4.57",
+        ],
         "vit": ["timm>=1.0.31"],
     },
 )

@@ -85,12 +85,13 @@ def long_message() -> None:
         (long_message, "message"),
         (fail(UserError(" ")), "message"),
         (loop, "hang"),
-        (lambda: bytearray(2**29), "growth"),
+        (lambda: bytearray(2**27), "growth"),
         (lambda: bytearray(2**40), "growth"),
     ],
 )
 def test_the_guard_sees_every_fault(monkeypatch, read, kind):
-    monkeypatch.setattr("tests.fuzz.guard.SECONDS", 0.2)
+    monkeypatch.setattr("tests.fuzz.guard.SECONDS", 0.5)
+    monkeypatch.setattr("tests.fuzz.guard.MEGABYTES", 100)
     with process_limits():
         fault = run_one(read)[1]
     assert (fault.kind if fault else None) == kind
