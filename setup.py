@@ -47,19 +47,27 @@ setup(
         "pillow>=9.3",
         "pycocotools>=2.0.7",
         "pyyaml>=6.0",
+        "safetensors>=0.4.3",
         "scikit-image>=0.22",  # SSIM
         "scipy>=1.9.3",
         "setuptools<81",  # detectron2 imports pkg_resources
         "tabulate>=0.8.10",
         "tensorboard>=2.11",
-        "torch>=2.5",  # torch.serialization.safe_globals
-        "torchvision>=0.20",
+        "torch>=2.10",  # before, weights_only kept not all code out (CVE-2025-32434, CVE-2026-24747)
+        "torchvision>=0.25",
         "tqdm>=4.60",
     ],
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
-    # vit: Vision Transformers as frame backbones of VTN. transformers: tests compare with its Longformer.
+    # timm: its networks as backbones. transformers: tests compare with its Longformer.
     extras_require={
-        "dev": ["mypy>=1.8", "pytest>=9.2", "ruff>=0.4", "timm>=1.0.31", "transformers>=4.57"],
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.8",
+            "pytest>=9.2",
+            "ruff>=0.4",
+            "timm>=1.0.31",
+            "transformers>=4.57",
+        ],
         "timm": ["timm>=1.0.31"],
     },
 )

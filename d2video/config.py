@@ -49,6 +49,13 @@ def add_d2video_config(cfg: CN) -> None:
     # Drawn once a clip and replayed on every frame.
     cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
 
+    # In training another random sample takes the place of one that cannot be read: this many times in
+    # a row at most (0: a bad sample stops the training). Each fault is logged once.
+    cfg.DATALOADER.MAX_RETRIES = 10
+    # The training stops where more than this part of all samples drawn are bad, of a thousand or all:
+    # at 0.05 not before the 51st bad one. 1: never.
+    cfg.DATALOADER.MAX_BAD_SHARE = 0.05
+
     # Clips of video classification, cut from video files by VideoClipMapper. Training augmentations
     # are those of INPUT.CLIP; for testing the short side becomes INPUT.MIN_SIZE_TEST.
     cfg.INPUT.VIDEO = CN()
@@ -71,9 +78,6 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.INPUT.VIDEO.FRAME_INDEX = "absolute"
     # "forward", or "shuffled": the pictures of a clip change places while the numbers stay.
     cfg.INPUT.VIDEO.FRAME_ORDER = "forward"
-    # In training another random video takes the place of one that cannot be read: this many times
-    # in a row at most.
-    cfg.INPUT.VIDEO.MAX_RETRIES = 10
     # Views of more frames are decoded when the model asks for them, frame by frame.
     cfg.INPUT.VIDEO.MAX_DECODED_FRAMES = 512
 
@@ -91,12 +95,23 @@ def add_d2video_config(cfg: CN) -> None:
     # both are computed from these two and the length of the training set (last batch dropped).
     cfg.SOLVER.MAX_EPOCHS = 0
     cfg.SOLVER.EPOCH_STEPS = ()
+    # How many numbered checkpoints stay in OUTPUT_DIR, the last written (model_final.pth stays as well);
+    # 0: all. From 2 on there is one to go back to where the newest file is damaged.
+    cfg.SOLVER.CHECKPOINT_KEEP = 0
     # Numeric format of mixed precision, used where SOLVER.AMP.ENABLED: "float16" or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
+    # A loss or gradient norm that is NaN or infinite stops the training before the update. This many
+    # such steps in all are left out instead (float16's own search for its scale does not count).
+    cfg.SOLVER.SKIP_NON_FINITE = 0
 
     # Name prefixes of parameters that are not loaded from MODEL.WEIGHTS but start anew, for
     # fine-tuning on other classes, such as ["network.class_embed."].
     cfg.MODEL.WEIGHTS_IGNORE = ()
+
+    # ---- reproducibility ----------------------------------------------------------------------
+    # The same config on the same machine gives the same numbers, or an error that names the operation
+    # without a deterministic kernel. Needs a SEED of 0 or more; see docs/reliability.md.
+    cfg.DETERMINISTIC = False
 
     # ---- speed and memory ---------------------------------------------------------------------
     # torch.compile the parts that a project marks as compilable.

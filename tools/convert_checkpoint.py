@@ -1,8 +1,14 @@
 #!/usr/bin/env python3
 """Convert official checkpoints to d2video's and back, checked key by key.
 
-Example: tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
-    --format vistr --input vistr_r50.pth --output vistr_r50_d2video.pth
+Without --format the input is d2video's own, of a training run: its parameters alone are written, to
+be released. An --output that ends in .safetensors is written in that format; both are loaded as
+MODEL.WEIGHTS.
+
+Examples: tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
+    --format vistr --input vistr_r50.pth --output vistr_r50_d2video.safetensors
+tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
+    --input output/model_final.pth --output vistr_r50.safetensors
 """
 
 import argparse
@@ -21,11 +27,13 @@ from d2video.checkpoint import (
     load_checkpoint_file,
     state_dict_of,
     to_foreign,
+    write_checkpoint,
 )
 from d2video.engine import load_cfg
 from d2video.projects import register_all
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.files import replace_on_success
+
+_OWN = CheckpointFormat("d2video", name_of=lambda name: name)
 
 
 @exit_on_user_error
@@ -36,7 +44,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--config-file", required=True, help="of the d2video model")
     parser.add_argument(
-        "--format", required=True, help="foreign format: " + ", ".join(CONVERTER_REGISTRY.names())
+        "--format",
+        help="foreign format: "
+        + ", ".join(CONVERTER_REGISTRY.names())
+        + "; left out: d2video's own, of which all but the parameters is dropped",
     )
     parser.add_argument("--input", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -52,22 +63,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
 
+    if not args.format and (args.reverse or args.widen):
+        raise UserError("--reverse and --widen need the foreign --format")
     if args.reverse and (args.widen or args.base):
         raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
     # Values are needed where something starts anew in the middle of a parameter.
     device = "cpu" if args.widen else "meta"
     cfg = load_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", device])
-    fmt = CONVERTER_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE, args.format)
-    source = state_dict_of(load_checkpoint_file(args.input), args.input)
+    fmt = _OWN
+    if args.format:
+        fmt = CONVERTER_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE, args.format)
+    source = state_dict_of(load_checkpoint_file(args.input, foreign=True), args.input)
     torch.manual_seed(max(cfg.SEED, 0))
     model = build_model(cfg).state_dict()
     if args.reverse:
         converted = to_foreign(source, model, fmt)
     else:
         converted = _to_ours(source, model, fmt, cfg, args)
-    with replace_on_success(args.output) as partial:
-        key = fmt.file_key if args.reverse else "model"
-        torch.save({key: converted} if key else converted, partial)
+    key = fmt.file_key if args.reverse else "model"
+    if args.output.suffix == ".safetensors":  # which holds parameters and nothing over them
+        key = ""
+    write_checkpoint({key: converted} if key else converted, args.output)
     print(f"{len(converted)} parameters written to {args.output}")
 
 

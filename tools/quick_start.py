@@ -76,10 +76,10 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     Returns:
         whether there was anything to do.
     """
-    from detectron2.engine import default_argument_parser
-    from train_net import launch_run
+    import train_net
 
     from d2video.engine import load_cfg
+    from d2video.engine.launch import argument_parser, launch_run
     from d2video.projects import register_all
 
     register_all()
@@ -100,10 +100,10 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     if cfg.MODEL.DEVICE == "cpu":
         processes = min(run.processes, os.cpu_count() or 1)
     shared = ["--num-gpus", str(processes), "--dist-url", "auto"]
-    args = default_argument_parser().parse_args(
+    args = argument_parser().parse_args(
         ["--config-file", config_file, *shared, *resume, *overrides]
     )
-    launch_run(args, cfg.MODEL.DEVICE)
+    launch_run(train_net.run, args, cfg.MODEL.DEVICE)
     return True
 
 

@@ -8,6 +8,7 @@ from .convert import (
     to_foreign,
 )
 from .loading import load_checkpoint_file, state_dict_of
+from .writing import write_checkpoint
 
 __all__ = [
     "CONVERTER_REGISTRY",
@@ -19,4 +20,5 @@ __all__ = [
     "load_checkpoint_file",
     "state_dict_of",
     "to_foreign",
+    "write_checkpoint",
 ]

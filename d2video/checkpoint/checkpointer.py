@@ -1,27 +1,47 @@
 """detectron2's checkpointer, reading files safely and refusing weights that do not fit."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 
 from d2video.utils.errors import UserError
 
-from .loading import load_checkpoint_file
+from .loading import load_checkpoint_file, state_dict_of
+from .run_folder import (
+    POINTER,
+    checkpoints_in,
+    newest_readable,
+    remove_old,
+    remove_partial,
+    write_pointer,
+)
+from .writing import write_checkpoint
 
 logger = logging.getLogger(__name__)
 
+# How state of another model or run fails to load, in torch and in the classes that are saved.
+_UNFIT = (
+    *(AttributeError, IndexError, KeyError, NotImplementedError),
+    *(RuntimeError, TypeError, ValueError),
+)
+
 
 class VideoCheckpointer(DetectionCheckpointer):
-    """Like :class:`DetectionCheckpointer`, but nothing that does not fit is ignored in silence.
+    """Like :class:`DetectionCheckpointer`, but nothing that does not fit is ignored in silence,
+    nothing in a file is run, and what was saved is not lost.
 
-    Accepted are checkpoints of the same model, backbone weights (detectron2 model zoo, converted
-    torchvision), and, unless ``strict``, checkpoints that lack some parameters (they are listed).
+    Accepted are checkpoints of the same model (``.pth`` or ``.safetensors``), backbone weights
+    (detectron2 model zoo, converted torchvision), and, unless ``strict``, checkpoints that lack some
+    parameters (they are listed).
 
     Args:
         model, save_dir, checkpointables: as in the base class.
         strict: every parameter must come from the file. For evaluation and prediction.
         ignore: name prefixes of parameters not to load, for fine-tuning on other classes.
+        keep: how many numbered checkpoints :meth:`save` leaves, the last written; 0: all.
     """
 
     def __init__(
@@ -31,51 +51,149 @@ class VideoCheckpointer(DetectionCheckpointer):
         *,
         strict: bool = False,
         ignore: tuple[str, ...] = (),
+        keep: int = 0,
         **checkpointables: Any,
     ):
         super().__init__(model, save_dir, **checkpointables)
+        if keep < 0:
+            raise UserError(f"SOLVER.CHECKPOINT_KEEP is {keep}: set 0 (all) or more")
         self.strict = strict
         self.ignore = tuple(ignore)
+        self.keep = keep
         self._path = ""
 
-    def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
+    # ---- writing --------------------------------------------------------------------------------
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``<name>.pth``, then ``last_checkpoint``, then remove what :attr:`keep` leaves out.
+
+        Each is there whole or as before, whenever the process or the machine stops.
+
+        Args:
+            name, kwargs: as in the base class.
+
+        Raises:
+            UserError: the disk is full or cannot be written (what was saved before is unchanged), or
+                something to be saved could not be loaded again.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        path = Path(self.save_dir) / f"{name}.pth"
+        assert path.parent == Path(self.save_dir), name
+        content = {"model": self.model.state_dict()}
+        content |= {key: each.state_dict() for key, each in self.checkpointables.items()}
+        logger.info("Saving checkpoint to %s", path)
+        remove_partial(path.parent)
+        write_checkpoint(content | kwargs, path)
+        self.tag_last_checkpoint(path.name)
+        if self.keep:
+            remove_old(path.parent, self.keep, newest=path)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        write_pointer(Path(self.save_dir), last_filename_basename)
+
+    # ---- finding --------------------------------------------------------------------------------
+
+    def has_checkpoint(self) -> bool:
+        """Whether the folder has something to resume from, though it may turn out to be damaged."""
+        if not self.save_dir:
+            return False
+        folder = Path(self.save_dir)
+        return (folder / POINTER).exists() or bool(checkpoints_in(folder))
+
+    def get_all_checkpoint_files(self) -> list[str]:
+        """As in the base class, without those that are being written."""
+        files = super().get_all_checkpoint_files()
+        return [path for path in files if not Path(path).name.startswith(".")]
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """As in the base class. A resumed run takes all of its own checkpoint: ``ignore`` is for
+        the weights that it started from. Where the newest file is damaged, the newest good one is
+        taken, with a warning. The main process decides for all: call it in every process.
+
+        Raises:
+            UserError: see :meth:`load`; or there are checkpoints to resume from, all damaged.
+        """
+        file = self._file_to_resume() if resume else ""
+        if not file:
+            return self.load(path, checkpointables=[])
+        self.ignore = ()
+        return self.load(file)
+
+    def _file_to_resume(self) -> str:
+        found, fault = "", ""
+        if comm.is_main_process() and self.save_dir:
+            try:
+                found = str(newest_readable(Path(self.save_dir)) or "")
+            except UserError as error:
+                fault = str(error)
+        # Gathered in either case, so that the other processes do not wait for one that has stopped.
+        found, fault = comm.all_gather((found, fault))[0]
+        if fault:
+            raise UserError(fault)
+        return found
+
+    # ---- loading --------------------------------------------------------------------------------
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """As in the base class; ``path`` "" loads nothing.
 
         Raises:
-            UserError: the file is missing or unreadable, or does not fit the model.
+            UserError: the file is missing or unreadable, or does not fit the model or, of what else
+                is loaded, the run.
         """
-        if not path and self.strict:
-            raise UserError("no weights: set MODEL.WEIGHTS to a checkpoint of this model")
+        if not path:
+            if self.strict:
+                raise UserError("no weights: set MODEL.WEIGHTS to a checkpoint of this model")
+            return {}
         self._path = path
-        file = path.split("?")[0]  # detectron2 allows "?matching_heuristics=True"
-        if path and not self.path_manager.isfile(self.path_manager.get_local_path(file)):
+        logger.info("Loading %s", path)
+        content = self._load_file(self._local(path))
+        self._log_incompatible_keys(self._load_model(content))
+        for key in self.checkpointables if checkpointables is None else checkpointables:
+            if key not in content:
+                continue
+            try:
+                self.checkpointables[key].load_state_dict(content.pop(key))
+            except _UNFIT as error:
+                raise self._unfit(f"its '{key}' is not of this run", error) from error
+        return content
+
+    def _local(self, path: str) -> str:
+        """The file of a path or address, fetched if need be."""
+        try:
+            # detectron2 allows "?matching_heuristics=True".
+            file = self.path_manager.get_local_path(path.split("?")[0])
+        except (OSError, RuntimeError, KeyError) as error:
+            raise UserError(
+                f"checkpoint {path}: cannot be fetched ({error}); check the address in MODEL.WEIGHTS"
+            ) from error
+        if not self.path_manager.isfile(file):
             raise UserError(
                 f"checkpoint {path}: no such file; check MODEL.WEIGHTS (in training on several "
                 "machines each of them reads it)"
             )
-        return super().load(path, *args, **kwargs)
+        return file
 
-    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """As in the base class. A resumed run takes all of its own checkpoint: ``ignore`` is for
-        the weights that it started from.
-
-        Raises:
-            UserError: see :meth:`load`.
-        """
-        if resume and self.has_checkpoint():
-            self.ignore = ()
-        return super().resume_or_load(path, resume=resume)
+    def _unfit(self, what: str, error: Exception) -> UserError:
+        logger.debug("checkpoint %s", self._path, exc_info=error)
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        return UserError(
+            f"checkpoint {self._path}: {what} ({reason}): check MODEL.META_ARCHITECTURE and the config "
+            "it was trained with"
+        )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         content = load_checkpoint_file(filename)
-        if filename.endswith(".pkl"):
-            if "__author__" not in content or "model" not in content:
-                raise UserError(
-                    f"checkpoint {filename}: not a detectron2 model-zoo file (no 'model' and "
-                    "'__author__'): convert it with detectron2's tools first"
-                )
-            return content
-        return content if "model" in content else {"model": content}
+        zoo = filename.endswith(".pkl")
+        if zoo and ("__author__" not in content or "model" not in content):
+            raise UserError(
+                f"checkpoint {filename}: not a detectron2 model-zoo file (no 'model' and "
+                "'__author__'): convert it with detectron2's tools first"
+            )
+        content = content if "model" in content else {"model": content}
+        state_dict_of(content, filename, arrays=zoo)
+        return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         checkpoint["model"] = {
@@ -84,7 +202,10 @@ class VideoCheckpointer(DetectionCheckpointer):
             if not name.startswith(self.ignore)
         }
         names = set(self.model.state_dict())
-        incompatible = super()._load_model(checkpoint)
+        try:
+            incompatible = super()._load_model(checkpoint)
+        except _UNFIT as error:
+            raise self._unfit("its parameters do not fit", error) from error
         self._check(names, incompatible)
         return incompatible
 

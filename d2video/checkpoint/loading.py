@@ -1,85 +1,165 @@
 """Reading checkpoint files that may come from strangers: no code in them is ever run."""
 
 import argparse
-import pickle
+import logging
+import os
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenCheckpoint, UserError
 
-# What numpy arrays in detectron2 model-zoo files are made of.
-_NUMPY_GLOBALS = {
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),
-    ("collections", "OrderedDict"),
-}
+from .numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
 
-# Single numbers of numpy, which torch files may hold among their statistics, whatever version wrote them.
-_scalar = np.float64(0).__reduce__()[0]
-_NUMPY_SCALARS: list[Any] = [
-    *((_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
-]
+logger = logging.getLogger(__name__)
+
+# What torch and the reader of .pkl say of things that they refuse.
+_REFUSED = re.compile(r"GLOBAL ([\w.]+\.\w+)|^([\w.]+\.\w+) is not allowed$")
+
+# What official checkpoints hold besides tensors and plain containers; data, which run nothing.
+_FOREIGN: list[Any] = [argparse.Namespace, *((made, name) for name, made in NUMPY_SCALARS.items())]
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles containers of numpy arrays and nothing else."""
+def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str, Any]:
+    """Read a checkpoint, by its suffix: ``.safetensors``, ``.pkl`` (detectron2's model zoo: plain
+    containers of numpy arrays), or else of ``torch.save``, read with ``weights_only``.
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NUMPY_GLOBALS:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-        return super().find_class(module, name)
+    A torch file's checksums (the CRC-32 that ``torch.save`` stores with each tensor) are compared
+    before anything is read.
 
-
-def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
-    """Read a ``.pth`` (torch, ``weights_only``) or ``.pkl`` (detectron2 model zoo: numpy arrays) file.
-
-    Besides tensors and plain containers, what the official DETR family stores is allowed:
-    ``argparse.Namespace`` as its ``args``, and numpy numbers; they are data and run nothing.
+    Args:
+        path: the file.
+        foreign: allow what official checkpoints store besides: ``argparse.Namespace`` as ``args``
+            and numbers of numpy. For converters.
 
     Returns:
-        what the file holds, a dict.
+        what the file holds, a dict with strings as keys.
 
     Raises:
-        UserError: the file is missing, truncated, of another format, or holds other objects.
+        BrokenCheckpoint: the file is missing, damaged, truncated, of another format, or holds
+            other objects.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given")
+    if not os.path.isfile(path):  # False as well for names that no file can have
+        raise BrokenCheckpoint(
+            f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given"
+        )
     try:
-        if path.suffix == ".pkl":
-            with path.open("rb") as file:
-                content = _ArrayUnpickler(file, encoding="latin1").load()
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY_SCALARS]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"checkpoint {path}: not a readable checkpoint ({reason[:160]}); it may be truncated or "
-            "hold objects other than tensors: fetch it again or re-save its state dict alone"
+        content = _READERS.get(path.suffix, _load_torch)(path, foreign)
+    # A file of a stranger can make the readers fail in any way (KeyError, IndexError, MemoryError …).
+    except Exception as error:
+        logger.debug("checkpoint %s", path, exc_info=True)
+        raise BrokenCheckpoint(
+            f"checkpoint {path}: not a readable checkpoint: {_reason(path, error)}"
         ) from error
     if not isinstance(content, dict):
-        raise UserError(
-            f"checkpoint {path}: holds a {type(content).__name__}, not a dict of tensors"
+        raise BrokenCheckpoint(
+            f"checkpoint {path}: holds a {type(content).__name__}, not a dict of tensors: re-save it "
+            "as a state dict"
+        )
+    strange = [key for key in content if not isinstance(key, str)]
+    if strange:
+        raise BrokenCheckpoint(
+            f"checkpoint {path}: has the key {str(strange[0])[:40]!r}, which is no name: re-save it "
+            "as a state dict"
         )
     return content
 
 
-def state_dict_of(content: dict[str, Any], path: str | Path) -> dict[str, torch.Tensor]:
+def state_dict_of(
+    content: dict[str, Any], path: str | Path, arrays: bool = False
+) -> dict[str, torch.Tensor]:
     """The tensors of a loaded file: those under "model" or, as in PySlowFast's files, "model_state"
-    where it has such a key, else the file itself."""
+    where it has such a key, else the file itself.
+
+    Args:
+        content: of :func:`load_checkpoint_file`.
+        path: of the file, for messages.
+        arrays: whether arrays of numpy will do, too.
+
+    Raises:
+        BrokenCheckpoint: there is something else among them, or a tensor is not a dense one.
+    """
     state = content.get("model", content.get("model_state", content))
-    bad = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    kinds = (torch.Tensor, np.ndarray) if arrays else torch.Tensor
+    if not isinstance(state, dict):
+        bad = [state]
+    else:
+        bad = [
+            key
+            for key, value in state.items()
+            if not isinstance(key, str) or not isinstance(value, kinds) or not _is_dense(value)
+        ]
     if bad:
-        raise UserError(f"checkpoint {path}: '{bad[0]}' is no tensor, so this is no state dict")
+        raise BrokenCheckpoint(
+            f"checkpoint {path}: '{str(bad[0])[:60]}' is no tensor, so this is no state dict"
+        )
     return state
+
+
+def _is_dense(value: torch.Tensor | np.ndarray) -> bool:
+    """Whether a tensor holds all of its numbers: a sparse one, or one without data, can pretend to
+    be of any size."""
+    return isinstance(value, np.ndarray) or (
+        value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
+    )
+
+
+def _load_torch(path: Path, foreign: bool) -> Any:
+    if zipfile.is_zipfile(path):
+        _check_archive(path)
+    with torch.serialization.safe_globals(_FOREIGN if foreign else []):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_archive(path: Path) -> None:
+    """Compare the checksums of a file of ``torch.save``, which is a zip archive; torch does not.
+
+    Raises:
+        UserError: one differs, or something is packed, as by ``torch.save`` nothing is: a small
+            file could become too large for the memory.
+        zipfile.BadZipFile: the archive's directory is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        packed = [r.filename for r in records if r.compress_type != zipfile.ZIP_STORED]
+        if packed or sum(r.file_size for r in records) > path.stat().st_size:
+            raise UserError(
+                "its records are compressed or overlap, which torch.save does not do: re-save it with it"
+            )
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise UserError(
+            f"it is damaged, the checksum of its record {damaged} is wrong: fetch it again"
+        )
+
+
+_READERS: dict[str, Any] = {
+    ".pkl": lambda path, foreign: load_numpy_pickle(path),
+    ".safetensors": lambda path, foreign: safetensors.torch.load_file(path),
+}
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What is wrong with an unreadable file, and what to do, in a few words."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if path.stat().st_size == 0:
+        return "it is empty: fetch it again"
+    text = " ".join(str(error).split())
+    refused = _REFUSED.search(text)
+    if refused:
+        return (
+            f"it holds {refused[1] or refused[2]}, code or objects, which are never loaded: convert an "
+            "official file with tools/convert_checkpoint.py, or re-save its state dict alone"
+        )
+    # torch's text is about how to load the file all the same.
+    detail = "" if "weights_only" in text or text.isdigit() else f" ({text[:120]})"
+    return f"it is truncated or no checkpoint at all: fetch it again{detail}"

@@ -1,15 +1,16 @@
 """Data loaders for training and testing on videos or images, built from the config."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.build import build_batch_data_loader, build_detection_test_loader
+from detectron2.data.build import build_detection_test_loader
 from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import (
     RandomSubsetTrainingSampler,
@@ -17,9 +18,9 @@ from detectron2.data.samplers import (
     TrainingSampler,
 )
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from d2video.data.batch_numbers import BatchNumberSampler
+from d2video.data.bad_samples import CountingLoader, RetryingDataset
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
 from d2video.data.records import (
     Record,
@@ -28,8 +29,8 @@ from d2video.data.records import (
     object_classes,
     without_degenerate_boxes,
 )
-from d2video.data.retry import RetryingDataset
-from d2video.structures.coco_file import annotation_file_errors
+from d2video.data.sample_stream import IndexStream, TrainLoader
+from d2video.structures.coco_file import annotation_file_errors, check_coco_instances
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
@@ -69,20 +70,21 @@ class ClipDataset(Dataset):
         return record
 
 
-def build_train_loader(cfg: CfgNode, first_batch: int = 0) -> Iterable[list[dict[str, Any]]]:
+def build_train_loader(cfg: CfgNode) -> CountingLoader:
     """An endless loader of batches of clips or images, each a list of mapped records.
 
     All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.CLIP.EPOCH_UNIT,
     SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
     SAMPLER_TRAIN (TrainingSampler, RandomSubsetTrainingSampler with RANDOM_SUBSET_RATIO, or
     RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
-    are always full. Objects of images whose box has no area inside the image are left out. A video
-    file that cannot be read is replaced, see :class:`RetryingDataset` (INPUT.VIDEO.MAX_RETRIES).
+    are always full. Objects of images whose box has no area inside the image are left out. A sample
+    that cannot be read is replaced (DATALOADER.MAX_RETRIES) and counted, see
+    :class:`~d2video.data.bad_samples.CountingLoader`.
     Records come to the mapper with ``batch_number``, the same in all processes, unless
     ASPECT_RATIO_GROUPING makes batches of what the mapper gives.
 
-    Args:
-        first_batch: number of the first batch.
+    The order of the samples and all that is drawn for them depend on SEED alone (drawn itself where
+    it is negative), see :mod:`d2video.data.sample_stream`.
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
@@ -104,20 +106,22 @@ def build_train_loader(cfg: CfgNode, first_batch: int = 0) -> Iterable[list[dict
         ", ".join(per_dataset),
         len(dataset),
     )
-    sampler = _training_sampler(cfg, records, dataset.num_samples)
+    indices = _index_stream(cfg, records, dataset.num_samples)
     # Clips of classification, and what has no labels, have no sizes of originals to group by.
     grouping = (
         cfg.DATALOADER.ASPECT_RATIO_GROUPING and "label" not in records[0] and _needs_labels(cfg)
     )
-    if not grouping:
-        sampler = BatchNumberSampler(sampler, batch // processes, first_batch)
-    return build_batch_data_loader(
-        RetryingDataset(dataset, build_mapper(cfg, is_train=True), cfg.INPUT.VIDEO.MAX_RETRIES),
-        sampler,
-        batch,
-        aspect_ratio_grouping=grouping,
+    loader = TrainLoader(
+        RetryingDataset(dataset, build_mapper(cfg, is_train=True), cfg.DATALOADER.MAX_RETRIES),
+        indices,
+        batch // processes,
+        seed=cfg.SEED if cfg.SEED >= 0 else int(comm.shared_random_seed()),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        group_by_shape=grouping,
+        rank=comm.get_rank(),
+        num_processes=processes,
     )
+    return CountingLoader(loader)
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
@@ -127,7 +131,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
         UserError: an unknown or unreadable dataset, or an unknown mapper.
     """
     return build_detection_test_loader(
-        _load(dataset_name),
+        load_records(dataset_name),
         mapper=build_mapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
@@ -169,7 +173,12 @@ def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
     return np.array([num_frames(r) if epoch_unit == "frame" else 1 for r in records], np.int64)
 
 
-def _load(dataset_name: str) -> list[Record]:
+def load_records(dataset_name: str) -> list[Record]:
+    """The records of a registered dataset.
+
+    Raises:
+        UserError: it is unknown, unreadable or empty.
+    """
     if dataset_name not in DatasetCatalog:
         # detectron2's image datasets are registered too: the whole list would not help.
         close = get_close_matches(dataset_name, DatasetCatalog, n=3)
@@ -180,6 +189,8 @@ def _load(dataset_name: str) -> list[Record]:
     if not path:
         return DatasetCatalog.get(dataset_name)
     with annotation_file_errors(dataset_name, path):
+        if metadata.get("evaluator_type") == "coco":
+            check_coco_instances(path)
         records = DatasetCatalog.get(dataset_name)
     if not records:
         raise UserError(f"dataset {dataset_name} is empty: {path} names no image or video")
@@ -192,7 +203,7 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
         raise UserError("DATASETS.TRAIN is empty: name at least one dataset")
     per_dataset = {}
     for name in cfg.DATASETS.TRAIN:
-        records = _load(name)
+        records = load_records(name)
         if not _needs_labels(cfg):
             per_dataset[name] = records
             continue
@@ -225,14 +236,13 @@ def _classes(name: str) -> list[list[str] | None]:
     return [metadata.get(key) for key in ("thing_classes", "stuff_classes")]
 
 
-def _training_sampler(cfg: CfgNode, records: list[Record], num_samples: np.ndarray) -> Sampler:
-    """The sampler over samples; all samples of a video are repeated alike."""
+def _index_stream(cfg: CfgNode, records: list[Record], num_samples: np.ndarray) -> IndexStream:
+    """The order of the samples, of all processes together; those of a video are repeated alike."""
     name, size = cfg.DATALOADER.SAMPLER_TRAIN, int(num_samples.sum())
     if name == "TrainingSampler":
-        return TrainingSampler(size)
+        return partial(_all_indices, partial(TrainingSampler, size))
     if name == "RandomSubsetTrainingSampler":
-        return RandomSubsetTrainingSampler(size, cfg.DATALOADER.RANDOM_SUBSET_RATIO)
-
+        return partial(_subset_indices, size, cfg.DATALOADER.RANDOM_SUBSET_RATIO)
     if name == "RepeatFactorTrainingSampler":
         if not _needs_labels(cfg):
             raise UserError(
@@ -241,11 +251,21 @@ def _training_sampler(cfg: CfgNode, records: list[Record], num_samples: np.ndarr
             )
         per_video = _category_repeat_factors(records, cfg.DATALOADER.REPEAT_THRESHOLD)
         per_sample = per_video.repeat_interleave(torch.from_numpy(num_samples))
-        return RepeatFactorTrainingSampler(per_sample)
+        return partial(_all_indices, partial(RepeatFactorTrainingSampler, per_sample))
     raise UserError(
         f"DATALOADER.SAMPLER_TRAIN is '{name}': choose one of TrainingSampler, "
         "RandomSubsetTrainingSampler, RepeatFactorTrainingSampler"
     )
+
+
+def _all_indices(sampler: Callable[..., Any], seed: int) -> Iterator[int]:
+    """What a sampler of detectron2 gives to all processes together; the loader shares it out."""
+    return sampler(seed=seed)._infinite_indices()
+
+
+def _subset_indices(size: int, ratio: float, seed: int) -> Iterator[int]:
+    sampler = RandomSubsetTrainingSampler(size, ratio, seed_shuffle=seed, seed_subset=seed)
+    return sampler._infinite_indices()
 
 
 def _category_repeat_factors(records: list[Record], threshold: float) -> torch.Tensor:

@@ -9,9 +9,10 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
+from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle import to_rle
 from d2video.structures.rle_codec import decode_counts
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
 
 Annotations = list[list[dict[str, Any]]]
 
@@ -75,7 +76,8 @@ def clip_instances(
         ``gt_ids`` (int64) and, with masks, ``gt_masks`` (BitMasks).
 
     Raises:
-        UserError: a mask is missing or damaged.
+        BrokenFile: a mask is damaged.
+        UserError: it is missing.
     """
     row = {track: i for i, track in enumerate(classes)}
     kept = [[a for a in frame if a["id"] in row] for frame in annotations]
@@ -95,7 +97,7 @@ def clip_instances(
     if with_masks:
         masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
         source = _source_pixels(size, transforms)
-        _check_masks(kept, size)
+        check_masks(kept, size)
         for f, frame in enumerate(kept):
             if frame:
                 masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
@@ -142,13 +144,30 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
     return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
 
 
-def _check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
-    """pycocotools reads past the end of damaged RLE, so it must not get to see any."""
+def check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
+    """Refuse damaged masks: pycocotools reads past the end of such RLE, and worse.
+
+    Args:
+        annotations: per frame, those of the objects in it.
+        size: height and width of the frames.
+
+    Raises:
+        BrokenFile: a mask is damaged or of another size.
+        UserError: there is none.
+    """
     if not all("segmentation" in a for frame in annotations for a in frame):
         raise UserError(
             "an object has no segmentation; complete the annotation file, or train on boxes with "
             "MODEL.MASK_ON False"
         )
+    for frame in annotations:
+        for a in frame:
+            if isinstance(a["segmentation"], list):
+                fault = find_polygon_fault(a["segmentation"])
+                if fault is not None:
+                    raise BrokenFile(
+                        f"the mask of object {a['id']}: {fault}: mend the annotation file"
+                    )
     coded = [a for frame in annotations for a in frame if isinstance(a["segmentation"], dict)]
     codes = [a["segmentation"]["counts"] for a in coded]
     runs, well_formed = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
@@ -157,7 +176,7 @@ def _check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
     sound &= np.array(sizes, bool)
     if not sound.all():
         track = coded[int(np.argmin(sound))]["id"]
-        raise UserError(
+        raise BrokenFile(
             f"a mask of object {track} is damaged RLE (it does not cover the frame of "
             f"{size[1]}x{size[0]} pixels): mend the annotation file"
         )

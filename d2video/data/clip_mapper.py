@@ -32,8 +32,8 @@ class with ``needs_labels = False`` is trained on records without labels."""
 def sample_seed() -> np.random.SeedSequence:
     """The seed of all draws of one sample.
 
-    Drawing it from numpy's global state each time, not once, keeps mappers free of state: forked
-    workers would otherwise inherit one generator and draw alike.
+    It is drawn from numpy's global state, which the training loader seeds for each sample
+    (:mod:`d2video.data.sample_stream`): a mapper has no state of its own.
     """
     return np.random.SeedSequence(np.random.randint(2**31, size=4).tolist())
 
@@ -75,8 +75,7 @@ def augment_frames(
 class ClipDatasetMapper:
     """Map a video's record to one augmented clip (training) or to all its frames (testing).
 
-    Random draws come from a generator that is seeded from numpy's global state, which detectron2
-    seeds differently in every process and data-loading worker.
+    Random draws come from a generator of each sample's own, see :func:`sample_seed`.
     """
 
     @configurable
@@ -131,8 +130,10 @@ class ClipDatasetMapper:
             record: a video's record (docs/architecture.md); not changed.
 
         Raises:
-            UserError: a frame cannot be read, a mask is missing or damaged, the record is an image's, or, in
-                training, there are no labels.
+            BrokenFile: a frame cannot be read or has another size than the record says, or a mask
+                is damaged.
+            UserError: a mask is missing, the record is an image's, or, in training, there are no
+                labels.
         """
         if "video_id" not in record:
             raise UserError(
@@ -187,14 +188,17 @@ class ClipDatasetMapper:
             )
         # The official code keeps a row for every object of the video, seen in the clip or not.
         source = record["annotations"] if self.official_targets else annotations
-        instances = clip_instances(
-            annotations,
-            track_classes(source),
-            size,
-            (frames[0].shape[0], frames[0].shape[1]),
-            transforms,
-            official=self.official_targets,
-        )
+        try:
+            instances = clip_instances(
+                annotations,
+                track_classes(source),
+                size,
+                (frames[0].shape[0], frames[0].shape[1]),
+                transforms,
+                official=self.official_targets,
+            )
+        except UserError as error:
+            raise type(error)(f"video {record['video_id']}: {error}") from error
         return {
             "image": [tensors[id(frame)] for frame in frames],
             "instances": [instances[position[t]] for t in indices],

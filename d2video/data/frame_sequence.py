@@ -7,7 +7,7 @@ import torch
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
 from d2video.utils.image_io import read_rgb
 from d2video.utils.prefetch import prefetch
 
@@ -27,11 +27,11 @@ def read_frame(
         uint8 array (H,W,3).
 
     Raises:
-        UserError: the file is missing, damaged, or of another size.
+        BrokenFile: the file is missing, damaged, or of another size.
     """
     image = read_rgb(path)
     if height is not None and width is not None and image.shape[:2] != (height, width):
-        raise UserError(
+        raise BrokenFile(
             f"image {path} is {image.shape[1]}x{image.shape[0]} but its dataset says "
             f"{width}x{height}: mend the annotation file or the image"
         )
@@ -94,7 +94,7 @@ class FrameSequence(Sequence[Tensor]):
 
         Raises:
             IndexError: there is no such frame.
-            UserError: its file is missing, damaged, or of another size.
+            BrokenFile: its file is missing, damaged, or of another size.
         """
         if isinstance(index, slice):
             return FrameSequence(

@@ -76,9 +76,10 @@ class ImageDatasetMapper:
             ``gt_masks`` (BitMasks, none empty). Crowds are left out.
 
         Raises:
-            UserError: the image or the label image cannot be read or has another size than the
-                record says, a mask is missing or damaged, the record is a video's, or, in
-                training, there are no labels.
+            BrokenFile: the image or the label image cannot be read or has another size than the
+                record says, or a mask is damaged.
+            UserError: a mask is missing, the record is a video's, or, in training, there are no
+                labels.
         """
         if "image_id" not in record:
             raise UserError(
@@ -116,7 +117,7 @@ class ImageDatasetMapper:
                 [objects], classes, size, new_size, transforms, with_masks=self.with_masks
             )
         except UserError as error:
-            raise UserError(f"image {record['file_name']}: {error}") from error
+            raise type(error)(f"image {record['file_name']}: {error}") from error
         targets.remove("gt_ids")
         return targets
 
@@ -131,7 +132,8 @@ def image_objects(record: dict[str, Any], size: tuple[int, int]) -> list[dict[st
         size: its height and width.
 
     Raises:
-        UserError: there are no labels, or the label image cannot be read or has another size.
+        BrokenFile: the label image cannot be read or has another size.
+        UserError: there are no labels.
     """
     # Only things' objects would be trained on if a record has both.
     if "segments_info" in record:

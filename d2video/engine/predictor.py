@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import build_model
 from torch import Tensor
 
 from d2video.checkpoint import VideoCheckpointer
@@ -26,6 +25,7 @@ from d2video.engine.streaming import (
     split_answer,
 )
 from d2video.engine.video_classes import VideoClasses, collect_classes
+from d2video.modeling.build import build_model
 from d2video.utils.class_scores import DEFAULT_TOPK
 from d2video.utils.errors import UserError
 from d2video.utils.frame_source import Frame, FrameSource, check_frame

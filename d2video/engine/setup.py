@@ -12,6 +12,8 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from d2video.config import get_cfg
+from d2video.engine.config_bases import check_bases
+from d2video.engine.determinism import set_determinism
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
@@ -28,11 +30,13 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
     cfg = get_cfg()
     try:
         if config_file:
-            cfg.merge_from_file(config_file)
+            check_bases(config_file)
+            # detectron2's default would run Python that a file names by "!!python/object/apply".
+            cfg.merge_from_file(config_file, allow_unsafe=False)
         cfg.merge_from_list(overrides)
     except (
         *(AssertionError, AttributeError, KeyError, TypeError, ValueError),  # yacs, by the mistake
-        *(OSError, yaml.YAMLError),
+        *(OSError, yaml.YAMLError, RecursionError),
     ) as error:
         reason = " ".join(str(error).split()).strip("'\"")
         where = f"{config_file or 'defaults'} with '{' '.join(overrides)}'"
@@ -59,7 +63,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         args: with ``config_file`` and ``opts`` of detectron2's ``default_argument_parser``.
 
     Raises:
-        UserError: see :func:`load_cfg`; or the device is not there, or OUTPUT_DIR is no folder.
+        UserError: see :func:`load_cfg` and :func:`set_determinism`; or the device is not there, or
+            OUTPUT_DIR is no folder.
     """
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
@@ -73,6 +78,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     # detectron2's own function gives a voice to its own modules alone.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="d2video")
     default_setup(cfg, args)
+    set_determinism(cfg)
     return cfg
 
 

@@ -1,42 +1,36 @@
 """detectron2's DefaultTrainer with video data, evaluators and mixed precision."""
 
 import logging
-import time
 import weakref
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, create_ddp_model
+from detectron2.engine import DefaultTrainer, create_ddp_model
+from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader, build_train_loader
+from d2video.data.bad_samples import CountingLoader
+from d2video.data.sample_stream import TrainLoader
 from d2video.evaluation import build_evaluator
-from d2video.utils.errors import UserError
+from d2video.modeling.build import build_model
+from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 
+from .bad_sample_hook import BadSampleHook
+from .checkpoint_hook import CheckpointHook
+from .determinism import deterministic_errors
+from .signals import StopOnSignal
 from .solver import build_lr_scheduler, build_optimizer, resolve_epochs
+from .step import build_step_trainer
 
-
-class BFloat16Trainer(SimpleTrainer):
-    """SimpleTrainer with the forward pass under bfloat16 autocast, on any device; bfloat16 needs no
-    loss scaling. The backward pass takes the types of the forward pass by itself."""
-
-    def run_step(self) -> None:
-        start = time.perf_counter()
-        data = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-        device = next(self.model.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16):
-            losses = self.model(data)
-        self.optimizer.zero_grad()
-        sum(losses.values()).backward()
-        self.after_backward()
-        self._write_metrics(losses, data_time)
-        self.optimizer.step()
+logger = logging.getLogger(__name__)
 
 
 class VideoTrainer(DefaultTrainer):
@@ -73,15 +67,40 @@ class VideoTrainer(DefaultTrainer):
             # Models of several tasks, of which a batch uses one.
             find_unused_parameters=getattr(model, "leaves_parameters_unused", False),
         )
-        self._trainer = _step_trainer(cfg, model, loader, optimizer)
+        self._trainer = build_step_trainer(cfg, model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = VideoCheckpointer(
-            model, cfg.OUTPUT_DIR, ignore=cfg.MODEL.WEIGHTS_IGNORE, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            ignore=cfg.MODEL.WEIGHTS_IGNORE,
+            keep=cfg.SOLVER.CHECKPOINT_KEEP,
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        # Of all processes, in the main one, with the iteration; and of this one, to be restored.
+        self._gathered: tuple[int, list[dict[str, Any]]] | None = None
+        self._random_state: dict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
+
+    def build_hooks(self) -> list[Any]:
+        bad_samples = BadSampleHook(
+            lambda: self._trainer.data_loader.bad_samples, self.cfg.DATALOADER.MAX_BAD_SHARE
+        )
+        hooks = [h for h in super().build_hooks() if not isinstance(h, PeriodicCheckpointer)]
+        # Where detectron2 has its own, which knows the main process alone.
+        place = next(k for k, hook in enumerate(hooks) if isinstance(hook, EvalHook))
+        saving = CheckpointHook(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD)
+        hooks[place:place] = [saving, StopOnSignal(saving.save_now)]
+        # First, so that what it counts is written in the same step.
+        return [bad_samples, *hooks]
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        logger.info("Model:\n%s", model)
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -91,18 +110,65 @@ class VideoTrainer(DefaultTrainer):
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
         return build_lr_scheduler(cfg, optimizer)
 
-    def resume_or_load(self, resume: bool = True) -> None:
-        """As detectron2's; a training that goes on also goes on counting its batches, on which choices
-        of a batch (such as the task of IPT) depend. Which samples are drawn begins anew."""
-        super().resume_or_load(resume)
-        if self.start_iter:
-            self._trainer.reset_data_loader(
-                lambda: self.build_train_loader(self.cfg, first_batch=self.start_iter)
+    @property
+    def _loader(self) -> TrainLoader:
+        return self._trainer.data_loader.loader
+
+    def gather_random_state(self) -> None:
+        """Before a checkpoint, in all processes: collect what each of them has of its own."""
+        own = random_state(self.cfg.MODEL.DEVICE) | {"loader": self._loader.state_dict()}
+        self._gathered = (self.iter, comm.gather(own))
+
+    def state_dict(self) -> dict[str, Any]:
+        """As detectron2's, with "random": of every process its random generators and its place in the
+        data. :meth:`gather_random_state` comes first."""
+        assert self._gathered is not None, "gather_random_state comes first"
+        iteration, states = self._gathered
+        assert iteration == self.iter, "gather_random_state was called in an earlier step"
+        return super().state_dict() | {"random": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """A training goes on as if it had never stopped, where the number of processes is the same;
+        for another number see :meth:`TrainLoader.load_state_dicts`."""
+        super().load_state_dict(state_dict)
+        states = state_dict.get("random")
+        if states is None:
+            logger.warning(
+                "the checkpoint tells nothing of random generators and data: it is of an older "
+                "version, and the training goes on with others"
             )
+            self._loader.skip(self.iter + 1)
+            return
+        self._loader.load_state_dicts([state["loader"] for state in states])
+        if len(states) == comm.get_world_size():
+            self._random_state = states[comm.get_rank()]
+            return
+        logger.warning(
+            "the checkpoint is of %d processes, this training has %d: it goes on with other random "
+            "numbers",
+            *(len(states), comm.get_world_size()),
+        )
+        place = [self._loader.seed, self.iter, comm.get_rank()]
+        seed_all_rng(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def before_train(self) -> None:
+        super().before_train()
+        if self._random_state is not None:  # last, since whatever is built before may draw numbers
+            set_random_state(self._random_state, self.cfg.MODEL.DEVICE)
+
+    def run_step(self) -> None:
+        with deterministic_errors():
+            super().run_step()
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode, first_batch: int = 0) -> Any:
-        return build_train_loader(cfg, first_batch)
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
+        """As detectron2's; what is drawn in it does not change the training around it."""
+        with kept_random_state(cfg.MODEL.DEVICE):
+            return super().test(cfg, model, evaluators)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> CountingLoader:
+        return build_train_loader(cfg)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
@@ -111,17 +177,3 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
         return build_evaluator(dataset_name, f"{cfg.OUTPUT_DIR}/inference/{dataset_name}")
-
-
-def _step_trainer(cfg: CfgNode, model: nn.Module, loader: Any, optimizer: Any) -> SimpleTrainer:
-    if not cfg.SOLVER.AMP.ENABLED:
-        return SimpleTrainer(model, loader, optimizer)
-    if cfg.SOLVER.AMP.DTYPE == "bfloat16":
-        return BFloat16Trainer(model, loader, optimizer)
-    if cfg.SOLVER.AMP.DTYPE != "float16":
-        raise UserError(
-            f"SOLVER.AMP.DTYPE '{cfg.SOLVER.AMP.DTYPE}' is unknown: use float16 or bfloat16"
-        )
-    if torch.device(cfg.MODEL.DEVICE).type != "cuda":
-        raise UserError("float16 training needs a GPU: set SOLVER.AMP.DTYPE bfloat16")
-    return AMPTrainer(model, loader, optimizer)

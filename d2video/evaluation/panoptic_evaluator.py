@@ -1,6 +1,5 @@
 """Evaluation of panoptic segmentation while the model runs, without the panopticapi package."""
 
-import json
 import logging
 import os
 from collections import OrderedDict
@@ -18,9 +17,11 @@ from torch import Tensor
 
 from d2video.evaluation.panoptic_quality import Segment, compare_image, mean_quality
 from d2video.structures.coco_file import annotation_file_errors
+from d2video.structures.coco_panoptic_file import check_panoptic_content
 from d2video.structures.panoptic import segment_ids
 from d2video.utils.errors import UserError
 from d2video.utils.image_io import read_rgb
+from d2video.utils.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class PanopticTruth:
         """
         with annotation_file_errors(dataset_name, path):
             with PathManager.open(path) as file:
-                content = json.load(file)
+                content = parse_json(file.read())
+            check_panoptic_content(content)
             is_thing = {int(c["id"]): bool(c["isthing"]) for c in content["categories"]}
             images = {}
             for entry in content["annotations"]:
@@ -61,9 +63,6 @@ class PanopticTruth:
                     Segment(int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0)))
                     for s in entry["segments_info"]
                 ]
-                unknown = {s.category_id for s in segments} - is_thing.keys()
-                if unknown:
-                    raise ValueError(f"category id {min(unknown)} is not in its categories")
                 label_image = os.path.join(folder, entry["file_name"])
                 images[int(entry["image_id"])] = (label_image, segments)
         return cls(path, dict(sorted(is_thing.items())), images)

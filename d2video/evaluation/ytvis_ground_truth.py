@@ -117,8 +117,8 @@ def _track_truth(entry: TrackEntry, video: VideoEntry, where: str) -> TrackTruth
     else:
         areas = frame_list(entry.fields, "areas", video, where)
     visible = [area for area in areas if area]
-    try:
-        area = float(np.mean(visible)) if visible else 0.0
-    except TypeError:
-        raise UserError(f"{where}: areas must be numbers or null; mend the file") from None
+    # Written so that NaN fails, and what is too large to be a float.
+    if not all(type(area) in (int, float) and abs(area) < 2**53 for area in visible):
+        raise UserError(f"{where}: areas must be numbers or null; mend the file")
+    area = float(np.mean(visible)) if visible else 0.0
     return TrackTruth(entry.track_id, entry.category_id, entry.is_crowd, area, masks)

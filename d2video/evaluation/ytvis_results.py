@@ -6,9 +6,11 @@ servers take it as ``results.json`` at the top of a zip file.
 """
 
 import json
+import lzma
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
 from d2video.structures.rle_codec import find_mask_fault
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
+from d2video.utils.json_text import parse_json
 
 RESULTS_NAME = "results.json"
+_LARGEST = 2**31  # bytes of an unpacked file
 _FIELDS = ("video_id", "category_id", "score", "segmentations")
 
 
@@ -75,9 +79,19 @@ def read_results(path: str | os.PathLike[str]) -> Any:
                         f"{path} holds {held} but no {RESULTS_NAME} at its top: zip the file "
                         "without its folder"
                     )
-                return json.loads(archive.read(RESULTS_NAME))
-        return json.loads(path.read_bytes())
-    except zipfile.BadZipFile as error:
+                size = archive.getinfo(RESULTS_NAME).file_size
+                if size > _LARGEST:
+                    raise UserError(
+                        f"{path}: its {RESULTS_NAME} would have {size} bytes, more than the "
+                        f"{_LARGEST} that are read: keep fewer tracks"
+                    )
+                return parse_json(archive.read(RESULTS_NAME))
+        return parse_json(path.read_bytes())
+    # What zipfile raises on damaged archives: besides its own, of a bad offset or compression.
+    except (
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+        *(NotImplementedError, RuntimeError, OverflowError),
+    ) as error:
         raise UserError(f"{path} is no sound zip file ({error}): write it again") from error
     except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
         raise UserError(f"{path} is not JSON ({error}): write it again") from error

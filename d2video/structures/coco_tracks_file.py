@@ -6,16 +6,19 @@ Besides COCO's keys ``images`` have ``frame_id`` (a number that grows through th
 ``videos`` with ``id`` and ``name`` may be there.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
+from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle import to_rle
-from d2video.structures.rle_codec import find_mask_fault
+from d2video.structures.rle_codec import find_rle_fault
 from d2video.utils.errors import UserError
+from d2video.utils.files import leaves_folder
+from d2video.utils.json_text import parse_json
+from d2video.utils.limits import size_fault
 
 # What reading an entry of another kind raises.
 _NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
@@ -109,7 +112,7 @@ def _read_json(path: str) -> dict[str, Any]:
         )
     try:
         with PathManager.open(path, "r", encoding="utf-8") as file:
-            content = json.load(file)
+            content = parse_json(file.read())
     except ValueError as error:
         raise UserError(
             f"annotation file {path} is not JSON ({error}): fetch or write it again"
@@ -151,9 +154,10 @@ def _read_image(fields: dict[str, Any], path: str) -> ImageEntry:
             f"{where} needs id, file_name, height, width, frame_id and video_id (or "
             "first_frame_image_id); mend the file"
         ) from None
-    if min(height, width) < 1:
-        raise UserError(f"{where}: its size is {width}x{height}, which cannot be; mend it")
-    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
+    fault = size_fault(height, width)
+    if fault:
+        raise UserError(f"{where}: {fault}; mend it")
+    if leaves_folder(name):
         raise UserError(f"{where}: {name} lies outside the image root; mend the file")
     return ImageEntry(fields["id"], name, height, width, frame_id, video, length)
 
@@ -229,22 +233,8 @@ def _read_mask(segmentation: Any, image: ImageEntry, where: str) -> dict[str, An
 
 def _mask_fault(segmentation: Any, height: int, width: int) -> str | None:
     if isinstance(segmentation, list):
-        for polygon in segmentation:
-            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-                return "a polygon is a list of at least 3 pairs x, y"
-            if not all(type(n) in (int, float) and abs(n) < 2**31 for n in polygon):
-                return "the coordinates of a polygon must be numbers"
-        return None
-    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-        counts = segmentation["counts"]
-        sound = segmentation.get("size") == [height, width] and all(
-            type(n) is int and n >= 0 for n in counts
-        )
-        if not sound or sum(counts) != height * width:
-            return f"it must be of the image's size and its runs sum to {height * width} pixels"
-        return None
-    found = find_mask_fault([segmentation], height, width)
-    return None if found is None else found[1]
+        return find_polygon_fault(segmentation)
+    return find_rle_fault(segmentation, height, width)
 
 
 def _check_boxes(boxes: list[BoxEntry], path: str) -> None:

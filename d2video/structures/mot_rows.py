@@ -182,11 +182,12 @@ def read_mots_ground_truth(
     try:
         values = np.array([found[:5] for found in split], dtype=np.float64).reshape(-1, 5)
     except ValueError as error:
-        text = str(error).partition(": ")[2]
-        where = next(i for i, found in enumerate(split) if text.strip("'") in found[:5])
+        where, text = next(
+            (i, text) for i, found in enumerate(split) for text in found[:5] if not _is_float(text)
+        )
         raise UserError(
-            f"{path}, line {lines[where]}: {text} is no number; mend the file"
-        ) from None
+            f"{path}, line {lines[where]}: '{text[:40]}' is no number; mend the file"
+        ) from error
     table = TextTable(path, values, lines)
     refuse(~np.isfinite(values).all(axis=1), table, lambda i: "a number is nan or infinite")
     frame = _frames(table, num_frames)
@@ -205,6 +206,14 @@ def read_mots_ground_truth(
         _check_masks(table, rle, size)
         _check_overlap(table, rle, frame)
     return MOTSRows(frame, track_id, cls, rle)
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _frames(table: TextTable, num_frames: int) -> np.ndarray:

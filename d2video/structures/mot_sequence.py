@@ -24,7 +24,9 @@ from d2video.structures.mot_rows import (
     select_rows,
 )
 from d2video.utils.errors import UserError
+from d2video.utils.files import leaves_folder
 from d2video.utils.image_io import list_images, read_rgb
+from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
 
 __all__ = [
     "MOTDetections",
@@ -110,6 +112,12 @@ def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:
         raise UserError(
             f"{path}: {length} frames of {width}x{height} at {rate:g} a second cannot be; mend it"
         )
+    fault = size_fault(height, width)
+    if fault or length > MAX_VIDEO_FRAMES:
+        fault = fault or f"seqLength {length} is above the limit of {MAX_VIDEO_FRAMES} frames"
+        raise UserError(f"{path}: {fault}; mend it")
+    if leaves_folder(section.get("imDir", "img1")):
+        raise UserError(f"{path}: imDir {section['imDir']} lies outside the sequence; mend it")
     suffix = section.get("imExt")
     return SeqInfo(section.get("imDir", "img1"), rate, length, height, width, suffix)
 

@@ -107,6 +107,18 @@ def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int,
     )
 
 
+def find_rle_fault(mask: Any, height: int, width: int) -> str | None:
+    """What is wrong with an RLE of this size, compressed or, with ``counts`` a list, not."""
+    if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
+        counts = mask["counts"]
+        sound = all(type(n) is int and n >= 0 for n in counts) and sum(counts) == height * width
+        if mask.get("size") != [height, width] or not sound:
+            return f"it must be of the image's size and its runs sum to {height * width} pixels"
+        return None
+    found = find_mask_fault([mask], height, width)
+    return None if found is None else found[1]
+
+
 def _describe_fault(mask: Any, height: int, width: int) -> str | None:
     """What is wrong with a mask, short of its run lengths."""
     if not isinstance(mask, dict) or "size" not in mask or "counts" not in mask:

@@ -7,20 +7,21 @@ iscrowd`` and ``segmentations`` (polygons, RLE or null, one entry a frame). Unla
 needs is checked there.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
+from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle import to_rle
 from d2video.structures.rle_codec import find_mask_fault
 from d2video.utils.errors import UserError
+from d2video.utils.json_text import parse_json
+from d2video.utils.limits import MAX_IMAGE_PIXELS, size_fault
 
 # What ``int(entry["key"])`` raises for an entry of another kind.
 _NOT_AS_EXPECTED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
-_MOST_PIXELS = 2**32  # pycocotools counts them in 32 bits
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class YTVISFile:
             if not text or text.isspace():
                 raise UserError(f"annotation file {path} is empty: fetch or write it again")
             # All runs of YouTube-VIS 2019 at once would take gigabytes of Python integers.
-            content = json.loads(text, object_hook=_compress_rle)
+            content = parse_json(text, object_hook=_compress_rle)
         except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
             raise UserError(
                 f"annotation file {path} is not JSON ({error}): fetch or write it again"
@@ -144,7 +145,7 @@ def _compress_rle(parsed: dict[str, Any]) -> dict[str, Any]:
     counts, size = parsed.get("counts"), parsed.get("size")
     if isinstance(counts, list) and isinstance(size, list) and len(size) == 2:
         try:
-            fits = sum(counts) == size[0] * size[1] < _MOST_PIXELS
+            fits = sum(counts) == size[0] * size[1] <= MAX_IMAGE_PIXELS
             if fits and min(*size, *counts) >= 0:
                 return to_rle(parsed, *size)
         except TypeError:
@@ -198,8 +199,9 @@ def _read_videos(entries: list[Any], source: str) -> dict[int, VideoEntry]:
             length = len(names)
         if length < 1:
             raise UserError(f"{where} has no frames; remove it from the file")
-        if height < 1 or width < 1 or height * width >= _MOST_PIXELS:
-            raise UserError(f"{where}: its size is {width}x{height}, which cannot be; mend it")
+        fault = size_fault(height, width)
+        if fault:
+            raise UserError(f"{where}: {fault}; mend it")
         if video_id in videos:
             raise UserError(f"{where} is there twice; give every video its own id")
         videos[video_id] = VideoEntry(video_id, height, width, length, names)
@@ -252,11 +254,10 @@ def _fault(segmentation: Any, height: int, width: int) -> str | None:
         if isinstance(segmentation.get("counts"), list):
             return f"the runs of its RLE must sum to the {height * width} pixels of the frame"
     elif isinstance(segmentation, list):
+        fault = find_polygon_fault(segmentation)
+        if fault is not None:
+            return fault
         for polygon in segmentation:
-            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-                return "a polygon is a list of at least 3 pairs x, y"
-            if not all(type(n) in (int, float) and abs(n) < 2**31 for n in polygon):
-                return "the coordinates of a polygon must be numbers"
             xs, ys = polygon[0::2], polygon[1::2]
             # A polygon may stick out, as a box may.
             if max(xs) < 0 or min(xs) > width or max(ys) < 0 or min(ys) > height:

@@ -9,6 +9,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
+from d2video.utils import limits
 from d2video.utils.errors import BrokenFile
 from d2video.utils.frame_source import DEFAULT_FPS
 
@@ -21,14 +22,19 @@ class CutOff(Exception):
 
 
 def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer":
-    """Open a file that has a video stream.
+    """Open a file that has a video stream. Its decoders refuse frames of more than
+    ``limits.MAX_IMAGE_PIXELS``; no other place is opened, whatever is in the file (a playlist).
 
     Raises:
-        BrokenFile: it is missing, no video, damaged at its start, or has sound alone (and a cover).
+        BrokenFile: it is missing, no video, damaged at its start, has sound alone (and a cover), or its
+            frames have no size or are too large.
     """
+    largest = {"max_pixels": str(limits.MAX_IMAGE_PIXELS)}
     try:
-        container = av.open(str(path))
-    except (FFmpegError, OSError) as error:
+        # The prefix: what a name holds before a colon would be taken for a protocol.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file", **largest})
+    # The last: a text in the file that is none.
+    except (FFmpegError, OSError, UnicodeDecodeError) as error:
         # Errors keep what their frames hold.
         error.with_traceback(None)
         raise BrokenFile(
@@ -39,6 +45,21 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
     if all(stream.disposition & cover for stream in container.streams.video):
         container.close()
         raise BrokenFile(f"{path} has no video stream; give a file that shows pictures")
+    if any(stream.codec_context is None for stream in container.streams.video):
+        container.close()
+        raise BrokenFile(
+            f"cannot read video {path} (no decoder for its codec); it is damaged, or convert it"
+        )
+    for stream in container.streams.video:
+        stream.codec_context.options = largest
+    context = container.streams.video[0].codec_context
+    # The look that FFmpeg takes at the first frames is under the limit, too.
+    fault = limits.size_fault(context.height, context.width)
+    if fault:
+        container.close()
+        if not context.width:
+            fault = f"its frames have no size, or above {limits.MAX_IMAGE_PIXELS} pixels"
+        raise BrokenFile(f"cannot read video {path}: {fault}; convert it or leave it out")
     return container
 
 

@@ -1,11 +1,18 @@
 """Output files that appear whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from d2video.utils.errors import UserError
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a relative path of a stranger's file, on whatever system, may lead out of its folder."""
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or parts[0].endswith(":") or ".." in parts or "\0" in name
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
@@ -29,8 +36,12 @@ def partial_path(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def replace_on_success(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replace_on_success(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]:
     """Yield a temporary name to write; it becomes ``path`` at the end, or goes on an exception.
+
+    Args:
+        path: the file.
+        durable: wait until file and name are on the disk, so that they survive a power cut.
 
     Raises:
         UserError: ``path`` is a folder, or as :func:`partial_path`.
@@ -40,6 +51,23 @@ def replace_on_success(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
+        if durable:
+            _flush_to_disk(partial)
         os.replace(partial, path)
+        if durable:
+            _flush_to_disk(Path(path).parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    """fsync of a file or, for the names in it, a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot do this to a folder.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)

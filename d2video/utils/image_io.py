@@ -2,15 +2,23 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from detectron2.data.detection_utils import _apply_exif_orientation
 from PIL import Image
 
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
+from d2video.utils.limits import size_fault
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+# Those of these suffixes, whatever a file is called; Pillow would also start Ghostscript for EPS.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+_EXIF_ORIENTATION = 0x0112
+# A warning from our own limit on, which is raised only where a program asks for it.
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
@@ -23,19 +31,42 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         uint8 array (H,W,3), RGB.
 
     Raises:
-        UserError: the file is missing, is no image, is cut off, or has pixels of another range.
+        BrokenFile: the file is missing, is no image, is cut off, has pixels of another range, or
+            is larger than :mod:`d2video.utils.limits` allows.
     """
+    with _open_image(path) as image:
+        # Not ImageOps.exif_transpose: it writes the other EXIF entries anew, and fails on odd
+        # ones; this function leaves a picture with unreadable EXIF as it is stored.
+        return np.asarray(_to_8_bit(_apply_exif_orientation(image)).convert("RGB"))
+
+
+def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width of the upright image, from the head of the file.
+
+    Raises:
+        BrokenFile: the file is missing, is no image, or too large.
+    """
+    with _open_image(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """An image of bounded size. What Pillow raises on it, also in the block, becomes BrokenFile."""
     try:
-        with Image.open(path) as image:
-            # Not ImageOps.exif_transpose: it writes the other EXIF entries anew, and fails on odd
-            # ones; this function leaves a picture with unreadable EXIF as it is stored.
-            return np.asarray(_to_8_bit(_apply_exif_orientation(image)).convert("RGB"))
+        with Image.open(path, formats=_FORMATS) as image:
+            fault = size_fault(image.height, image.width)
+            if fault:
+                raise ValueError(fault)
+            yield image
     except FileNotFoundError as error:
-        raise UserError(f"image file {path} does not exist") from error
+        raise BrokenFile(f"image file {path} does not exist") from error
     # What Pillow raises on damaged data differs by format.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, *_BOMBS) as error:
         reason = " ".join(str(error).split())
-        raise UserError(
+        raise BrokenFile(
             f"cannot read image {path} ({reason}); replace the file or leave it out"
         ) from error
 

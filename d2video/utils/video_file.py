@@ -10,6 +10,7 @@ from av.error import FFmpegError
 
 from d2video.utils.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.utils.errors import BrokenFile
+from d2video.utils.limits import MAX_VIDEO_FRAMES
 
 # Gaps between wanted frames, in seconds. Over a short one decoding on is cheaper than a seek. Where
 # the file does not tell its key frames, a seek pays only if the gap is longer than most are apart.
@@ -73,6 +74,12 @@ class VideoFile:
         turned = self.rotation % 180 == 90
         self.size = (frame.width, frame.height) if turned else (frame.height, frame.width)
         duration, self._is_promised = self._header_duration()
+        if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also of what is no number
+            self.close()
+            raise BrokenFile(
+                f"video {self.path} says that it lasts {duration:g} s at {self.fps:g} frames a second, "
+                f"above the limit of {MAX_VIDEO_FRAMES} frames: it is damaged, or split it"
+            )
         self.num_frames = max(round(duration * self.fps), 1) if duration else self._count_packets()
         self.duration = duration or self.num_frames / self.fps
 

@@ -1,13 +1,7 @@
-"""Reading checkpoints safely, refusing those that do not fit, converting foreign ones."""
+"""Refusing checkpoints that do not fit, converting foreign ones."""
 
-import argparse
 import json
-import pickle
-import re
-import zipfile
-from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -19,8 +13,8 @@ from d2video.checkpoint import (
     VideoCheckpointer,
     adapt_foreign,
     from_foreign,
-    load_checkpoint_file,
     to_foreign,
+    write_checkpoint,
 )
 from d2video.engine import load_cfg
 from d2video.projects import register_all
@@ -35,82 +29,9 @@ class Model(nn.Module):
         self.head = nn.Linear(2, classes)
 
 
-class Evil:
-    def __reduce__(self):
-        return (print, ("code of the file runs",))
-
-
 def save(path, content) -> str:
     torch.save(content, path)
     return str(path)
-
-
-# ---- reading ------------------------------------------------------------------------------------
-
-
-def test_official_files_with_their_arguments_load(tmp_path):
-    content = {"model": {"w": torch.ones(2)}, "args": argparse.Namespace(lr=1e-4), "epoch": 3}
-    loaded = load_checkpoint_file(save(tmp_path / "a.pth", content))
-    assert loaded["args"].lr == 1e-4
-    assert loaded["model"]["w"].tolist() == [1, 1]
-
-
-@pytest.mark.parametrize("core", ["core", "_core"])
-def test_official_trackformer_files_with_their_statistics_load(tmp_path, core):
-    """Schedules with counters, numbers of numpy, of version 1 (module numpy.core) or 2."""
-    content = {
-        "model": {"w": torch.ones(2)},
-        "lr_scheduler": {"milestones": Counter([10])},
-        "best_val_stats": [np.float64(0.5), np.float32(2), np.int64(3), 0.25],
-        "args": argparse.Namespace(tracker=argparse.Namespace(patience=5)),
-    }
-    path, new = tmp_path / "a.pth", tmp_path / "b.pth"
-    save(path, content)
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as archive:
-        for name in old.namelist():
-            data = re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), old.read(name))
-            archive.writestr(name, data)
-    loaded = load_checkpoint_file(new)
-    assert loaded["best_val_stats"] == [0.5, 2, 3, 0.25]
-    assert loaded["args"].tracker.patience == 5
-
-
-def test_model_zoo_pickles_load(tmp_path):
-    path = tmp_path / "R-50.pkl"
-    content = {
-        "model": {"w": np.arange(3.0)},
-        "__author__": "torchvision",
-        "matching_heuristics": True,
-    }
-    path.write_bytes(pickle.dumps(content))
-    assert load_checkpoint_file(path)["model"]["w"].tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".pkl"])
-def test_no_code_in_a_file_is_run(tmp_path, capsys, suffix):
-    path = tmp_path / f"evil{suffix}"
-    if suffix == ".pth":
-        torch.save({"model": Evil()}, path)
-    else:
-        path.write_bytes(pickle.dumps({"model": Evil()}))
-    with pytest.raises(UserError, match=r"evil.*not a readable checkpoint"):
-        load_checkpoint_file(path)
-    assert capsys.readouterr().out == ""
-
-
-def test_missing_truncated_and_foreign_files(tmp_path):
-    with pytest.raises(UserError, match=r"no\.pth: no such file"):
-        load_checkpoint_file(tmp_path / "no.pth")
-    path = tmp_path / "cut.pth"
-    torch.save({"model": {"w": torch.ones(1000)}}, path)
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(UserError, match=r"cut\.pth: not a readable checkpoint.*truncated"):
-        load_checkpoint_file(path)
-    (tmp_path / "empty.pth").touch()
-    with pytest.raises(UserError, match=r"empty\.pth: not a readable"):
-        load_checkpoint_file(tmp_path / "empty.pth")
-    with pytest.raises(UserError, match="holds a list"):
-        load_checkpoint_file(save(tmp_path / "list.pth", [1, 2]))
 
 
 # ---- fitting ------------------------------------------------------------------------------------
@@ -156,11 +77,55 @@ def test_backbone_weights_start_a_training_but_no_evaluation(tmp_path, caplog):
         load(tmp_path, dict(backbone), strict=True)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model": [1]},
+        {"model": {"backbone.weight": 1}},
+        {"model": {1: torch.ones(2)}},
+        {"model_state": {"w": torch.ones(2)}, "epoch": 3, "cfg": "text"},
+        {"model": {"backbone.weight": torch.ones(2, 2).to_sparse()}},
+        {"model": {"backbone.weight": torch.ones(2, 2, device="meta")}},
+    ],
+    ids=["list", "number", "key", "PySlowFast", "sparse", "meta"],
+)
+def test_what_is_no_state_dict_ends_in_one_line(tmp_path, content):
+    with pytest.raises(
+        UserError, match=r"x\.pth: .*(no state dict|no name|no parameter fits)"
+    ) as error:
+        VideoCheckpointer(Model()).load(save(tmp_path / "x.pth", content))
+    assert "\n" not in str(error.value)
+
+
+def test_state_of_another_run_is_refused(tmp_path):
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    checkpointer = VideoCheckpointer(model, optimizer=optimizer)
+    for state in ({"state": {}, "param_groups": []}, {}, None, 3):
+        path = save(tmp_path / "x.pth", {"model": dict(model.state_dict()), "optimizer": state})
+        with pytest.raises(UserError, match=r"x\.pth: its 'optimizer' is not of this run") as error:
+            checkpointer.load(path)
+        assert "\n" not in str(error.value)
+        checkpointer.load(path, checkpointables=[])
+
+
+def test_safetensors_are_weights(tmp_path):
+    trained, model = Model(), Model()
+    path = str(tmp_path / "release.safetensors")
+    write_checkpoint(trained.state_dict(), path)
+    VideoCheckpointer(model, strict=True).load(path)
+    assert torch.equal(model.head.weight, trained.head.weight)
+    with pytest.raises(UserError, match=r"head.bias \(3,\) instead of \(5,\)"):
+        VideoCheckpointer(Model(classes=5)).load(path)
+
+
 def test_weights_that_do_not_exist(tmp_path):
     with pytest.raises(UserError, match="nowhere.pth: no such file"):
         VideoCheckpointer(Model()).load(str(tmp_path / "nowhere.pth"))
     with pytest.raises(UserError, match="set MODEL.WEIGHTS"):
         VideoCheckpointer(Model(), strict=True).load("")
+    with pytest.raises(UserError, match=r"catalog://x/y\.pkl: cannot be fetched"):
+        VideoCheckpointer(Model()).load("catalog://x/y.pkl")
 
 
 def test_a_resumed_run_ignores_nothing_of_its_own_checkpoint(tmp_path):

@@ -128,7 +128,7 @@ def test_error_in_a_worker_stays_one_line(cfg, image_root):
     for path in image_root.glob("*/*.png"):
         path.unlink()
     cfg.DATALOADER.NUM_WORKERS = 1
-    with pytest.raises(UserError, match=r"^image file .*png does not exist") as caught:
+    with pytest.raises(UserError, match=r"^11 samples .*png does not exist") as caught:
         samples(cfg, 1)
     assert "\n" not in str(caught.value)
 

@@ -135,12 +135,15 @@ for _image in UNSIZED["images"]:
         ("", "Expecting value"),
         ('{"images": [', "Expecting value"),
         ("{}", "'categories' is missing"),
-        ([], "format <class 'list'> not supported"),
-        (YTVIS, "'image_id' is missing"),
+        ([], "it is a list"),
+        (YTVIS, "'images' is missing"),
         ({"images": [], "annotations": [], "categories": []}, "ValueError"),
         ({**instance_content(), "images": []}, "mine is empty: .*mine.json names no image"),
         (UNSIZED, "'height' is missing"),
-        ({**instance_content(), "categories": [{"id": 4, "name": "four"}]}, "category_id=9 but"),
+        (
+            {**instance_content(), "categories": [{"id": 4, "name": "four"}]},
+            "category_id 9 is not in",
+        ),
     ],
 )
 def test_faulty_files(cfg, folder, content, message):

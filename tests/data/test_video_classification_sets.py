@@ -44,7 +44,9 @@ def test_list(files, scratch_catalog):
     assert metadata.thing_classes == ["0", "1", "2"]
     assert (metadata.evaluator_type, metadata.list_file) == ("video_classification", path)
     comma = write(files, f"{files}/v/a.mp4,1")
-    records, names = load_video_list(comma, "/else", separator=",", class_names=["x", "y"])
+    with pytest.raises(UserError, match="line 1: .*a.mp4 lies outside video_root"):
+        load_video_list(comma, "/else", separator=",")
+    records, names = load_video_list(comma, separator=",", class_names=["x", "y"])
     assert (records[0]["file_name"], names) == (str(files / "v/a.mp4"), ["x", "y"])
 
 
@@ -55,6 +57,7 @@ def test_list(files, scratch_catalog):
         ("a.mp4 0\na.mp4,1\n", "line 2: no label in 'a.mp4,1'; the separator seems to be a comma"),
         ("my b.mp4\t1\n", "line 1: .*the separator seems to be a tab"),
         ("my b.mp4;1\n", "line 1: label 'b.mp4;1' is not a whole number.*a semicolon"),
+        ("a.mp4 0\n../v/a.mp4 1\n", "line 2: ../v/a.mp4 lies outside video_root"),
         ("a.mp4 cat\n", "line 1: label 'cat' is not a whole number"),
         ("a.mp4 1.5\n", "line 1: label '1.5' is not a whole number"),
         ("a.mp4 0\na.mp4 -1\n", "line 2: label -1 is out of range"),

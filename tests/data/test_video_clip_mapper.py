@@ -200,24 +200,24 @@ def test_broken_files(cfg, root, tmp_path, caplog, workers):
     bad.write_bytes(b"\0" * 1000)
     register_video_folders("bad", str(tmp_path))
     cfg.DATASETS.TRAIN = ("bad",)
-    with caplog.at_level(logging.WARNING, "d2video.data.retry"):
+    with caplog.at_level(logging.WARNING, "d2video.data.bad_samples"):
         batches = list(itertools.islice(build_train_loader(cfg), 6))
     assert {s["video_id"] for batch in batches for s in batch} == {1, 2}
     if workers == 0:
-        messages = [r.message for r in caplog.records if r.name == "d2video.data.retry"]
+        messages = [r.message for r in caplog.records if r.name == "d2video.data.bad_samples"]
         assert len(messages) == 1
         assert str(bad) in messages[0]
-        assert messages[0].endswith("broken files so far: 1")
+        assert messages[0].endswith("faults so far: 1")
     with pytest.raises(UserError, match=r"2\.mp4") as error:
         list(build_test_loader(cfg, "bad"))
     assert "\n" not in str(error.value)
 
     for k in range(2):
         (tmp_path / f"a/{k}.mp4").write_bytes(b"")
-    cfg.INPUT.VIDEO.MAX_RETRIES = 3
-    with pytest.raises(UserError, match="4 files in a row"):
+    cfg.DATALOADER.MAX_RETRIES = 3
+    with pytest.raises(UserError, match="4 samples in a row"):
         next(iter(build_train_loader(cfg)))
-    cfg.INPUT.VIDEO.MAX_RETRIES = 0
+    cfg.DATALOADER.MAX_RETRIES = 0
     with pytest.raises(BrokenFile, match="cannot read"):
         next(iter(build_train_loader(cfg)))
 

@@ -152,9 +152,12 @@ def test_faulty_annotations(evaluator, tmp_path):
     path = tmp_path / "mine.json"
     content = json.loads(path.read_text())
     for change, message in (
-        ({"categories": content["categories"][1:]}, "ValueError: category id 4 is not in"),
-        ({"categories": [{"id": 4, "name": "four"}]}, "'isthing' is missing"),
-        ({"annotations": [{"image_id": 3, "file_name": "3.png"}]}, "'segments_info' is missing"),
+        ({"categories": content["categories"][1:]}, "category id 4 is not in"),
+        ({"categories": [{"id": 4, "name": "four"}]}, "entry 0 of 'categories' has no isthing"),
+        (
+            {"annotations": [{"image_id": 3, "file_name": "3.png"}]},
+            "has no list of objects 'segments_info'",
+        ),
     ):
         path.write_text(json.dumps({**content, **change}))
         with pytest.raises(UserError, match=rf"dataset mine .*mine\.json.*{message}"):

@@ -1,6 +1,5 @@
 """Register datasets in COCO panoptic format whose classes stand in the annotation file."""
 
-import json
 from functools import partial
 from typing import Any
 
@@ -8,7 +7,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco_panoptic import load_coco_panoptic_json
 from detectron2.utils.file_io import PathManager
 
+from d2video.structures.coco_panoptic_file import check_panoptic_content
 from d2video.utils.errors import UserError
+from d2video.utils.json_text import parse_json
 
 
 def register_coco_panoptic(
@@ -84,7 +85,8 @@ def read_panoptic_metadata(panoptic_json: str) -> dict[str, Any]:
         ``stuff_dataset_id_to_contiguous_id`` (onto K..K+S-1).
 
     Raises:
-        UserError: the file is missing, no JSON, or has no categories with id, name and isthing.
+        UserError: the file is missing, no JSON, or not in the format, in its annotations too (which
+            detectron2 does not check).
     """
     if not PathManager.isfile(panoptic_json):
         raise UserError(
@@ -93,14 +95,16 @@ def read_panoptic_metadata(panoptic_json: str) -> dict[str, Any]:
         )
     try:
         with PathManager.open(panoptic_json, "r", encoding="utf-8") as file:
-            categories = json.load(file)["categories"]
+            content = parse_json(file.read())
+        check_panoptic_content(content)
+        categories = content["categories"]
         # The order of detectron2's COCO_CATEGORIES.
         ordered = sorted(categories, key=lambda each: (not each["isthing"], each["id"]))
         names = [each["name"] for each in ordered]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{panoptic_json} is not in COCO panoptic format ({type(error).__name__}: {error}): give "
-            "a JSON file with categories that have id, name and isthing"
+            "a JSON file with categories that have id, name and isthing, and annotations of segments"
         ) from None
     things: dict[int, int] = {}
     stuff: dict[int, int] = {}

@@ -6,7 +6,6 @@ body, left, top, width, height in pixels, also where it is hidden or outside the
 told, ``extra`` with ``ignore``.
 """
 
-import json
 import logging
 import math
 import os
@@ -18,6 +17,8 @@ from detectron2.structures import BoxMode
 
 from d2video.structures.mot_text import read_lines
 from d2video.utils.errors import UserError
+from d2video.utils.files import leaves_folder
+from d2video.utils.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def load_crowdhuman(odgt: str, image_root: str) -> list[Record]:
             continue
         where = f"{odgt}, line {number}"
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             image, boxes = str(entry["ID"]), _full_bodies(entry["gtboxes"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -69,7 +70,7 @@ def load_crowdhuman(odgt: str, image_root: str) -> list[Record]:
             ) from None
         if image in records:
             raise UserError(f"{where}: image {image} is there twice; mend the file")
-        if os.path.isabs(image) or ".." in image.replace("\\", "/").split("/"):
+        if leaves_folder(image):
             raise UserError(f"{where}: image {image} lies outside the image root; mend the file")
         records[image] = {
             "file_name": os.path.join(image_root, f"{image}.jpg"),

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from PIL import Image
 
 from d2video.utils.errors import UserError
-from d2video.utils.image_io import IMAGE_SUFFIXES
+from d2video.utils.image_io import IMAGE_SUFFIXES, read_image_size
 
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-_EXIF_ORIENTATION = 0x0112
 
 
 def register_image_folder(
@@ -115,7 +113,7 @@ def load_image_pairs(
     records = []
     for k, name in enumerate(sorted(clean), 1):
         pair = clean[name], degraded[name]
-        check_pair_sizes(*pair, _size(pair[0]), _size(pair[1]), scale)
+        check_pair_sizes(*pair, read_image_size(pair[0]), read_image_size(pair[1]), scale)
         record = {"file_name": pair[0], "image_id": k, "degraded_file_name": pair[1], "task": task}
         records.append(record)
     return records
@@ -199,17 +197,3 @@ def _by_name(root: str, pattern: str) -> dict[str, str]:
             f"image folder {root} holds no image called like {pattern.format(name='*')}"
         )
     return found
-
-
-def _size(path: str) -> tuple[int, int]:
-    """Height and width of the upright image, from the head of the file."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot read image {path} ({reason}); replace the file or leave it out"
-        ) from error
-    return (width, height) if turned else (height, width)

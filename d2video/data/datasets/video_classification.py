@@ -14,11 +14,12 @@ from typing import Any, Literal
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.utils.errors import UserError
+from d2video.utils.files import leaves_folder
 
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-OnMissing = Literal["raise", "skip"]
+OnMissing = Literal["raise", "skip", "keep"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg"})
 _SEPARATORS = {" ": "a space", ",": "a comma", "\t": "a tab", ";": "a semicolon"}
 # Of a list without names: a larger label is a slip.
@@ -88,17 +89,20 @@ def load_video_list(
 
     Args:
         list_file: the list. Its last field is the label, so that paths may hold the separator.
-        video_root: put in front of every path that is not absolute.
+        video_root: put in front of every path, none of which may lead out of it. Without one, paths
+            are taken as they are, also absolute ones: only for a list of one's own.
         class_names: names by label; by default the numbers 0 to the largest of the list.
         separator: of path and label.
-        on_missing: what to do if videos are not there: "raise", or "skip" them with a warning.
+        on_missing: what to do if videos are not there: "raise", "skip" them with a warning, or "keep"
+            their records.
 
     Returns:
         Records and class names.
 
     Raises:
-        UserError: the list cannot be read or is empty; a line has no label, or one that is no
-            number or out of range; classes have the same name; videos are missing.
+        UserError: the list cannot be read or is empty; a path leaves ``video_root``; a line
+            has no label, or one that is no number or out of range; classes have the same name;
+            videos are missing.
     """
     check_class_names(class_names, list_file)
     if not separator:
@@ -118,7 +122,13 @@ def load_video_list(
                 f"{where}: label {label} is out of range, there are {limit} classes at most: "
                 "labels count from 0"
             )
-        path = os.path.join(video_root, path.strip())
+        path = path.strip()
+        if video_root and leaves_folder(path):
+            raise UserError(
+                f"{where}: {path} lies outside video_root {video_root}: give paths below it, or no "
+                "video_root and full paths in a list of your own"
+            )
+        path = os.path.join(video_root, path)
         records.append({"file_name": path, "video_id": len(records) + 1, "label": label})
     if not records:
         raise UserError(f"{list_file} is empty: it must hold lines of a path and a label")
@@ -180,7 +190,10 @@ def load_kinetics(
             start, end = (round(float(row[key])) for key in _KINETICS_COLUMNS[1:])
         except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{where}: time_start or time_end is no number: {row}") from error
-        path = os.path.join(video_root, f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4")
+        name = f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4"
+        if leaves_folder(name):
+            raise UserError(f"{where}: youtube_id {row['youtube_id']} is no name of a file")
+        path = os.path.join(video_root, name)
         if path in seen:
             raise UserError(f"{where}: the same video as in {seen[path]}; leave one out")
         seen[path] = where
@@ -315,7 +328,9 @@ def _hint(line: str, separator: str) -> str:
 
 def _present(records: list[Record], list_file: str, on_missing: OnMissing) -> list[Record]:
     """The records whose file is there: one listing a folder, not one look a file."""
-    assert on_missing in ("raise", "skip"), on_missing
+    assert on_missing in ("raise", "skip", "keep"), on_missing
+    if on_missing == "keep":
+        return records
     listings: dict[str, set[str]] = {}
     kept: list[Record] = []
     missing: list[Record] = []

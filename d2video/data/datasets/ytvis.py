@@ -14,6 +14,7 @@ from detectron2.structures import BoxMode
 
 from d2video.structures.ytvis_file import VideoEntry, YTVISFile, frame_list
 from d2video.utils.errors import UserError
+from d2video.utils.files import leaves_folder
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +66,22 @@ def load_ytvis_json(
     contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
         _set_categories(dataset_name, [*file.categories.values()], contiguous_id, json_file)
+    records = ytvis_records(file, image_root)
+    logger.info("Read %d videos from %s", len(records), json_file)
+    return records
+
+
+def ytvis_records(file: YTVISFile, image_root: str) -> list[Record]:
+    """The records of a file, see :func:`load_ytvis_json`.
+
+    Raises:
+        UserError: as :func:`load_ytvis_json`, short of what concerns the registered categories.
+    """
+    contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     records = {
         video.video_id: {
             "video_id": video.video_id,
-            "file_names": _paths(video, image_root, json_file),
+            "file_names": _paths(video, image_root, file.source),
             "height": video.height,
             "width": video.width,
             "length": video.num_frames,
@@ -77,7 +90,6 @@ def load_ytvis_json(
     }
     if file.tracks is not None:
         _add_annotations(records, file, contiguous_id)
-    logger.info("Read %d videos from %s", len(records), json_file)
     return list(records.values())
 
 
@@ -107,7 +119,7 @@ def _paths(video: VideoEntry, root: str, json_file: str) -> list[str]:
     if video.file_names is None:
         raise UserError(f"{where} needs file_names; mend the file")
     for name in video.file_names:
-        if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
+        if leaves_folder(name):
             raise UserError(f"{where}: frame '{name}' lies outside the image root; mend it")
     return [os.path.join(root, name) for name in video.file_names]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.datasets.image_folder import check_pair_sizes
-from d2video.utils.errors import BrokenFile, UserError
+from d2video.utils.errors import UserError
 from d2video.utils.image_io import list_images, read_rgb
 
 from .corruption import add_noise, add_rain, cut_rain, downscale, generate_rain
@@ -269,21 +269,13 @@ def _read_streaks(folder: str) -> list[np.ndarray]:
 
 def _read_pair(record: Mapping[str, Any], task: Task) -> tuple[np.ndarray, np.ndarray | None]:
     """Clean and degraded image, uint8 (H,W,3) and (h,w,3); the latter None where it is to be made."""
-    clean = _read(record["file_name"])
+    clean = read_rgb(record["file_name"])
     if "degraded_file_name" not in record:
         return clean, None
-    degraded = _read(record["degraded_file_name"])
+    degraded = read_rgb(record["degraded_file_name"])
     names = record["file_name"], record["degraded_file_name"]
     check_pair_sizes(*names, clean.shape[:2], degraded.shape[:2], task.scale)
     return clean, degraded
-
-
-def _read(path: str) -> np.ndarray:
-    """The image uint8 (H,W,3); of a million files a training may go on without one."""
-    try:
-        return read_rgb(path)
-    except UserError as error:
-        raise BrokenFile(str(error)) from error
 
 
 def _at_least(image: np.ndarray, side: int) -> np.ndarray:

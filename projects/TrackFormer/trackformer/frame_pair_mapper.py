@@ -150,8 +150,9 @@ class FramePairMapper:
             give, and of a video its ``sequence``, ``first_frame`` and ``public_detections``, if any.
 
         Raises:
-            UserError: a frame cannot be read or has another size than the record says, a mask is
-                missing or damaged, or, in training, there are no labels.
+            BrokenFile: a frame cannot be read or has another size than the record says, or a mask
+                is damaged.
+            UserError: a mask is missing, or, in training, there are no labels.
         """
         if self.is_train:
             return self._pair(record)
@@ -223,7 +224,7 @@ class FramePairMapper:
                 clip_boxes=not self.overflow_boxes,
             )
         except UserError as error:
-            raise UserError(f"image {name}: {error}") from error
+            raise type(error)(f"image {name}: {error}") from error
         return targets
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.utils.errors import UserError
-from d2video.utils.files import replace_on_success
+from d2video.utils.files import leaves_folder, replace_on_success
 
 INDEX = "features.json"
 
@@ -95,9 +95,11 @@ def read_index(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         for video in content["videos"]:
-            video["video_id"], video["file"]
+            if leaves_folder(video["file"]):
+                raise ValueError(f"{video['file']} lies outside the folder")
+            video["video_id"]
         content["classes"], content["source"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: missing or damaged ({type(error).__name__}: {error}): run "
             "tools/extract_features.py to its end"

@@ -298,8 +298,10 @@ def cfg(tmp_path, pixels):
         catalog.data = entries
 
 
-def batch_tasks(cfg, count, **arguments):
-    batches = list(itertools.islice(build_train_loader(cfg, **arguments), count))
+def batch_tasks(cfg, count, skipped=0):
+    loader = build_train_loader(cfg)
+    loader.loader.skip(skipped)
+    batches = list(itertools.islice(loader, count))
     assert all(len(batch) == 3 for batch in batches)
     per_batch = [{sample["task"] for sample in batch} for batch in batches]
     assert all(len(tasks) == 1 for tasks in per_batch)
@@ -310,7 +312,7 @@ def test_training_loader_gives_one_task_a_batch(cfg):
     assert epoch_length(cfg) == 5
     tasks = batch_tasks(cfg, 12)
     assert set(tasks) == set(MADE)
-    assert batch_tasks(cfg, 5, first_batch=4) == tasks[4:9]
+    assert batch_tasks(cfg, 5, skipped=4) == tasks[4:9]
 
 
 def test_workers_agree_on_the_task(cfg):
@@ -327,7 +329,7 @@ def test_a_broken_image_is_replaced_in_training_alone(cfg):
     assert broken not in {sample["file_name"] for batch in batches for sample in batch}
     with pytest.raises(BrokenFile, match="cannot read image"):
         mapper(False)(record(broken, task="denoise_30"))
-    cfg.INPUT.VIDEO.MAX_RETRIES = 0
+    cfg.DATALOADER.MAX_RETRIES = 0
     with pytest.raises(BrokenFile, match="cannot read image"):
         list(itertools.islice(build_train_loader(cfg), 8))
 

@@ -1,0 +1,109 @@
+"""The checkpoints of a run in its folder: which there are, which is the newest good one.
+
+Names are detectron2's: ``model_0004999.pth``, ``model_final.pth``, and in ``last_checkpoint`` the
+name of the one to resume from.
+"""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+from d2video.utils.errors import BrokenCheckpoint, UserError
+from d2video.utils.files import replace_on_success
+
+from .loading import load_checkpoint_file, state_dict_of
+from .writing import disk_errors
+
+logger = logging.getLogger(__name__)
+
+POINTER = "last_checkpoint"
+_NAMES = re.compile(r"model_(\d+|final)\.pth")
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run, the last written first (on coarse clocks: the highest number)."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _NAMES.fullmatch(path.name)
+        if match and path.is_file():
+            number = float("inf") if match[1] == "final" else int(match[1])
+            found.append((path.stat().st_mtime_ns, number, path))
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def write_pointer(folder: Path, name: str) -> None:
+    """Make the file ``name`` the one to resume from, in one step that survives a crash."""
+    path = folder / POINTER
+    with disk_errors(path), replace_on_success(path, durable=True) as partial:
+        partial.write_text(name)
+
+
+def newest_readable(folder: Path) -> Path | None:
+    """The file to resume from: that named by ``last_checkpoint`` or, where it cannot be read, with a
+    warning, the last written one that can. None where no run has saved anything yet.
+
+    Raises:
+        UserError: there are checkpoints, but none can be read.
+    """
+    files = checkpoints_in(folder)
+    if not files and not (folder / POINTER).exists():
+        return None
+    faults = []
+    try:
+        named = _pointed_to(folder)
+        files = [named, *(path for path in files if path != named)]
+    except BrokenCheckpoint as fault:
+        logger.warning("%s", fault)
+        faults.append(str(fault))
+    for path in files:
+        try:
+            content = load_checkpoint_file(path)
+            state_dict_of(content, path)
+        except BrokenCheckpoint as fault:
+            logger.warning("%s; looking for an earlier one", fault)
+            faults.append(str(fault))
+        else:
+            if faults:
+                logger.warning("resuming from %s, the newest good checkpoint", path)
+            return path
+    raise UserError(
+        f"no checkpoint in {folder} can be resumed from: {faults[0]}; put one there, or empty the "
+        "folder to start anew"
+    )
+
+
+def _pointed_to(folder: Path) -> Path:
+    pointer = folder / POINTER
+    try:
+        with pointer.open(errors="replace") as file:
+            name = file.read(1000).strip()
+    except OSError as error:
+        raise BrokenCheckpoint(f"{pointer}: cannot be read ({error.strerror})") from error
+    if not name or name != os.path.basename(name) or not name.isprintable() or name in (".", ".."):
+        shown = f"names {name[:60]!r}, no file of its folder" if name else "is empty"
+        raise BrokenCheckpoint(f"{pointer}: {shown}")
+    return folder / name
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process had begun to write."""
+    for pattern in (".model_*.partial.pth", f".{POINTER}.*.partial"):
+        for path in folder.glob(pattern):
+            with disk_errors(path):
+                path.unlink(missing_ok=True)
+
+
+def remove_old(folder: Path, keep: int, newest: Path) -> None:
+    """Remove all numbered checkpoints but the ``keep`` last written; never ``newest``.
+
+    What cannot be removed is named in a warning and stays.
+    """
+    numbered = [path for path in checkpoints_in(folder) if path.name != "model_final.pth"]
+    for path in numbered[keep:]:
+        if path == newest:
+            continue
+        try:
+            path.unlink()
+        except OSError as error:
+            logger.warning("old checkpoint %s cannot be removed: %s", path, error.strerror)

@@ -1,0 +1,85 @@
+"""Writing checkpoints that are there whole or not at all, also after a crash or on a full disk."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from d2video.utils.errors import UserError
+from d2video.utils.files import replace_on_success
+
+
+def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
+    """Write ``content`` with ``torch.save`` (which adds a checksum to each tensor) or, where the
+    suffix is ``.safetensors``, in that format.
+
+    A file of that name is replaced in one step when the new one is complete and on the disk.
+
+    Args:
+        content: for ``.safetensors`` parameters by name, else also plain values and containers.
+        path: the file; its folder is created.
+
+    Raises:
+        UserError: the disk is full or the file cannot be written, what was there before is
+            unchanged; or ``content`` holds objects that a safe load would refuse.
+    """
+    path = Path(path)
+    with (
+        disk_errors(path),
+        replace_on_success(path, durable=True) as partial,
+        partial.open("wb") as file,
+    ):
+        if path.suffix == ".safetensors":
+            # Each parameter by itself: the format has no tensors that share memory.
+            state = {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in content.items()
+            }
+            file.write(safetensors.torch.save(state, {"format": "pt"}))
+        else:
+            torch.save(content, file)
+            file.flush()
+            _check_loadable(partial, path)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn failures of the disk in the writing of ``path`` into a UserError of one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        fault = _disk_error(error)
+        if fault is None:
+            raise
+        raise UserError(
+            f"cannot write {path}: {fault.strerror or fault}{_free(path.parent)}; earlier "
+            "checkpoints are intact: make room or permissions, then go on with --resume"
+        ) from error
+
+
+def _check_loadable(partial: Path, path: Path) -> None:
+    refused = torch.serialization.get_unsafe_globals_in_checkpoint(partial)
+    if refused:
+        raise UserError(
+            f"checkpoint {path} is not written: it would hold {', '.join(sorted(refused)[:3])}, which "
+            "a safe load refuses; give state_dict() of what is saved tensors and plain values alone"
+        )
+
+
+def _disk_error(error: BaseException) -> OSError | None:
+    """The failure of the disk behind an error: torch raises one of its own over it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free in {folder})"
+    except OSError:
+        return ""

@@ -1,0 +1,133 @@
+"""Training goes on when a sample cannot be read: another takes its place, within bounds.
+
+The data set replaces bad samples where they are read, in worker processes too, and tells of them in
+the sample; the loader takes that out again in the process that trains, where it is counted.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from d2video.data.batch_numbers import NumberedIndex
+from d2video.data.clip_mapper import sample_seed
+from d2video.utils.errors import BrokenFile, UserError
+
+logger = logging.getLogger(__name__)
+
+# In a sample from the data set to the loader: what was wrong with those that it stands for.
+_FAULTS = "bad_samples"
+
+
+class RetryingDataset(Dataset):
+    """Mapped records. One that is bad is replaced by another, drawn with the sample's own seed."""
+
+    def __init__(self, records: Any, mapper: Callable[[dict[str, Any]], Any], max_retries: int):
+        """
+        Args:
+            records: a dataset of records.
+            mapper: called with one, gives a dict; raises :class:`BrokenFile` where another may take
+                its place.
+            max_retries: others tried for one sample. 0: a bad sample is an error.
+
+        Raises:
+            UserError: ``max_retries`` is negative.
+        """
+        if max_retries < 0:
+            raise UserError(f"DATALOADER.MAX_RETRIES is {max_retries}: it must not be negative")
+        self._records = records
+        self._mapper = mapper
+        self._max_retries = max_retries
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int | NumberedIndex) -> Any:
+        """The mapped record, which has ``batch_number`` where the index tells it.
+
+        Raises:
+            UserError: the mapper's own, or after ``max_retries`` bad samples in a row.
+        """
+        batch = {}
+        if isinstance(index, NumberedIndex):
+            index, batch["batch_number"] = index
+        faults: list[str] = []
+        rng = None
+        while True:
+            try:
+                record = self._records[int(index)]
+                mapped = self._mapper({**record, **batch} if batch else record)
+                return mapped | {_FAULTS: faults} if faults else mapped
+            except BrokenFile as error:
+                if self._max_retries == 0:
+                    raise
+                faults.append(str(error))
+            if len(faults) > self._max_retries:
+                raise UserError(
+                    f"{len(faults)} samples in a row cannot be read (DATALOADER.MAX_RETRIES), the "
+                    f"last: {faults[-1]}"
+                )
+            if rng is None:
+                # A child of the seed, so that the mapper's draws are others.
+                rng = np.random.default_rng(sample_seed().spawn(1)[0])
+            index = int(rng.integers(len(self._records)))
+
+
+class BadSamples:
+    """What a process has drawn: how many samples, how many of them bad, and why.
+
+    Attributes:
+        drawn: samples, bad ones and their replacements both.
+        bad: those that were replaced.
+        faults: what was wrong, once each, in the order in which it was met.
+    """
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self.bad = 0
+        self.faults: dict[str, None] = {}
+
+    def add(self, drawn: int, faults: Iterable[str]) -> None:
+        """Count samples; a fault that is new is logged.
+
+        Args:
+            drawn: with the bad ones.
+            faults: of each bad one.
+        """
+        self.drawn += drawn
+        for fault in faults:
+            self.bad += 1
+            self.name(fault)
+
+    def name(self, fault: str) -> None:
+        """Log a fault, unless it has been."""
+        if fault not in self.faults:
+            self.faults[fault] = None
+            logger.warning(
+                "bad sample: %s. Another takes its place; faults so far: %d",
+                *(fault, len(self.faults)),
+            )
+
+
+class CountingLoader:
+    """A loader of batches of samples that counts the bad ones, as they are taken from it.
+
+    Attributes:
+        bad_samples: of all iterations.
+    """
+
+    def __init__(self, loader: Iterable[list[dict[str, Any]]]):
+        """
+        Args:
+            loader: of samples from a :class:`RetryingDataset`.
+        """
+        self.loader = loader
+        self.bad_samples = BadSamples()
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        for batch in self.loader:
+            faults = [fault for sample in batch for fault in sample.pop(_FAULTS, ())]
+            self.bad_samples.add(len(batch) + len(faults), faults)
+            yield batch

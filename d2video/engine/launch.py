@@ -1,0 +1,288 @@
+"""The processes of a training: started here or by torchrun, on one machine or on several."""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from multiprocessing.connection import wait
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from detectron2.engine import default_argument_parser
+from detectron2.utils import comm
+
+from d2video.utils.errors import UserError
+
+from .setup import check_num_processes
+from .signals import SAME_PRESS, STOP_SIGNALS
+
+# Seconds that the other processes of a machine have to end by themselves once one has failed.
+GRACE = 15.0
+# Seconds that a process which lost another holds back its own report, so that the cause comes first.
+HOLD = 3.0
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+_EPILOG = """
+Examples:
+
+One machine, 8 GPUs; with MODEL.DEVICE cpu that many processes on the CPU:
+    %(prog)s --num-gpus 8 --dist-url auto --config-file cfg.yaml SOLVER.BASE_LR 0.0001
+
+Two machines:
+    (machine 0) %(prog)s --num-gpus 8 --num-machines 2 --machine-rank 0 --dist-url tcp://HOST0:PORT ...
+    (machine 1) %(prog)s --num-gpus 8 --num-machines 2 --machine-rank 1 --dist-url tcp://HOST0:PORT ...
+
+Under torchrun, which says how many processes there are; --resume lets a restart go on; restarts on
+several machines take --rdzv-backend c10d:
+    torchrun --nproc-per-node 8 --max-restarts 3 %(prog)s --resume --config-file cfg.yaml
+"""
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """detectron2's, and ``--dist-timeout``."""
+    parser = default_argument_parser(_EPILOG)
+    parser.add_argument(
+        "--dist-timeout",
+        type=float,
+        default=30.0,
+        metavar="MINUTES",
+        help="how long processes wait for one that neither answers nor closes its connection; more "
+        "than process 0 takes to sum up an evaluation (default: %(default)g)",
+    )
+    return parser
+
+
+def launch_run(
+    run: Callable[[argparse.Namespace], Any], args: argparse.Namespace, device: str
+) -> None:
+    """``run(args)`` in each process, with process groups as detectron2's ``launch`` makes them.
+
+    Under torchrun (LOCAL_RANK is set) this is one of the processes. Otherwise ``args.num_gpus`` are
+    started on this machine and watched: signals that stop a training are handed on to them, and when
+    one fails the others have ``GRACE`` seconds to end before they are killed. Each process has a GPU,
+    or its share of the cores.
+
+    Args:
+        run: a function of a module, which new processes can import.
+        args: of :func:`argument_parser`.
+        device: MODEL.DEVICE.
+
+    Raises:
+        UserError: more processes than GPUs, or arguments that do not fit together.
+        SystemExit: a process failed, or a signal stopped the training; its reason has been told.
+    """
+    under_torchrun = "LOCAL_RANK" in os.environ
+    local_size = _torchrun_size(args) if under_torchrun else args.num_gpus
+    check_num_processes(local_size, device)
+    if torch.device(device).type == "cpu":
+        # Neither a GPU for every process nor NCCL, wherever there are some.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        if local_size > 1:  # torch would start a thread for every core in each process
+            threads = max(1, (os.cpu_count() or 1) // local_size)
+            os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    size = int(os.environ["WORLD_SIZE"]) if under_torchrun else local_size * args.num_machines
+    if size == 1:
+        run(args)
+    elif under_torchrun:
+        rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+        _run_in_group(local_rank, rank - local_rank, size, local_size, "env://", run, args)
+    else:
+        first = args.machine_rank * local_size
+        more = (first, size, local_size, _dist_url(args), run, args)
+        with _signals_handed_on():
+            context = mp.start_processes(_run_in_group, more, local_size, join=False)
+            code = _watch(context.processes, first, size)
+        if code:
+            sys.exit(code)
+
+
+def _torchrun_size(args: argparse.Namespace) -> int:
+    """Processes on this machine."""
+    missing = [name for name in _TORCHRUN if name not in os.environ]
+    if missing:
+        raise UserError(
+            f"LOCAL_RANK is set, as torchrun does, but not {', '.join(missing)}: set all or none"
+        )
+    size = int(os.environ["LOCAL_WORLD_SIZE"])
+    if args.num_machines != 1 or args.num_gpus not in (1, size):
+        raise UserError(
+            f"torchrun has started {size} processes on this machine: leave out --num-gpus, "
+            "--num-machines and --machine-rank, or start without torchrun"
+        )
+    if (
+        not (args.resume or args.eval_only)
+        and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+    ):
+        raise UserError(
+            "torchrun --max-restarts without --resume: a restart would begin anew, over what has "
+            "been saved; add --resume (where OUTPUT_DIR has no checkpoint, it begins at the start)"
+        )
+    return size
+
+
+def _dist_url(args: argparse.Namespace) -> str:
+    if args.dist_url != "auto":
+        return args.dist_url
+    if args.num_machines > 1:
+        raise UserError(
+            f"--dist-url auto is for one machine: for {args.num_machines} give tcp://HOST:PORT, of "
+            "the machine with --machine-rank 0"
+        )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+
+def _run_in_group(
+    local_rank: int,
+    first: int,
+    size: int,
+    local_size: int,
+    url: str,
+    run: Callable[[argparse.Namespace], Any],
+    args: argparse.Namespace,
+) -> None:
+    """``run(args)`` as process ``first + local_rank`` of ``size``; an error is told on stderr at once."""
+    rank = first + local_rank
+    hold_back = _CauseFirst()
+    # Where TrainerBase.train tells an error before it comes here.
+    logging.getLogger("detectron2.engine.train_loop").addFilter(hold_back)
+    try:
+        _make_groups(rank, local_rank, size, local_size, url, timedelta(minutes=args.dist_timeout))
+        run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # torch's wrapper would turn it into success
+    except Exception as error:
+        hold_back.wait(error)
+        print(f"error: process {rank} of {size} failed:", file=sys.stderr)
+        traceback.print_exc()
+        sys.stderr.flush()
+        sys.exit(1)
+
+
+def _make_groups(
+    rank: int, local_rank: int, size: int, local_size: int, url: str, timeout: timedelta
+) -> None:
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+    # torchrun on one machine keeps its store over restarts, with the addresses of processes that are
+    # gone. (On several, --rdzv-backend c10d makes a new one, and machines may count differently.)
+    alone = os.environ.get("GROUP_WORLD_SIZE") == "1"
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
+    try:
+        store, _, _ = next(dist.rendezvous(url, rank, size, timeout=timeout))
+        store.set_timeout(timeout)
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=dist.PrefixStore(f"restart_{restart}", store),
+            timeout=timeout,
+            world_size=size,
+            rank=rank,
+        )
+    except (dist.DistError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"process {rank} of {size} cannot join the others at {url}: {reason}; if another "
+            "training has this port, give --dist-url auto or another port, under torchrun "
+            "--master-port"
+        ) from error
+    comm.create_local_process_group(local_size)
+    comm.synchronize()
+
+
+class _CauseFirst(logging.Filter):
+    """Holds back, once, the report of a process that failed only because another did.
+
+    It learns of that in the same moment as the parent, which tells the cause.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._held = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            self.wait(record.exc_info[1])
+        return True
+
+    def wait(self, error: BaseException | None) -> None:
+        # gloo raises a bare RuntimeError where a connection is closed.
+        lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+        if lost and not self._held:
+            self._held = True
+            time.sleep(HOLD)
+
+
+@contextmanager
+def _signals_handed_on() -> Iterator[None]:
+    """Signals that stop a training go on to the processes started from this one.
+
+    A second SIGINT, more than a moment after the first, kills them.
+    """
+    interrupted: float | None = None
+
+    def hand_on(number: int, frame: Any) -> None:
+        nonlocal interrupted
+        now = time.monotonic()
+        if number == signal.SIGINT and interrupted is None:
+            interrupted = now
+        elif number == signal.SIGINT and now - (interrupted or now) > SAME_PRESS:
+            number = signal.SIGKILL
+        for child in multiprocessing.active_children():
+            assert child.pid is not None
+            os.kill(child.pid, number)
+
+    before = {number: signal.signal(number, hand_on) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(processes: list[Any], first: int, size: int) -> int:
+    """Wait until all have ended. What has been killed is told at once.
+
+    Returns:
+        0, or the exit code of the first that failed, 128 + number for one that a signal killed.
+    """
+    running = dict(enumerate(processes))
+    code, deadline = 0, None
+    while running:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not wait([process.sentinel for process in running.values()], left):
+            for local_rank, process in running.items():
+                print(f"process {first + local_rank} of {size}: killed", file=sys.stderr)
+                process.kill()
+            deadline = None
+        for local_rank, process in list(running.items()):
+            if not process.is_alive():
+                process.join()
+                del running[local_rank]
+                if process.exitcode and not code:
+                    code = _exit_code(process.exitcode, first + local_rank, size)
+                    deadline = time.monotonic() + GRACE
+    return code
+
+
+def _exit_code(code: int, rank: int, size: int) -> int:
+    if code > 0:
+        return code  # the process has told its reason
+    name = signal.Signals(-code).name
+    hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
+    print(f"error: process {rank} of {size} was ended by {name}{hint}", file=sys.stderr, flush=True)
+    return 128 - code

@@ -1,0 +1,24 @@
+"""How large pictures and videos may be, so that a small file from elsewhere cannot fill the memory.
+
+Sizes are checked where a header or an annotation file states them, before anything is decoded. Whoever
+has larger pictures sets these constants before data are read.
+"""
+
+# Of one picture: 256 MiB as RGB. From here on Pillow warns of a decompression bomb.
+MAX_IMAGE_PIXELS = 2**28 // 3
+# Of one side: a line of a picture made larger is a bomb, too. JPEG has no more.
+MAX_IMAGE_SIDE = 2**16
+# Of one video: 46 hours at 60 frames a second.
+MAX_VIDEO_FRAMES = 10_000_000
+
+
+def size_fault(height: int, width: int) -> str | None:
+    """What is wrong with a size that a file states for a picture, in pixels; None if nothing is."""
+    if min(height, width) < 1:
+        return f"its size is {width}x{height}, which cannot be"
+    if max(height, width) > MAX_IMAGE_SIDE or height * width > MAX_IMAGE_PIXELS:
+        return (
+            f"its size, {width}x{height}, is above the limit of {MAX_IMAGE_PIXELS} pixels and "
+            f"{MAX_IMAGE_SIDE} a side (d2video.utils.limits)"
+        )
+    return None

@@ -1,0 +1,79 @@
+"""The global random generators of python, numpy and torch: set for a while, kept, restored."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+State = dict[str, Any]
+
+
+def random_state(device: torch.device | str = "cpu") -> State:
+    """The state of all global generators, of tensors and plain values: ``torch.load`` reads it with
+    ``weights_only``.
+
+    Args:
+        device: where the model is; of a GPU its generator is in the state, too.
+    """
+    version, words, gauss = random.getstate()
+    _, np_words, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: State = {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": {
+            "words": torch.from_numpy(np.asarray(np_words).astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "cached": float(cached),
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.device(device).type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: State, device: torch.device | str = "cpu") -> None:
+    """Restore what :func:`random_state` gave; a GPU whose state is not in it keeps its own."""
+    python, numpy_state = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    np.random.set_state(
+        (
+            "MT19937",
+            numpy_state["words"].numpy().astype(np.uint32),
+            *(numpy_state["position"], numpy_state["has_gauss"], numpy_state["cached"]),
+        )
+    )
+    torch.set_rng_state(state["torch"])
+    if torch.device(device).type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextmanager
+def kept_random_state(device: torch.device | str = "cpu") -> Iterator[None]:
+    """What is drawn inside leaves no trace: afterwards all global generators are as before."""
+    state = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(state, device)
+
+
+@contextmanager
+def seeded(*entropy: int) -> Iterator[None]:
+    """Inside, the global generators of the CPU depend on ``entropy`` (>= 0) alone; afterwards they are
+    as before."""
+    words = np.random.SeedSequence(entropy).generate_state(6)
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(int(words[0]))
+    np.random.seed(words[1:5])
+    # Not torch.manual_seed, which would seed the GPUs as well.
+    torch.default_generator.manual_seed(int(words[5]))
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

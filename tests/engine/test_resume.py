@@ -1,0 +1,178 @@
+"""A training that was stopped, or killed, and resumed is, bit for bit, the one that never stopped."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils.env import seed_all_rng
+from torch import nn
+
+from d2video.config import get_cfg
+from d2video.data import DATASET_MAPPER_REGISTRY
+from d2video.engine import VideoTrainer
+from tests.engine.systems import SYSTEMS
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLED_AT = 7
+SAVED = 5
+
+
+@META_ARCH_REGISTRY.register()
+class DrawingModel(nn.Module):
+    """Its losses depend on every global generator."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, batch):
+        x = torch.stack([sample["image"] for sample in batch])
+        drawn = torch.randn_like(x) + np.random.randn() + random.gauss(0, 1)
+        hidden = nn.functional.dropout(self.norm(self.layer(x + 0.1 * drawn)), 0.5)
+        return {"loss_square": (hidden - 1).square().mean()}
+
+
+@DATASET_MAPPER_REGISTRY.register()
+class DrawingMapper:
+    needs_labels = False
+
+    def __init__(self, cfg, is_train):
+        pass
+
+    def __call__(self, record):
+        drawn = (np.random.rand(), random.random(), float(torch.rand(())))
+        return {"image": torch.tensor(drawn) + record["image_id"]}
+
+
+class Losses(HookBase):
+    def __init__(self):
+        self.seen = []
+
+    def after_step(self):
+        self.seen.append(self.trainer.storage.history("total_loss").latest())
+
+
+@pytest.fixture(autouse=True)
+def records(scratch_catalog):
+    images = [{"file_name": "", "image_id": k, "height": 4, "width": 4} for k in range(7)]
+    DatasetCatalog.register("numbers", lambda: images)
+
+
+def train(output, *, start=1, stop=10, resume=False, workers=0, seed=-1, eval_period=0):
+    """The losses of a training up to step ``stop`` of 10, and its last checkpoint."""
+    cfg = get_cfg()
+    cfg.merge_from_list(
+        [
+            *("MODEL.META_ARCHITECTURE", "DrawingModel", "MODEL.DEVICE", "cpu", "SEED", seed),
+            *("INPUT.DATASET_MAPPER", "DrawingMapper", "DATASETS.TRAIN", ["numbers"]),
+            *("DATALOADER.NUM_WORKERS", workers, "DATALOADER.ASPECT_RATIO_GROUPING", False),
+            *("SOLVER.IMS_PER_BATCH", 3, "SOLVER.MAX_ITER", 10, "SOLVER.STEPS", (4, 8)),
+            *("SOLVER.BASE_LR", 0.01, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", SAVED),
+            *("TEST.EVAL_PERIOD", eval_period, "OUTPUT_DIR", str(output)),
+        ]
+    )
+    output.mkdir(exist_ok=True)
+    seed_all_rng(start)
+    trainer = VideoTrainer(cfg)
+    trainer.max_iter = stop
+    losses = Losses()
+    trainer.register_hooks([losses])
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return losses.seen, torch.load(output / "model_final.pth", weights_only=True)
+
+
+def assert_same(one, other, where=""):
+    """Nested values, bit for bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert list(one) == list(other), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for k, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{where}[{k}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+@pytest.mark.parametrize("seed", [-1, 3])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_five_and_five_are_ten(tmp_path, workers, seed):
+    losses, whole = train(tmp_path / "whole", seed=seed)
+    first, _ = train(tmp_path / "parts", stop=5, workers=workers, seed=seed)
+    rest, parts = train(tmp_path / "parts", start=50, resume=True, workers=workers, seed=seed)
+    assert first + rest == losses
+    assert len(set(losses)) == 10
+    assert_same(whole, parts)
+
+
+def test_an_evaluation_changes_nothing(tmp_path, monkeypatch):
+    def test(cls, cfg, model, evaluators=None):
+        return {"drawn": {"number": torch.rand(3).sum().item() + np.random.rand()}}
+
+    monkeypatch.setattr(DefaultTrainer, "test", classmethod(test))
+    losses, whole = train(tmp_path / "never")
+    others, evaluated = train(tmp_path / "often", eval_period=2)
+    assert others == losses
+    assert_same(whole["model"], evaluated["model"])
+
+
+def test_a_checkpoint_of_an_older_version(tmp_path, caplog):
+    """Without random states the training goes on all the same, behind the data it has seen."""
+    _, old = train(tmp_path / "old", stop=5)
+    del old["trainer"]["random"]
+    torch.save(old, tmp_path / "old/model_final.pth")
+    for checksum in (tmp_path / "old").glob("model_final.pth.*"):
+        checksum.unlink()
+    losses, new = train(tmp_path / "old", resume=True)
+    assert len(losses) == 5
+    assert "older version" in caplog.text
+    assert new["trainer"]["random"][0]["loader"]["batches"] == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system(tmp_path, system, ranks):
+    """Stopped, and killed, with worker processes, in one process and in two."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engine.training_run", system, str(ranks), str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=3600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    def steps(run):
+        return (tmp_path / run / "losses.txt").read_text().splitlines()
+
+    whole = steps("whole")
+    assert len(whole) == 10
+    assert len({line.partition(" ")[2] for line in whole}) == 10
+    assert steps("parts") == whole
+    assert steps("killed") == whole[:KILLED_AT] + whole[SAVED:]
+    states = [
+        torch.load(tmp_path / run / "model_final.pth", weights_only=True)
+        for run in ("whole", "parts", "killed")
+    ]
+    for state in states:
+        # Its counts are taken every 20 steps alone.
+        state["trainer"].get("hooks", {}).pop("BadSampleHook", None)
+    assert len(states[0]["trainer"]["random"]) == ranks
+    assert_same(states[0], states[1])
+    assert_same(states[0], states[2])

@@ -1,0 +1,147 @@
+"""Config files and overrides, and the models that are built from what is accepted.
+
+Sizes stay small: a config that asks for a large model is a wish, not a fault.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+
+from d2video.engine import load_cfg
+from d2video.modeling.build import build_model
+from d2video.projects import register_all
+from tests.fuzz.mutators import STRINGS, extreme, mutate_structure, mutate_text
+from tests.fuzz.session import MakeInput, target
+from tests.projects.DETR import tiny as detr
+from tests.projects.IPT import tiny as ipt
+from tests.projects.TrackFormer import tiny as trackformer
+from tests.projects.VisTR import tiny as vistr
+from tests.projects.VTN import tiny as vtn
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = (
+    "DETR/detr_tiny_shapes.yaml",
+    "IPT/ipt_tiny_images.yaml",
+    "TrackFormer/trackformer_tiny_shapes.yaml",
+    "VTN/vtn_tiny_motion.yaml",
+    "VisTR/vistr_tiny_shapes.yaml",
+)
+
+
+def flat(node: CfgNode, prefix: str = "") -> list[tuple[str, Any]]:
+    pairs = []
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        pairs += flat(value, f"{name}.") if isinstance(value, CfgNode) else [(name, value)]
+    return pairs
+
+
+@target("config_file", 300)
+def config_file(folder: Path) -> MakeInput:
+    register_all()
+    path = folder / "a.yaml"
+    texts = [(CONFIGS / name).read_text() for name in FILES]
+    # Without their bases, which take most of the time; some inputs name one of their own.
+    contents = [{k: v for k, v in yaml.safe_load(text).items() if k != "_BASE_"} for text in texts]
+
+    def make_input(rng: random.Random) -> Callable[[], Any]:
+        kind = rng.randrange(3)
+        if kind == 0:
+            path.write_bytes(mutate_text(rng, rng.choice(texts), ":, "))
+        else:
+            bent = mutate_structure(rng, rng.choice(contents))
+            if kind == 2 and isinstance(bent, dict):
+                bent["_BASE_"] = rng.choice(
+                    ["a.yaml", str(path), ".", "b.yaml", *STRINGS, extreme(rng)]
+                )
+            # What yaml cannot write is no file.
+            try:
+                text = yaml.safe_dump(bent, allow_unicode=True)
+            except (yaml.YAMLError, ValueError):
+                text = repr(bent)
+            path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        return lambda: load_cfg(str(path), [])
+
+    return make_input
+
+
+@target("config_overrides", 300)
+def config_overrides(folder: Path) -> MakeInput:
+    register_all()
+    keys = [name for name, _ in flat(load_cfg("", []))]
+
+    def make_input(rng: random.Random) -> Callable[[], Any]:
+        overrides: list[str] = []
+        for _ in range(rng.choice([1, 1, 2])):
+            key = rng.choice(keys) if rng.random() < 0.9 else rng.choice(STRINGS)
+            # As from a command line, where all is text.
+            overrides += [key, str(extreme(rng))[:6000]]
+        if rng.random() < 0.1:
+            overrides.pop()
+        return lambda: load_cfg("", overrides)
+
+    return make_input
+
+
+SMALL_VALUES: list[Any] = [
+    *(
+        -1,
+        0,
+        1,
+        2,
+        3,
+        5,
+        7,
+        0.5,
+        -0.5,
+        1.0,
+        True,
+        False,
+        "",
+        "a",
+        "cpu",
+        [],
+        [0],
+        ["a"],
+        [1, 2],
+        ["res9"],
+    ),
+    *([0.0, 0.0, 0.0], [1.0, 2.0, 3.0], [-1.0, 1.0, 1.0], None),
+]
+
+
+@target("model", 150)
+def models(folder: Path) -> MakeInput:
+    """Keys of the model's own nodes, one or two at a time."""
+    cases = [
+        (detr.tiny_cfg(), ("MODEL.DETR", "MODEL.RESNETS", "MODEL.BACKBONE")),
+        (vistr.tiny_cfg(), ("MODEL.VISTR", "INPUT.CLIP", "TEST.VIDEO")),
+        (trackformer.tiny_cfg("deformable"), ("MODEL.TRACKFORMER",)),
+        (trackformer.tiny_cfg("detr"), ("MODEL.TRACKFORMER",)),
+        (vtn.tiny_cfg(), ("MODEL.VTN", "MODEL.RESNETS")),
+        (vtn.tiny_cfg("vit"), ("MODEL.VTN",)),
+        (ipt.tiny_cfg(), ("MODEL.IPT", "MODEL.PIXEL")),
+    ]
+    keys = [[pair for pair in flat(cfg) if pair[0].startswith(starts)] for cfg, starts in cases]
+
+    def make_input(rng: random.Random) -> Callable[[], Any]:
+        at = rng.randrange(len(cases))
+        overrides: list[Any] = []
+        for _ in range(rng.choice([1, 1, 2])):
+            key, value = rng.choice(keys[at])
+            # Of another type: load_cfg tells, see the targets above.
+            fitting = [v for v in SMALL_VALUES if type(v) is type(value)]
+            overrides += [key, rng.choice(fitting or [value])]
+
+        def build() -> None:
+            cfg = cases[at][0].clone()
+            cfg.merge_from_list(overrides)
+            build_model(cfg)
+
+        return build
+
+    return make_input

@@ -1,0 +1,112 @@
+"""The losses of a short training of a system on the CPU, as they are committed in this folder.
+
+``python -m tests.loss_curves.record SYSTEM ...`` (none: all) writes ``<SYSTEM>.json`` anew, after a
+change that was meant to change the numbers; say in the commit message why they changed.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.engine.systems import SYSTEMS, system_cfg, write_data
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 8
+# Libraries choose kernels by the processor, which sum up in different orders. These settings name
+# kernels that every x86-64 processor of the last ten years has. They are read when torch is loaded.
+SAME_KERNELS = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def curve_file(system: str) -> Path:
+    return Path(__file__).with_name(f"{system}.json")
+
+
+def record(system: str, kernels: dict[str, str] | None = None) -> dict[str, Any]:
+    """``platform``: what the numbers depend on; ``losses``: {name: one number a step}.
+
+    Trains in a process of its own, with the settings ``kernels`` (default: ``SAME_KERNELS``).
+    """
+    environment = {**os.environ, **(SAME_KERNELS if kernels is None else kernels)}
+    with tempfile.TemporaryDirectory() as folder:
+        environment["DETECTRON2_DATASETS"] = f"{folder}/data"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.loss_curves.record", "--print", system, folder],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=3600,
+        )
+    if done.returncode:
+        raise RuntimeError(f"{system}: {done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _train(system: str, folder: Path) -> dict[str, Any]:
+    import torch
+    from detectron2.engine import HookBase
+    from detectron2.utils.env import seed_all_rng
+
+    from d2video.engine import VideoTrainer
+
+    losses: dict[str, list[float]] = {}
+
+    class Recorder(HookBase):
+        def after_step(self) -> None:
+            for name, (value, when) in self.trainer.storage.latest().items():
+                if "loss" in name and when == self.trainer.iter:
+                    losses.setdefault(name, []).append(value)
+
+    torch.set_num_threads(1)
+    write_data(system, folder / "data")
+    cfg = system_cfg(
+        system,
+        OUTPUT_DIR=str(folder),
+        DATALOADER__NUM_WORKERS=0,
+        SOLVER__MAX_ITER=STEPS,
+        SOLVER__CHECKPOINT_PERIOD=1000,
+    )
+    seed_all_rng(cfg.SEED)
+    trainer = VideoTrainer(cfg)
+    trainer.register_hooks([Recorder()])
+    trainer.train()
+    platform = {
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": os.uname().machine,
+        "data": _digest(folder / "data"),
+    }
+    return {"platform": platform, "losses": dict(sorted(losses.items()))}
+
+
+def _digest(folder: Path) -> str:
+    """Of the images and videos as files; they depend on the codecs."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".jpg", ".png", ".mp4"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["--print", system, folder]:
+            print(json.dumps(_train(system, Path(folder))))
+        case systems:
+            for system in systems or SYSTEMS:
+                curve_file(system).write_text(json.dumps(record(system), indent=1) + "\n")
+                print(curve_file(system), flush=True)
+
+
+if __name__ == "__main__":
+    main()
