@@ -87,37 +87,29 @@ def test_the_arrow_turns(turn, sign):
     """By its axis, which points away from where it turns."""
     for index in range(5):
         video = render_motion_video(SPEC, video_rng(0, "turn", index), f"left_{turn}_red-blue")
-        masks = [mask for mask in hue_mask(video, 0.82) if mask.any()]
-        assert len(masks) == 5
-        thirds = []
-        for mask in masks:
+        masks = hue_mask(video, 0.82)
+        seen = masks.any((1, 2))
+        assert 3 <= seen.sum() <= 4  # of five, without those in the lowest quarter
+        thirds, (frames,) = [], np.nonzero(seen)
+        for mask in masks[seen]:
             y, x = np.nonzero(mask)
             offset = (x - x.mean()) + 1j * (y - y.mean())
             thirds.append(np.angle((offset**2 * np.abs(offset)).sum()))  # the axis, twice its angle
-        steps = np.diff(np.unwrap(thirds))
+        steps = np.diff(np.unwrap(thirds))[np.diff(frames) == 1]
         # An arrow's axis turns by 72 degrees a step, twice that here: 144.
         assert np.median(steps) == pytest.approx(sign * 4 * np.pi / 5, rel=0.2)
 
 
 @pytest.mark.parametrize(("order", "expected"), [("red-blue", "rb"), ("blue-red", "br")])
 def test_order_of_the_lamp(order, expected):
-    seen = 0
-    for index in range(20):
+    for index in range(5):
         video = render_motion_video(SPEC, video_rng(0, "lamp", index), f"right_clockwise_{order}")
         red, blue = (hue_mask(video, hue).sum((1, 2)) > 30 for hue in (0.0, 0.6))
-        others = (hue_mask(video, 0.14) | hue_mask(video, 0.82)).sum((1, 2)) > 30
-        cycle = "".join(
-            "r" if r else "b" if b else "-"
-            for r, b, other in zip(red, blue, others, strict=True)
-            if not other
-        )
-        if len(cycle) > 5:  # the running object is out of sight in a frame, too
-            continue
-        seen += 1
-        assert len(cycle) == 5
+        (scene,) = {k // 5 for k in np.flatnonzero(red | blue)}
+        frames = range(5 * scene, 5 * scene + 5)
+        cycle = "".join("r" if red[k] else "b" if blue[k] else "-" for k in frames)
         assert expected in cycle + cycle[0]
         assert expected[::-1] not in cycle + cycle[0]
-    assert seen > 5
 
 
 def test_files(tmp_path):

@@ -1,9 +1,10 @@
 """Generated MP4 files whose classes differ in motion alone, and in nothing that a frame shows.
 
 A video has three scenes, in random order. In one an object runs through the frame (what leaves it on
-one side comes back on the other), in one an arrow turns like the hand of a clock, in one a lamp shines
-red and blue and goes out, over and over. Each scene shows one full cycle in evenly spaced steps, from a
-random place on, in one of two directions; the class is the three directions together.
+one side comes back on the other), in one an arrow turns like the hand of a clock (and is
+hidden in the lowest quarter), in one a lamp shines red and blue and goes out, over and over. Each scene
+shows one full cycle in evenly spaced steps, from a random place on, in one of two directions; the class
+is the three directions together.
 
 Each scene is drawn forwards, noise and all, and shown backwards where the class says so. So it follows
 that
@@ -178,7 +179,8 @@ def _scene(
     add(0, run, at, np.full(len(run), turned[0]), 0)
     angle = turned[1] + 2 * np.pi * np.arange(len(turn)) / len(turn)
     outwards = np.stack([np.cos(angle), np.sin(angle)], axis=1) * _HAND * radius[1]
-    add(1, turn, place[1] + outwards, angle, 1)
+    up = np.sin(angle) < np.cos(np.pi / 4)  # y points down
+    add(1, turn[up], (place[1] + outwards)[up], angle[up], 1)
     step = (int(rng.integers(len(lamp))) + np.arange(len(lamp))) % len(lamp)
     state = 3 * step // len(lamp)  # a third of the cycle each: red, blue, dark
     for light in (0, 1):
