@@ -23,17 +23,10 @@ def random_state(device: torch.device | str = "cpu") -> State:
     state: State = {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {
-<<<<<<< HEAD
-            "words": torch.from_numpy(np.asarray(np_words).astype(np.int64)),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "cached": float(cached),
-=======
             "words": torch.from_numpy(twister["state"]["key"].astype(np.int64)),
             "position": int(twister["state"]["pos"]),
             "has_gauss": int(twister["has_gauss"]),
             "cached": float(twister["gauss"]),
->>>>>>> trust
         },
         "torch": torch.get_rng_state(),
     }
