@@ -1,19 +1,18 @@
-"""Generated MP4 files whose classes differ in motion alone, and in nothing that a frame shows.
+"""Generated MP4 files whose classes differ, two by two, in motion alone: in nothing that a frame shows.
 
-A video has three scenes, in random order. In one an object runs through the frame (what leaves it on
-one side comes back on the other), in one an arrow turns like the hand of a clock (and is
-hidden in the lowest quarter), in one a lamp shines red and blue and goes out, over and over. Each scene
-shows one full cycle in evenly spaced steps, from a random place on, in one of two directions; the class
-is the three directions together.
+A video shows one of three scenes: an object runs through the frame (what leaves it on one side comes back
+on the other), an arrow turns like the hand of a clock (and is hidden in the lowest quarter), or a lamp
+shines red and blue and goes out, over and over. It is one full cycle in evenly spaced steps, from a random
+place on, in one of two directions. Scene and direction are the class.
 
-Each scene is drawn forwards, noise and all, and shown backwards where the class says so. So it follows
-that
+Each video is drawn forwards, noise and all, and shown backwards where the class says so. So, of the two
+classes of a scene,
 
-* any single frame, wherever in the video it stands, has the same distribution for all classes: it is
-  anywhere on its scene's cycle with equal probability;
-* so has the set of all frames: a clip that takes all of them and shuffles them tells nothing. (With
-  all three in motion at once it would: frames in which the object is far right and the arrow points
-  up, and such, tell whether two directions belong together.)
+* any single frame, wherever in the video it stands, has the same distribution: it is anywhere on the
+  cycle with equal probability;
+* so has the set of all frames: a clip that takes all of them and shuffles them tells nothing.
+
+What a frame does tell is the scene. Without the order of the frames one is right in half of the cases.
 
 Every frame is a key frame, so that compression keeps no trace of the frames before either.
 """
@@ -34,17 +33,19 @@ from .render import draw_scene, video_rng
 from .scene import TEXTURE_SIZE, Scene, SceneObject
 from .textures import background_texture, object_texture
 
-# class -> direction of each scene, +1 forwards. x grows to the right; with y down the angle grows
-# clockwise; the lamp forwards: red, blue, dark, red, ...
-_DIRECTIONS = {
-    f"{way}_{turn}_{order}": (dx, da, dl)
-    for way, dx in (("right", 1), ("left", -1))
-    for turn, da in (("clockwise", 1), ("counterclockwise", -1))
-    for order, dl in (("red-blue", 1), ("blue-red", -1))
+# class -> its scene, and +1 for forwards. x grows to the right; with y down the angle grows clockwise; the
+# lamp forwards: red, blue, dark, red, ...
+_CLASSES = {
+    "right": (0, 1),
+    "left": (0, -1),
+    "clockwise": (1, 1),
+    "counterclockwise": (1, -1),
+    "red-blue": (2, 1),
+    "blue-red": (2, -1),
 }
-MOTION_CLASSES: tuple[str, ...] = tuple(_DIRECTIONS)
-# Hues by which the objects are known: running, turning, and the lamp's two.
-_HUES = (0.14, 0.82, 0.0, 0.6)
+MOTION_CLASSES: tuple[str, ...] = tuple(_CLASSES)
+# Hues of each scene's objects.
+_HUES = ((0.14,), (0.82,), (0.0, 0.6))
 # How far behind the frame's border the running object turns up and goes, and how far the arrow's middle
 # is from where it turns, in radii of the disc of the same area.
 _BEYOND = 1.2
@@ -57,7 +58,7 @@ class MotionSpec:
 
     Args:
         num_frames: smallest and largest number of frames of a video, both included. The classes
-            are alike in a shuffled clip if the clip takes all of them.
+            of a scene are alike in a shuffled clip if the clip takes all of them.
         height, width: of a frame, in pixels.
         fps: frames a second.
         classes: names out of :data:`MOTION_CLASSES`.
@@ -71,7 +72,7 @@ class MotionSpec:
         UserError: for a value out of range or an unknown class.
     """
 
-    num_frames: tuple[int, int] = (15, 15)
+    num_frames: tuple[int, int] = (8, 8)
     height: int = 64
     width: int = 64
     fps: float = 8.0
@@ -85,15 +86,15 @@ class MotionSpec:
     def __post_init__(self) -> None:
         for name in ("num_frames", "classes", "size", "brightness"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        unknown = [name for name in self.classes if name not in _DIRECTIONS]
+        unknown = [name for name in self.classes if name not in _CLASSES]
         if unknown:
             known = ", ".join(MOTION_CLASSES)
             raise UserError(f"unknown motion classes {unknown}: choose from {known}")
         requirements = {
             "classes must be named, each once": 0 < len(self.classes) == len(set(self.classes)),
-            # With fewer than three in a scene forwards and backwards look alike.
-            "num_frames must be two numbers, 9 <= smallest <= largest": len(self.num_frames) == 2
-            and 9 <= self.num_frames[0] <= self.num_frames[1],
+            # With fewer than three forwards and backwards look alike.
+            "num_frames must be two numbers, 3 <= smallest <= largest": len(self.num_frames) == 2
+            and 3 <= self.num_frames[0] <= self.num_frames[1],
             "height and width must be even and at least 16": min(self.height, self.width) >= 16
             and self.height % 2 == self.width % 2 == 0,
             "fps must be above 0": self.fps > 0,
@@ -112,7 +113,8 @@ class MotionSpec:
 
 
 def render_motion_video(spec: MotionSpec, rng: np.random.Generator, motion: str) -> np.ndarray:
-    """Draw a random video of a class; with the same generator all classes have the same frames.
+    """Draw a random video of a class; with the same generator both classes of a scene have the
+    same frames.
 
     Args:
         spec: what it looks like.
@@ -123,69 +125,50 @@ def render_motion_video(spec: MotionSpec, rng: np.random.Generator, motion: str)
         uint8 (L,H,W,3), RGB.
     """
     length = int(rng.integers(spec.num_frames[0], spec.num_frames[1], endpoint=True))
-    parts = np.array_split(np.arange(length), 3)
-    shown = rng.permutation(3)
-    frames, _ = draw_scene(_scene(spec, rng, [parts[k] for k in shown], length))
+    scene, direction = _CLASSES[motion]
+    frames, _ = draw_scene(_scene(spec, rng, scene, length))
     noise = rng.normal(0, 1, frames.shape) * spec.noise
     frames = (frames + noise).round().clip(0, 255).astype(np.uint8)
-    for quantity, direction in enumerate(_DIRECTIONS[motion]):
-        part = parts[shown[quantity]]
-        frames[part] = frames[part[::direction]]
-    return frames
+    return frames[::direction]
 
 
-def _scene(
-    spec: MotionSpec, rng: np.random.Generator, parts: list[np.ndarray], length: int
-) -> Scene:
-    """The whole video, every scene forwards.
+def _scene(spec: MotionSpec, rng: np.random.Generator, scene: int, length: int) -> Scene:
+    """A video's scene, forwards.
 
     Args:
-        parts: of the running object, the arrow and the lamp, the numbers of the frames that show it.
+        scene: 0 the running object, 1 the arrow, 2 the lamp.
         length: L, number of frames.
     """
     frame = np.array([spec.width, spec.height], float)
     background = background_texture(
         rng, spec.height, spec.width, spec.background_contrast, spec.brightness
     )
+    radius = rng.uniform(*spec.size) * frame.min() / 2
+    place = rng.uniform(0.3, 0.7, 2)
+    if scene == 1:
+        place = 0.5 + (place - 0.5) / 2  # the arrow needs room all around
+    centre = np.tile(place * frame, (length, 1))
+    angles = np.full(length, rng.uniform(0, 2 * np.pi))
+    cycle = (rng.random() + np.arange(length) / length) % 1
+    shape, looks = "circle", [np.ones(length, bool)]
+    if scene == 0:
+        shape = str(rng.choice(["circle", "square", "triangle", "heart"]))
+        # The way begins just before the frame and ends just behind it.
+        centre[:, 0] = (frame[0] + 2 * _BEYOND * radius) * cycle - _BEYOND * radius
+    elif scene == 1:
+        shape, angles = "arrow", 2 * np.pi * cycle
+        centre += np.stack([np.cos(angles), np.sin(angles)], axis=1) * _HAND * radius
+        looks = [np.sin(angles) < np.cos(np.pi / 4)]  # y points down
+    else:
+        looks = [cycle < 1 / 3, (cycle >= 1 / 3) & (cycle < 2 / 3)]  # red, blue; then dark
     colour = background.reshape(-1, 3).mean(axis=0)
-    radius = rng.uniform(*spec.size, 3) * frame.min() / 2
-    place = rng.uniform(0.3, 0.7, (3, 2))
-    place[1] = 0.5 + (place[1] - 0.5) / 2  # the arrow needs room all around
-    place = place * frame
-    turned = rng.uniform(0, 2 * np.pi, 3)
-    shapes = [rng.choice(["circle", "square", "triangle", "heart"]), "arrow", "circle"]
-    textures = [
-        object_texture(
+    objects = []
+    for hue, seen in zip(_HUES[scene], looks, strict=True):
+        texture = object_texture(
             rng, TEXTURE_SIZE, colour, spec.texture_contrast, None, (hue - 0.02, hue + 0.02)
         )
-        for hue in _HUES
-    ]
-    hidden = np.tile(-10 * frame, (length, 1))
-    objects = []
-
-    def add(
-        quantity: int, frames: np.ndarray, at: np.ndarray, angle: np.ndarray, look: int
-    ) -> None:
-        centre, angles = hidden.copy(), np.full(length, turned[quantity])
-        centre[frames], angles[frames] = at, angle
-        size = np.full(length, radius[quantity])
-        objects.append(SceneObject(str(shapes[quantity]), textures[look], centre, size, angles))
-
-    run, turn, lamp = parts
-    # The way begins just before the frame and ends just behind it.
-    way = frame[0] + 2 * _BEYOND * radius[0]
-    x = way * ((rng.random() + np.arange(len(run)) / len(run)) % 1) - _BEYOND * radius[0]
-    at = np.stack([x, np.full(len(run), place[0, 1])], axis=1)
-    add(0, run, at, np.full(len(run), turned[0]), 0)
-    angle = turned[1] + 2 * np.pi * np.arange(len(turn)) / len(turn)
-    outwards = np.stack([np.cos(angle), np.sin(angle)], axis=1) * _HAND * radius[1]
-    up = np.sin(angle) < np.cos(np.pi / 4)  # y points down
-    add(1, turn[up], (place[1] + outwards)[up], angle[up], 1)
-    step = (int(rng.integers(len(lamp))) + np.arange(len(lamp))) % len(lamp)
-    state = 3 * step // len(lamp)  # a third of the cycle each: red, blue, dark
-    for light in (0, 1):
-        lit = lamp[state == light]
-        add(2, lit, place[2], np.zeros(len(lit)), 2 + light)
+        at = np.where(seen[:, None], centre, -10 * frame)
+        objects.append(SceneObject(shape, texture, at, np.full(length, radius), angles))
     camera = np.tile(np.eye(2, 3), (length, 1, 1))
     return Scene(spec.height, spec.width, background, camera, tuple(objects))
 
