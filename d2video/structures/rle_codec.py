@@ -87,7 +87,9 @@ def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int,
             fault = frame, problem
             break
         counts = mask["counts"]
-        codes.append(counts if isinstance(counts, bytes) else counts.encode("utf-8"))
+        codes.append(
+            counts if isinstance(counts, bytes) else counts.encode("utf-8", "surrogatepass")
+        )
         frames.append(frame)
 
     counts, well_formed = decode_counts(codes)

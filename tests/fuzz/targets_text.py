@@ -9,7 +9,7 @@ from d2video.data.datasets.mot import load_mot, load_mots
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.data.datasets.video_classification import load_kinetics, load_video_list
 from d2video.evaluation.mot_ground_truth import MOTGroundTruth
-from d2video.structures.mot_results import read_mot_results, read_mots_results
+from d2video.structures.mot_results import read_mots_results
 from d2video.structures.mot_sequence import read_mot_detections
 from tests.data.ytvis_content import compressed_rle, rectangle_mask
 from tests.fuzz.mutators import mutate_text
@@ -112,7 +112,6 @@ def mots_results(folder: Path) -> MakeInput:
     def read() -> None:
         read_mots_results(path, 3, (24, 32))
         read_mots_results(path, 3)
-        read_mot_results(path, 3)
 
     return texts(path, [mots_lines()], read, " ")
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.modeling import build_model
+from safetensors.torch import load_file
 
+from d2video.checkpoint import VideoCheckpointer
 from d2video.engine import load_cfg
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
@@ -21,9 +23,10 @@ def convert(monkeypatch):
     monkeypatch.chdir(ROOT)
 
     def run(
-        source: Path, target: Path, *more: str, fmt: str = "vistr", config=CONFIG, opts=SMALL
+        source: Path, target: Path, *more: str, fmt: str | None = "vistr", config=CONFIG, opts=SMALL
     ) -> None:
-        command = ["--config-file", config, "--format", fmt, "--input", str(source)]
+        command = ["--config-file", config, "--input", str(source)]
+        command += ["--format", fmt] if fmt else []
         tool.main([*command, "--output", str(target), *more, *map(str, opts)])
 
     return run
@@ -53,6 +56,27 @@ def test_there_and_back(convert, ours, tmp_path, capsys):
     assert back.keys() == ours.keys()
     assert all(torch.equal(back[name], value) for name, value in ours.items())
     assert f"{len(ours)} parameters written to" in capsys.readouterr().out
+
+
+def test_safetensors_there_and_back(convert, ours, tmp_path):
+    convert(tmp_path / "ours.pth", tmp_path / "official.safetensors", "--reverse")
+    convert(tmp_path / "official.safetensors", tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == ours.keys()
+    assert all(torch.equal(back[name], value) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_release_is_the_parameters_alone(convert, ours, tmp_path, suffix):
+    training = {"model": ours, "trainer": {"optimizer": {}}, "iteration": 3}
+    torch.save(training, tmp_path / "model_final.pth")
+    release = tmp_path / f"release{suffix}"
+    convert(tmp_path / "model_final.pth", release, fmt=None)
+    if suffix == ".pth":
+        assert torch.load(release, weights_only=True).keys() == {"model"}
+    model = build_model(tiny_cfg())
+    VideoCheckpointer(model, strict=True).load(str(release))
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in ours.items())
 
 
 def test_parts_that_the_format_lacks_are_named(convert, ours, tmp_path, capsys):
@@ -124,6 +148,7 @@ def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
         (("--reverse", "--widen"), "vistr", "leave out --reverse"),
         (("--widen",), "vistr", "models of the format 'vistr' cannot be enlarged"),
         ((), "vistr", "no parameter of the format"),
+        (("--reverse",), None, "--reverse and --widen need the foreign --format"),
         (("--reverse",), "onnx", "no checkpoint format 'onnx'"),
     ],
 )

@@ -7,6 +7,7 @@ docs/datasets_video_classification.md. No video is opened before it is used.
 import csv
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -311,7 +312,8 @@ def _read_text(path: str) -> str:
 def _label(text: str, where: str, line: str, separator: str) -> int:
     text = text.strip()
     if text.isdecimal():
-        return int(text)
+        # Python refuses to read thousands of digits.
+        return int(text) if len(text) < 20 else sys.maxsize
     if text.startswith("-") and text[1:].isdecimal():
         raise UserError(f"{where}: label {text} is out of range: labels count from 0")
     raise UserError(f"{where}: label '{text}' is not a whole number{_hint(line, separator)}")
