@@ -301,7 +301,8 @@ def test_contiguous_ids_count_things_first(tmp_path):
         {"id": 2, "name": "sea", "isthing": 0},
         {"id": 7, "name": "cat", "isthing": 1},
     ]
-    (tmp_path / "p.json").write_text(json.dumps({"categories": categories}))
+    content = {"categories": categories, "annotations": []}
+    (tmp_path / "p.json").write_text(json.dumps(content))
     meta = read_panoptic_metadata(str(tmp_path / "p.json"))
     assert meta["thing_classes"] == meta["stuff_classes"] == ["dog", "cat", "sea", "sky"]
     assert meta["thing_dataset_id_to_contiguous_id"] == {4: 0, 7: 1}

@@ -10,6 +10,7 @@ from detectron2.modeling import ResNet, build_model
 
 from d2video.data import build_mapper
 from d2video.engine import build_optimizer, load_cfg
+from d2video.modeling.timm_backbone import TimmBackbone
 from d2video.projects import register_all
 
 register_all()
@@ -37,7 +38,8 @@ def test_data_and_model(path):
         build_mapper(cfg, is_train)
     model = build(cfg)
     backbone = model.frame_encoder.backbone
-    assert isinstance(backbone, TimmViT if "ViT" in path.stem else ResNet)
+    kinds = {"vtn_ViT_B_kinetics400": TimmViT, "vtn_tiny_motion": TimmBackbone}
+    assert isinstance(backbone, kinds.get(path.stem, ResNet))
     if isinstance(backbone, TimmViT):
         assert backbone.image_size == (cfg.INPUT.VIDEO.CROP_SIZE_TEST,) * 2
     stages = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3)}
