@@ -166,6 +166,7 @@ def test_faulty_boxes(cfg, folder, box):
 def test_missing_files(cfg, folder):
     path = register_instances("mine", folder, instance_content())
     (folder / "9.jpg").unlink()
+    cfg.DATALOADER.MAX_RETRIES = 0
     with pytest.raises(UserError, match=r"^image file .*9\.jpg does not exist$"):
         samples(cfg, 2)
     path.unlink()
