@@ -278,7 +278,8 @@ RECIPES = {
             "VTN tells which way things went: an object runs right or left, an arrow turns clockwise "
             "or counterclockwise, a lamp shines red and then blue or blue and then red. The two "
             "classes of each have the same frames and differ in their order alone, so that a single "
-            "frame, or shuffled ones, tell nothing of it (chance: 50 %). Each clip shows a video of "
+            "frame, or shuffled ones, tell nothing of it (chance: 50 %). What it says before it has seen "
+            "most of a video is a guess. Each clip shows a video of "
             "the validation split, which the model never saw, the best classes, and how their scores "
             "changed from frame to frame. The clips are spread evenly over the split, not chosen."
         ),
