@@ -170,11 +170,7 @@ def test_missing_files(cfg, folder):
     path = register_instances("mine", folder, instance_content())
     (folder / "9.jpg").unlink()
     cfg.DATALOADER.MAX_RETRIES = 0
-<<<<<<< HEAD
     with pytest.raises(UserError, match=r"image file .*9\.jpg does not exist"):
-=======
-    with pytest.raises(UserError, match=r"^image file .*9\.jpg does not exist$"):
->>>>>>> trust
         samples(cfg, 2)
     path.unlink()
     with pytest.raises(UserError, match=r"dataset mine .*mine\.json does not exist"):
