@@ -37,7 +37,8 @@ setup(
     # detectron2 is missing here because PyPI has none: tools/install_detectron2.py installs it.
     # trackeval (1.3.0) too: it asks for opencv-python, which lies where opencv-python-headless does.
     # The Makefile installs it without its requirements; those it really needs are in this list.
-    # The tests give the same results at these lower bounds (Python 3.11) as with constraints.txt.
+    # The tests gave the same results at these lower bounds (Python 3.11) as with constraints.txt, but for
+    # those of torch, torchvision and safetensors, which were raised since and not tried.
     install_requires=[
         "av>=17.1",  # the test of rotated videos; before 17.0 colours came out wrong
         "fvcore>=0.1.5",
