@@ -92,6 +92,7 @@ def launch_run(
             os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     size = int(os.environ["WORLD_SIZE"]) if under_torchrun else local_size * args.num_machines
     if size == 1:
+        _fork_workers()
         run(args)
     elif under_torchrun:
         rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
@@ -157,6 +158,7 @@ def _run_in_group(
     hold_back = _CauseFirst()
     # Where TrainerBase.train tells an error before it comes here.
     logging.getLogger("detectron2.engine.train_loop").addFilter(hold_back)
+    _fork_workers()
     try:
         _make_groups(rank, local_rank, size, local_size, url, timedelta(minutes=args.dist_timeout))
         run(args)
@@ -171,6 +173,16 @@ def _run_in_group(
         traceback.print_exc()
         sys.stderr.flush()
         sys.exit(1)
+
+
+def _fork_workers() -> None:
+    """Data loading workers start by forking, also where this process was spawned.
+
+    Python would spawn them then, as it does from 3.14 on: each would import everything anew, have
+    its own copy of the data sets, and know nothing of this process's signal handlers.
+    """
+    if sys.platform == "linux":  # elsewhere system libraries do not bear it
+        multiprocessing.set_start_method("fork", force=True)
 
 
 def _make_groups(

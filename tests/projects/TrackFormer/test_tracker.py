@@ -1,7 +1,7 @@
 """The tracker's rules one by one; test_tracker_golden.py has them together."""
 
 import gc
-from types import SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -415,10 +415,17 @@ def test_masks_of_unseen_tracks():
 # ---- state, settings ----------------------------------------------------------------------------
 
 
-def live_tensors() -> tuple[int, int]:
-    """How many there are, and the bytes that they hold."""
-    gc.collect()
-    found = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor)]
+def tensors_of(tracker: Tracker) -> tuple[int, int]:
+    """How many can be reached from it, and the bytes that they hold."""
+    found, upcoming, seen = [], [tracker], {}
+    while upcoming:
+        thing = upcoming.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, torch.Tensor):
+            found.append(thing)
+        upcoming += gc.get_referents(thing)
     return len(found), sum(tensor.untyped_storage().nbytes() for tensor in found)
 
 
@@ -449,9 +456,9 @@ def test_the_state_does_not_grow(frames):
         return most
 
     run(frames // 3)
-    first_count, first_bytes = live_tensors()
+    first_count, first_bytes = tensors_of(tracker)
     most = run(frames - frames // 3)
-    count, size = live_tensors()
+    count, size = tensors_of(tracker)
     assert count <= first_count + 4
     one_track = masks[0].numel() + 200  # bytes
     assert size <= first_bytes + most * one_track
