@@ -28,8 +28,9 @@ class StopOnSignal(HookBase):
     signal that comes in the last step changes nothing: the training is over. A second SIGINT, more
     than a second after the first, interrupts at once and saves nothing.
 
-    Data loading workers are forked with these handlers (launch.py). A signal to the whole process group must not
-    end them, whose batch the step may wait for; only when the training is over SIGTERM does.
+    Data loading workers are forked with these handlers (launch.py). A signal to the whole process
+    group must not end them, whose batch the step may wait for; only when the training is over
+    SIGTERM does.
     """
 
     def __init__(self, save: Callable[[], Any]):
