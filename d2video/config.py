@@ -27,6 +27,8 @@ def get_cfg() -> CN:
 def add_d2video_config(cfg: CN) -> None:
     """Add the keys that two or more systems read."""
     # ---- data ---------------------------------------------------------------------------------
+    # Data sets of one's own: [name, format, {arguments}], see d2video/data/datasets/own.py.
+    cfg.DATASETS.REGISTER = []
     # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY.
     cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
     cfg.INPUT.CLIP = CN()

@@ -17,6 +17,7 @@ Examples:
 """
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -28,7 +29,6 @@ import benchmark_temporal
 import torch
 from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeTransform
-from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from measuring import Run, apart, environment, measure
@@ -38,6 +38,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d2video.data import FrameSequence
 from d2video.engine import build_optimizer, check_device, load_cfg
+from d2video.engine.step import build_step_trainer
+from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
@@ -97,16 +99,15 @@ def decode_and_answer(
 
 
 def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
-    """One clip forward, backward, and the optimizer's step."""
-    optimizer = build_optimizer(cfg, model)
+    """One clip forward, backward, and the optimizer's step, as in training."""
     clip = training_clip(random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size), args.instances)
+    clips = itertools.repeat([clip])
+    trainer = build_step_trainer(cfg, model, clips, build_optimizer(cfg, model))
+    trainer.iter = 0
 
     def step() -> None:
         with EventStorage():
-            losses = model([clip])
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
+            trainer.run_step()
 
     return step
 

@@ -11,20 +11,16 @@ Seconds are the median of an image, from the image on the CPU to the answer ther
 the first image once before, to warm up.
 """
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
+from comparing import comparison_parser, given_cfg, write_json
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
-from detectron2.utils.logger import setup_logger
 from evaluate_noise import finite
 from measuring import environment, timed
 from tabulate import tabulate
@@ -33,11 +29,9 @@ from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
-from d2video.engine import check_device, load_cfg
 from d2video.evaluation.restoration_metrics import measure, quantize
-from d2video.projects import register_all
+from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.files import replace_on_success
 
 TILINGS: dict[str, dict[str, Any]] = {
     "official": {"mode": "official", "official_corner": True},
@@ -116,26 +110,12 @@ def table(rows: list[Row]) -> str:
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True)
+    parser = comparison_parser(__doc__)
     parser.add_argument("--count", type=int, help="images of each test set (default: all)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys to change",
-    )
     args = parser.parse_args(argv)
     if args.count is not None and args.count < 1:
         parser.error("--count must be at least 1")
-    register_all()
-    setup_logger(name="d2video")
-    cfg = load_cfg(args.config_file, args.opts)
-    check_device(cfg.MODEL.DEVICE)
+    cfg = given_cfg(args)
     if cfg.MODEL.META_ARCHITECTURE != "IPT":
         raise UserError(f"{cfg.MODEL.META_ARCHITECTURE} has no tiling: give a config of IPT")
     if not cfg.DATASETS.TEST:
@@ -148,10 +128,8 @@ def main(argv: list[str] | None = None) -> None:
     about = environment(torch.device(cfg.MODEL.DEVICE))
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(table(rows))
-    if args.json:
-        content = {"command": " ".join(sys.argv), "environment": about, "results": finite(rows)}
-        with replace_on_success(args.json) as partial:
-            partial.write_text(json.dumps(content, indent=2) + "\n")
+    content = {"command": " ".join(sys.argv), "environment": about, "results": finite(rows)}
+    write_json(args.json, content)
 
 
 if __name__ == "__main__":

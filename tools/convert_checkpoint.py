@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 
 from d2video.checkpoint import (
     CONVERTER_REGISTRY,
@@ -30,6 +29,7 @@ from d2video.checkpoint import (
     write_checkpoint,
 )
 from d2video.engine import load_cfg
+from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from d2video.utils.errors import UserError, exit_on_user_error
 

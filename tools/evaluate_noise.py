@@ -11,31 +11,26 @@ The noise of an image depends on its file name and the level alone. Beside the m
 images themselves and the bilateral filter whose settings are best for each level.
 """
 
-import argparse
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from comparing import comparison_parser, given_cfg, write_json
 from d2video.projects.ipt.restoration_mapper import RestorationMapper
 from d2video.projects.ipt.tasks import Task, parse_tasks
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from detectron2.modeling import build_model
-from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data.datasets.image_folder import load_image_folder
-from d2video.engine.setup import check_device, load_cfg
 from d2video.evaluation import RestorationEvaluator
-from d2video.projects import register_all
+from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.files import replace_on_success
 
 SIGMAS = (10, 30, 50, 70)
 MEASURES = ("PSNR-Y", "PSNR-RGB", "SSIM")
@@ -144,10 +139,7 @@ def finite(value: Any) -> Any:
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True)
+    parser = comparison_parser(__doc__)
     parser.add_argument(
         "--images", help="folder of clean images; by default those of the first of DATASETS.TEST"
     )
@@ -161,21 +153,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--task", nargs="+", default=(), help="tasks that restore (default: all that denoise)"
     )
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys to change",
-    )
     args = parser.parse_args(argv)
     if min(args.sigma) < 1:
         parser.error("--sigma must be at least 1")
-    register_all()
-    setup_logger(name="d2video")
-    cfg = load_cfg(args.config_file, args.opts)
-    check_device(cfg.MODEL.DEVICE)
+    cfg = given_cfg(args)
     if args.images is None and not cfg.DATASETS.TEST:
         raise UserError("give --images, or a data set in DATASETS.TEST")
     records = (
@@ -184,9 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     clean = [{key: record[key] for key in ("file_name", "image_id")} for record in records]
     rows = evaluate(cfg, clean, args.sigma, args.task)
     print(table(rows))
-    if args.json:
-        with replace_on_success(args.json) as partial:
-            partial.write_text(json.dumps(finite(rows), indent=1) + "\n")
+    write_json(args.json, finite(rows))
 
 
 if __name__ == "__main__":

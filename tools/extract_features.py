@@ -29,12 +29,12 @@ from d2video.projects.vtn.features import (
 )
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_mapper, build_test_loader
 from d2video.engine import check_device, load_cfg
+from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from d2video.utils.errors import BrokenFile, UserError, exit_on_user_error
 

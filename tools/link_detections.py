@@ -11,31 +11,25 @@ linked as SORT does without its Kalman filter (d2video/evaluation/iou_tracker.py
 thresholds, those with the highest HOTA on the data set itself count: the best that could be had.
 """
 
-import argparse
 import itertools
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
+from comparing import comparison_parser, given_cfg, write_json
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.modeling import build_model
 from detectron2.structures import Instances
-from detectron2.utils.logger import setup_logger
 from torch import nn
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
-from d2video.engine.setup import check_device, load_cfg
 from d2video.evaluation import build_evaluator
 from d2video.evaluation.iou_tracker import link_by_iou
-from d2video.projects import register_all
+from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.files import replace_on_success
 
 Results = dict[str, Any]
 
@@ -121,34 +115,18 @@ def score_linked(
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True)
+    parser = comparison_parser(__doc__)
     parser.add_argument("--score-threshold", type=float, nargs="+", default=SCORE_THRESHOLDS)
     parser.add_argument("--iou-threshold", type=float, nargs="+", default=IOU_THRESHOLDS)
     parser.add_argument(
         "--max-age", type=int, nargs="+", default=MAX_AGES, help="frames that a track waits unseen"
     )
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys to change",
-    )
     args = parser.parse_args(argv)
-    register_all()
-    setup_logger(name="d2video")
-    cfg = load_cfg(args.config_file, args.opts)
-    check_device(cfg.MODEL.DEVICE)
+    cfg = given_cfg(args)
     results = evaluate(cfg, args.score_threshold, args.iou_threshold, args.max_age)
     for name, result in results.items():
         print(f"{name}: HOTA {result['mot']['HOTA']:.1f} with {result['settings']}")
-    if args.json:
-        with replace_on_success(args.json) as partial:
-            partial.write_text(json.dumps(results, indent=2) + "\n")
+    write_json(args.json, results)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from .loading import load_checkpoint_file, state_dict_of
 from .run_folder import (
     POINTER,
     checkpoints_in,
-    newest_readable,
+    read_newest,
     remove_old,
     remove_partial,
     write_pointer,
@@ -114,24 +114,27 @@ class VideoCheckpointer(DetectionCheckpointer):
         Raises:
             UserError: see :meth:`load`; or there are checkpoints to resume from, all damaged.
         """
-        file = self._file_to_resume() if resume else ""
+        file, content = self._newest() if resume else ("", None)
         if not file:
             return self.load(path, checkpointables=[])
         self.ignore = ()
-        return self.load(file)
+        return self._take(file, content, checkpointables=None)
 
-    def _file_to_resume(self) -> str:
-        found, fault = "", ""
+    def _newest(self) -> tuple[str, dict[str, Any] | None]:
+        """The file to resume from ("": none), the same in all processes, and what the main process
+        has read of it."""
+        file, content, fault = "", None, ""
         if comm.is_main_process() and self.save_dir:
             try:
-                found = str(newest_readable(Path(self.save_dir)) or "")
+                if found := read_newest(Path(self.save_dir), self._load_file):
+                    file, content = str(found[0]), found[1]
             except UserError as error:
                 fault = str(error)
         # Gathered in either case, so that the other processes do not wait for one that has stopped.
-        found, fault = comm.all_gather((found, fault))[0]
+        file, fault = comm.all_gather((file, fault))[0]
         if fault:
             raise UserError(fault)
-        return found
+        return file, content
 
     # ---- loading --------------------------------------------------------------------------------
 
@@ -146,9 +149,17 @@ class VideoCheckpointer(DetectionCheckpointer):
             if self.strict:
                 raise UserError("no weights: set MODEL.WEIGHTS to a checkpoint of this model")
             return {}
+        return self._take(path, None, checkpointables)
+
+    def _take(
+        self, path: str, content: dict[str, Any] | None, checkpointables: list[str] | None
+    ) -> dict[str, Any]:
+        """Put into the model, and into ``checkpointables`` (None: all), what the file holds (None: not
+        read yet); what is left of it is returned."""
         self._path = path
         logger.info("Loading %s", path)
-        content = self._load_file(self._local(path))
+        if content is None:
+            content = self._load_file(self._local(path))
         self._log_incompatible_keys(self._load_model(content))
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in content:

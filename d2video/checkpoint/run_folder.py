@@ -7,12 +7,13 @@ name of the one to resume from.
 import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from d2video.utils.errors import BrokenCheckpoint, UserError
 from d2video.utils.files import replace_on_success
 
-from .loading import load_checkpoint_file, state_dict_of
 from .writing import disk_errors
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,15 @@ def write_pointer(folder: Path, name: str) -> None:
         partial.write_text(name)
 
 
-def newest_readable(folder: Path) -> Path | None:
-    """The file to resume from: that named by ``last_checkpoint`` or, where it cannot be read, with a
-    warning, the last written one that can. None where no run has saved anything yet.
+def read_newest(
+    folder: Path, read: Callable[[str], dict[str, Any]]
+) -> tuple[Path, dict[str, Any]] | None:
+    """The file to resume from and what it holds: that named by ``last_checkpoint`` or, where it
+    cannot be read, with a warning, the last written one that can. None where no run has saved anything
+    yet.
+
+    Args:
+        read: from a file's name to its content; BrokenCheckpoint: look for another.
 
     Raises:
         UserError: there are checkpoints, but none can be read.
@@ -58,15 +65,14 @@ def newest_readable(folder: Path) -> Path | None:
         faults.append(str(fault))
     for path in files:
         try:
-            content = load_checkpoint_file(path)
-            state_dict_of(content, path)
+            content = read(str(path))
         except BrokenCheckpoint as fault:
             logger.warning("%s; looking for an earlier one", fault)
             faults.append(str(fault))
         else:
             if faults:
                 logger.warning("resuming from %s, the newest good checkpoint", path)
-            return path
+            return path, content
     raise UserError(
         f"no checkpoint in {folder} can be resumed from: {faults[0]}; put one there, or empty the "
         "folder to start anew"

@@ -4,7 +4,7 @@ Importing this package registers the built-in datasets.
 """
 
 from .augmentation import AUGMENTATION_REGISTRY, ClipAugInput, build_augmentations
-from .build import build_mapper, build_test_loader, build_train_loader, epoch_length
+from .build import build_mapper, build_test_loader, build_train_loader
 from .clip_mapper import DATASET_MAPPER_REGISTRY, ClipDatasetMapper
 from .clip_sampling import (
     CLIP_SAMPLER_REGISTRY,
@@ -45,7 +45,6 @@ __all__ = [
     "build_mapper",
     "build_test_loader",
     "build_train_loader",
-    "epoch_length",
     "load_ytvis_json",
     "register_image_folder",
     "register_image_pairs",

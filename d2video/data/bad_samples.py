@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from d2video.data.batch_numbers import NumberedIndex
 from d2video.data.clip_mapper import sample_seed
+from d2video.data.sample_stream import NumberedIndex, TrainLoader
 from d2video.utils.errors import BrokenFile, UserError
 
 logger = logging.getLogger(__name__)
@@ -115,14 +115,11 @@ class CountingLoader:
     """A loader of batches of samples that counts the bad ones, as they are taken from it.
 
     Attributes:
+        loader: of samples from a :class:`RetryingDataset`.
         bad_samples: of all iterations.
     """
 
-    def __init__(self, loader: Iterable[list[dict[str, Any]]]):
-        """
-        Args:
-            loader: of samples from a :class:`RetryingDataset`.
-        """
+    def __init__(self, loader: TrainLoader):
         self.loader = loader
         self.bad_samples = BadSamples()
 

@@ -137,18 +137,6 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     )
 
 
-def epoch_length(cfg: CfgNode) -> int:
-    """Samples (clips) in one epoch over DATASETS.TRAIN, which is read for it.
-
-    Samplers that repeat or leave out videos do not change this number.
-
-    Raises:
-        UserError: as :func:`build_train_loader`.
-    """
-    records = [record for group in _training_records(cfg).values() for record in group]
-    return int(_samples_per_video(records, cfg.INPUT.CLIP.EPOCH_UNIT).sum())
-
-
 def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
     """The dataset mapper that INPUT.DATASET_MAPPER names.
 

@@ -15,7 +15,6 @@ import torch
 from detectron2.data.build import worker_init_reset_seed
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from d2video.data.batch_numbers import NumberedIndex
 from d2video.utils.random_state import seeded
 
 logger = logging.getLogger(__name__)
@@ -23,6 +22,16 @@ logger = logging.getLogger(__name__)
 Sample = dict[str, Any]
 # From a seed to the endless stream of indices of all processes.
 IndexStream = Callable[[int], Iterator[int]]
+
+
+class NumberedIndex(NamedTuple):
+    """Index of a sample, and number of the batch that it is for, the same in all processes.
+
+    By it all samples of a batch can share a choice.
+    """
+
+    sample: int
+    batch_number: int
 
 
 class Position(NamedTuple):
@@ -122,6 +131,11 @@ class TrainLoader:
             first_new = max(self.position.next, number + self.num_processes)
             self.position = Position(first_new, (*waiting, *upcoming), self.position.batches + 1)
             yield batch
+
+    @property
+    def epoch_length(self) -> int:
+        """Samples in the data; samplers that repeat or leave out some do not change this number."""
+        return len(self.dataset)  # type: ignore[arg-type]
 
     def skip(self, batches: int) -> None:
         """Go to the place behind the first ``batches`` batches; exact where none are grouped."""

@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from d2video.config import get_cfg
+from d2video.data.datasets.own import register_own
 from d2video.engine.config_bases import check_bases
 from d2video.engine.determinism import set_determinism
 from d2video.utils.errors import UserError
@@ -19,13 +20,15 @@ from d2video.utils.registry import lookup
 
 
 def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
-    """The defaults, overlaid with a YAML file and with ``KEY VALUE …`` pairs; not frozen.
+    """The defaults, overlaid with a YAML file and with ``KEY VALUE …`` pairs; not frozen. The data
+    sets of DATASETS.REGISTER are registered.
 
     Import the projects first (``d2video.projects.register_all()``), which adds their keys.
 
     Raises:
         UserError: a missing or broken file, an unknown key, a value of the wrong type, an odd
-            number of overrides, an unknown meta-architecture, a negative count.
+            number of overrides, an unknown meta-architecture, a negative count, a data set
+            that cannot be registered.
     """
     cfg = get_cfg()
     try:
@@ -53,6 +56,7 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
     for key, value in counts.items():
         if value < 0:
             raise UserError(f"{key} is {value}: set 0 or more")
+    register_own(cfg.DATASETS.REGISTER)
     return cfg
 
 

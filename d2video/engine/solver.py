@@ -11,7 +11,6 @@ from detectron2.solver.build import get_default_optimizer_params, maybe_add_grad
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from d2video.data import epoch_length
 from d2video.utils.errors import UserError
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -27,7 +26,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     Parameters with "backbone" in their name learn at BASE_LR · BACKBONE_MULTIPLIER, those that
     SOLVER.LR_MULTIPLIERS names at BASE_LR times their factor there.
     SOLVER.CLIP_GRADIENTS.CLIP_TYPE may be, besides detectron2's "value" and "norm" (each parameter
-    by itself), "full_model": the norm over all gradients, as the DETR family trains.
+    by itself, in the optimizer), "full_model": the norm over all gradients, as the DETR family
+    trains, which :class:`~d2video.engine.step.StepTrainer` clips.
 
     Raises:
         UserError: unknown optimizer or CLIP_TYPE; LR_MULTIPLIERS of another form, or with a name
@@ -53,14 +53,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE '{clip.CLIP_TYPE}' is unknown: use "
             f"{', '.join(_CLIP_TYPES)}"
         )
-    if clip.ENABLED and clip.CLIP_TYPE == "full_model":
-        kind = _with_full_model_clipping(kind, clip.CLIP_VALUE, clip.NORM_TYPE)
-    else:
+    if not (clip.ENABLED and clip.CLIP_TYPE == "full_model"):
         kind = maybe_add_gradient_clipping(cfg, kind)
-    # GradScaler leaves unscaling to the kernel of a fused optimizer, which runs after our clipping:
-    # with a scaler only an optimizer that is not fused sees the true gradients in `step`.
-    scaled = cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE == "float16"
-    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR, "fused": None if scaled else True}
+    arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR, "fused": True}
     if cfg.SOLVER.OPTIMIZER == "SGD":
         arguments |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
     else:
@@ -110,20 +105,6 @@ def _has_part(name: str, part: str) -> bool:
     return f".{part}." in f".{name}."
 
 
-def _with_full_model_clipping(
-    kind: type[torch.optim.Optimizer], max_norm: float, norm_type: float
-) -> type[torch.optim.Optimizer]:
-    """A subclass that clips in ``step``: with a gradient scaler that is after unscaling."""
-
-    class FullModelClipping(kind):  # type: ignore[misc, valid-type]
-        def step(self, closure=None):
-            params = [p for group in self.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(params, max_norm, norm_type)
-            return super().step(closure)
-
-    return FullModelClipping
-
-
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
     """detectron2's schedule SOLVER.LR_SCHEDULER_NAME over SOLVER.MAX_ITER iterations.
 
@@ -143,20 +124,23 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         ) from error
 
 
-def resolve_epochs(cfg: CfgNode) -> CfgNode:
+def resolve_epochs(cfg: CfgNode, samples: int) -> CfgNode:
     """Turn SOLVER.MAX_EPOCHS and EPOCH_STEPS into MAX_ITER and STEPS; 0 epochs leave cfg as it is.
 
     An epoch is the training set once, its last incomplete batch dropped.
+
+    Args:
+        samples: clips or images in the training set.
 
     Returns:
         a copy of ``cfg``.
 
     Raises:
-        UserError: a dataset is missing, or smaller than a batch.
+        UserError: the training set is smaller than a batch.
     """
     if not cfg.SOLVER.MAX_EPOCHS:
         return cfg
-    samples, batch = epoch_length(cfg), cfg.SOLVER.IMS_PER_BATCH
+    batch = cfg.SOLVER.IMS_PER_BATCH
     iterations = samples // batch
     if not iterations:
         raise UserError(

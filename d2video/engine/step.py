@@ -55,6 +55,8 @@ class StepTrainer(SimpleTrainer):
         *,
         precision: torch.dtype | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        clip_norm: float = 0.0,
+        norm_type: float = 2.0,
         max_skipped: int = 0,
         output_dir: str = ".",
     ):
@@ -64,6 +66,8 @@ class StepTrainer(SimpleTrainer):
             precision: of autocast in the forward pass; None: no autocast. The backward pass takes
                 the types of the forward pass by itself.
             scaler: of the loss, for float16.
+            clip_norm: what the norm over all gradients is lowered to where it is above; 0: never.
+            norm_type: exponent of that norm, above 0; infinity: the largest entry.
             max_skipped: how many steps in all, over resumed runs, may be left out; the next raises.
             output_dir: where the reports go.
         """
@@ -71,6 +75,8 @@ class StepTrainer(SimpleTrainer):
         self.precision = precision
         self.grad_scaler = scaler or torch.amp.GradScaler(enabled=False)
         self.skipped = 0
+        self._clip_norm = clip_norm
+        self._norm_type = norm_type
         self._max_skipped = max_skipped
         self._output_dir = Path(output_dir)
 
@@ -94,7 +100,7 @@ class StepTrainer(SimpleTrainer):
         self.after_backward()
         self.grad_scaler.unscale_(self.optimizer)
         # The reduced gradients are the same in all processes, so that all come to the same decision.
-        norm = self._gradient_norm()
+        norm = self._clip_gradients()
         if not math.isfinite(norm) and self._is_to_blame():
             self.grad_scaler.update()
             self._refuse(data, losses, f"the gradient norm is {norm}", norm)
@@ -118,10 +124,14 @@ class StepTrainer(SimpleTrainer):
         wrong = [f"{name} is {v}" for name, v in values.items() if not math.isfinite(v)]
         return losses, ", ".join(wrong) or "the sum of the losses is infinite"
 
-    def _gradient_norm(self) -> float:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norms = torch._foreach_norm(gradients)
-        return torch.linalg.vector_norm(torch.stack([n.float() for n in norms])).item()
+    def _clip_gradients(self) -> float:
+        """The norm over all gradients, as it was before."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in trained if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, self._norm_type)
+        if self._clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(trained, self._clip_norm, norm)
+        return norm.item()
 
     def _is_to_blame(self) -> bool:
         """Whether gradients that are not finite are a fault, not a matter of the scaler."""
@@ -181,7 +191,8 @@ def build_step_trainer(
     loader: Iterable[list[dict[str, Any]]],
     optimizer: torch.optim.Optimizer,
 ) -> StepTrainer:
-    """By SOLVER.AMP.ENABLED and DTYPE, and SOLVER.SKIP_NON_FINITE.
+    """By SOLVER.AMP.ENABLED and DTYPE, SOLVER.SKIP_NON_FINITE and, where it is of the full model,
+    SOLVER.CLIP_GRADIENTS.
 
     Raises:
         UserError: an unknown DTYPE, float16 without a GPU, or a negative number of steps.
@@ -198,9 +209,18 @@ def build_step_trainer(
             if torch.device(cfg.MODEL.DEVICE).type != "cuda":
                 raise UserError("float16 training needs a GPU: set SOLVER.AMP.DTYPE bfloat16")
             scaler = torch.amp.GradScaler("cuda")
-    more: dict[str, Any] = {"precision": precision, "scaler": scaler}
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    whole = clip.ENABLED and clip.CLIP_TYPE == "full_model"
     return StepTrainer(
-        model, loader, optimizer, **more, max_skipped=skip, output_dir=cfg.OUTPUT_DIR
+        model,
+        loader,
+        optimizer,
+        precision=precision,
+        scaler=scaler,
+        clip_norm=clip.CLIP_VALUE if whole else 0.0,
+        norm_type=clip.NORM_TYPE,
+        max_skipped=skip,
+        output_dir=cfg.OUTPUT_DIR,
     )
 
 

@@ -47,11 +47,11 @@ class VideoTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
-        cfg = resolve_epochs(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         # First the data: a mistake in the test sets shows now, not at the end of the training, and
         # the model can compare its classes with those of the training set.
         loader = self.build_train_loader(cfg)
+        cfg = resolve_epochs(cfg, loader.loader.epoch_length)
         for name in cfg.DATASETS.TEST:
             self.build_test_loader(cfg, name)
             self.build_evaluator(cfg, name)

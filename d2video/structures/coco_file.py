@@ -12,9 +12,9 @@ from detectron2.utils.file_io import PathManager
 from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle_codec import find_rle_fault
 from d2video.utils.errors import UserError
-from d2video.utils.files import leaves_folder
 from d2video.utils.json_text import parse_json
 from d2video.utils.limits import size_fault
+from d2video.utils.paths import leaves_folder
 
 # What the readers raise for a file of another format, besides OSError.
 _NOT_AS_EXPECTED = (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from d2video.utils.files import leaves_folder
+from d2video.utils.paths import leaves_folder
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
 

@@ -16,9 +16,9 @@ from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle import to_rle
 from d2video.structures.rle_codec import find_rle_fault
 from d2video.utils.errors import UserError
-from d2video.utils.files import leaves_folder
 from d2video.utils.json_text import parse_json
 from d2video.utils.limits import size_fault
+from d2video.utils.paths import leaves_folder
 
 # What reading an entry of another kind raises.
 _NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)

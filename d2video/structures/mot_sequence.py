@@ -24,9 +24,9 @@ from d2video.structures.mot_rows import (
     select_rows,
 )
 from d2video.utils.errors import UserError
-from d2video.utils.files import leaves_folder
 from d2video.utils.image_io import list_images, read_rgb
 from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
+from d2video.utils.paths import leaves_folder
 
 __all__ = [
     "MOTDetections",

@@ -9,12 +9,6 @@ from pathlib import Path
 from d2video.utils.errors import UserError
 
 
-def leaves_folder(name: str) -> bool:
-    """Whether a relative path of a stranger's file, on whatever system, may lead out of its folder."""
-    parts = name.replace("\\", "/").split("/")
-    return parts[0] == "" or parts[0].endswith(":") or ".." in parts or "\0" in name
-
-
 def partial_path(path: str | os.PathLike[str]) -> Path:
     """The temporary name under which a file or folder is written until it is complete.
 

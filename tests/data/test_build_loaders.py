@@ -10,7 +10,6 @@ from d2video.data import (
     FrameSequence,
     build_test_loader,
     build_train_loader,
-    epoch_length,
     register_ytvis_instances,
 )
 from d2video.data.build import ClipDataset
@@ -57,14 +56,14 @@ def second_dataset(cfg, ytvis_content, write_json, image_root, **changes):
 
 
 def test_epoch_visits_every_frame_once(cfg):
-    assert epoch_length(cfg) == 2 * LENGTH
+    assert build_train_loader(cfg).loader.epoch_length == 2 * LENGTH
     seen = Counter(keys(samples(cfg, 2 * LENGTH)))
     assert seen == Counter(itertools.product((7, 3), range(LENGTH)))
 
 
 def test_epoch_visits_every_video_once_with_random_key_frames(cfg):
     cfg.INPUT.CLIP.EPOCH_UNIT = "video"
-    assert epoch_length(cfg) == 2
+    assert build_train_loader(cfg).loader.epoch_length == 2
     seen = keys(samples(cfg, 40))
     assert Counter(video for video, _ in seen) == {7: 20, 3: 20}
     assert {frame for _, frame in seen} == set(range(LENGTH))
@@ -72,7 +71,7 @@ def test_epoch_visits_every_video_once_with_random_key_frames(cfg):
 
 def test_videos_without_objects_are_filtered(cfg, ytvis_content):
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
-    assert epoch_length(cfg) == LENGTH
+    assert build_train_loader(cfg).loader.epoch_length == LENGTH
     assert {video for video, _ in keys(samples(cfg, 12))} == {7}
 
 
@@ -82,12 +81,12 @@ def test_video_with_crowds_only_counts_as_empty(cfg, ytvis_content, write_json):
     write_json(ytvis_content)
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
     with pytest.raises(UserError, match="tiny holds no annotated object"):
-        epoch_length(cfg)
+        build_train_loader(cfg)
 
 
 def test_all_training_datasets_are_used(cfg, ytvis_content, image_root, write_json):
     second_dataset(cfg, ytvis_content, write_json, image_root)
-    assert epoch_length(cfg) == 4 * LENGTH
+    assert build_train_loader(cfg).loader.epoch_length == 4 * LENGTH
     assert {video for video, _ in keys(samples(cfg, 4 * LENGTH))} == {7, 3, 107, 103}
 
 

@@ -9,7 +9,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 
 from d2video.config import get_cfg
-from d2video.data import build_test_loader, build_train_loader, epoch_length
+from d2video.data import build_test_loader, build_train_loader
 from d2video.data.records import object_classes
 from d2video.utils.errors import UserError
 from tests.coco_sets import (
@@ -52,14 +52,14 @@ def test_epoch_visits_every_image_with_objects_once(cfg, folder, unit, grouping)
     register_instances("mine", folder, instance_content())
     cfg.INPUT.CLIP.EPOCH_UNIT = unit
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = grouping
-    assert epoch_length(cfg) == 2
+    assert build_train_loader(cfg).loader.epoch_length == 2
     got = samples(cfg, 4)
     assert Counter(s["image_id"] for s in got) == {5: 2, 9: 2}
     (crowded,) = [s for s in got[:2] if s["image_id"] == 5]
     assert crowded["instances"].gt_classes.tolist() == [1, 0]  # ids 9 and 4; the crowd left out
 
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    assert epoch_length(cfg) == 3
+    assert build_train_loader(cfg).loader.epoch_length == 3
     assert {s["image_id"] for s in samples(cfg, 4)} == {5, 2, 9}
 
 
@@ -74,7 +74,7 @@ def test_degenerate_boxes_are_left_out_with_one_warning(cfg, folder, caplog):
     ]
     register_instances("mine", folder, content)
     with caplog.at_level(logging.WARNING):
-        assert epoch_length(cfg) == 2
+        assert build_train_loader(cfg).loader.epoch_length == 2
     (line,) = [r.message for r in caplog.records if "have no area" in r.message]
     assert "mine: 4 of 9 boxes" in line
     assert line.endswith("2.jpg")  # detectron2 sorts by id
@@ -98,7 +98,7 @@ def test_panoptic_records(cfg, folder):
     segments = [{"id": 3, "category_id": 120}, {"id": 7, "category_id": 9, "iscrowd": 0}]
     crowd = [{"id": 3, "category_id": 4, "iscrowd": 1}]
     register_panoptic("mine", folder, {5: (ids, segments), 2: (ids, crowd)})
-    assert epoch_length(cfg) == 1
+    assert build_train_loader(cfg).loader.epoch_length == 1
     got = samples(cfg, 2)
     assert [s["image_id"] for s in got] == [5, 5]
     assert got[0]["instances"].gt_classes.tolist() == [3, 1]

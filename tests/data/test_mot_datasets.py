@@ -8,7 +8,7 @@ from detectron2.structures import BoxMode
 
 import d2video.data  # noqa: F401  registers the datasets
 from d2video.config import get_cfg
-from d2video.data.build import epoch_length
+from d2video.data import build_train_loader
 from d2video.data.clip_instances import track_classes
 from d2video.data.datasets.builtin_mot import register_builtin_mot
 from d2video.data.datasets.mot import (
@@ -353,6 +353,6 @@ def test_training_loader_takes_the_records(mot17, scratch_catalog):
     cfg = get_cfg()
     cfg.DATASETS.TRAIN = ("x_train",)
     cfg.INPUT.CLIP.EPOCH_UNIT = "frame"
-    assert epoch_length(cfg) == 6
+    assert build_train_loader(cfg).loader.epoch_length == 6
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    assert epoch_length(cfg) == 11
+    assert build_train_loader(cfg).loader.epoch_length == 11

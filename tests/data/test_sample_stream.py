@@ -9,8 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from d2video.data.bad_samples import RetryingDataset
-from d2video.data.batch_numbers import NumberedIndex
-from d2video.data.sample_stream import TrainLoader
+from d2video.data.sample_stream import NumberedIndex, TrainLoader
 from d2video.utils.errors import BrokenFile
 
 SIZE = 10

@@ -14,7 +14,6 @@ from d2video.data import (
     VideoClipMapper,
     build_test_loader,
     build_train_loader,
-    epoch_length,
     register_video_folders,
 )
 from d2video.data.video_frame_sequence import VideoFrameSequence
@@ -180,7 +179,7 @@ def test_loaders(cfg, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
     for unit in ("video", "frame"):
         cfg.INPUT.CLIP.EPOCH_UNIT = unit
-        assert epoch_length(cfg) == 4
+        assert build_train_loader(cfg).loader.epoch_length == 4
     batches = list(itertools.islice(build_train_loader(cfg), 4))
     assert [len(batch) for batch in batches] == [2] * 4
     samples = [sample for batch in batches for sample in batch]

@@ -11,6 +11,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from d2video.config import get_cfg
+from d2video.engine.solver import build_optimizer
 from d2video.engine.step import LOWEST_SCALE, NonFiniteError, StepTrainer, build_step_trainer
 from d2video.utils.errors import UserError
 
@@ -176,6 +177,40 @@ def test_bfloat16_is_for_the_forward_pass_alone():
     run(StepTrainer(model, [torch.ones(4, 2)], optimizer, precision=torch.bfloat16), 1)
     assert seen == [True, False]
     assert not torch.equal(model.weight, start)
+
+
+def moved_by_a_step(tmp_path, *overrides, scale: float = 0.0) -> torch.Tensor:
+    """Of a model whose gradient is (2, 2, 2): SGD at a rate of 1."""
+    sgd = ["SOLVER.OPTIMIZER", "SGD", "SOLVER.BASE_LR", 1.0, "SOLVER.MOMENTUM", 0.0]
+    cfg = cfg_of(*sgd, "SOLVER.WEIGHT_DECAY", 0.0, "OUTPUT_DIR", str(tmp_path), *overrides)
+    model = nn.Linear(2, 1)
+    model.forward = lambda batch: {"loss": 2 * (model.weight.sum() + model.bias.sum())}
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    made = build_step_trainer(cfg, model, [GOOD], build_optimizer(cfg, model))
+    if scale:  # by hand, since the config's float16 wants a GPU
+        made.grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    run(made, 1)
+    return before - torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0**16])
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"CLIP_TYPE": "full_model"}, 0.1 / math.sqrt(3)),
+        ({"CLIP_TYPE": "full_model", "NORM_TYPE": math.inf}, 0.1),
+        ({"CLIP_TYPE": "full_model", "CLIP_VALUE": 10.0}, 2.0),
+        ({"CLIP_TYPE": "value"}, 0.1),
+        ({"ENABLED": False}, 2.0),
+    ],
+)
+def test_clipping_bounds_the_true_gradients(tmp_path, overrides, expected, scale):
+    """All together; a fused optimizer that unscaled them by itself would come too late."""
+    clip = {"ENABLED": True, "CLIP_VALUE": 0.1, "NORM_TYPE": 2.0, **overrides}
+    given = [word for key in clip for word in (f"SOLVER.CLIP_GRADIENTS.{key}", clip[key])]
+    moved = moved_by_a_step(tmp_path, *given, scale=scale)
+    # float32 weights of about 0.5 move by 0.05 and more; the norm is clipped to 1e-6 relative.
+    assert moved.tolist() == pytest.approx([expected] * 3, rel=1e-5)
 
 
 def cfg_of(*overrides) -> CfgNode:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.utils.errors import UserError
-from d2video.utils.files import leaves_folder
+from d2video.utils.paths import leaves_folder
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from detectron2.structures import BoxMode
 
 from d2video.structures.ytvis_file import VideoEntry, YTVISFile, frame_list
 from d2video.utils.errors import UserError
-from d2video.utils.files import leaves_folder
+from d2video.utils.paths import leaves_folder
 
 logger = logging.getLogger(__name__)
 

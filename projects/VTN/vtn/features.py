@@ -23,7 +23,8 @@ from torch import Tensor
 
 from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.utils.errors import UserError
-from d2video.utils.files import leaves_folder, replace_on_success
+from d2video.utils.files import replace_on_success
+from d2video.utils.paths import leaves_folder
 
 INDEX = "features.json"
 

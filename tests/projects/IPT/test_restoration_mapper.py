@@ -17,7 +17,6 @@ from d2video.config import get_cfg
 from d2video.data import (
     build_test_loader,
     build_train_loader,
-    epoch_length,
     register_image_folder,
     register_image_pairs,
 )
@@ -309,7 +308,7 @@ def batch_tasks(cfg, count, skipped=0):
 
 
 def test_training_loader_gives_one_task_a_batch(cfg):
-    assert epoch_length(cfg) == 5
+    assert build_train_loader(cfg).loader.epoch_length == 5
     tasks = batch_tasks(cfg, 12)
     assert set(tasks) == set(MADE)
     assert batch_tasks(cfg, 5, skipped=4) == tasks[4:9]

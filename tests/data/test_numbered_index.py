@@ -1,7 +1,7 @@
 """A sample that takes the place of another is for the same batch."""
 
 from d2video.data.bad_samples import RetryingDataset
-from d2video.data.batch_numbers import NumberedIndex
+from d2video.data.sample_stream import NumberedIndex
 from d2video.utils.errors import BrokenFile
 
 

@@ -1,0 +1,7 @@
+"""Paths that a stranger's file names."""
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a relative path of a stranger's file, on whatever system, may lead out of its folder."""
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or parts[0].endswith(":") or ".." in parts or "\0" in name
