@@ -21,6 +21,7 @@ from d2video.evaluation.restoration_metrics import Measures, measure, quantize
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 from d2video.utils.image_writer import ImageFileWriter
+from d2video.utils.paths import leaves_folder
 
 logger = logging.getLogger(__name__)
 
@@ -55,19 +56,28 @@ class RestorationEvaluator(DatasetEvaluator):
     """
 
     def __init__(
-        self, output_dir: str, *, source: str, baselines: bool = True, save_images: bool = False
+        self,
+        output_dir: str,
+        *,
+        source: str,
+        baselines: bool = True,
+        save_images: bool = False,
+        image_root: str = "",
     ) -> None:
         """
         Args:
-            output_dir: folder for ``images.csv`` and ``restored/<task>/<name>.png``.
+            output_dir: folder for ``images.csv`` and ``restored/<task>/``.
             source: what messages call the data.
             baselines: measure the baselines as well.
-            save_images: write the restored images.
+            save_images: write the restored images, as PNG, to where the images lie below
+                ``image_root``; images that are no PNG files get ".png" after their names.
+            image_root: folder of the images; "": they have names of their own.
         """
         self._output_dir = Path(output_dir)
         self._source = source
         self._with_baselines = baselines
         self._save_images = save_images
+        self._image_root = image_root
         self.reset()
 
     def reset(self) -> None:
@@ -118,10 +128,17 @@ class RestorationEvaluator(DatasetEvaluator):
                 raise _seen_twice(where)
             self._images[task, file_name] = Restored(task, file_name, measures)
             if self._save_images:
-                name = f"{Path(file_name).stem}.png"
-                with ImageFileWriter(self._output_dir / "restored" / task / name) as writer:
+                with ImageFileWriter(self._path_of(task, file_name)) as writer:
                     pixels = quantize(restored).byte().permute(1, 2, 0)
                     writer.write(np.ascontiguousarray(pixels.cpu().numpy()))
+
+    def _path_of(self, task: str, file_name: str) -> Path:
+        name = os.path.basename(file_name)
+        if self._image_root:
+            below = os.path.relpath(file_name, self._image_root)
+            name = name if leaves_folder(below) else below
+        suffix = "" if name.lower().endswith(".png") else ".png"
+        return self._output_dir / "restored" / task / f"{name}{suffix}"
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Gather all processes' images, write the table and take the means.
@@ -226,5 +243,8 @@ def _seen_twice(where: str) -> UserError:
 def build_restoration_evaluator(dataset_name: str, output_dir: str) -> RestorationEvaluator:
     """Of a registered data set; its metadata may set ``restoration_evaluator``, a dict with
     ``baselines`` and ``save_images``."""
-    options = MetadataCatalog.get(dataset_name).get("restoration_evaluator", {})
-    return RestorationEvaluator(output_dir, source=f"dataset {dataset_name}", **options)
+    metadata = MetadataCatalog.get(dataset_name)
+    options = metadata.get("restoration_evaluator", {})
+    root = metadata.get("image_root", "")
+    source = f"dataset {dataset_name}"
+    return RestorationEvaluator(output_dir, source=source, image_root=root, **options)

@@ -153,6 +153,17 @@ def test_means_baselines_and_files(images, tmp_path):
     assert (written == quantize(outputs[0]["restored"]).permute(1, 2, 0).numpy()).all()
 
 
+def test_images_of_the_same_name_have_files_of_their_own(images, tmp_path):
+    inputs, outputs = images
+    names = ["photos/x/a.png", "photos/y/a.png", "photos/y/a.jpg", "elsewhere/a.png"]
+    evaluator = make(tmp_path, baselines=False, save_images=True, image_root="photos")
+    for name in names:
+        evaluator.process([{**inputs[0], "file_name": name}], outputs[:1])
+    folder = tmp_path / "restored" / inputs[0]["task"]
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
+    assert found == {"x/a.png", "y/a.png", "y/a.jpg.png", "a.png"}
+
+
 def test_without_baselines_or_images(images, tmp_path):
     evaluator = make(tmp_path, baselines=False)
     assert evaluator.evaluate() == {}
