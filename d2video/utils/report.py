@@ -118,11 +118,15 @@ def _clips(clips: Sequence[tuple[str, str | os.PathLike[str]]], folder: Path) ->
 def _tables(tables: Sequence[Table]) -> str:
     blocks = []
     for table in tables:
-        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
-        rows = []
-        for row in table.rows:
-            assert len(row) == len(table.header), (row, table.header)
-            rows.append("<tr>" + "".join(_cell(value, table.decimals) for value in row) + "</tr>")
+        assert all(len(row) == len(table.header) for row in table.rows), table
+        head = ""
+        for k, name in enumerate(table.header):  # over its column, left or right
+            kind = "" if any(isinstance(row[k], str) for row in table.rows) else ' class="number"'
+            head += f'<th scope="col"{kind}>{escape(name)}</th>'
+        rows = [
+            "<tr>" + "".join(_cell(value, table.decimals) for value in row) + "</tr>"
+            for row in table.rows
+        ]
         blocks.append(
             f'<div class="card scroll"><table><caption>{escape(table.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>" + "\n".join(rows) + "</tbody></table></div>"
@@ -215,7 +219,7 @@ th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align:
 th, td.number { white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
 th { color: var(--soft); font-weight: 500; font-size: .85rem; }
-th:not(:first-child), .number { text-align: right; font-variant-numeric: tabular-nums; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
 .chart { display: block; width: 100%; height: auto; font-size: 12px; }
 .chart text { fill: var(--soft); }
 .chart .grid { stroke: var(--line); }

@@ -74,6 +74,7 @@ def test_page(tmp_path):
     assert [video["src"] for video in videos] == ["a%20clip%20%231.mp4", "../other.mp4"]
     assert all({"autoplay", "muted", "loop", "playsinline"} <= set(video) for video in videos)
     assert len(parsed.all("polyline")) == 2
+    assert [cell.get("class") for cell in parsed.all("th")] == [None, "number"]
     assert ">41.3<" in text
     assert ">–<" in text
     assert ">3<" in text
