@@ -1,11 +1,5 @@
 """VideoTrainer: a training that goes on, and one whose batches use a part of the model."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -14,6 +8,7 @@ from PIL import Image
 from d2video.data import register_image_folder
 from d2video.data.shapes import write_restoration_images
 from d2video.engine import VideoTrainer
+from tests.engine.two_processes import metrics, train
 from tests.projects.IPT.tiny import NODE, tiny_cfg
 
 
@@ -60,24 +55,7 @@ def test_a_training_that_goes_on_has_the_tasks_of_one_that_never_stopped(folder)
 def test_two_processes_share_the_task_of_a_batch(tmp_path):
     """Tasks change from batch to batch, so that parameters of the others have no gradients."""
     write_restoration_images(tmp_path / "shapes_images", {"train": 4}, progress=False)
-    options = {
-        "DATASETS.TEST": "()",
-        "OUTPUT_DIR": tmp_path / "out",
-        "SOLVER.MAX_ITER": 25,
-        "SOLVER.IMS_PER_BATCH": 2,
-        **{f"{NODE}NUM_FEATURES": 4, f"{NODE}NUM_LAYERS": 1, f"{NODE}PATCH_SIZE": 12},
-    }
-    command = [sys.executable, "tools/train_net.py", "--num-gpus", "2", "--dist-url", "auto"]
-    command += ["--config-file", "configs/IPT/ipt_tiny_images.yaml"]
-    done = subprocess.run(
-        [*command, *(str(word) for option in options.items() for word in option)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "DETECTRON2_DATASETS": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = train(tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = (tmp_path / "out/metrics.json").read_text().splitlines()
-    seen = {key for line in lines for key in json.loads(line)}
+    seen = {key for line in metrics(tmp_path) for key in line}
     assert {"train_psnr_sr_x2", "train_psnr_denoise_30"} <= seen
