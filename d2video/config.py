@@ -86,8 +86,6 @@ def add_d2video_config(cfg: CN) -> None:
     # ---- solver -------------------------------------------------------------------------------
     # "SGD" or "ADAMW".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
-    # Of Adam: how slowly the means of the gradients and of their squares change.
-    cfg.SOLVER.BETAS = (0.9, 0.999)
     # Learning rate of the parameters under `backbone.` relative to BASE_LR.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
     # [[part of a name, factor], ...]: parameters learn at BASE_LR times the factor of the first entry

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from d2video.data.annotation_faults import json_faults, line_faults, ytvis_faults
 from d2video.data.build import load_records
+from d2video.data.datasets.coco_panoptic import load_coco_panoptic
 from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.image_folder import load_image_folder
 from d2video.data.datasets.video_classification import load_video_list
@@ -62,13 +63,30 @@ def dataset_faults(name: str) -> Found:
         kind = "boxes"
     elif kind == "mots":
         kind = "masks"
+    faults: list[str] = []
     if kind in ("boxes", "masks"):
         faults = _mot_faults(meta.mot_sequences, kind == "masks")
+    elif lines := meta.get("annotation_lines"):
+        return _found(first, lines[0], partial(line_faults, *lines))
+    elif kind == "coco_panoptic_seg":
+        path, roots = meta.panoptic_json, (meta.image_root, meta.panoptic_root)
+        load = partial(_panoptic, name, *roots)
+        return _found(first, path, partial(json_faults, path, load))
     elif json_file and os.path.isfile(json_file) and kind in ("ytvis", "coco", "mot"):
         return json_file_faults(json_file, meta.image_root)
-    else:
-        faults = []
     return faults or [first], []
+
+
+def _found(first: str, path: str, find: Callable[[], tuple[list[str], Any]]) -> Found:
+    """What ``find`` says of the file; ``first``, what reading the data set told, if it is not there."""
+    if not os.path.isfile(path):
+        return [first], []
+    faults, records = find()
+    return faults or [first], records or []
+
+
+def _panoptic(name: str, image_root: str, panoptic_root: str, path: str) -> list[Record]:
+    return load_coco_panoptic(path, image_root, panoptic_root, name)
 
 
 def json_file_faults(path: str, image_root: str) -> Found:

@@ -81,18 +81,19 @@ def line_faults(path: str, read: Callable[[str], Any]) -> tuple[list[str], Any]:
     """
     lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
-    def drop(message: str) -> bool:
-        found = re.search(r", line (\d+)", message)
+    def drop(message: str) -> str | None:
+        found = re.search(r", (?:after )?line (\d+)", message)
         if not found or not lines[int(found[1]) - 1].strip():
-            return False
+            return None
         lines[int(found[1]) - 1] = ""
-        return True
+        return message
 
     return _peel(path, read, drop, lambda: "\n".join(lines))
 
 
 def json_faults(path: str, read: Callable[[str], Any]) -> tuple[list[str], Any]:
-    """The faults of a COCO file whose reader names the entry, "annotation 7" or "id 7 of 'images'".
+    """The faults of a COCO file whose reader names the entry: "annotation 7", "id 7 of 'images'" or,
+    by its place in the list, "entry 7 of 'annotations'".
 
     Args:
         path: of the file.
@@ -102,29 +103,46 @@ def json_faults(path: str, read: Callable[[str], Any]) -> tuple[list[str], Any]:
         The faults, and what ``read`` gave for the rest; None if it gave nothing.
     """
     content = parse_json(Path(path).read_bytes())
+    places: dict[str, list[int]] = {}  # of what is left, in the file as it is
 
-    def drop(message: str) -> bool:
+    def drop(message: str) -> str | None:
+        found = re.search(r"entry (\d+) of '(\w+)'", message)
+        if found:
+            number, key = int(found[1]), found[2]
+            left = places.setdefault(key, [*range(len(content[key]))])
+            told = message.replace(found[0], f"entry {left[number]} of '{key}'")
+            del content[key][number], left[number]
+            return told
         found = re.search(r"id (\S+) of '(\w+)'", message)
         name, key = found.groups() if found else (None, None)
         if name is None:
             found = re.search(r": (annotation|image) ([^\s:]+)", message)
             name, key = (found[2], f"{found[1]}s") if found else (None, None)
         if name is None or not isinstance(content.get(key), list):
-            return False
+            return None
         entries = content[key]
         content[key] = [e for e in entries if not isinstance(e, dict) or str(e.get("id")) != name]
         if key == "images":
             labels = content.get("annotations") or []
             content["annotations"] = [a for a in labels if str(a.get("image_id")) != name]
-        return len(content[key]) < len(entries)
+        return message if len(content[key]) < len(entries) else None
 
     return _peel(path, read, drop, lambda: json.dumps(content))
 
 
 def _peel(
-    path: str, read: Callable[[str], Any], drop: Callable[[str], bool], text: Callable[[], str]
+    path: str,
+    read: Callable[[str], Any],
+    drop: Callable[[str], str | None],
+    text: Callable[[], str],
 ) -> tuple[list[str], Any]:
-    """Read, drop what a fault names, read the rest, until there is no fault or none can be dropped."""
+    """Read, drop what a fault names, read the rest, until there is no fault or none can be dropped.
+
+    Args:
+        drop: what the fault names; returns the message with its place in the whole file, or None if
+            nothing can be dropped.
+        text: of what is left.
+    """
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / Path(path).name
@@ -133,9 +151,11 @@ def _peel(
             try:
                 return faults, read(current)
             except UserError as error:
-                faults.append(str(error).replace(str(copy), path))
-            if not drop(faults[-1]):
-                return faults, None
+                message = str(error).replace(str(copy), path)
+            told = drop(message)
+            if told is None:
+                return [*faults, *({message} - {*faults})], None
+            faults.append(told)
             copy.write_text(text(), encoding="utf-8", errors="surrogateescape")
             current = str(copy)
     return [*faults, f"{path}: {_MORE.format(MOST_FAULTS)}"], None

@@ -58,21 +58,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     arguments: dict[str, Any] = {"lr": cfg.SOLVER.BASE_LR, "fused": True}
     if cfg.SOLVER.OPTIMIZER == "SGD":
         arguments |= {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
-    else:
-        arguments["betas"] = _betas(cfg)
     return kind(params, **arguments)
-
-
-def _betas(cfg: CfgNode) -> tuple[float, float]:
-    match cfg.SOLVER.BETAS:
-        case [float() | int() as first, float() | int() as second] if (
-            0 <= first < 1 and 0 <= second < 1
-        ):
-            return first, second
-    raise UserError(
-        f"SOLVER.BETAS is {cfg.SOLVER.BETAS}: write two numbers, 0 or more and below 1, such as "
-        "(0.9, 0.999)"
-    )
 
 
 def _lr_factors(cfg: CfgNode, names: list[str]) -> Callable[[str], float]:

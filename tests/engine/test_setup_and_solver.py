@@ -111,17 +111,6 @@ def test_unknown_optimizer():
         build_optimizer(tiny_cfg("SOLVER.OPTIMIZER", "LION"), Model())
 
 
-def test_betas():
-    optimizer = build_optimizer(tiny_cfg("SOLVER.BETAS", (0.8, 0.95)), Model())
-    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.95)}
-
-
-@pytest.mark.parametrize("betas", [(0.9, 1.0), (-0.1, 0.9), (0.9,)])
-def test_mistakes_in_betas(betas):
-    with pytest.raises(UserError, match="SOLVER.BETAS is .*: write two numbers"):
-        build_optimizer(tiny_cfg("SOLVER.BETAS", betas), Model())
-
-
 def test_epochs_become_iterations():
     cfg = tiny_cfg("SOLVER.MAX_EPOCHS", 18, "SOLVER.EPOCH_STEPS", (12,), "SOLVER.IMS_PER_BATCH", 8)
     resolved = resolve_epochs(cfg, 1003)

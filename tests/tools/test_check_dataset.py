@@ -9,9 +9,15 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from d2video.data import register_image_pairs, register_video_folders, register_ytvis_instances
+from d2video.data import (
+    register_image_pairs,
+    register_kinetics,
+    register_video_folders,
+    register_ytvis_instances,
+)
+from d2video.data.datasets.crowdhuman import register_crowdhuman
 from d2video.data.datasets.mot import register_mot
-from tests.coco_sets import annotation, instance_content, write_images
+from tests.coco_sets import annotation, instance_content, register_panoptic, write_images
 from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, content
 from tests.structures.mot_folders import write_sequence
 from tests.utils.test_video_reader import write_mp4
@@ -187,6 +193,78 @@ def test_videos_and_lists_of_them(check, tmp_path, names):
         ["list.csv, line 3", "outside video_root"],
         ["list.csv, line 4", "'cat' is not a whole number"],
         ["a/9.mp4", "cannot read video"],
+    )
+
+
+def test_all_lines_of_crowdhuman(check, tmp_path, names):
+    write_images(tmp_path)
+    person = {"tag": "person", "fbox": [1, 2, 3, 4]}
+    lines = [
+        {"ID": "5", "gtboxes": [person]},
+        {"ID": "2"},
+        {"ID": "9", "gtboxes": [{**person, "fbox": [1, 2, 3]}]},
+        {"ID": "5", "gtboxes": []},
+        {"ID": "../x", "gtboxes": []},
+        {"ID": "9", "gtboxes": [person]},
+    ]
+    odgt = tmp_path / "a.odgt"
+    odgt.write_text("\n".join(map(json.dumps, lines)))
+    register_crowdhuman("checked", str(odgt), str(tmp_path))
+    (tmp_path / "9.jpg").unlink()
+    status, faults = check("--dataset", "checked")
+    assert status == 1
+    matches(
+        faults,
+        *(
+            ["a.odgt, line 2"],
+            ["a.odgt, line 3"],
+            ["a.odgt, line 4"],
+            ["a.odgt, line 5", "outside"],
+        ),
+        ["9.jpg", "does not exist"],
+    )
+
+
+def test_all_lines_of_kinetics(check, tmp_path, names):
+    frames = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None], (40, 48, 64, 3))
+    write_mp4(tmp_path / "one_000001_000011.mp4", frames)
+    lines = ["label,youtube_id,time_start,time_end,split", "run,one,1,11,val", "run,two,x,11,val"]
+    lines += ["run,one,1,11,val", ",three,1,11,val", "", "run,../../four,1,11,val"]
+    listed = tmp_path / "val.csv"
+    listed.write_text("\n".join(lines))
+    register_kinetics("checked", str(listed), str(tmp_path))
+    status, faults = check("--dataset", "checked")
+    assert status == 1
+    wanted = [("3", "no number"), ("4", "the same video"), ("5", "no label"), ("7", "no name")]
+    matches(faults, *([f"val.csv, line {number}", what] for number, what in wanted))
+    listed.write_text("\n".join(lines[1:]))
+    matches(check("--dataset", "checked")[1], ["val.csv, line 1", "no column youtube_id"])
+
+
+def test_all_faults_of_a_panoptic_file(check, tmp_path, names):
+    ids = np.ones((HEIGHT, WIDTH), dtype=int)
+    sound = [{"id": 1, "category_id": 100}]
+    labels = dict.fromkeys((5, 2, 9), (ids, sound))
+    path = register_panoptic("checked", tmp_path, labels)
+    write_images(tmp_path)
+    assert check("--dataset", "checked") == (0, [])
+    value = json.loads(path.read_text())
+    first = value["annotations"][0]
+    value["annotations"][1:1] = [
+        {**first, "image_id": 7, "segments_info": [{"id": 1, "category_id": 55}]},
+        {**first, "segments_info": []},
+        {**first, "image_id": 8, "file_name": "../8.png"},
+    ]
+    write(path, value)
+    (tmp_path / "2.png").write_bytes(b"no image")
+    status, faults = check("--dataset", "checked")
+    assert status == 1
+    matches(
+        faults,
+        ["checked.json", "entry 1 of 'annotations'", "category id 55"],
+        ["checked.json", "entry 2 of 'annotations'", "image 5 is there twice"],
+        ["checked.json", "entry 3 of 'annotations'", "outside"],
+        ["2.png"],
     )
 
 

@@ -38,8 +38,11 @@ def register_crowdhuman(
         image_root: folder of the images, ``<ID>.jpg``.
         class_name: of the people; data sets that are trained on together need the same.
     """
-    DatasetCatalog.register(name, partial(load_crowdhuman, odgt, image_root))
-    MetadataCatalog.get(name).set(image_root=image_root, thing_classes=[class_name])
+    load = partial(load_crowdhuman, image_root=image_root)
+    DatasetCatalog.register(name, partial(load, odgt))
+    MetadataCatalog.get(name).set(
+        image_root=image_root, thing_classes=[class_name], annotation_lines=(odgt, load)
+    )
 
 
 def load_crowdhuman(odgt: str, image_root: str) -> list[Record]:

@@ -40,13 +40,12 @@ def register_video_list(
     """Register a list as PySlowFast has it, read on first use: see :func:`load_video_list`."""
     load = partial(
         load_video_list,
-        list_file,
-        video_root,
+        video_root=video_root,
         class_names=class_names,
         separator=separator,
         on_missing=on_missing,
     )
-    _register(name, load, list_file=list_file, video_root=video_root)
+    _register_list(name, load, list_file, video_root)
 
 
 def register_kinetics(
@@ -61,13 +60,12 @@ def register_kinetics(
     """Register Kinetics' own annotations, read on first use: see :func:`load_kinetics`."""
     load = partial(
         load_kinetics,
-        list_file,
-        video_root,
+        video_root=video_root,
         class_names=class_names,
         num_classes=num_classes,
         on_missing=on_missing,
     )
-    _register(name, load, list_file=list_file, video_root=video_root)
+    _register_list(name, load, list_file, video_root)
 
 
 def register_video_folders(
@@ -283,6 +281,13 @@ def check_class_names(class_names: Sequence[str] | None, where: str) -> None:
     if repeated or not class_names:
         what = f"has the class '{repeated[0]}' twice" if repeated else "has no class"
         raise UserError(f"{where}: class_names {what}; name every class once")
+
+
+def _register_list(
+    name: str, load: Callable[[str], tuple[list[Record], Any]], list_file: str, video_root: str
+) -> None:
+    _register(name, partial(load, list_file), list_file=list_file, video_root=video_root)
+    MetadataCatalog.get(name).set(annotation_lines=(list_file, lambda path: load(path)[0]))
 
 
 def _register(name: str, load: Callable[[], tuple[list[Record], Any]], **paths: str) -> None:
