@@ -39,7 +39,7 @@ def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no image"):
         load_image_folder(str(tmp_path / "empty"))
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="does not exist: mend the path"):
         load_image_folder(str(tmp_path / "none"))
 
 
@@ -147,11 +147,30 @@ def test_turned_pair_is_compared_upright(tmp_path):
     assert load_image_pairs(str(tmp_path / "HR"), str(tmp_path / "LR"), "own")
 
 
-@pytest.mark.parametrize("pattern", ["x2", "{name}{name}", "{other}"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["x2", "{name}{name}", "{other}", "{name:s}", "{name!r}", "{name", "{name}{", "{{name}}", 5],
+)
 def test_bad_pattern(tmp_path, pattern):
     save(tmp_path / "a.png")
     with pytest.raises(UserError, match="must hold {name} once"):
         load_image_pairs(str(tmp_path), str(tmp_path), "own", clean_pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(({"scale": scale}, "set 1, 2, 3") for scale in ("2", 0, -2, 2.0, True)),
+        ({"degraded_root": []}, "without a folder: name clean_root and degraded_root"),
+        ({"degraded_root": [""]}, "without a folder"),
+        ({"clean_root": ""}, "without a folder"),
+    ],
+)
+def test_bad_arguments_of_pairs(tmp_path, change, message):
+    save(tmp_path / "a.png")
+    arguments = {"clean_root": str(tmp_path), "degraded_root": str(tmp_path), "task": "own"}
+    with pytest.raises(UserError, match=message):
+        load_image_pairs(**(arguments | change))
 
 
 def test_nothing_fits_the_pattern_and_two_of_a_name(tmp_path):

@@ -1,9 +1,11 @@
 """Data sets that a config registers."""
 
 import itertools
+import re
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
 
 from d2video.data import build_train_loader
 from d2video.engine import load_cfg
@@ -61,6 +63,24 @@ def test_every_format(kind, arguments):
     assert wanted.items() <= vars(MetadataCatalog.get("own")).items()
 
 
+def test_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("clean", "degraded"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / folder / "a.png")
+    arguments = {"clean_root": "~/clean", "degraded_root": ["~/none", "~/degraded"], "task": "own"}
+    register(["own", "image_pairs", arguments])
+    (record,) = DatasetCatalog.get("own")
+    assert record["file_name"] == f"{tmp_path}/clean/a.png"
+    assert record["degraded_file_name"] == f"{tmp_path}/degraded/a.png"
+    register(["crowd", "crowdhuman", {"odgt": "~/a.odgt", "image_root": "~"}])
+    with pytest.raises(UserError, match=f"{tmp_path}/a.odgt"):
+        DatasetCatalog.get("crowd")
+
+
+PAIRS = {"clean_root": "a", "degraded_root": "b", "task": "derain"}
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -70,7 +90,30 @@ def test_every_format(kind, arguments):
         (["mine", "voc", {}], "mine has the format 'voc': choose ytvis, coco, "),
         (["mine", "ytvis", {"json_file": "a"}], "mine: missing a required argument: 'image_root'"),
         (["mine", "image_folder", {"root": "a"}], "image_folder takes image_root: str, task"),
-        (["mine", "image_folder", {"image_root": 3}], "mine: image_root must be a path"),
+        (["mine", "image_folder", {"image_root": 3}], "mine: image_root cannot be 3; image_folder"),
+        *(
+            (
+                ["mine", kind, {**arguments, key: value}],
+                f"{key} cannot be {re.escape(repr(value))}; {kind}",
+            )
+            for kind, arguments, key, value in (
+                ("coco", {"json_file": "a"}, "image_root", ["a"]),
+                ("coco", {"json_file": "a", "image_root": "a"}, "metadata", "a"),
+                ("ytvis", {"json_file": "a", "image_root": "a"}, "metadata", ["a"]),
+                ("image_folder", {"image_root": "a"}, "recursive", "False"),
+                ("image_folder", {"image_root": "a"}, "recursive", 0),
+                ("image_folder", {"image_root": "a"}, "task", 3),
+                ("image_pairs", PAIRS, "scale", "2"),
+                ("image_pairs", PAIRS, "scale", True),
+                ("image_pairs", PAIRS, "scale", 2.0),
+                ("image_pairs", PAIRS, "clean_pattern", 5),
+                ("mot", {"root": "a", "benchmark": "b"}, "min_visibility", "0.5"),
+                ("mot", {"root": "a", "benchmark": "b"}, "frame_range", (0.5,)),
+                ("mot", {"root": "a", "benchmark": "b"}, "sequences", "MOT17-02"),
+                ("video_list", {"list_file": "a"}, "on_missing", "ignore"),
+                ("video_list", {"list_file": "a"}, "class_names", (1, 2)),
+            )
+        ),
         (["mine", "mot", {"name": "a", "root": "b", "benchmark": "c"}], "multiple values.*'name'"),
     ],
 )

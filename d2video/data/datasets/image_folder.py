@@ -8,7 +8,6 @@ read.
 
 import logging
 import os
-import string
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,8 @@ from d2video.utils.image_io import IMAGE_SUFFIXES, read_image_size
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
+
+_NAME = "{name}"  # in patterns
 
 
 def register_image_folder(
@@ -92,10 +93,14 @@ def load_image_pairs(
             of the set, so both may be in one folder.
 
     Raises:
-        UserError: a folder is missing, no image fits, an image lacks its partner, cannot be read, or
-            is not as large as the other requires.
+        UserError: an argument that cannot be, a folder is missing, no image fits, an image lacks its
+            partner, cannot be read, or is not as large as the other requires.
     """
     roots = [degraded_root] if isinstance(degraded_root, str) else list(degraded_root)
+    if not (clean_root and roots and all(roots)):
+        raise UserError("image pairs without a folder: name clean_root and degraded_root")
+    if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
+        raise UserError(f"image pairs of {clean_root} have scale {scale!r}: set 1, 2, 3, …")
     degraded_root = next((root for root in roots if os.path.isdir(root)), roots[0])
     clean = _by_name(clean_root, clean_pattern)
     degraded = _by_name(degraded_root, degraded_pattern)
@@ -105,7 +110,7 @@ def load_image_pairs(
         root, pattern = (
             (degraded_root, degraded_pattern) if is_clean else (clean_root, clean_pattern)
         )
-        missing = os.path.join(root, pattern.format(name=name))
+        missing = os.path.join(root, pattern.replace(_NAME, name))
         raise UserError(
             f"image {found} has no partner: there is no {missing}.png (nor another image suffix); "
             "fetch it or leave both out"
@@ -156,7 +161,8 @@ def _register(name: str, load: Callable[[], list[Record]], **paths: str) -> None
 def _images(root: str, recursive: bool) -> list[str]:
     if not os.path.isdir(root):
         raise UserError(
-            f"image folder {root} does not exist: set DETECTRON2_DATASETS or fetch the data"
+            f"image folder {root} does not exist: mend the path, set DETECTRON2_DATASETS or fetch "
+            "the data"
         )
 
     def fail(error: OSError) -> None:
@@ -178,11 +184,12 @@ def _images(root: str, recursive: bool) -> list[str]:
 
 def _by_name(root: str, pattern: str) -> dict[str, str]:
     """{name: path} of the images whose file name without suffix is the pattern of that name."""
-    if [field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None] != [
-        "name"
-    ]:
-        raise UserError(f"pattern '{pattern}' of image names must hold {{name}} once")
-    before, after = pattern.split("{name}")
+    known = isinstance(pattern, str) and pattern.count(_NAME) == 1
+    if not known or set("{}") & set(pattern.replace(_NAME, "")):
+        raise UserError(
+            f"pattern {pattern!r} of image names must hold {_NAME} once, and no other brace"
+        )
+    before, after = pattern.split(_NAME)
     found: dict[str, str] = {}
     for path in _images(root, recursive=False):
         stem = Path(path).stem
@@ -194,6 +201,6 @@ def _by_name(root: str, pattern: str) -> dict[str, str]:
         found[name] = path
     if not found:
         raise UserError(
-            f"image folder {root} holds no image called like {pattern.format(name='*')}"
+            f"image folder {root} holds no image called like {pattern.replace(_NAME, '*')}"
         )
     return found

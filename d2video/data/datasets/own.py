@@ -1,6 +1,7 @@
 """Data sets that a config registers, so that one's own need no Python."""
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from d2video.data.datasets.video_classification import (
     register_video_list,
 )
 from d2video.data.datasets.ytvis import register_ytvis_instances
+from d2video.utils.argument_types import fits
 from d2video.utils.errors import UserError
 
 _KEY = "DATASETS.REGISTER"
@@ -44,7 +46,7 @@ def register_own(entries: Sequence[Sequence[Any]]) -> None:
     Args:
         entries: ``[name, format, {argument: value}]``. A format is the end of the name of a function
             in this folder, ``register_<format>`` ("ytvis" and "coco": ``..._instances``), whose
-            arguments are meant; ``metadata`` may be left out.
+            arguments are meant; ``metadata`` may be left out. ``~`` in paths is the user's home.
 
     Raises:
         UserError: an entry has another form, an unknown format or argument, lacks one or has one of
@@ -64,19 +66,35 @@ def _register(name: str, kind: str, arguments: dict[str, Any]) -> None:
     if kind not in _FORMATS:
         raise UserError(f"{_KEY}: {name} has the format '{kind}': choose {', '.join(_FORMATS)}")
     wanted = inspect.signature(_FORMATS[kind])
-    # A path that is a number would be told only by whoever opens it.
-    paths = [key for key in wanted.parameters if key.endswith(("_root", "_file", "_json"))]
     try:
         wanted.bind(name, **arguments)
-        wrong = [key for key in paths if not isinstance(arguments.get(key, ""), str | list)]
-        if wrong:
-            raise TypeError(f"{wrong[0]} must be a path")
+        for key, value in arguments.items():
+            # detectron2's own functions have no annotations.
+            annotation = wanted.parameters[key].annotation
+            if annotation is inspect.Parameter.empty:
+                annotation = dict[str, Any] if key == "metadata" else str
+            if not fits(value, annotation):
+                raise TypeError(f"{key} cannot be {value!r}")
     except TypeError as error:
         known = ", ".join(str(each) for key, each in wanted.parameters.items() if key != "name")
         raise UserError(f"{_KEY}: {name}: {error}; {kind} takes {known}") from error
+    arguments = {
+        key: _at_home(value) if _is_path(key) else value for key, value in arguments.items()
+    }
     if name in DatasetCatalog:
         if _registered.get(name) == (kind, arguments):
             return  # for an earlier config
         raise UserError(f"{_KEY}: there is a data set {name} already: choose another name")
     _FORMATS[kind](name, **arguments)
     _registered[name] = kind, arguments
+
+
+def _is_path(key: str) -> bool:
+    return key in ("root", "odgt") or key.endswith(("_root", "_file", "_json"))
+
+
+def _at_home(path: Any) -> Any:
+    """A path, or several, with the user's home for ``~``, which no shell sees within quotes."""
+    if isinstance(path, list | tuple):
+        return [_at_home(each) for each in path]
+    return os.path.expanduser(path) if isinstance(path, str) else path
