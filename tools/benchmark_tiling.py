@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
+from d2video.evaluation.restoration_evaluator import measured_task
 from d2video.evaluation.restoration_metrics import measure, quantize
 from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -74,7 +75,7 @@ def compare(cfg: CfgNode, model: Any, dataset: str, count: int | None) -> list[R
     for batch in tqdm(islice(build_test_loader(cfg, dataset), count), desc=dataset, unit="image"):
         (item,) = batch
         if not task:
-            task = item["task"]
+            task = measured_task(item)
             for tiling in TILINGS:
                 restore_once(model, item, tiling)
         scale = item["target"].shape[-1] // item["image"].shape[-1]

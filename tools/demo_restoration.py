@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from d2video.data import build_test_loader
 from d2video.evaluation.restoration_baselines import INPUT, baselines
+from d2video.evaluation.restoration_evaluator import measured_task
 from d2video.evaluation.restoration_metrics import measure, quantize
 from d2video.utils.image_writer import ImageFileWriter
 
@@ -41,7 +42,7 @@ def draw_restorations(
                 panels, caption = compare(item, answer["restored"])
                 with ImageFileWriter(path) as writer:
                     writer.write(arrange(panels, scale))
-                pictures.append((f"{name}: {item['task']}: {caption}", path))
+                pictures.append((f"{name}: {measured_task(item)}: {caption}", path))
     return pictures
 
 
@@ -58,7 +59,7 @@ def compare(item: dict, restored: Tensor) -> tuple[list[Tensor], str]:
     factor = size[1] // item["image"].shape[-1]
     border = factor if factor > 1 else 0
     large = item["image"].repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-    found = baselines(item["image"], size, denoises=item["task"].startswith("denoise"))
+    found = baselines(item["image"], size, denoises=measured_task(item).startswith("denoise"))
     found = {method: image for method, image in found.items() if method != INPUT}
     panels, words = [large], ["input, enlarged" if factor > 1 else "input"]
     if found:

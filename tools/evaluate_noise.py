@@ -73,7 +73,7 @@ def measure_level(
     row: Row = {"task": task.name, "sigma": sigma, "clamped": clamp}
     for method in METHODS:
         prefix = "" if method == "model" else f"{method}-"
-        row[method] = {name: found[f"{prefix}{name}-{task.name}"] for name in MEASURES}
+        row[method] = {name: found[f"{prefix}{name}-{noise}"] for name in MEASURES}
     return row
 
 

@@ -34,7 +34,7 @@ class Restored(NamedTuple):
     """What is kept of one image.
 
     Attributes:
-        task: its name.
+        task: name of what it was measured as.
         file_name: of the image.
         measures: by method: "" is the model, the others are baselines.
     """
@@ -42,6 +42,14 @@ class Restored(NamedTuple):
     task: str
     file_name: str
     measures: dict[str, Measures]
+
+
+def measured_task(given: Mapping[str, Any]) -> str:
+    """The name under which an input's measures stand: ``measured_as`` where given, else ``task``.
+
+    They differ where a model does a task that it lacks by another one.
+    """
+    return given.get("measured_as", given["task"])
 
 
 class RestorationEvaluator(DatasetEvaluator):
@@ -91,15 +99,16 @@ class RestorationEvaluator(DatasetEvaluator):
 
         Args:
             inputs: one dict an image, with ``image`` (3,h,w), ``target`` (3,s·h,s·w), both RGB,
-                0..255; ``task`` and ``file_name``.
+                0..255; ``task``, ``file_name`` and, optionally, ``measured_as``, see
+                :func:`measured_task`.
             outputs: one dict an image, with ``restored``, float (3,s·h,s·w), 0..255.
 
         Raises:
             UserError: ``restored`` is not there, has another size than the target, or holds values
-                that are not finite; an image comes twice in one task.
+                that are not finite; an image is all border, or comes twice in one task.
         """
         for given, answer in zip(inputs, outputs, strict=True):
-            task, file_name = given["task"], str(given["file_name"])
+            task, file_name = measured_task(given), str(given["file_name"])
             where = f"{self._source}: {file_name} ({task})"
             if "restored" not in answer:
                 raise UserError(
@@ -119,6 +128,11 @@ class RestorationEvaluator(DatasetEvaluator):
                 )
             scale = target.shape[-1] // image.shape[-1]
             border = scale if scale > 1 else 0
+            if min(target.shape[-2:]) <= 2 * border:
+                raise UserError(
+                    f"{where}: of an image of {_size(target)} pixels nothing is left to measure "
+                    f"without {border} at each border: leave it out of the data set"
+                )
             measures = {_MODEL: measure(restored, target, border)}
             if self._with_baselines:
                 size = (target.shape[-2], target.shape[-1])

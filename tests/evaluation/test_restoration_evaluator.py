@@ -153,6 +153,18 @@ def test_means_baselines_and_files(images, tmp_path):
     assert (written == quantize(outputs[0]["restored"]).permute(1, 2, 0).numpy()).all()
 
 
+def test_measures_have_the_name_of_the_data_sets_task(images, tmp_path):
+    inputs, outputs = images
+    given = {**inputs[0], "task": "own", "measured_as": "denoise_70"}
+    evaluator = make(tmp_path, save_images=True)
+    evaluator.process([given], outputs[:1])
+    results = evaluator.evaluate()["restoration"]
+    assert {"SSIM-denoise_70", "input-SSIM-denoise_70", "bilateral-SSIM-denoise_70"} <= {*results}
+    assert not [name for name in results if "own" in name]
+    assert (tmp_path / "images.csv").read_text().splitlines()[1].startswith("denoise_70,")
+    assert (tmp_path / "restored/denoise_70/b.png").is_file()
+
+
 def test_images_of_the_same_name_have_files_of_their_own(images, tmp_path):
     inputs, outputs = images
     names = ["photos/x/a.png", "photos/y/a.png", "photos/y/a.jpg", "elsewhere/a.png"]
@@ -184,6 +196,10 @@ def test_mistakes(images, tmp_path):
         evaluator.process(inputs[:1], [{"restored": outputs[0]["restored"][:, ::2, ::2]}])
     with pytest.raises(UserError, match="not finite"):
         evaluator.process(inputs[:1], [{"restored": outputs[0]["restored"] * math.nan}])
+    target = torch.zeros(3, 20, 4)
+    tiny = item("t", "sr_x2", target[:, ::2, ::2], target)
+    with pytest.raises(UserError, match=r"t\.png \(sr_x2\): .* 4x20 pixels nothing is left"):
+        evaluator.process([tiny], [{"restored": target}])
     evaluator.process(inputs[:1], outputs[:1])
     with pytest.raises(UserError, match="answered twice"):
         evaluator.process(inputs[:1], outputs[:1])

@@ -120,8 +120,8 @@ class RestorationMapper:
 
         Returns:
             ``image``: float32 (3,p,p), or (3,h,w) for testing, RGB, degraded, 0..255 unless noise is
-            not clamped; ``target``: uint8 (3,s*p,s*p) or (3,H,W); ``task``: a name; ``file_name``
-            and ``image_id``.
+            not clamped; ``target``: uint8 (3,s*p,s*p) or (3,H,W); ``task``: what the model is to do;
+            for testing ``measured_as``: the data set's task; ``file_name`` and ``image_id``.
 
         Raises:
             BrokenFile: an image cannot be read.
@@ -136,15 +136,18 @@ class RestorationMapper:
         if self.is_train:
             task = self.batch_task(record)
             target, image = self._patches(record, task)
-            name = task.name
+            names = {"task": task.name}
         else:
             task = self._record_task(record)
             target, image = self._whole(record, task)
-            name = self.restore_as.get(task.name, task.name)
+            names = {
+                "task": self.restore_as.get(task.name, task.name),
+                "measured_as": task.name,
+            }
         return {
             "image": image,
             "target": target,
-            "task": name,
+            **names,
             "file_name": record["file_name"],
             "image_id": record["image_id"],
         }

@@ -193,7 +193,7 @@ def test_noise_of_tests_depends_on_file_name_and_sigma_alone(tmp_path, path):
 def test_unseen_noise_is_restored_by_another_task(path):
     build = mapper(False, restore_as={"denoise_70": "denoise_30"})
     one = build(record(path, task="denoise_70"))
-    assert one["task"] == "denoise_30"
+    assert (one["task"], one["measured_as"]) == ("denoise_30", "denoise_70")
     assert (one["image"] - one["target"]).abs().mean() > 30
     with pytest.raises(UserError, match="the model has no task 'denoise_70'"):
         mapper(False)(record(path, task="denoise_70"))
@@ -336,7 +336,7 @@ def test_a_broken_image_is_replaced_in_training_alone(cfg):
 def test_loaders_of_sets_with_a_task(cfg):
     (first, *rest) = build_test_loader(cfg, "noisy")
     assert len(rest) == 4
-    assert first[0]["task"] == "denoise_30"
+    assert (first[0]["task"], first[0]["measured_as"]) == ("denoise_30", "denoise_30")
     cfg.DATASETS.TRAIN = ("pairs",)
     cfg.INPUT.RESTORATION.TRAIN_TASKS = ["derain"]
     assert batch_tasks(cfg, 3) == ["derain"] * 3
