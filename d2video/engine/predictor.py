@@ -145,7 +145,7 @@ class VideoPredictor:
             for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
                 index, seconds, image = waiting.popleft()
-                yield VideoFrame(index, seconds, image, *split_answer(answer, video.size))
+                yield VideoFrame(index, seconds, image, *split_answer(answer, image))
                 del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
@@ -181,7 +181,7 @@ class VideoPredictor:
             )
         index = stream.count
         try:
-            answer = split_answer(stream.push(self._prepare(image)), size)
+            answer = split_answer(stream.push(self._prepare(image)), image)
         except BaseException:  # the model's iterator is over
             self.reset()
             raise
@@ -244,7 +244,7 @@ class VideoPredictor:
             for index, (name, image, tensor) in enumerate(prepared):
                 size = (image.shape[0], image.shape[1])
                 (answer,) = self.model.stream_video(iter([tensor]), output_size=size)
-                yield VideoFrame(index, 0.0, image, *split_answer(answer, size), file_name=name)
+                yield VideoFrame(index, 0.0, image, *split_answer(answer, image), file_name=name)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
         """An array (H,W,3), RGB, as the model takes it: resized, (3,h,w), in its channel order."""

@@ -75,26 +75,39 @@ def restores_images(model: object) -> bool:
 
 
 def split_answer(
-    answer: Answer, output_size: tuple[int, int]
+    answer: Answer, image: np.ndarray
 ) -> tuple[Instances, PanopticMap | None, Tensor | None, np.ndarray | None]:
     """A frame's answer as the fields of :class:`VideoFrame` from ``instances`` on; on the CPU.
 
     Args:
         answer: a dict without ``instances``, as one of class scores alone, has none of them;
-            ``restored`` is float (3,s·H,s·W), RGB, 0..255, and rounded here.
-        output_size: (H,W) of the frame.
+            ``restored`` is float (3,s·H,s·W), RGB, 0..255, a tensor that the model made for this
+            answer and keeps no more: it is clamped and rounded in place.
+        image: the frame, (H,W,3), RGB. Where it is grey, so is what is restored of it.
     """
     if isinstance(answer, Instances):
         return answer.to("cpu"), None, None, None
     # detectron2's Instances have a length only if they have a field.
-    instances = answer.get("instances", Instances(output_size, scores=torch.empty(0)))
+    size = (image.shape[0], image.shape[1])
+    instances = answer.get("instances", Instances(size, scores=torch.empty(0)))
     panoptic_seg, class_scores = answer.get("panoptic_seg"), answer.get("class_scores")
     restored = answer.get("restored")
-    if restored is not None:
-        restored = restored.permute(1, 2, 0).clamp(0, 255).round().byte()
     return (
         instances.to("cpu"),
         None if panoptic_seg is None else (panoptic_seg[0].cpu(), panoptic_seg[1]),
         None if class_scores is None else class_scores.cpu(),
-        None if restored is None else np.ascontiguousarray(restored.cpu().numpy()),
+        None if restored is None else _as_picture(restored, grey=_is_grey(image)),
     )
+
+
+def _as_picture(restored: Tensor, grey: bool) -> np.ndarray:
+    """uint8 (H,W,3) of float (3,H,W), which is changed: a photo's answer is large."""
+    if grey:
+        restored = restored.mean(0, keepdim=True)
+    pixels = restored.clamp_(0, 255).round_().byte().cpu().expand(3, -1, -1)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    red, green, blue = (image[..., channel] for channel in range(3))
+    return bool((red == green).all() and (green == blue).all())

@@ -14,10 +14,12 @@ from d2video.config import get_cfg
 from d2video.data.augmentation import shortest_edge_size
 from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.engine.predictor import VideoPredictor
+from d2video.engine.streaming import split_answer
 from d2video.utils.errors import UserError
 from d2video.utils.video_reader import open_video
 from tests.data.ytvis_content import content
 from tests.stub_video_model import StubTracker, StubVideoModel
+from tests.tensors_alive import most_alive
 
 
 def moving_square(length: int, height: int = 48, width: int = 64):
@@ -199,6 +201,37 @@ def test_pushing_turns_autograd_off_and_keeps_no_frames():
         assert torch.is_grad_enabled()
     assert not model.grad_enabled
     assert model.most_alive <= 3
+
+
+def test_grey_stays_grey():
+    """A model's answers to grey frames are never quite grey."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    grey = colours[..., :1].repeat(3, 2)
+    answer = torch.from_numpy(rng.normal(128, 99, (3, 12, 16)).astype(np.float32))
+
+    class Tinting:
+        def stream_video(self, frames, output_size):
+            for _ in frames:
+                yield {"restored": answer.clone()}
+
+    predictor = make_predictor(Tinting())
+    first, second = predictor([colours, grey])
+    whole = answer.clamp(0, 255).round().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(first.restored, whole)
+    mean = answer.mean(0).clamp(0, 255).round()[..., None].expand(-1, -1, 3).numpy()
+    np.testing.assert_array_equal(second.restored, mean)
+    np.testing.assert_array_equal(predictor.predict_frame(grey).restored, mean)
+
+
+def test_a_restored_picture_is_rounded_in_its_own_memory():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    answer = {"restored": torch.rand(3, 60, 80) * 300 - 20}
+    expected = answer["restored"].clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
+    found = []
+    most = most_alive(lambda: found.append(split_answer(answer, image)[-1]), 3 * 60 * 80)
+    assert most == 1
+    np.testing.assert_array_equal(found[0], expected)
 
 
 def test_faults_show_at_the_call(tmp_path):

@@ -55,8 +55,8 @@ def contrastive_loss(
     rows = max_elements // (images * patches)
     if rows < 1:
         raise UserError(
-            f"the contrastive loss may hold {max_elements} similarities, and a row has "
-            f"{images * patches}: allow at least these"
+            f"MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS is {max_elements}, and a row of similarities of "
+            f"{images} images has {images * patches}: allow at least these"
         )
     if images == 1:
         return 0.0 * features.sum()

@@ -13,6 +13,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from d2video.modeling.chunking import rows_at_once
 from d2video.modeling.config_checks import check_counts
 from d2video.utils.errors import UserError
 
@@ -81,8 +82,8 @@ class IPT(nn.Module):
             "patch_size": network.patch_size,
             "mode": tiling,
             "official_corner": official_corner,
-            "patches_at_once": patches_at_once or None,
         }
+        self.patches_at_once = patches_at_once
         self.self_ensemble = self_ensemble
         if freeze_trunk:
             for parameter in network.trunk_parameters():
@@ -138,7 +139,8 @@ class IPT(nn.Module):
             neither clamped nor rounded.
 
         Raises:
-            UserError: a task that the model lacks, or patches of another size than the model's.
+            UserError: a task that the model lacks, patches of another size than the model's, or
+                one image alone for the contrastive loss.
         """
         if self.training:
             return self._losses(batched_inputs)
@@ -175,6 +177,11 @@ class IPT(nn.Module):
             )
         losses = {"loss_l1": F.l1_loss(output, target)}
         if self.contrastive_weight:
+            if len(batched_inputs) == 1:
+                raise UserError(
+                    "a process has one image a step, and the contrastive loss compares several: "
+                    f"raise SOLVER.IMS_PER_BATCH, or set {_NODE}.CONTRASTIVE_WEIGHT 0"
+                )
             contrastive = contrastive_loss(features.float(), **self.contrastive_options)
             losses["loss_contrastive"] = self.contrastive_weight * contrastive
         return losses
@@ -207,20 +214,23 @@ class IPT(nn.Module):
         if not self.self_ensemble:
             return self._tiled(images, task)
         totals: list[Tensor] = []
-        for mirrored in (False, True):
-            for turns in range(4):
-                views = [image.flip(-1) if mirrored else image for image in images]
-                answers = self._tiled([view.rot90(turns, (-2, -1)) for view in views], task)
-                answers = [answer.rot90(-turns, (-2, -1)) for answer in answers]
-                answers = [answer.flip(-1) if mirrored else answer for answer in answers]
-                totals = [a + b for a, b in zip(totals, answers)] if totals else answers
-        return [total / 8 for total in totals]
+        for transposed in (False, True):
+            for dims in ((), (-1,), (-2,), (-1, -2)):
+                answers = self._tiled([_turned(each, transposed, dims) for each in images], task)
+                if not totals:
+                    totals = answers
+                    continue
+                for total in totals:
+                    total.add_(_turned_back(answers.pop(0), transposed, dims))
+        return [total.div_(8) for total in totals]
 
     def _tiled(self, images: list[Tensor], task: int) -> list[Tensor]:
+        largest = self.network.largest_tensor(task)
         return restore(
             lambda patches: self.network(patches, task)[0],
             images,
             scale=self.network.tasks[task].scale,
+            patches_at_once=self.patches_at_once or rows_at_once(largest, self.device),
             **self.tiling_options,
         )
 
@@ -238,6 +248,17 @@ class IPT(nn.Module):
         """
         for frame in frames:
             yield self._answers([{"image": frame}])[0]
+
+
+def _turned(image: Tensor, transposed: bool, dims: tuple[int, ...]) -> Tensor:
+    """One of the eight flips and quarter turns, copied at most once."""
+    view = image.transpose(-1, -2) if transposed else image
+    return view.flip(dims) if dims else view
+
+
+def _turned_back(answer: Tensor, transposed: bool, dims: tuple[int, ...]) -> Tensor:
+    view = answer.flip(dims) if dims else answer
+    return view.transpose(-1, -2) if transposed else view
 
 
 def check_config(cfg: CfgNode) -> None:

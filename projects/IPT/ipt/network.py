@@ -202,6 +202,7 @@ class IPTNetwork(nn.Module):
         self.patch_size = patch_size
         self.token_size = token_size
         self.width = width
+        self.feedforward_ratio = feedforward_ratio
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
@@ -225,6 +226,12 @@ class IPTNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.mean.device
+
+    def largest_tensor(self, task: int) -> int:
+        """Elements, for each patch, of the largest tensor on the way to the answer for a task."""
+        features = self.width * (self.patch_size // self.token_size) ** 2
+        # Feature maps of the answer's size, or the hidden layers of the feed-forward blocks.
+        return features * max(self.tasks[task].scale ** 2, self.feedforward_ratio)
 
     def trunk_parameters(self) -> list[nn.Parameter]:
         """Those that all tasks share."""

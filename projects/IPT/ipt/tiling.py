@@ -13,16 +13,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from d2video.modeling.chunking import rows_at_once
 from d2video.utils.errors import UserError
 
 PatchModel = Callable[[Tensor], Tensor]
 Mode = Literal["official", "fast"]
-
-# IPT's widest tensors: feature maps of the answer's size with this many channels, and the hidden layers
-# of the feed-forward blocks, as many numbers for each pixel of a patch times this ratio.
-_CHANNELS = 64
-_FEEDFORWARD_RATIO = 4
 
 
 class Axis(NamedTuple):
@@ -92,7 +86,7 @@ def restore(
     patch_size: int,
     scale: int,
     mode: Mode = "fast",
-    patches_at_once: int | None = None,
+    patches_at_once: int = 16,
     official_corner: bool = True,
 ) -> list[Tensor]:
     """Answers to whole images; each is what it would be alone.
@@ -106,7 +100,7 @@ def restore(
         scale: s.
         mode: "official" for the official numbers, :func:`official_axis`; "fast" for about a seventh
             of the patches, :func:`smooth_axis`.
-        patches_at_once: n at most; ``None``: by :func:`rows_at_once`.
+        patches_at_once: n at most.
         official_corner: in the official mode, take the first p/4 rows of the first p columns from
             the first patch alone, as the official code does (the strip at the left is blended).
 
@@ -125,11 +119,8 @@ def restore(
         for image in images
     ]
     jobs = [(canvas, index) for canvas in canvases for index in range(len(canvas))]
-    if patches_at_once is None and jobs:
-        elements = _CHANNELS * patch_size**2 * max(scale**2, _FEEDFORWARD_RATIO)
-        patches_at_once = rows_at_once(elements, images[0].device)
-    for first in range(0, len(jobs), patches_at_once or 1):
-        some = jobs[first : first + (patches_at_once or 1)]
+    for first in range(0, len(jobs), patches_at_once):
+        some = jobs[first : first + patches_at_once]
         answers = patch_model(torch.stack([canvas.patch(index) for canvas, index in some]))
         for (canvas, index), answer in zip(some, answers, strict=True):
             canvas.add(index, answer)
@@ -146,7 +137,7 @@ class _Canvas:
         if mode == "official" and min(height, width) < patch_size:
             raise UserError(
                 f"official tiling needs images of {patch_size} pixels a side or more, not "
-                f"{width}x{height}: choose the fast mode"
+                f"{width}x{height}: set MODEL.IPT.TILING fast"
             )
         self._size = (height * scale, width * scale)
         self._image = _extended(_extended(image, -2, patch_size), -1, patch_size)

@@ -10,8 +10,10 @@ from d2video.projects.ipt.network import task_of
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.engine.push_stream import PushStream
+from d2video.modeling.chunking import INFERENCE_ELEMENTS
 from d2video.utils.errors import UserError
 from tests.projects.IPT.tiny import NODE, build, losses_of, make_patches, tiny_cfg
+from tests.tensors_alive import most_alive
 
 # The same sums in another order, on values of order 100, of which float32 keeps 1e-5.
 CLOSE = {"rtol": 0, "atol": 5e-4}
@@ -54,6 +56,13 @@ def test_a_frozen_trunk_stays_as_it_is():
     trained = {n for n, p in model.network.named_parameters() if p.grad is not None}
     assert trained == {n for n, _ in model.network.named_parameters() if task_of(n) == "derain"}
     assert "body.queries.derain" in trained
+
+
+def test_one_image_a_process_has_nothing_to_be_compared_with():
+    batch = make_patches("derain", 1, count=1)
+    with pytest.raises(UserError, match=r"raise SOLVER.IMS_PER_BATCH, or set .*CONTRASTIVE_WEIGHT"):
+        losses_of(build().train(), batch)
+    losses_of(build(f"{NODE}CONTRASTIVE_WEIGHT", 0.0).train(), batch)
 
 
 def test_integer_targets():
@@ -105,6 +114,32 @@ def test_images_of_several_sizes_and_tasks():
     assert not torch.equal(corner[0]["restored"], official)
 
 
+@pytest.mark.parametrize(
+    ("options", "task", "elements"),
+    [
+        ((), "derain", 4 * 4 * 12**2),  # hidden layers: the ratio times the channels
+        ((f"{NODE}NUM_FEATURES", 8), "derain", 4 * 8 * 12**2),
+        ((f"{NODE}FEEDFORWARD_RATIO", 1), "derain", 4 * 12**2),
+        ((f"{NODE}TASKS", ["sr_x4"]), "sr_x4", 4 * 48**2),  # feature maps of the answer's size
+    ],
+)
+def test_patches_at_once_follow_the_largest_tensor(monkeypatch, options, task, elements):
+    monkeypatch.setitem(INFERENCE_ELEMENTS, "cpu", 3 * elements)
+    model, largest, counts = build(*options), [], []
+
+    def look(module, given, output):
+        if isinstance(output, torch.Tensor):
+            largest.append(output.numel() // counts[-1])
+
+    model.network.register_forward_pre_hook(lambda module, given: counts.append(len(given[0])))
+    for module in model.network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(look)
+    model([{"image": image_of(40, 40), "task": task}])
+    assert counts[:2] == [3, 3]
+    assert max(largest) == elements
+
+
 def test_self_ensemble():
     """The mean over the eight flips and turns; hence the answer turns with the image."""
     model = build(f"{NODE}SELF_ENSEMBLE", True)
@@ -120,6 +155,13 @@ def test_self_ensemble():
     torch.testing.assert_close(answer["restored"], torch.stack(views).mean(0), **CLOSE)
     turned = model([{"image": image.rot90(1, (-2, -1)), "task": "sr_x2"}])[0]["restored"]
     torch.testing.assert_close(turned, answer["restored"].rot90(1, (-2, -1)), **CLOSE)
+
+
+def test_self_ensemble_holds_three_answers_at_most():
+    """The sum, the newest one, and it turned back."""
+    model = build(f"{NODE}SELF_ENSEMBLE", True, f"{NODE}PATCHES_AT_ONCE", 1)
+    most = most_alive(lambda: model([{"image": image_of(100, 80), "task": "sr_x2"}]), 3 * 200 * 160)
+    assert most == 3
 
 
 # ---- following a video --------------------------------------------------------------------------
