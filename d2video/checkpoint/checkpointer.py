@@ -61,6 +61,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         self.ignore = tuple(ignore)
         self.keep = keep
         self._path = ""
+        self._damaged: frozenset[Path] = frozenset()
 
     # ---- writing --------------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         write_checkpoint(content | kwargs, path)
         self.tag_last_checkpoint(path.name)
         if self.keep:
-            remove_old(path.parent, self.keep, newest=path)
+            remove_old(path.parent, self.keep, newest=path, damaged=self._damaged - {path})
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         write_pointer(Path(self.save_dir), last_filename_basename)
@@ -127,7 +128,8 @@ class VideoCheckpointer(DetectionCheckpointer):
         if comm.is_main_process() and self.save_dir:
             try:
                 if found := read_newest(Path(self.save_dir), self._load_file):
-                    file, content = str(found[0]), found[1]
+                    file, content = str(found.path), found.content
+                    self._damaged = found.damaged
             except UserError as error:
                 fault = str(error)
         # Gathered in either case, so that the other processes do not wait for one that has stopped.
@@ -160,10 +162,15 @@ class VideoCheckpointer(DetectionCheckpointer):
         logger.info("Loading %s", path)
         if content is None:
             content = self._load_file(self._local(path))
-        self._log_incompatible_keys(self._load_model(content))
-        for key in self.checkpointables if checkpointables is None else checkpointables:
+        wanted = self.checkpointables if checkpointables is None else checkpointables
+        for key in wanted:
             if key not in content:
-                continue
+                raise UserError(
+                    f"checkpoint {path}: it holds no '{key}', so that no training can go on from it: "
+                    "name it in MODEL.WEIGHTS and start without --resume in another OUTPUT_DIR"
+                )
+        self._log_incompatible_keys(self._load_model(content))
+        for key in wanted:
             try:
                 self.checkpointables[key].load_state_dict(content.pop(key))
             except _UNFIT as error:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from d2video.utils.errors import BrokenCheckpoint, UserError
 from d2video.utils.files import replace_on_success
@@ -40,12 +40,23 @@ def write_pointer(folder: Path, name: str) -> None:
         partial.write_text(name)
 
 
-def read_newest(
-    folder: Path, read: Callable[[str], dict[str, Any]]
-) -> tuple[Path, dict[str, Any]] | None:
-    """The file to resume from and what it holds: that named by ``last_checkpoint`` or, where it
-    cannot be read, with a warning, the last written one that can. None where no run has saved anything
-    yet.
+class Newest(NamedTuple):
+    """A checkpoint to resume from.
+
+    Attributes:
+        path: of the file.
+        content: what it holds.
+        damaged: files that would have come before it.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    damaged: frozenset[Path]
+
+
+def read_newest(folder: Path, read: Callable[[str], dict[str, Any]]) -> Newest | None:
+    """What to resume from: the file named by ``last_checkpoint`` or, where it cannot be read, with a
+    warning, the last written one that can. None where no run has saved anything yet.
 
     Args:
         read: from a file's name to its content; BrokenCheckpoint: look for another.
@@ -63,16 +74,18 @@ def read_newest(
     except BrokenCheckpoint as fault:
         logger.warning("%s", fault)
         faults.append(str(fault))
+    damaged = set()
     for path in files:
         try:
             content = read(str(path))
         except BrokenCheckpoint as fault:
+            damaged.add(path)
             logger.warning("%s; looking for an earlier one", fault)
             faults.append(str(fault))
         else:
             if faults:
                 logger.warning("resuming from %s, the newest good checkpoint", path)
-            return path, content
+            return Newest(path, content, frozenset(damaged))
     raise UserError(
         f"no checkpoint in {folder} can be resumed from: {faults[0]}; put one there, or empty the "
         "folder to start anew"
@@ -100,12 +113,14 @@ def remove_partial(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def remove_old(folder: Path, keep: int, newest: Path) -> None:
+def remove_old(folder: Path, keep: int, newest: Path, damaged: frozenset[Path]) -> None:
     """Remove all numbered checkpoints but the ``keep`` last written; never ``newest``.
 
-    What cannot be removed is named in a warning and stays.
+    Those known to be damaged do not count, and stay. What cannot be removed is named in a warning and
+    stays as well.
     """
     numbered = [path for path in checkpoints_in(folder) if path.name != "model_final.pth"]
+    numbered = [path for path in numbered if path not in damaged]
     for path in numbered[keep:]:
         if path == newest:
             continue

@@ -19,6 +19,9 @@ from d2video.utils.random_state import seeded
 
 logger = logging.getLogger(__name__)
 
+# Far more than anybody has.
+_MOST_IN_A_BATCH = 2**20
+
 Sample = dict[str, Any]
 # From a seed to the endless stream of indices of all processes.
 IndexStream = Callable[[int], Iterator[int]]
@@ -153,20 +156,42 @@ class TrainLoader:
             states: of its processes, by rank. For another number of processes the stream is shared
                 out anew behind the last sample that was taken: none is seen twice, but of a loader
                 that groups by shape those that waited to fill a batch are left out.
+
+        Raises:
+            KeyError, TypeError, ValueError: no such states, or no loader can have come to them.
         """
-        self.seed = states[0]["seed"]
+        positions = [_checked_position(state) for state in states]
+        seed = states[0]["seed"]
+        if type(seed) is not int or seed < 0:
+            raise ValueError(f"its seed of the data is {seed}")
+        self.seed = seed
         if len(states) == self.num_processes:
-            own = states[self.rank]
-            self.position = Position(own["next"], tuple(own["pending"]), own["batches"])
+            self.position = positions[self.rank]
             return
-        pending = sum(len(state["pending"]) for state in states)
+        pending = sum(len(position.pending) for position in positions)
         if pending:
             logger.warning(
                 "%d processes become %d: %d samples that waited to fill a batch are left out",
                 *(len(states), self.num_processes, pending),
             )
-        first = max(state["next"] for state in states) - len(states) + 1
-        self.position = Position(first + self.rank, (), states[0]["batches"])
+        first = max(position.next for position in positions) - len(states) + 1
+        self.position = Position(first + self.rank, (), positions[0].batches)
+
+
+def _checked_position(state: dict[str, Any]) -> Position:
+    """From a checkpoint, which may come from a stranger."""
+    position = Position(state["next"], tuple(state["pending"]), state["batches"])
+    numbers = [*position.pending, position.next]
+    counts = [*numbers, position.batches]
+    if any(type(count) is not int or count < 0 for count in counts):
+        raise ValueError("its place in the data is no number")
+    # To go on at a number all before it are counted, which must come to an end.
+    most = (position.batches + 2) * _MOST_IN_A_BATCH
+    if numbers != sorted({*numbers}) or position.next > most:
+        raise ValueError(
+            f"its place in the data is {position.next} after {position.batches} batches"
+        )
+    return position
 
 
 class _Samples(IterableDataset):

@@ -1,6 +1,7 @@
 """From the command line to a checked config."""
 
 import argparse
+import logging
 from pathlib import Path
 
 import torch
@@ -39,7 +40,7 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
         cfg.merge_from_list(overrides)
     except (
         *(AssertionError, AttributeError, KeyError, TypeError, ValueError),  # yacs, by the mistake
-        *(OSError, yaml.YAMLError, RecursionError),
+        *(OSError, yaml.YAMLError, RecursionError, MemoryError),  # the last: nested values
     ) as error:
         reason = " ".join(str(error).split()).strip("'\"")
         where = f"{config_file or 'defaults'} with '{' '.join(overrides)}'"
@@ -68,7 +69,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
     Raises:
         UserError: see :func:`load_cfg` and :func:`set_determinism`; or the device is not there, or
-            OUTPUT_DIR is no folder.
+            OUTPUT_DIR is no folder that can be written.
     """
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
@@ -79,9 +80,16 @@ def setup(args: argparse.Namespace) -> CfgNode:
         raise UserError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot make this folder ({error.strerror}): choose another"
         ) from error
-    # detectron2's own function gives a voice to its own modules alone.
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="d2video")
-    default_setup(cfg, args)
+    # A log that a full disk refuses is no reason for a traceback a line.
+    logging.raiseExceptions = False
+    try:
+        # detectron2's own function gives a voice to its own modules alone.
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="d2video")
+        default_setup(cfg, args)
+    except OSError as error:
+        raise UserError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot write there ({error.strerror}): choose another"
+        ) from error
     set_determinism(cfg)
     return cfg
 

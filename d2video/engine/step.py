@@ -175,6 +175,14 @@ class StepTrainer(SimpleTrainer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """
+        Raises:
+            ValueError: the state is of another kind of optimizer, which torch would take.
+        """
+        for own, saved in zip(self.optimizer.param_groups, state_dict["optimizer"]["param_groups"]):
+            for key in ("betas", "momentum"):  # of AdamW, of SGD
+                if (key in own) != (key in saved):
+                    raise ValueError("it is of another SOLVER.OPTIMIZER")
         super().load_state_dict(state_dict)
         self.skipped = state_dict.get("skipped", 0)  # none in a checkpoint of detectron2
         if not self.grad_scaler.is_enabled():

@@ -1,7 +1,10 @@
 """detectron2's DefaultTrainer with video data, evaluators and mixed precision."""
 
+import errno
 import logging
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from d2video.data.bad_samples import CountingLoader
 from d2video.data.sample_stream import TrainLoader
 from d2video.evaluation import build_evaluator
 from d2video.modeling.build import build_model
+from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 
 from .bad_sample_hook import BadSampleHook
@@ -31,6 +35,16 @@ from .solver import build_lr_scheduler, build_optimizer, resolve_epochs
 from .step import build_step_trainer
 
 logger = logging.getLogger(__name__)
+
+
+class _OneLine(logging.Filter):
+    """A user's mistake ends the training with the tool's one line: no traceback before it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+
+
+_ONE_LINE = _OneLine()
 
 
 class VideoTrainer(DefaultTrainer):
@@ -45,6 +59,7 @@ class VideoTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
+        logging.getLogger(TrainerBase.__module__).addFilter(_ONE_LINE)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
@@ -121,16 +136,25 @@ class VideoTrainer(DefaultTrainer):
 
     def state_dict(self) -> dict[str, Any]:
         """As detectron2's, with "random": of every process its random generators and its place in the
-        data. :meth:`gather_random_state` comes first."""
+        data; and "settings", by which the training is told from one with another config.
+        :meth:`gather_random_state` comes first."""
         assert self._gathered is not None, "gather_random_state comes first"
         iteration, states = self._gathered
         assert iteration == self.iter, "gather_random_state was called in an earlier step"
-        return super().state_dict() | {"random": states}
+        return super().state_dict() | {"random": states, "settings": _settings(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """A training goes on as if it had never stopped, where the number of processes is the same;
-        for another number see :meth:`TrainLoader.load_state_dicts`."""
+        for another number see :meth:`TrainLoader.load_state_dicts`.
+
+        Raises:
+            AttributeError, KeyError, RuntimeError, TypeError, ValueError: no state of such a training.
+        """
+        iteration = state_dict["iteration"]
+        if type(iteration) is not int or iteration < 0:
+            raise ValueError(f"its iteration is {iteration}")
         super().load_state_dict(state_dict)
+        self._warn_of_changes(state_dict.get("settings", {}))
         states = state_dict.get("random")
         if states is None:
             logger.warning(
@@ -140,8 +164,12 @@ class VideoTrainer(DefaultTrainer):
             self._loader.skip(self.iter + 1)
             return
         self._loader.load_state_dicts([state["loader"] for state in states])
+        if self._loader.position.batches > iteration + 1:
+            raise ValueError(f"it has taken more batches than the {iteration + 1} of its steps")
         if len(states) == comm.get_world_size():
             self._random_state = states[comm.get_rank()]
+            with kept_random_state(self.cfg.MODEL.DEVICE):  # whether it can be set shows now
+                set_random_state(self._random_state, self.cfg.MODEL.DEVICE)
             return
         logger.warning(
             "the checkpoint is of %d processes, this training has %d: it goes on with other random "
@@ -151,10 +179,45 @@ class VideoTrainer(DefaultTrainer):
         place = [self._loader.seed, self.iter, comm.get_rank()]
         seed_all_rng(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
+    def _warn_of_changes(self, before: dict[str, str]) -> None:
+        now = _settings(self.cfg)
+        changed = [
+            f"{key} was {before[key]}, is {now[key]}"
+            for key in sorted(before.keys() & now.keys())
+            if before[key] != now[key]
+        ]
+        if changed:
+            logger.warning(
+                "the training goes on with another config: %s; what the optimizer keeps, such as "
+                "learning rates and weight decay, stays that of the checkpoint",
+                ", ".join(changed),
+            )
+
     def before_train(self) -> None:
         super().before_train()
         if self._random_state is not None:  # last, since whatever is built before may draw numbers
             set_random_state(self._random_state, self.cfg.MODEL.DEVICE)
+
+    def after_step(self) -> None:
+        with self._disk_errors():
+            super().after_step()
+
+    def after_train(self) -> None:
+        with self._disk_errors():
+            super().after_train()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Logs and metrics meet a full disk, too, and often first."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise UserError(
+                f"cannot write in OUTPUT_DIR {self.cfg.OUTPUT_DIR}: {error.strerror}; what was saved "
+                "is intact: make room, then go on with --resume"
+            ) from error
 
     def run_step(self) -> None:
         with deterministic_errors():
@@ -177,3 +240,12 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
         return build_evaluator(dataset_name, f"{cfg.OUTPUT_DIR}/inference/{dataset_name}")
+
+
+def _settings(cfg: CfgNode) -> dict[str, str]:
+    """What a resumed training had better not change, as text."""
+    found = {"DATASETS.TRAIN": str(tuple(cfg.DATASETS.TRAIN))}
+    for key, value in cfg.SOLVER.items():
+        parts = value.items() if isinstance(value, CfgNode) else [("", value)]
+        found |= {f"SOLVER.{key}{part and '.'}{part}": str(each) for part, each in parts}
+    return found

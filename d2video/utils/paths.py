@@ -4,4 +4,5 @@
 def leaves_folder(name: str) -> bool:
     """Whether a relative path of a stranger's file, on whatever system, may lead out of its folder."""
     parts = name.replace("\\", "/").split("/")
-    return parts[0] == "" or parts[0].endswith(":") or ".." in parts or "\0" in name
+    drive = parts[0][1:2] == ":"
+    return parts[0] == "" or drive or parts[0].endswith(":") or ".." in parts or "\0" in name

@@ -109,6 +109,18 @@ def test_state_of_another_run_is_refused(tmp_path):
         checkpointer.load(path, checkpointables=[])
 
 
+def test_weights_alone_are_not_resumed_from(tmp_path):
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    save(tmp_path / "model_final.pth", {"model": Model().state_dict()})
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    before = model.head.weight.clone()
+    checkpointer = VideoCheckpointer(model, str(tmp_path), optimizer=optimizer)
+    with pytest.raises(UserError, match=r"model_final\.pth: it holds no 'optimizer'"):
+        checkpointer.resume_or_load("", resume=True)
+    assert torch.equal(model.head.weight, before)
+
+
 def test_safetensors_are_weights(tmp_path):
     trained, model = Model(), Model()
     path = str(tmp_path / "release.safetensors")

@@ -82,6 +82,20 @@ def test_newest_is_the_last_written_whatever_its_number(tmp_path):
     assert names(tmp_path)[1:] == ["model_0000010.pth", "model_0000020.pth"]
 
 
+def test_damaged_checkpoints_do_not_count(tmp_path):
+    """Else the good one that the run went on from would go, and a damaged one stay."""
+    save(tmp_path, 4, 9)
+    cut(tmp_path / "model_0000009.pth")
+    made = checkpointer(tmp_path, keep=2)
+    made.resume_or_load("")
+    for iteration in (6, 11):
+        made.save(f"model_{iteration:07d}", iteration=iteration)
+        good = {"model_0000004.pth", "model_0000006.pth"} if iteration == 6 else set()
+        assert good <= set(names(tmp_path))
+    numbers = [6, 9, 11]
+    assert names(tmp_path)[1:] == [f"model_{number:07d}.pth" for number in numbers]
+
+
 def test_an_old_checkpoint_that_cannot_be_removed_stays(tmp_path, monkeypatch, caplog):
     def fail(path, missing_ok=False):
         if path.name == "model_0000001.pth":

@@ -1,5 +1,6 @@
 """A training that was stopped, or killed, and resumed is, bit for bit, the one that never stopped."""
 
+import errno
 import os
 import random
 import subprocess
@@ -18,6 +19,8 @@ from torch import nn
 from d2video.config import get_cfg
 from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.engine import VideoTrainer
+from d2video.engine.determinism import set_determinism
+from d2video.utils.errors import UserError
 from tests.engine.systems import SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +70,9 @@ def records(scratch_catalog):
     DatasetCatalog.register("numbers", lambda: images)
 
 
-def train(output, *, start=1, stop=10, resume=False, workers=0, seed=-1, eval_period=0):
+def train(
+    output, *changes, start=1, stop=10, resume=False, workers=0, seed=-1, eval_period=0, hooks=()
+):
     """The losses of a training up to step ``stop`` of 10, and its last checkpoint."""
     cfg = get_cfg()
     cfg.merge_from_list(
@@ -78,6 +83,7 @@ def train(output, *, start=1, stop=10, resume=False, workers=0, seed=-1, eval_pe
             *("SOLVER.IMS_PER_BATCH", 3, "SOLVER.MAX_ITER", 10, "SOLVER.STEPS", (4, 8)),
             *("SOLVER.BASE_LR", 0.01, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", SAVED),
             *("TEST.EVAL_PERIOD", eval_period, "OUTPUT_DIR", str(output)),
+            *changes,
         ]
     )
     output.mkdir(exist_ok=True)
@@ -85,7 +91,7 @@ def train(output, *, start=1, stop=10, resume=False, workers=0, seed=-1, eval_pe
     trainer = VideoTrainer(cfg)
     trainer.max_iter = stop
     losses = Losses()
-    trainer.register_hooks([losses])
+    trainer.register_hooks([losses, *hooks])
     trainer.resume_or_load(resume=resume)
     trainer.train()
     return losses.seen, torch.load(output / "model_final.pth", weights_only=True)
@@ -143,11 +149,100 @@ def test_a_checkpoint_of_an_older_version(tmp_path, caplog):
     assert new["trainer"]["random"][0]["loader"]["batches"] == 10
 
 
+def test_a_changed_config_is_told(tmp_path, caplog):
+    train(tmp_path, stop=5)
+    assert "another config" not in caplog.text
+    changed = ["SOLVER.BASE_LR", 0.5, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 3.0]
+    train(tmp_path, *changed, resume=True)
+    (told,) = [r.getMessage() for r in caplog.records if "another config" in r.getMessage()]
+    assert (
+        "SOLVER.BASE_LR was 0.01, is 0.5, SOLVER.CLIP_GRADIENTS.CLIP_VALUE was 1.0, is 3.0" in told
+    )
+
+
+def test_another_optimizer_is_refused(tmp_path):
+    """torch would take the state, and fail in the first step."""
+    train(tmp_path, stop=5)
+    with pytest.raises(UserError, match=r"its 'trainer' is not of this run.*SOLVER\.OPTIMIZER"):
+        train(tmp_path, "SOLVER.OPTIMIZER", "SGD", resume=True)
+
+
+def _set(key, value):
+    def change(state):
+        *path, last = key.split(".")
+        for part in path:
+            state = state[int(part) if part.isdecimal() else part]
+        state[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("iteration", "abc"),
+        _set("iteration", -2),
+        _set("iteration", 1.0),
+        _set("random.0.loader.next", 10**15),
+        _set("random.0.loader.next", -5),
+        _set("random.0.loader.next", "5"),
+        _set("random.0.loader.batches", 10**12),
+        _set("random.0.loader.pending", [3, 2]),
+        _set("random.0.loader.pending", 4),
+        _set("random.0.loader.seed", -4),
+        _set("random.0.loader", None),
+        _set("random.0.python", {}),
+        _set("random.0.numpy", 3),
+        _set("random.0.torch", torch.zeros(3, dtype=torch.uint8)),
+        _set("random", []),
+        _set("random", {}),
+        _set("settings", 3),
+        _set("_trainer", {}),
+        _set("hooks", 3),
+    ],
+)
+def test_a_strangers_state_is_refused(tmp_path, change):
+    """Without a traceback in the first step, or counting for days to a place in the data."""
+    _, state = train(tmp_path, stop=5)
+    change(state["trainer"])
+    for path in tmp_path.glob("model_*"):
+        path.unlink()
+    torch.save(state, tmp_path / "model_final.pth")
+    with pytest.raises(UserError, match="its 'trainer' is not of this run"):
+        train(tmp_path, resume=True)
+
+
+class FullDisk(HookBase):
+    def after_step(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_ends_the_training_in_one_line(tmp_path, caplog):
+    """Where metrics meet it; see tests/checkpoint for checkpoints."""
+    with pytest.raises(UserError, match="cannot write in OUTPUT_DIR .*No space left"):
+        train(tmp_path, hooks=[FullDisk()])
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_deterministic_trainings_are_the_same(tmp_path):
+    deterministic = ["DETERMINISTIC", True]
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        cfg = get_cfg()
+        cfg.merge_from_list([*deterministic, "SEED", 3])
+        set_determinism(cfg)
+        runs = [train(tmp_path / str(k), *deterministic, start=7, seed=3) for k in range(2)]
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert runs[0][0] == runs[1][0]
+    assert_same(*(state for _, state in runs))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_system(tmp_path, system, ranks):
-    """Stopped, and killed, with worker processes, in one process and in two."""
+    """At its end, by a signal, and killed, with worker processes, in one process and in two."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.engine.training_run", system, str(ranks), str(tmp_path)],
         cwd=ROOT,
@@ -165,14 +260,15 @@ def test_every_system(tmp_path, system, ranks):
     assert len(whole) == 10
     assert len({line.partition(" ")[2] for line in whole}) == 10
     assert steps("parts") == whole
+    assert steps("signalled") == whole
     assert steps("killed") == whole[:KILLED_AT] + whole[SAVED:]
     states = [
         torch.load(tmp_path / run / "model_final.pth", weights_only=True)
-        for run in ("whole", "parts", "killed")
+        for run in ("whole", "parts", "signalled", "killed")
     ]
     for state in states:
         # Its counts are taken every 20 steps alone.
         state["trainer"].get("hooks", {}).pop("BadSampleHook", None)
     assert len(states[0]["trainer"]["random"]) == ranks
-    assert_same(states[0], states[1])
-    assert_same(states[0], states[2])
+    for state in states[1:]:
+        assert_same(states[0], state)

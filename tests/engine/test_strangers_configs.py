@@ -40,3 +40,38 @@ def test_no_code_on_the_command_line_is_run(tmp_path, value):
     cfg = load_cfg("", ["OUTPUT_DIR", value.replace("{made}", str(made))])
     assert "mkdir" in cfg.OUTPUT_DIR  # a text like any other
     assert not made.exists()
+
+
+TENFOLD = [f"{a}: &{a} [{', '.join([f'*{b}'] * 10)}]" for a, b in zip("bcdefghi", "abcdefgh")]
+BOMBS = {
+    "deep lists": ("A: " + "[" * 100_000 + "]" * 100_000, "nested more than 100 deep"),
+    "deep maps": ("{a: " * 30_000 + "1" + "}" * 30_000, "nested more than 100 deep"),
+    "aliases": ("\n".join(["a: &a [" + "x," * 10 + "]", *TENFOLD]), "more than 100000 values"),
+    "itself": ("A: &a {b: [*a]}", r"'\*a' stands in itself"),
+    "long": ("A: " + "x" * 2**20, "longer than a MiB"),
+}
+
+
+@pytest.mark.parametrize("where", ["file", "base"])
+@pytest.mark.parametrize("name", BOMBS)
+def test_no_config_takes_the_process_down(tmp_path, name, where):
+    """libyaml's stack would overflow on the deep ones; the aliases stand for a billion values."""
+    text, message = BOMBS[name]
+    config = tmp_path / "bomb.yaml"
+    config.write_text(text)
+    if where == "base":
+        config = tmp_path / "config.yaml"
+        config.write_text("_BASE_: bomb.yaml\n")
+    with pytest.raises(UserError, match=rf"bomb\.yaml.*{message}"):
+        load_cfg(str(config), [])
+
+
+def test_anchors_are_for_configs_too(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("TEST: {EVAL_PERIOD: &n 7}\nSOLVER: {CHECKPOINT_PERIOD: *n}\n")
+    assert load_cfg(str(config), []).SOLVER.CHECKPOINT_PERIOD == 7
+
+
+def test_deep_values_on_the_command_line():
+    with pytest.raises(UserError):
+        load_cfg("", ["SOLVER.MAX_ITER", "-" * 100_000 + "1"])

@@ -23,11 +23,12 @@ KILLED_AT = 7
 
 
 class Recorder(HookBase):
-    """Writes the losses of every step, unsmoothed and exact; may kill its process."""
+    """Writes the losses of every step, unsmoothed and exact; may send its process a signal."""
 
-    def __init__(self, path: Path, kill_at: int | None = None):
+    def __init__(self, path: Path, number: signal.Signals, signal_at: int | None):
         self._path = path
-        self._kill_at = kill_at
+        self._number = number
+        self._signal_at = signal_at
 
     def after_step(self) -> None:
         step = self.trainer.iter + 1
@@ -40,8 +41,8 @@ class Recorder(HookBase):
             }
             with self._path.open("a") as file:
                 file.write(f"{step} {losses!r}\n")
-        if step == self._kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step == self._signal_at:
+            os.kill(os.getpid(), self._number)
 
 
 def train(
@@ -51,7 +52,8 @@ def train(
     rank: int = 0,
     ranks: int = 1,
     stop: int = 10,
-    kill_at: int | None = None,
+    number: signal.Signals = signal.SIGKILL,
+    signal_at: int | None = None,
     resume: bool = False,
     workers: int = 2,
     seed: int = 3,
@@ -59,7 +61,7 @@ def train(
     """A training up to step ``stop`` of 10, in this process."""
     torch.set_num_threads(1)
     if ranks > 1:
-        store = output.parent / f"{output.name}-{stop}-{kill_at}-{resume}.store"
+        store = output.parent / f"{output.name}-{stop}-{signal_at}-{resume}.store"
         dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=ranks)
         comm.create_local_process_group(ranks)
     cfg = system_cfg(system, OUTPUT_DIR=str(output), DATALOADER__NUM_WORKERS=workers)
@@ -67,7 +69,7 @@ def train(
     seed_all_rng(seed + rank)
     trainer = VideoTrainer(cfg)
     trainer.max_iter = stop
-    trainer.register_hooks([Recorder(output / "losses.txt", kill_at)])
+    trainer.register_hooks([Recorder(output / "losses.txt", number, signal_at)])
     trainer.resume_or_load(resume=resume)
     trainer.train()
     if ranks > 1:
@@ -98,7 +100,11 @@ def main() -> None:
     # Other numbers of workers, and processes that begin with other random states.
     assert launch(system, folder / "parts", ranks, stop=5, workers=1) == done
     assert launch(system, folder / "parts", ranks, resume=True, seed=70) == done
-    killed = launch(system, folder / "killed", ranks, kill_at=KILLED_AT)
+    # After a step like any other, not one of the period.
+    stopped = launch(system, folder / "signalled", ranks, number=signal.SIGTERM, signal_at=3)
+    assert stopped == [128 + signal.SIGTERM] * ranks, stopped
+    assert launch(system, folder / "signalled", ranks, resume=True, workers=1, seed=75) == done
+    killed = launch(system, folder / "killed", ranks, signal_at=KILLED_AT)
     assert killed == [-signal.SIGKILL] * ranks, killed
     assert launch(system, folder / "killed", ranks, resume=True, workers=0, seed=80) == done
 
