@@ -69,6 +69,7 @@ def test_no_kill_loses_a_checkpoint(tmp_path, caplog):
         checkpointer(tmp_path, last).save(f"model_{last:07d}", iteration=last)
         durations.append(time.perf_counter() - start)
     duration = min(durations)
+    most = KEEP
     for kill in range(KILLS):
         finished = killed_while_saving(tmp_path, last + 1, draw, duration)
 
@@ -80,7 +81,9 @@ def test_no_kill_loses_a_checkpoint(tmp_path, caplog):
             assert (load_checkpoint_file(path)["model"]["weight"] == number).all()
         numbers = [int(path.stem.removeprefix("model_")) for path in files]
         assert last + finished <= numbers[-1] <= last + finished + 1, kill
-        assert KEEP <= len(files) <= KEEP + 1
+        # Whoever finishes a save removes the old ones; some in a row may not come to that.
+        most = (KEEP if finished else most) + 1
+        assert KEEP <= len(files) <= most
         hidden = list(tmp_path.glob(".*"))
         assert len(hidden) <= 1
         begun += bool(hidden)

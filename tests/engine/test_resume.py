@@ -260,7 +260,8 @@ def test_every_system(tmp_path, system, ranks):
     assert len(whole) == 10
     assert len({line.partition(" ")[2] for line in whole}) == 10
     assert steps("parts") == whole
-    assert steps("signalled") == whole
+    # The step that was in hand was made, but the hooks after the one that stops did not see it.
+    assert steps("signalled") == [line for line in whole if not line.startswith("4 ")]
     assert steps("killed") == whole[:KILLED_AT] + whole[SAVED:]
     states = [
         torch.load(tmp_path / run / "model_final.pth", weights_only=True)

@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +149,40 @@ def test_bfloat16_training(data, tmp_path):
     done = train_net(data, *options(tmp_path, **amp))
     assert done.returncode == 0, done.stderr[-2000:]
     assert metrics(tmp_path)[-1]["total_loss"] < 100
+
+
+def workers_of(launcher: int) -> list[int]:
+    """Processes that torchrun has started."""
+    paths = Path(f"/proc/{launcher}/task").glob("*/children")
+    return [int(child) for path in paths for child in path.read_text().split()]
+
+
+def test_torchrun_restarts_a_training(data, tmp_path):
+    """A process is killed after the first checkpoint: all go on from there, to the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+    chosen = options(tmp_path, SOLVER__MAX_ITER=12, SOLVER__CHECKPOINT_PERIOD=3, DATASETS__TEST=())
+    command = [sys.executable, *torchrun, "--master-port", port, "tools/train_net.py", "--resume"]
+    command += ["--config-file", CONFIG, *map(str, chosen)]
+    environment = {**os.environ, "DETECTRON2_DATASETS": str(data), "OMP_NUM_THREADS": "1"}
+    told = tmp_path / "told.txt"
+    with told.open("w") as file:
+        training = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
+    try:
+        end = time.monotonic() + 300
+        while not (tmp_path / "last_checkpoint").exists():
+            assert training.poll() is None, told.read_text()[-2000:]
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.kill(workers_of(training.pid)[1], signal.SIGKILL)
+        assert training.wait(300) == 0, told.read_text()[-2000:]
+    finally:
+        training.kill()
+    starts = re.findall(r"Starting training from iteration (\d+)", told.read_text())
+    first, *_, last = map(int, starts)
+    assert first == 0
+    assert last in (3, 6, 9)
+    assert (tmp_path / "model_final.pth").is_file()
+    assert metrics(tmp_path)[-1]["iteration"] == 11

@@ -40,11 +40,15 @@ def test_pictures_are_repeated_until_the_next_ones_time():
 
 
 def test_the_first_interrupt_asks_and_the_second_acts():
-    before = signal.getsignal(signal.SIGINT)
-    with stop_on_interrupt() as is_asked:
-        assert not is_asked()
-        signal.raise_signal(signal.SIGINT)
-        assert is_asked()
-        with pytest.raises(KeyboardInterrupt):
+    # Where the tests run in the background of a shell, the signal is ignored.
+    original = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with stop_on_interrupt() as is_asked:
+            assert not is_asked()
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            assert is_asked()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, original)
