@@ -24,6 +24,7 @@ Examples:
 import argparse
 import logging
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from itertools import count
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -44,7 +45,7 @@ from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.frame_source import FrameSource
 from d2video.utils.frame_writer import FrameWriter
 from d2video.utils.image_io import IMAGE_SUFFIXES, list_images
-from d2video.utils.image_writer import ImageFileWriter, ImageFolderWriter
+from d2video.utils.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
 from d2video.utils.live import PacedWriter, stop_on_interrupt
 from d2video.utils.video_reader import open_video
 from d2video.utils.video_writer import VideoWriter
@@ -65,7 +66,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output",
-        help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images",
+        help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images; "
+        "restored ones are PNG files there, a.png for a.jpg",
     )
     parser.add_argument("--results", help="JSON file for the predictions, masks as COCO RLE")
     parser.add_argument(
@@ -109,8 +111,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--stop-at-damage",
         action="store_true",
-        help="keep what lies before the damage in a broken video or folder, or before a camera "
-        "fails, instead of failing",
+        help="keep what lies before the damage in a broken video or folder, before a broken image of "
+        "several, or before a camera fails, instead of failing",
     )
     parser.add_argument(
         "--opts",
@@ -174,13 +176,19 @@ def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
     )
 
 
-def open_output(path: str, source: Source) -> FrameWriter:
-    """A folder of images for a name without a suffix, else an image or a video."""
+def open_output(path: str, source: Source, lossless: bool) -> FrameWriter:
+    """A folder of images for a name without a suffix, else an image or a video.
+
+    Args:
+        lossless: write PNG into a folder.
+    """
     is_folder = Path(path).is_dir() or not Path(path).suffix
     if isinstance(source, FrameSource):
-        return ImageFolderWriter(path) if is_folder else VideoWriter(path, source.fps)
+        numbered = (f"{index:06d}.png" for index in count()) if lossless else None
+        return ImageFolderWriter(path, numbered) if is_folder else VideoWriter(path, source.fps)
     if is_folder:
-        return ImageFolderWriter(path, names=[image.name for image in source])
+        names = [image.name for image in source]
+        return ImageFolderWriter(path, lossless_names(names) if lossless else names)
     if len(source) > 1:
         raise UserError(
             f"cannot write {len(source)} images to {path}; give a new folder, a name without a dot"
@@ -205,7 +213,8 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
         frames, total, unit = predictor(source), source.estimated_length, "frame"
         live_fps = source.fps if source.is_live else None
     else:
-        frames, total, unit = predictor.predict_images(source), len(source), "image"
+        frames = predictor.predict_images(source, "stop" if args.stop_at_damage else "raise")
+        total, unit = len(source), "image"
     names = predictor.class_names
     draw = FrameDrawer(
         names,
@@ -216,12 +225,14 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
         topk=args.topk,
         side_by_side=args.side_by_side,
     )
-    count = 0
+    done = 0
     frame = None
     with ExitStack() as stack:
         output = results = None
         if args.output is not None:
-            writer = stack.enter_context(open_output(args.output, source))
+            # JPEG would cost much of what was restored.
+            lossless = restores_images(predictor.model)
+            writer = stack.enter_context(open_output(args.output, source, lossless))
             output = PacedWriter(writer, live_fps if isinstance(writer, VideoWriter) else None)
         if args.results is not None:
             results = stack.enter_context(open_json(args, source, names))
@@ -245,7 +256,7 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
                 each.write(frame.index, frame.instances)
             if output is not None:
                 output.write(draw(frame), frame.time)
-            count += 1
+            done += 1
             if interrupted():
                 break
     # By all frames of a video; images have their own answers.
@@ -253,7 +264,7 @@ def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> 
         best = top_classes(frame.class_scores, args.topk)
         shown = [f"{label_of_class(index, names)} {100 * score:.1f} %" for index, score in best]
         logging.getLogger("d2video").info("%s: %s", args.input, ", ".join(shown))
-    return count
+    return done
 
 
 @exit_on_user_error
@@ -267,10 +278,10 @@ def main(argv: list[str] | None = None) -> None:
     cfg.freeze()
     # The source first: a wrong path should not cost the building of a model.
     source = open_source(args, cfg)
-    count = run(args, VideoPredictor(cfg), source)
+    done = run(args, VideoPredictor(cfg), source)
     logger = logging.getLogger("d2video")
     logger.info(
-        "%d frames or images of %s written to %s", count, args.input, " and ".join(outputs(args))
+        "%d frames or images of %s written to %s", done, args.input, " and ".join(outputs(args))
     )
 
 

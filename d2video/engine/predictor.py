@@ -1,11 +1,12 @@
 """From videos and images to predictions, frame by frame."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ from d2video.utils.frame_source import Frame, FrameSource, check_frame
 from d2video.utils.image_io import read_rgb
 from d2video.utils.prefetch import prefetch
 from d2video.utils.video_reader import Source, open_video
+
+logger = logging.getLogger(__name__)
 
 # Photos are large, and a model is slower than reading them.
 _IMAGES_AHEAD = 2
@@ -222,11 +225,15 @@ class VideoPredictor:
         return collect_classes(source.name, self._predict(source), topk, self.class_names)
 
     @torch.no_grad()
-    def predict_images(self, paths: Sequence[str | Path]) -> Generator[VideoFrame, None, None]:
+    def predict_images(
+        self, paths: Sequence[str | Path], on_broken: Literal["raise", "stop"] = "raise"
+    ) -> Generator[VideoFrame, None, None]:
         """Predict on image files, each by itself (a video of one frame) and of its own size.
 
         Args:
             paths: files that :func:`read_rgb` takes.
+            on_broken: what follows the images before one that cannot be read: ``"raise"`` an error,
+                or ``"stop"`` with a logged warning, which takes a first image that can be.
 
         Returns:
             an iterator over the images in order; ``file_name`` is set, ``time`` is 0.
@@ -235,12 +242,21 @@ class VideoPredictor:
             UserError: on reaching an image that cannot be read; it is named.
         """
 
-        def prepare(path: str | Path) -> tuple[str, np.ndarray, Tensor]:
-            image = read_rgb(path)
-            return Path(path).name, image, self._prepare(image)
+        def prepare() -> Iterator[tuple[str, np.ndarray, Tensor]]:
+            for index, path in enumerate(paths):
+                try:
+                    image = read_rgb(path)
+                except UserError as error:
+                    if on_broken == "raise" or index == 0:
+                        raise
+                    logger.warning(
+                        "%s; stopped before image %d of %d", error, index + 1, len(paths)
+                    )
+                    return
+                yield Path(path).name, image, self._prepare(image)
 
         ahead = min(self._decode_ahead, _IMAGES_AHEAD)
-        with closing(prefetch(map(prepare, paths), ahead)) as prepared:
+        with closing(prefetch(prepare(), ahead)) as prepared:
             for index, (name, image, tensor) in enumerate(prepared):
                 size = (image.shape[0], image.shape[1])
                 (answer,) = self.model.stream_video(iter([tensor]), output_size=size)

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ class ImageFolderWriter(FrameWriter):
 
     def abort(self) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def lossless_names(names: Sequence[str]) -> list[str]:
+    """Names of PNG files in the place of image files': ``a.jpg`` to ``a.png``, or to ``a.jpg.png``
+    where two would have one name."""
+    stems = [Path(name).stem for name in names]
+    counts = Counter(stems)
+    short = [
+        f"{stem if counts[stem] == 1 else name}.png"
+        for stem, name in zip(stems, names, strict=True)
+    ]
+    return short if len({*short}) == len(short) else [f"{name}.png" for name in names]
 
 
 def _save(image: np.ndarray, path: Path, destination: Path) -> None:

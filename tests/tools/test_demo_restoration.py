@@ -1,11 +1,14 @@
 """tools/demo.py with a model that restores images."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from d2video.utils.image_io import read_rgb
+from d2video.utils.image_writer import lossless_names
 from d2video.utils.video_reader import open_video
 from d2video.utils.video_writer import VideoWriter
 from tests import stub_video_model  # noqa: F401  registers the stub
@@ -52,6 +55,51 @@ def test_folder_and_image(demo, files):
     assert (both[:, 62:] == restored(given)).all()
     large = Image.fromarray(given).resize((62, 40), Image.Resampling.BICUBIC)
     assert (both[:, :62] == np.asarray(large)).all()
+
+
+def test_folders_lose_nothing(demo, files):
+    """JPEG would be up to 100 levels from such noise."""
+    rng = np.random.default_rng(1)
+    for name in ("c.jpg", "d.jpg", "d.webp"):
+        pixels = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(files / "images" / name)
+    demo.main(arguments(files, "images", "--output", files / "out"))
+    written = {"a.png", "b.png", "c.png", "d.jpg.png", "d.webp.png"}
+    assert {path.name for path in (files / "out").iterdir()} == written
+    for given, name in (("c.jpg", "c.png"), ("d.webp", "d.webp.png")):
+        expected = restored(read_rgb(files / "images" / given))
+        assert (read_rgb(files / "out" / name) == expected).all()
+    demo.main(arguments(files, "in.mp4", "--output", files / "frames"))
+    assert sorted(path.name for path in (files / "frames").iterdir()) == [
+        *("000000.png", "000001.png", "000002.png")
+    ]
+    demo.main(arguments(files, "images/c.jpg", "--output", files / "c.jpg"))
+    with Image.open(files / "c.jpg") as image:
+        assert image.format == "JPEG"
+
+
+def test_names_without_loss():
+    assert lossless_names(["a.jpg", "b.c.png"]) == ["a.png", "b.c.png"]
+    assert lossless_names(["a.jpg", "a.webp", "b.jpg"]) == ["a.jpg.png", "a.webp.png", "b.png"]
+    odd = ["a.jpg", "a.webp", "a.jpg.bmp"]
+    assert lossless_names(odd) == ["a.jpg.png", "a.webp.png", "a.jpg.bmp.png"]
+
+
+def test_a_broken_image_ends_a_folder(demo, files, caplog):
+    (files / "images" / "aa.png").write_bytes((files / "images" / "a.png").read_bytes()[:90])
+    with pytest.raises(SystemExit):
+        demo.main(arguments(files, "images", "--output", files / "out"))
+    assert not (files / "out").exists()
+    logging.getLogger("d2video").propagate = True
+    demo.main(arguments(files, "images", "--output", files / "out", "--stop-at-damage"))
+    assert [path.name for path in (files / "out").iterdir()] == ["a.png"]
+    (message,) = [record.getMessage() for record in caplog.records if "stopped" in record.msg]
+    assert "aa.png" in message
+    assert message.endswith("stopped before image 2 of 3")
+    (files / "images" / "a.png").write_bytes(b"")  # nothing is left to keep
+    with pytest.raises(SystemExit):
+        demo.main(arguments(files, "images", "--output", files / "none", "--stop-at-damage"))
+    assert not (files / "none").exists()
 
 
 @pytest.mark.parametrize(("more", "width"), [((), 96), (("--side-by-side", "--scale", "2"), 384)])
