@@ -14,6 +14,7 @@ from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
 from d2video.evaluation.ytvis_evaluator import YTVISEvaluator
 from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
 from tests.evaluation import test_panoptic_evaluator as panoptic
+from tests.evaluation import test_restoration_evaluator as pictures
 from tests.evaluation.mot_sets import golden_answers, golden_truth, write_golden
 from tests.evaluation.test_classification_evaluator import INPUTS, OUTPUTS
 from tests.evaluation.test_classification_evaluator import make as make_classification
@@ -71,7 +72,20 @@ def panoptic_set(folder):
     return make, [{"image_id": i} for i in labels], outputs
 
 
-@pytest.fixture(params=[ytvis, mot, classification, panoptic_set], ids=lambda f: f.__name__)
+def restoration(folder):
+    targets = [pictures.picture(14, 16, seed=k) for k in range(3)]
+    inputs = [
+        pictures.item(f"{k}", "denoise_30", pictures.noisy(each, 30, k), each.byte())
+        for k, each in enumerate(targets)
+    ]
+    outputs = [{"restored": pictures.noisy(each, 15, 7)} for each in targets]
+    return lambda: pictures.make(folder, baselines=False), inputs, outputs
+
+
+CASES = [ytvis, mot, classification, panoptic_set, restoration]
+
+
+@pytest.fixture(params=CASES, ids=lambda f: f.__name__)
 def case(request, tmp_path, scratch_catalog):
     make, inputs, outputs = request.param(tmp_path)
     expected = run(make, inputs, outputs, [range(len(inputs))])

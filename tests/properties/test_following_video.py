@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from detectron2.modeling import build_model
 from hypothesis import given
 from hypothesis import strategies as st
 
 from d2video.structures.rle import encode_masks
+from tests.projects.DETR import tiny as detr
 from tests.projects.IPT import tiny as ipt
 from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR.test_meta_arch import build as build_vistr
@@ -96,6 +98,25 @@ def test_tracked_videos_together_equal_videos_alone(tracker, videos):
         for ours, other in zip(answer["frames"], alone["frames"], strict=True):
             assert torch.equal(ours.pred_boxes.tensor, other.pred_boxes.tensor)
             assert torch.equal(ours.track_ids, other.track_ids)
+
+
+@few
+@given(size=sizes, seed=seeds, count=st.integers(2, 3))
+@torch.no_grad()
+def test_images_of_a_size_together_equal_images_alone(size, seed, count):
+    """Of several sizes the smaller ones are padded, whose border the backbone sees."""
+    torch.manual_seed(0)
+    model = build_model(detr.tiny_cfg()).eval()
+    inputs = [
+        {"image": image, "height": size[0], "width": size[1]} for image in frames(size, count, seed)
+    ]
+    for each, answer in zip(inputs, model(inputs), strict=True):
+        alone, together = model([each])[0]["instances"], answer["instances"]
+        torch.testing.assert_close(together.scores, alone.scores, **CLOSE)
+        # In pixels of an image of some 50 a side.
+        torch.testing.assert_close(
+            together.pred_boxes.tensor, alone.pred_boxes.tensor, rtol=0, atol=1e-3
+        )
 
 
 @few

@@ -114,3 +114,24 @@ def test_padded_features_change_no_answer_of_vistr(valid, value, seed):
         logits, boxes, _ = network(clip, padding)
         answers.append((logits, boxes))
     torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
+
+
+@few
+@given(valid=st.integers(1, 64), value=st.floats(-100, 100), seed=seeds)
+@torch.no_grad()
+def test_padded_features_change_no_answer_of_detr(valid, value, seed):
+    torch.manual_seed(0)
+    network = build_model(detr.tiny_cfg()).network.eval()
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+    padding = torch.zeros(1, 64, 64, dtype=torch.bool)
+    padding[:, :, valid:] = True
+    features = network.backbone(image)
+    stirred = {name: each.clone() for name, each in features.items()}
+    for each in stirred.values():
+        each[..., -(-valid * each.shape[-1] // 64) :] += value
+    answers = []
+    for given_features in (features, stirred):
+        network.backbone.forward = lambda _, f=given_features: f
+        logits, boxes, *_ = network(image, padding)
+        answers.append((logits, boxes))
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
