@@ -129,6 +129,16 @@ class VideoTrainer(DefaultTrainer):
     def _loader(self) -> TrainLoader:
         return self._trainer.data_loader.loader
 
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As detectron2's."""
+        if not resume and self.checkpointer.has_checkpoint():
+            logger.warning(
+                "OUTPUT_DIR %s holds checkpoints of an earlier training, which this one does not go on "
+                "from (--resume does): until it has saved one itself, --resume would take those",
+                self.cfg.OUTPUT_DIR,
+            )
+        super().resume_or_load(resume=resume)
+
     def gather_random_state(self) -> None:
         """Before a checkpoint, in all processes: collect what each of them has of its own."""
         own = random_state(self.cfg.MODEL.DEVICE) | {"loader": self._loader.state_dict()}

@@ -160,6 +160,13 @@ def test_a_changed_config_is_told(tmp_path, caplog):
     )
 
 
+def test_a_new_training_in_the_folder_of_another_is_told(tmp_path, caplog):
+    train(tmp_path, stop=5)
+    assert "earlier training" not in caplog.text
+    train(tmp_path, stop=5)
+    assert "holds checkpoints of an earlier training" in caplog.text
+
+
 def test_another_optimizer_is_refused(tmp_path):
     """torch would take the state, and fail in the first step."""
     train(tmp_path, stop=5)

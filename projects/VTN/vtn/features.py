@@ -24,6 +24,7 @@ from torch import Tensor
 from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
+from d2video.utils.json_text import parse_json
 from d2video.utils.paths import leaves_folder
 
 INDEX = "features.json"
@@ -94,7 +95,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     path = folder / INDEX
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_bytes())
         for video in content["videos"]:
             if leaves_folder(video["file"]):
                 raise ValueError(f"{video['file']} lies outside the folder")

@@ -135,7 +135,9 @@ def test_files_that_are_none(tmp_path, content):
         read_features(path)
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"videos": [{"file": "1.npz"}]}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "[" * 100_000, '{"videos": [{"file": "1.npz"}]}']
+)
 def test_a_broken_list(tmp_path, forget, content):
     if content is not None:
         (tmp_path / INDEX).write_text(content)
