@@ -88,8 +88,8 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
-            nothing left to train on, an unknown sampler or mapper, or a batch that the processes
-            cannot share.
+            nothing left to train on, an unknown sampler or mapper, records that the mapper refuses,
+            or a batch that the processes cannot share.
     """
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch < 1 or batch % processes:
@@ -99,6 +99,9 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
         )
     per_dataset = _training_records(cfg)
     records = [record for group in per_dataset.values() for record in group]
+    mapper = build_mapper(cfg, is_train=True)
+    for name, group in per_dataset.items():
+        _check(mapper, group, name)
     dataset = ClipDataset(records, cfg.INPUT.CLIP.EPOCH_UNIT)
     logger.info(
         "Training on %d videos or images of %s, %d samples an epoch",
@@ -112,7 +115,7 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
         cfg.DATALOADER.ASPECT_RATIO_GROUPING and "label" not in records[0] and _needs_labels(cfg)
     )
     loader = TrainLoader(
-        RetryingDataset(dataset, build_mapper(cfg, is_train=True), cfg.DATALOADER.MAX_RETRIES),
+        RetryingDataset(dataset, mapper, cfg.DATALOADER.MAX_RETRIES),
         indices,
         batch // processes,
         seed=cfg.SEED if cfg.SEED >= 0 else int(comm.shared_random_seed()),
@@ -128,11 +131,13 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """A loader of the videos or images of one dataset, one a batch, split over the processes.
 
     Raises:
-        UserError: an unknown or unreadable dataset, or an unknown mapper.
+        UserError: an unknown or unreadable dataset, an unknown mapper, or records that it refuses.
     """
+    records, mapper = load_records(dataset_name), build_mapper(cfg, is_train=False)
+    _check(mapper, records, dataset_name)
     return build_detection_test_loader(
-        load_records(dataset_name),
-        mapper=build_mapper(cfg, is_train=False),
+        records,
+        mapper=mapper,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
 
@@ -144,6 +149,15 @@ def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
         UserError: no mapper has that name.
     """
     return _mapper_class(cfg)(cfg, is_train)
+
+
+def _check(mapper: Any, records: list[Record], dataset_name: str) -> None:
+    """Let a mapper that can tell what it will not take do so before anything is trained."""
+    if hasattr(mapper, "check_records"):
+        try:
+            mapper.check_records(records)
+        except UserError as error:
+            raise UserError(f"dataset {dataset_name}: {error}") from error
 
 
 def _mapper_class(cfg: CfgNode) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.datasets.image_folder import check_pair_sizes
+from d2video.utils.argument_types import fits
 from d2video.utils.errors import UserError
 from d2video.utils.image_io import list_images, read_rgb
 
@@ -66,8 +67,8 @@ class RestorationMapper:
             restore_as: {task of a record: task of the model} for testing.
 
         Raises:
-            UserError: an unknown task, weights of another number or that are not positive numbers,
-                a patch size below 1, or a folder without readable streak images.
+            UserError: an unknown task, also for testing, weights of another number or that are not
+                positive numbers, a patch size below 1, or a folder without readable streak images.
         """
         if patch_size < 1:
             raise UserError(f"MODEL.IPT.PATCH_SIZE is {patch_size}: it must be positive")
@@ -85,6 +86,13 @@ class RestorationMapper:
         self.restore_as = dict(restore_as or {})
         for name in self.restore_as.values():
             task_index(self.tasks, name)
+        if not is_train and test_task and test_task not in self.restore_as:
+            names = [task.name for task in self.tasks]
+            if test_task not in names:
+                raise UserError(
+                    f"INPUT.RESTORATION.TEST_TASK, or else MODEL.IPT.TASK, is '{test_task}': set one of "
+                    + ", ".join(names)
+                )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -128,11 +136,7 @@ class RestorationMapper:
             UserError: a pair does not match, the record has no ``batch_number`` or another task than
                 the batch, or the task is unknown or one's own and the record has no degraded image.
         """
-        if "image_id" not in record:
-            raise UserError(
-                "INPUT.DATASET_MAPPER RestorationMapper takes images, and this data set holds videos: "
-                "choose another mapper or data set"
-            )
+        _check_is_image(record)
         if self.is_train:
             task = self.batch_task(record)
             target, image = self._patches(record, task)
@@ -152,6 +156,25 @@ class RestorationMapper:
             "image_id": record["image_id"],
         }
 
+    def check_records(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Tell before the training what a draw or the first evaluation would tell.
+
+        Raises:
+            UserError: records of videos, or whose input nobody can make; in training those of a task
+                that is not the only one trained on; in testing those of a task that the model neither
+                has nor does by another.
+        """
+        kinds: dict[tuple[str | None, bool], Mapping[str, Any]] = {}
+        for record in records:
+            _check_is_image(record)
+            kinds.setdefault((record.get("task"), "degraded_file_name" in record), record)
+        for record in kinds.values():
+            tasks = self.train_tasks if self.is_train else [self._record_task(record)]
+            for task in tasks:
+                if self.is_train:
+                    _check_is_for(record, task)
+                _check_has_input(record, task)
+
     def batch_task(self, record: Mapping[str, Any]) -> Task:
         """The task of the batch that a training record is for."""
         if "batch_number" not in record:
@@ -160,12 +183,7 @@ class RestorationMapper:
             )
         rng = np.random.default_rng([self.task_seed, record["batch_number"]])
         task = self.train_tasks[rng.choice(len(self.train_tasks), p=self.task_probabilities)]
-        if record.get("task", task.name) != task.name:
-            raise UserError(
-                f"image {record['file_name']} is of a data set for task {record['task']} alone, and "
-                f"a batch is for {task.name}: set INPUT.RESTORATION.TRAIN_TASKS to that one, or "
-                "train on plain image folders"
-            )
+        _check_is_for(record, task)
         return task
 
     def _record_task(self, record: Mapping[str, Any]) -> Task:
@@ -178,13 +196,31 @@ class RestorationMapper:
                 )
             return self.tasks[0]
         if name not in self.restore_as:
-            return self.tasks[task_index(self.tasks, name)]
+            known = {task.name: task for task in self.tasks}
+            if name not in known:
+                raise UserError(f"image {record['file_name']}: {self._advice(name)}")
+            return known[name]
         task, model_task = parse_task(name), self.restore_as[name]
         if task.scale != self.tasks[task_index(self.tasks, model_task)].scale:
             raise UserError(
                 f"INPUT.RESTORATION.RESTORE_AS: {name} and {model_task} have different scales"
             )
         return task
+
+    def _advice(self, name: str) -> str:
+        """How to test a task that the model lacks."""
+        wanted = parse_task(name)
+        alike = [task for task in self.tasks if task.scale == wanted.scale]
+        alike.sort(key=lambda task: task.kind != wanted.kind)
+        by_another = (
+            f'set INPUT.RESTORATION.RESTORE_AS \'[["{name}", "{alike[0].name}"]]\', '
+            if alike
+            else ""
+        )
+        return (
+            f"the model has no task '{name}', it has {', '.join(task.name for task in self.tasks)}: "
+            f"{by_another}leave the data set out of DATASETS.TEST, or train {name}, too"
+        )
 
     def _patches(self, record: Mapping[str, Any], task: Task) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(sample_seed())
@@ -230,6 +266,7 @@ class RestorationMapper:
         target = _to_tensor(clean)
         if degraded is not None:
             return target, _to_tensor(degraded).float()
+        _check_has_input(record, task)
         image = target.float()
         match task.kind:
             case "sr":
@@ -242,6 +279,29 @@ class RestorationMapper:
                 if self.streaks:
                     return target, add_rain(image, cut_rain(self.streaks, height, width, rng))
                 return target, add_rain(image, generate_rain(height, width, rng))
+        raise AssertionError(task.kind)  # _check_has_input let nothing else through
+
+
+def _check_is_image(record: Mapping[str, Any]) -> None:
+    if "image_id" not in record:
+        raise UserError(
+            "INPUT.DATASET_MAPPER RestorationMapper takes images, and this data set holds videos: "
+            "choose another mapper or data set"
+        )
+
+
+def _check_is_for(record: Mapping[str, Any], task: Task) -> None:
+    """A training record for a batch's task."""
+    if record.get("task", task.name) != task.name:
+        raise UserError(
+            f"image {record['file_name']} is of a data set for task {record['task']} alone, and "
+            f"a batch is for {task.name}: train on that task alone (MODEL.IPT.TASKS, "
+            "INPUT.RESTORATION.TRAIN_TASKS), or on plain image folders"
+        )
+
+
+def _check_has_input(record: Mapping[str, Any], task: Task) -> None:
+    if task.kind == "own" and "degraded_file_name" not in record:
         raise UserError(
             f"image {record['file_name']} has no degraded partner, and how to degrade for task "
             f"'{task.name}' is not known: use pairs (register_image_pairs)"
@@ -251,7 +311,8 @@ class RestorationMapper:
 def _probabilities(weights: Sequence[float], count: int) -> np.ndarray:
     if not len(weights):
         return np.full(count, 1 / count)
-    values = np.array(weights, np.float64)
+    numbers = all(fits(weight, float) for weight in weights)
+    values = np.array(weights if numbers else [], np.float64)
     if len(values) != count or not (np.isfinite(values).all() and (values > 0).all()):
         raise UserError(
             f"INPUT.RESTORATION.TASK_WEIGHTS is {list(weights)}: give a positive number for each of "

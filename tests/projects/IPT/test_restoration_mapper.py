@@ -265,6 +265,12 @@ def test_bad_input(tmp_path, path):
         ({"train_tasks": ["sr_x8"]}, "has no task 'sr_x8'"),
         ({"task_weights": [1, 2]}, "each of the 4 tasks"),
         ({"task_weights": [1, 2, 3, 0]}, "positive number"),
+        ({"task_weights": ["a", "b"]}, r"TASK_WEIGHTS is \['a', 'b'\]: give a positive number"),
+        ({"task_weights": [1, 2, 3, [4]]}, "positive number"),
+        (
+            {"is_train": False, "test_task": "sr_x8"},
+            "TEST_TASK, or else MODEL.IPT.TASK, is 'sr_x8': set one of sr_x2, sr_x3",
+        ),
         ({"patch_size": 0}, "PATCH_SIZE"),
         ({"restore_as": {"denoise_70": "denoise_60"}}, "no task 'denoise_60'"),
     ],
@@ -340,6 +346,45 @@ def test_loaders_of_sets_with_a_task(cfg):
     cfg.DATASETS.TRAIN = ("pairs",)
     cfg.INPUT.RESTORATION.TRAIN_TASKS = ["derain"]
     assert batch_tasks(cfg, 3) == ["derain"] * 3
+
+
+def test_slips_of_tasks_are_told_with_the_loaders(cfg, tmp_path):
+    """Not when a batch is first drawn, nor at the first evaluation."""
+    folder = str(tmp_path / "set")
+    register_image_folder("strong", folder, task="denoise_70")
+    register_image_folder("large", folder, task="sr_x4")
+    register_image_folder("blurred", folder, task="own")
+    for name, message in (
+        ("strong", r'RESTORE_AS \'\[\["denoise_70", "denoise_30"\]\]\', leave the data set out of'),
+        (
+            "large",
+            "it has sr_x2, sr_x3, denoise_30, derain: leave the data set out of DATASETS.TEST",
+        ),
+        ("plain", "set INPUT.RESTORATION.TEST_TASK"),
+    ):
+        with pytest.raises(UserError, match=rf"dataset {name}: image .*set/0\.png.*{message}"):
+            build_test_loader(cfg, name)
+    cfg.INPUT.RESTORATION.RESTORE_AS = [["denoise_70", "denoise_30"]]
+    assert len(build_test_loader(cfg, "strong")) == 5
+    cfg.INPUT.RESTORATION.TEST_TASK = "denoise_50"
+    with pytest.raises(UserError, match="TEST_TASK, .* is 'denoise_50'"):
+        build_test_loader(cfg, "plain")
+
+    cfg.INPUT.RESTORATION.TEST_TASK, cfg.INPUT.RESTORATION.RESTORE_AS = "", []
+    cfg.DATASETS.TRAIN = ("plain", "noisy")
+    with pytest.raises(UserError, match="dataset noisy: .* for task denoise_30 alone"):
+        build_train_loader(cfg)
+    cfg.INPUT.RESTORATION.TRAIN_TASKS = ["denoise_30"]
+    build_train_loader(cfg)
+    cfg.MODEL.IPT.TASKS, cfg.INPUT.RESTORATION.TRAIN_TASKS = ["derain", "denoise_30"], []
+    with pytest.raises(UserError, match=r'"denoise_70", "denoise_30"'):  # not by derain
+        build_test_loader(cfg, "strong")
+    cfg.MODEL.IPT.TASKS = ["own"]
+    cfg.DATASETS.TRAIN = ("plain",)
+    with pytest.raises(UserError, match="dataset plain: .* not known: use pairs"):
+        build_train_loader(cfg)
+    with pytest.raises(UserError, match="dataset blurred: .* not known: use pairs"):
+        build_test_loader(cfg, "blurred")
 
 
 def test_config_slips(cfg):
