@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Draw what the model is fed: training clips after sampling and augmentation, with their targets.
 
-Each clip becomes one sheet: its frames in order, with masks, boxes, classes and track ids::
+Each clip becomes one sheet: its frames in order, with masks, boxes, classes and track ids; each patch of
+image restoration its input, enlarged, beside its target::
 
     tools/visualize_data.py --config-file configs/VisTR/vistr_tiny_shapes.yaml --num-clips 8
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from demo_restoration import arrange
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Instances
 from detectron2.utils.env import seed_all_rng
@@ -25,6 +27,8 @@ from d2video.projects import register_all
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
 from d2video.utils.visualizer import draw_instances
+
+_PATCH_SIDE = 256  # at most, of a patch that is shown enlarged
 
 
 def draw_clip(
@@ -58,6 +62,14 @@ def draw_clip(
     return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
 
 
+def draw_patch(sample: dict[str, Any]) -> np.ndarray:
+    """One sheet of a patch for image restoration: uint8 (H,W,3), RGB; pixels are squares."""
+    image, target = sample["image"], sample["target"]
+    factor = target.shape[-1] // image.shape[-1]
+    enlarged = image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    return arrange([enlarged, target], max(1, _PATCH_SIDE // target.shape[-1]))
+
+
 def _as_predictions(targets: Instances) -> Instances:
     """The objects present in one frame, under the field names that are drawn."""
     shown = targets[targets.gt_ids >= 0]
@@ -75,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
-    parser.add_argument("--num-clips", default=8, type=int, help="sheets to draw")
+    parser.add_argument("--num-clips", default=8, type=int, help="sheets, or patches, to draw")
     parser.add_argument("--columns", default=6, type=int, help="frames in a row of a sheet")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
     args = parser.parse_args(argv)
@@ -87,11 +99,20 @@ def main(argv: list[str] | None = None) -> None:
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
 
     loader = build_train_loader(cfg)
-    class_names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+    class_names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", ())
     samples = itertools.chain.from_iterable(loader)
     for i, sample in enumerate(itertools.islice(samples, args.num_clips)):
-        sheet = draw_clip(sample, class_names, args.columns, cfg.INPUT.FORMAT)
-        path = args.output_dir / f"{i:03d}_video_{sample['video_id']}.jpg"
+        if "target" in sample:
+            sheet, name = draw_patch(sample), f"{sample['task']}.png"
+        elif "frame_indices" in sample:
+            sheet = draw_clip(sample, class_names, args.columns, cfg.INPUT.FORMAT)
+            name = f"video_{sample['video_id']}.jpg"
+        else:
+            raise UserError(
+                f"INPUT.DATASET_MAPPER {cfg.INPUT.DATASET_MAPPER} gives neither clips with objects "
+                "nor patches to restore, which this tool draws: choose another config"
+            )
+        path = args.output_dir / f"{i:03d}_{name}"
         with replace_on_success(path) as partial:
             Image.fromarray(sheet).save(partial, quality=92)
         print(path)

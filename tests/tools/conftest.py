@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from detectron2.utils.logger import setup_logger
 
+from tests.data.conftest import scratch_catalog
+
+__all__ = ["scratch_catalog"]
+
 TOOLS = Path(__file__).parents[2] / "tools"
 
 

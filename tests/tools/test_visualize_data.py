@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BitMasks, Boxes, Instances
 from PIL import Image
 
-from d2video.data import register_ytvis_instances
+from d2video.data import register_ytvis_instances, shapes
 from tests.data.ytvis_content import HEIGHT, WIDTH, content
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
@@ -87,3 +87,53 @@ def test_unknown_key_is_one_line(config, tmp_path, capsys):
     with pytest.raises(SystemExit):
         visualize_data.main(["--config-file", str(config), "INPUT.CLIP.FRAMES", "5"])
     assert "INPUT.CLIP.FRAMES" in capsys.readouterr().err
+
+
+def test_patches_of_restoration(tmp_path, capsys, scratch_catalog):
+    shapes.write_restoration_images(tmp_path / "set", {"train": 2}, progress=False)
+    entry = ["patches", "image_folder", {"image_root": str(tmp_path / "set")}]
+    config = Path(__file__).parents[2] / "configs/IPT/ipt_tiny_images.yaml"
+    arguments = ["--config-file", str(config), "--output-dir", str(tmp_path / "sheets")]
+    options = [
+        "DATASETS.REGISTER",
+        str([entry]),
+        "DATASETS.TRAIN",
+        "('patches',)",
+        "SOLVER.IMS_PER_BATCH",
+        "2",
+    ]
+    visualize_data.main([*arguments, "--num-clips", "24", *options])
+    paths = sorted((tmp_path / "sheets").iterdir())
+    assert capsys.readouterr().out.split() == [str(path) for path in paths]
+    assert {path.name.partition("_")[2] for path in paths} == {"sr_x2.png", "denoise_30.png"}
+    # Patches of 24 pixels and targets of as many, or 48, enlarged; 4 between them.
+    for path in paths:
+        side, factor = (48, 5) if "sr_x2" in path.name else (24, 10)
+        assert Image.open(path).size == ((2 * side + 4) * factor, side * factor)
+
+
+def test_a_patch_beside_its_target():
+    target = torch.arange(48, dtype=torch.uint8).view(3, 4, 4)
+    sheet = visualize_data.draw_patch({"image": target[:, ::2, ::2].float(), "target": target})
+    assert sheet.shape == (256, 768, 3)
+    assert sheet[0, 0].tolist() == sheet[127, 127].tolist() == [0, 16, 32]
+    assert sheet[-1, 255].tolist() == [10, 26, 42]
+    assert sheet[-1, -1].tolist() == [15, 31, 47]
+
+
+def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys, scratch_catalog):
+    root = tmp_path / "set"
+    shapes.write_coco_shapes(root, {"train": 2}, progress=False)
+    files = {"json_file": f"{root}/annotations/instances_train.json", "image_root": f"{root}/train"}
+    entry = ["boxes", "coco", files]
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "DATASETS: {TRAIN: [boxes]}\nDATALOADER: {NUM_WORKERS: 0}\nSOLVER: {IMS_PER_BATCH: 1}\n"
+        "INPUT: {FORMAT: RGB, DATASET_MAPPER: ImageDatasetMapper}\n"
+    )
+    output = tmp_path / "sheets"
+    arguments = ["--config-file", str(path), "--output-dir", str(output)]
+    with pytest.raises(SystemExit):
+        visualize_data.main([*arguments, "DATASETS.REGISTER", str([entry])])
+    assert "DATASET_MAPPER ImageDatasetMapper gives neither clips" in capsys.readouterr().err
+    assert not output.exists()
