@@ -81,8 +81,8 @@ def split_answer(
 
     Args:
         answer: a dict without ``instances``, as one of class scores alone, has none of them;
-            ``restored`` is float (3,s·H,s·W), RGB, 0..255, a tensor that the model made for this
-            answer and keeps no more: it is clamped and rounded in place.
+            ``restored`` is float (3,s·H,s·W), RGB, 0..255, on the CPU or GPU, a tensor that the
+            model made for this answer and keeps no more: it is clamped and rounded in place.
         image: the frame, (H,W,3), RGB. Where it is grey, so is what is restored of it.
     """
     if isinstance(answer, Instances):
