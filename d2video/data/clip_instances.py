@@ -11,7 +11,7 @@ from torch import Tensor
 
 from d2video.structures.polygons import find_polygon_fault
 from d2video.structures.rle import to_rle
-from d2video.structures.rle_codec import decode_counts
+from d2video.structures.rle_codec import sum_counts
 from d2video.utils.errors import BrokenFile, UserError
 
 Annotations = list[list[dict[str, Any]]]
@@ -170,8 +170,8 @@ def check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
                     )
     coded = [a for frame in annotations for a in frame if isinstance(a["segmentation"], dict)]
     codes = [a["segmentation"]["counts"] for a in coded]
-    runs, well_formed = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
-    sound = well_formed & (runs >= 0).all(1) & (runs.sum(1) == size[0] * size[1])
+    runs = sum_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
+    sound = runs.well_formed & (runs.least >= 0) & (runs.total == size[0] * size[1])
     sizes = [tuple(a["segmentation"]["size"]) == size for a in coded]
     sound &= np.array(sizes, bool)
     if not sound.all():

@@ -8,10 +8,11 @@ difference from the run two places before.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+_MOST_AT_ONCE = 2**20  # numbers; a clip's masks are far fewer
 _BYTES_PER_NUMBER = 7  # 35 bits: more than any run of a 32-bit pixel count needs
 
 
@@ -65,6 +66,40 @@ def decode_counts(codes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return counts, well_formed
 
 
+class RunSums(NamedTuple):
+    """What the runs of M codes come to.
+
+    Attributes:
+        well_formed: (M,) bool, see :func:`decode_counts`; what follows means nothing elsewhere.
+        least: (M,) int64, the shortest run if it is below 0, else 0.
+        total: (M,) int64, pixels that the runs cover.
+    """
+
+    well_formed: np.ndarray
+    least: np.ndarray
+    total: np.ndarray
+
+
+def sum_counts(codes: Sequence[bytes]) -> RunSums:
+    """The runs of M compressed ``counts``, in memory of the order of the codes themselves.
+
+    Codes of like lengths are decoded together, so that no long one pads all others.
+    """
+    lengths = np.fromiter(map(len, codes), dtype=np.int64, count=len(codes))
+    order = np.argsort(lengths, kind="stable")
+    found = RunSums(np.zeros(len(codes), bool), *np.zeros((2, len(codes)), np.int64))
+    first = 0
+    while first < len(codes):
+        # Ascending: of the rows from `first` on, each would pad those before it to its own length.
+        padded = lengths[order[first:]] * np.arange(1, len(codes) - first + 1)
+        rows = order[first : first + max(1, int(np.searchsorted(padded, _MOST_AT_ONCE, "right")))]
+        counts, found.well_formed[rows] = decode_counts([codes[row] for row in rows])
+        found.least[rows] = counts.min(axis=1, initial=0)
+        found.total[rows] = counts.sum(axis=1)
+        first += len(rows)
+    return found
+
+
 def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int, str] | None:
     """The first frame whose mask is neither None nor a sound compressed RLE of the video's size.
 
@@ -92,19 +127,18 @@ def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int,
         )
         frames.append(frame)
 
-    counts, well_formed = decode_counts(codes)
-    covered = counts.sum(axis=1)
-    sound = well_formed & (counts >= 0).all(axis=1) & (covered == height * width)
+    runs = sum_counts(codes)
+    sound = runs.well_formed & (runs.least >= 0) & (runs.total == height * width)
     if sound.all():
         return fault
     bad = int(np.argmin(sound))
-    if not well_formed[bad]:
+    if not runs.well_formed[bad]:
         return frames[
             bad
         ], "'counts' is not a COCO run-length code (cut off or not of its alphabet)"
     return frames[bad], (
-        f"the runs of 'counts' cover {covered[bad]} pixels, the frame has {height * width}"
-        if (counts[bad] >= 0).all()
+        f"the runs of 'counts' cover {runs.total[bad]} pixels, the frame has {height * width}"
+        if runs.least[bad] >= 0
         else "'counts' holds a run of negative length"
     )
 

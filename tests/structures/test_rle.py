@@ -1,9 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 import torch
 
-from d2video.structures import rle
+from d2video.structures import rle, rle_codec
+from d2video.structures.rle_codec import decode_counts, sum_counts
 
 
 @pytest.mark.parametrize("batch", [1, 100, 2**22])
@@ -46,3 +49,33 @@ def test_all_forms_of_a_segmentation_become_the_same_code():
     runs = {"size": [8, 12], "counts": [26, 3, 5, 3, 5, 3, 5, 3, 43]}
     for form in (runs, [[3, 2, 7, 2, 7, 5, 3, 5]], compressed):
         assert rle.to_rle(form, 8, 12) == compressed
+
+
+def test_sums_of_codes_of_any_length(monkeypatch):
+    rng = np.random.default_rng(0)
+    masks = [rng.random((9, k)) < 0.5 for k in rng.integers(1, 30, 40)]
+    codes = [coco_mask.encode(np.asfortranarray(m, np.uint8))["counts"] for m in masks]
+    codes[5:5] = [b"", b"4", b"~", codes[7][:-1] + b"P"]
+    counts, well_formed = decode_counts(codes)
+    for most in (1, 50, 2**20):
+        monkeypatch.setattr(rle_codec, "_MOST_AT_ONCE", most)
+        found = sum_counts(codes)
+        assert (found.well_formed == well_formed).all()
+        assert (found.total == counts.sum(1)).all()
+        assert (found.least == counts.min(1, initial=0)).all()
+    assert [*np.flatnonzero(~well_formed)] == [5, 7, 8]
+    assert not len(sum_counts([]).total)
+
+
+def test_a_long_code_among_many_costs_what_it_is_long():
+    """Padded to it, the others would take 8 GB."""
+    codes = [b"4"] * 2000
+    codes[1000] = b"1" * 500_000
+    tracemalloc.start()
+    try:
+        total = sum_counts(codes).total
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (total[:3] == 4).all()
+    assert peak < 100e6  # some 20 numbers of 8 bytes for each byte
