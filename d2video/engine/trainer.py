@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
 from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.engine.train_loop import TrainerBase
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
@@ -138,6 +139,23 @@ class VideoTrainer(DefaultTrainer):
                 self.cfg.OUTPUT_DIR,
             )
         super().resume_or_load(resume=resume)
+        resumed = resume and self.checkpointer.has_checkpoint()
+        if not (resumed or self.cfg.MODEL.WEIGHTS or self.cfg.MODEL.TIMM.PRETRAINED):
+            self._warn_of_frozen_noise()
+
+    def _warn_of_frozen_noise(self) -> None:
+        frozen = [
+            name
+            for name, module in self._trainer.model.named_modules()
+            if isinstance(module, FrozenBatchNorm2d)
+            or any(not p.requires_grad for p in module.parameters(recurse=False))
+        ]
+        if frozen:
+            logger.warning(
+                "MODEL.WEIGHTS is empty, so that the model starts from random numbers, and %d of its "
+                "layers, such as %s, stay as they are: name weights of its backbone",
+                *(len(frozen), frozen[0]),
+            )
 
     def gather_random_state(self) -> None:
         """Before a checkpoint, in all processes: collect what each of them has of its own."""

@@ -62,6 +62,7 @@ def test_list(files, scratch_catalog):
         ("a.mp4 1.5\n", "line 1: label '1.5' is not a whole number"),
         ("a.mp4 0\na.mp4 -1\n", "line 2: label -1 is out of range"),
         ("a.mp4 0\na.mp4 2\n", "line 2: label 2 is out of range, there are 2 classes"),
+        ("a.mp4 0\nmy b.mp4 1\na.mp4 1\n", "line 3: .*a.mp4 has label 1, and 0 in line 1"),
         ("\n\n", "is empty"),
         ("a.mp4 0\nc.mp4 0\nd.mp4 1\n", "2 of 3 videos do not exist, the first is .*c.mp4"),
     ],

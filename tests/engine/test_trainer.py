@@ -51,6 +51,19 @@ def test_a_training_that_goes_on_has_the_tasks_of_one_that_never_stopped(folder)
     assert rest != whole[:5]  # or the test could not fail
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_parts_of_random_numbers_are_told(folder, caplog, frozen):
+    cfg = tiny_cfg(
+        *("INPUT.DATASET_MAPPER", "RestorationMapper", "DATASETS.TRAIN", ("resumed",)),
+        *("DATALOADER.NUM_WORKERS", 0, "DATALOADER.ASPECT_RATIO_GROUPING", False),
+        *("SOLVER.IMS_PER_BATCH", 2, "SOLVER.STEPS", (), "OUTPUT_DIR", str(folder / "out")),
+        *(f"{NODE}CONTRASTIVE_WEIGHT", 0.0, f"{NODE}FREEZE_TRUNK", frozen),
+    )
+    trainer = VideoTrainer(cfg)
+    trainer.resume_or_load(resume=True)
+    assert ("MODEL.WEIGHTS is empty" in caplog.text) == frozen
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_task_of_a_batch(tmp_path):
     """Tasks change from batch to batch, so that parameters of the others have no gradients."""

@@ -100,13 +100,14 @@ def load_video_list(
 
     Raises:
         UserError: the list cannot be read or is empty; a path leaves ``video_root``; a line
-            has no label, or one that is no number or out of range; classes have the same name;
-            videos are missing.
+            has no label, or one that is no number, out of range, or not the video's in an earlier
+            line; classes have the same name; videos are missing.
     """
     check_class_names(class_names, list_file)
     if not separator:
         raise UserError(f"{list_file}: the separator is empty: give the one between path and label")
     records: list[Record] = []
+    seen: dict[str, tuple[int, int]] = {}  # label and line
     for number, line in enumerate(_read_text(list_file).splitlines(), 1):
         if not line.strip():
             continue
@@ -128,6 +129,11 @@ def load_video_list(
                 "video_root and full paths in a list of your own"
             )
         path = os.path.join(video_root, path)
+        before, line_before = seen.setdefault(path, (label, number))
+        if before != label:
+            raise UserError(
+                f"{where}: {path} has label {label}, and {before} in line {line_before}: leave one out"
+            )
         records.append({"file_name": path, "video_id": len(records) + 1, "label": label})
     if not records:
         raise UserError(f"{list_file} is empty: it must hold lines of a path and a label")

@@ -23,8 +23,8 @@ def add_vtn_config(cfg: CN) -> None:
     vtn.WINDOW = 18
     # Rows of the table of positions, two of them not for frames.
     vtn.MAX_POSITIONS = 288
-    # What becomes of frame numbers beyond the table: "rescale" shrinks those of the whole video, so
-    # that order and evenness stay; "modulus" begins anew at 0 (official).
+    # What becomes of frame numbers beyond the table: "rescale" counts them from the first frame of the
+    # clip and, if need be, shrinks them; "modulus" begins anew at 0 (official).
     vtn.POSITION_RULE = "rescale"
     # A frame that repeats the one before it, as in videos shorter than the clip, is not attended to.
     # Official: False.

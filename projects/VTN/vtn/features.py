@@ -33,10 +33,13 @@ INDEX = "features.json"
 def file_of(record: dict[str, Any]) -> str:
     """The name of the file of a video's features.
 
-    Numbers of videos change when a list or a folder does; so that one's features never go for
-    another's, the name also tells the video, wherever the data set lies.
+    Numbers of videos change when a list or a folder does, and files are replaced; so that one's
+    features never go for another's, the name also tells the video and its size in bytes, wherever
+    the data set lies.
     """
-    video = "/".join(Path(record["file_name"]).parts[-2:])
+    path = Path(record["file_name"])
+    size = path.stat().st_size if path.is_file() else 0
+    video = "/".join([*path.parts[-2:], str(size)])
     return f"{record['video_id']}-{hashlib.sha256(video.encode()).hexdigest()[:12]}.npz"
 
 
@@ -127,6 +130,8 @@ def register_features(name: str, folder: str | Path) -> None:
         records = []
         for video in content["videos"]:
             record = {"video_id": video["video_id"], "feature_file": str(folder / video["file"])}
+            if "backbone" in content["source"]:
+                record["backbone"] = content["source"]["backbone"]
             records.append(record | {"label": video["label"]} if "label" in video else record)
         return records
 
@@ -166,7 +171,8 @@ class FeatureMapper:
         """
         Returns:
             ``features`` (F, C) float32 or float16, ``frame_index`` (F,) int64 and what the record
-            holds: ``feature_file``, ``video_id`` and, where known, ``label``.
+            holds: ``feature_file``, ``video_id`` and, where known, ``label`` and ``backbone``
+            (the fingerprint of the frame encoder that made the features).
 
         Raises:
             UserError: the record is of another kind, the file cannot be read, or, in training, there

@@ -3,6 +3,7 @@
 Shapes: F: frames, C: width of the features, h×w: a frame.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
@@ -45,6 +46,22 @@ class FrameEncoder(nn.Module):
         self.width: int = shape.channels
         if frozen:
             backbone.requires_grad_(False).eval()
+        self._fingerprint = (-1, "")
+
+    def fingerprint(self) -> str:
+        """What tells backbones apart: a digest of all names and numbers of the state.
+
+        It takes a second for a large one, so it is kept until a number changes.
+        """
+        state = self.state_dict()
+        version = sum(value._version for value in state.values())  # grows with changes in place
+        if version != self._fingerprint[0]:
+            digest = hashlib.sha256()
+            for name, value in state.items():
+                digest.update(name.encode())
+                digest.update(value.cpu().numpy().tobytes())
+            self._fingerprint = version, digest.hexdigest()
+        return self._fingerprint[1]
 
     def train(self, mode: bool = True) -> "FrameEncoder":
         super().train(mode)

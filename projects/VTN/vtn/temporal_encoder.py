@@ -28,11 +28,12 @@ def table_rows(frame_index: Tensor, rows: int, rule: str) -> Tensor:
     """Which row of a position table each frame gets.
 
     Args:
-        frame_index: (B, F) int64 >= 0, frame numbers in the video.
+        frame_index: (B, F) int64 >= 0, frame numbers in the video, ascending but for padding.
         rows: of the table.
-        rule: "rescale": numbers below ``rows`` are the row; in a video with a greater one, all are
-            scaled down by one factor, the greatest to the last row, and rounded down, so that order
-            and evenness stay. "modulus": the remainder of the division by ``rows``, as in the
+        rule: "rescale": numbers below ``rows`` are the row; in a clip with a greater one they are
+            counted from its first frame and, where that is too many as well, scaled down by one
+            factor, the greatest to the last row, and rounded down: order and evenness stay, as far
+            as there are rows. "modulus": the remainder of the division by ``rows``, as in the
             official code; what comes after frame ``rows`` looks like the beginning again.
 
     Returns:
@@ -40,8 +41,10 @@ def table_rows(frame_index: Tensor, rows: int, rule: str) -> Tensor:
     """
     if rule == "modulus":
         return frame_index % rows
-    last = frame_index.amax(1, keepdim=True)
-    return torch.where(last < rows, frame_index, frame_index * (rows - 1) // last.clamp(min=1))
+    first, last = frame_index[:, :1], frame_index.amax(1, keepdim=True)
+    counted, span = (frame_index - first).clamp(min=0), last - first
+    scaled = torch.where(span < rows, counted, counted * (rows - 1) // span.clamp(min=1))
+    return torch.where(last < rows, frame_index, scaled)
 
 
 def repeated_frames(frame_index: Tensor, padding: Tensor | None) -> Tensor:

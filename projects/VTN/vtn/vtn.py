@@ -226,6 +226,13 @@ class VTN(nn.Module):
                 f"backbone gives {self.frame_encoder.width} numbers a frame; extract them with "
                 "the backbone of this config"
             )
+        made_by = item.get("backbone")
+        if made_by is not None and made_by != self.frame_encoder.fingerprint():
+            raise UserError(
+                f"{item.get('feature_file', 'features')} was made by another backbone than this "
+                "model's: name in MODEL.WEIGHTS the checkpoint that the features were extracted with, "
+                "or extract them anew"
+            )
         return features.float()
 
     # ---- inference ------------------------------------------------------------------------------
@@ -271,8 +278,13 @@ class VTN(nn.Module):
     def crop(self, frame: Tensor) -> Tensor:
         """The middle of a frame (3, h, w) of ``stream_video``, with memory of its own."""
         side = self.stream_crop
-        if not side or min(frame.shape[-2:]) < side:
+        if not side:
             return frame
+        if min(frame.shape[-2:]) < side:
+            raise UserError(
+                f"a frame of {frame.shape[-1]}x{frame.shape[-2]} pixels is smaller than the crop of "
+                f"{side}: lower INPUT.VIDEO.CROP_SIZE_TEST or raise INPUT.MIN_SIZE_TEST"
+            )
         top, left = (round((size - side) / 2) for size in frame.shape[-2:])  # as SpacedCrop rounds
         return frame[:, top : top + side, left : left + side].clone()
 

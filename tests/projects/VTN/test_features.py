@@ -241,6 +241,36 @@ def test_extraction_after_the_videos_changed(setting, capsys, videos):
         torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
 
 
+def test_features_of_a_file_that_was_replaced_are_made_anew(setting, capsys, videos):
+    _, folder = setting
+    changed = folder / "val"
+    shutil.copytree(videos, changed)
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+    register_video_folders(NAME, str(changed))
+    extract(folder)
+    first, *_, last = sorted(changed.rglob("*.mp4"))
+    assert first.stat().st_size != last.stat().st_size
+    shutil.copy(last, first)
+    extract(folder)
+    assert "1 made, 3 kept" in capsys.readouterr().out
+
+
+def test_features_of_another_backbone(setting):
+    """As with MODEL.WEIGHTS empty, when a random backbone would be saved with the encoder."""
+    model, folder = setting
+    extract(folder)
+    register_default_folders()
+    cfg = tiny_cfg("resnet", *INPUT, "INPUT.DATASET_MAPPER", "FeatureMapper")
+    ((item,), *_) = build_test_loader(cfg, f"{NAME}_features")
+    model([item])
+    other = build("resnet", *INPUT, seed=6).eval()
+    with pytest.raises(UserError, match=r"\.npz was made by another backbone.*MODEL\.WEIGHTS"):
+        other([item])
+    other.load_state_dict(model.state_dict())  # in place, after its fingerprint was taken
+    other([item])
+
+
 def test_an_extraction_that_was_broken_off_is_no_data_set(tmp_path, forget):
     write_index(tmp_path, [], [], {})
     register_features("vtn_test_unfinished", tmp_path)

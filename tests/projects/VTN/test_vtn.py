@@ -301,6 +301,12 @@ def test_streaming_cuts_the_middle_out_for_a_vit():
     torch.testing.assert_close(answers[-1], expected, **CLOSE)
 
 
+def test_a_crop_larger_than_the_frames_is_no_crop_for_a_stream_either():
+    model, frames = build("resnet", "INPUT.VIDEO.CROP_SIZE_TEST", 40), make_clip(3)["image"]
+    with pytest.raises(UserError, match="32x32 pixels is smaller than the crop of 40"):
+        stream(model, frames)
+
+
 def test_one_frame_at_a_time():
     """Live use: no frame is asked for ahead; two videos side by side do not mix."""
     model, frames = build(), make_clip(7)["image"]
