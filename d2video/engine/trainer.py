@@ -13,7 +13,6 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
 from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.layers import FrozenBatchNorm2d
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
@@ -33,6 +32,7 @@ from .checkpoint_hook import CheckpointHook
 from .determinism import deterministic_errors
 from .signals import StopOnSignal
 from .solver import build_lr_scheduler, build_optimizer, resolve_epochs
+from .start_warnings import settings_of, warn_of_changes, warn_of_frozen_noise
 from .step import build_step_trainer
 
 logger = logging.getLogger(__name__)
@@ -141,21 +141,7 @@ class VideoTrainer(DefaultTrainer):
         super().resume_or_load(resume=resume)
         resumed = resume and self.checkpointer.has_checkpoint()
         if not (resumed or self.cfg.MODEL.WEIGHTS or self.cfg.MODEL.TIMM.PRETRAINED):
-            self._warn_of_frozen_noise()
-
-    def _warn_of_frozen_noise(self) -> None:
-        frozen = [
-            name
-            for name, module in self._trainer.model.named_modules()
-            if isinstance(module, FrozenBatchNorm2d)
-            or any(not p.requires_grad for p in module.parameters(recurse=False))
-        ]
-        if frozen:
-            logger.warning(
-                "MODEL.WEIGHTS is empty, so that the model starts from random numbers, and %d of its "
-                "layers, such as %s, stay as they are: name weights of its backbone",
-                *(len(frozen), frozen[0]),
-            )
+            warn_of_frozen_noise(self._trainer.model)
 
     def gather_random_state(self) -> None:
         """Before a checkpoint, in all processes: collect what each of them has of its own."""
@@ -169,7 +155,7 @@ class VideoTrainer(DefaultTrainer):
         assert self._gathered is not None, "gather_random_state comes first"
         iteration, states = self._gathered
         assert iteration == self.iter, "gather_random_state was called in an earlier step"
-        return super().state_dict() | {"random": states, "settings": _settings(self.cfg)}
+        return super().state_dict() | {"random": states, "settings": settings_of(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """A training goes on as if it had never stopped, where the number of processes is the same;
@@ -182,7 +168,7 @@ class VideoTrainer(DefaultTrainer):
         if type(iteration) is not int or iteration < 0:
             raise ValueError(f"its iteration is {iteration}")
         super().load_state_dict(state_dict)
-        self._warn_of_changes(state_dict.get("settings", {}))
+        warn_of_changes(state_dict.get("settings", {}), settings_of(self.cfg))
         states = state_dict.get("random")
         if states is None:
             logger.warning(
@@ -206,20 +192,6 @@ class VideoTrainer(DefaultTrainer):
         )
         place = [self._loader.seed, self.iter, comm.get_rank()]
         seed_all_rng(int(np.random.SeedSequence(place).generate_state(1)[0]))
-
-    def _warn_of_changes(self, before: dict[str, str]) -> None:
-        now = _settings(self.cfg)
-        changed = [
-            f"{key} was {before[key]}, is {now[key]}"
-            for key in sorted(before.keys() & now.keys())
-            if before[key] != now[key]
-        ]
-        if changed:
-            logger.warning(
-                "the training goes on with another config: %s; what the optimizer keeps, such as "
-                "learning rates and weight decay, stays that of the checkpoint",
-                ", ".join(changed),
-            )
 
     def before_train(self) -> None:
         super().before_train()
@@ -268,12 +240,3 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
         return build_evaluator(dataset_name, f"{cfg.OUTPUT_DIR}/inference/{dataset_name}")
-
-
-def _settings(cfg: CfgNode) -> dict[str, str]:
-    """What a resumed training had better not change, as text."""
-    found = {"DATASETS.TRAIN": str(tuple(cfg.DATASETS.TRAIN))}
-    for key, value in cfg.SOLVER.items():
-        parts = value.items() if isinstance(value, CfgNode) else [("", value)]
-        found |= {f"SOLVER.{key}{part and '.'}{part}": str(each) for part, each in parts}
-    return found

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.datasets.image_folder import check_pair_sizes
-from d2video.utils.argument_types import fits
 from d2video.utils.errors import UserError
 from d2video.utils.image_io import list_images, read_rgb
 
@@ -311,7 +310,7 @@ def _check_has_input(record: Mapping[str, Any], task: Task) -> None:
 def _probabilities(weights: Sequence[float], count: int) -> np.ndarray:
     if not len(weights):
         return np.full(count, 1 / count)
-    numbers = all(fits(weight, float) for weight in weights)
+    numbers = all(type(weight) in (int, float) for weight in weights)
     values = np.array(weights if numbers else [], np.float64)
     if len(values) != count or not (np.isfinite(values).all() and (values > 0).all()):
         raise UserError(
