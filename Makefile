@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test install clean
 
 demo: install
-	$(BIN)/python tools/quick_start.py --project $(PROJECT)
+	$(BIN)/python -m demo.quick_start --project $(PROJECT)
 
 test: install
 	$(BIN)/ruff check .

@@ -2,11 +2,11 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
+
 SOURCES = sorted(
     path for folder in ("d2video", "projects", "tools") for path in (ROOT / folder).rglob("*.py")
 )
@@ -35,7 +35,7 @@ ARGUMENTS = {
     "load_yaml_with_base": ("allow_unsafe", False),
 }
 CALLS: dict[str, frozenset[str]] = {
-    "yaml.load": frozenset({"d2video/engine/config_bases.py"}),  # with a SafeLoader, the one in C
+    "yaml.load": frozenset({"d2video/config/bases.py"}),  # with a SafeLoader, the one in C
     **dict.fromkeys(("yaml.load_all", "torch.hub.load", "torch.jit.load"), frozenset()),
 }
 

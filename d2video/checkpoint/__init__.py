@@ -1,5 +1,5 @@
-from .checkpointer import VideoCheckpointer
-from .convert import (
+from d2video.checkpoint.checkpointer import VideoCheckpointer
+from d2video.checkpoint.convert import (
     CONVERTER_REGISTRY,
     CheckpointFormat,
     State,
@@ -7,8 +7,8 @@ from .convert import (
     from_foreign,
     to_foreign,
 )
-from .loading import load_checkpoint_file, state_dict_of
-from .writing import write_checkpoint
+from d2video.checkpoint.loading import load_checkpoint_file, state_dict_of
+from d2video.checkpoint.writing import write_checkpoint
 
 __all__ = [
     "CONVERTER_REGISTRY",

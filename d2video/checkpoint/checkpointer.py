@@ -7,10 +7,8 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
-from d2video.utils.errors import UserError
-
-from .loading import load_checkpoint_file, state_dict_of
-from .run_folder import (
+from d2video.checkpoint.loading import load_checkpoint_file, state_dict_of
+from d2video.checkpoint.run_folder import (
     POINTER,
     checkpoints_in,
     read_newest,
@@ -18,7 +16,8 @@ from .run_folder import (
     remove_partial,
     write_pointer,
 )
-from .writing import write_checkpoint
+from d2video.checkpoint.writing import write_checkpoint
+from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

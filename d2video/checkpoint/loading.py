@@ -12,9 +12,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from d2video.checkpoint.numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
 from d2video.utils.errors import BrokenCheckpoint, UserError
-
-from .numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
 
 logger = logging.getLogger(__name__)
 

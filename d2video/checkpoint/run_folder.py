@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from d2video.checkpoint.writing import disk_errors
 from d2video.utils.errors import BrokenCheckpoint, UserError
 from d2video.utils.files import replace_on_success
-
-from .writing import disk_errors
 
 logger = logging.getLogger(__name__)
 

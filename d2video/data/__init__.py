@@ -3,31 +3,31 @@
 Importing this package registers the built-in datasets.
 """
 
-from .augmentation import AUGMENTATION_REGISTRY, ClipAugInput, build_augmentations
-from .build import build_mapper, build_test_loader, build_train_loader
-from .clip_mapper import DATASET_MAPPER_REGISTRY, ClipDatasetMapper
-from .clip_sampling import (
+from d2video.data.augmentation import AUGMENTATION_REGISTRY, ClipAugInput, build_augmentations
+from d2video.data.build import build_mapper, build_test_loader, build_train_loader
+from d2video.data.clip_sampling import (
     CLIP_SAMPLER_REGISTRY,
     RandomRangeSampler,
     WindowSampler,
     build_clip_sampler,
 )
-from .datasets import (  # noqa: F401  registers the datasets
+from d2video.data.datasets import (  # noqa: F401  registers the datasets
     builtin,
     builtin_mot,
     builtin_restoration,
     builtin_video_classification,
 )
-from .datasets.image_folder import register_image_folder, register_image_pairs
-from .datasets.video_classification import (
+from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
+from d2video.data.datasets.video_classification import (
     register_kinetics,
     register_video_folders,
     register_video_list,
 )
-from .datasets.ytvis import load_ytvis_json, register_ytvis_instances
-from .frame_sequence import FrameSequence
-from .image_mapper import ImageDatasetMapper
-from .video_clip_mapper import VideoClipMapper
+from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
+from d2video.data.frame_sequence import FrameSequence
+from d2video.data.mappers.classification import VideoClipMapper
+from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, ClipDatasetMapper
+from d2video.data.mappers.image import ImageDatasetMapper
 
 __all__ = [
     "AUGMENTATION_REGISTRY",

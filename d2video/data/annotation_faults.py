@@ -12,9 +12,9 @@ from typing import Any
 
 from d2video.data.datasets.ytvis import ytvis_records
 from d2video.data.records import Record
-from d2video.structures.ytvis_file import YTVISFile
+from d2video.formats.json_text import parse_json
+from d2video.formats.ytvis import YTVISFile
 from d2video.utils.errors import UserError
-from d2video.utils.json_text import parse_json
 
 # Reading again and again takes long, and nobody reads more.
 MOST_FAULTS = 100

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from d2video.data.clip_mapper import sample_seed
+from d2video.data.mappers.clip import sample_seed
 from d2video.data.sample_stream import NumberedIndex, TrainLoader
 from d2video.utils.errors import BrokenFile, UserError
 

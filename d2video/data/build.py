@@ -21,7 +21,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from d2video.data.bad_samples import CountingLoader, RetryingDataset
-from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY
+from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY
 from d2video.data.records import (
     Record,
     is_labelled,
@@ -30,7 +30,7 @@ from d2video.data.records import (
     without_degenerate_boxes,
 )
 from d2video.data.sample_stream import IndexStream, TrainLoader
-from d2video.structures.coco_file import annotation_file_errors, check_coco_instances
+from d2video.formats.coco import annotation_file_errors, check_coco_instances
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 

@@ -9,9 +9,9 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
-from d2video.structures.polygons import find_polygon_fault
-from d2video.structures.rle import to_rle
-from d2video.structures.rle_codec import sum_counts
+from d2video.formats.polygons import find_polygon_fault
+from d2video.formats.rle import to_rle
+from d2video.formats.rle_codec import sum_counts
 from d2video.utils.errors import BrokenFile, UserError
 
 Annotations = list[list[dict[str, Any]]]

@@ -8,14 +8,14 @@ from fvcore.transforms.transform import Transform
 from torch import Tensor
 
 from d2video.utils.errors import BrokenFile, UserError
-from d2video.utils.image_io import read_rgb
-from d2video.utils.prefetch import prefetch
+from d2video.video.image_io import read_rgb
+from d2video.video.prefetch import prefetch
 
 
 def read_frame(
     path: str, height: int | None, width: int | None, image_format: str = "RGB"
 ) -> np.ndarray:
-    """Read one frame or image of a dataset, see :func:`~d2video.utils.image_io.read_rgb`.
+    """Read one frame or image of a dataset, see :func:`~d2video.video.image_io.read_rgb`.
 
     Args:
         path: image file.

@@ -13,10 +13,10 @@ import numpy as np
 from d2video.data.clip_instances import check_masks, xyxy_box
 from d2video.data.frame_sequence import read_frame
 from d2video.data.records import Record
-from d2video.structures.panoptic import segment_ids
+from d2video.formats.panoptic_png import segment_ids
 from d2video.utils.errors import UserError
-from d2video.utils.image_io import read_rgb
-from d2video.utils.video_file import VideoFile
+from d2video.video.image_io import read_rgb
+from d2video.video.video_file import VideoFile
 
 
 def record_faults(record: Record) -> list[str]:

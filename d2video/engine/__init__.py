@@ -1,6 +1,6 @@
-from .setup import check_device, check_num_processes, load_cfg, setup
-from .solver import build_lr_scheduler, build_optimizer, resolve_epochs
-from .trainer import VideoTrainer
+from d2video.engine.setup import check_device, check_num_processes, setup
+from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
+from d2video.engine.trainer import VideoTrainer
 
 __all__ = [
     "VideoTrainer",
@@ -8,7 +8,6 @@ __all__ = [
     "build_optimizer",
     "check_device",
     "check_num_processes",
-    "load_cfg",
     "resolve_epochs",
     "setup",
 ]

@@ -21,10 +21,9 @@ import torch.multiprocessing as mp
 from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 
+from d2video.engine.hooks.stop_signal import SAME_PRESS, STOP_SIGNALS
+from d2video.engine.setup import check_num_processes
 from d2video.utils.errors import UserError
-
-from .setup import check_num_processes
-from .signals import SAME_PRESS, STOP_SIGNALS
 
 # Seconds that the other processes of a machine have to end by themselves once one has failed.
 GRACE = 15.0

@@ -15,10 +15,9 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from d2video.utils.distributed import highest
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
-
-from .agreement import highest
 
 logger = logging.getLogger(__name__)
 

@@ -22,18 +22,17 @@ from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader, build_train_loader
 from d2video.data.bad_samples import CountingLoader
 from d2video.data.sample_stream import TrainLoader
+from d2video.engine.determinism import deterministic_errors
+from d2video.engine.hooks.bad_samples import BadSampleHook
+from d2video.engine.hooks.checkpoint import CheckpointHook
+from d2video.engine.hooks.start_warnings import settings_of, warn_of_changes, warn_of_frozen_noise
+from d2video.engine.hooks.stop_signal import StopOnSignal
+from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
+from d2video.engine.step import build_step_trainer
 from d2video.evaluation import build_evaluator
 from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
-
-from .bad_sample_hook import BadSampleHook
-from .checkpoint_hook import CheckpointHook
-from .determinism import deterministic_errors
-from .signals import StopOnSignal
-from .solver import build_lr_scheduler, build_optimizer, resolve_epochs
-from .start_warnings import settings_of, warn_of_changes, warn_of_frozen_noise
-from .step import build_step_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class VideoTrainer(DefaultTrainer):
     evaluator by the dataset's ``evaluator_type``: registering these is all that a project does.
 
     Args:
-        cfg: see d2video/config.py.
+        cfg: see d2video/config/defaults.py.
     """
 
     def __init__(self, cfg: CfgNode):

@@ -1,8 +1,8 @@
-from .attention import MultiheadAttention
-from .deform_conv import DeformConv, deform_conv2d_sampled
-from .mlp import MLP
-from .position_encoding import LearnedPositionEncoding, SinePositionEncoding
-from .transformer import (
+from d2video.layers.attention import MultiheadAttention
+from d2video.layers.deform_conv import DeformConv, deform_conv2d_sampled
+from d2video.layers.mlp import MLP
+from d2video.layers.position_encoding import LearnedPositionEncoding, SinePositionEncoding
+from d2video.layers.transformer import (
     FeedForwardMixin,
     Transformer,
     TransformerDecoderLayer,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from .attention import MultiheadAttention
+from d2video.layers.attention import MultiheadAttention
 
 
 class FeedForwardMixin(nn.Module):

@@ -6,10 +6,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone, ResNet, build_backbone
 from torch import nn
 
+from d2video.modeling import timm_backbone  # noqa: F401  (registers it)
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
-
-from . import timm_backbone  # noqa: F401  (registers it)
 
 
 def build_frame_backbone(cfg: CfgNode) -> Backbone:

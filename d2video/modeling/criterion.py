@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from detectron2.utils import comm
 from torch import Tensor, nn
 
+from d2video.modeling.losses import ClassLoss, CrossEntropy, dice_loss, sigmoid_focal_loss
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
-
-from .losses import ClassLoss, CrossEntropy, dice_loss, sigmoid_focal_loss
 
 
 @dataclass

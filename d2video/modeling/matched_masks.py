@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .criterion import Matches
+from d2video.modeling.criterion import Matches
 
 
 def matched_target_masks(

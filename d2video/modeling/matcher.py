@@ -11,9 +11,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from d2video.modeling.criterion import Matches
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
-
-from .criterion import Matches
 
 
 @dataclass(frozen=True)

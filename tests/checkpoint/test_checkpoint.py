@@ -16,10 +16,10 @@ from d2video.checkpoint import (
     to_foreign,
     write_checkpoint,
 )
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 
 class Model(nn.Module):

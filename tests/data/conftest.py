@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, content
+from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, content
 
 
 @pytest.fixture
@@ -40,13 +39,3 @@ def image_root(tmp_path: Path) -> Path:
             pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / f"{t:05d}.png")
     return tmp_path
-
-
-@pytest.fixture
-def scratch_catalog():
-    """What a test registers or removes is as before after it."""
-    catalogs = (DatasetCatalog, MetadataCatalog)
-    before = [dict(catalog) for catalog in catalogs]
-    yield
-    for catalog, entries in zip(catalogs, before, strict=True):
-        catalog.data = entries

@@ -1,6 +1,5 @@
 import json
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,8 +20,9 @@ from d2video.data.augmentation import (
 )
 from d2video.data.photometric import PhotometricDistortion
 from d2video.utils.errors import UserError
+from tests.helpers import GOLDEN as GOLDEN_DIR
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "vistr_data.json").read_text())
+GOLDEN = json.loads((GOLDEN_DIR / "vistr_data.json").read_text())
 RESIZE = GOLDEN["resize_wh(w,h,size,max)->[w,h]"]
 
 

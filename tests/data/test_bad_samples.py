@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from d2video.config import get_cfg
 from d2video.data import build_test_loader, build_train_loader, register_ytvis_instances
 from d2video.data.bad_samples import BadSamples, CountingLoader, RetryingDataset
-from d2video.engine.bad_sample_hook import LEAST_SAMPLES, BadSampleHook
+from d2video.engine.hooks.bad_samples import LEAST_SAMPLES, BadSampleHook
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.utils.random_state import seeded
 

@@ -14,7 +14,7 @@ from d2video.data import (
 )
 from d2video.data.build import ClipDataset
 from d2video.utils.errors import UserError
-from tests.data.ytvis_content import LENGTH
+from tests.helpers.ytvis_content import LENGTH
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.mot import register_mot
 from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.utils.errors import UserError
-from tests.coco_sets import instance_content, register_instances
+from tests.helpers.coco_sets import instance_content, register_instances
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog")
 

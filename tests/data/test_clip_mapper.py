@@ -8,15 +8,14 @@ from detectron2.data import transforms as T
 from PIL import Image
 
 from d2video.config import get_cfg
-from d2video.data import clip_mapper
 from d2video.data.augmentation import ClipResizeTransform, PhotometricDistort, ResizeShortestEdge
-from d2video.data.clip_mapper import ClipDatasetMapper
 from d2video.data.clip_sampling import WindowSampler
 from d2video.data.datasets.ytvis import load_ytvis_json
+from d2video.data.mappers import clip as clip_mapper
+from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.utils.errors import UserError
-from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, rectangle_mask
-
-GOLDEN = Path(__file__).parents[1] / "golden"
+from tests.helpers import GOLDEN
+from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, rectangle_mask
 
 
 def make_mapper(*augmentations, num_frames=3, **options):

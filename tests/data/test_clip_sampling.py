@@ -1,6 +1,5 @@
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +7,9 @@ import pytest
 from d2video.config import get_cfg
 from d2video.data.clip_sampling import RandomRangeSampler, WindowSampler, build_clip_sampler
 from d2video.utils.errors import UserError
+from tests.helpers import GOLDEN as GOLDEN_DIR
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "vistr_data.json").read_text())
+GOLDEN = json.loads((GOLDEN_DIR / "vistr_data.json").read_text())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from d2video.config import get_cfg
 from d2video.data import build_test_loader, build_train_loader
 from d2video.data.records import object_classes
 from d2video.utils.errors import UserError
-from tests.coco_sets import (
+from tests.helpers.coco_sets import (
     HEIGHT,
     WIDTH,
     annotation,

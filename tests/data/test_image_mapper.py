@@ -11,7 +11,7 @@ from d2video.config import get_cfg
 from d2video.data import ClipDatasetMapper, ImageDatasetMapper, build_mapper
 from d2video.data.augmentation import ResizeShortestEdge
 from d2video.utils.errors import UserError
-from tests.coco_sets import HEIGHT, WIDTH, polygon, save_ids
+from tests.helpers.coco_sets import HEIGHT, WIDTH, polygon, save_ids
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 

@@ -19,9 +19,9 @@ from d2video.data.datasets.mot import (
     register_mot,
 )
 from d2video.data.frame_annotations import FrameAnnotations
-from d2video.structures.mot_sequence import MOTSequence, read_mot_ground_truth
+from d2video.formats.mot_sequence import MOTSequence, read_mot_ground_truth
 from d2video.utils.errors import UserError
-from tests.structures.mot_folders import SIZE, write_sequence
+from tests.helpers.mot_folders import SIZE, write_sequence
 
 GROUND_TRUTH = [
     "1,5,1,1,10,8,1,1,1",

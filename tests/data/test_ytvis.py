@@ -11,9 +11,16 @@ from d2video.data.datasets.ytvis_categories import (
     YTVIS_2021_CLASSES,
     ytvis_metadata,
 )
-from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.utils.errors import UserError
-from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, compressed_rle, polygon, rectangle_mask
+from tests.helpers.ytvis_content import (
+    HEIGHT,
+    LENGTH,
+    WIDTH,
+    compressed_rle,
+    polygon,
+    rectangle_mask,
+)
 
 
 def test_records_follow_the_contract(ytvis_content, write_json):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from d2video.data.shapes import write_restoration_images
-from tests.engine.two_processes import metrics, train
+from d2video.synthetic import write_restoration_images
+from tests.helpers.two_processes import metrics, train
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ import pytest
 from d2video.engine import launch
 from d2video.engine.launch import GRACE, HOLD, argument_parser, launch_run
 from d2video.utils.errors import UserError
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULE = "tests.engine.tiny_training"
+MODULE = "tests.helpers.tiny_training"
 TWO = ["--num-gpus", "2", "--dist-url", "auto"]
 # A process of these tests is busy importing for seconds, longer where others are at work.
 PATIENCE = 180.0

@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +20,9 @@ from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.engine import VideoTrainer
 from d2video.engine.determinism import set_determinism
 from d2video.utils.errors import UserError
-from tests.engine.systems import SYSTEMS
+from tests.helpers import ROOT
+from tests.helpers.systems import SYSTEMS
 
-ROOT = Path(__file__).resolve().parents[2]
 KILLED_AT = 7
 SAVED = 5
 
@@ -251,7 +250,7 @@ def test_deterministic_trainings_are_the_same(tmp_path):
 def test_every_system(tmp_path, system, ranks):
     """At its end, by a signal, and killed, with worker processes, in one process and in two."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.training_run", system, str(ranks), str(tmp_path)],
+        [sys.executable, "-m", "tests.helpers.training_run", system, str(ranks), str(tmp_path)],
         cwd=ROOT,
         env={**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from d2video.config import load_cfg
 from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.engine import (
     build_lr_scheduler,
     build_optimizer,
     check_device,
     check_num_processes,
-    load_cfg,
     resolve_epochs,
     setup,
 )

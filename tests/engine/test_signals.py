@@ -6,7 +6,7 @@ import threading
 import pytest
 from detectron2.engine.train_loop import HookBase, TrainerBase
 
-from d2video.engine.signals import STOP_SIGNALS, StopOnSignal
+from d2video.engine.hooks.stop_signal import STOP_SIGNALS, StopOnSignal
 
 
 class Trainer(TrainerBase):
@@ -60,7 +60,7 @@ def test_in_the_last_step_the_training_is_over():
 
 def test_one_interrupt_may_come_twice_but_not_later(monkeypatch):
     clock = iter([5.0, 5.5, 6.5])
-    monkeypatch.setattr("d2video.engine.signals.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("d2video.engine.hooks.stop_signal.time.monotonic", lambda: next(clock))
     with pytest.raises(SystemExit) as stop:
         Trainer({0: [signal.SIGINT, signal.SIGINT]}).train(0, 10)
     assert stop.value.code == 130

@@ -14,10 +14,10 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from d2video.data.shapes import write_ytvis_shapes
+from d2video.synthetic import write_ytvis_shapes
+from tests.helpers import ROOT
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -30,7 +30,13 @@ def data(tmp_path_factory):
 
 def train_net(data, *arguments) -> subprocess.CompletedProcess:
     environment = {**os.environ, "DETECTRON2_DATASETS": str(data), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "tools/train_net.py", "--config-file", CONFIG, *map(str, arguments)]
+    command = [
+        sys.executable,
+        "tools/train_net.py",
+        "--config-file",
+        CONFIG,
+        *map(str, arguments),
+    ]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )

@@ -6,9 +6,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from d2video.data import register_image_folder
-from d2video.data.shapes import write_restoration_images
 from d2video.engine import VideoTrainer
-from tests.engine.two_processes import metrics, train
+from d2video.synthetic import write_restoration_images
+from tests.helpers.two_processes import metrics, train
 from tests.projects.IPT.tiny import NODE, tiny_cfg
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from d2video.utils.errors import UserError
+from tests.helpers import ROOT
 
 SECONDS = 10.0  # of the processor an input may take; most take milliseconds
 _WALL = 12  # times as much by the clock, where it waits, or the machine is busy
 MEGABYTES = 400  # by which an input may raise the memory in use, at its peak
 _LONGEST_MESSAGE = 2000
-_ROOT = Path(__file__).parents[2]
+_ROOT = ROOT
 
 
 class TimeUp(BaseException):

@@ -11,18 +11,19 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from tests.fuzz.mutators import STRINGS, extreme, mutate_structure, mutate_text
 from tests.fuzz.session import MakeInput, target
+from tests.helpers import ROOT
 from tests.projects.DETR import tiny as detr
 from tests.projects.IPT import tiny as ipt
 from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR import tiny as vistr
 from tests.projects.VTN import tiny as vtn
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 FILES = (
     "DETR/detr_tiny_shapes.yaml",
     "IPT/ipt_tiny_images.yaml",

@@ -13,24 +13,23 @@ from detectron2.data.datasets import register_coco_instances
 from PIL import Image
 
 from d2video.data.build import load_records
-from d2video.data.clip_mapper import ClipDatasetMapper
 from d2video.data.clip_sampling import WindowSampler
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.crowdhuman import load_crowdhuman
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
-from d2video.data.image_mapper import ImageDatasetMapper
+from d2video.data.mappers.clip import ClipDatasetMapper
+from d2video.data.mappers.image import ImageDatasetMapper
 from d2video.data.records import is_labelled, object_classes, without_degenerate_boxes
-from d2video.evaluation.coco_evaluators import COCOInstanceEvaluator
-from d2video.evaluation.mot_ground_truth import MOTGroundTruth
-from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
-from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
-from d2video.evaluation.ytvis_results import check_results, read_results
-from tests import coco_sets
-from tests.data import ytvis_content
-from tests.evaluation.ytvis_sets import small_annotations, units_of
+from d2video.evaluation.coco import COCOInstanceEvaluator
+from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from d2video.evaluation.vis.results import check_results, read_results
 from tests.fuzz.mutators import mutate_bytes, mutate_structure, to_json
 from tests.fuzz.session import MakeInput, target
+from tests.helpers import coco_sets, ytvis_content
+from tests.helpers.ytvis_sets import small_annotations, units_of
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from d2video.utils.image_io import read_image_size, read_rgb
-from d2video.utils.video_file import VideoFile
-from d2video.utils.video_reader import open_video
+from d2video.video.image_io import read_image_size, read_rgb
+from d2video.video.video_file import VideoFile
+from d2video.video.video_reader import open_video
 from tests.fuzz.mutators import mutate_bytes
 from tests.fuzz.session import MakeInput, target
 

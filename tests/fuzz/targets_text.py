@@ -8,13 +8,13 @@ from typing import Any
 from d2video.data.datasets.mot import load_mot, load_mots
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.data.datasets.video_classification import load_kinetics, load_video_list
-from d2video.evaluation.mot_ground_truth import MOTGroundTruth
-from d2video.structures.mot_results import read_mots_results
-from d2video.structures.mot_sequence import read_mot_detections
-from tests.data.ytvis_content import compressed_rle, rectangle_mask
+from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.formats.mot_results import read_mots_results
+from d2video.formats.mot_sequence import read_mot_detections
 from tests.fuzz.mutators import mutate_text
 from tests.fuzz.session import MakeInput, target
-from tests.structures.mot_folders import write_sequence
+from tests.helpers.mot_folders import write_sequence
+from tests.helpers.ytvis_content import compressed_rle, rectangle_mask
 
 GT = "\n".join(f"{t},{i},{3 * i},{t},8,9.5,1,1,0.{t}" for t in (1, 2, 3) for i in (1, 2))
 GT15 = "\n".join(f"{t},{i},{3 * i},{t},8,9.5,1,-1,-1,-1" for t in (1, 2, 3) for i in (1, 2))

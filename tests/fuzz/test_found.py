@@ -10,27 +10,25 @@ from detectron2.data.datasets import register_coco_instances
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
+from d2video.config import load_cfg
 from d2video.data.build import load_records
 from d2video.data.datasets.video_classification import load_video_list
 from d2video.data.datasets.ytvis import load_ytvis_json
-from d2video.engine import load_cfg
-from d2video.evaluation.panoptic_evaluator import PanopticTruth
-from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
-from d2video.evaluation.ytvis_results import read_results
+from d2video.evaluation.panoptic.evaluator import PanopticTruth
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from d2video.evaluation.vis.results import read_results
+from d2video.formats.mot_results import read_mots_results
+from d2video.formats.polygons import find_polygon_fault
 from d2video.modeling.build import build_model
-from d2video.structures.mot_results import read_mots_results
-from d2video.structures.polygons import find_polygon_fault
 from d2video.utils.errors import UserError
-from d2video.utils.video_reader import open_video
-from tests.coco_sets import instance_content
-from tests.data import ytvis_content
-from tests.evaluation.ytvis_sets import small_annotations
+from d2video.video.video_reader import open_video
 from tests.fuzz.targets_json import panoptic_content
 from tests.fuzz.targets_media import write_video
+from tests.helpers import ytvis_content
+from tests.helpers.coco_sets import instance_content
+from tests.helpers.ytvis_sets import small_annotations
 from tests.projects.DETR.tiny import tiny_cfg
-from tests.properties.conftest import scratch_catalog
 
-__all__ = ["scratch_catalog"]
 NAN = float("nan")
 
 

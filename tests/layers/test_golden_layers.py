@@ -6,7 +6,7 @@ from torchvision.ops import deform_conv2d
 
 from d2video.layers import SinePositionEncoding, Transformer, deform_conv2d_sampled
 from d2video.structures.boxes import box_cxcywh_to_xyxy, box_iou, generalized_box_iou
-from tests.golden_io import load
+from tests.helpers.golden_io import load
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])

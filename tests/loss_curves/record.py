@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.engine.systems import SYSTEMS, system_cfg, write_data
+from tests.helpers.systems import SYSTEMS, system_cfg, write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 8

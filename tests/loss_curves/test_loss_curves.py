@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.engine.systems import SYSTEMS
+from tests.helpers.systems import SYSTEMS
 from tests.loss_curves.record import STEPS, curve_file, record
 
 # Elsewhere than on the platform of the files: relative, of every loss of every step. Measured with other

@@ -12,7 +12,7 @@ from PIL import Image
 
 from d2video.data import build_mapper, load_ytvis_json
 from d2video.data.build import ClipDataset
-from tests.data.ytvis_content import HEIGHT, LENGTH, WIDTH, content, polygon
+from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, content, polygon
 from tests.projects.DETR.tiny import tiny_cfg as detr_cfg
 from tests.projects.TrackFormer.tiny import tiny_cfg as trackformer_cfg
 from tests.projects.VisTR.tiny import tiny_cfg as vistr_cfg

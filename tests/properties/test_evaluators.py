@@ -9,16 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2video.evaluation.mot_evaluator import MOTEvaluator
-from d2video.evaluation.panoptic_evaluator import PanopticEvaluator
-from d2video.evaluation.ytvis_evaluator import YTVISEvaluator
-from d2video.evaluation.ytvis_ground_truth import YTVISGroundTruth
-from tests.evaluation import test_panoptic_evaluator as panoptic
-from tests.evaluation import test_restoration_evaluator as pictures
-from tests.evaluation.mot_sets import golden_answers, golden_truth, write_golden
-from tests.evaluation.test_classification_evaluator import INPUTS, OUTPUTS
-from tests.evaluation.test_classification_evaluator import make as make_classification
-from tests.evaluation.ytvis_sets import GOLDEN, answers_of, load_json
+from d2video.evaluation.mot.evaluator import MOTEvaluator
+from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
+from d2video.evaluation.vis.evaluator import YTVISEvaluator
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from tests.evaluation.classification.test_evaluator import INPUTS, OUTPUTS
+from tests.evaluation.classification.test_evaluator import make as make_classification
+from tests.evaluation.panoptic import test_evaluator as panoptic
+from tests.evaluation.restoration import test_evaluator as pictures
+from tests.helpers.mot_sets import golden_answers, golden_truth, write_golden
+from tests.helpers.ytvis_sets import GOLDEN, answers_of, load_json
 from tests.properties import few
 
 

@@ -6,14 +6,14 @@ from detectron2.modeling import build_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2video.structures.rle import encode_masks
+from d2video.formats.rle import encode_masks
+from tests.helpers.property_inputs import frames, seeds, sizes
 from tests.projects.DETR import tiny as detr
 from tests.projects.IPT import tiny as ipt
 from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR.test_meta_arch import build as build_vistr
 from tests.projects.VTN import tiny as vtn
 from tests.properties import few
-from tests.properties.inputs import frames, seeds, sizes
 
 # Sums in another order, float32, values of order 1.
 CLOSE = {"rtol": 0, "atol": 1e-5}

@@ -7,11 +7,11 @@ from detectron2.utils.events import EventStorage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.property_inputs import frames, instances, pixels, seeds, shapes, sizes
 from tests.projects.DETR import tiny as detr
 from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR.test_meta_arch import build as build_vistr
 from tests.properties import few
-from tests.properties.inputs import frames, instances, pixels, seeds, shapes, sizes
 
 # The matcher sees other float sums; what it matches is the same.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

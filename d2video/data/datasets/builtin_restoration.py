@@ -9,7 +9,7 @@ Layout, that of EDSR and of the official IPT::
     DIV2K/DIV2K_{train,valid}_HR/<n>.png
     DIV2K/DIV2K_{train,valid}_LR_bicubic/X{2,3,4}/<n>x{2,3,4}.png
     imagenet/{train,val}/**/<name>.JPEG
-    shapes_images/{train,val}/<n>.png         (d2video.data.shapes.write_restoration_images)
+    shapes_images/{train,val}/<n>.png         (d2video.synthetic.write_restoration_images)
 
 Names are in docs/datasets_restoration.md.
 """

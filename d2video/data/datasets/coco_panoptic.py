@@ -7,9 +7,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco_panoptic import load_coco_panoptic_json
 from detectron2.utils.file_io import PathManager
 
-from d2video.structures.coco_panoptic_file import check_panoptic_content
+from d2video.formats.coco_panoptic import check_panoptic_content
+from d2video.formats.json_text import parse_json
 from d2video.utils.errors import UserError
-from d2video.utils.json_text import parse_json
 
 
 def register_coco_panoptic(

@@ -1,4 +1,4 @@
-"""Register one's own tracking data in COCO's JSON with track ids (structures/coco_tracks_file.py)."""
+"""Register one's own tracking data in COCO's JSON with track ids (formats/coco_tracks.py)."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data.frame_annotations import FrameAnnotations
-from d2video.structures.coco_tracks_file import BoxEntry, COCOTracksFile, ImageEntry
+from d2video.formats.coco_tracks import BoxEntry, COCOTracksFile, ImageEntry
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from d2video.structures.mot_text import read_lines
+from d2video.formats.json_text import parse_json
+from d2video.formats.mot_text import read_lines
+from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
-from d2video.utils.json_text import parse_json
-from d2video.utils.paths import leaves_folder
 
 logger = logging.getLogger(__name__)
 

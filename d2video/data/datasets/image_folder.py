@@ -16,7 +16,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.utils.errors import UserError
-from d2video.utils.image_io import IMAGE_SUFFIXES, read_image_size
+from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size
 
 logger = logging.getLogger(__name__)
 

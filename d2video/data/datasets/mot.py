@@ -1,6 +1,6 @@
 """Register tracking data sets straight from the MOTChallenge's folders.
 
-The layout of a sequence is told in structures/mot_sequence.py. Nothing is converted or linked.
+The layout of a sequence is told in formats/mot_sequence.py. Nothing is converted or linked.
 """
 
 import os
@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data.datasets.mot_split import check_frame_range, find_sequences, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
-from d2video.structures.mot_sequence import (
+from d2video.formats.mot_sequence import (
     MOTRows,
     MOTSequence,
     MOTSRows,
@@ -54,7 +54,7 @@ def register_mot(
 
     The metadata get ``evaluator_type`` ("mot", or "mots" for MOTS20), ``benchmark``,
     ``thing_classes``, ``public_detections`` (bool) and ``mot_sequences``, a function without
-    arguments that gives the split's :class:`~d2video.structures.mot_sequence.MOTSequence` list.
+    arguments that gives the split's :class:`~d2video.formats.mot_sequence.MOTSequence` list.
 
     Args:
         name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from d2video.structures.mot_sequence import MOTSequence, read_seqinfo
+from d2video.formats.mot_sequence import MOTSequence, read_seqinfo
 from d2video.utils.errors import UserError
 
 _LAYOUT = (

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
-from d2video.utils.paths import leaves_folder
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Read and register video datasets in the YouTube-VIS JSON format (structures/ytvis_file.py).
+"""Read and register video datasets in the YouTube-VIS JSON format (formats/ytvis.py).
 
 For training, annotations have ``bboxes`` besides: [x, y, w, h] or null, one entry a frame.
 """
@@ -12,9 +12,9 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from d2video.structures.ytvis_file import VideoEntry, YTVISFile, frame_list
+from d2video.formats.paths import leaves_folder
+from d2video.formats.ytvis import VideoEntry, YTVISFile, frame_list
 from d2video.utils.errors import UserError
-from d2video.utils.paths import leaves_folder
 
 logger = logging.getLogger(__name__)
 

@@ -1,11 +1,11 @@
 """DETR: detection and panoptic segmentation with transformers (Carion et al., ECCV 2020)."""
 
-from . import converter  # noqa: F401  (registers the formats)
-from .config import add_detr_config
-from .detr import DETR
-from .matcher import HungarianMatcher, ImageTargets
-from .network import DETRNetwork, MaskBranch
-from .panoptic import panoptic_map
+from d2video.projects.detr import converter  # noqa: F401  (registers the formats)
+from d2video.projects.detr.config import add_detr_config
+from d2video.projects.detr.detr import DETR
+from d2video.projects.detr.matcher import HungarianMatcher, ImageTargets
+from d2video.projects.detr.network import DETRNetwork, MaskBranch
+from d2video.projects.detr.panoptic import panoptic_map
 
 __all__ = [
     "DETR",

@@ -7,33 +7,32 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 import torch
+from d2video.projects.detr.matcher import HungarianMatcher, ImageTargets
+from d2video.projects.detr.network import DETRNetwork
+from d2video.projects.detr.panoptic import panoptic_map, unpad_masks
+from d2video.projects.detr.postprocess import Detections, best_classes, instances_of
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
-from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.config_checks import (
+from d2video.config.checks import (
     check_class_count,
     check_class_logits,
     check_counts,
     check_in_features,
     layer_errors,
 )
+from d2video.config.set_prediction import build_transformer, loss_weights
+from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
+from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.criterion import SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
-from d2video.modeling.set_prediction_config import build_transformer, loss_weights
 from d2video.modeling.training_log import log_matching
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
-
-from .matcher import HungarianMatcher, ImageTargets
-from .network import DETRNetwork
-from .panoptic import panoptic_map, unpad_masks
-from .postprocess import Detections, best_classes, instances_of
 
 
 @META_ARCH_REGISTRY.register()

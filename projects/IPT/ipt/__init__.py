@@ -1,12 +1,12 @@
 """IPT: image restoration (Chen et al., Pre-Trained Image Processing Transformer, 2021)."""
 
-from . import converter  # noqa: F401  (registers the format)
-from .config import add_ipt_config
-from .data_config import add_ipt_data_config
-from .ipt import IPT
-from .network import IPTNetwork
-from .restoration_mapper import RestorationMapper
-from .tasks import Task, parse_tasks
+from d2video.projects.ipt import converter  # noqa: F401  (registers the format)
+from d2video.projects.ipt.config import add_ipt_config
+from d2video.projects.ipt.data_config import add_ipt_data_config
+from d2video.projects.ipt.ipt import IPT
+from d2video.projects.ipt.network import IPTNetwork
+from d2video.projects.ipt.restoration_mapper import RestorationMapper
+from d2video.projects.ipt.tasks import Task, parse_tasks
 
 __all__ = [
     "IPT",

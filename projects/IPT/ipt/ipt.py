@@ -8,19 +8,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from d2video.projects.ipt.contrastive import contrastive_loss
+from d2video.projects.ipt.network import IPTNetwork
+from d2video.projects.ipt.tasks import parse_tasks, task_index
+from d2video.projects.ipt.tiling import restore
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from d2video.config.checks import check_counts
 from d2video.modeling.chunking import rows_at_once
-from d2video.modeling.config_checks import check_counts
 from d2video.utils.errors import UserError
-
-from .contrastive import contrastive_loss
-from .network import IPTNetwork
-from .tasks import parse_tasks, task_index
-from .tiling import restore
 
 _NODE = "MODEL.IPT"
 _CHOICES = {"CONTRASTIVE_FORM": ("paper", "supcon"), "TILING": ("fast", "official")}

@@ -17,12 +17,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import torch.utils.checkpoint
+from d2video.projects.ipt.tasks import Task
 from torch import Tensor, nn
 
 from d2video.layers import FeedForwardMixin, TransformerDecoderLayer, TransformerEncoderLayer
 from d2video.utils.errors import UserError
-
-from .tasks import Task
 
 logger = logging.getLogger(__name__)
 

@@ -11,16 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from d2video.projects.ipt.corruption import add_noise, add_rain, cut_rain, downscale, generate_rain
+from d2video.projects.ipt.tasks import Task, parse_task, parse_tasks, task_index
 from detectron2.config import CfgNode, configurable
 from torch import Tensor
 
-from d2video.data.clip_mapper import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.datasets.image_folder import check_pair_sizes
+from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.utils.errors import UserError
-from d2video.utils.image_io import list_images, read_rgb
-
-from .corruption import add_noise, add_rain, cut_rain, downscale, generate_rain
-from .tasks import Task, parse_task, parse_tasks, task_index
+from d2video.video.image_io import list_images, read_rgb
 
 
 @DATASET_MAPPER_REGISTRY.register()
@@ -28,7 +27,7 @@ class RestorationMapper:
     """Cut a patch and degrade it for the batch's task, or degrade a whole image for testing.
 
     Patches and corruptions of training are seeded as
-    :class:`~d2video.data.clip_mapper.ClipDatasetMapper` does; those of testing depend on the name of
+    :class:`~d2video.data.mappers.clip.ClipDatasetMapper` does; those of testing depend on the name of
     the file and the task alone.
     """
 

@@ -1,8 +1,8 @@
 """TrackFormer: multi-object tracking with transformers (Meinhardt et al., CVPR 2022)."""
 
-from . import converter  # noqa: F401  (registers the formats)
-from .config import add_trackformer_config
-from .frame_pair_mapper import FramePairMapper
-from .trackformer import TrackFormer
+from d2video.projects.trackformer import converter  # noqa: F401  (registers the formats)
+from d2video.projects.trackformer.config import add_trackformer_config
+from d2video.projects.trackformer.trackformer import TrackFormer
+from d2video.projects.trackformer.training.frame_pair_mapper import FramePairMapper
 
 __all__ = ["FramePairMapper", "TrackFormer", "add_trackformer_config"]

@@ -1,11 +1,10 @@
 """Config keys of TrackFormer."""
 
+from d2video.projects.trackformer.tracker.config import add_tracker_config
 from detectron2.config import CfgNode as CN
 
 from d2video.config import register_config
-from d2video.modeling.set_prediction_config import add_loss_keys, add_transformer_keys
-
-from .tracker_config import add_tracker_config
+from d2video.config.set_prediction import add_loss_keys, add_transformer_keys
 
 
 @register_config

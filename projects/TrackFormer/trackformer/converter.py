@@ -1,11 +1,10 @@
 """Names of official checkpoints for the parameters of :class:`TrackFormer`, and their class rows."""
 
 from d2video.projects.detr.converter import foreign_name, segmentation_name
+from d2video.projects.trackformer.network.widening import widener
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat, State
-
-from .widening import widener
 
 # Class rows of official COCO files, "no object" not counted: detectors and panoptic models. A row's
 # number is the id of its category.

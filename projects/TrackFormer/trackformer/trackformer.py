@@ -11,31 +11,30 @@ from typing import Any, cast
 import torch
 from d2video.projects.detr.panoptic import unpad_masks
 from d2video.projects.detr.postprocess import Detections, instances_of
+from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, TrackingNetwork
+from d2video.projects.trackformer.network.build import build_network
+from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.tracker.video_stream import VideoStream
+from d2video.projects.trackformer.training.matcher import TrackMatcher
+from d2video.projects.trackformer.training.targets import FrameTargets
+from d2video.projects.trackformer.training.track_queries import TrackQuerySampler, no_object_weights
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+from d2video.config.checks import check_class_logits
+from d2video.config.set_prediction import loss_weights
 from d2video.data import FrameSequence
-from d2video.modeling.config_checks import check_class_logits
+from d2video.formats.rle import encode_masks
 from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
 from d2video.modeling.losses import CrossEntropy, Focal
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
-from d2video.modeling.set_prediction_config import loss_weights
 from d2video.modeling.training_log import log_matching
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
-from d2video.structures.rle import encode_masks
 from d2video.utils.errors import UserError
-
-from .build import build_network
-from .matcher import TrackMatcher
-from .network import FrameFeatures, NetworkOutput, TrackingNetwork
-from .targets import FrameTargets
-from .track_queries import TrackQuerySampler, no_object_weights
-from .tracker import Tracker
-from .video_stream import VideoStream
 
 
 @META_ARCH_REGISTRY.register()

@@ -1,10 +1,10 @@
 """VTN: classification of whole videos (Neimark et al., Video Transformer Network, 2021)."""
 
-from . import converter, timm_vit  # noqa: F401  (register the formats and the backbone)
-from .config import add_vtn_config
-from .features import FeatureMapper, register_default_folders, register_features
-from .temporal_encoder import TemporalEncoder
-from .vtn import VTN
+from d2video.projects.vtn import converter, timm_vit  # noqa: F401  (register the formats and the backbone)
+from d2video.projects.vtn.config import add_vtn_config
+from d2video.projects.vtn.features import FeatureMapper, register_default_folders, register_features
+from d2video.projects.vtn.temporal_encoder import TemporalEncoder
+from d2video.projects.vtn.vtn import VTN
 
 register_default_folders()
 

@@ -42,7 +42,7 @@ def add_vtn_config(cfg: CN) -> None:
 
     # ---- frames ---------------------------------------------------------------------------------
     # Train the temporal encoder and the head alone; the backbone behaves as in testing. Needed for
-    # training on features extracted beforehand (tools/extract_features.py).
+    # training on features extracted beforehand (projects/VTN/tools/extract_features.py).
     vtn.FREEZE_BACKBONE = False
     # At inference, frames that go through the backbone at once; 0: as many as fit into the memory
     # that d2video/modeling/chunking.py allows; -1: the whole video (official). The answer is the same.

@@ -22,10 +22,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import Tensor
 
 from d2video.data import DATASET_MAPPER_REGISTRY
+from d2video.formats.json_text import parse_json
+from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
-from d2video.utils.json_text import parse_json
-from d2video.utils.paths import leaves_folder
 
 INDEX = "features.json"
 
@@ -66,7 +66,7 @@ def read_features(path: str | Path) -> tuple[Tensor, Tensor]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"features {path}: no readable file of features ({error}): extract them anew with "
-            "tools/extract_features.py"
+            "projects/VTN/tools/extract_features.py"
         ) from error
     sound = features.ndim == 2 and features.dtype in (np.float32, np.float16) and len(features)
     if not sound or index.shape != features.shape[:1] or index.dtype != np.int64:
@@ -107,7 +107,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: missing or damaged ({type(error).__name__}: {error}): run "
-            "tools/extract_features.py to its end"
+            "projects/VTN/tools/extract_features.py to its end"
         ) from error
     return content
 
@@ -123,7 +123,7 @@ def register_features(name: str, folder: str | Path) -> None:
         content = read_index(folder)
         if not content["videos"]:
             raise UserError(
-                f"{folder / INDEX} lists no video yet: run tools/extract_features.py to its end"
+                f"{folder / INDEX} lists no video yet: run projects/VTN/tools/extract_features.py to its end"
             )
         if content["classes"]:
             MetadataCatalog.get(name).set(thing_classes=content["classes"])
@@ -146,7 +146,7 @@ def default_folder(dataset_name: str) -> Path:
 
 
 def register_default_folders() -> None:
-    """Register each folder that ``tools/extract_features.py`` has filled in its usual place, as
+    """Register each folder that ``projects/VTN/tools/extract_features.py`` has filled in its usual place, as
     ``<data set>_features``."""
     for index in sorted(default_folder("x").parent.glob(f"*/{INDEX}")):
         name = f"{index.parent.name}_features"
@@ -181,7 +181,7 @@ class FeatureMapper:
         if "feature_file" not in record:
             raise UserError(
                 "INPUT.DATASET_MAPPER FeatureMapper takes features, and this dataset holds videos or "
-                "images: run tools/extract_features.py and name the set that it writes"
+                "images: run projects/VTN/tools/extract_features.py and name the set that it writes"
             )
         if self.is_train and "label" not in record:
             raise UserError(

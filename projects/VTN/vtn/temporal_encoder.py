@@ -14,11 +14,10 @@ Parameters correspond one to one to those of transformers' Longformer, tensor by
 """
 
 import torch
+from d2video.projects.vtn.temporal_layer import TemporalLayer
 from torch import Tensor, nn
 
 from d2video.utils.errors import UserError
-
-from .temporal_layer import TemporalLayer
 
 NORM_EPS = 1e-12
 POSITION_RULES = ("rescale", "modulus")

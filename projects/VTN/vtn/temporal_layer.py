@@ -7,9 +7,8 @@ Shapes: B: batch, N: tokens, CLS first, C: width, h: heads, D = C / h.
 
 import torch
 import torch.nn.functional as F
+from d2video.projects.vtn.local_attention import local_attention
 from torch import Tensor, nn
-
-from d2video.layers.local_attention import local_attention
 
 
 class TemporalAttention(nn.Module):

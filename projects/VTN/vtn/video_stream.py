@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .vtn import VTN
+    from d2video.projects.vtn.vtn import VTN
 
 
 class VideoStream:

@@ -10,20 +10,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from d2video.projects.vtn.frame_encoder import FrameEncoder
+from d2video.projects.vtn.temporal_encoder import TemporalEncoder
+from d2video.projects.vtn.video_stream import VideoStream
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from d2video.config.checks import check_class_count, check_counts, check_same_classes
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.config_checks import check_class_count, check_counts, check_same_classes
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.utils.errors import UserError
-
-from .frame_encoder import FrameEncoder
-from .temporal_encoder import TemporalEncoder
-from .video_stream import VideoStream
 
 _NODE = "MODEL.VTN"
 

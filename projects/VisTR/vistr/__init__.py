@@ -1,10 +1,10 @@
 """VisTR: video instance segmentation with transformers (Wang et al., CVPR 2021)."""
 
-from .config import add_vistr_config
-from .converter import detr_name, official_name
-from .matcher import InstanceSequenceMatcher
-from .network import VisTRNetwork
-from .vistr import VisTR
+from d2video.projects.vistr.config import add_vistr_config
+from d2video.projects.vistr.converter import detr_name, official_name
+from d2video.projects.vistr.matcher import InstanceSequenceMatcher
+from d2video.projects.vistr.network import VisTRNetwork
+from d2video.projects.vistr.vistr import VisTR
 
 __all__ = [
     "InstanceSequenceMatcher",

@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 from d2video.config import register_config
-from d2video.modeling.set_prediction_config import add_loss_keys, add_transformer_keys
+from d2video.config.set_prediction import add_loss_keys, add_transformer_keys
 
 
 @register_config

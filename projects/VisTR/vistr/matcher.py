@@ -8,8 +8,8 @@ from torch import Tensor
 
 from d2video.modeling.criterion import Matches
 from d2video.modeling.matcher import solve_assignments
+from d2video.modeling.targets import ClipTargets
 from d2video.structures.boxes import box_cxcywh_to_xyxy, box_iou
-from d2video.structures.clip_targets import ClipTargets
 
 
 class InstanceSequenceMatcher:

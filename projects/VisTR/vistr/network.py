@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.utils.checkpoint
+from d2video.projects.vistr.instance_head import InstanceMaskHead
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
@@ -17,8 +18,6 @@ from d2video.layers import MLP, SinePositionEncoding, Transformer
 from d2video.modeling.chunking import rows_at_once
 from d2video.modeling.mask_head import MaskHeadSmallConv, MHAttentionMap
 from d2video.structures.padding import resize_padding
-
-from .instance_head import InstanceMaskHead
 
 
 @dataclass

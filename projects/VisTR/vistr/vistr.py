@@ -8,31 +8,35 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from d2video.projects.vistr.matcher import InstanceSequenceMatcher
+from d2video.projects.vistr.network import Encoded, VisTRNetwork
+from d2video.projects.vistr.video_inference import (
+    ClipPrediction,
+    collect_video,
+    frame_instances,
+    track_video,
+)
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.config_checks import (
+from d2video.config.checks import (
     check_class_count,
     check_class_logits,
     check_counts,
     check_in_features,
     layer_errors,
 )
+from d2video.config.set_prediction import build_transformer, loss_weights
+from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
-from d2video.modeling.set_prediction_config import build_transformer, loss_weights
+from d2video.modeling.targets import ClipTargets
 from d2video.modeling.training_log import log_matching
-from d2video.structures.clip_targets import ClipTargets
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
-
-from .matcher import InstanceSequenceMatcher
-from .network import Encoded, VisTRNetwork
-from .video_inference import ClipPrediction, collect_video, frame_instances, track_video
 
 
 @META_ARCH_REGISTRY.register()

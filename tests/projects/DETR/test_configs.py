@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from detectron2.data import MetadataCatalog
 
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 
 CONFIGS = sorted(

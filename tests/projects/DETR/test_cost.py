@@ -8,7 +8,7 @@ import torch
 from detectron2.modeling import build_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 
 

@@ -16,9 +16,8 @@ from d2video.layers import SinePositionEncoding
 from d2video.modeling.criterion import SetCriterion
 from d2video.modeling.matched_masks import matched_target_masks
 from d2video.structures.padding import pad_clips
-from tests.golden_io import load
-
-from .golden_models import golden_detr
+from tests.helpers.golden_io import load
+from tests.projects.DETR.golden_models import golden_detr
 
 LOGITS, BOXES, MASKS = 5e-4, 5e-5, 1e-3
 

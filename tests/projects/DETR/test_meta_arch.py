@@ -11,9 +11,8 @@ from detectron2.utils.visualizer import Visualizer
 
 from d2video.layers import LearnedPositionEncoding
 from d2video.utils.errors import UserError
-from tests.golden_io import load
-
-from .tiny import make_image, tiny_cfg
+from tests.helpers.golden_io import load
+from tests.projects.DETR.tiny import make_image, tiny_cfg
 
 
 def build(*overrides, seed: int = 0):

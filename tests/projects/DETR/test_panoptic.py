@@ -7,7 +7,7 @@ import torch
 from d2video.projects.detr.panoptic import panoptic_map, unpad_masks
 from d2video.projects.detr.postprocess import best_classes
 
-from tests.golden_io import GOLDEN, load
+from tests.helpers.golden_io import GOLDEN, load
 
 
 @pytest.mark.parametrize("threshold", [0.85, 0.5])

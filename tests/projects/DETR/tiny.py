@@ -4,7 +4,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 
 SMALL = [

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from d2video.projects.ipt.contrastive import contrastive_loss
 
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 
 @pytest.fixture(scope="module")

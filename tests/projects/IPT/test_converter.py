@@ -15,12 +15,12 @@ from d2video.checkpoint import (
     from_foreign,
     to_foreign,
 )
-from d2video.engine import load_cfg
+from d2video.cli.convert import main as convert_checkpoint
+from d2video.config import load_cfg
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 from tests.projects.IPT.tiny import NODE, SMALL, TASKS, build, load_golden, losses_of, make_patches
-from tools.convert_checkpoint import main as convert_checkpoint
 
 register_all()
 

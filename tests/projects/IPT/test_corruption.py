@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from d2video.projects.ipt.corruption import add_noise, add_rain, cut_rain, downscale, generate_rain
 
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 
 @pytest.fixture(scope="module")

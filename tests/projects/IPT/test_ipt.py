@@ -9,11 +9,11 @@ from d2video.projects.ipt.contrastive import contrastive_loss
 from d2video.projects.ipt.network import task_of
 
 from d2video.checkpoint import VideoCheckpointer
-from d2video.engine.push_stream import PushStream
+from d2video.inference.push_stream import PushStream
 from d2video.modeling.chunking import INFERENCE_ELEMENTS
 from d2video.utils.errors import UserError
+from tests.helpers.tensors_alive import most_alive
 from tests.projects.IPT.tiny import NODE, build, losses_of, make_patches, tiny_cfg
-from tests.tensors_alive import most_alive
 
 # The same sums in another order, on values of order 100, of which float32 keeps 1e-5.
 CLOSE = {"rtol": 0, "atol": 5e-4}

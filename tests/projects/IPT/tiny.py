@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from d2video.config import get_cfg
 from d2video.projects import register_all
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 NODE = "MODEL.IPT."
 TASKS = ["sr_x2", "sr_x3", "sr_x4", "derain", "denoise_30", "denoise_50"]

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from d2video.projects.trackformer import TrackFormer
 from d2video.projects.trackformer.converter import trackformer_name
-from d2video.projects.trackformer.deformable_network import DeformableTrackingNetwork
-from d2video.projects.trackformer.deformable_transformer import DeformableTransformer
-from d2video.projects.trackformer.detr_network import DETRTrackingNetwork
-from d2video.projects.trackformer.matcher import TrackMatcher
-from d2video.projects.trackformer.track_queries import TrackQuerySampler
-from d2video.projects.trackformer.tracker import Tracker
+from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
+from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
+from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
+from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.training.matcher import TrackMatcher
+from d2video.projects.trackformer.training.track_queries import TrackQuerySampler
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from d2video.layers import SinePositionEncoding, Transformer
 from d2video.modeling.criterion import LossWeights, SetCriterion
 from d2video.modeling.losses import CrossEntropy, Focal
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 CHANNELS = {"res2": 8, "res3": 16, "res4": 24, "res5": 32}
 

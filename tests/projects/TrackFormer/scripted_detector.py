@@ -7,7 +7,7 @@ number its embedding spells, so the answer does not depend on the order of the q
 
 import torch
 import torch.nn.functional as F
-from d2video.projects.trackformer.frame_output import FrameOutput
+from d2video.projects.trackformer.network.frame_output import FrameOutput
 from torch import Tensor
 
 NUM_CLASSES = 3

@@ -8,8 +8,9 @@ import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
+from d2video.config import load_cfg
 from d2video.data import build_mapper
-from d2video.engine import build_optimizer, load_cfg
+from d2video.engine import build_optimizer
 from d2video.projects import register_all
 
 register_all()

@@ -5,15 +5,18 @@ import json
 
 import pytest
 import torch
-from d2video.projects.trackformer.deformable_transformer import DeformableTransformer, Geometry
-from d2video.projects.trackformer.widening import widen, widener
+from d2video.projects.trackformer.network.deformable_transformer import (
+    DeformableTransformer,
+    Geometry,
+)
+from d2video.projects.trackformer.network.widening import widen, widener
 from detectron2.modeling import build_model
 
 from d2video.checkpoint import CONVERTER_REGISTRY, adapt_foreign, from_foreign, to_foreign
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 register_all()
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.matcher import TrackMatcher
-from d2video.projects.trackformer.targets import FrameTargets
-from d2video.projects.trackformer.track_queries import NO_OBJECT, no_object_weights
+from d2video.projects.trackformer.training.matcher import TrackMatcher
+from d2video.projects.trackformer.training.targets import FrameTargets
+from d2video.projects.trackformer.training.track_queries import NO_OBJECT, no_object_weights
 
 from d2video.modeling.criterion import LossWeights, SetCriterion, matching_metrics
 from d2video.modeling.losses import CrossEntropy, Focal
-from tests.golden_io import load
+from tests.helpers.golden_io import load
 
 FILE = "trackformer_4_matcher_criterion.npz"
 # float32 sums of a few hundred terms in another order; the losses reach 100.

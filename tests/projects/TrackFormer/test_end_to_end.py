@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.tracker import Tracker
+from d2video.projects.trackformer.tracker.tracker import Tracker
 from detectron2.structures import Instances
 
-from .golden_models import golden_model, golden_network, load_golden
-from .test_golden_network import close
+from tests.projects.TrackFormer.golden_models import golden_model, golden_network, load_golden
+from tests.projects.TrackFormer.test_golden_network import close
 
 # As arguments of ours.
 SETTINGS = {

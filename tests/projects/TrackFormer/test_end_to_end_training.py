@@ -14,13 +14,22 @@ from detectron2.engine import create_ddp_model, launch
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
-from d2video.data.shapes import ShapesSpec, write_mot_shapes
-from d2video.structures.mot_results import read_mot_results
-from d2video.utils.video_reader import open_video
+from d2video.formats.mot_results import read_mot_results
+from d2video.synthetic import ShapesSpec, write_mot_shapes
+from d2video.video.video_reader import open_video
+from tests.helpers import ROOT
+from tests.projects.TrackFormer.tiny import (
+    DETR,
+    MASKS,
+    MULTI_FRAME,
+    NODE,
+    SMALL,
+    build,
+    losses_of,
+    make_pair,
+    tiny_cfg,
+)
 
-from .tiny import DETR, MASKS, MULTI_FRAME, NODE, SMALL, build, losses_of, make_pair, tiny_cfg
-
-ROOT = Path(__file__).resolve().parents[3]
 CONFIG = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
 # One class, and scores so low that untrained models track something.
 EVALUATED = [

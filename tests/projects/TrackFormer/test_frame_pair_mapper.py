@@ -7,7 +7,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
-from d2video.projects.trackformer.frame_pair_mapper import CropJitter, FramePairMapper
+from d2video.projects.trackformer.training.frame_pair_mapper import CropJitter, FramePairMapper
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode

@@ -6,16 +6,15 @@ change the outputs by more than 0.01.
 
 import pytest
 import torch
-from d2video.projects.trackformer.network import FrameFeatures, NetworkOutput, Pyramid
-from d2video.projects.trackformer.track_queries import TrackQueries
-from d2video.projects.trackformer.tracker import Tracker
-from d2video.projects.trackformer.video_stream import VideoStream
+from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, Pyramid
+from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.tracker.video_stream import VideoStream
+from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor
 
 from d2video.structures.boxes import box_cxcywh_to_xyxy
 from d2video.structures.padding import pad_clips
-
-from .golden_models import golden_model, golden_network, load_golden
+from tests.projects.TrackFormer.golden_models import golden_model, golden_network, load_golden
 
 ATOL = 1e-4
 TRACKING = [

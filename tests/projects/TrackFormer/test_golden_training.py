@@ -4,14 +4,18 @@ from unittest import mock
 
 import pytest
 import torch
-from d2video.projects.trackformer.targets import FrameTargets
-from d2video.projects.trackformer.track_queries import NO_OBJECT
+from d2video.projects.trackformer.training.targets import FrameTargets
+from d2video.projects.trackformer.training.track_queries import NO_OBJECT
 from detectron2.utils.events import EventStorage
 
 from d2video.structures.padding import pad_clips
-
-from .golden_models import golden_model, golden_network, load_golden, official_name
-from .test_golden_network import TRACKING, check, close
+from tests.projects.TrackFormer.golden_models import (
+    golden_model,
+    golden_network,
+    load_golden,
+    official_name,
+)
+from tests.projects.TrackFormer.test_golden_network import TRACKING, check, close
 
 
 def golden_targets(data: dict, prefix: str = "") -> list[FrameTargets]:

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from d2video.projects.trackformer.matcher import TrackMatcher
-from d2video.projects.trackformer.targets import FrameTargets
-from d2video.projects.trackformer.track_queries import NO_OBJECT, PADDED
+from d2video.projects.trackformer.training.matcher import TrackMatcher
+from d2video.projects.trackformer.training.targets import FrameTargets
+from d2video.projects.trackformer.training.track_queries import NO_OBJECT, PADDED
 
 
 def targets_of(*counts: int) -> list[FrameTargets]:

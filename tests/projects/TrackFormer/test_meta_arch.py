@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from d2video.projects.trackformer.network import FrameFeatures, Pyramid
-from d2video.projects.trackformer.track_queries import NO_OBJECT, PADDED, TrackQueries
+from d2video.projects.trackformer.network.base import FrameFeatures, Pyramid
+from d2video.projects.trackformer.training.track_queries import NO_OBJECT, PADDED, TrackQueries
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
@@ -15,8 +15,15 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from d2video.utils.errors import UserError
-
-from .tiny import NODE, VARIANTS, build, losses_of, make_frame, make_pair, tiny_cfg
+from tests.projects.TrackFormer.tiny import (
+    NODE,
+    VARIANTS,
+    build,
+    losses_of,
+    make_frame,
+    make_pair,
+    tiny_cfg,
+)
 
 KEEP_ALL = (f"{NODE}.FALSE_NEGATIVE_PROB", 0.0, f"{NODE}.FALSE_POSITIVE_PROB", 0.0)
 DROP_ALL = (f"{NODE}.FALSE_NEGATIVE_PROB", 1.0)

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer import ms_deform_attn
-from d2video.projects.trackformer.ms_deform_attn import MSDeformAttn
+from d2video.projects.trackformer.network import ms_deform_attn
+from d2video.projects.trackformer.network.ms_deform_attn import MSDeformAttn
 
 from d2video.layers import SinePositionEncoding
-
-from .golden_models import load_golden
+from tests.projects.TrackFormer.golden_models import load_golden
 
 FILE = "1_msdeformattn"
 UNITS = {"tf": "hw", "ddetr": "wh"}

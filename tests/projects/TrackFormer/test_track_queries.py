@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from d2video.projects.trackformer.targets import FrameTargets
-from d2video.projects.trackformer.track_queries import (
+from d2video.projects.trackformer.training.targets import FrameTargets
+from d2video.projects.trackformer.training.track_queries import (
     NO_OBJECT,
     PADDED,
     TrackQuerySampler,
@@ -13,7 +13,7 @@ from d2video.projects.trackformer.track_queries import (
 )
 
 from d2video.modeling.criterion import Matches
-from tests.golden_io import load
+from tests.helpers.golden_io import load
 
 FILE = "trackformer_sampling.npz"
 

@@ -5,11 +5,14 @@ from types import FunctionType, ModuleType, SimpleNamespace
 
 import pytest
 import torch
-from d2video.projects.trackformer.frame_output import FrameOutput
-from d2video.projects.trackformer.public_detections import supported_by_centre, supported_by_iou
-from d2video.projects.trackformer.reid import match_by_look, match_by_place
-from d2video.projects.trackformer.tracker import Tracker
-from d2video.projects.trackformer.tracker_config import add_tracker_config
+from d2video.projects.trackformer.network.frame_output import FrameOutput
+from d2video.projects.trackformer.tracker.config import add_tracker_config
+from d2video.projects.trackformer.tracker.public_detections import (
+    supported_by_centre,
+    supported_by_iou,
+)
+from d2video.projects.trackformer.tracker.reid import match_by_look, match_by_place
+from d2video.projects.trackformer.tracker.tracker import Tracker
 from detectron2.config import CfgNode as CN
 
 from d2video.utils.errors import UserError

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from d2video.projects.trackformer.tracker import Tracker
-from d2video.projects.trackformer.tracks import Tracks
+from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.tracker.tracks import Tracks
 
-from ...golden_io import GOLDEN
-from .scripted_detector import ScriptedDetector
+from tests.helpers.golden_io import GOLDEN
+from tests.projects.TrackFormer.scripted_detector import ScriptedDetector
 
 NUM_FRAMES = 18
 WORLD = json.loads((GOLDEN / "trackformer_5_tracker_world.json").read_text())

@@ -5,11 +5,11 @@ import gc
 import numpy as np
 import pytest
 import torch
-from d2video.projects.trackformer.video_stream import VideoStream
+from d2video.projects.trackformer.tracker.video_stream import VideoStream
 from detectron2.structures import Instances
 from torch import nn
 
-from .tiny import NODE, build, make_frame
+from tests.projects.TrackFormer.tiny import NODE, build, make_frame
 
 SIZE = (80, 112)
 

@@ -7,7 +7,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 
 NODE = "MODEL.TRACKFORMER"

@@ -11,12 +11,12 @@ from d2video.projects.vtn.converter import pyslowfast_name
 from detectron2.modeling import build_model
 
 from d2video.checkpoint import CONVERTER_REGISTRY, VideoCheckpointer, from_foreign, to_foreign
-from d2video.engine import load_cfg
+from d2video.cli.convert import main as convert_checkpoint
+from d2video.config import load_cfg
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 from tests.projects.VTN.tiny import BACKBONES, NODE, SMALL, build, make_clip
-from tools.convert_checkpoint import main as convert_checkpoint
 
 register_all()
 

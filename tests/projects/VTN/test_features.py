@@ -21,11 +21,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data import build_mapper, build_test_loader, build_train_loader
 from d2video.data.datasets.video_classification import register_video_folders
-from d2video.data.shapes.motion_videos import MOTION_CLASSES, MotionSpec, write_motion_videos
 from d2video.engine import VideoTrainer
+from d2video.synthetic.motion_videos import MOTION_CLASSES, MotionSpec, write_motion_videos
 from d2video.utils.errors import UserError
+from projects.VTN.tools import extract_features
 from tests.projects.VTN.tiny import NODE, RESNET, SMALL, build, losses_of, tiny_cfg
-from tools import extract_features
 
 CLASSES = MOTION_CLASSES[::4]
 SPEC = MotionSpec(num_frames=(9, 11), height=32, width=40, classes=CLASSES)

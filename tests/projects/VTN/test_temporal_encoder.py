@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from d2video.projects.vtn import local_attention
 from d2video.projects.vtn.temporal_encoder import TemporalEncoder, table_rows
 from torch import Tensor, nn
 
-from d2video.layers import local_attention
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 
 CASES = ["f40", "f37", "f16", "f47"]
 # transformers' names to ours, in this order.

@@ -12,10 +12,10 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from d2video.engine.push_stream import PushStream
+from d2video.inference.push_stream import PushStream
 from d2video.modeling import chunking
 from d2video.utils.errors import UserError
-from tests.golden_io import GOLDEN
+from tests.helpers.golden_io import GOLDEN
 from tests.projects.VTN.tiny import NODE, build, losses_of, make_clip, tiny_cfg
 
 # Other sums in another order, float32, values of order 1.

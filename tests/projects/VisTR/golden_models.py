@@ -6,7 +6,7 @@ from torch import Tensor
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
 from d2video.layers import Transformer
 from d2video.modeling.criterion import SetCriterion
-from tests.projects.golden_backbone import golden_backbone
+from tests.helpers.golden_backbone import golden_backbone
 
 
 def golden_vistr(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from d2video.engine import load_cfg
+from d2video.config import load_cfg
 from d2video.projects import register_all
 
 R50 = "configs/VisTR/vistr_R50_ytvis2019.yaml"

@@ -8,10 +8,9 @@ from detectron2.utils.events import EventStorage
 from d2video.checkpoint.convert import CONVERTER_REGISTRY
 from d2video.modeling.criterion import SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks
-from d2video.structures.clip_targets import ClipTargets
-from tests.golden_io import load
-
-from .golden_models import golden_vistr
+from d2video.modeling.targets import ClipTargets
+from tests.helpers.golden_io import load
+from tests.projects.VisTR.golden_models import golden_vistr
 
 # float32 sums of a few thousand terms in another order.
 RTOL, ATOL = 2e-5, 1e-6

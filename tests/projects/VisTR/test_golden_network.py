@@ -7,9 +7,8 @@ Tolerances: float32 noise of these networks against float64 is 3e-5 (logits), 4e
 import pytest
 import torch
 
-from tests.golden_io import load
-
-from .golden_models import golden_vistr
+from tests.helpers.golden_io import load
+from tests.projects.VisTR.golden_models import golden_vistr
 
 LOGITS, BOXES, MASKS = 5e-4, 5e-5, 1e-3
 

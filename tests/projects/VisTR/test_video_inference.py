@@ -15,8 +15,8 @@ from d2video.projects.vistr.video_inference import (
 )
 from pycocotools import mask as coco_mask
 
-from d2video.structures.rle import encode_masks
-from tests.golden_io import GOLDEN, load
+from d2video.formats.rle import encode_masks
+from tests.helpers.golden_io import GOLDEN, load
 
 NUM_CLASSES = 3
 

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Measure a video model: inference latency and memory, training step; table and JSON.
+
+Random weights and frames: neither changes the cost of the model, as long as its score thresholds
+lie below what random weights give (about 1 / classes), so that nothing is dropped. Medians after
+warm-up. Each row runs in a process of its own; memory is the peak of that process on a CPU (with
+everything that Python and torch hold) and the peak of allocated tensors on a GPU.
+
+Examples:
+    benchmarks/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
+    benchmarks/benchmark.py --config-file configs/TrackFormer/trackformer_mot17_private.yaml \\
+        --task tracking --size 384 672
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data.transforms import ResizeTransform
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from d2video.config import load_cfg
+from d2video.data import FrameSequence
+from d2video.engine import build_optimizer, check_device
+from d2video.engine.step import build_step_trainer
+from d2video.modeling.build import build_model
+from d2video.projects import register_all
+from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.files import replace_on_success
+from d2video.utils.measuring import Run, apart, environment, measure
+
+
+def random_frames(count: int, size: tuple[int, int]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)
+        for _ in range(count)
+    ]
+
+
+def training_clip(frames: list[Tensor], num_instances: int) -> dict[str, Any]:
+    """The frames with equal objects of class 0 in all of them, as a training mapper gives them."""
+    height, width = frames[0].shape[-2:]
+    instances = Instances((height, width))
+    instances.gt_boxes = Boxes(torch.tensor([[0.0, 0.0, width / 2, height / 2]] * num_instances))
+    instances.gt_classes = torch.zeros(num_instances, dtype=torch.int64)
+    instances.gt_ids = torch.arange(num_instances)
+    masks = torch.zeros(num_instances, height, width, dtype=torch.bool)
+    masks[:, : height // 2, : width // 2] = True
+    instances.gt_masks = BitMasks(masks)
+    return {"image": frames, "instances": [instances] * len(frames)}
+
+
+def small_masks(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
+    """One clip to instances of the network's input size."""
+    frames = random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size)
+    return lambda: list(model.stream_video(iter(frames), args.size))  # type: ignore[operator]
+
+
+def answer(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
+    """One clip to the answer that an evaluator takes."""
+    frames = random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size)
+    height, width = args.video_size
+    return lambda: model([{"image": frames, "height": height, "width": width}])
+
+
+def decode_and_answer(
+    cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path
+) -> Run:
+    """One clip of JPEG files, read as a test mapper reads them, to the answer."""
+    height, width = args.video_size
+    paths = [str(folder / f"{t}.jpg") for t in range(cfg.INPUT.CLIP.NUM_FRAMES)]
+    for path, frame in zip(paths, random_frames(len(paths), args.size)):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).resize((width, height)).save(path)
+    frames = FrameSequence(
+        paths,
+        height,
+        width,
+        ResizeTransform(height, width, *args.size),
+        image_format=cfg.INPUT.FORMAT,
+        decode_ahead=cfg.TEST.VIDEO.PREFETCH,
+    )
+    return lambda: model([{"image": frames, "height": height, "width": width}])
+
+
+def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
+    """One clip forward, backward, and the optimizer's step, as in training."""
+    clip = training_clip(random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size), args.instances)
+    clips = itertools.repeat([clip])
+    trainer = build_step_trainer(cfg, model, clips, build_optimizer(cfg, model))
+    trainer.iter = 0
+
+    def step() -> None:
+        with EventStorage():
+            trainer.run_step()
+
+    return step
+
+
+def tracking_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_tracks: int) -> Run:
+    """One frame of a video to its answer, while ``num_tracks`` tracks live; none ends or starts."""
+    from d2video.projects.trackformer.network.frame_output import Candidates
+    from d2video.projects.trackformer.tracker.tracker import Tracker
+    from d2video.projects.trackformer.tracker.tracks import Tracks
+    from d2video.projects.trackformer.tracker.video_stream import VideoStream
+
+    stream = VideoStream(model, args.video_size)
+    stream.tracker = Tracker(
+        detection_score_threshold=1.0,
+        track_score_threshold=0.0,
+        detection_nms_threshold=0.0,
+        track_nms_threshold=0.0,
+        tracked_classes=None,
+    )
+    corner = torch.rand(num_tracks, 2) * 300
+    candidates = Candidates(
+        torch.ones(num_tracks),
+        torch.zeros(num_tracks, dtype=torch.int64),
+        torch.cat([corner, corner + 50], dim=1),
+        torch.randn(num_tracks, cfg.MODEL.TRACKFORMER.HIDDEN_DIM, device=cfg.MODEL.DEVICE),
+    )
+    stream.tracker.active = Tracks.start(candidates, torch.arange(num_tracks), 0)
+    frames = random_frames(2, args.size)
+    stream.step(frames[0])  # now there is a previous frame
+
+    def step() -> None:
+        assert len(stream.step(frames[1])) == num_tracks
+
+    return step
+
+
+def with_tracks(num_tracks: int) -> Callable[..., Run]:
+    """The row of :func:`tracking_step` for this many tracks."""
+    return lambda cfg, model, args, folder: tracking_step(cfg, model, args, num_tracks)
+
+
+def matmul_floor(run: Run) -> dict[str, float]:
+    """What the matrix products and convolutions of ``run`` would take if nothing else did, at the
+    speed at which this machine multiplies large float32 matrices."""
+    size = 2048
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    if torch.cuda.is_available():
+        a, b = a.cuda(), b.cuda()
+    figures = measure(lambda: a @ b, a.device, warmup=2, repeats=7)
+    rate = 2 * size**3 / figures["min_s"]
+    with FlopCounterMode(display=False) as counter:
+        run()
+    flops = counter.get_total_flops()
+    return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}
+
+
+ROWS = {
+    "tracking": {f"step with {n} tracks": with_tracks(n) for n in (0, 20, 60, 100)},
+    "inference": {
+        "masks at network size": small_masks,
+        "masks at video size as RLE": answer,
+        "with JPEG decoding as well": decode_and_answer,
+    },
+    "training": {"training step": training_step},
+}
+
+
+def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
+    """Build the model and measure one row of the table in this process."""
+    register_all()
+    cfg = load_cfg(args.config_file, args.opts)
+    torch.manual_seed(0)
+    is_training = args.task == "training"
+    model = build_model(cfg).train(is_training)
+    if not is_training:
+        # FlopCounterMode asks for the gradient of module inputs that are views of parameters; under
+        # no_grad such views require one but have none.
+        model.requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder, torch.set_grad_enabled(is_training):
+        run = ROWS[args.task][name](cfg, model, args, Path(folder))
+        figures = measure(run, torch.device(cfg.MODEL.DEVICE), args.warmup, args.repeats)
+        if args.task == "tracking":
+            figures |= matmul_floor(run)
+        return figures
+
+
+def measure_apart(args: argparse.Namespace, name: str) -> dict[str, float]:
+    """:func:`measure_row` in a new process."""
+    return apart(measure_row, args, name)
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--task", choices=[*ROWS], default="inference")
+    parser.add_argument("--size", type=int, nargs=2, default=[300, 540], metavar=("H", "W"))
+    parser.add_argument("--video-size", type=int, nargs=2, default=[720, 1280], metavar=("H", "W"))
+    parser.add_argument("--instances", type=int, default=5, help="objects in the training clip")
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
+    args = parser.parse_args(argv)
+    args.size, args.video_size = tuple(args.size), tuple(args.video_size)
+    if min(*args.size, *args.video_size, args.instances, args.repeats) < 1 or args.warmup < 0:
+        raise UserError("sizes, --instances and --repeats must be at least 1, --warmup at least 0")
+    register_all()
+    cfg = load_cfg(args.config_file, args.opts)
+    check_device(cfg.MODEL.DEVICE)
+    if args.task == "tracking" and cfg.MODEL.META_ARCHITECTURE != "TrackFormer":
+        raise UserError(
+            f"{cfg.MODEL.META_ARCHITECTURE} has no track queries: choose another --task"
+        )
+    if args.task == "training" and cfg.MODEL.META_ARCHITECTURE == "TrackFormer":
+        raise UserError(
+            "TrackFormer trains on pairs of frames, not on clips: choose another --task"
+        )
+    results = {name: measure_apart(args, name) for name in ROWS[args.task]}
+
+    num_frames = 1 if args.task == "tracking" else cfg.INPUT.CLIP.NUM_FRAMES
+    about = environment(torch.device(cfg.MODEL.DEVICE))
+    print(f"{args.config_file}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    print(f"{'':34}{'median s':>10}{'min':>8}{'max':>8}{'frames/s':>10}{'peak GB':>9}")
+    for name, figures in results.items():
+        rate = num_frames / figures["median_s"]
+        print(
+            f"{name:34}{figures['median_s']:10.2f}{figures['min_s']:8.2f}{figures['max_s']:8.2f}"
+            f"{rate:10.1f}{figures['peak_gb']:9.2f}"
+        )
+    for name, figures in results.items():
+        if "floor_s" in figures:
+            print(
+                f"{name}: {figures['gflop']:.0f} GFLOP in matrix products and convolutions, which "
+                f"take {figures['floor_s']:.2f} s at {figures['matmul_gflops']:.0f} GFLOP/s"
+            )
+    if args.json:
+        content = {
+            "command": " ".join(sys.argv),
+            "num_frames": num_frames,
+            "size": args.size,
+            "video_size": args.video_size,
+            "environment": about,
+            "results": results,
+        }
+        with replace_on_success(args.json) as partial:
+            partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

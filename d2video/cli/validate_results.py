@@ -1,0 +1,29 @@
+"""Check a YouTube-VIS result file before it goes to an evaluation server.
+
+Names the first fault with its place (entry, field, frame) and exits with status 1; prints what the
+file holds if it is sound.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from d2video.evaluation.vis.results import check_results, read_results
+from d2video.utils.errors import exit_on_user_error
+
+
+@exit_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check one file; ``arguments`` default to the command line's."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("results", help="results.json, or the server's zip file")
+    parser.add_argument("annotations", help="annotation file of the split, labels not needed")
+    args = parser.parse_args(arguments)
+    ground_truth = YTVISGroundTruth.from_json(args.annotations)
+    results = read_results(args.results)
+    check_results(results, ground_truth, source=args.results)
+    answered = len({entry["video_id"] for entry in results})
+    print(
+        f"{args.results} is sound: {len(results)} tracks in {answered} of "
+        f"{len(ground_truth.videos)} videos"
+    )

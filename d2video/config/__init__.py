@@ -1,0 +1,6 @@
+"""Configs: the keys that systems share, loading, and checks."""
+
+from d2video.config.defaults import get_cfg, register_config
+from d2video.config.loading import load_cfg
+
+__all__ = ["get_cfg", "load_cfg", "register_config"]

@@ -1,0 +1,136 @@
+"""Config keys shared by all systems, and the registry through which each project adds its own."""
+
+from collections.abc import Callable
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg as get_detectron2_cfg
+
+_PROJECT_CONFIGS: list[Callable[[CN], None]] = []
+
+
+def register_config(add_keys: Callable[[CN], None]) -> Callable[[CN], None]:
+    """Decorate a project's ``add_<name>_config(cfg)`` so that :func:`get_cfg` includes its keys."""
+    if add_keys not in _PROJECT_CONFIGS:
+        _PROJECT_CONFIGS.append(add_keys)
+    return add_keys
+
+
+def get_cfg() -> CN:
+    """detectron2's default config, the shared d2video keys, and those of every imported project."""
+    cfg = get_detectron2_cfg()
+    add_d2video_config(cfg)
+    for add_keys in _PROJECT_CONFIGS:
+        add_keys(cfg)
+    return cfg
+
+
+def add_d2video_config(cfg: CN) -> None:
+    """Add the keys that two or more systems read."""
+    # ---- data ---------------------------------------------------------------------------------
+    # Data sets of one's own: [name, format, {arguments}], see d2video/data/datasets/from_config.py.
+    cfg.DATASETS.REGISTER = []
+    # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY.
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
+    cfg.INPUT.CLIP = CN()
+    # Frames in a training clip and in an inference window.
+    cfg.INPUT.CLIP.NUM_FRAMES = 36
+    # Which frames make up a clip, by name in d2video.data.CLIP_SAMPLER_REGISTRY:
+    # "WindowSampler" (consecutive frames ending at the key frame, the official VisTR choice) or
+    # "RandomRangeSampler" (key frame and others drawn around it without replacement).
+    cfg.INPUT.CLIP.SAMPLER = "WindowSampler"
+    # RandomRangeSampler: how far from the key frame, in frames; and whether the order is shuffled.
+    cfg.INPUT.CLIP.RANGE = 20
+    cfg.INPUT.CLIP.SHUFFLE = False
+    # What one epoch visits: "frame" = every annotated frame as a key frame (official VisTR),
+    # "video" = every video once, with a random key frame.
+    cfg.INPUT.CLIP.EPOCH_UNIT = "frame"
+    # Keep the official handling of absent instances: flipped zero boxes become (W, 0, W, 0), and
+    # instances that a crop removes stay valid. False (default) marks them absent.
+    cfg.INPUT.CLIP.OFFICIAL_TARGETS = False
+    # Training augmentations, in order: [name in d2video.data.AUGMENTATION_REGISTRY, {arguments}].
+    # Drawn once a clip and replayed on every frame.
+    cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
+
+    # In training another random sample takes the place of one that cannot be read: this many times in
+    # a row at most (0: a bad sample stops the training). Each fault is logged once.
+    cfg.DATALOADER.MAX_RETRIES = 10
+    # The training stops where more than this part of all samples drawn are bad, of a thousand or all:
+    # at 0.05 not before the 51st bad one. 1: never.
+    cfg.DATALOADER.MAX_BAD_SHARE = 0.05
+
+    # Clips of video classification, cut from video files by VideoClipMapper. Training augmentations
+    # are those of INPUT.CLIP; for testing the short side becomes INPUT.MIN_SIZE_TEST.
+    cfg.INPUT.VIDEO = CN()
+    # A training clip: frames, and seconds from the first to the last (0: the whole video). Official
+    # VTN: every 8th frame at 25 frames a second.
+    cfg.INPUT.VIDEO.NUM_FRAMES = 16
+    cfg.INPUT.VIDEO.CLIP_SECONDS = 5.12
+    # A clip of the evaluation: frames (0: every one) and seconds (0: the whole video).
+    cfg.INPUT.VIDEO.NUM_FRAMES_TEST = 250
+    cfg.INPUT.VIDEO.TEST_SECONDS = 10.0
+    # Views of a video in the evaluation: clips in time, times square crops along the longer side.
+    # A single clip is at the "begin" of the video or in its "center".
+    cfg.INPUT.VIDEO.NUM_VIEWS = 1
+    cfg.INPUT.VIDEO.NUM_CROPS = 1
+    cfg.INPUT.VIDEO.START_TEST = "begin"
+    # Side of the test crops in pixels; 0: no crop, NUM_CROPS must be 1.
+    cfg.INPUT.VIDEO.CROP_SIZE_TEST = 224
+    # Numbers of the frames that the model sees: "absolute" in the video, or from the beginning of
+    # the "clip", as in the official training.
+    cfg.INPUT.VIDEO.FRAME_INDEX = "absolute"
+    # "forward", or "shuffled": the pictures of a clip change places while the numbers stay.
+    cfg.INPUT.VIDEO.FRAME_ORDER = "forward"
+    # Views of more frames are decoded when the model asks for them, frame by frame.
+    cfg.INPUT.VIDEO.MAX_DECODED_FRAMES = 512
+
+    # ---- solver -------------------------------------------------------------------------------
+    # "SGD" or "ADAMW".
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Learning rate of the parameters under `backbone.` relative to BASE_LR.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # [[part of a name, factor], ...]: parameters learn at BASE_LR times the factor of the first entry
+    # whose part, one or more whole words between dots, is in their name; in the backbone, too.
+    cfg.SOLVER.LR_MULTIPLIERS = []
+    # The schedule in epochs. 0: SOLVER.MAX_ITER and SOLVER.STEPS are used as they are. Otherwise
+    # both are computed from these two and the length of the training set (last batch dropped).
+    cfg.SOLVER.MAX_EPOCHS = 0
+    cfg.SOLVER.EPOCH_STEPS = ()
+    # How many numbered checkpoints stay in OUTPUT_DIR, the last written (model_final.pth stays as well);
+    # 0: all. From 2 on there is one to go back to where the newest file is damaged.
+    cfg.SOLVER.CHECKPOINT_KEEP = 0
+    # Numeric format of mixed precision, used where SOLVER.AMP.ENABLED: "float16" or "bfloat16".
+    cfg.SOLVER.AMP.DTYPE = "float16"
+    # A loss or gradient norm that is NaN or infinite stops the training before the update. This many
+    # such steps in all are left out instead (float16's own search for its scale does not count).
+    cfg.SOLVER.SKIP_NON_FINITE = 0
+
+    # Name prefixes of parameters that are not loaded from MODEL.WEIGHTS but start anew, for
+    # fine-tuning on other classes, such as ["network.class_embed."].
+    cfg.MODEL.WEIGHTS_IGNORE = ()
+
+    # ---- reproducibility ----------------------------------------------------------------------
+    # The same config on the same machine gives the same numbers, or an error that names the operation
+    # without a deterministic kernel. Needs a SEED of 0 or more; see docs/reliability.md.
+    cfg.DETERMINISTIC = False
+
+    # ---- speed and memory ---------------------------------------------------------------------
+    # torch.compile the parts that a project marks as compilable.
+    cfg.MODEL.COMPILE = False
+    # MODEL.BACKBONE.NAME build_timm_backbone (stages of a network) and build_timm_vit_backbone (VTN's
+    # frame features): the name of the model in timm, and whether timm's weights for it are fetched
+    # from the Hugging Face Hub where training starts.
+    cfg.MODEL.TIMM = CN()
+    cfg.MODEL.TIMM.NAME = "vit_base_patch16_224"
+    cfg.MODEL.TIMM.PRETRAINED = False
+    # Recompute activations in the backward pass instead of keeping them.
+    cfg.MODEL.ACTIVATION_CHECKPOINT = False
+
+    # ---- video inference ----------------------------------------------------------------------
+    cfg.TEST.VIDEO = CN()
+    # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.
+    cfg.TEST.VIDEO.WINDOW_OVERLAP = 6
+    # Least similarity at which tracks of two windows are one: on their shared frames, the summed
+    # intersection of the masks over the summed union, times the cosine of the class probabilities.
+    cfg.TEST.VIDEO.LINK_IOU = 0.3
+    # Frames decoded ahead in the background.
+    cfg.TEST.VIDEO.PREFETCH = 8

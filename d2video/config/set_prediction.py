@@ -1,0 +1,87 @@
+"""Config keys that the set-prediction systems (DETR, VisTR, TrackFormer) have in common, and what is
+built from them. Each system has the keys under a node of its own, such as ``MODEL.DETR``."""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from d2video.layers import Transformer
+from d2video.modeling.criterion import LossWeights
+
+
+def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
+    """Add the keys of features, transformer and mask head; the defaults are the official ones.
+
+    Args:
+        node: such as ``cfg.MODEL.DETR``.
+        hidden_dim: default of HIDDEN_DIM.
+    """
+    # Backbone features, fine to coarse: the last one feeds the transformer, the others the masks.
+    node.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+
+    # Divisible by NUM_HEADS and by twice the number of axes of the sine positions.
+    node.HIDDEN_DIM = hidden_dim
+    node.NUM_HEADS = 8
+    node.ENC_LAYERS = 6
+    node.DEC_LAYERS = 6
+    node.DIM_FEEDFORWARD = 2048
+    node.DROPOUT = 0.1
+    node.PRE_NORM = False
+    # Sine positions: the ratio of the longest to the shortest wave.
+    node.POSITION_TEMPERATURE = 10000.0
+    # The mask head's steps have 1/2, 1/4, … of this many channels; 0: HIDDEN_DIM, as the official.
+    node.MASK_DIM = 0
+
+
+def add_loss_keys(node: CfgNode) -> None:
+    """Add the factors of losses and matching costs, official for DETR with a softmax over classes.
+
+    The system adds the factor of the overlap in the cost (COST_GIOU, COST_IOU) by itself.
+    """
+    # Losses on the outputs of all decoder layers, not of the last one alone.
+    node.AUX_LOSS = True
+    node.NO_OBJECT_WEIGHT = 0.1
+    node.CLASS_WEIGHT = 1.0
+    node.L1_WEIGHT = 5.0
+    node.GIOU_WEIGHT = 2.0
+    node.MASK_WEIGHT = 1.0
+    node.DICE_WEIGHT = 1.0
+
+    # Factors of the matching cost.
+    node.COST_CLASS = 1.0
+    node.COST_L1 = 5.0
+
+
+def transformer_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
+    """Arguments that transformers of any attention take, from the keys of
+    :func:`add_transformer_keys` in ``node``."""
+    return {
+        "width": node.HIDDEN_DIM,
+        "num_heads": node.NUM_HEADS,
+        "num_encoder_layers": node.ENC_LAYERS,
+        "num_decoder_layers": node.DEC_LAYERS,
+        "feedforward": node.DIM_FEEDFORWARD,
+        "dropout": node.DROPOUT,
+        "activation_checkpoint": cfg.MODEL.ACTIVATION_CHECKPOINT,
+    }
+
+
+def build_transformer(node: CfgNode, cfg: CfgNode) -> Transformer:
+    """DETR's transformer, as the keys of :func:`add_transformer_keys` in ``node`` describe it.
+
+    Raises:
+        ValueError: a size that the layers refuse, see
+            :func:`d2video.config.checks.layer_errors`.
+    """
+    return Transformer(pre_norm=node.PRE_NORM, **transformer_arguments(node, cfg))
+
+
+def loss_weights(node: CfgNode) -> LossWeights:
+    """The factors of the loss terms, from the keys of :func:`add_loss_keys` in ``node``."""
+    return LossWeights(
+        classes=node.CLASS_WEIGHT,
+        box=node.L1_WEIGHT,
+        giou=node.GIOU_WEIGHT,
+        mask=node.MASK_WEIGHT,
+        dice=node.DICE_WEIGHT,
+    )

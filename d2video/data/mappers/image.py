@@ -1,0 +1,150 @@
+"""From an image's record to what a model takes: an augmented image with targets, or a resized one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from detectron2.structures import Instances
+from fvcore.transforms.transform import Transform
+
+from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
+from d2video.data.clip_instances import clip_instances
+from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
+from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
+from d2video.formats.panoptic_png import segment_annotations, segment_ids
+from d2video.utils.errors import UserError
+
+
+@DATASET_MAPPER_REGISTRY.register()
+class ImageDatasetMapper:
+    """Map the record of an image, with the labels of objects or panoptic ones, to a model's input.
+
+    To the augmentations an image is a clip of one frame. Random draws are seeded as those of
+    :class:`~d2video.data.mappers.clip.ClipDatasetMapper`.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation | Transform],
+        image_format: str = "RGB",
+        with_masks: bool = False,
+    ):
+        """
+        Args:
+            is_train: with targets, or the image alone.
+            augmentations: applied in order. For testing, deterministic.
+            image_format: order of the channels, "RGB" or "BGR".
+            with_masks: targets have masks.
+
+        Raises:
+            UserError: another ``image_format``.
+        """
+        check_image_format(image_format)
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.with_masks = with_masks
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        augmentations: list[T.Augmentation]
+        if is_train:
+            augmentations = build_augmentations(cfg.INPUT.CLIP.AUGMENTATIONS)
+        else:
+            augmentations = [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
+        return {
+            "is_train": is_train,
+            "augmentations": augmentations,
+            "image_format": cfg.INPUT.FORMAT,
+            "with_masks": cfg.MODEL.MASK_ON,
+        }
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """
+        Args:
+            record: of an image (docs/architecture.md); not changed.
+
+        Returns:
+            ``image`` (uint8 tensor (3,h,w)), ``file_name``, ``image_id``, ``height`` and ``width``
+            (of the original), and in training ``instances``: Instances with ``gt_boxes`` (XYXY,
+            pixels, inside the image, with area), ``gt_classes`` (int64) and, with masks,
+            ``gt_masks`` (BitMasks, none empty). Crowds are left out.
+
+        Raises:
+            BrokenFile: the image or the label image cannot be read or has another size than the
+                record says, or a mask is damaged.
+            UserError: a mask is missing, the record is a video's, or, in training, there are no
+                labels.
+        """
+        if "image_id" not in record:
+            raise UserError(
+                "INPUT.DATASET_MAPPER ImageDatasetMapper takes images, and this dataset holds "
+                "videos: choose ClipDatasetMapper"
+            )
+        name = record["file_name"]
+        image = read_frame(name, record.get("height"), record.get("width"), self.image_format)
+        size = image.shape[0], image.shape[1]
+        aug_input = ClipAugInput(image, np.random.default_rng(sample_seed()))
+        transforms = self.augmentations(aug_input)
+        output = {
+            "image": frame_to_tensor(aug_input.image),
+            "file_name": name,
+            "image_id": record["image_id"],
+            "height": size[0],
+            "width": size[1],
+        }
+        if self.is_train:
+            new_size = aug_input.image.shape[:2]
+            output["instances"] = self._targets(record, size, new_size, transforms)
+        return output
+
+    def _targets(
+        self,
+        record: dict[str, Any],
+        size: tuple[int, int],
+        new_size: tuple[int, int],
+        transforms: Transform,
+    ) -> Instances:
+        objects = image_objects(record, size)
+        classes = {a["id"]: a["category_id"] for a in objects}
+        try:
+            (targets,) = clip_instances(
+                [objects], classes, size, new_size, transforms, with_masks=self.with_masks
+            )
+        except UserError as error:
+            raise type(error)(f"image {record['file_name']}: {error}") from error
+        targets.remove("gt_ids")
+        return targets
+
+
+def image_objects(record: dict[str, Any], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Annotations of the objects or panoptic segments of an image, without crowds.
+
+    Their place in the list is their ``id``, so that the image can be handled as a frame of a video.
+
+    Args:
+        record: of an image (docs/architecture.md); not changed.
+        size: its height and width.
+
+    Raises:
+        BrokenFile: the label image cannot be read or has another size.
+        UserError: there are no labels.
+    """
+    # Only things' objects would be trained on if a record has both.
+    if "segments_info" in record:
+        labels = read_frame(record["pan_seg_file_name"], *size)
+        annotations = segment_annotations(segment_ids(labels), record["segments_info"])
+    elif "annotations" in record:
+        annotations = record["annotations"]
+    else:
+        raise UserError(
+            f"image {record['file_name']} has no labels: training needs an annotated split in "
+            "DATASETS.TRAIN"
+        )
+    kept = (a for a in annotations if not a.get("iscrowd", 0))
+    return [{**annotation, "id": i} for i, annotation in enumerate(kept)]

@@ -1,0 +1,256 @@
+"""Evaluation of video classification while the model runs: top-1, top-5, mean class accuracy."""
+
+import json
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from tabulate import tabulate
+
+from d2video.evaluation.build import register_evaluator
+from d2video.evaluation.classification.confusion_matrix import draw_confusion
+from d2video.structures.class_scores import top_classes
+from d2video.utils.errors import UserError
+from d2video.utils.files import replace_on_success
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS_NAME = "predictions.json"
+CONFUSION_NAME = "confusion.png"
+TOPK = 5
+_MOST_CONFUSED = 10
+
+
+class Prediction(NamedTuple):
+    """What is kept of the answer to a video.
+
+    Attributes:
+        file_name: of the video, or of its features.
+        label: the true class; ``None`` where it is secret.
+        top: the five best classes (all where there are fewer) and their scores, best first.
+    """
+
+    file_name: str
+    label: int | None
+    top: list[tuple[int, float]]
+
+
+class VideoClassificationEvaluator(DatasetEvaluator):
+    """Top-1, top-5 and mean class accuracy, a table of the classes, and what was confused.
+
+    A video counts for top-k where its class is among the first k of :func:`top_classes`, so that
+    equal scores go by class index, and of K < 5 classes top-5 is 100 %. Mean class accuracy is the
+    mean of the classes' top-1 accuracies; classes without videos are left out. What is scored is
+    what stands in the file of predictions.
+    """
+
+    def __init__(self, class_names: Sequence[str], output_dir: str, *, source: str) -> None:
+        """
+        Args:
+            class_names: by label.
+            output_dir: folder for ``predictions.json`` and ``confusion.png``.
+            source: what messages call the data.
+        """
+        assert class_names, "a classification needs classes"
+        self._class_names = list(class_names)
+        self._output_dir = output_dir
+        self._source = source
+        self.reset()
+
+    @classmethod
+    def from_dataset(cls, dataset_name: str, output_dir: str) -> "VideoClassificationEvaluator":
+        """The evaluator of a registered data set, whose classes may be known once it is read.
+
+        Raises:
+            UserError: its metadata have no ``thing_classes``; or the loader refuses the data.
+        """
+        metadata = MetadataCatalog.get(dataset_name)
+        if metadata.get("thing_classes") is None and dataset_name in DatasetCatalog:
+            DatasetCatalog.get(dataset_name)  # may set them
+        if not metadata.get("thing_classes"):
+            raise UserError(
+                f"dataset {dataset_name} has no thing_classes in its metadata: register it with the "
+                "names of its classes"
+            )
+        return cls(metadata.thing_classes, output_dir, source=f"dataset {dataset_name}")
+
+    def reset(self) -> None:
+        """Forget all videos."""
+        self._predictions: dict[int, Prediction] = {}
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take a model's answers to videos; nothing that is handed in changes.
+
+        Args:
+            inputs: one dict a video, with ``video_id``, ``file_name`` (else ``feature_file``) and,
+                where it is known, ``label``.
+            outputs: one dict a video with ``scores``, float (K,), higher for likelier classes.
+
+        Raises:
+            UserError: ``scores`` is not there, has not one number for each class, or holds one that
+                is not finite; a label is no class; a video comes twice.
+        """
+        for given, answer in zip(inputs, outputs, strict=True):
+            if "scores" not in answer:
+                raise UserError(
+                    f"{self._source}: the model does not answer with scores of classes: choose one "
+                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
+                )
+            file_name = str(given.get("file_name", given.get("feature_file", "")))
+            video_id, where = given["video_id"], f"video {given['video_id']} ({file_name})"
+            self._check(where, given.get("label"), answer["scores"])
+            if video_id in self._predictions:
+                raise _seen_twice(self._source, where)
+            top = top_classes(answer["scores"], TOPK)
+            self._predictions[video_id] = Prediction(file_name, given.get("label"), top)
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Gather all processes' videos, write the files and score what has labels.
+
+        Returns:
+            In the main process ``{"classification": {...}}``: ``top1``, ``top5``,
+            ``mean_class_accuracy`` and, by class, ``top1-<name>``; percentages, nan for a class
+            without videos. Empty in the other processes, and where nothing has labels.
+
+        Raises:
+            UserError: two processes had the same video, or the files cannot be written.
+        """
+        comm.synchronize()
+        gathered = comm.gather(self._predictions, dst=0)
+        if not comm.is_main_process():
+            return OrderedDict()
+        predictions: dict[int, Prediction] = {}
+        for part in gathered:
+            for video_id in part.keys() & predictions.keys():
+                raise _seen_twice(self._source, f"video {video_id} ({part[video_id].file_name})")
+            predictions |= part
+        predictions = dict(sorted(predictions.items()))
+        self._write(predictions)
+        scored = [each for each in predictions.values() if each.label is not None]
+        if not scored:
+            logger.info("%s has no labels: nothing is scored", self._source)
+            return OrderedDict()
+        if len(scored) < len(predictions):
+            logger.warning(
+                "%s: %d of %d videos have no label and are not scored",
+                self._source,
+                len(predictions) - len(scored),
+                len(predictions),
+            )
+        confusion = self._confusion(scored)
+        draw_confusion(os.path.join(self._output_dir, CONFUSION_NAME), confusion, self._class_names)
+        return OrderedDict(classification=self._summarize(scored, confusion))
+
+    def _check(self, where: str, label: int | None, scores: Any) -> None:
+        count = len(self._class_names)
+        if scores.shape != (count,):
+            raise UserError(
+                f"{self._source}: the model's scores of {where} have the shape "
+                f"{list(scores.shape)}, the data set has {count} classes; evaluate on the data set "
+                "whose classes the model has learnt"
+            )
+        if not scores.isfinite().all():
+            raise UserError(
+                f"{self._source}: the model's scores of {where} are not finite: its training has "
+                "diverged, or its weights are damaged"
+            )
+        if label is not None and not 0 <= label < count:
+            raise UserError(
+                f"{self._source}: the label of {where} is {label}, but its {count} classes are "
+                f"numbered 0 to {count - 1}"
+            )
+
+    def _write(self, predictions: Mapping[int, Prediction]) -> None:
+        """``{"classes": [names], "videos": [{"video_id", "file_name", "label", "top5"}, ...]}``;
+        "top5" has a dict with "label", "name" and "score" for each class, best first."""
+        videos = [
+            {
+                "video_id": video_id,
+                "file_name": each.file_name,
+                "label": each.label,
+                "top5": [
+                    {"label": label, "name": self._class_names[label], "score": score}
+                    for label, score in each.top
+                ],
+            }
+            for video_id, each in predictions.items()
+        ]
+        path = os.path.join(self._output_dir, PREDICTIONS_NAME)
+        with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
+            json.dump({"classes": self._class_names, "videos": videos}, file, indent=1)
+        logger.info("Wrote the predictions of %d videos to %s", len(videos), path)
+
+    def _confusion(self, scored: Sequence[Prediction]) -> np.ndarray:
+        """Numbers of videos, int (K,K), by true and predicted class."""
+        confusion = np.zeros((len(self._class_names),) * 2, np.int64)
+        pairs = np.array([(each.label, each.top[0][0]) for each in scored])
+        np.add.at(confusion, (pairs[:, 0], pairs[:, 1]), 1)
+        return confusion
+
+    def _summarize(self, scored: Sequence[Prediction], confusion: np.ndarray) -> dict[str, float]:
+        """Percentages, logged and returned."""
+        in_top = [each.label in [label for label, _ in each.top] for each in scored]
+        counts, hits = confusion.sum(1), confusion.diagonal()
+        shown = counts > 0
+        accuracy = np.full(len(counts), np.nan)
+        accuracy[shown] = 100 * hits[shown] / counts[shown]
+        overall = {
+            "top1": 100 * float(hits.sum() / len(scored)),
+            "top5": 100 * float(np.mean(in_top)),
+            "mean_class_accuracy": float(accuracy[shown].mean()),
+        }
+        by_class = sorted(
+            zip(self._class_names, accuracy.tolist(), counts.tolist(), strict=True),
+            key=lambda row: (np.isnan(row[1]), -row[1]),
+        )
+        logger.info(
+            "Classification of %d videos:\n%s",
+            len(scored),
+            tabulate([overall.values()], [*overall], "pipe", floatfmt=".2f"),
+        )
+        columns = ("class", "top1", "videos")
+        logger.info("By class:\n%s", tabulate(by_class, columns, "pipe", floatfmt=".2f"))
+        confused = most_confused(confusion, _MOST_CONFUSED)
+        if confused:
+            rows = [(*(self._class_names[i] for i in pair), count) for *pair, count in confused]
+            columns = ("true class", "predicted", "videos")
+            logger.info("Confused most often:\n%s", tabulate(rows, columns, "pipe"))
+        return overall | {
+            f"top1-{name}": value
+            for name, value in zip(self._class_names, accuracy.tolist(), strict=True)
+        }
+
+
+def most_confused(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]]:
+    """(true class, predicted class, videos) of the most frequent mistakes, of at most ``most``.
+
+    Args:
+        confusion: int (K,K), numbers of videos by true and predicted class.
+    """
+    mistakes = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    pairs = np.stack(np.unravel_index(order, mistakes.shape), 1).tolist()
+    return [(i, j, int(mistakes[i, j])) for i, j in pairs if mistakes[i, j]]
+
+
+def _seen_twice(source: str, where: str) -> UserError:
+    return UserError(
+        f"{source}: {where} was answered twice; give each record a video_id of its own, and each "
+        "video to one process"
+    )
+
+
+@register_evaluator("video_classification")
+def build_classification_evaluator(
+    dataset_name: str, output_dir: str
+) -> VideoClassificationEvaluator:
+    """See :meth:`VideoClassificationEvaluator.from_dataset`."""
+    return VideoClassificationEvaluator.from_dataset(dataset_name, output_dir)

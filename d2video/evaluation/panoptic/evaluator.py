@@ -1,0 +1,248 @@
+"""Evaluation of panoptic segmentation while the model runs, without the panopticapi package."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+from torch import Tensor
+
+from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
+from d2video.formats.coco import annotation_file_errors
+from d2video.formats.coco_panoptic import check_panoptic_content
+from d2video.formats.json_text import parse_json
+from d2video.formats.panoptic_png import segment_ids
+from d2video.utils.errors import UserError
+from d2video.video.image_io import read_rgb
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PanopticTruth:
+    """The labels of a dataset; the label images stay on disk.
+
+    Attributes:
+        source: the annotation file, for messages.
+        is_thing: {category id: whether it is a thing}, ascending.
+        images: {image id: (path of the label image, its segments)}.
+    """
+
+    source: str
+    is_thing: dict[int, bool]
+    images: dict[int, tuple[str, list[Segment]]]
+
+    @classmethod
+    def from_json(cls, path: str, folder: str, dataset_name: str) -> "PanopticTruth":
+        """Read a file in COCO's panoptic format.
+
+        Args:
+            path: of the file.
+            folder: with the label images.
+            dataset_name: for messages.
+
+        Raises:
+            UserError: the file is missing or not in that format.
+        """
+        with annotation_file_errors(dataset_name, path):
+            with PathManager.open(path) as file:
+                content = parse_json(file.read())
+            check_panoptic_content(content)
+            is_thing = {int(c["id"]): bool(c["isthing"]) for c in content["categories"]}
+            images = {}
+            for entry in content["annotations"]:
+                segments = [
+                    Segment(int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0)))
+                    for s in entry["segments_info"]
+                ]
+                label_image = os.path.join(folder, entry["file_name"])
+                images[int(entry["image_id"])] = (label_image, segments)
+        return cls(path, dict(sorted(is_thing.items())), images)
+
+
+class PanopticEvaluator(DatasetEvaluator):
+    """Panoptic quality by the rules of COCO, see panoptic_quality.py.
+
+    Images are compared with their labels in :meth:`process`, in the process that made the
+    predictions; :meth:`evaluate` gathers and sums up.
+    """
+
+    def __init__(
+        self,
+        truth: PanopticTruth,
+        thing_ids: Mapping[int, int],
+        stuff_ids: Mapping[int, int],
+    ) -> None:
+        """
+        Args:
+            truth: the labels.
+            thing_ids, stuff_ids: the file's category ids → the model's, of things and of stuff.
+
+        Raises:
+            UserError: a category of the file is in neither.
+        """
+        missing = truth.is_thing.keys() - thing_ids.keys() - stuff_ids.keys()
+        if missing:
+            raise UserError(
+                f"category id {min(missing)} of {truth.source} is not in the dataset's metadata: "
+                "register the dataset with its own categories"
+            )
+        self._truth = truth
+        # By whether it is a thing: both may use the same number.
+        self._category_ids = {
+            True: {label: i for i, label in thing_ids.items() if i in truth.is_thing},
+            False: {label: i for i, label in stuff_ids.items() if i in truth.is_thing},
+        }
+        self._tallies: dict[int, np.ndarray] = {}
+
+    @classmethod
+    def from_dataset(cls, dataset_name: str) -> "PanopticEvaluator":
+        """The evaluator of a dataset registered with ``register_coco_panoptic``.
+
+        Raises:
+            UserError: the metadata lacks an entry, or the annotation file is at fault.
+        """
+        metadata = MetadataCatalog.get(dataset_name)
+        ids = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
+        for key in ("panoptic_json", "panoptic_root", *ids):
+            if key in ids and metadata.get(key) is None and dataset_name in DatasetCatalog:
+                with annotation_file_errors(dataset_name, metadata.panoptic_json):
+                    DatasetCatalog.get(dataset_name)  # may set it; datasets are read on first use
+            if metadata.get(key) is None:
+                raise UserError(
+                    f"dataset {dataset_name} has no {key} in its metadata: register it with "
+                    "register_coco_panoptic"
+                )
+        truth = PanopticTruth.from_json(
+            metadata.panoptic_json, metadata.panoptic_root, dataset_name
+        )
+        return cls(truth, *(metadata.get(key) for key in ids))
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._tallies = {}
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take a model's answers to images; nothing that is handed in changes.
+
+        Args:
+            inputs: one dict an image, with ``image_id``. An image that was seen before is skipped.
+            outputs: one dict an image with ``panoptic_seg``: an int tensor (H,W) of the original
+                size with the id of each pixel's segment, 0 for void, and a list of one dict a
+                segment: ``id``, ``category_id`` (contiguous) and ``isthing``.
+
+        Raises:
+            UserError: an unknown image, category or segment id, a label image that cannot be read,
+                or an answer that has not its size.
+        """
+        for given, answer in zip(inputs, outputs, strict=True):
+            image_id = given["image_id"]
+            if image_id in self._tallies:
+                continue
+            if image_id not in self._truth.images:
+                raise UserError(
+                    f"image {image_id} is not in {self._truth.source}: evaluate on the dataset "
+                    "that the images come from"
+                )
+            path, segments = self._truth.images[image_id]
+            true_ids = segment_ids(read_rgb(path))
+            ids, predicted = self._read_answer(image_id, true_ids.shape, *answer["panoptic_seg"])
+            self._tallies[image_id] = compare_image(
+                true_ids, segments, ids, predicted, [*self._truth.is_thing]
+            )
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Gather all processes' images and sum up.
+
+        Returns:
+            In the main process ``{"panoptic_seg": {...}}`` with PQ, SQ, RQ of all categories, of
+            things (``PQ_th``, ...) and of stuff (``PQ_st``, ...): percentages, nan where no
+            category of that kind occurs. Empty in the other processes.
+
+        Raises:
+            UserError: a label image of an image without an answer cannot be read.
+        """
+        comm.synchronize()
+        gathered = comm.gather(self._tallies, dst=0)
+        if not comm.is_main_process():
+            return OrderedDict()
+        tallies: dict[int, np.ndarray] = {}
+        for part in gathered:
+            tallies = {**part, **tallies}
+        missing = [image_id for image_id in self._truth.images if image_id not in tallies]
+        if missing:
+            logger.warning(
+                "%d of %d images have no answer (the first is image %s); their segments count as "
+                "missed",
+                len(missing),
+                len(self._truth.images),
+                missing[0],
+            )
+        category_ids = [*self._truth.is_thing]
+        void = np.zeros((1, 1), np.int64)
+        total = np.zeros((len(category_ids), 4))
+        for image_id, (_, segments) in self._truth.images.items():
+            if image_id in tallies:
+                total += tallies[image_id]
+            else:  # what is missed does not depend on pixels
+                total += compare_image(void, segments, void, {}, category_ids)
+        return OrderedDict(panoptic_seg=self._summarize(total))
+
+    def _read_answer(
+        self,
+        image_id: int,
+        size: tuple[int, ...],
+        id_map: Tensor,
+        segments_info: Sequence[Mapping[str, Any]],
+    ) -> tuple[np.ndarray, dict[int, int]]:
+        """The ids (H,W) and {id: category id of the file} of the predicted segments, checked."""
+        where = f"the model's answer to image {image_id}"
+        ids = id_map.cpu().numpy()
+        if ids.shape != size:
+            raise UserError(
+                f"{where}: the panoptic_seg map is {list(ids.shape)}, the label image {list(size)}; "
+                "both must have the size of the original image"
+            )
+        predicted: dict[int, int] = {}
+        for segment in segments_info:
+            isthing, label = bool(segment["isthing"]), segment["category_id"]
+            if label not in self._category_ids[isthing]:
+                raise UserError(
+                    f"{where}: category {label} of segment {segment['id']} is no "
+                    f"{'thing' if isthing else 'stuff'} category of the dataset; evaluate with its "
+                    "categories"
+                )
+            predicted[segment["id"]] = self._category_ids[isthing][label]
+        stray = np.setdiff1d(ids, [0, *predicted])
+        if stray.size or 0 in predicted or len(predicted) < len(segments_info):
+            raise UserError(
+                f"{where}: the ids of the map and of segments_info differ, one is given twice, or "
+                "0, which is void, is a segment's"
+            )
+        return ids, predicted
+
+    def _summarize(self, total: np.ndarray) -> dict[str, float]:
+        """Percentages of all categories, things and stuff, logged and returned."""
+        things = np.array([*self._truth.is_thing.values()], bool)
+        results, rows = {}, []
+        for name, suffix, chosen in (
+            ("All", "", np.ones_like(things)),
+            ("Things", "_th", things),
+            ("Stuff", "_st", ~things),
+        ):
+            quality, count = mean_quality(total[chosen])
+            results.update({key + suffix: value for key, value in quality.items()})
+            rows.append((name, *quality.values(), count))
+        header = ("", "PQ", "SQ", "RQ", "categories")
+        logger.info("Panoptic quality:\n%s", tabulate(rows, header, "pipe", floatfmt=".3f"))
+        return results

@@ -1,0 +1,239 @@
+"""Evaluation of video instance segmentation while the model runs."""
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.logger import create_small_table
+from tabulate import tabulate
+from torch import Tensor
+
+from d2video.evaluation.build import register_evaluator
+from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
+from d2video.evaluation.vis.compare import Unit, compare_video
+from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
+from d2video.evaluation.vis.results import write_results
+from d2video.formats.rle import encode_tracks
+from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What papers on YouTube-VIS report, and APs, APm, APl.
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
+
+
+@dataclass(frozen=True)
+class _EvaluatedVideo:
+    """What is kept of a video: its entries for the result file, and the comparison with the labels."""
+
+    entries: list[dict[str, Any]]
+    units: list[Unit]
+
+
+class YTVISEvaluator(DatasetEvaluator):
+    """AP and AR of mask tracks by the YouTube-VIS protocol, and the files for its servers.
+
+    Masks are compared with the labels in :meth:`process`, in the process that made them, so that
+    the work is shared and :meth:`evaluate` only gathers, matches and sums up.
+    """
+
+    def __init__(
+        self,
+        ground_truth: YTVISGroundTruth,
+        dataset_id_to_contiguous_id: Mapping[int, int],
+        output_dir: str,
+    ) -> None:
+        """
+        Args:
+            ground_truth: the labels, or the videos and categories of a split without labels.
+            dataset_id_to_contiguous_id: the file's category ids → the model's labels.
+            output_dir: folder for ``results.json`` and ``results.zip``.
+
+        Raises:
+            UserError: a category id is not in the annotation file.
+        """
+        for category_id in dataset_id_to_contiguous_id:
+            if category_id not in ground_truth.categories:
+                raise UserError(
+                    f"category id {category_id} of the dataset's metadata is not in "
+                    f"{ground_truth.source}; register the dataset with its own categories"
+                )
+        self._ground_truth = ground_truth
+        self._category_ids = {label: i for i, label in dataset_id_to_contiguous_id.items()}
+        self._output_dir = output_dir
+        self._videos: dict[int, _EvaluatedVideo] = {}
+
+    @classmethod
+    def from_dataset(cls, dataset_name: str, output_dir: str) -> "YTVISEvaluator":
+        """The evaluator of a dataset registered with ``register_ytvis_instances``.
+
+        Raises:
+            UserError: the metadata lacks ``json_file``, or the file is at fault.
+        """
+        metadata = MetadataCatalog.get(dataset_name)
+        json_file = metadata.get("json_file", None)
+        if json_file is None:
+            raise UserError(
+                f"dataset {dataset_name} has no json_file in its metadata: register it with "
+                "register_ytvis_instances"
+            )
+        if metadata.get("thing_dataset_id_to_contiguous_id", None) is None:
+            DatasetCatalog.get(dataset_name)  # sets it; datasets are read on first use
+        return cls(
+            YTVISGroundTruth.from_json(json_file),
+            metadata.thing_dataset_id_to_contiguous_id,
+            output_dir,
+        )
+
+    def reset(self) -> None:
+        """Forget all videos."""
+        self._videos = {}
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take a model's answers to videos; nothing that is handed in changes.
+
+        Args:
+            inputs: one dict a video, with ``video_id``. A video that was seen before is skipped.
+            outputs: one dict a video: ``image_size`` (H, W), ``pred_scores`` [N], ``pred_labels``
+                [N], contiguous, and ``pred_masks``: [N][L] compressed RLE dicts, None where the
+                object is absent, or a bool tensor (N, L, H, W).
+
+        Raises:
+            UserError: an unknown video or label, a score that is not finite, or masks that are not
+                one a frame or not of the video's size.
+        """
+        for given, answer in zip(inputs, outputs, strict=True):
+            video_id = given["video_id"]
+            # The distributed sampler repeats videos to give every process as many.
+            if video_id in self._videos:
+                continue
+            if video_id not in self._ground_truth.videos:
+                raise UserError(
+                    f"video {video_id} is not in {self._ground_truth.source}: evaluate on the "
+                    "dataset that the videos come from"
+                )
+            video = self._ground_truth.videos[video_id]
+            category_ids, scores, masks = self._read_answer(video, answer)
+            units = []
+            if self._ground_truth.has_labels:
+                units = compare_video(video, category_ids, scores, masks)
+            entries = [
+                {"video_id": video_id, "category_id": c, "score": s, "segmentations": list(m)}
+                for c, s, m in zip(category_ids, scores, masks)
+            ]
+            self._videos[video_id] = _EvaluatedVideo(entries, units)
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Gather all processes' videos, write the files and, where there are labels, score them.
+
+        Returns:
+            In the main process ``{"segm": {...}}`` with AP, AP50, AP75, APs, APm, APl, AR1, AR10
+            and an AP for each class, ``AP-<name>``: percentages, nan where no labelled track is of
+            that kind. Empty in the other processes, and where the dataset has no labels.
+
+        Raises:
+            UserError: the files cannot be written.
+        """
+        comm.synchronize()
+        gathered = comm.gather(self._videos, dst=0)
+        if not comm.is_main_process():
+            return OrderedDict()
+        answered: dict[int, _EvaluatedVideo] = {}
+        for videos in gathered:
+            answered = {**videos, **answered}
+        missing = [v for v in self._ground_truth.videos if v not in answered]
+        if missing:
+            logger.warning(
+                "%d of %d videos have no answer (the first is video %s); their objects count as "
+                "missed",
+                len(missing),
+                len(self._ground_truth.videos),
+                missing[0],
+            )
+        path = write_results(
+            (entry for video_id in sorted(answered) for entry in answered[video_id].entries),
+            self._output_dir,
+        )
+        logger.info("Wrote %s and, for the evaluation server, %s", path, path.with_suffix(".zip"))
+        if not self._ground_truth.has_labels:
+            logger.info("%s has no labels: nothing is scored", self._ground_truth.source)
+            return OrderedDict()
+
+        units = [unit for video in answered.values() for unit in video.units]
+        for video_id in missing:
+            units += compare_video(self._ground_truth.videos[video_id], [], [], [])
+        curves = accumulate(units, match(units), list(self._ground_truth.categories))
+        return OrderedDict(segm=self._summarize(curves))
+
+    def _read_answer(
+        self, video: VideoTruth, answer: Mapping[str, Any]
+    ) -> tuple[list[int], list[float], Sequence[Sequence[RLE | None]]]:
+        """Category ids, scores and masks of the N predictions, checked."""
+        where = f"the model's answer to video {video.video_id}"
+        size = [video.height, video.width]
+        if list(answer["image_size"]) != size:
+            raise UserError(
+                f"{where}: image_size is {list(answer['image_size'])}, the video's {size}; masks "
+                "must have the size of the original frames"
+            )
+        labels = [int(label) for label in answer["pred_labels"]]
+        scores = [float(score) for score in answer["pred_scores"]]
+        masks = answer["pred_masks"]
+        if isinstance(masks, Tensor):
+            masks = encode_tracks(masks)  # an empty mask and None are the same to the protocol
+        if not len(labels) == len(scores) == len(masks):
+            raise UserError(
+                f"{where}: {len(labels)} pred_labels, {len(scores)} pred_scores and {len(masks)} "
+                "pred_masks; there must be as many of each"
+            )
+        for n, (label, score, track) in enumerate(zip(labels, scores, masks)):
+            if label not in self._category_ids:
+                raise UserError(
+                    f"{where}, prediction {n}: label {label} is none of the dataset's "
+                    f"{len(self._category_ids)} classes; evaluate with the dataset's class count"
+                )
+            if not math.isfinite(score):
+                raise UserError(f"{where}, prediction {n}: score {score} is not finite")
+            if len(track) != video.num_frames:
+                raise UserError(
+                    f"{where}, prediction {n}: {len(track)} masks for {video.num_frames} frames; "
+                    "give one a frame, None where the object is absent"
+                )
+            for t, mask in enumerate(track):
+                if mask is not None and mask["size"] != size and list(mask["size"]) != size:
+                    raise UserError(
+                        f"{where}, prediction {n}, frame {t}: the mask's size is "
+                        f"{list(mask['size'])}, the video's {size}"
+                    )
+        return [self._category_ids[label] for label in labels], scores, masks
+
+    def _summarize(self, curves: Accumulated) -> dict[str, float]:
+        """Percentages by metric and by class, logged and returned."""
+        stats = curves.summarize()
+        results = {name: _percent(stats[name]) for name in METRICS}
+        logger.info("Evaluation results for segm:\n%s", create_small_table(results))
+        per_class = {
+            f"AP-{name}": _percent(curves.summarize(k)["AP"])
+            for k, name in enumerate(self._ground_truth.categories.values())
+        }
+        rows = [(name.removeprefix("AP-"), value) for name, value in per_class.items()]
+        logger.info("AP by class:\n%s", tabulate(rows, ("class", "AP"), "pipe", floatfmt=".3f"))
+        return {**results, **per_class}
+
+
+@register_evaluator("ytvis")
+def build_ytvis_evaluator(dataset_name: str, output_dir: str) -> YTVISEvaluator:
+    """See :meth:`YTVISEvaluator.from_dataset`."""
+    return YTVISEvaluator.from_dataset(dataset_name, output_dir)
+
+
+def _percent(fraction: float) -> float:
+    return 100 * fraction if fraction > -1 else math.nan

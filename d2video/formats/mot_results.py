@@ -1,0 +1,312 @@
+"""Result files of multi-object tracking: written, read, and checked line by line.
+
+One text file a sequence, ``<sequence>.txt``. MOTChallenge (boxes), one line a track and frame::
+
+    frame,id,left,top,width,height,confidence,-1,-1,-1
+
+MOTS (masks, which may not overlap in a frame), class 2 for pedestrians, a compressed COCO RLE::
+
+    frame id class height width rle
+
+Frames and pixels are counted from 1, so frames and corners are written 1 higher than in d2video, and
+ids too, because trackers here start at 0. Width and height are the true ones; the official
+TrackFormer writes them 1 too large.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import numpy as np
+import pycocotools.mask as coco_mask
+from detectron2.structures import Instances
+
+from d2video.formats.mot_rows import MOTSRows, read_mots_ground_truth
+from d2video.formats.mot_text import TextTable, read_lines, read_table, refuse
+from d2video.formats.rle import encode_masks
+from d2video.utils.errors import UserError
+from d2video.utils.files import replace_on_success
+
+MOTS_CAR, MOTS_PEDESTRIAN = 1, 2
+_DECIMALS = 3  # of a pixel: finer than any detector, and what is scored is what is written
+_LAYOUT = "frame,id,left,top,width,height,confidence,-1,-1,-1"
+
+
+@dataclass(frozen=True)
+class MOTResults:
+    """N boxes of a sequence, as they stand in a file.
+
+    Attributes:
+        frame: (N,) int64, from 1 on.
+        id: (N,) int64, at least 0, unique in a frame; a tracker's of d2video + 1.
+        box: (N,4) float64, left, top, width, height in pixels, the corner from 1 on; none empty.
+        score: (N,) float64, of no effect on the metrics.
+    """
+
+    frame: np.ndarray
+    id: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def mot_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTResults:
+    """A tracker's boxes, rounded as in a file.
+
+    Boxes without area, such as those clipped at the border, are left out.
+
+    Args:
+        frames: one ``Instances`` a frame with ``pred_boxes`` (XYXY, pixels), ``scores``,
+            ``track_ids`` (from 0).
+        first_frame: number of the first of them, from 1 on.
+
+    Raises:
+        UserError: a box or score is not finite, or an id negative or twice in a frame.
+    """
+    frame, track_id = _frames_and_ids(frames, first_frame)
+    corners = _concatenate([f.pred_boxes.tensor for f in frames], (0, 4)).astype(np.float64)
+    score = _concatenate([f.scores for f in frames], (0,)).astype(np.float64)
+    sound = np.isfinite(corners).all(axis=1) & np.isfinite(score)
+    if not sound.all():
+        row = int(np.argmin(sound))
+        raise UserError(
+            f"frame {frame[row]}: box {corners[row].tolist()} or score {score[row]} of a track is "
+            "not finite: the model has diverged"
+        )
+    box = np.concatenate([corners[:, :2] + 1, corners[:, 2:] - corners[:, :2]], axis=1)
+    box = np.round(box, _DECIMALS)
+    keep = (box[:, 2:] > 0).all(axis=1)
+    return MOTResults(frame[keep], track_id[keep], box[keep], score[keep])
+
+
+def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
+    """A tracker's masks, all as pedestrians. Empty masks are left out.
+
+    Args:
+        frames: one ``Instances`` a frame with ``track_ids`` (from 0) and either ``pred_rles`` (N
+            compressed RLEs) or ``pred_masks`` (bool N,H,W).
+        first_frame: number of the first of them, from 1 on.
+
+    Raises:
+        UserError: there are no masks, those of a frame overlap, or an id is negative or twice in a
+            frame.
+    """
+    frame, track_id = _frames_and_ids(frames, first_frame)
+    masks: list[dict[str, Any]] = []
+    for number, instances in enumerate(frames, first_frame):
+        found = _masks(instances)
+        if masks_overlap(found):
+            raise UserError(
+                f"frame {number}: masks of the model overlap, which MOTS does not allow; give each "
+                "pixel to one track"
+            )
+        masks += found
+    rle = np.empty(len(masks), dtype=object)
+    rle[:] = masks
+    keep = _areas(masks) > 0
+    pedestrian = np.full(len(masks), MOTS_PEDESTRIAN)
+    return MOTSRows(frame[keep], track_id[keep], pedestrian[keep], rle[keep])
+
+
+def masks_overlap(masks: Sequence[dict[str, Any]]) -> bool:
+    """Whether any two of these compressed RLEs of one size have a pixel in common."""
+    if len(masks) < 2:
+        return False
+    union = coco_mask.merge(list(masks), intersect=False)
+    return int(_areas(masks).sum()) != int(coco_mask.area(union))
+
+
+class MOTResultsWriter:
+    """Writes one frame at a time; made by :func:`open_mot_results` and :func:`open_mots_results`."""
+
+    def __init__(self, file: TextIO, lines: Callable[[Instances, int], Iterator[str]]) -> None:
+        self._file = file
+        self._lines = lines
+
+    def write(self, frame_index: int, instances: Instances) -> None:
+        """Append a frame.
+
+        Args:
+            frame_index: from 0.
+            instances: on any device; fields as :func:`mot_results` or :func:`mots_results` say.
+
+        Raises:
+            UserError: as those two, or the disk refuses.
+        """
+        _put(self._file, self._lines(instances, frame_index))
+
+
+@contextmanager
+def open_mot_results(path: str | os.PathLike[str]) -> Iterator[MOTResultsWriter]:
+    """Open a file for boxes, which appears at the end, or not at all on an exception.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    with _open(path) as file:
+        yield MOTResultsWriter(file, lambda frame, t: _mot_lines(mot_results([frame], t + 1)))
+
+
+@contextmanager
+def open_mots_results(path: str | os.PathLike[str]) -> Iterator[MOTResultsWriter]:
+    """Open a file for masks, which appears at the end, or not at all on an exception.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    with _open(path) as file:
+        yield MOTResultsWriter(file, lambda frame, t: _mots_lines(mots_results([frame], t + 1)))
+
+
+def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) -> None:
+    """Write the file of a sequence, whole or not at all.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+    lines = _mot_lines(results) if isinstance(results, MOTResults) else _mots_lines(results)
+    with _open(path) as file:
+        _put(file, lines)
+
+
+def read_mot_results(path: str | os.PathLike[str], num_frames: int) -> MOTResults:
+    """Read a file of boxes, of any tracker, with 7 to 10 columns.
+
+    Args:
+        path: of the file; it may be empty.
+        num_frames: of the sequence.
+
+    Raises:
+        UserError: names file, line and fault: no such file, other columns, something that is no
+            finite number, frames outside the sequence, ids that are negative or twice in a frame,
+            boxes without area, or a class above 1 in column 8.
+    """
+    table = read_table(os.fspath(path), range(7, 11), _LAYOUT)
+    frame, track_id = table.integers(0, "frame"), table.integers(1, "id")
+    box, score, more = table.values[:, 2:6], table.values[:, 6], table.values[:, 7:8]
+    refuse(
+        (frame < 1) | (frame > num_frames),
+        table,
+        lambda i: f"frame {frame[i]} is not among the sequence's frames 1 to {num_frames}",
+    )
+    refuse(track_id < 0, table, lambda i: f"the id {track_id[i]} is negative")
+    refuse(
+        _repeated(frame, track_id),
+        table,
+        lambda i: f"id {track_id[i]} is there twice in frame {frame[i]}",
+    )
+    refuse(
+        (box[:, 2:] <= 0).any(axis=1),
+        table,
+        lambda i: f"the box is {box[i, 2]:g} wide and {box[i, 3]:g} high",
+    )
+    refuse(
+        (more > 1).any(axis=1),
+        table,
+        lambda i: f"column 8 is {more[i, 0]:g}, a class that is not scored, in place of -1",
+    )
+    return MOTResults(frame, track_id, box, score)
+
+
+def read_mots_results(
+    path: str | os.PathLike[str], num_frames: int, image_size: tuple[int, int] | None = None
+) -> MOTSRows:
+    """Read a file of masks, of any tracker.
+
+    Args:
+        path: of the file; it may be empty.
+        num_frames: of the sequence.
+        image_size: height and width of its images in pixels; None: those of the first row.
+
+    Raises:
+        UserError: as :func:`read_mots_ground_truth`, or classes other than 1 and 2, or an empty
+            mask.
+    """
+    path = os.fspath(path)
+    rows = read_mots_ground_truth(path, num_frames, image_size)
+    other_class = ~np.isin(rows.cls, (MOTS_CAR, MOTS_PEDESTRIAN))
+    empty = _areas(rows.rle.tolist()) == 0
+    if (other_class | empty).any():
+        lines = [i for i, line in enumerate(read_lines(path), 1) if line.strip()]
+        table = TextTable(path, np.zeros((len(rows), 0)), np.array(lines))
+        refuse(other_class, table, lambda i: f"class {rows.cls[i]} is neither 2, pedestrian, nor 1")
+        refuse(empty, table, lambda i: "the mask is empty")
+    return rows
+
+
+def _masks(instances: Instances) -> list[dict[str, Any]]:
+    if instances.has("pred_rles"):
+        return list(instances.pred_rles)
+    if instances.has("pred_masks"):
+        return encode_masks(instances.pred_masks) if len(instances) else []
+    if len(instances):
+        raise UserError("the model predicts no masks, which MOTS needs: use one that does")
+    return []
+
+
+def _frames_and_ids(frames: Sequence[Instances], first_frame: int) -> tuple[np.ndarray, np.ndarray]:
+    frame = np.repeat(np.arange(first_frame, first_frame + len(frames)), [len(f) for f in frames])
+    track_id = _concatenate([f.track_ids for f in frames], (0,)).astype(np.int64)
+    for bad, fault in (
+        (track_id < 0, "is negative"),
+        (_repeated(frame, track_id), "is given to two objects"),
+    ):
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise UserError(
+                f"frame {frame[row]}: track id {track_id[row]} {fault}; ids start at 0 and are "
+                "unique in a frame"
+            )
+    return frame, track_id + 1
+
+
+def _repeated(frame: np.ndarray, track_id: np.ndarray) -> np.ndarray:
+    """(N,) True where a pair of the two was there before."""
+    order = np.lexsort((track_id, frame))  # stable: of equal pairs the earlier row comes first
+    same = (np.diff(frame[order]) == 0) & (np.diff(track_id[order]) == 0)
+    repeated = np.zeros(len(frame), dtype=bool)
+    repeated[order[1:][same]] = True
+    return repeated
+
+
+def _concatenate(tensors: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
+    if not tensors:
+        return np.zeros(empty, np.int64)
+    return np.concatenate([tensor.cpu().numpy() for tensor in tensors])
+
+
+def _areas(masks: Sequence[dict[str, Any]]) -> np.ndarray:
+    return np.asarray(coco_mask.area(list(masks)), np.int64).reshape(-1)
+
+
+def _mot_lines(results: MOTResults) -> Iterator[str]:
+    columns = (c.tolist() for c in (results.frame, results.id, results.box, results.score))
+    for frame, track_id, box, score in zip(*columns):
+        sides = ",".join(f"{value:.{_DECIMALS}f}" for value in box)
+        yield f"{frame},{track_id},{sides},{score:.6f},-1,-1,-1\n"
+
+
+def _mots_lines(results: MOTSRows) -> Iterator[str]:
+    columns = (c.tolist() for c in (results.frame, results.id, results.cls, results.rle))
+    for frame, track_id, object_class, mask in zip(*columns):
+        counts = mask["counts"]
+        code = counts if isinstance(counts, str) else counts.decode("ascii")
+        height, width = mask["size"]
+        yield f"{frame} {track_id} {object_class} {height} {width} {code}\n"
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    with replace_on_success(path) as partial, open(partial, "w", encoding="ascii") as file:
+        yield file
+
+
+def _put(file: TextIO, lines: Iterator[str]) -> None:
+    try:
+        file.writelines(lines)
+    except OSError as error:
+        raise UserError(f"cannot write {file.name}: {error.strerror}") from error

@@ -1,0 +1,50 @@
+"""Panoptic label images in COCO's format.
+
+A PNG holds the id of each pixel's segment as red + 256 green + 256² blue; 0 is void. What a segment
+is, the annotation file's ``segments_info`` tells.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as coco_mask
+import torch
+from detectron2.structures import BoxMode
+
+from d2video.formats.rle import encode_masks
+
+
+def segment_ids(image: np.ndarray) -> np.ndarray:
+    """uint8 RGB label image (H,W,3) to the int32 segment ids (H,W) that it encodes."""
+    channels = image.astype(np.int32)
+    return channels[..., 0] + 256 * channels[..., 1] + 256**2 * channels[..., 2]
+
+
+def segment_annotations(
+    ids: np.ndarray, segments_info: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Segments as annotations of objects in detectron2's format.
+
+    Args:
+        ids: int (H,W), the segment of each pixel.
+        segments_info: dicts with ``id``, ``category_id`` and, where it is a crowd, ``iscrowd``.
+
+    Returns:
+        as many dicts: ``category_id``, ``iscrowd``, ``segmentation`` (compressed RLE), ``bbox``
+        (tight around the mask; (0,0,0,0) for a segment without pixels) and ``bbox_mode``.
+    """
+    if not segments_info:
+        return []
+    wanted = np.array([segment["id"] for segment in segments_info])
+    rles = encode_masks(torch.from_numpy(ids == wanted[:, None, None]))
+    return [
+        {
+            "category_id": segment["category_id"],
+            "iscrowd": segment.get("iscrowd", 0),
+            "segmentation": rle,
+            "bbox": coco_mask.toBbox(rle).tolist(),
+            "bbox_mode": BoxMode.XYWH_ABS,
+        }
+        for segment, rle in zip(segments_info, rles, strict=True)
+    ]

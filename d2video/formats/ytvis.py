@@ -1,0 +1,267 @@
+"""Annotation files in the YouTube-VIS JSON format, read under one set of rules.
+
+The format (YouTube-VIS 2019/2021/2022, OVIS): ``videos`` with ``id, width, height, file_names``;
+``categories`` with ``id, name``; ``annotations``, one a track, with ``id, video_id, category_id,
+iscrowd`` and ``segmentations`` (polygons, RLE or null, one entry a frame). Unlabelled splits lack
+``annotations`` or hold null there. What only training (``bboxes``) or only evaluation (``areas``)
+needs is checked there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.utils.file_io import PathManager
+
+from d2video.formats.json_text import parse_json
+from d2video.formats.polygons import find_polygon_fault
+from d2video.formats.rle import to_rle
+from d2video.formats.rle_codec import find_mask_fault
+from d2video.utils.errors import UserError
+from d2video.utils.limits import MAX_IMAGE_PIXELS, size_fault
+
+# What ``int(entry["key"])`` raises for an entry of another kind.
+_NOT_AS_EXPECTED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """One video: its frame size in pixels, its number of frames and, where given, their files."""
+
+    video_id: int
+    height: int
+    width: int
+    num_frames: int
+    file_names: list[str] | None
+
+
+@dataclass(frozen=True)
+class TrackEntry:
+    """One annotation.
+
+    Attributes:
+        track_id: above 0.
+        video_id: of a video of the file.
+        category_id: of a category of the file.
+        is_crowd: a missing ``iscrowd`` is False.
+        segmentations: one a frame: polygons, compressed RLE, or None.
+        fields: the annotation as it stands in the file.
+    """
+
+    track_id: int
+    video_id: int
+    category_id: int
+    is_crowd: bool
+    segmentations: list[Any]
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class YTVISFile:
+    """The checked content of a file.
+
+    Attributes:
+        source: where it came from, for messages.
+        categories: id → name, ids ascending.
+        videos: id → video, in the order of the file.
+        tracks: in the order of the file; None where there are no labels.
+    """
+
+    source: str
+    categories: dict[int, str]
+    videos: dict[int, VideoEntry]
+    tracks: list[TrackEntry] | None
+
+    @classmethod
+    def read(cls, path: str) -> "YTVISFile":
+        """Read a file, local or anything that detectron2's PathManager reads.
+
+        Raises:
+            UserError: missing, empty or no JSON, or as :meth:`from_dict`.
+        """
+        if not PathManager.isfile(path):
+            raise UserError(
+                f"annotation file {path} does not exist: set DETECTRON2_DATASETS or mend the path"
+            )
+        try:
+            with PathManager.open(path, "r", encoding="utf-8") as file:
+                text = file.read()
+            if not text or text.isspace():
+                raise UserError(f"annotation file {path} is empty: fetch or write it again")
+            # All runs of YouTube-VIS 2019 at once would take gigabytes of Python integers.
+            content = parse_json(text, object_hook=_compress_rle)
+        except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
+            raise UserError(
+                f"annotation file {path} is not JSON ({error}): fetch or write it again"
+            ) from None
+        return cls.from_dict(content, path)
+
+    @classmethod
+    def from_dict(cls, content: Any, source: str) -> "YTVISFile":
+        """Check the content of a file, which stays as it is.
+
+        Raises:
+            UserError: another format, no videos or categories, ids or category names that are
+                repeated, ids that refer to nothing, annotation ids below 1 (the official evaluation
+                never counts id 0 as found), lists that are not one entry a frame, damaged masks, or
+                masks of another size than the video's.
+        """
+        if not isinstance(content, dict) or not isinstance(content.get("videos"), list):
+            raise UserError(
+                f"{source} is not in YouTube-VIS format: {_what_it_is(content)}; give an "
+                "annotation file"
+            )
+        categories = _read_categories(content, source)
+        videos = _read_videos(content["videos"], source)
+        annotations = content.get("annotations")
+        if annotations is not None and not isinstance(annotations, list):
+            raise UserError(f"{source}: 'annotations' must be a list or null; mend the file")
+        tracks: dict[int, TrackEntry] = {}
+        for annotation in annotations or ():
+            track = _read_track(annotation, videos, categories, source)
+            if track.track_id < 1 or track.track_id in tracks:
+                raise UserError(
+                    f"{source}: annotation {track.track_id}: annotation ids must be unique and "
+                    "start at 1; mend the file"
+                )
+            tracks[track.track_id] = track
+        return cls(source, categories, videos, None if annotations is None else [*tracks.values()])
+
+
+def frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry, where: str) -> list[Any]:
+    """``fields[key]``, which must be a list with one entry a frame, or a UserError."""
+    values = fields.get(key)
+    if not isinstance(values, list) or len(values) != video.num_frames:
+        got = len(values) if isinstance(values, list) else values
+        raise UserError(
+            f"{where}: {key} must have one entry for each of the {video.num_frames} frames of "
+            f"video {video.video_id}, got {got}; mend the file"
+        )
+    return values
+
+
+def _compress_rle(parsed: dict[str, Any]) -> dict[str, Any]:
+    """Compress an uncompressed RLE; anything else, faulty RLE too, is returned as it is."""
+    counts, size = parsed.get("counts"), parsed.get("size")
+    if isinstance(counts, list) and isinstance(size, list) and len(size) == 2:
+        try:
+            fits = sum(counts) == size[0] * size[1] <= MAX_IMAGE_PIXELS
+            if fits and min(*size, *counts) >= 0:
+                return to_rle(parsed, *size)
+        except TypeError:
+            pass  # not numbers: reported where the annotation's id is known
+    return parsed
+
+
+def _what_it_is(content: Any) -> str:
+    if isinstance(content, dict) and "images" in content:
+        return "it holds 'images', as COCO image files do"
+    if isinstance(content, list):
+        return "it is a list, as result files are"
+    return "it has no list 'videos'"
+
+
+def _read_categories(content: dict[str, Any], source: str) -> dict[int, str]:
+    try:
+        pairs = [(int(c["id"]), str(c["name"])) for c in content["categories"]]
+    except _NOT_AS_EXPECTED:
+        raise UserError(
+            f"{source}: 'categories' must be a list of {{id, name}}; add it to the file"
+        ) from None
+    names = dict(sorted(pairs))
+    if not pairs or len(names) < len(pairs) or len(set(names.values())) < len(pairs):
+        raise UserError(
+            f"{source}: 'categories' is empty or repeats an id or a name; mend the file"
+        )
+    return names
+
+
+def _read_videos(entries: list[Any], source: str) -> dict[int, VideoEntry]:
+    videos: dict[int, VideoEntry] = {}
+    for entry in entries:
+        where = f"{source}: video {entry.get('id', '?') if isinstance(entry, dict) else entry}"
+        try:
+            video_id, height, width = (int(entry[key]) for key in ("id", "height", "width"))
+            names = entry.get("file_names")
+            length = int(entry["length"]) if names is None else entry.get("length")
+        except _NOT_AS_EXPECTED:
+            raise UserError(
+                f"{where} needs id, height, width (numbers) and file_names; mend the file"
+            ) from None
+        if names is not None:
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise UserError(f"{where}: file_names must be a list of paths; mend the file")
+            if names and length not in (None, len(names)):
+                raise UserError(
+                    f"{where}: length is {length} but there are {len(names)} file_names; "
+                    "make them agree"
+                )
+            length = len(names)
+        if length < 1:
+            raise UserError(f"{where} has no frames; remove it from the file")
+        fault = size_fault(height, width)
+        if fault:
+            raise UserError(f"{where}: {fault}; mend it")
+        if video_id in videos:
+            raise UserError(f"{where} is there twice; give every video its own id")
+        videos[video_id] = VideoEntry(video_id, height, width, length, names)
+    if not videos:
+        raise UserError(f"{source} lists no videos; fetch or write it again")
+    return videos
+
+
+def _read_track(
+    fields: Any, videos: Mapping[int, VideoEntry], categories: Mapping[int, str], source: str
+) -> TrackEntry:
+    try:
+        track_id, video_id, category_id = (
+            int(fields[key]) for key in ("id", "video_id", "category_id")
+        )
+        is_crowd = bool(fields.get("iscrowd", 0))
+    except _NOT_AS_EXPECTED:
+        which = fields.get("id", "?") if isinstance(fields, dict) else fields
+        raise UserError(
+            f"{source}: annotation {which} needs id, video_id, category_id and segmentations; "
+            "mend the file"
+        ) from None
+    where = f"{source}: annotation {track_id}"
+    if video_id not in videos:
+        raise UserError(f"{where} is of video {video_id}, which is not in the file; mend it")
+    if category_id not in categories:
+        raise UserError(f"{where} is of category {category_id}, which is not in the file; mend it")
+    segmentations = _read_segmentations(fields, videos[video_id], where)
+    return TrackEntry(track_id, video_id, category_id, is_crowd, segmentations, fields)
+
+
+def _read_segmentations(fields: dict[str, Any], video: VideoEntry, where: str) -> list[Any]:
+    """Polygons, compressed RLE or None, one a frame, all sound."""
+    size = video.height, video.width
+    # An empty list is how some exporters write null.
+    found = [None if s == [] else s for s in frame_list(fields, "segmentations", video, where)]
+    found = [_compress_rle(s) if isinstance(s, dict) else s for s in found]
+    faults = ((t, _fault(s, *size)) for t, s in enumerate(found))
+    fault = next(((t, f) for t, f in faults if f), None)
+    if fault is None:
+        fault = find_mask_fault([None if isinstance(s, list) else s for s in found], *size)
+    if fault is not None:
+        raise UserError(f"{where}, segmentations, frame {fault[0]}: {fault[1]}; mend the file")
+    return found
+
+
+def _fault(segmentation: Any, height: int, width: int) -> str | None:
+    """What is wrong with a segmentation, but for the content of compressed RLE."""
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation.get("counts"), list):
+            return f"the runs of its RLE must sum to the {height * width} pixels of the frame"
+    elif isinstance(segmentation, list):
+        fault = find_polygon_fault(segmentation)
+        if fault is not None:
+            return fault
+        for polygon in segmentation:
+            xs, ys = polygon[0::2], polygon[1::2]
+            # A polygon may stick out, as a box may.
+            if max(xs) < 0 or min(xs) > width or max(ys) < 0 or min(ys) > height:
+                return f"a polygon lies outside the {width}x{height} frame"
+    elif segmentation is not None:
+        return "a segmentation is polygons, RLE or null"
+    return None

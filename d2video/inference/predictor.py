@@ -1,0 +1,268 @@
+"""From videos and images to predictions, frame by frame."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from torch import Tensor
+
+from d2video.checkpoint import VideoCheckpointer
+from d2video.data.augmentation import ResizeShortestEdge
+from d2video.data.class_names import class_names
+from d2video.data.frame_sequence import frame_to_tensor
+from d2video.inference.push_stream import PushStream
+from d2video.inference.streaming import (
+    StreamingModel,
+    VideoFrame,
+    classifies_video,
+    restores_images,
+    split_answer,
+)
+from d2video.inference.video_classes import VideoClasses, collect_classes
+from d2video.modeling.build import build_model
+from d2video.structures.class_scores import DEFAULT_TOPK
+from d2video.utils.errors import UserError
+from d2video.video.frame_source import Frame, FrameSource, check_frame
+from d2video.video.image_io import read_rgb
+from d2video.video.prefetch import prefetch
+from d2video.video.video_reader import Source, open_video
+
+logger = logging.getLogger(__name__)
+
+# Photos are large, and a model is slower than reading them.
+_IMAGES_AHEAD = 2
+
+
+class VideoPredictor:
+    """Run a model on a video file, a folder of images, a camera, or frames, in bounded memory.
+
+    Built from a config, like detectron2's ``DefaultPredictor``, or from plain arguments::
+
+        predictor = VideoPredictor(cfg)
+        for frame in predictor("video.mp4"):
+            show(draw_instances(frame.image, frame.instances, predictor.class_names))
+        for frame in predictor.predict_images(["a.jpg", "b.jpg"]):  # each by itself
+            ...
+        for image in my_own_loop():  # one at a time, as they come
+            frame = predictor.predict_frame(image)
+        predictor.classify("video.mp4").names  # by a model that classifies, best first
+
+    From a config it builds the model, loads ``MODEL.WEIGHTS``, and takes class names from the first
+    dataset in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        model: StreamingModel,
+        min_size: int,
+        max_size: int,
+        image_format: str = "RGB",
+        decode_ahead: int = 8,
+        class_names: list[str] | None = None,
+    ):
+        """
+        Args:
+            model: in evaluation mode, on its device, with ``stream_video``.
+            min_size: the short side is resized to this many pixels; 0: no resizing.
+            max_size: limit of the long side in pixels; 0: none. Where it would be exceeded, the
+                short side gives way. The rule is that of the test mapper.
+            image_format: the model's channel order, "RGB" or "BGR".
+            decode_ahead: frames decoded and resized ahead.
+            class_names: by class index, for those who draw; ``None`` where unknown.
+        """
+        if not hasattr(model, "stream_video"):
+            raise UserError(
+                f"{type(model).__name__} does not follow video (it has no stream_video); "
+                "choose a video model in MODEL.META_ARCHITECTURE"
+            )
+        assert image_format in ("RGB", "BGR"), image_format
+        self.model = model
+        self.class_names = class_names
+        self._resize = ResizeShortestEdge(min_size, max_size)
+        self._image_format = image_format
+        self._decode_ahead = decode_ahead
+        self._stream: PushStream | None = None
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = cfg.clone()  # models may change theirs
+        model = build_model(cfg).eval()
+        VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
+        test_sets = cfg.DATASETS.TEST
+        # What is to be restored is not resized first.
+        sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        min_size, max_size = (0, 0) if restores_images(model) else sizes
+        has_classes = len(test_sets) > 0 and not restores_images(model)
+        return {
+            "model": model,
+            "min_size": min_size,
+            "max_size": max_size,
+            "image_format": cfg.INPUT.FORMAT,
+            "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
+            "class_names": class_names(test_sets[0]) if has_classes else None,
+        }
+
+    def __call__(self, source: Source | FrameSource) -> Generator[VideoFrame, None, None]:
+        """Predict on a video.
+
+        Args:
+            source: what :func:`open_video` takes, or its result (whose estimated length and frame
+                rate the caller may want).
+
+        Returns:
+            an iterator over all frames in order. It may be left early. A frame comes out as soon as
+            the model is done with it; besides the frames read ahead, those wait in memory that the
+            model has taken in and not yet answered.
+
+        Raises:
+            UserError: the source cannot be read; damage further on shows while iterating.
+        """
+        if not isinstance(source, FrameSource):
+            source = open_video(source, prefetch=self._decode_ahead)
+        return self._predict(source)
+
+    # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
+    @torch.no_grad()
+    def _predict(self, video: FrameSource) -> Generator[VideoFrame, None, None]:
+        def prepare(frame: Frame) -> tuple[Frame, Tensor]:
+            return frame, self._prepare(frame.image)
+
+        # Frames that the model has taken and not yet answered, oldest first.
+        waiting: deque[Frame] = deque()
+
+        def inputs() -> Iterator[Tensor]:
+            for frame, tensor in prepared:
+                waiting.append(frame)
+                yield tensor
+
+        with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
+            for answer in self.model.stream_video(inputs(), output_size=video.size):
+                assert waiting, "stream_video answered a frame before it took it"
+                index, seconds, image = waiting.popleft()
+                yield VideoFrame(index, seconds, image, *split_answer(answer, image))
+                del answer  # not kept while the next one is worked out
+            assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
+
+    @torch.no_grad()
+    def predict_frame(self, image: np.ndarray) -> VideoFrame:
+        """Predict on the next frame of a video whose frames the caller has one at a time.
+
+        What the model knows of the video is kept from call to call, until :meth:`reset`; calls of
+        the predictor itself and of :meth:`predict_images` have no part in it. After any error but
+        that of a wrong ``image`` the next call begins a new video.
+
+        Args:
+            image: uint8 (H,W,3), RGB, of the same size as the frame before.
+
+        Returns:
+            the answer; its ``time`` is the clock's, since the first frame.
+
+        Raises:
+            UserError: ``image`` has another form, or another size than the frame before; or the
+                model answers a frame only after it has seen later ones.
+        """
+        now = time.monotonic()
+        image = check_frame("predict_frame", self._stream.count if self._stream else 0, image)
+        size = (image.shape[0], image.shape[1])
+        if self._stream is None:
+            self._stream = PushStream(self.model, size, start=now)
+        stream = self._stream
+        if size != stream.output_size:
+            height, width = stream.output_size
+            raise UserError(
+                f"predict_frame: frame {stream.count} is {size[1]}x{size[0]} pixels, the one "
+                f"before {width}x{height}; call reset() before another video"
+            )
+        index = stream.count
+        try:
+            answer = split_answer(stream.push(self._prepare(image)), image)
+        except BaseException:  # the model's iterator is over
+            self.reset()
+            raise
+        return VideoFrame(index, now - stream.start, image, *answer)
+
+    def reset(self) -> None:
+        """Let the next :meth:`predict_frame` begin a new video."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+
+    def classify(self, source: Source | FrameSource, topk: int = DEFAULT_TOPK) -> VideoClasses:
+        """What a video shows, by a model that classifies: the best classes, and the time line.
+
+        Args:
+            source: as for a call of the predictor; of a camera the caller has to take the frames
+                himself, since it has no end.
+            topk: number of classes, at least 1.
+
+        Raises:
+            UserError: the model does not classify, ``topk`` is below 1, or the source cannot be
+                read, has no end, or has no frames.
+        """
+        if topk < 1:
+            raise UserError(f"classify: topk is {topk}: ask for 1 class or more")
+        if not classifies_video(self.model):
+            raise UserError(
+                f"{type(self.model).__name__} finds objects, it does not classify videos; choose a "
+                "classifying model, such as VTN, in MODEL.META_ARCHITECTURE"
+            )
+        if not isinstance(source, FrameSource):
+            source = open_video(source, prefetch=self._decode_ahead)
+        if source.is_live:
+            raise UserError(
+                f"classify: {source.name} has no end; take the frames of predictor(...) one by one, "
+                "each has class_scores"
+            )
+        return collect_classes(source.name, self._predict(source), topk, self.class_names)
+
+    @torch.no_grad()
+    def predict_images(
+        self, paths: Sequence[str | Path], on_broken: Literal["raise", "stop"] = "raise"
+    ) -> Generator[VideoFrame, None, None]:
+        """Predict on image files, each by itself (a video of one frame) and of its own size.
+
+        Args:
+            paths: files that :func:`read_rgb` takes.
+            on_broken: what follows the images before one that cannot be read: ``"raise"`` an error,
+                or ``"stop"`` with a logged warning, which takes a first image that can be.
+
+        Returns:
+            an iterator over the images in order; ``file_name`` is set, ``time`` is 0.
+
+        Raises:
+            UserError: on reaching an image that cannot be read; it is named.
+        """
+
+        def prepare() -> Iterator[tuple[str, np.ndarray, Tensor]]:
+            for index, path in enumerate(paths):
+                try:
+                    image = read_rgb(path)
+                except UserError as error:
+                    if on_broken == "raise" or index == 0:
+                        raise
+                    logger.warning(
+                        "%s; stopped before image %d of %d", error, index + 1, len(paths)
+                    )
+                    return
+                yield Path(path).name, image, self._prepare(image)
+
+        ahead = min(self._decode_ahead, _IMAGES_AHEAD)
+        with closing(prefetch(prepare(), ahead)) as prepared:
+            for index, (name, image, tensor) in enumerate(prepared):
+                size = (image.shape[0], image.shape[1])
+                (answer,) = self.model.stream_video(iter([tensor]), output_size=size)
+                yield VideoFrame(index, 0.0, image, *split_answer(answer, image), file_name=name)
+
+    def _prepare(self, image: np.ndarray) -> Tensor:
+        """An array (H,W,3), RGB, as the model takes it: resized, (3,h,w), in its channel order."""
+        resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
+        return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])

@@ -1,0 +1,154 @@
+"""Generated videos on disk in YouTube-VIS format."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from d2video.synthetic.files import check_jpeg_quality, encode_masks, thing_categories, write_image
+from d2video.synthetic.folder import GENERATOR_VERSION, write_folder
+from d2video.synthetic.render import ShapesVideo, render_video, video_rng
+from d2video.synthetic.spec import ShapesSpec
+
+
+def write_ytvis_shapes(
+    root: str | os.PathLike,
+    splits: Mapping[str, int],
+    spec: ShapesSpec | None = None,
+    seed: int = 0,
+    *,
+    compressed: bool = True,
+    jpeg_quality: int = 95,
+    reuse: bool = True,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> bool:
+    """Write a dataset: ``<root>/<split>/JPEGImages/<video>/00000.jpg`` and ``<root>/<split>.json``.
+
+    The JSON has ``categories``, ``videos`` and ``annotations`` as YouTube-VIS has them: one
+    annotation an object, with lists over the frames of ``segmentations`` (COCO RLE), ``bboxes``
+    (XYWH, pixels) and ``areas`` (pixels), null where the object cannot be seen. All ids start at 1.
+    The folder appears under its name only when it is complete.
+
+    Args:
+        splits: name of each split and how many videos it has.
+        spec: what the videos look like (default: ``ShapesSpec()``).
+        seed: video ``index`` of a split depends on seed, split name and index alone.
+        compressed: RLE counts as a string; False: as a list of run lengths.
+        jpeg_quality: 1..100.
+        reuse: keep a folder that was made with the same arguments.
+        overwrite: replace a dataset of this generator that was made with other arguments (or, with
+            ``reuse=False``, any). Other folders are never replaced.
+        progress: show a progress bar per split.
+
+    Returns:
+        True if the dataset was written, False if the one there was kept.
+
+    Raises:
+        UserError: for a wrong ``jpeg_quality``, or as :func:`write_folder`.
+    """
+    check_jpeg_quality(Path(root), jpeg_quality)
+    spec = spec or ShapesSpec()
+
+    def write_split(folder: Path, name: str, count: int) -> None:
+        _write_split(folder, name, count, spec, seed, compressed, jpeg_quality, progress)
+
+    return write_folder(
+        root,
+        splits,
+        spec,
+        seed,
+        {"compressed": compressed, "jpeg_quality": jpeg_quality},
+        write_split,
+        entries=lambda name: (name, f"{name}.json"),
+        reuse=reuse,
+        overwrite=overwrite,
+    )
+
+
+def _write_split(
+    root: Path,
+    split: str,
+    count: int,
+    spec: ShapesSpec,
+    seed: int,
+    compressed: bool,
+    jpeg_quality: int,
+    progress: bool,
+) -> None:
+    images = root / split / "JPEGImages"
+    videos: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in tqdm(range(count), desc=f"shapes {split}", unit="video", disable=not progress):
+        video = render_video(spec, video_rng(seed, split, index))
+        folder = f"{index:05d}"
+        (images / folder).mkdir(parents=True)
+        names = [f"{folder}/{t:05d}.jpg" for t in range(len(video.frames))]
+        for name, frame in zip(names, video.frames, strict=True):
+            write_image(images / name, frame, jpeg_quality)
+        videos.append(
+            {
+                "id": index + 1,
+                "file_names": names,
+                "height": spec.height,
+                "width": spec.width,
+                "length": len(names),
+            }
+        )
+        annotations += _annotations(video, index + 1, len(annotations) + 1, compressed)
+    dataset = {
+        "info": {"description": "d2video shapes", "version": GENERATOR_VERSION, "seed": seed},
+        "categories": thing_categories(spec),
+        "videos": videos,
+        "annotations": annotations,
+    }
+    (root / f"{split}.json").write_text(json.dumps(dataset))
+
+
+def _annotations(
+    video: ShapesVideo, video_id: int, first_id: int, compressed: bool
+) -> list[dict[str, Any]]:
+    """The annotations of one video, one an object."""
+    length, height, width = video.masks.shape[1:]
+    result = []
+    for offset, (masks, label) in enumerate(zip(video.masks, video.classes, strict=True)):
+        rles, areas, bboxes = encode_masks(masks)
+        visible = [area > 0 for area in areas]
+        if compressed:
+            segmentations = rles
+        else:
+            segmentations = [
+                {"size": [height, width], "counts": _run_lengths(mask)} for mask in masks
+            ]
+        result.append(
+            {
+                "id": first_id + offset,
+                "video_id": video_id,
+                "category_id": int(label) + 1,
+                "iscrowd": 0,
+                "height": height,
+                "width": width,
+                "length": length,
+                "segmentations": _where(visible, segmentations),
+                "bboxes": _where(visible, bboxes),
+                "areas": _where(visible, areas),
+            }
+        )
+    return result
+
+
+def _where(visible: list[bool], values: list) -> list:
+    return [value if seen else None for seen, value in zip(visible, values, strict=True)]
+
+
+def _run_lengths(mask: np.ndarray) -> list[int]:
+    """Uncompressed COCO RLE counts: runs in column order, the first one of zeros."""
+    flat = mask.flatten(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    bounds = np.concatenate([[0], changes, [flat.size]])
+    counts = np.diff(bounds).tolist()
+    return [0, *counts] if flat[0] else counts

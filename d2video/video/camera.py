@@ -1,0 +1,160 @@
+"""Frames of a camera, through OpenCV: always the newest one."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from d2video.utils.errors import UserError
+from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
+
+logger = logging.getLogger(__name__)
+
+CAMERA_PREFIX = "camera:"
+
+
+def camera_number(name: str) -> int:
+    """The 0 of "camera:0".
+
+    Raises:
+        UserError: there is no number.
+    """
+    number = name.removeprefix(CAMERA_PREFIX)
+    if not number.isdecimal():
+        raise UserError(f"'{name}' names no camera; give its number, as in {CAMERA_PREFIX}0")
+    return int(number)
+
+
+class Camera(FrameSource):
+    """A camera of this machine, which goes on until the reader stops.
+
+    A thread takes every frame off the device at once, and the reader gets the newest, each at most
+    once. Those that come while the reader is still busy with an earlier one are skipped: in order,
+    a slow model would fall behind the scene further and further. A warning at the end counts them.
+    Nothing is read ahead. Frames are numbered as they are given out, and their times are those of
+    the clock. Iterating again opens the camera anew.
+
+    Attributes:
+        num_skipped: frames that the reader was too slow for, up to now.
+    """
+
+    is_live = True
+    estimated_length = None
+
+    def __init__(self, number: int, fps: float | None = None, on_broken: str = "raise") -> None:
+        """
+        Args:
+            number: OpenCV's, from 0 on.
+            fps: what ``fps`` shall say; by default what the device says.
+            on_broken: what follows the last frame where the camera fails: "raise" a ``UserError``,
+                or "stop" with a logged warning.
+
+        Raises:
+            UserError: it cannot be opened, or gives no picture.
+        """
+        self.name = f"camera {number}"
+        self.num_skipped = 0
+        self._number = number
+        self._on_broken = on_broken
+        self._capture: cv2.VideoCapture | None = self._open()
+        stated = self._capture.get(cv2.CAP_PROP_FPS)  # 0 where the driver does not know
+        self.fps = fps or (stated if math.isfinite(stated) and stated > 0 else DEFAULT_FPS)
+        # The size that a driver states is not always that of its pictures.
+        is_good, image = self._capture.read()
+        if not is_good:
+            self._capture.release()
+            raise UserError(f"{self.name} gives no picture; is another program using it?")
+        self.size = check_frame(self.name, 0, image).shape[:2]
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(self._number)
+        if not capture.isOpened():
+            raise UserError(
+                f"cannot open {self.name}; check that it is connected and that no other program "
+                "is using it"
+            )
+        return capture
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        capture = self._capture or self._open()
+        self._capture = None  # it is released at the end of this iteration
+        self.num_skipped = 0
+        newest = _NewestFrame(capture)
+        start: float | None = None
+        count = 0
+        try:
+            while (taken := newest.take()) is not None:
+                moment, image, self.num_skipped = taken
+                start = moment if start is None else start
+                image = check_frame(self.name, count, image)
+                yield moment - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                count += 1
+        finally:
+            newest.stop()
+            if self.num_skipped:
+                logger.warning(
+                    "%s: %d of %d frames skipped, as they came faster than they were used",
+                    *(self.name, self.num_skipped, self.num_skipped + count),
+                )
+        stop = f"{self.name} stopped after {count} frames"
+        if self._on_broken == "raise":
+            raise UserError(f"{stop}; was it unplugged?")
+        logger.warning("%s", stop)
+
+
+class _NewestFrame:
+    """A thread that reads a capture, and the last frame it got."""
+
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self._capture = capture
+        self._changed = threading.Condition()
+        self._newest: tuple[float, np.ndarray] | None = None
+        self._num_skipped = 0
+        self._is_over = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="d2video-camera", daemon=True)
+        self._thread.start()
+
+    def take(self) -> tuple[float, np.ndarray, int] | None:
+        """Wait for a frame that was not taken yet.
+
+        Returns:
+            when it came (seconds, of a clock without a date), the frame, and how many were skipped
+            so far; ``None`` once the capture has failed. An exception of it is raised here.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest is not None or self._is_over)
+            if self._newest is None:
+                if self._error is not None:
+                    raise self._error
+                return None
+            taken = (*self._newest, self._num_skipped)
+            self._newest = None
+            return taken
+
+    def stop(self) -> None:
+        """End the thread; the capture is released."""
+        self._is_over = True
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            while not self._is_over:
+                is_good, image = self._capture.read()
+                if not is_good:
+                    return
+                with self._changed:
+                    self._num_skipped += self._newest is not None
+                    self._newest = time.monotonic(), image
+                    self._changed.notify()
+        except BaseException as caught:  # carried to the reader, who raises it
+            self._error = caught
+        finally:
+            self._capture.release()
+            with self._changed:
+                self._is_over = True
+                self._changed.notify()

@@ -1,0 +1,106 @@
+"""What all readers of video files share: opening, decoding up to a cut, turning frames upright."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
+
+from d2video.utils import limits
+from d2video.utils.errors import BrokenFile
+from d2video.video.frame_source import DEFAULT_FPS
+
+# Conversions must not be shared by threads.
+_OF_THREAD = threading.local()
+
+
+class CutOff(Exception):
+    """A file ends in the middle of a frame."""
+
+
+def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer":
+    """Open a file that has a video stream. Its decoders refuse frames of more than
+    ``limits.MAX_IMAGE_PIXELS``; no other place is opened, whatever is in the file (a playlist).
+
+    Raises:
+        BrokenFile: it is missing, no video, damaged at its start, has sound alone (and a cover), or its
+            frames have no size or are too large.
+    """
+    largest = {"max_pixels": str(limits.MAX_IMAGE_PIXELS)}
+    try:
+        # The prefix: what a name holds before a colon would be taken for a protocol.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file", **largest})
+    # The last: a text in the file that is none.
+    except (FFmpegError, OSError, UnicodeDecodeError) as error:
+        # Errors keep what their frames hold.
+        error.with_traceback(None)
+        raise BrokenFile(
+            f"cannot read video {path} ({reason(error)}); it is damaged or not a video"
+        ) from error
+    # The picture on a sleeve is a stream of its own.
+    cover = av.stream.Disposition.attached_pic
+    if all(stream.disposition & cover for stream in container.streams.video):
+        container.close()
+        raise BrokenFile(f"{path} has no video stream; give a file that shows pictures")
+    if any(stream.codec_context is None for stream in container.streams.video):
+        container.close()
+        raise BrokenFile(
+            f"cannot read video {path} (no decoder for its codec); it is damaged, or convert it"
+        )
+    for stream in container.streams.video:
+        stream.codec_context.options = largest
+    context = container.streams.video[0].codec_context
+    # The look that FFmpeg takes at the first frames is under the limit, too.
+    fault = limits.size_fault(context.height, context.width)
+    if fault:
+        container.close()
+        if not context.width:
+            fault = f"its frames have no size, or above {limits.MAX_IMAGE_PIXELS} pixels"
+        raise BrokenFile(f"cannot read video {path}: {fault}; convert it or leave it out")
+    return container
+
+
+def average_rate(stream: "av.VideoStream") -> float:
+    """Frames a second by the header, or :data:`DEFAULT_FPS` where it tells none."""
+    return float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+
+
+def decode(
+    container: "av.container.InputContainer", stream: "av.VideoStream"
+) -> "Iterator[av.VideoFrame]":
+    """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
+
+    Of a last packet that is too short some decoders make a frame all the same, and say nothing.
+
+    Raises:
+        CutOff: there is such a packet.
+        FFmpegError: something cannot be decoded.
+    """
+    waiting = None
+    for packet in container.demux(stream):
+        if waiting is not None:
+            if waiting.is_corrupt and not packet.size:  # an empty one comes at the end
+                raise CutOff("it ends in the middle of a frame")
+            yield from waiting.decode()
+        waiting = packet
+    if waiting is not None:
+        yield from waiting.decode()
+
+
+def upright(frame: "av.VideoFrame") -> np.ndarray:
+    """The frame as uint8 (H,W,3), RGB, turned as the file's display matrix asks (phone videos)."""
+    # A frame would set up a conversion of its own, which takes a hundred times as long as converting a
+    # small frame.
+    if not hasattr(_OF_THREAD, "reformatter"):
+        _OF_THREAD.reformatter = VideoReformatter()
+    image = _OF_THREAD.reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    quarter_turns = round(frame.rotation / 90)
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def reason(error: Exception) -> str:
+    """What a library's error says, in a few words."""
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,88 @@
+"""What all videos are to their readers: a lazy sequence of frames."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from d2video.utils.errors import UserError
+from d2video.video.prefetch import prefetch
+
+DEFAULT_FPS = 25.0
+
+
+class Frame(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+        index: 0 for the first frame.
+        time: seconds since the first frame.
+        image: uint8 (H,W,3), RGB, upright.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, of no use here
+    time: float
+    image: np.ndarray
+
+
+class FrameSource(ABC):
+    """A video as a lazy sequence of :class:`Frame`; never holds more than a few of them.
+
+    Iterating decodes ahead in a background thread and can be repeated (except over a one-shot
+    iterator of arrays). All frames have one size.
+
+    Attributes:
+        name: what error messages call the video.
+        fps: frames a second, on average.
+        size: (height, width) of the frames in pixels.
+        estimated_length: number of frames by the header, ``None`` where unknown. A guess, good for
+            a progress bar: headers are often wrong.
+        prefetch: frames decoded ahead.
+        is_live: whether it goes on by itself, with no end, as a camera does.
+    """
+
+    name: str
+    fps: float
+    size: tuple[int, int]
+    estimated_length: int | None
+    prefetch: int = 0
+    is_live: bool = False
+
+    @abstractmethod
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        """Yield (seconds since the first frame or None, image) from the beginning."""
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, decoded in the caller's thread.
+
+        Raises:
+            UserError: on reaching a frame that cannot be decoded or has another size.
+        """
+        for index, (time, image) in enumerate(self._read()):
+            if image.shape[:2] != self.size:
+                height, width = self.size
+                raise UserError(
+                    f"{self.name}: frame {index} is {image.shape[1]}x{image.shape[0]} pixels, "
+                    f"the first one {width}x{height}; all frames of a video must have one size"
+                )
+            yield Frame(index, index / self.fps if time is None else time, image)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return prefetch(self.frames(), self.prefetch)
+
+
+def check_frame(video: str, index: int, image: Any) -> np.ndarray:
+    """The frame itself, if it is an array as :class:`Frame` holds it.
+
+    Raises:
+        UserError: it is not; ``video`` and ``index`` tell which one.
+    """
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"{video}: frame {index} is a {type(image).__name__}, not an array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UserError(
+            f"{video}: frame {index} has shape {image.shape} and type {image.dtype}; "
+            "expected (H,W,3) of uint8"
+        )
+    return image

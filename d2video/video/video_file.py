@@ -1,0 +1,284 @@
+"""Chosen frames of a video file: seek to the key frame before, decode no more than is needed."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from d2video.utils.errors import BrokenFile
+from d2video.utils.limits import MAX_VIDEO_FRAMES
+from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
+
+# Gaps between wanted frames, in seconds. Over a short one decoding on is cheaper than a seek. Where
+# the file does not tell its key frames, a seek pays only if the gap is longer than most are apart.
+_DECODE_ON = 0.5
+_SEEK_BLINDLY = 10.0
+
+
+class TimedFrame(NamedTuple):
+    """A frame and when it is shown.
+
+    Attributes:
+        time: seconds since the first frame.
+        image: uint8 (H,W,3), RGB, upright.
+    """
+
+    time: float
+    image: np.ndarray
+
+
+class VideoFile:
+    """A video file, of which frames are read by their time; use it in a ``with`` statement.
+
+    Decoding runs in the caller's thread, so that it is safe in worker processes that were forked.
+
+    Attributes:
+        path: of the file.
+        fps: frames a second, on average, by the header.
+        duration: seconds, by the header.
+        num_frames: frames by the header, at least 1: an estimate, as headers are often wrong.
+        size: (height, width) in pixels of the first frame, upright.
+        rotation: degrees, a multiple of 90, by which the file asks to turn its stored frames
+            counter-clockwise. Frames that are read have been turned already.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """
+        Args:
+            path: of the file.
+
+        Raises:
+            BrokenFile: the file is missing, no video, empty, has no video stream, or its first
+                frames cannot be decoded.
+        """
+        self.path = str(path)
+        self._container: Any = None  # with what hangs on it, None after close()
+        self._stream: Any = None
+        self._frames: Any = None
+        # The frame of the last time asked for and the one after it, each with its time.
+        self._shown: Any = None
+        self._ahead: Any = None
+        self._count = 0
+        self._has_times = True
+        self._start = 0.0
+        self._restart()
+        self._read_header()
+
+    def _read_header(self) -> None:
+        frame, stream = self._shown[1], self._stream
+        self.fps = average_rate(stream)
+        self.rotation = round(frame.rotation / 90) * 90 % 360
+        turned = self.rotation % 180 == 90
+        self.size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        duration, self._is_promised = self._header_duration()
+        if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also of what is no number
+            self.close()
+            raise BrokenFile(
+                f"video {self.path} says that it lasts {duration:g} s at {self.fps:g} frames a second, "
+                f"above the limit of {MAX_VIDEO_FRAMES} frames: it is damaged, or split it"
+            )
+        self.num_frames = max(round(duration * self.fps), 1) if duration else self._count_packets()
+        self.duration = duration or self.num_frames / self.fps
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the decoder and the file back; a second call does nothing."""
+        if self._container is not None:
+            self._container.close()
+        self._container = self._stream = self._frames = self._shown = self._ahead = None
+
+    def read_frames_at(self, times: Sequence[float] | np.ndarray) -> list[TimedFrame]:
+        """The frames on show at some times, in any order.
+
+        Args:
+            times: seconds since the first frame, see :meth:`frames_at`.
+
+        Returns:
+            One frame for each time; a frame that is wanted repeatedly is one array.
+
+        Raises:
+            BrokenFile: as :meth:`frames_at`.
+        """
+        order = np.argsort(times, kind="stable")
+        frames: list[TimedFrame] = [None] * len(times)  # type: ignore[list-item]
+        for place, frame in zip(order, self.frames_at(np.asarray(times)[order]), strict=True):
+            frames[place] = frame
+        return frames
+
+    def frames_at(self, times: Sequence[float] | np.ndarray) -> Iterator[TimedFrame]:
+        """The frames on show at some times, in order, decoded as they are asked for.
+
+        A time means the last frame that begins no later than half an average frame after it; at a
+        constant rate that is the nearest. The last frame stands for all times after it, as far as
+        the header does not say that there is more.
+
+        Args:
+            times: seconds since the first frame, ascending.
+
+        Raises:
+            BrokenFile: a frame cannot be decoded or is of another size than the first, or the file
+                ends before the time that its header tells and that is asked for.
+        """
+        assert np.all(np.diff(times) >= 0), "times must ascend"
+        image_time, image = 0.0, None
+        for time in times:
+            self._move_to(float(time))
+            if image is None or image_time != self._shown[0]:
+                image_time, image = self._shown[0], upright(self._shown[1])
+                if image.shape[:2] != self.size:
+                    path, (height, width), size = self.path, image.shape[:2], self.size
+                    self.close()
+                    raise BrokenFile(
+                        f"video {path} changes its size at {image_time:.1f} s, from "
+                        f"{size[1]}x{size[0]} to {width}x{height} pixels: convert it to one size or "
+                        "leave it out"
+                    )
+            yield TimedFrame(image_time, image)
+
+    def shown_times(self, times: np.ndarray) -> np.ndarray:
+        """When the frames begin that :meth:`frames_at` gives, without decoding them.
+
+        Args:
+            times: float (T,), seconds since the first frame.
+
+        Returns:
+            float (T,), seconds since the first frame; ``times`` as they are if the file does not tell.
+
+        Raises:
+            BrokenFile: the file cannot be read.
+        """
+        with open_container(self.path) as container:
+            stream = container.streams.video[0]
+            try:
+                stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
+            except FFmpegError as error:
+                error.with_traceback(None)
+                raise BrokenFile(f"cannot read video {self.path} ({reason(error)})") from error
+            unit = float(self._stream.time_base)
+        if not self._has_times:
+            starts = np.arange(len(stamps)) / self.fps
+        elif not stamps or None in stamps:
+            return times
+        else:
+            starts = np.sort(np.array(stamps)) * unit - self._start
+        # Of frames that come before the first one shown nothing is seen.
+        starts = np.append(0.0, starts[starts > 0.01 / self.fps])
+        return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
+
+    def _move_to(self, time: float) -> None:
+        """Make ``_shown`` the frame of that time, and ``_ahead`` the one after (None at the end)."""
+        assert self._container is not None, "read after close()"
+        limit = time + 0.5 / self.fps
+        if self._shown[0] > limit or self._seek_pays(time):
+            self._seek(time, limit)
+        while self._ahead is not None and self._ahead[0] <= limit:
+            self._shown, self._ahead = self._ahead, self._next()
+        if self._ahead is None and self._is_promised and time < self.duration:
+            shown, frame = self._shown
+            end = shown + max(float((frame.duration or 0) * frame.time_base), 2 / self.fps)
+            if time - end > 0.5:
+                path, promised = self.path, self.duration
+                self.close()
+                raise BrokenFile(
+                    f"video {path} ends at {end:.1f} s of the {promised:.1f} s that its header "
+                    "promises: it is cut off; fetch it again or leave it out"
+                )
+
+    def _seek_pays(self, time: float) -> bool:
+        if self._ahead is None or not self._has_times:
+            return False
+        gap = time - self._ahead[0]
+        if gap <= _DECODE_ON:
+            return False
+        entries, wanted = self._stream.index_entries, self._timestamp(time)
+        if len(entries) and entries[len(entries) - 1].timestamp >= wanted:
+            key = entries.search_timestamp(wanted, backward=True)
+            unit = float(self._stream.time_base)
+            return key >= 0 and entries[key].timestamp * unit - self._start > self._ahead[0]
+        return gap > _SEEK_BLINDLY
+
+    def _seek(self, time: float, limit: float) -> None:
+        """Begin anew at a key frame before a time."""
+        # Indices go by the order of decoding: the key frame that they name may be shown too late.
+        for margin in (0.0, 1.0, 8.0):
+            if not self._has_times or time <= margin:
+                break
+            try:
+                self._container.seek(self._timestamp(time - margin), stream=self._stream)
+            except FFmpegError as error:  # not every format can
+                error.with_traceback(None)
+                break
+            self._frames = decode(self._container, self._stream)
+            shown = self._next()
+            if shown is not None and shown[0] <= limit:
+                self._shown, self._ahead = shown, self._next()
+                return
+        self._restart()
+
+    def _timestamp(self, time: float) -> int:
+        return int((time + self._start) / float(self._stream.time_base))
+
+    def _restart(self) -> None:
+        """Open the file and decode its first two frames."""
+        self.close()
+        self._container = open_container(self.path)
+        stream = self._stream = self._container.streams.video[0]
+        # With frame threads FFmpeg drops the error of a packet that is cut off; and a process that
+        # is forked while there are threads would wait for them for ever.
+        stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = 1
+        self._frames, self._count, self._has_times = decode(self._container, stream), 0, True
+        self._start = 0.0
+        first = self._next()
+        if first is None:
+            self.close()
+            raise BrokenFile(f"video {self.path} has no frames; the file is empty or damaged")
+        self._has_times = first[1].pts is not None
+        self._start = first[0] if self._has_times else 0.0
+        self._shown, self._ahead = (first[0] - self._start, first[1]), self._next()
+
+    def _next(self) -> "tuple[float, av.VideoFrame] | None":
+        """The next decoded frame and its time; None at the end."""
+        try:
+            frame = next(self._frames, None)
+        except (FFmpegError, CutOff) as error:
+            # What an error's frames hold lives as long as it: here it would be a decoder.
+            error.with_traceback(None)
+            self.close()
+            raise BrokenFile(
+                f"cannot decode video {self.path} ({reason(error)}); the file is damaged: fetch it "
+                "again or leave it out"
+            ) from error
+        if frame is None:
+            return None
+        self._count += 1
+        if frame.time is None:  # bare streams have no times
+            return (self._count - 1) / average_rate(self._stream), frame
+        return frame.time - self._start, frame
+
+    def _header_duration(self) -> tuple[float | None, bool]:
+        """Seconds that the header tells, and whether they are those of the pictures for certain."""
+        stream, container = self._stream, self._container
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base), True
+        tag = stream.metadata.get("DURATION", "")  # Matroska: 00:00:02.040000000
+        try:
+            hours, minutes, seconds = map(float, tag.split(":"))
+            return 3600 * hours + 60 * minutes + seconds, True
+        except ValueError:
+            pass
+        # Sound may last longer than the pictures.
+        return (container.duration / av.time_base if container.duration else None), False
+
+    def _count_packets(self) -> int:
+        with open_container(self.path) as container:
+            stream = container.streams.video[0]
+            return max(sum(packet.size > 0 for packet in container.demux(stream)), 1)

@@ -1,0 +1,211 @@
+"""Frames in: video files, folders of images, cameras and arrays, lazily through one interface."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from d2video.utils.errors import UserError
+from d2video.video.camera import CAMERA_PREFIX, Camera, camera_number
+from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
+from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
+from d2video.video.image_io import IMAGE_SUFFIXES, list_images, read_rgb
+
+logger = logging.getLogger(__name__)
+
+# A file or folder, a camera's number, or frames.
+Source = str | os.PathLike[str] | int | Iterable[np.ndarray]
+
+
+def open_video(
+    source: Source,
+    *,
+    fps: float | None = None,
+    prefetch: int = 8,
+    on_broken: Literal["raise", "stop"] = "raise",
+) -> FrameSource:
+    """Open a video for reading; the first frame is decoded at once, so that faults show up here.
+
+    Args:
+        source: a video file, an image file (a video of one frame), a folder of images (in natural
+            order), a camera (its number, or "camera:0"; see :class:`Camera`), or an iterable of
+            uint8 arrays (H,W,3), RGB.
+        fps: frame rate, which then also sets the frames' times (but for a camera). By default the
+            file's or the camera's own, and for images and arrays, which have none,
+            :data:`DEFAULT_FPS`.
+        prefetch: frames decoded ahead in a background thread, 0 for none; of no effect on a camera.
+        on_broken: what follows the good frames of a file or folder that is damaged further on, or
+            of a camera that fails: ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged
+            warning.
+
+    Raises:
+        UserError: the source is missing, unreadable, has no video stream or no frame. Iterating
+            raises it for later frames that are damaged or of another size.
+    """
+    assert prefetch >= 0, prefetch
+    assert on_broken in ("raise", "stop"), on_broken
+    if fps is not None and not fps > 0:
+        raise UserError(f"the frame rate must be above 0, got {fps}")
+
+    video: FrameSource
+    if isinstance(source, str) and source.startswith(CAMERA_PREFIX):
+        source = camera_number(source)
+    if isinstance(source, int):
+        return Camera(source, fps, on_broken)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir():
+            video = _ImageSource(str(path), list_images(path), fps, on_broken)
+        elif not path.is_file():
+            raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            video = _ImageSource(str(path), [path], fps, on_broken)
+        else:
+            video = _FileSource(path, fps, on_broken)
+    elif isinstance(source, Iterable):
+        video = _ArraySource(source, fps)
+    else:
+        raise UserError(
+            f"cannot read a video from {source!r}; give a file, a folder, a camera's number or an "
+            "iterable of arrays"
+        )
+    video.prefetch = prefetch
+    return video
+
+
+class _FileSource(FrameSource):
+    """A video file, decoded by FFmpeg through PyAV."""
+
+    def __init__(self, path: Path, fps: float | None, on_broken: str) -> None:
+        self.name = str(path)
+        self._path = path
+        self._on_broken = on_broken
+        self._fixed_fps = fps
+        with open_container(self._path) as container:
+            stream = container.streams.video[0]
+            self.fps = fps or average_rate(stream)
+            # The duration first: it heeds edit lists, which the frame count ignores.
+            if stream.duration is not None and stream.time_base is not None:
+                rate = float(stream.average_rate or self.fps)
+                seconds = float(stream.duration * stream.time_base)
+                self.estimated_length = round(seconds * rate) or None
+            else:
+                self.estimated_length = stream.frames or None
+        # Only the decoded frame tells size and rotation for certain.
+        for _, image in self._read():
+            self.size = image.shape[:2]
+            break
+        else:
+            raise UserError(f"video {path} has no frames; the file is empty or damaged")
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        count = 0
+        start: float | None = None
+        end: float | None = None
+        with open_container(self._path) as container:
+            stream = container.streams.video[0]
+            # With frame threads FFmpeg drops the error of a packet that is cut off.
+            stream.thread_type = "SLICE"
+            frames = decode(container, stream)
+            while True:
+                try:
+                    # After an error the decoder may hold a few more frames, but with gaps among
+                    # them (B-frames whose turn had not come): they are not asked for.
+                    frame = next(frames, None)
+                except (FFmpegError, CutOff) as error:
+                    # Errors keep what their frames hold: here a decoder and its threads, and a
+                    # process that is forked meanwhile would wait for them for ever when it ends it.
+                    del container, stream, frames
+                    error.with_traceback(None)
+                    self._report_break(count, error)
+                    return
+                if frame is None:
+                    self._warn_of_early_end(container, stream, end)
+                    return
+                end = frame.time
+                time: float | None = None
+                if self._fixed_fps is None and frame.time is not None:
+                    start = frame.time if start is None else start
+                    time = frame.time - start
+                yield time, upright(frame)
+                count += 1
+
+    def _report_break(self, count: int, error: Exception) -> None:
+        if count == 0:
+            raise UserError(
+                f"cannot decode video {self._path} ({reason(error)}); the file is damaged"
+            ) from error
+        broken = f"video {self._path} is damaged after frame {count - 1} ({reason(error)})"
+        if self._on_broken == "raise":
+            raise UserError(f"{broken}; repair the file, or ask to stop there") from error
+        logger.warning("%s; stopped there", broken)
+
+    def _warn_of_early_end(
+        self, container: "av.container.InputContainer", stream: "av.VideoStream", end: float | None
+    ) -> None:
+        """Of formats whose files can be cut between two frames without a fault (Matroska)."""
+        if stream.duration is not None or container.duration is None or end is None:
+            return
+        promised = container.duration / av.time_base
+        if promised - end > max(0.5, 0.1 * promised):  # sound may last a little longer
+            logger.warning(
+                "video %s ends at %.1f s of the %.1f s that it says it lasts: it may be cut off",
+                *(self._path, end, promised),
+            )
+
+
+class _ImageSource(FrameSource):
+    """Image files, one a frame."""
+
+    def __init__(self, name: str, paths: list[Path], fps: float | None, on_broken: str) -> None:
+        self.name = name
+        self._paths = paths
+        self._on_broken = on_broken
+        self.fps = fps or DEFAULT_FPS
+        self.size = read_rgb(paths[0]).shape[:2]
+        self.estimated_length = len(paths)
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        for index, path in enumerate(self._paths):
+            try:
+                image = read_rgb(path)
+            except UserError as error:
+                if self._on_broken == "raise":
+                    raise
+                logger.warning("%s: %s; stopped before frame %d", self.name, error, index)
+                return
+            yield None, image
+
+
+class _ArraySource(FrameSource):
+    """Arrays out of any iterable."""
+
+    name = "the array source"
+
+    def __init__(self, arrays: Iterable[np.ndarray], fps: float | None) -> None:
+        self.fps = fps or DEFAULT_FPS
+        self.estimated_length = len(arrays) if isinstance(arrays, Sized) else None
+        iterator = iter(arrays)
+        self._is_one_shot = iterator is arrays
+        first = next(iterator, None)
+        if first is None:
+            raise UserError(f"{self.name} is empty; a video needs at least one frame")
+        self._arrays: Iterable[np.ndarray] | None = (
+            chain([first], iterator) if self._is_one_shot else arrays
+        )
+        self.size = check_frame(self.name, 0, first).shape[:2]
+
+    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+        arrays = self._arrays
+        if arrays is None:
+            raise UserError(f"{self.name} is an iterator that was used up; open a new one")
+        if self._is_one_shot:
+            self._arrays = None
+        for index, array in enumerate(arrays):
+            yield None, check_frame(self.name, index, array)

@@ -1,0 +1,90 @@
+"""Draw panoptic maps: every pixel in the colour of its segment, a label on each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from d2video.visualization.drawing import (
+    draw_label,
+    enlarge,
+    fill_mask,
+    label_of_class,
+    outline_mask,
+    text_coverage,
+    track_colour,
+)
+
+
+def draw_panoptic(
+    image: np.ndarray,
+    panoptic_seg: tuple[Tensor, list[dict[str, Any]]],
+    class_names: Sequence[str] | None = None,
+    *,
+    alpha: float = 0.55,
+    scale: int = 1,
+) -> np.ndarray:
+    """Draw the segments' areas, outlines and class names.
+
+    Args:
+        image: uint8 (H,W,3), RGB; stays as it is.
+        panoptic_seg: int tensor (H,W) of the id of each pixel's segment, 0 = void, on any device,
+            and a dict for each segment: ``id``, ``category_id`` (contiguous), ``isthing``. The
+            things of a picture have different colours; stuff has the muted colour of its class,
+            the same in every picture.
+        class_names: by class index, of things and stuff; ``None`` shows the index.
+        alpha: opacity of the fill, 0 to 1.
+        scale: whole number to enlarge everything by first, as in ``draw_instances``.
+
+    Returns:
+        uint8 (scale·H, scale·W, 3), RGB.
+
+    Raises:
+        UserError: a class has no name in ``class_names``.
+    """
+    ids = panoptic_seg[0].cpu().numpy()
+    assert ids.shape == image.shape[:2], (ids.shape, image.shape)
+    canvas = enlarge(image, scale)
+    ids = ids.repeat(scale, axis=0).repeat(scale, axis=1)
+    thickness = max(1, round(min(ids.shape) / 480))
+    font_size = max(11, round(min(ids.shape) / 36))
+
+    num_things = 0
+    labels = []
+    for segment in panoptic_seg[1]:
+        text = label_of_class(segment["category_id"], class_names)
+        if segment["isthing"]:
+            colour = track_colour(num_things)
+            num_things += 1
+        else:
+            colour = stuff_colour(segment["category_id"])
+        mask = (ids == segment["id"]).view(np.uint8)
+        rectangle = cv2.boundingRect(mask)
+        if rectangle[2] == 0:
+            continue
+        # Segments do not overlap: the fill of one covers no outline of another.
+        fill_mask(canvas, mask, rectangle, colour, alpha)
+        outline_mask(canvas, mask, rectangle, colour, thickness)
+        labels.append((text, colour, _innermost(mask, rectangle)))
+    for text, colour, (x, y) in labels:
+        height, width = text_coverage(text, font_size).shape
+        draw_label(canvas, text, colour, (x - width // 2, y + height // 2), font_size)
+    return canvas
+
+
+def stuff_colour(category_id: int) -> tuple[int, int, int]:
+    """The RGB colour (0 to 255) of a stuff class: half way from that of a track to dark grey."""
+    red, green, blue = track_colour(category_id)
+    return (red + 80) // 2, (green + 80) // 2, (blue + 80) // 2
+
+
+def _innermost(mask: np.ndarray, rectangle: Sequence[int]) -> tuple[int, int]:
+    """The (x, y) of the mask farthest from its border: the place for its label."""
+    x, y, width, height = rectangle
+    # The border of the image counts as one.
+    part = np.pad(mask[y : y + height, x : x + width], 1)
+    distance = cv2.distanceTransform(part, cv2.DIST_L2, 3)
+    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+    return x + int(column) - 1, y + int(row) - 1

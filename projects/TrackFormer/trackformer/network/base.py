@@ -1,0 +1,117 @@
+"""What the two networks of TrackFormer have in common: their inputs and outputs.
+
+Shapes: B: images, H×W: padded canvas, n: track queries, Q: object queries, N = n + Q, K: classes,
+C: width, D: decoder layers.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from d2video.projects.detr.network import Encoded, MaskBranch
+from d2video.projects.trackformer.training.track_queries import TrackQueries
+from torch import Tensor, nn
+
+
+@dataclass
+class FrameFeatures:
+    """The backbone's view of a batch of frames.
+
+    Attributes:
+        maps: [(B, c_i, H_i, W_i)], fine to coarse.
+        padding: (B, H, W) bool of the canvas, True = padding; None if nothing is padded.
+    """
+
+    maps: list[Tensor]
+    padding: Tensor | None
+
+    def detach(self) -> "FrameFeatures":
+        return FrameFeatures([feature.detach() for feature in self.maps], self.padding)
+
+
+@dataclass
+class Pyramid:
+    """Projected features of a batch of frames: all that a later frame needs of it.
+
+    Attributes:
+        levels: [(B, C, H_l, W_l)], fine to coarse.
+        paddings: [(B, H_l, W_l) bool], or None if nothing is padded.
+    """
+
+    levels: list[Tensor]
+    paddings: list[Tensor] | None
+
+
+@dataclass
+class NetworkOutput:
+    """Predictions for one frame; rows are the track queries, then the object queries.
+
+    Attributes:
+        logits: (D or 1, B, N, K), or K + 1 with "no object" last.
+        boxes: (D or 1, B, N, 4) float32, cxcywh in [0, 1] of the unpadded image.
+        embeddings: (B, N, C), what becomes of these queries if they are asked again.
+        encoded: what the mask branch needs, of a network that has one.
+        proposals: of a two-stage network, logits (B, S, K) and boxes (B, S, 4) of the first stage.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    embeddings: Tensor
+    encoded: Encoded | None = None
+    proposals: tuple[Tensor, Tensor] | None = None
+
+
+class TrackingNetwork(Protocol):
+    """What the meta-architecture asks of a network, which is an ``nn.Module``."""
+
+    backbone: nn.Module
+    mask_branch: MaskBranch | None
+    num_previous: int  # frames before the current one that the decoder looks at
+
+    def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
+        """The backbone on (B, 3, H, W) normalised images; padding (B, H, W) bool or None."""
+        ...
+
+    def project(self, features: FrameFeatures) -> Pyramid:
+        """Features at the transformer's width; without a gradient they may be kept for later."""
+        ...
+
+    def __call__(
+        self,
+        features: FrameFeatures,
+        current: Pyramid,
+        previous: list[Pyramid],
+        track_queries: TrackQueries | None,
+        all_layers: bool = True,
+    ) -> NetworkOutput:
+        """Decode a frame.
+
+        Args:
+            features: the current frame's, for the mask branch.
+            current: the current frame's.
+            previous: of earlier frames, the nearest first; where there are too few the last one, or
+                the current frame, stands in.
+            track_queries: of the batch, or None.
+            all_layers: predict from every decoder layer or the last alone.
+        """
+        ...
+
+
+def with_track_queries(
+    tracks: TrackQueries | None, queries: Tensor, query_pos: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Track queries before object queries; the former's position is zero (TrackFormer, sec. 3.2).
+
+    Args:
+        queries, query_pos: of the objects, (B, Q, C).
+
+    Returns:
+        queries and positions (B, N, C), and the padding (B, N) bool or None.
+    """
+    if tracks is None:
+        return queries, query_pos, None
+    pos = torch.cat([torch.zeros_like(tracks.embeddings), query_pos], dim=1)
+    padding = None
+    if tracks.padding is not None:
+        padding = nn.functional.pad(tracks.padding, (0, queries.shape[1]))
+    return torch.cat([tracks.embeddings, queries], dim=1), pos, padding

@@ -1,0 +1,182 @@
+"""TrackFormer's networks from the config."""
+
+import math
+
+from d2video.projects.trackformer.network.deformable_network import (
+    NORM_GROUPS,
+    DeformableTrackingNetwork,
+)
+from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
+from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import Backbone
+from torch import nn
+
+from d2video.config.checks import (
+    check_class_count,
+    check_counts,
+    check_in_features,
+    layer_errors,
+)
+from d2video.config.set_prediction import build_transformer
+from d2video.layers import SinePositionEncoding
+from d2video.modeling.backbone import build_frame_backbone
+from d2video.utils.errors import UserError
+
+_NAME = "MODEL.TRACKFORMER"
+_COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
+
+
+def build_network(cfg: CfgNode) -> nn.Module:
+    """The network that ``MODEL.TRACKFORMER`` describes.
+
+    Raises:
+        UserError: a value out of range, or values that do not go together.
+    """
+    node = cfg.MODEL.TRACKFORMER
+    backbone = build_frame_backbone(cfg)
+    check_config(cfg, backbone)
+    with layer_errors(node, _NAME):
+        if node.DEFORMABLE.ENABLED:
+            return _deformable(cfg, backbone)
+        return DETRTrackingNetwork(
+            backbone=backbone,
+            in_features=_mask_features(cfg) + list(node.IN_FEATURES),
+            transformer=build_transformer(node, cfg),
+            position_encoding=SinePositionEncoding(
+                node.HIDDEN_DIM, num_axes=2, temperature=node.POSITION_TEMPERATURE, offset=-0.5
+            ),
+            num_queries=node.NUM_QUERIES,
+            num_classes=node.NUM_CLASSES,
+            mask_on=cfg.MODEL.MASK_ON,
+            mask_width=node.MASK_DIM or None,
+            activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+            track_attention=node.TRACK_ATTENTION,
+            feedforward=node.DIM_FEEDFORWARD,
+            dropout=node.DROPOUT,
+        )
+
+
+def _mask_features(cfg: CfgNode) -> list[str]:
+    return list(cfg.MODEL.TRACKFORMER.MASK_FEATURES) if cfg.MODEL.MASK_ON else []
+
+
+def _deformable(cfg: CfgNode, backbone: Backbone) -> DeformableTrackingNetwork:
+    node = cfg.MODEL.TRACKFORMER
+    options = node.DEFORMABLE
+    return DeformableTrackingNetwork(
+        backbone=backbone,
+        in_features=list(node.IN_FEATURES),
+        lateral_features=_mask_features(cfg),
+        transformer=DeformableTransformer(
+            width=node.HIDDEN_DIM,
+            num_heads=node.NUM_HEADS,
+            num_encoder_layers=node.ENC_LAYERS,
+            num_decoder_layers=node.DEC_LAYERS,
+            feedforward=node.DIM_FEEDFORWARD,
+            dropout=node.DROPOUT,
+            num_levels=options.NUM_LEVELS,
+            num_frames=options.NUM_FRAMES,
+            encoder_points=options.ENC_POINTS,
+            decoder_points=options.DEC_POINTS,
+            offset_unit=options.OFFSET_UNIT,
+            activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+        ),
+        num_queries=node.NUM_QUERIES,
+        num_logits=node.NUM_CLASSES + (not node.FOCAL_LOSS),
+        box_refine=options.BOX_REFINE,
+        two_stage=options.TWO_STAGE,
+        temperature=node.POSITION_TEMPERATURE,
+        mask_width=node.MASK_DIM or None,
+        activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+    )
+
+
+def check_config(cfg: CfgNode, backbone: Backbone) -> None:
+    """Check what no layer checks.
+
+    Raises:
+        UserError: see :func:`build_network`, fewer classes than a training set has, or a test set
+            that the model cannot be evaluated on.
+    """
+    node = cfg.MODEL.TRACKFORMER
+    check_counts(node, _NAME, _COUNTS)
+    counts = ("NUM_LEVELS", "NUM_FRAMES", "ENC_POINTS", "DEC_POINTS")
+    check_counts(node.DEFORMABLE, f"{_NAME}.DEFORMABLE", counts)
+    check_counts(node, _NAME, ("NUM_PREV_FRAMES", "PREV_FRAME_DIST"))
+    features = list(backbone.output_shape())
+    check_in_features(node, _NAME, features)
+    check_class_count(cfg.DATASETS.TRAIN, f"{_NAME}.NUM_CLASSES", node.NUM_CLASSES)
+    _check_test_sets(cfg)
+    if any(not 0 <= c < node.NUM_CLASSES for c in node.TRACKED_CLASSES):
+        raise UserError(
+            f"{_NAME}.TRACKED_CLASSES is {list(node.TRACKED_CLASSES)}: the model's classes are 0 to "
+            f"{node.NUM_CLASSES - 1} (NUM_CLASSES is {node.NUM_CLASSES})"
+        )
+    lateral = _mask_features(cfg)
+    if not set(lateral) <= set(features) or (cfg.MODEL.MASK_ON and not lateral):
+        raise UserError(
+            f"{_NAME}.MASK_FEATURES is {lateral}: name outputs of the backbone, which are "
+            f"{', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
+        )
+    unit = node.DEFORMABLE.OFFSET_UNIT
+    if unit not in ("wh", "hw"):
+        raise UserError(f"{_NAME}.DEFORMABLE.OFFSET_UNIT is '{unit}': choose wh or hw")
+    if node.DEFORMABLE.ENABLED:
+        _check_width(node)
+    if not node.DEFORMABLE.ENABLED:
+        if len(node.IN_FEATURES) != 1 or node.DEFORMABLE.NUM_FRAMES > 1 or node.FOCAL_LOSS:
+            raise UserError(
+                f"{_NAME}: IN_FEATURES of several levels, NUM_FRAMES above 1 and FOCAL_LOSS need "
+                "deformable attention: set DEFORMABLE.ENABLED True"
+            )
+    elif lateral and lateral[-1] not in node.IN_FEATURES:
+        raise UserError(
+            f"{_NAME}.MASK_FEATURES ends with {lateral[-1]}: with deformable attention its last one "
+            "must be one of IN_FEATURES"
+        )
+    elif node.TRACK_ATTENTION or node.PRE_NORM:
+        raise UserError(
+            f"{_NAME}: TRACK_ATTENTION and PRE_NORM go with DETR's attention only: set "
+            "DEFORMABLE.ENABLED False"
+        )
+    if node.OFFICIAL_SAMPLING and node.FOREIGN_TRACK_PROB:
+        raise UserError(
+            f"{_NAME}.FOREIGN_TRACK_PROB is {node.FOREIGN_TRACK_PROB}: the official sampling has no "
+            "foreign queries; set it to 0, or OFFICIAL_SAMPLING False"
+        )
+    for key in ("FALSE_NEGATIVE_PROB", "FALSE_POSITIVE_PROB", "FOREIGN_TRACK_PROB"):
+        if not 0 <= node[key] <= 1:
+            raise UserError(f"{_NAME}.{key} is {node[key]}: set a probability, 0 to 1")
+
+
+def _check_width(node: CfgNode) -> None:
+    """That of deformable attention: heads, groups of norms and halves of sines share it evenly."""
+    frames, width = node.DEFORMABLE.NUM_FRAMES, node.HIDDEN_DIM
+    axes = 3 if frames > 1 else 2
+    unit = math.lcm(NORM_GROUPS, node.NUM_HEADS, 2 * axes)
+    if width % unit:
+        raise UserError(
+            f"{_NAME}.HIDDEN_DIM is {width}: with deformable attention, NUM_HEADS {node.NUM_HEADS} "
+            f"and DEFORMABLE.NUM_FRAMES {frames} it must be a multiple of {unit}, such as "
+            f"{math.ceil(width / unit) * unit}"
+        )
+
+
+def _check_test_sets(cfg: CfgNode) -> None:
+    """What would show only after the training."""
+    rule = cfg.MODEL.TRACKFORMER.TRACKER.PUBLIC_DETECTIONS
+    for name in cfg.DATASETS.TEST:
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("evaluator_type") == "mots" and not cfg.MODEL.MASK_ON:
+            raise UserError(
+                f"dataset {name} of DATASETS.TEST is evaluated by masks: set MODEL.MASK_ON True, or "
+                "name a set with boxes"
+            )
+        if rule and metadata.get("public_detections") is False:
+            raise UserError(
+                f"{_NAME}.TRACKER.PUBLIC_DETECTIONS is {rule}, but dataset {name} of DATASETS.TEST "
+                "has no public detections: name one that has (register_mot with public_detections), "
+                "or set the key to ''"
+            )

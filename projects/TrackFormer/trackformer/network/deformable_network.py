@@ -1,0 +1,270 @@
+"""Deformable DETR with track queries: TrackFormer's network for MOT17 and MOT20.
+
+Shapes: B: images, F: frames attended to, L: levels of a frame, S: tokens of a frame, N: queries (track
+queries, then object queries), Q: object queries, K: classes, C: width.
+"""
+
+import math
+
+import torch
+from d2video.projects.detr.network import Encoded, MaskBranch
+from d2video.projects.trackformer.network.base import (
+    FrameFeatures,
+    NetworkOutput,
+    Pyramid,
+    with_track_queries,
+)
+from d2video.projects.trackformer.network.deformable_transformer import (
+    DeformableTransformer,
+    Geometry,
+    TwoStage,
+    refine,
+)
+from d2video.projects.trackformer.training.track_queries import TrackQueries
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+
+from d2video.layers import MLP, SinePositionEncoding
+from d2video.structures.padding import resize_padding
+
+NORM_GROUPS = 32  # of the norms of the levels: HIDDEN_DIM is divisible by it
+
+
+class DeformableTrackingNetwork(nn.Module):
+    """Backbone, multi-scale deformable transformer, class and box heads.
+
+    Args:
+        backbone: of detectron2.
+        in_features: names of backbone outputs, fine to coarse: the levels of the transformer; more
+            levels are made from the last of them by strided convolutions.
+        lateral_features: names of backbone outputs, fine to coarse, for the mask branch, which takes
+            its memory from the level of the last of them; empty: no masks.
+        transformer: of width C.
+        num_queries: Q.
+        num_logits: K for a focal loss, K + 1 with "no object".
+        box_refine: every decoder layer has heads of its own and refines the boxes of the one before.
+        two_stage: object queries come from the encoder; needs ``box_refine``.
+        prior: probability of any class that the class heads start with.
+        temperature: of the sine positions.
+        mask_width, activation_checkpoint: see :class:`MaskBranch`.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        in_features: list[str],
+        transformer: DeformableTransformer,
+        num_queries: int,
+        num_logits: int,
+        box_refine: bool = True,
+        two_stage: bool = False,
+        lateral_features: list[str] | None = None,
+        prior: float = 0.01,
+        temperature: float = 10000.0,
+        mask_width: int | None = None,
+        activation_checkpoint: bool = False,
+    ):
+        super().__init__()
+        if two_stage and not box_refine:
+            raise ValueError("two stages need box refinement")
+        if len(in_features) > transformer.num_levels:
+            raise ValueError(
+                f"{len(in_features)} backbone features for {transformer.num_levels} levels"
+            )
+        self.backbone = backbone
+        self.in_features = list(in_features)
+        self.lateral_features = list(lateral_features or [])
+        self.transformer = transformer
+        self.num_previous = transformer.num_frames - 1
+        self.box_refine = box_refine
+        width = transformer.width
+        axes = 2 if transformer.num_frames == 1 else 3
+        # With several frames, time is the first axis; the official encodings differ in the offset.
+        self.position_encoding = SinePositionEncoding(
+            width,
+            num_axes=axes,
+            temperature=temperature,
+            offset=-0.5 if axes == 2 else 0.0,
+        )
+        self.input_proj = nn.ModuleList(self._projections(backbone, transformer.num_levels, width))
+        self.num_queries = num_queries
+
+        # A two-stage network has heads for the proposals behind those of the decoder layers; without
+        # refinement all layers share one pair.
+        num_heads = len(transformer.decoder.layers) + two_stage
+        own = num_heads if box_refine else 1
+        class_heads = [nn.Linear(width, num_logits) for _ in range(own)]
+        box_heads = [MLP(width, width, 4, 3) for _ in range(own)]
+        for class_head, box_head in zip(class_heads, box_heads):
+            nn.init.constant_(class_head.bias, -math.log((1 - prior) / prior))
+            for parameter in box_head.layers[-1].parameters():
+                nn.init.zeros_(parameter)
+        self.two_stage: TwoStage | None = None
+        if two_stage:
+            self.two_stage = TwoStage(width, num_queries)
+        else:
+            self.query_embed = nn.Embedding(num_queries, 2 * width)
+            self.reference_points = nn.Linear(width, 2)
+            nn.init.xavier_uniform_(self.reference_points.weight)
+            nn.init.zeros_(self.reference_points.bias)
+            # Boxes start small around their reference points.
+            _, bias = box_heads[0].layers[-1].parameters()
+            nn.init.constant_(bias[2:], -2.0)
+        repeats = num_heads // own
+        self.class_embed = nn.ModuleList(class_heads * repeats)
+        self.bbox_embed = nn.ModuleList(box_heads * repeats)
+        if box_refine:
+            transformer.decoder.bbox_embed = self.bbox_embed
+
+        self.mask_branch: MaskBranch | None = None
+        if self.lateral_features:
+            shapes = backbone.output_shape()
+            self.mask_branch = MaskBranch(
+                width,
+                transformer.num_heads,
+                [shapes[name].channels for name in reversed(self.lateral_features)],
+                mask_width,
+                activation_checkpoint,
+            )
+
+    def _projections(self, backbone: Backbone, num_levels: int, width: int) -> list[nn.Module]:
+        """1×1 convolutions of the backbone's levels, strided 3×3 ones for more levels."""
+        if width % NORM_GROUPS:
+            raise ValueError(
+                f"width {width} is not divisible by {NORM_GROUPS}, the groups of the input norms"
+            )
+        shapes = backbone.output_shape()
+        convs = [nn.Conv2d(shapes[name].channels, width, 1) for name in self.in_features]
+        channels = shapes[self.in_features[-1]].channels
+        while len(convs) < num_levels:
+            convs.append(nn.Conv2d(channels, width, 3, stride=2, padding=1))
+            channels = width
+        for conv in convs:
+            nn.init.xavier_uniform_(conv.weight)
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+        return [nn.Sequential(conv, nn.GroupNorm(NORM_GROUPS, width)) for conv in convs]
+
+    def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
+        """See :class:`.network.TrackingNetwork`."""
+        outputs = self.backbone(images)
+        names = [name for name in self.lateral_features if name not in self.in_features]
+        return FrameFeatures([outputs[name] for name in names + self.in_features], padding)
+
+    def project(self, features: FrameFeatures) -> Pyramid:
+        """See :class:`.network.TrackingNetwork`."""
+        maps = features.maps[-len(self.in_features) :]
+        levels: list[Tensor] = []
+        for index, projection in enumerate(self.input_proj):
+            if index < len(maps):
+                source = maps[index]
+            else:  # the first extra level comes from the backbone's, the others from one another
+                source = maps[-1] if index == len(maps) else levels[-1]
+            levels.append(projection(source))
+        paddings = None
+        if features.padding is not None:
+            sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in levels]
+            paddings = [resize_padding(features.padding, size) for size in sizes]
+        return Pyramid(levels, paddings)
+
+    def forward(
+        self,
+        features: FrameFeatures,
+        current: Pyramid,
+        previous: list[Pyramid],
+        track_queries: TrackQueries | None,
+        all_layers: bool = True,
+    ) -> NetworkOutput:
+        """See :class:`.network.TrackingNetwork`."""
+        earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
+        frames = [current, *earlier[: self.num_previous]][::-1]  # the earliest first
+        geometry = Geometry.of(current.levels, current.paddings)
+        tokens = torch.stack([_tokens(frame.levels) for frame in frames], dim=1)
+        pos = self._positions(current).to(tokens.dtype)
+        memory = self.transformer.encode(tokens, pos, geometry)
+
+        proposals = None
+        if self.two_stage is not None:
+            queries, query_pos, reference, *proposals = self.two_stage(
+                memory[:, -1], geometry, self.class_embed[-1], self.bbox_embed[-1]
+            )
+        else:
+            embedded = self.query_embed.weight.expand(len(tokens), -1, -1)
+            query_pos, queries = embedded.chunk(2, dim=-1)
+            reference = self.reference_points(query_pos).sigmoid()
+        if track_queries is not None:
+            # Track queries start from the centre of their box; its size is not used, unless the
+            # proposals of a first stage have one too.
+            boxes = track_queries.boxes[..., : reference.shape[-1]]
+            reference = torch.cat([boxes.to(reference.dtype), reference], dim=1)
+        queries, query_pos, padding = with_track_queries(track_queries, queries, query_pos)
+        outputs, bases = self.transformer.decode(
+            queries, query_pos, reference, memory, geometry, padding
+        )
+        logits, boxes = self._predict(outputs, bases, all_layers)
+        return NetworkOutput(
+            logits=logits,
+            boxes=boxes,
+            embeddings=outputs[-1],
+            encoded=self._encoded(features, current, geometry, memory[:, -1], outputs[-1]),
+            proposals=None if proposals is None else (proposals[0], proposals[1]),
+        )
+
+    def _predict(
+        self, outputs: Tensor, bases: list[Tensor], all_layers: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and boxes of all layers or the last; ``bases`` as the decoder returns them."""
+        layers = range(len(outputs))
+        if not all_layers:
+            layers = layers[-1:]
+        logits = torch.stack([self.class_embed[index](outputs[index]) for index in layers])
+        if self.box_refine:
+            return logits, torch.stack([bases[index] for index in layers])
+        changes = torch.stack([self.bbox_embed[index](outputs[index]) for index in layers])
+        return logits, refine(changes, bases[0])
+
+    def _positions(self, current: Pyramid) -> Tensor:
+        """(B or 1, F, S, C); padding is the current frame's: all frames of a clip have one size."""
+        frames = self.transformer.num_frames
+        encodings = []
+        for index, level in enumerate(current.levels):
+            if current.paddings is None:
+                grid = torch.zeros(1, *level.shape[-2:], dtype=torch.bool, device=level.device)
+            else:
+                grid = current.paddings[index]
+            if frames == 1:
+                encodings.append(self.position_encoding(grid)[:, None])
+            else:
+                clip = grid[:, None].expand(-1, frames, -1, -1)
+                encodings.append(self.position_encoding(clip))
+        return torch.cat([encoding.flatten(2, 3) for encoding in encodings], dim=2)
+
+    def _encoded(
+        self,
+        features: FrameFeatures,
+        current: Pyramid,
+        geometry: Geometry,
+        memory: Tensor,
+        queries: Tensor,
+    ) -> Encoded | None:
+        """What the mask branch takes: the memory at the level of the coarsest lateral.
+
+        The official code takes the memory of the *previous* frame there (its memory is [current,
+        previous], which it indexes by level from the end); this is the current one's.
+        """
+        if self.mask_branch is None:
+            return None
+        level = self.in_features.index(self.lateral_features[-1])
+        height, width = geometry.sizes[level]
+        start = sum(h * w for h, w in geometry.sizes[:level])
+        own = memory[:, start : start + height * width].unflatten(1, (height, width))
+        padding = None if current.paddings is None else current.paddings[level]
+        coarse_to_fine = features.maps[: len(self.lateral_features)][::-1]
+        laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
+        return Encoded(queries, own, current.levels[level], padding, laterals)
+
+
+def _tokens(levels: list[Tensor]) -> Tensor:
+    """[(B, C, H_l, W_l)] to (B, S, C)."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)

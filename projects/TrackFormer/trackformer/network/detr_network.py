@@ -1,0 +1,144 @@
+"""DETR with track queries: TrackFormer's network for MOTS20.
+
+Shapes: B: images, n: track queries, Q: object queries, N = n + Q, C: width, S: tokens.
+"""
+
+import torch
+from d2video.projects.detr.network import DETRNetwork, Encoded
+from d2video.projects.trackformer.network.base import (
+    FrameFeatures,
+    NetworkOutput,
+    Pyramid,
+    with_track_queries,
+)
+from d2video.projects.trackformer.training.track_queries import TrackQueries
+from torch import Tensor, nn
+
+from d2video.layers import TransformerEncoderLayer
+from d2video.structures.padding import resize_padding
+
+
+class DETRTrackingNetwork(DETRNetwork):
+    """:class:`DETRNetwork`, whose decoder also takes track queries.
+
+    Frames before the current one reach it through the track queries alone.
+
+    Args:
+        track_attention: a layer of self-attention among the track queries before every decoder layer
+            (TrackFormer, sec. 3.2 and table 4).
+        feedforward, dropout: of these layers, as in the transformer.
+        others: see :class:`DETRNetwork`.
+    """
+
+    num_previous = 0
+
+    def __init__(
+        self,
+        *,
+        track_attention: bool = False,
+        feedforward: int = 2048,
+        dropout: float = 0.1,
+        **others,
+    ):
+        super().__init__(**others)
+        self.track_attention: nn.ModuleList | None = None
+        if track_attention:
+            transformer = self.transformer
+            layers = [
+                TransformerEncoderLayer(
+                    transformer.width, transformer.num_heads, feedforward, dropout
+                )
+                for _ in transformer.decoder.layers
+            ]
+            self.track_attention = nn.ModuleList(layers)
+            for parameter in self.track_attention.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+
+    def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
+        """See :class:`.network.TrackingNetwork`."""
+        outputs = self.backbone(images)
+        return FrameFeatures([outputs[name] for name in self.in_features], padding)
+
+    def project(self, features: FrameFeatures) -> Pyramid:
+        """See :class:`.network.TrackingNetwork`."""
+        source = self.input_proj(features.maps[-1])
+        paddings = None
+        if features.padding is not None:
+            size = (int(source.shape[-2]), int(source.shape[-1]))
+            paddings = [resize_padding(features.padding, size)]
+        return Pyramid([source], paddings)
+
+    def forward(  # DETRNetwork's own takes images
+        self,
+        features: FrameFeatures,
+        current: Pyramid,
+        previous: list[Pyramid],
+        track_queries: TrackQueries | None,
+        all_layers: bool = True,
+    ) -> NetworkOutput:
+        """See :class:`.network.TrackingNetwork`; ``previous`` is not used."""
+        (source,) = current.levels
+        tokens = source.flatten(2).transpose(1, 2)
+        padding = token_padding = None
+        if current.paddings is not None:
+            (padding,) = current.paddings
+            token_padding = padding.flatten(1)
+        grid = padding
+        if grid is None:
+            grid = torch.zeros(len(source), *source.shape[-2:], dtype=torch.bool)
+        pos = self.position_encoding(grid.to(source.device)).flatten(1, 2).to(tokens.dtype)
+        memory = self.transformer.encode(tokens, pos, token_padding)
+
+        query_pos = self.query_embed.weight.expand(len(source), -1, -1)
+        queries, query_pos, query_padding = with_track_queries(
+            track_queries, torch.zeros_like(query_pos), query_pos
+        )
+        outputs, last = self._decode(
+            queries, query_pos, memory, pos, token_padding, query_padding, track_queries
+        )
+        if not all_layers:
+            outputs = outputs[-1:]
+        encoded = None
+        if self.mask_branch is not None:
+            coarse_to_fine = features.maps[-2::-1]
+            laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
+            memory = memory.unflatten(1, source.shape[-2:])
+            encoded = Encoded(outputs[-1], memory, source, padding, laterals)
+        boxes = self.bbox_embed(outputs).float().sigmoid()
+        return NetworkOutput(self.class_embed(outputs), boxes, last, encoded)
+
+    def _decode(
+        self,
+        x: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        pos: Tensor,
+        padding: Tensor | None,
+        query_padding: Tensor | None,
+        tracks: TrackQueries | None,
+    ) -> tuple[Tensor, Tensor]:
+        """All layers' normalised outputs (D, B, N, C), and the last one's before its norm, which is
+        what goes on to the next frame."""
+        decoder = self.transformer.decoder
+        memory_with_pos = memory + pos
+        outputs = []
+        for index, layer in enumerate(decoder.layers):
+            if self.track_attention is not None and tracks is not None:
+                x = self._attend_tracks(self.track_attention[index], x, tracks)
+            x = self.transformer.run(
+                layer, x, query_pos, memory, memory_with_pos, padding, query_padding
+            )
+            outputs.append(decoder.norm(x))
+        return torch.stack(outputs), x
+
+    def _attend_tracks(self, layer: nn.Module, x: Tensor, tracks: TrackQueries) -> Tensor:
+        count = tracks.embeddings.shape[1]
+        padding = tracks.padding
+        if padding is not None:
+            # A softmax over nothing is not a number; an image without tracks has none to disturb.
+            padding = padding & ~padding.all(1, keepdim=True)
+        # Without any track the layer runs all the same: in training every parameter has a gradient.
+        own = x[:, :count]
+        own = self.transformer.run(layer, own, torch.zeros_like(own), padding)
+        return torch.cat([own, x[:, count:]], dim=1)

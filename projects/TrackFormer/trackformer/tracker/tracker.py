@@ -1,0 +1,295 @@
+"""From what the network says of single frames to tracks (TrackFormer, sec. 3.2 and 4.2).
+
+Shapes: n: tracks, Q: object queries, C: channels of an embedding, H×W: the answer's size in pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from d2video.projects.trackformer.network.frame_output import Candidates, FrameOutput
+from d2video.projects.trackformer.tracker.public_detections import RULES
+from d2video.projects.trackformer.tracker.reid import match_by_look, match_by_place
+from d2video.projects.trackformer.tracker.sightings import Sightings
+from d2video.projects.trackformer.tracker.tracks import Tracks
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from d2video.utils.errors import UserError
+
+
+class Tracker:
+    """Follows objects through one video, frame by frame; :meth:`reset` before the next.
+
+    In each frame
+
+    1. the queries of the active and of the inactive tracks are asked with the object queries; an
+       active track that is not seen for ``steps_termination`` frames becomes inactive, an inactive
+       one that is seen comes back;
+    2. of active tracks that overlap the one with the higher score stays;
+    3. detections, where asked for only those that public ones support, bring back inactive tracks
+       (re-identification) or start new ones;
+    4. new tracks that overlap others are dropped.
+
+    The memory needed does not grow with the length of the video.
+
+    Args:
+        detection_score_threshold: a detection counts if its score is higher.
+        track_score_threshold: an active track is seen if its query's score is higher.
+        detection_nms_threshold, track_nms_threshold: greatest IoU in 4 and 2; 0: no suppression.
+        steps_termination: frames in a row, 1 or more. Until then the track is answered where it
+            was, and as it was, with its mask: that counts as certain against others' masks.
+        inactive_patience: frames for which an inactive track is asked; 0 or less: none.
+        reid_score_threshold: an inactive track comes back if its query's score is higher; 1: never.
+        reid_similarity_threshold: greatest Euclidean distance of the embeddings at which a
+            detection brings back a track. At 0, the official value, none does.
+        reid_similarity_only: make all tracks inactive after each frame.
+        reid_greedy: bring back tracks by the distance of the boxes, not of the embeddings.
+        public_detections: "" or the rule by which they support the network's detections:
+            "min_iou_0_5" or "center_distance".
+        clip_boxes: cut boxes at the image's border.
+        tracked_classes: queries of other classes count as not seen; None: all count.
+        official: keep what we hold for defects of the official code. An inactive track that comes
+            back keeps its counters, so that its patience lasts its whole life (default: they start
+            anew). Tracks that are suppressed end for good, and new ones use up an id (default: a
+            known track that is suppressed becomes inactive as it was before the frame, with its
+            patience as far as used up; ids have no gaps). With ``reid_similarity_only``, a track
+            that came back through its query falls back to an older box.
+
+    Attributes:
+        active, inactive: the :class:`Tracks` after the last frame.
+
+    Raises:
+        UserError: a value out of range, or an unknown rule.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        detection_score_threshold: float = 0.4,
+        track_score_threshold: float = 0.4,
+        detection_nms_threshold: float = 0.9,
+        track_nms_threshold: float = 0.9,
+        steps_termination: int = 1,
+        inactive_patience: int = -1,
+        reid_score_threshold: float = 0.4,
+        reid_similarity_threshold: float = 0.0,
+        reid_similarity_only: bool = False,
+        reid_greedy: bool = False,
+        public_detections: str = "",
+        clip_boxes: bool = False,
+        tracked_classes: Sequence[int] | None = (0,),
+        official: bool = False,
+    ):
+        keys = "MODEL.TRACKFORMER.TRACKER."
+        for key, value in {
+            "DETECTION_SCORE_THRESH": detection_score_threshold,
+            "TRACK_SCORE_THRESH": track_score_threshold,
+            "DETECTION_NMS_THRESH": detection_nms_threshold,
+            "TRACK_NMS_THRESH": track_nms_threshold,
+            "REID_SCORE_THRESH": reid_score_threshold,
+        }.items():
+            if not 0 <= value <= 1:
+                raise UserError(f"{keys}{key} is {value}: set it between 0 and 1")
+        if not reid_similarity_threshold >= 0:
+            value = reid_similarity_threshold
+            raise UserError(f"{keys}REID_SIMILARITY_THRESH is {value}: set a distance, 0 or more")
+        if steps_termination < 1:
+            raise UserError(f"{keys}STEPS_TERMINATION is {steps_termination}: set 1 or more")
+        if public_detections and public_detections not in RULES:
+            raise UserError(
+                f"{keys}PUBLIC_DETECTIONS is '{public_detections}': choose "
+                f"{', '.join(RULES)}, or '' to start tracks without public detections"
+            )
+        self.detection_score_threshold = detection_score_threshold
+        self.track_score_threshold = track_score_threshold
+        self.detection_nms_threshold = detection_nms_threshold
+        self.track_nms_threshold = track_nms_threshold
+        self.steps_termination = steps_termination
+        self.inactive_patience = inactive_patience
+        self.reid_score_threshold = reid_score_threshold
+        self.reid_similarity_threshold = reid_similarity_threshold
+        self.reid_similarity_only = reid_similarity_only
+        self.reid_greedy = reid_greedy
+        self.public_detections = public_detections
+        self.clip_boxes = clip_boxes
+        self.tracked_classes = None if tracked_classes is None else tuple(tracked_classes)
+        self.official = official
+        self.reset()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        node = cfg.MODEL.TRACKFORMER
+        return {
+            "detection_score_threshold": node.TRACKER.DETECTION_SCORE_THRESH,
+            "track_score_threshold": node.TRACKER.TRACK_SCORE_THRESH,
+            "detection_nms_threshold": node.TRACKER.DETECTION_NMS_THRESH,
+            "track_nms_threshold": node.TRACKER.TRACK_NMS_THRESH,
+            "steps_termination": node.TRACKER.STEPS_TERMINATION,
+            "inactive_patience": node.TRACKER.INACTIVE_PATIENCE,
+            "reid_score_threshold": node.TRACKER.REID_SCORE_THRESH,
+            "reid_similarity_threshold": node.TRACKER.REID_SIMILARITY_THRESH,
+            "reid_similarity_only": node.TRACKER.REID_SIMILARITY_ONLY,
+            "reid_greedy": node.TRACKER.REID_GREEDY,
+            "public_detections": node.TRACKER.PUBLIC_DETECTIONS,
+            "clip_boxes": not node.OVERFLOW_BOXES,
+            "tracked_classes": tuple(node.TRACKED_CLASSES) or None,
+            "official": node.TRACKER.OFFICIAL,
+        }
+
+    def reset(self) -> None:
+        """Forget everything; ids start at 0."""
+        self.active = self.inactive = Tracks.none()
+        self._masks: Tensor | None = None  # of the active tracks, if they may be answered again
+        self._next_id = 0
+
+    @torch.no_grad()
+    def step(
+        self,
+        detect: Callable[[Tensor, Tensor], FrameOutput],
+        image_size: tuple[int, int],
+        public_detections: Tensor | None = None,
+    ) -> Instances:
+        """Follow the tracks into the next frame.
+
+        Args:
+            detect: runs the network on the frame, with the track queries: embeddings (n, C) and
+                boxes (n, 4) cxcywh divided by the image size, on the device of the last output.
+                Where n is 0, C may be 0 too, and the device the CPU: there are no track queries.
+            image_size: (H, W) of the answer.
+            public_detections: (P, 4 or more), first xyxy in pixels of the answer, for a tracker
+                that wants them; P = 0: nothing starts here.
+
+        Returns:
+            ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes`` and ``track_ids``, on the
+            CPU, and of a model with masks ``pred_masks`` (N, H, W) bool, none overlapping, on the
+            network's device. Tracks are in order of age, those that came back counting as new.
+
+        Raises:
+            UserError: public detections are wanted, but not given.
+        """
+        if self.public_detections and public_detections is None:
+            raise UserError(
+                "public detections wanted (MODEL.TRACKFORMER.TRACKER.PUBLIC_DETECTIONS is "
+                f"{self.public_detections}) but the frame has none: use a data set whose sequences "
+                "have them, or set the key to ''"
+            )
+        known = Tracks.cat([self.active, self._wanted(self.inactive)])
+        output = detect(known.embeddings, known.query_boxes(image_size))
+        assert len(output.scores) >= len(known)
+        candidates = Candidates.of(output, image_size, self.clip_boxes, self.tracked_classes)
+
+        active, inactive = self._ask(known, candidates)
+        active, suppressed = self._suppress(active, active.tracks.scores, self.track_nms_threshold)
+        inactive = self._wanted(Tracks.cat([inactive, suppressed]))
+        rows = self._detections(candidates, len(known), public_detections)
+        back, inactive, rows = self._reidentify(inactive, candidates, rows)
+        born = Tracks.start(candidates, rows, self._next_id)
+        nowhere = torch.full_like(rows, -1)
+        active = Sightings.cat([active, back, Sightings(born, born, rows, nowhere)])
+        scores = active.tracks.scores.masked_fill(active.tracks.ids < self._next_id, torch.inf)
+        active, suppressed = self._suppress(active, scores, self.detection_nms_threshold)
+        inactive = Tracks.cat([inactive, suppressed[suppressed.ids < self._next_id]])
+        tracks = self._number(active.tracks, len(born))
+
+        answer = Instances(image_size)  # copies: a user may well scale or clip the boxes in place
+        answer.pred_boxes = Boxes(tracks.boxes.clone())
+        answer.scores = tracks.scores.clone()
+        answer.pred_classes = tracks.classes.clone()
+        answer.track_ids = tracks.ids.clone()
+        if output.masks is not None:
+            device = output.scores.device
+            answer.pred_masks = active.masks(output.masks, device, self._masks, image_size)
+            if self.steps_termination > 1:
+                self._masks = answer.pred_masks
+        self.active, self.inactive = tracks, replace(inactive, inactive=inactive.inactive + 1)
+        if self.reid_similarity_only:
+            resting = replace(tracks, boxes=tracks.start_boxes) if self.official else tracks
+            self.active, self.inactive = Tracks.none(), Tracks.cat([self.inactive, resting])
+        return answer
+
+    def _wanted(self, inactive: Tracks) -> Tracks:
+        """Inactive tracks that are still looked for."""
+        if not len(inactive):
+            return inactive
+        has_area = (inactive.boxes[:, 2:] > inactive.boxes[:, :2]).all(-1)
+        return inactive[has_area & (inactive.inactive <= self.inactive_patience)]
+
+    def _ask(self, known: Tracks, candidates: Candidates) -> tuple[Sightings, Tracks]:
+        """What became of the known tracks, active ones first: those now active, the inactive."""
+        places = torch.arange(len(known))
+        was_active = places < len(self.active)
+        threshold = torch.where(was_active, self.track_score_threshold, self.reid_score_threshold)
+        seen = candidates.scores[: len(known)] > threshold
+        missed = was_active & ~seen
+        rows = torch.where(seen, places, -1)
+        restart = seen & ~was_active & (not self.official)
+        now = replace(
+            known.seen_at(candidates, rows),
+            start_boxes=torch.where(was_active[:, None], known.boxes, known.start_boxes),
+            unseen=(known.unseen + missed).masked_fill(was_active & seen | restart, 0),
+            inactive=known.inactive.masked_fill(restart, 0),
+        )
+        lost = missed & (now.unseen >= self.steps_termination)
+        order = torch.cat([(was_active & ~lost).nonzero(), (seen & ~was_active).nonzero()])[:, 0]
+        inactive = Tracks.cat([now[~was_active & ~seen], now[lost]])
+        return Sightings(now[order], known[order], rows[order], order), inactive
+
+    def _suppress(
+        self, active: Sightings, scores: Tensor, threshold: float
+    ) -> tuple[Sightings, Tracks]:
+        """The tracks that non-maximum suppression leaves, and the others for the inactive ones.
+
+        These are as they were: else the query of a suppressed track, which sees the object of the
+        track that suppressed it, would give it new patience in each frame.
+        """
+        kept = active.not_overlapping(scores, threshold)
+        return active[kept], Tracks.none() if self.official else active.before[~kept]
+
+    def _detections(self, candidates: Candidates, first: int, public: Tensor | None) -> Tensor:
+        """Rows, from ``first`` on, that may bring back or start a track."""
+        rows = (candidates.scores[first:] > self.detection_score_threshold).nonzero()[:, 0] + first
+        if self.public_detections:
+            assert public is not None
+            public = public[:, :4].cpu().float()
+            rows = rows[RULES[self.public_detections](candidates.boxes[rows], public)]
+        return rows
+
+    def _reidentify(
+        self, inactive: Tracks, candidates: Candidates, rows: Tensor
+    ) -> tuple[Sightings, Tracks, Tensor]:
+        """The inactive tracks that detections bring back, and the tracks and rows that are left."""
+        track = found = torch.zeros(0, dtype=torch.int64)
+        if len(inactive) and len(rows) and self.reid_greedy:
+            track, found = match_by_place(inactive.boxes, candidates.boxes[rows])
+        elif len(inactive) and len(rows) and self.reid_similarity_threshold > 0:
+            embeddings = candidates.embeddings[rows.to(candidates.embeddings.device)]
+            track, found = match_by_look(
+                inactive.embeddings, embeddings, self.reid_similarity_threshold
+            )
+        before = inactive[track]
+        back = before.seen_at(candidates, rows[found])
+        back = replace(
+            back,
+            start_boxes=back.boxes,
+            inactive=torch.zeros_like(back.inactive),
+            unseen=back.unseen if self.official else torch.zeros_like(back.unseen),
+        )
+        others = torch.ones(len(inactive), dtype=torch.bool)
+        others[track] = False
+        free = torch.ones(len(rows), dtype=torch.bool)
+        free[found] = False
+        nowhere = torch.full_like(track, -1)
+        return Sightings(back, before, rows[found], nowhere), inactive[others], rows[free]
+
+    def _number(self, tracks: Tracks, born: int) -> Tracks:
+        """Number the new tracks, those from ``_next_id`` on; ``born`` of them were there at first."""
+        new = tracks.ids >= self._next_id
+        if self.official:
+            self._next_id += born
+            return tracks
+        ids = torch.where(new, self._next_id + new.cumsum(0) - 1, tracks.ids)
+        self._next_id += int(new.sum())
+        return replace(tracks, ids=ids)

@@ -1,0 +1,238 @@
+"""From a record to a frame and the one or two before it, of which TrackFormer learns to track."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from detectron2.structures import Instances
+from fvcore.transforms.transform import Transform
+
+from d2video.data import DATASET_MAPPER_REGISTRY, ClipDatasetMapper, ImageDatasetMapper
+from d2video.data.augmentation import ClipAugInput, ClipResizeTransform, build_augmentations
+from d2video.data.clip_instances import clip_instances
+from d2video.data.frame_sequence import check_image_format, frame_to_tensor
+from d2video.data.mappers.clip import augment_frames, read_frames, sample_seed
+from d2video.data.mappers.image import image_objects
+from d2video.utils.errors import UserError
+
+# What tracking data add to a video's record, and the evaluator and the tracker need.
+_TEST_KEYS = ("sequence", "first_frame", "public_detections")
+
+
+class CropJitter(T.Augmentation):
+    """Crop a little and resize back to the old size: a small motion and change of scale."""
+
+    def __init__(self, amount: float):
+        """
+        Args:
+            amount: greatest part of the width that is cut off, 0 (nothing happens) to 1.
+        """
+        assert 0 <= amount < 1, amount
+        self.amount = amount
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        height, width = image.shape[:2]
+        smallest = max(int((1 - self.amount) * width), 1)
+        w = int(rng.integers(smallest, width, endpoint=True))
+        h = max(height * w // width, 1)
+        x = int(rng.integers(width - w, endpoint=True))
+        y = int(rng.integers(height - h, endpoint=True))
+        if (h, w) == (height, width):
+            return T.NoOpTransform()
+        crop = T.CropTransform(x, y, w, h, width, height)
+        return T.TransformList([crop, ClipResizeTransform(h, w, height, width)])
+
+
+@DATASET_MAPPER_REGISTRY.register()
+class FramePairMapper:
+    """Map a record to a frame with the frames before it (training), or to what is tested.
+
+    In training the frame and its previous ones go through the same augmentations; then each
+    previous one through a jitter of its own. "Previous" frames may lie after the frame as well. The
+    previous frames of an image are the image itself.
+
+    What is drawn (pair, augmentations, jitter) comes from three independent generators. In the
+    official code one state serves all: flipped samples never have a previous frame that is later by
+    3 or more.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation | Transform],
+        image_format: str = "RGB",
+        with_masks: bool = False,
+        frame_range: int = 5,
+        num_previous: int = 1,
+        jitter: float = 0.01,
+        image_jitter: float = 0.2,
+        overflow_boxes: bool = False,
+        decode_ahead: int = 0,
+    ):
+        """
+        Args:
+            is_train: frames with targets, or whole videos (and images) without.
+            augmentations: applied in order. For testing, deterministic.
+            image_format: order of the channels, "RGB" or "BGR".
+            with_masks: targets have masks.
+            frame_range: greatest distance of the previous frame, forwards or backwards, in frames.
+            num_previous: 1, or 2: also the frame that is as far from the previous frame as that is
+                from the frame, on the other side.
+            jitter: of the previous frames of videos, see :class:`CropJitter`.
+            image_jitter: and of those of images.
+            overflow_boxes: boxes may reach beyond the image; else they are clipped. Those wholly
+                outside are dropped either way.
+            decode_ahead: for testing, see :class:`~d2video.data.FrameSequence`.
+
+        Raises:
+            UserError: another ``image_format``.
+        """
+        check_image_format(image_format)
+        assert frame_range >= 0
+        assert num_previous in (1, 2)
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.with_masks = with_masks
+        self.frame_range = frame_range
+        self.num_previous = num_previous
+        self.jitter = CropJitter(jitter)
+        self.image_jitter = CropJitter(image_jitter)
+        self.overflow_boxes = overflow_boxes
+        if not is_train:
+            common = {"augmentations": augmentations, "image_format": image_format}
+            self._test_video = ClipDatasetMapper(False, decode_ahead=decode_ahead, **common)
+            self._test_image = ImageDatasetMapper(False, **common)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        arguments = ClipDatasetMapper.from_config(cfg, is_train=False)
+        if not is_train:
+            return arguments
+        config = cfg.MODEL.TRACKFORMER
+        if config.PREV_FRAME_RANGE < 0 or config.NUM_PREV_FRAMES not in (1, 2):
+            raise UserError(
+                f"MODEL.TRACKFORMER.PREV_FRAME_RANGE is {config.PREV_FRAME_RANGE} and "
+                f"NUM_PREV_FRAMES {config.NUM_PREV_FRAMES}: give 0 or more, and 1 or 2"
+            )
+        for key in ("PREV_FRAME_JITTER", "PREV_IMAGE_JITTER"):
+            if not 0 <= config[key] < 1:
+                raise UserError(f"MODEL.TRACKFORMER.{key} is {config[key]}: give 0 to less than 1")
+        return arguments | {
+            "is_train": True,
+            "augmentations": build_augmentations(cfg.INPUT.CLIP.AUGMENTATIONS),
+            "with_masks": cfg.MODEL.MASK_ON,
+            "frame_range": config.PREV_FRAME_RANGE,
+            "num_previous": config.NUM_PREV_FRAMES,
+            "jitter": config.PREV_FRAME_JITTER,
+            "image_jitter": config.PREV_IMAGE_JITTER,
+            "overflow_boxes": config.OVERFLOW_BOXES,
+        }
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """
+        Args:
+            record: of a video or an image (docs/architecture.md); not changed. In training
+                ``key_frame`` chooses the frame of a video.
+
+        Returns:
+            In training ``image`` (uint8 tensor (3,h,w)), ``instances``: Instances of the objects
+            in this frame, without crowds, with ``gt_boxes`` (XYXY, pixels), ``gt_classes``,
+            ``gt_ids`` (int64; the numbers of the annotations if an image) and, with masks,
+            ``gt_masks`` (BitMasks, none empty); ``previous``: ``num_previous`` dicts, nearest
+            first, each with ``image``, ``instances`` and ``file_name``; ``file_name``, and
+            ``height`` and ``width`` of the original. In testing what
+            :class:`~d2video.data.ClipDatasetMapper` and :class:`~d2video.data.ImageDatasetMapper`
+            give, and of a video its ``sequence``, ``first_frame`` and ``public_detections``, if any.
+
+        Raises:
+            BrokenFile: a frame cannot be read or has another size than the record says, or a mask
+                is damaged.
+            UserError: a mask is missing, or, in training, there are no labels.
+        """
+        if self.is_train:
+            return self._pair(record)
+        if "length" not in record:
+            return self._test_image(record)
+        extra = {key: record[key] for key in _TEST_KEYS if key in record}
+        return self._test_video(record) | extra
+
+    def _pair(self, record: dict[str, Any]) -> dict[str, Any]:
+        pair_rng, augmentation_rng, jitter_rng = map(np.random.default_rng, sample_seed().spawn(3))
+        is_video = "length" in record
+        if is_video:
+            indices = self._frames(record["length"], record.get("key_frame"), pair_rng)
+            names = [record["file_names"][t] for t in indices]
+        else:
+            names = [record["file_name"]] * (1 + self.num_previous)
+        original = read_frames(names, record.get("height"), record.get("width"), self.image_format)
+        size = (original[0].shape[0], original[0].shape[1])
+        if is_video:
+            annotations = _video_objects(record, indices)
+        else:
+            annotations = [image_objects(record, size)] * len(names)
+
+        frames, common = augment_frames(original, self.augmentations, augmentation_rng)
+        jitter = self.jitter if is_video else self.image_jitter
+        outputs = []
+        for k, (name, frame, objects) in enumerate(zip(names, frames, annotations, strict=True)):
+            transforms = common
+            if k > 0:
+                jittered = ClipAugInput(frame, jitter_rng)
+                transforms = common + jitter(jittered)
+                frame = jittered.image
+            outputs.append(
+                {
+                    "image": frame_to_tensor(frame),
+                    "instances": self._targets(name, objects, size, frame.shape[:2], transforms),
+                    "file_name": name,
+                }
+            )
+        current, *previous = outputs
+        return current | {"previous": previous, "height": size[0], "width": size[1]}
+
+    def _frames(self, length: int, key_frame: int | None, rng: np.random.Generator) -> list[int]:
+        """Numbers of the frame and of its previous ones."""
+        if key_frame is None:
+            key_frame = int(rng.integers(length))
+        first = max(key_frame - self.frame_range, 0)
+        last = min(key_frame + self.frame_range, length - 1)
+        previous = int(rng.integers(first, last, endpoint=True))
+        before = min(max(2 * previous - key_frame, 0), length - 1)
+        return [key_frame, previous, before][: 1 + self.num_previous]
+
+    def _targets(
+        self,
+        name: str,
+        objects: list[dict[str, Any]],
+        size: tuple[int, int],
+        new_size: tuple[int, int],
+        transforms: Transform,
+    ) -> Instances:
+        try:
+            (targets,) = clip_instances(
+                [objects],
+                {a["id"]: a["category_id"] for a in objects},
+                size,
+                new_size,
+                transforms,
+                with_masks=self.with_masks,
+                clip_boxes=not self.overflow_boxes,
+            )
+        except UserError as error:
+            raise type(error)(f"image {name}: {error}") from error
+        return targets
+
+
+def _video_objects(record: dict[str, Any], indices: list[int]) -> list[list[dict[str, Any]]]:
+    """Annotations of the objects of some frames, without crowds."""
+    if "annotations" not in record:
+        raise UserError(
+            f"video {record['video_id']} has no labels: training needs an annotated split in "
+            "DATASETS.TRAIN"
+        )
+    return [[a for a in record["annotations"][t] if not a.get("iscrowd", 0)] for t in indices]

@@ -1,0 +1,244 @@
+"""Track queries: what the decoder of one frame says of its objects, asked again in the next
+(TrackFormer, sec. 3.2), and how training makes them (sec. 3.3).
+
+Shapes: B: images, Q: queries of the previous frame, n: track queries (of the image with most), C: width,
+M: matched queries of the batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from d2video.projects.trackformer.training import official_sampling
+from d2video.projects.trackformer.training.targets import FrameTargets
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from d2video.modeling.criterion import Matches
+
+NO_OBJECT = -1  # a track query whose object is not in the frame, or that never had one
+PADDED = -2  # no query at all: fills up the batch
+
+
+@dataclass
+class TrackQueries:
+    """Queries that go before the object queries.
+
+    Attributes:
+        embeddings: (B, n, C), outputs of the previous frame's decoder.
+        boxes: (B, n, 4), cxcywh divided by the image size.
+        padding: (B, n) bool, True where there is no query; None if nothing is padded.
+    """
+
+    embeddings: Tensor
+    boxes: Tensor
+    padding: Tensor | None = None
+
+
+class TrackQuerySampler:
+    """Turns matched queries of the previous frame into track queries, with augmentations.
+
+    Each matched query is dropped (a false negative: its object has to be detected anew) with one
+    probability; each of those kept brings along, with another, a false positive: an unmatched query
+    of the previous frame, likely one whose box lies near. The false positives of an image are
+    different queries, drawn from the mean of what the kept queries would draw from one by one.
+
+    Args:
+        false_negative_prob, false_positive_prob: in [0, 1]; the official values are 0.4 and 0.1.
+        official: sample as the official code does, see :mod:`.official_sampling`.
+        foreign_prob: not in the paper: each matched query of an image also asks, with this
+            probability, for its object in the next image of the batch, where it is not: a false
+            positive that only the object's looks give away.
+    """
+
+    def __init__(
+        self,
+        false_negative_prob: float = 0.4,
+        false_positive_prob: float = 0.1,
+        official: bool = False,
+        foreign_prob: float = 0.0,
+    ):
+        assert not (official and foreign_prob), "the official sampling has no foreign queries"
+        self.foreign_prob = foreign_prob
+        self.false_negative_prob = false_negative_prob
+        self.false_positive_prob = false_positive_prob
+        self.official = official
+
+    def __call__(
+        self,
+        embeddings: Tensor,
+        boxes: Tensor,
+        matches: Matches,
+        previous: list[FrameTargets],
+        current: list[FrameTargets],
+        *,
+        padding: Tensor | None = None,
+        false_positives: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> tuple[TrackQueries, Tensor]:
+        """
+        Args:
+            embeddings: (B, Q, C), outputs of the previous frame's decoder; gradients pass.
+            boxes: (B, Q, 4), cxcywh, predicted in the previous frame; gradients do not pass.
+            matches: M matches of its last layer, targets numbered over ``previous``.
+            previous, current: B frames each.
+            padding: (B, Q) bool, True where the previous frame had no query; these are not used.
+            false_positives: whether to add any.
+            generator: of the random numbers, which are drawn on its device; without it they come
+                from torch's global generator of the device of ``boxes`` (official: of the CPU).
+
+        Returns:
+            the track queries, in no particular order and with arbitrary finite values where padded;
+            and (B, n) int64, for each the row of its object in ``current[b]``, ``NO_OBJECT`` or
+            ``PADDED``.
+        """
+        boxes = boxes.detach()
+        rows = current_rows(matches, previous, current)
+        foreign = None
+        if self.foreign_prob > 0 and false_positives and len(boxes) > 1:
+            foreign = self._foreign(boxes, matches, generator)
+        if self.official:
+            assert generator is None, "the official sampling uses torch's global generator"
+            queries, rows = self._official(boxes, matches, rows, padding, false_positives)
+        else:
+            queries, rows = self._sample(
+                boxes, matches, rows, padding, false_positives, foreign, generator
+            )
+        if foreign is not None:  # the neighbour's queries have numbers from Q on
+            embeddings = torch.cat([embeddings, embeddings.roll(1, dims=0)], dim=1)
+            boxes = torch.cat([boxes, boxes.roll(1, dims=0)], dim=1)
+        padded = rows == PADDED
+        return TrackQueries(
+            embeddings.gather(1, queries[..., None].expand(-1, -1, embeddings.shape[-1])),
+            boxes.gather(1, queries[..., None].expand(-1, -1, 4)),
+            padded if padded.any() else None,
+        ), rows
+
+    def _sample(
+        self,
+        boxes: Tensor,
+        matches: Matches,
+        rows: Tensor,
+        padding: Tensor | None,
+        false_positives: bool,
+        foreign: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Queries and rows, both (B, n), in the order of the queries, foreign ones last."""
+        batch, query = matches.batch, matches.query
+        device, (num_images, num_queries) = boxes.device, boxes.shape[:2]
+        source = device if generator is None else generator.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, device=source, generator=generator).to(device)
+
+        kept = uniform(len(rows)) >= self.false_negative_prob
+        assigned = torch.full((num_images, num_queries), PADDED, device=device)
+        assigned[batch, query] = rows.where(kept, PADDED)
+        if false_positives and self.false_positive_prob > 0:
+            spawning = kept & (uniform(len(rows)) < self.false_positive_prob)
+            candidates = torch.ones_like(assigned, dtype=torch.bool)
+            candidates[batch, query] = False
+            if padding is not None:
+                candidates &= ~padding
+            density = nearness(boxes[batch, query], boxes[batch]) * candidates[batch]
+            density = density / density.sum(1, keepdim=True).clamp(min=1e-30)
+            share = boxes.new_zeros(assigned.shape, dtype=torch.float32)
+            share = share.index_add(0, batch, density * spawning[:, None])
+            wanted = torch.zeros(num_images, dtype=torch.int64, device=device)
+            wanted = wanted.index_add(0, batch, spawning.long())
+            # Exponential clocks of these rates ring in the order of draws without replacement.
+            clock = -torch.log1p(-uniform(num_images, num_queries)) / share
+            place = clock.argsort(1).argsort(1)
+            chosen = (place < wanted[:, None]) & (share > 0)
+            assigned = assigned.masked_fill(chosen, NO_OBJECT)
+        if foreign is not None:
+            assigned = torch.cat([assigned, foreign], dim=1)
+        used = assigned != PADDED
+        longest = int(used.sum(1).max())  # waits for the device
+        queries = used.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
+        return queries, assigned.gather(1, queries)
+
+    def _foreign(
+        self, boxes: Tensor, matches: Matches, generator: torch.Generator | None
+    ) -> Tensor:
+        """(B, Q), ``NO_OBJECT`` for the queries that each image gets from the one before it in the
+        batch, else ``PADDED``."""
+        source = boxes.device if generator is None else generator.device
+        drawn = torch.rand(len(matches.query), device=source, generator=generator)
+        assigned = torch.full(boxes.shape[:2], PADDED, device=boxes.device)
+        lent = (drawn < self.foreign_prob).to(boxes.device)
+        assigned[matches.batch, matches.query] = torch.where(lent, NO_OBJECT, PADDED)
+        return assigned.roll(1, dims=0)
+
+    def _official(
+        self,
+        boxes: Tensor,
+        matches: Matches,
+        rows: Tensor,
+        padding: Tensor | None,
+        false_positives: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Queries and rows, both (B, n), false positives last."""
+        images = [matches.batch == b for b in range(len(boxes))]
+        queries, chosen = official_sampling.sample(
+            boxes.cpu(),
+            [matches.query[image].cpu() for image in images],
+            [rows[image].cpu() for image in images],
+            false_negative_prob=self.false_negative_prob,
+            false_positive_prob=self.false_positive_prob,
+            false_positives=false_positives,
+            padding=None if padding is None else padding.cpu(),
+        )
+        return (
+            pad_sequence(queries, batch_first=True).to(boxes.device),
+            pad_sequence(chosen, batch_first=True, padding_value=PADDED).to(boxes.device),
+        )
+
+
+def current_rows(
+    matches: Matches, previous: list[FrameTargets], current: list[FrameTargets]
+) -> Tensor:
+    """(M,) int64, the row in ``current[b]`` of each match's object, ``NO_OBJECT`` if it is gone."""
+    ids = torch.cat([targets.ids for targets in previous])[matches.target]
+    present = pad_sequence([targets.ids for targets in current], True, NO_OBJECT)
+    present = torch.nn.functional.pad(present, (0, 1), value=NO_OBJECT)  # argmax needs a column
+    same = present[matches.batch] == ids[:, None]
+    return same.byte().argmax(1).where(same.any(1), NO_OBJECT)
+
+
+def nearness(box: Tensor, others: Tensor) -> Tensor:
+    """How readily a false positive at each of the other boxes is taken for an object in ``box``.
+
+    (1 + d²)⁻², d: distance of the centres in widths and heights of ``box``. Of queries spread
+    evenly, half of those drawn by this weight have d < 1, and none, however far, has weight 0.
+
+    Args:
+        box: (M, 4), cxcywh divided by the image size.
+        others: (M, Q, 4).
+
+    Returns:
+        (M, Q) float32 in (0, 1].
+    """
+    box, others = box.float()[:, None], others.float()
+    size = box[..., 2:].clamp(min=1e-3)  # a box without area has neighbours, too
+    distance = (others[..., :2] - box[..., :2]) / size
+    return (1 + distance.square().sum(-1)) ** -2
+
+
+def no_object_weights(
+    track_rows: Tensor, num_object_queries: int, weight: float, false_positive_weight: float
+) -> Tensor:
+    """Weights in the class loss of queries without an object, for ``SetCriterion.forward``.
+
+    Args:
+        track_rows: (B, n) int64, see :class:`TrackQuerySampler`.
+        num_object_queries: Q', which follow the track queries.
+        weight: of an object query.
+        false_positive_weight: of a track query without an object (official 1, where it differs).
+
+    Returns:
+        (B, n + Q') float32; 0 for padding.
+    """
+    weights = torch.full_like(track_rows, 0, dtype=torch.float32)
+    weights = weights.masked_fill(track_rows != PADDED, false_positive_weight)
+    return torch.nn.functional.pad(weights, (0, num_object_queries), value=weight)

@@ -1,0 +1,149 @@
+"""benchmarks/benchmark.py on a very small model."""
+
+import importlib
+import json
+import subprocess
+import sys
+from argparse import Namespace
+
+import pytest
+import torch
+
+from tests.helpers import ROOT
+from tests.projects.TrackFormer import tiny as trackformer
+from tests.projects.VisTR.tiny import CONFIG, SMALL
+
+OPTIONS = ["MODEL.DEVICE", "cpu", *map(str, SMALL)]
+TRACKER = {
+    "config_file": "configs/TrackFormer/trackformer_tiny_shapes.yaml",
+    "opts": ["MODEL.DEVICE", "cpu", *map(str, [*trackformer.SMALL, *trackformer.MULTI_FRAME])],
+}
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    return importlib.import_module("benchmarks.benchmark")
+
+
+def arguments(task: str, **fields) -> Namespace:
+    return Namespace(
+        **({"config_file": CONFIG, "opts": OPTIONS} | fields),
+        task=task,
+        size=(32, 48),
+        video_size=(64, 96),
+        instances=2,
+        warmup=0,
+        repeats=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("inference", "masks at network size"),
+        ("inference", "masks at video size as RLE"),
+        ("inference", "with JPEG decoding as well"),
+        ("training", "training step"),
+    ],
+)
+def test_rows(tool, task, name):
+    figures = tool.measure_row(arguments(task), name)
+    assert 0 < figures["min_s"] <= figures["median_s"] <= figures["max_s"]
+    assert figures["peak_gb"] > 0.05
+
+
+@pytest.mark.parametrize("variant", ["multi_frame", "detr_masks"])
+def test_steps_of_a_tracker_keep_their_tracks(tool, variant, monkeypatch):
+    """As often as they are repeated: the network gets as many track queries as the row says."""
+    cfg, args = trackformer.tiny_cfg(variant), arguments("tracking", **TRACKER)
+    model = trackformer.build(variant).eval()
+    asked = []
+    forward = model.network.forward
+
+    def spy(features, current, previous, track_queries, all_layers=True):
+        count = 0 if track_queries is None else track_queries.embeddings.shape[1]
+        asked.append((count, len(previous)))
+        return forward(features, current, previous, track_queries, all_layers)
+
+    monkeypatch.setattr(model.network, "forward", spy)
+    for num_tracks in (0, 5):
+        run = tool.tracking_step(cfg, model, args, num_tracks)
+        run()
+        run()
+        earlier = model.network.num_previous
+        assert asked == [(num_tracks, 0), (num_tracks, earlier), (num_tracks, earlier)]
+        asked.clear()
+
+
+def test_repeats_0_is_one_line(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["--config-file", str(ROOT / CONFIG), "--repeats", "0"])
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_other_models_have_no_steps_of_a_tracker(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["--config-file", CONFIG, "--task", "tracking", *OPTIONS])
+    assert "VisTR has no track queries: choose another --task" in capsys.readouterr().err
+
+
+def test_a_tracker_is_not_trained_on_clips(tool, capsys):
+    config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
+    with pytest.raises(SystemExit):
+        tool.main(["--config-file", config, "--task", "training"])
+    assert "TrackFormer trains on pairs of frames" in capsys.readouterr().err
+
+
+def test_table_and_file_of_a_tracker(tool, tmp_path, monkeypatch, capsys):
+    """Of one frame, and with the floor; the measurements are made up."""
+    figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}
+    floor = {"gflop": 30.0, "matmul_gflops": 100.0, "floor_s": 0.3}
+    monkeypatch.setattr(tool, "measure_apart", lambda args, name: figures | floor)
+    path = tmp_path / "figures.json"
+    command = ["--config-file", TRACKER["config_file"], "--task", "tracking", "--json", str(path)]
+    tool.main([*command, *TRACKER["opts"]])
+    printed = capsys.readouterr().out
+    assert "1 frames of 300x540" in printed
+    content = json.loads(path.read_text())
+    assert content["num_frames"] == 1
+    assert list(content["results"]) == [f"step with {n} tracks" for n in (0, 20, 60, 100)]
+    for name, row in content["results"].items():
+        assert row == figures | floor
+        line = next(line for line in printed.splitlines() if line.startswith(f"{name}  "))
+        assert line.split()[-5:] == ["0.50", "0.40", "0.60", "2.0", "1.00"]
+        assert f"{name}: 30 GFLOP" in printed
+    assert "which take 0.30 s at 100 GFLOP/s" in printed
+
+
+@pytest.mark.slow
+def test_rows_of_a_tracker(tool):
+    names = ["step with 20 tracks", "step with 100 tracks"]
+    few, many = (tool.measure_row(arguments("tracking", **TRACKER), name) for name in names)
+    for figures in (few, many):
+        assert 0 < figures["floor_s"] < figures["median_s"]
+        assert figures["floor_s"] == pytest.approx(figures["gflop"] / figures["matmul_gflops"])
+    assert 0 < few["gflop"] < many["gflop"]
+
+
+@pytest.mark.slow
+def test_memory_of_a_row_is_its_own(tool):
+    torch.ones(2**28)  # 1 GiB that this process, but no other, has once held
+    mine = importlib.import_module("d2video.utils.measuring").peak_resident() / 1e9
+    assert mine > 1
+    figures = tool.measure_apart(arguments("inference"), "masks at network size")
+    assert figures["peak_gb"] < mine - 0.5
+
+
+@pytest.mark.slow
+def test_command_line(tmp_path):
+    command = [sys.executable, "benchmarks/benchmark.py", "--config-file", CONFIG]
+    command += ["--size", "32", "48", "--video-size", "64", "96", "--warmup", "0"]
+    command += ["--repeats", "1", "--json", str(tmp_path / "figures.json"), *OPTIONS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    content = json.loads((tmp_path / "figures.json").read_text())
+    assert content["size"] == [32, 48]
+    assert len(content["results"]) == 3
+    for name in content["results"]:
+        assert name in done.stdout

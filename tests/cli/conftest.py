@@ -1,0 +1,16 @@
+"""What all tests of programs need."""
+
+import pytest
+
+from d2video.cli import predict
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The program that predicts, as a module."""
+    return predict
+
+
+@pytest.fixture(autouse=True)
+def _restore_loggers(loggers_as_before):
+    """A program sets up logging."""

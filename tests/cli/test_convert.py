@@ -1,0 +1,161 @@
+"""tools/convert_checkpoint.py there and back, on a very small model."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from safetensors.torch import load_file
+
+from d2video.checkpoint import VideoCheckpointer
+from d2video.config import load_cfg
+from tests.helpers import ROOT
+from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
+
+
+@pytest.fixture
+def convert(monkeypatch):
+    spec = importlib.util.spec_from_file_location("tool", ROOT / "tools/convert_checkpoint.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.chdir(ROOT)
+
+    def run(
+        source: Path, target: Path, *more: str, fmt: str | None = "vistr", config=CONFIG, opts=SMALL
+    ) -> None:
+        command = ["--config-file", config, "--input", str(source)]
+        command += ["--format", fmt] if fmt else []
+        tool.main([*command, "--output", str(target), *more, *map(str, opts)])
+
+    return run
+
+
+@pytest.fixture
+def ours(tmp_path):
+    """A checkpoint as a training run writes it."""
+    torch.manual_seed(0)
+    state = build_model(tiny_cfg()).state_dict()
+    torch.save({"model": state, "iteration": 3}, tmp_path / "ours.pth")
+    return state
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_there_and_back(convert, ours, tmp_path, capsys):
+    convert(tmp_path / "ours.pth", tmp_path / "official.pth", "--reverse")
+    official = read(tmp_path / "official.pth")
+    assert torch.equal(official["vistr.class_embed.bias"], ours["network.class_embed.bias"])
+    assert official.keys().isdisjoint(ours.keys() - {n for n in ours if "insmask" in n})
+
+    convert(tmp_path / "official.pth", tmp_path / "back.pth")
+    back = read(tmp_path / "back.pth")
+    assert back.keys() == ours.keys()
+    assert all(torch.equal(back[name], value) for name, value in ours.items())
+    assert f"{len(ours)} parameters written to" in capsys.readouterr().out
+
+
+def test_safetensors_there_and_back(convert, ours, tmp_path):
+    convert(tmp_path / "ours.pth", tmp_path / "official.safetensors", "--reverse")
+    convert(tmp_path / "official.safetensors", tmp_path / "back.safetensors")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == ours.keys()
+    assert all(torch.equal(back[name], value) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_release_is_the_parameters_alone(convert, ours, tmp_path, suffix):
+    training = {"model": ours, "trainer": {"optimizer": {}}, "iteration": 3}
+    torch.save(training, tmp_path / "model_final.pth")
+    release = tmp_path / f"release{suffix}"
+    convert(tmp_path / "model_final.pth", release, fmt=None)
+    if suffix == ".pth":
+        assert torch.load(release, weights_only=True).keys() == {"model"}
+    model = build_model(tiny_cfg())
+    VideoCheckpointer(model, strict=True).load(str(release))
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in ours.items())
+
+
+def test_parts_that_the_format_lacks_are_named(convert, ours, tmp_path, capsys):
+    convert(tmp_path / "ours.pth", tmp_path / "detr.pth", "--reverse", fmt="detr")
+    assert not any("class_embed" in name for name in read(tmp_path / "detr.pth"))
+    convert(tmp_path / "detr.pth", tmp_path / "back.pth", fmt="detr")
+    assert "parameters start anew: " in capsys.readouterr().out
+    assert "network.class_embed.weight" not in read(tmp_path / "back.pth")
+
+
+def test_a_base_gives_what_the_format_lacks(convert, ours, tmp_path, capsys):
+    convert(tmp_path / "ours.pth", tmp_path / "detr.pth", "--reverse", fmt="detr")
+    base = str(tmp_path / "base.pth")
+    torch.save({"model": {name: value + 1 for name, value in ours.items()}}, base)
+    convert(tmp_path / "detr.pth", tmp_path / "back.pth", "--base", base, fmt="detr")
+    back = read(tmp_path / "back.pth")
+    taken = {name for name in ours if torch.equal(back[name], ours[name] + 1)}
+    kept = {name for name in ours if torch.equal(back[name], ours[name])}
+    assert taken | kept == set(ours)
+    assert "network.class_embed.weight" in taken
+    assert "network.input_proj.weight" in kept
+    out = capsys.readouterr().out
+    assert f"{len(taken)} parameters come from {base}: " in out
+    assert "start anew" not in out
+
+    wrong = {name: value.flatten()[:1] for name, value in ours.items()}
+    torch.save({"model": wrong}, base)
+    with pytest.raises(SystemExit):
+        convert(tmp_path / "detr.pth", tmp_path / "new.pth", "--base", base, fmt="detr")
+    assert "base.pth has network." in capsys.readouterr().err
+
+
+def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
+    config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
+    larger = ["MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES", 2, "MODEL.TRACKFORMER.NUM_QUERIES", 22]
+    smaller = [
+        "MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES",
+        "1",
+        "MODEL.TRACKFORMER.NUM_QUERIES",
+        "20",
+    ]
+    state = build_model(load_cfg(config, smaller)).state_dict()
+    torch.save({"model": state}, tmp_path / "one.pth")
+    files = tmp_path / "one.pth", tmp_path / "two.pth"
+    arguments = {"fmt": "own", "config": config, "opts": larger}
+    with pytest.raises(SystemExit):
+        convert(*files, **arguments)
+    error = capsys.readouterr().err
+    assert "level_embed (2, 96) instead of (4, 96)" in error
+    assert "--widen" in error
+    assert error.count("\n") == 1
+
+    convert(*files, "--widen", **arguments)
+    out = capsys.readouterr().out
+    assert "1 enlarged (20, 192) -> (22, 192), queries 20 to 21 anew: network.query_embed" in out
+    assert "anew, old channels" not in out
+    widened = read(files[1])
+    model = build_model(load_cfg(config, list(map(str, larger))))
+    model.load_state_dict(widened, strict=True)
+    assert torch.equal(
+        widened["network.query_embed.weight"][:20], state["network.query_embed.weight"]
+    )
+    assert widened["network.query_embed.weight"][20:].std() > 0.5  # not left empty
+
+
+@pytest.mark.parametrize(
+    ("more", "fmt", "message"),
+    [
+        (("--reverse", "--widen"), "vistr", "leave out --reverse"),
+        (("--widen",), "vistr", "models of the format 'vistr' cannot be enlarged"),
+        ((), "vistr", "no parameter of the format"),
+        (("--reverse",), None, "--reverse and --widen need the foreign --format"),
+        (("--reverse",), "onnx", "no checkpoint format 'onnx'"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_write_nothing(
+    convert, ours, tmp_path, capsys, more, fmt, message
+):
+    with pytest.raises(SystemExit) as stop:
+        convert(tmp_path / "ours.pth", tmp_path / "new.pth", *more, fmt=fmt)
+    assert stop.value.code == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "new.pth").exists()

@@ -1,0 +1,77 @@
+"""Configs of strangers are data: nothing in them is run."""
+
+import pytest
+
+from d2video.config import load_cfg
+from d2video.utils.errors import UserError
+
+
+@pytest.mark.parametrize("where", ["file", "base", "list of bases"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        '!!python/object/apply:os.mkdir ["{made}"]',
+        '!!python/object/new:os.mkdir ["{made}"]',
+        "!!python/object/apply:eval [\"__import__('os').mkdir('{made}')\"]",
+        "!!python/name:os.mkdir ''",
+        "!!python/module:os ''",
+    ],
+)
+def test_no_code_in_a_config_is_run(tmp_path, where, value):
+    made = tmp_path / "made"
+    evil = tmp_path / "evil.yaml"
+    evil.write_text(f"VERSION: 2\nOUTPUT_DIR: {value.replace('{made}', str(made))}\n")
+    config = evil
+    if where != "file":
+        config = tmp_path / "config.yaml"
+        base = "evil.yaml" if where == "base" else "[evil.yaml]"
+        config.write_text(f"_BASE_: {base}\nVERSION: 2\n")
+    with pytest.raises(UserError, match=r"could not determine a constructor.*python/") as error:
+        load_cfg(str(config), [])
+    assert "\n" not in str(error.value)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["__import__('os').mkdir('{made}')", "!!python/object/apply:os.mkdir ['{made}']"]
+)
+def test_no_code_on_the_command_line_is_run(tmp_path, value):
+    made = tmp_path / "made"
+    cfg = load_cfg("", ["OUTPUT_DIR", value.replace("{made}", str(made))])
+    assert "mkdir" in cfg.OUTPUT_DIR  # a text like any other
+    assert not made.exists()
+
+
+TENFOLD = [f"{a}: &{a} [{', '.join([f'*{b}'] * 10)}]" for a, b in zip("bcdefghi", "abcdefgh")]
+BOMBS = {
+    "deep lists": ("A: " + "[" * 100_000 + "]" * 100_000, "nested more than 100 deep"),
+    "deep maps": ("{a: " * 30_000 + "1" + "}" * 30_000, "nested more than 100 deep"),
+    "aliases": ("\n".join(["a: &a [" + "x," * 10 + "]", *TENFOLD]), "more than 100000 values"),
+    "itself": ("A: &a {b: [*a]}", r"'\*a' stands in itself"),
+    "long": ("A: " + "x" * 2**20, "longer than a MiB"),
+}
+
+
+@pytest.mark.parametrize("where", ["file", "base"])
+@pytest.mark.parametrize("name", BOMBS)
+def test_no_config_takes_the_process_down(tmp_path, name, where):
+    """libyaml's stack would overflow on the deep ones; the aliases stand for a billion values."""
+    text, message = BOMBS[name]
+    config = tmp_path / "bomb.yaml"
+    config.write_text(text)
+    if where == "base":
+        config = tmp_path / "config.yaml"
+        config.write_text("_BASE_: bomb.yaml\n")
+    with pytest.raises(UserError, match=rf"bomb\.yaml.*{message}"):
+        load_cfg(str(config), [])
+
+
+def test_anchors_are_for_configs_too(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("TEST: {EVAL_PERIOD: &n 7}\nSOLVER: {CHECKPOINT_PERIOD: *n}\n")
+    assert load_cfg(str(config), []).SOLVER.CHECKPOINT_PERIOD == 7
+
+
+def test_deep_values_on_the_command_line():
+    with pytest.raises(UserError):
+        load_cfg("", ["SOLVER.MAX_ITER", "-" * 100_000 + "1"])

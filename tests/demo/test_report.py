@@ -1,0 +1,209 @@
+"""The report page: content, escaping, and videos that really play in a browser."""
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2video.utils.errors import UserError
+from d2video.video.video_writer import VideoWriter
+from demo.line_chart import _ticks, line_chart
+from demo.report import Table, read_metrics, write_report
+from tests.helpers.chromium import CHROMIUM, Browser
+
+ORANGE = (230, 120, 30)
+NASTY = "<script>alert('x')</script> & \"quotes\""
+
+
+def write_clip(path: Path, size=(62, 95)) -> Path:
+    """A second of plain orange."""
+    with VideoWriter(path, fps=25) as writer:
+        for _ in range(25):
+            writer.write(np.full((*size, 3), ORANGE, np.uint8))
+    return path
+
+
+class _Checker(HTMLParser):
+    """Collects tags and checks that they are balanced."""
+
+    VOID = {"meta", "line"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_page(tmp_path):
+    clip = write_clip(tmp_path / "demo" / "a clip #1.mp4")
+    elsewhere = write_clip(tmp_path / "other.mp4")
+    page = write_report(
+        tmp_path / "demo" / "index.html",
+        NASTY,
+        clips=[(NASTY, clip), ("second", elsewhere)],
+        curves={NASTY: {NASTY: [(0, 3.0), (10, 1.5)], "b": [(0, 1.0), (10, 0.5)]}},
+        tables=[Table(NASTY, ["Class", NASTY], [[NASTY, 41.26], ["b", None], ["c", 3]])],
+        notes=[NASTY],
+    )
+    assert page == tmp_path / "demo" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    parsed = _Checker(text)
+    assert not parsed.all("script")
+    assert "alert(&#x27;x&#x27;)" in text
+    videos = parsed.all("video")
+    assert [video["src"] for video in videos] == ["a%20clip%20%231.mp4", "../other.mp4"]
+    assert all({"autoplay", "muted", "loop", "playsinline"} <= set(video) for video in videos)
+    assert len(parsed.all("polyline")) == 2
+    assert [cell.get("class") for cell in parsed.all("th")] == [None, "number"]
+    assert ">41.3<" in text
+    assert ">–<" in text
+    assert ">3<" in text
+    # Self-contained: nothing is fetched but the clips.
+    assert not re.search(r"https?://|<link|@import|url\(", text)
+
+
+def test_empty_sections_are_left_out(tmp_path):
+    text = write_report(tmp_path / "index.html", "Nothing").read_text()
+    assert "<h2>" not in text
+
+
+def test_missing_clip(tmp_path):
+    with pytest.raises(UserError, match=r"none\.mp4 for the report does not exist"):
+        write_report(tmp_path / "index.html", "x", clips=[("a", tmp_path / "none.mp4")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_metrics(tmp_path):
+    path = tmp_path / "metrics.json"
+    lines = [
+        {"iteration": 0, "loss": 5.0},
+        {"iteration": 20, "loss": 4.0, "lr": 0.1},
+        {"iteration": 40, "loss": float("nan")},
+        {"iteration": 20, "loss": 3.5},  # after a resume
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_metrics(path, ["loss", "lr", "other"]) == {
+        "loss": [(0, 5.0), (20, 3.5)],
+        "lr": [(20, 0.1)],
+    }
+    path.write_text('{"iteration": 0}\nno json\n')
+    with pytest.raises(UserError, match="line 2: expected a JSON object"):
+        read_metrics(path, ["loss"])
+    with pytest.raises(UserError, match="does not exist"):
+        read_metrics(tmp_path / "none.json", ["loss"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (0, 7.3, [0, 2, 4, 6, 8]),
+        (0, 0.0004, [0, 0.0001, 0.0002, 0.0003, 0.0004]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (0, 90000, [0, 20000, 40000, 60000, 80000, 100000]),
+        (5, 5, [5, 6]),
+    ],
+)
+def test_ticks_are_round_and_enclose(low, high, expected):
+    assert _ticks(low, high) == expected
+
+
+def test_chart_geometry():
+    svg = line_chart("loss", {"loss": [(0, 4.0), (50, 2.0), (100, 0.0)]})
+    (points,) = re.findall(r'points="([^"]+)"', svg)
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points.split())
+    assert x0 < x1 < x2
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.11)
+    assert y0 < y1 < y2  # SVG's y runs down: larger values lie higher
+    assert y1 - y0 == pytest.approx(y2 - y1, abs=0.11)
+    assert 0 < x0 < x2 < 560
+    assert 0 < y0 < y2 < 260
+    assert "No values" in line_chart("loss", {"loss": []})
+    # Degenerate ranges draw without dividing by zero.
+    assert "polyline" in line_chart("loss", {"loss": [(3, 0.0)]})
+    # Long series are thinned, ends and mean kept about right.
+    long = line_chart("loss", {"loss": [(i, float(i % 2)) for i in range(100_000)]})
+    assert len(long) < 20_000
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not CHROMIUM:
+        pytest.skip("no Chromium here; install it (Debian: apt-get install chromium) to run this")
+    with Browser(tmp_path_factory.mktemp("profile"), 800, 600) as browser:
+        yield browser
+
+
+def test_videos_play_in_a_browser(browser, tmp_path):
+    clips = [("odd sizes", write_clip(tmp_path / "a.mp4", (63, 95)))]
+    clips.append(("second", write_clip(tmp_path / "b c.mp4", (240, 320))))
+    browser.open(write_report(tmp_path / "index.html", "Demo", clips=clips))
+    first, second = browser.video_states()
+    for state, size in [(first, (96, 64)), (second, (320, 240))]:
+        assert state["error"] is None
+        assert state["time"] > 0.2  # it moves, without a click
+        assert not state["paused"]
+        assert (state["width"], state["height"]) == size
+        assert state["muted"]
+        assert state["loop"]
+    # And it shows what was written: the colour in the middle of the second video.
+    where = "document.querySelectorAll('video')[1].getBoundingClientRect()"
+    box = browser.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({where})")
+    picture = Image.open(io.BytesIO(browser.screenshot())).convert("RGB")
+    seen = picture.getpixel((round(box[0]), round(box[1])))
+    np.testing.assert_allclose(seen, ORANGE, atol=8)
+
+
+def test_opencv_default_codec_does_not_play(browser, tmp_path):
+    # Why VideoWriter exists, and proof that the check above can fail.
+    path = tmp_path / "opencv.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (96, 64))
+    for _ in range(25):
+        writer.write(np.full((64, 96, 3), ORANGE[::-1], np.uint8))
+    writer.release()
+    browser.open(write_report(tmp_path / "index.html", "Demo", clips=[("mp4v", path)]))
+    (state,) = browser.video_states()
+    assert state["error"]
+    assert state["time"] == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_fits_and_is_readable(browser, tmp_path, dark):
+    long = "a" * 300
+    page = write_report(
+        tmp_path / "index.html",
+        long,
+        clips=[(long, write_clip(tmp_path / "a.mp4"))],
+        curves={"loss": {f"series {i}": [(0, 1.0), (1, 0.5 * i)] for i in range(9)}},
+        tables=[Table("wide", [f"column {i}" for i in range(30)], [[1.0] * 30])],
+        notes=[long],
+    )
+    browser.prefer_dark(dark)
+    browser.open(page)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 800
+    channels = re.compile(r"\d+")
+    ink, ground = (
+        sum(map(int, channels.findall(browser.evaluate(f"getComputedStyle(document.body).{name}"))))
+        for name in ("color", "backgroundColor")
+    )
+    assert (ink > 600 and ground < 150) if dark else (ink < 150 and ground > 600)

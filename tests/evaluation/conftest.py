@@ -1,3 +1,0 @@
-from tests.data.conftest import scratch_catalog
-
-__all__ = ["scratch_catalog"]

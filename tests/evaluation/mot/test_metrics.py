@@ -1,0 +1,273 @@
+"""Tracking metrics: golden numbers of TrackEval, and cases of masks counted by hand."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from d2video.evaluation.mot.metrics import (
+    BENCHMARKS,
+    box_metrics,
+    combine_metrics,
+    mask_metrics,
+    require_trackeval,
+    summarize,
+)
+from d2video.formats.mot_results import read_mot_results
+from d2video.formats.mot_rows import read_mot_ground_truth
+from d2video.formats.rle import encode_masks
+from d2video.utils.errors import UserError
+from tests.helpers.ytvis_sets import load_json
+
+GOLDEN = load_json("mot_golden.json")
+
+
+def _by_frame(frame: np.ndarray, length: int, *columns: np.ndarray) -> list[list[np.ndarray]]:
+    return [[column[frame == t + 1] for t in range(length)] for column in columns]
+
+
+def _golden_inputs(name: str, folder) -> dict:
+    sequence = GOLDEN["sequences"][name]
+    length = sequence["seqLength"]
+    for kind in ("gt", "results"):
+        (folder / kind).write_text(sequence[kind])
+    truth = read_mot_ground_truth(str(folder / "gt"), length)
+    results = read_mot_results(folder / "results", length)
+    truth_columns = (truth.id, truth.box, truth.cls, truth.flag)
+    names = ("true_ids", "true_boxes", "true_classes", "true_flags")
+    inputs = dict(zip(names, _by_frame(truth.frame, length, *truth_columns)))
+    columns = _by_frame(results.frame, length, results.id, results.box)
+    return {**inputs, **dict(zip(("ids", "boxes"), columns)), "sequence": name}
+
+
+def _assert_equal(metrics: dict, expected: dict) -> None:
+    assert metrics.keys() == expected.keys()
+    for family, fields in expected.items():
+        assert metrics[family].keys() == fields.keys(), family
+        for field, value in fields.items():
+            np.testing.assert_allclose(
+                metrics[family][field], value, rtol=1e-12, atol=1e-12, err_msg=f"{family} {field}"
+            )
+
+
+@pytest.mark.parametrize("benchmark", ["MOT17", "MOT20", "MOT15"])
+def test_golden_metrics_in_every_field(tmp_path, benchmark, capfd):
+    expected = GOLDEN["expected"][benchmark]
+    per_sequence = {}
+    for name in GOLDEN["sequences"]:
+        metrics = box_metrics(benchmark, **_golden_inputs(name, tmp_path))
+        _assert_equal(metrics, expected[name])
+        per_sequence[name] = metrics
+    combined = combine_metrics(per_sequence)
+    _assert_equal(combined, expected["COMBINED_SEQ"])
+    assert combine_metrics(dict(reversed(per_sequence.items())))["HOTA"]["AssA"].tolist() == (
+        combined["HOTA"]["AssA"].tolist()
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+def test_summary_in_percent(tmp_path):
+    metrics = combine_metrics(
+        {n: box_metrics("MOT17", **_golden_inputs(n, tmp_path)) for n in GOLDEN["sequences"]}
+    )
+    summary = summarize(metrics)
+    assert {k: round(v, 3) for k, v in summary.items()} == {
+        **{"HOTA": 43.958, "DetA": 39.083, "AssA": 51.825, "LocA": summary["LocA"].__round__(3)},
+        **{"MOTA": 17.598, "MOTP": round(summary["MOTP"], 3), "IDF1": 52.148},
+        **{"IDP": round(summary["IDP"], 3), "IDR": round(summary["IDR"], 3)},
+        **{"IDSW": 28, "FP": 403, "FN": 159, "MT": 15, "PT": 8, "ML": 2},
+        "Frag": GOLDEN["expected"]["MOT17"]["COMBINED_SEQ"]["CLEAR"]["Frag"],
+    }
+    assert isinstance(summary["FP"], int)
+    json.dumps(summary)
+
+
+def test_rules_of_the_other_benchmarks(tmp_path):
+    inputs = _golden_inputs("SYN-03", tmp_path)
+    for benchmark in ("DanceTrack", "MOT16"):
+        _assert_equal(box_metrics(benchmark, **inputs), box_metrics("MOT17", **inputs))
+    with pytest.raises(UserError, match="SYN-03: benchmark 'KITTI' is unknown; it is one of MOT15"):
+        box_metrics("KITTI", **inputs)
+
+
+def test_order_and_size_of_ids_do_not_matter(tmp_path):
+    inputs = _golden_inputs("SYN-01", tmp_path)
+    generator = np.random.default_rng(0)
+    groups = (("true_ids", "true_boxes", "true_classes", "true_flags"), ("ids", "boxes"))
+    shuffled = dict(inputs)
+    for group in groups:
+        orders = [generator.permutation(len(ids)) for ids in inputs[group[0]]]
+        for key in group:
+            shuffled[key] = [part[order] for part, order in zip(inputs[key], orders)]
+    # A table as long as the largest id would not fit into memory.
+    shuffled["ids"] = [ids * 10**12 for ids in shuffled["ids"]]
+    _assert_equal(box_metrics("MOT17", **shuffled), box_metrics("MOT17", **inputs))
+
+
+def test_faults_are_user_errors(tmp_path):
+    inputs = _golden_inputs("SYN-03", tmp_path)
+    for key, owner in (("ids", "results"), ("true_ids", "ground truth")):
+        twice = [np.zeros_like(ids) for ids in inputs[key]]
+        with pytest.raises(UserError, match=f"SYN-03, frame .*an id stands twice in the {owner}"):
+            box_metrics("MOT17", **{**inputs, key: twice})
+    unknown = [np.full_like(classes, 14) for classes in inputs["true_classes"]]
+    with pytest.raises(UserError, match="SYN-03: class 14 in the ground truth"):
+        box_metrics("MOT17", **{**inputs, "true_classes": unknown})
+    box_metrics("MOT15", **{**inputs, "true_classes": unknown})  # which has no classes
+
+
+def test_without_trackeval(monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "trackeval"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "trackeval", None)
+    with pytest.raises(UserError, match="pip install --no-deps trackeval"):
+        require_trackeval()
+
+
+def _rle(x0: int, x1: int, y0: int = 0, y1: int = 10) -> dict:
+    mask = torch.zeros(1, 10, 100, dtype=torch.bool)
+    mask[0, y0:y1, x0:x1] = True
+    return encode_masks(mask)[0]
+
+
+def _masks(prefix: str, *frames: list[tuple[int, int, dict]]) -> dict:
+    """Columns of frames of (id, class, mask)."""
+    return {
+        f"{prefix}ids": [np.array([row[0] for row in f], np.int64) for f in frames],
+        f"{prefix}classes": [np.array([row[1] for row in f], np.int64) for f in frames],
+        f"{prefix}masks": [[row[2] for row in f] for f in frames],
+    }
+
+
+def test_masks_counted_by_hand():
+    # Two pedestrians for three frames; a car; a region to ignore in two parts.
+    truth = [(2001, 2, _rle(0, 10)), (2002, 2, _rle(10, 20)), (1001, 1, _rle(90, 100))]
+    regions = [(10000, 10, _rle(60, 70)), (10000, 10, _rle(70, 80))]
+    metrics = mask_metrics(
+        **_masks("true_", truth + regions, truth, truth),
+        **_masks(
+            "",
+            # 7: IoU 8/10 with 2001. 8: 4/18 with 2002. Half of 5 is ignored, of 4 more than half.
+            [(7, 2, _rle(0, 8)), (8, 2, _rle(16, 28)), (5, 2, _rle(50, 70)), (4, 2, _rle(70, 88))],
+            # 7 goes on; 2002 is found by 9 with IoU 1/2, just enough. 3 is a car: not counted.
+            [(7, 2, _rle(0, 10)), (9, 2, _rle(15, 20)), (3, 1, _rle(40, 50))],
+            # 9 takes over 2001: a switch. 2002 is missed. On a car is a false positive.
+            [(9, 2, _rle(0, 10)), (8, 2, _rle(90, 100))],
+        ),
+    )
+    clear, count = metrics["CLEAR"], metrics["Count"]
+    assert count["GT_Dets"] == 6
+    assert count["GT_IDs"] == 2
+    assert count["Dets"] == 3 + 2 + 2  # without 4, and without the car
+    found = {"CLR_TP": 4, "CLR_FP": 3, "CLR_FN": 2, "IDSW": 1, "MT": 1, "PT": 1, "ML": 0}
+    assert {field: clear[field] for field in found} == found
+    assert clear["MOTA"] == pytest.approx((4 - 3 - 1) / 6)
+    assert clear["sMOTA"] == pytest.approx((0.8 + 1 + 0.5 + 1 - 3 - 1) / 6)
+    assert clear["MOTP"] == pytest.approx(3.3 / 4)
+    # 7 with 2001 (2 frames) and 9 with 2002 (1): 3 of 6 labelled, 3 of 7 found.
+    assert metrics["Identity"]["IDTP"] == 3
+    assert metrics["Identity"]["IDF1"] == pytest.approx(3 / (3 + 0.5 * 3 + 0.5 * 4))
+    # At .5: 4 hits of 6 labels and 3 more results; pairs (7, 2001) 2, (9, 2002) 1, (9, 2001) 1.
+    at_half = 9
+    assert metrics["HOTA"]["DetA"][at_half] == pytest.approx(4 / (4 + 2 + 3))
+    association = (2 * 2 / (3 + 2 - 2) + 1 / (3 + 2 - 1) + 1 / (3 + 2 - 1)) / 4
+    assert metrics["HOTA"]["AssA"][at_half] == pytest.approx(association)
+    summary = summarize(metrics, masks=True)
+    assert summary["sMOTSA"] == pytest.approx(-70 / 6)
+    assert summary["MOTA"] == 0.0
+    assert list(summary)[1:] == list(summarize(metrics))
+
+
+@pytest.mark.parametrize(("ignored_columns", "false_positives"), [(10, 1), (11, 0)])
+def test_more_than_half_in_the_ignored_region_goes(ignored_columns, false_positives):
+    region = [(10000, 10, _rle(60, 70)), (10000, 10, _rle(70, 80))]
+    result = _rle(80 - ignored_columns, 100 - ignored_columns)
+    metrics = mask_metrics(
+        **_masks("true_", [(1, 2, _rle(0, 9)), *region]), **_masks("", [(1, 2, result)])
+    )
+    assert metrics["CLEAR"]["CLR_FP"] == false_positives
+
+
+def _random_frame(generator: np.random.Generator, labelled: bool) -> list[tuple[int, int, dict]]:
+    """Neighbouring masks of random width; ids change places now and then."""
+    edges = np.sort(generator.choice(np.arange(1, 100), 9, replace=False))
+    ids = np.arange(10)
+    if generator.random() < 0.3:
+        ids[:4] = generator.permutation(4)
+    rows = []
+    for i, start, end in zip(ids.tolist(), [0, *edges], [*edges, 100]):
+        if labelled and i >= 8:
+            rows.append((10000, 10, _rle(start, end)))
+        elif generator.random() < 0.8:
+            rows.append((2000 + i, 1 if i == 7 else 2, _rle(start, end)))
+    return rows
+
+
+def test_masks_equal_trackeval_reading_the_files(tmp_path):
+    generator = np.random.default_rng(3)
+    length = 40
+    truth = [_random_frame(generator, True) for _ in range(length)]
+    # Mostly what is labelled, so that there is something to match.
+    results = [
+        [
+            (i, 2 if c == 10 else c, rle)
+            for n, (i, c, rle) in enumerate(frame)
+            if i != 10000 or n == 9
+        ]
+        if generator.random() < 0.7
+        else _random_frame(generator, False)
+        for frame in truth
+    ]
+    folders = {"gt/A/gt/gt.txt": truth, "trackers/t/data/A.txt": results}
+    for path, frames in folders.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        with open(tmp_path / path, "w") as file:
+            for t, frame in enumerate(frames, 1):
+                for i, c, rle in frame:
+                    file.write(f"{t} {i} {c} 10 100 {rle['counts'].decode()}\n")
+    dataset = require_trackeval().datasets.MOTSChallenge(
+        {
+            "GT_FOLDER": str(tmp_path / "gt"),
+            "TRACKERS_FOLDER": str(tmp_path / "trackers"),
+            "SKIP_SPLIT_FOL": True,
+            "SEQ_INFO": {"A": length},
+            "PRINT_CONFIG": False,
+        }
+    )
+    data = dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("t", "A"), "pedestrian")
+    families = require_trackeval().metrics
+    metrics = mask_metrics(**_masks("true_", *truth), **_masks("", *results))
+    for family in ("HOTA", "CLEAR", "Identity", "Count"):
+        _assert_equal(
+            {family: metrics[family]}, {family: getattr(families, family)().eval_sequence(data)}
+        )
+    assert metrics["CLEAR"]["IDSW"] > 0
+    assert metrics["CLEAR"]["CLR_FP"] > 0
+    assert metrics["Count"]["Dets"] < sum(c == 2 for f in results for _, c, _ in f)  # some ignored
+
+
+def test_masks_of_empty_sequences_and_combined():
+    label, result = [(1, 2, _rle(0, 10))], [(4, 2, _rle(0, 10))]
+    per_sequence = {
+        "hit": mask_metrics(**_masks("true_", label), **_masks("", result)),
+        "missed": mask_metrics(**_masks("true_", label), **_masks("", [])),
+        "unlabelled": mask_metrics(**_masks("true_", []), **_masks("", result)),
+    }
+    summary = summarize(combine_metrics(per_sequence), masks=True)
+    assert (summary["FP"], summary["FN"], summary["MT"], summary["ML"]) == (1, 1, 1, 1)
+    assert summary["MOTA"] == summary["sMOTSA"] == 0.0
+    assert summary["IDF1"] == summary["IDP"] == summary["IDR"] == 50.0
+    assert summary["AssA"] == 100.0
+    assert summary["DetA"] == pytest.approx(100 / 3)
+
+
+def test_masks_may_not_overlap():
+    label = [(1, 2, _rle(0, 10))]
+    both = [(1, 2, _rle(0, 10)), (2, 2, _rle(9, 20))]
+    with pytest.raises(UserError, match="here, frame 2: masks of the results overlap"):
+        mask_metrics(**_masks("true_", label, label), **_masks("", label, both), sequence="here")
+    with pytest.raises(UserError, match="frame 1: masks of the ground truth overlap"):
+        mask_metrics(**_masks("true_", both), **_masks("", label))
+    assert "DanceTrack" in BENCHMARKS

@@ -1,0 +1,81 @@
+import tracemalloc
+
+import numpy as np
+import pycocotools.mask as coco_mask
+import pytest
+import torch
+
+from d2video.formats import rle, rle_codec
+from d2video.formats.rle_codec import decode_counts, sum_counts
+
+
+@pytest.mark.parametrize("batch", [1, 100, 2**22])
+def test_codes_are_those_of_pycocotools(monkeypatch, batch):
+    monkeypatch.setattr(rle, "_BATCH_PIXELS", batch)
+    generator = torch.Generator().manual_seed(0)
+    for shape, share in (
+        ((5, 7, 9), 0.5),
+        ((3, 1, 1), 0.5),
+        ((4, 1, 8), 0.5),
+        ((4, 8, 1), 0.5),
+        ((50, 5, 6), 0.1),
+        ((6, 30, 40), 0.004),
+        ((2, 6, 6), 1.0),
+        ((2, 6, 6), 0.0),
+        ((0, 4, 4), 0.5),
+    ):
+        for _ in range(10):
+            masks = torch.rand(shape, generator=generator) < share
+            columns = np.asfortranarray(masks.permute(1, 2, 0).numpy().astype(np.uint8))
+            assert rle.encode_masks(masks) == coco_mask.encode(columns)
+
+
+def test_views_and_tracks():
+    masks = torch.zeros(8, 12, 3, 2, dtype=torch.bool).permute(3, 2, 0, 1)  # (2, 3, 8, 12)
+    masks[0, 1, 2:5, 3:7] = True
+    masks[1, 2, 0, 0] = True
+    tracks = rle.encode_tracks(masks)
+    assert [[mask is not None for mask in track] for track in tracks] == [
+        [False, True, False],
+        [False, False, True],
+    ]
+    np.testing.assert_array_equal(coco_mask.decode(tracks[0][1]), masks[0, 1].numpy())
+
+
+def test_all_forms_of_a_segmentation_become_the_same_code():
+    mask = torch.zeros(1, 8, 12, dtype=torch.bool)
+    mask[0, 2:5, 3:7] = True
+    (compressed,) = rle.encode_masks(mask)
+    runs = {"size": [8, 12], "counts": [26, 3, 5, 3, 5, 3, 5, 3, 43]}
+    for form in (runs, [[3, 2, 7, 2, 7, 5, 3, 5]], compressed):
+        assert rle.to_rle(form, 8, 12) == compressed
+
+
+def test_sums_of_codes_of_any_length(monkeypatch):
+    rng = np.random.default_rng(0)
+    masks = [rng.random((9, k)) < 0.5 for k in rng.integers(1, 30, 40)]
+    codes = [coco_mask.encode(np.asfortranarray(m, np.uint8))["counts"] for m in masks]
+    codes[5:5] = [b"", b"4", b"~", codes[7][:-1] + b"P"]
+    counts, well_formed = decode_counts(codes)
+    for most in (1, 50, 2**20):
+        monkeypatch.setattr(rle_codec, "_MOST_AT_ONCE", most)
+        found = sum_counts(codes)
+        assert (found.well_formed == well_formed).all()
+        assert (found.total == counts.sum(1)).all()
+        assert (found.least == counts.min(1, initial=0)).all()
+    assert [*np.flatnonzero(~well_formed)] == [5, 7, 8]
+    assert not len(sum_counts([]).total)
+
+
+def test_a_long_code_among_many_costs_what_it_is_long():
+    """Padded to it, the others would take 8 GB."""
+    codes = [b"4"] * 2000
+    codes[1000] = b"1" * 500_000
+    tracemalloc.start()
+    try:
+        total = sum_counts(codes).total
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (total[:3] == 4).all()
+    assert peak < 100e6  # some 20 numbers of 8 bytes for each byte
