@@ -1,5 +1,6 @@
 # make demo      install, then train and evaluate a small model and write output/demo/index.html
 # make test      install, then lint, types and tests
+# make lint      ruff, types, and the imports between the rooms
 # make install   only the virtual environment .venv, with everything in it
 #
 # PROJECT=<Name>   the system that `make demo` shows: a folder in projects/
@@ -15,16 +16,24 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Written last, so that an interrupted installation is taken up again.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test install clean
+.PHONY: demo test lint install clean
 
 demo: install
 	$(BIN)/python -m demo.quick_start --project $(PROJECT)
 
-test: install
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# .lint/d2video holds links to the rooms and to the projects by their import names.
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf .lint && mkdir -p .lint/d2video/projects
+	cd .lint/d2video && ln -s $$(ls -d ../../d2video/* | grep -v /projects) .
+	cd .lint/d2video/projects && ln -s ../../../d2video/projects/__init__.py .
+	cd .lint/d2video/projects && ln -s $$(dirname ../../../projects/*/*/__init__.py) .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	PYTHONPATH=.lint $(BIN)/lint-imports pyproject.toml
 
 install: $(INSTALLED)
 

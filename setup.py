@@ -63,6 +63,7 @@ setup(
     extras_require={
         "dev": [
             "hypothesis>=6.100",
+            "import-linter>=2.5",
             "mypy>=1.8",
             "pytest>=9.2",
             "ruff>=0.4",
