@@ -1,17 +1,30 @@
 """The systems built on d2video, importable as ``d2video.projects.<name>``.
 
-An installed copy holds the project packages right here (``setup.py`` maps them, as detectron2 maps
-its own projects). In a source checkout they lie in ``projects/<Name>/<name>/``; extending
-``__path__`` makes the same import work there too.
+Each lies in ``<Name>/<name>/`` below a folder of projects: ``projects/`` of a source checkout, and
+every folder that the environment variable ``D2VIDEO_PROJECTS`` lists (separated as in ``PATH``);
+extending ``__path__`` makes the import work. An installed copy holds the packages right here
+(``setup.py`` maps them, as detectron2 maps its projects). Another distribution may name the package
+that registers its system in the entry point group ``d2video.projects``.
 """
 
 import importlib
+import os
 import pkgutil
+from importlib.metadata import entry_points
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "projects"
-if _CHECKOUT.is_dir():
-    __path__.extend(str(folder) for folder in sorted(_CHECKOUT.iterdir()) if folder.is_dir())
+_ROOTS = [_CHECKOUT, *map(Path, filter(None, os.getenv("D2VIDEO_PROJECTS", "").split(os.pathsep)))]
+
+# Folders <Name>/ of the projects that are here as source, by name.
+PROJECT_FOLDERS = {
+    folder.name: folder.resolve()
+    for root in _ROOTS
+    if root.is_dir()
+    for folder in sorted(root.iterdir())
+    if folder.is_dir()
+}
+__path__.extend(map(str, PROJECT_FOLDERS.values()))
 
 
 def register_all() -> list[str]:
@@ -23,4 +36,7 @@ def register_all() -> list[str]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     for name in names:
         importlib.import_module(f"{__name__}.{name}")
-    return names
+    installed = entry_points(group=__name__)
+    for point in installed:
+        point.load()
+    return sorted({*names, *installed.names})

@@ -16,21 +16,7 @@ from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from tests.fuzz.mutators import STRINGS, extreme, mutate_structure, mutate_text
 from tests.fuzz.session import MakeInput, target
-from tests.helpers import ROOT
-from tests.projects.DETR import tiny as detr
-from tests.projects.IPT import tiny as ipt
-from tests.projects.TrackFormer import tiny as trackformer
-from tests.projects.VisTR import tiny as vistr
-from tests.projects.VTN import tiny as vtn
-
-CONFIGS = ROOT / "configs"
-FILES = (
-    "DETR/detr_tiny_shapes.yaml",
-    "IPT/ipt_tiny_images.yaml",
-    "TrackFormer/trackformer_tiny_shapes.yaml",
-    "VTN/vtn_tiny_motion.yaml",
-    "VisTR/vistr_tiny_shapes.yaml",
-)
+from tests.helpers.systems import SYSTEMS, config_files, declared
 
 
 def flat(node: CfgNode, prefix: str = "") -> list[tuple[str, Any]]:
@@ -45,7 +31,7 @@ def flat(node: CfgNode, prefix: str = "") -> list[tuple[str, Any]]:
 def config_file(folder: Path) -> MakeInput:
     register_all()
     path = folder / "a.yaml"
-    texts = [(CONFIGS / name).read_text() for name in FILES]
+    texts = [path.read_text() for path in config_files()]
     # Without their bases, which take most of the time; some inputs name one of their own.
     contents = [{k: v for k, v in yaml.safe_load(text).items() if k != "_BASE_"} for text in texts]
 
@@ -122,15 +108,7 @@ SMALL_VALUES: list[Any] = [
 @target("model", 150)
 def models(folder: Path) -> MakeInput:
     """Keys of the model's own nodes, one or two at a time."""
-    cases = [
-        (detr.tiny_cfg(), ("MODEL.DETR", "MODEL.RESNETS", "MODEL.BACKBONE")),
-        (vistr.tiny_cfg(), ("MODEL.VISTR", "INPUT.CLIP", "TEST.VIDEO")),
-        (trackformer.tiny_cfg("deformable"), ("MODEL.TRACKFORMER",)),
-        (trackformer.tiny_cfg("detr"), ("MODEL.TRACKFORMER",)),
-        (vtn.tiny_cfg(), ("MODEL.VTN", "MODEL.RESNETS")),
-        (vtn.tiny_cfg("vit"), ("MODEL.VTN",)),
-        (ipt.tiny_cfg(), ("MODEL.IPT", "MODEL.PIXEL")),
-    ]
+    cases = [case for system in SYSTEMS for case in declared(system).fuzzed_models()]
     keys = [[pair for pair in flat(cfg) if pair[0].startswith(starts)] for cfg, starts in cases]
 
     def make_input(rng: random.Random) -> Callable[[], Any]:

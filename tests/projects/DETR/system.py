@@ -1,0 +1,24 @@
+"""DETR as tests of every system run it; see tests/helpers/systems.py."""
+
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from d2video.synthetic import ShapesSpec, write_coco_shapes
+from tests.projects.DETR.tiny import tiny_cfg
+
+CONFIG = "configs/DETR/detr_tiny_shapes.yaml"
+
+
+def write_data(root: Path) -> None:
+    spec = ShapesSpec(height=48, width=64, num_frames=(4, 4))
+    write_coco_shapes(root / "shapes_coco", {"train": 9}, spec, progress=False)
+
+
+def training_cfg(*options) -> CfgNode:
+    data = ("DATASETS.TRAIN", ["shapes_coco_train"], "MODEL.DETR.DROPOUT", 0.1)
+    return tiny_cfg(*data, "DATALOADER.ASPECT_RATIO_GROUPING", True, *options, config=CONFIG)
+
+
+def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
+    return [(tiny_cfg(), ("MODEL.DETR", "MODEL.RESNETS", "MODEL.BACKBONE"))]

@@ -1,0 +1,26 @@
+"""IPT as tests of every system run it; see tests/helpers/systems.py."""
+
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from d2video.synthetic import write_restoration_images
+from tests.projects.IPT.tiny import tiny_cfg
+
+CONFIG = "configs/IPT/ipt_tiny_images.yaml"
+
+
+def write_data(root: Path) -> None:
+    write_restoration_images(root / "shapes_images", {"train": 5}, progress=False)
+
+
+def training_cfg(*options) -> CfgNode:
+    return tiny_cfg(
+        *("DATASETS.TRAIN", ["shapes_images_train"], "INPUT.DATASET_MAPPER", "RestorationMapper"),
+        *("INPUT.CLIP.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
+        *("DATALOADER.ASPECT_RATIO_GROUPING", False, *options),
+    )
+
+
+def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
+    return [(tiny_cfg(), ("MODEL.IPT", "MODEL.PIXEL"))]

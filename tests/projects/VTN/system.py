@@ -1,0 +1,33 @@
+"""VTN as tests of every system run it; see tests/helpers/systems.py."""
+
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from d2video.synthetic import MotionSpec, write_motion_videos
+from tests.projects.VTN.tiny import tiny_cfg
+
+CONFIG = "configs/VTN/vtn_tiny_motion.yaml"
+
+
+def write_data(root: Path) -> None:
+    spec = MotionSpec(height=32, width=32, num_frames=(9, 9))
+    write_motion_videos(root / "motion", {"train": 8}, spec, progress=False)
+
+
+def training_cfg(*options) -> CfgNode:
+    return tiny_cfg(
+        "resnet",
+        *("DATASETS.TRAIN", ["motion_train"], "INPUT.DATASET_MAPPER", "VideoClipMapper"),
+        *("INPUT.VIDEO.NUM_FRAMES", 4, "INPUT.VIDEO.CLIP_SECONDS", 0.4),
+        *("MODEL.VTN.NUM_CLASSES", 8, "MODEL.VTN.DROPOUT", 0.1),
+        *("INPUT.CLIP.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
+        *("DATALOADER.ASPECT_RATIO_GROUPING", False, "INPUT.FORMAT", "RGB", *options),
+    )
+
+
+def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
+    return [
+        (tiny_cfg(), ("MODEL.VTN", "MODEL.RESNETS")),
+        (tiny_cfg("vit"), ("MODEL.VTN",)),
+    ]
