@@ -3,6 +3,7 @@
 from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, register_evaluator
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator
+from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.mot.evaluator import MOTEvaluator
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.evaluation.restoration.evaluator import RestorationEvaluator
@@ -11,6 +12,7 @@ from d2video.evaluation.vis.evaluator import YTVISEvaluator
 __all__ = [
     "EVALUATOR_REGISTRY",
     "COCOInstanceEvaluator",
+    "GatheringEvaluator",
     "MOTEvaluator",
     "PanopticEvaluator",
     "RestorationEvaluator",

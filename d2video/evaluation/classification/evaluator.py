@@ -3,18 +3,16 @@
 import json
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from tabulate import tabulate
 
 from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
+from d2video.evaluation.gather import GatheringEvaluator
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
@@ -28,7 +26,7 @@ _MOST_CONFUSED = 10
 
 
 class Prediction(NamedTuple):
-    """What is kept of the answer to a video.
+    """The answer to a video.
 
     Attributes:
         file_name: of the video, or of its features.
@@ -41,14 +39,25 @@ class Prediction(NamedTuple):
     top: list[tuple[int, float]]
 
 
-class VideoClassificationEvaluator(DatasetEvaluator):
+class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction]):
     """Top-1, top-5 and mean class accuracy, a table of the classes, and what was confused.
 
     A video counts for top-k where its class is among the first k of :func:`top_classes`, so that
     equal scores go by class index, and of K < 5 classes top-5 is 100 %. Mean class accuracy is the
     mean of the classes' top-1 accuracies; classes without videos are left out. What is scored is
-    what stands in the file of predictions.
+    what the file of predictions holds.
+
+    An input has ``video_id``, ``file_name`` (else ``feature_file``) and, where it is known,
+    ``label``; an answer ``scores``, float (K,), higher for likelier classes.
+
+    The results ``classification`` are ``top1``, ``top5``, ``mean_class_accuracy`` and, by class,
+    ``top1-<name>``: percentages, nan for a class without videos.
     """
+
+    name = "classification"
+    noun = "video"
+    answer_key, answer_noun = "scores", "scores of classes"
+    unique_id = "video_id"
 
     def __init__(self, class_names: Sequence[str], output_dir: str, *, source: str) -> None:
         """
@@ -60,8 +69,7 @@ class VideoClassificationEvaluator(DatasetEvaluator):
         assert class_names, "a classification needs classes"
         self._class_names = list(class_names)
         self._output_dir = output_dir
-        self._source = source
-        self.reset()
+        super().__init__(source)
 
     @classmethod
     def from_dataset(cls, dataset_name: str, output_dir: str) -> "VideoClassificationEvaluator":
@@ -80,74 +88,35 @@ class VideoClassificationEvaluator(DatasetEvaluator):
             )
         return cls(metadata.thing_classes, output_dir, source=f"dataset {dataset_name}")
 
-    def reset(self) -> None:
-        """Forget all videos."""
-        self._predictions: dict[int, Prediction] = {}
+    def _key(self, given: Mapping[str, Any]) -> int:
+        return given["video_id"]
 
-    def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Take a model's answers to videos; nothing that is handed in changes.
-
-        Args:
-            inputs: one dict a video, with ``video_id``, ``file_name`` (else ``feature_file``) and,
-                where it is known, ``label``.
-            outputs: one dict a video with ``scores``, float (K,), higher for likelier classes.
-
-        Raises:
-            UserError: ``scores`` is not there, has not one number for each class, or holds one that
-                is not finite; a label is no class; a video comes twice.
+    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction:
         """
-        for given, answer in zip(inputs, outputs, strict=True):
-            if "scores" not in answer:
-                raise UserError(
-                    f"{self._source}: the model does not answer with scores of classes: choose one "
-                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
-                )
-            file_name = str(given.get("file_name", given.get("feature_file", "")))
-            video_id, where = given["video_id"], f"video {given['video_id']} ({file_name})"
-            self._check(where, given.get("label"), answer["scores"])
-            if video_id in self._predictions:
-                raise _seen_twice(self._source, where)
-            top = top_classes(answer["scores"], TOPK)
-            self._predictions[video_id] = Prediction(file_name, given.get("label"), top)
-
-    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Gather all processes' videos, write the files and score what has labels.
-
-        Returns:
-            In the main process ``{"classification": {...}}``: ``top1``, ``top5``,
-            ``mean_class_accuracy`` and, by class, ``top1-<name>``; percentages, nan for a class
-            without videos. Empty in the other processes, and where nothing has labels.
-
         Raises:
-            UserError: two processes had the same video, or the files cannot be written.
+            UserError: ``scores`` are not one for each class, or not finite; a label is no class.
         """
-        comm.synchronize()
-        gathered = comm.gather(self._predictions, dst=0)
-        if not comm.is_main_process():
-            return OrderedDict()
-        predictions: dict[int, Prediction] = {}
-        for part in gathered:
-            for video_id in part.keys() & predictions.keys():
-                raise _seen_twice(self._source, f"video {video_id} ({part[video_id].file_name})")
-            predictions |= part
-        predictions = dict(sorted(predictions.items()))
-        self._write(predictions)
-        scored = [each for each in predictions.values() if each.label is not None]
+        label, scores = given.get("label"), answer["scores"]
+        found = Prediction(str(given.get("file_name", given.get("feature_file", ""))), label, [])
+        self._check(self._describe(given["video_id"], found), label, scores)
+        return found._replace(top=top_classes(scores, TOPK))
+
+    def _describe(self, key: int, kept: Prediction) -> str:
+        return f"video {key} ({kept.file_name})"
+
+    def _score(self, kept: dict[int, Prediction]) -> dict[str, float]:
+        self._write(kept)
+        scored = [each for each in kept.values() if each.label is not None]
         if not scored:
-            logger.info("%s has no labels: nothing is scored", self._source)
-            return OrderedDict()
-        if len(scored) < len(predictions):
+            return {}
+        if unlabelled := len(kept) - len(scored):
             logger.warning(
                 "%s: %d of %d videos have no label and are not scored",
-                self._source,
-                len(predictions) - len(scored),
-                len(predictions),
+                *(self._source, unlabelled, len(kept)),
             )
         confusion = self._confusion(scored)
         draw_confusion(os.path.join(self._output_dir, CONFUSION_NAME), confusion, self._class_names)
-        return OrderedDict(classification=self._summarize(scored, confusion))
+        return self._summarize(scored, confusion)
 
     def _check(self, where: str, label: int | None, scores: Any) -> None:
         count = len(self._class_names)
@@ -239,13 +208,6 @@ def most_confused(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]
     order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
     pairs = np.stack(np.unravel_index(order, mistakes.shape), 1).tolist()
     return [(i, j, int(mistakes[i, j])) for i, j in pairs if mistakes[i, j]]
-
-
-def _seen_twice(source: str, where: str) -> UserError:
-    return UserError(
-        f"{source}: {where} was answered twice; give each record a video_id of its own, and each "
-        "video to one process"
-    )
 
 
 @register_evaluator("video_classification")

@@ -2,14 +2,11 @@
 
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from d2video.evaluation.build import register_evaluator
+from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
 from d2video.evaluation.mot.report import COMBINED, MOTReport
@@ -22,12 +19,28 @@ logger = logging.getLogger(__name__)
 RESULTS_NAME = "results.json"
 
 
-class MOTEvaluator(DatasetEvaluator):
+class _EvaluatedSequence(NamedTuple):
+    """Tracks as in the file of results, and their comparison with the labels, if there are any."""
+
+    results: TrackResults
+    metrics: Metrics | None
+
+
+class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence]):
     """HOTA, CLEAR and identity metrics of tracks, and the files for the benchmarks' servers.
 
-    Tracks are compared with the labels in :meth:`process`, in the process that made them, so that
-    the work is shared. What is scored is what stands in the files.
+    An input has the name of its ``sequence``; an answer ``image_size`` (H, W) and ``frames``, one
+    ``Instances`` a frame with ``pred_boxes`` (XYXY, pixels of the original), ``scores``,
+    ``pred_classes``, ``track_ids`` and, for MOTS, ``pred_rles``. What is scored is what the files
+    hold.
+
+    The results ``mot`` are those of :func:`~d2video.evaluation.mot.metrics.summarize` for all
+    sequences together.
     """
+
+    name = "mot"
+    noun = "sequence"
+    answer_key, answer_noun = "frames", "tracks, frame by frame"
 
     def __init__(self, ground_truth: MOTGroundTruth, output_dir: str) -> None:
         """
@@ -37,103 +50,46 @@ class MOTEvaluator(DatasetEvaluator):
         """
         self._ground_truth = ground_truth
         self._output_dir = output_dir
-        self.reset()
+        super().__init__(ground_truth.source, ground_truth.sequences)
 
-    def reset(self) -> None:
-        """Forget all sequences."""
-        self._results: dict[str, TrackResults] = {}
-        self._metrics: dict[str, Metrics] = {}
-
-    def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Take a model's answers to videos; nothing that is handed in changes.
-
-        Args:
-            inputs: one dict a video, with ``sequence``, its name. A sequence that was seen before
-                is skipped.
-            outputs: one dict a video: ``image_size`` (H, W) and ``frames``, one ``Instances`` a
-                frame with ``pred_boxes`` (XYXY, pixels of the original), ``scores``,
-                ``pred_classes``, ``track_ids`` and, for MOTS, ``pred_rles``.
-
-        Raises:
-            UserError: ``sequence`` or ``frames`` is not there, an unknown sequence or class, frames
-                that are not as many or not as large as the sequence's, or what :func:`mot_results`
-                or :func:`mots_results` refuses.
-        """
-        source = self._ground_truth.source
-        for given, answer in zip(inputs, outputs, strict=True):
-            if "frames" not in answer:
-                raise UserError(
-                    f"{source}: the model does not answer with tracks, frame by frame: choose one "
-                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
-                )
-            if "sequence" not in given:
-                raise UserError(
-                    f"{source}: the test mapper does not hand on the sequences' names: choose one "
-                    "for tracking data in INPUT.DATASET_MAPPER"
-                )
-            name = given["sequence"]
-            # The distributed sampler repeats sequences to give every process as many.
-            if name in self._results:
-                continue
-            if name not in self._ground_truth.sequences:
-                raise UserError(
-                    f"sequence {name} is not in {source}: evaluate on the data "
-                    "set that the videos come from"
-                )
-            results = self._read_answer(self._ground_truth.sequences[name], answer)
-            if name in self._ground_truth.rows:
-                self._metrics[name] = self._ground_truth.compare(name, results)
-            self._results[name] = results
-
-    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Gather all processes' sequences, write the files and, where there are labels, score them.
-
-        Returns:
-            In the main process ``{"mot": {...}}`` with what :func:`~d2video.evaluation.mot.metrics.summarize`
-            gives for all sequences together. Empty in the other processes, and where nothing has labels.
-
-        Raises:
-            UserError: the files cannot be written.
-        """
-        comm.synchronize()
-        gathered = comm.gather((self._results, self._metrics), dst=0)
-        if not comm.is_main_process():
-            return OrderedDict()
-        results: dict[str, TrackResults] = {}
-        metrics: dict[str, Metrics] = {}
-        for more_results, more_metrics in gathered:
-            results, metrics = {**more_results, **results}, {**more_metrics, **metrics}
-        self._add_missing(results, metrics)
-        for name in self._ground_truth.sequences:
-            write_results(os.path.join(self._output_dir, f"{name}.txt"), results[name])
-        logger.info("Wrote the tracks of %d sequences to %s", len(results), self._output_dir)
-        if not metrics:
-            logger.info("%s has no labels: nothing is scored", self._ground_truth.source)
-            return OrderedDict()
-        report = MOTReport.of(self._ground_truth, metrics)
-        report.write(os.path.join(self._output_dir, RESULTS_NAME))
-        logger.info(
-            "Tracking by the rules of %s:\n%s", self._ground_truth.benchmark, report.table()
-        )
-        return OrderedDict(mot=report.summaries[COMBINED])
-
-    def _add_missing(self, results: dict[str, TrackResults], metrics: dict[str, Metrics]) -> None:
-        """Empty results for sequences without an answer."""
-        truth = self._ground_truth
-        missing = [name for name in truth.sequences if name not in results]
-        if missing:
-            logger.warning(
-                "%d of %d sequences have no answer (the first is %s); their objects count as missed",
-                len(missing),
-                len(truth.sequences),
-                missing[0],
+    def _key(self, given: Mapping[str, Any]) -> str:
+        if "sequence" not in given:
+            raise UserError(
+                f"{self._source}: the test mapper does not hand on the sequences' names: choose one "
+                "for tracking data in INPUT.DATASET_MAPPER"
             )
-        for name in missing:
-            results[name] = mots_results([]) if truth.has_masks else mot_results([])
-            if name in truth.rows:
-                metrics[name] = truth.compare(name, results[name])
+        return given["sequence"]
+
+    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> _EvaluatedSequence:
+        """
+        Raises:
+            UserError: an unknown class, frames that are not as many or not as large as the sequence's,
+                or what :func:`mot_results` or :func:`mots_results` refuses.
+        """
+        sequence = self._ground_truth.sequences[given["sequence"]]
+        return self._compared(sequence.name, self._read_answer(sequence, answer))
+
+    def _compared(self, name: str, results: TrackResults) -> _EvaluatedSequence:
+        has_labels = name in self._ground_truth.rows
+        metrics = self._ground_truth.compare(name, results) if has_labels else None
+        return _EvaluatedSequence(results, metrics)
+
+    def _score(self, kept: dict[str, _EvaluatedSequence]) -> dict[str, float]:
+        truth = self._ground_truth
+        for name in self._missing(kept):
+            kept[name] = self._compared(
+                name, mots_results([]) if truth.has_masks else mot_results([])
+            )
+        for name, each in kept.items():
+            write_results(os.path.join(self._output_dir, f"{name}.txt"), each.results)
+        logger.info("Wrote the tracks of %d sequences to %s", len(kept), self._output_dir)
+        metrics = {name: each.metrics for name, each in kept.items() if each.metrics is not None}
+        if not metrics:
+            return {}
+        report = MOTReport.of(truth, metrics)
+        report.write(os.path.join(self._output_dir, RESULTS_NAME))
+        logger.info("Tracking by the rules of %s:\n%s", truth.benchmark, report.table())
+        return report.summaries[COMBINED]
 
     def _read_answer(self, sequence: MOTSequence, answer: Mapping[str, Any]) -> TrackResults:
         where = f"the model's answer to sequence {sequence.name}"

@@ -2,19 +2,17 @@
 
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 from torch import Tensor
 
+from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
 from d2video.formats.coco import annotation_file_errors
 from d2video.formats.coco_panoptic import check_panoptic_content
@@ -68,12 +66,20 @@ class PanopticTruth:
         return cls(path, dict(sorted(is_thing.items())), images)
 
 
-class PanopticEvaluator(DatasetEvaluator):
-    """Panoptic quality by the rules of COCO, see panoptic_quality.py.
+class PanopticEvaluator(GatheringEvaluator[int, np.ndarray]):
+    """Panoptic quality by the rules of COCO, see :mod:`.quality`.
 
-    Images are compared with their labels in :meth:`process`, in the process that made the
-    predictions; :meth:`evaluate` gathers and sums up.
+    An input has its ``image_id``; an answer ``panoptic_seg``: an int tensor (H,W) of the original
+    size with the id of each pixel's segment, 0 for void, and a list of one dict a segment: ``id``,
+    ``category_id`` (contiguous) and ``isthing``.
+
+    The results ``panoptic_seg`` are PQ, SQ, RQ of all categories, of things (``PQ_th``, ...) and of
+    stuff (``PQ_st``, ...): percentages, nan where no category of that kind occurs.
     """
+
+    name = "panoptic_seg"
+    noun = "image"
+    answer_key, answer_noun = "panoptic_seg", "panoptic segmentations"
 
     def __init__(
         self,
@@ -101,7 +107,7 @@ class PanopticEvaluator(DatasetEvaluator):
             True: {label: i for i, label in thing_ids.items() if i in truth.is_thing},
             False: {label: i for i, label in stuff_ids.items() if i in truth.is_thing},
         }
-        self._tallies: dict[int, np.ndarray] = {}
+        super().__init__(truth.source, truth.images)
 
     @classmethod
     def from_dataset(cls, dataset_name: str) -> "PanopticEvaluator":
@@ -126,77 +132,34 @@ class PanopticEvaluator(DatasetEvaluator):
         )
         return cls(truth, *(metadata.get(key) for key in ids))
 
-    def reset(self) -> None:
-        """Forget all images."""
-        self._tallies = {}
+    def _key(self, given: Mapping[str, Any]) -> int:
+        return given["image_id"]
 
-    def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Take a model's answers to images; nothing that is handed in changes.
-
-        Args:
-            inputs: one dict an image, with ``image_id``. An image that was seen before is skipped.
-            outputs: one dict an image with ``panoptic_seg``: an int tensor (H,W) of the original
-                size with the id of each pixel's segment, 0 for void, and a list of one dict a
-                segment: ``id``, ``category_id`` (contiguous) and ``isthing``.
+    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> np.ndarray:
+        """The tally (K,4) of an image.
 
         Raises:
-            UserError: an unknown image, category or segment id, a label image that cannot be read,
-                or an answer that has not its size.
+            UserError: an unknown category or segment id, a label image that cannot be read, or an
+                answer that has not its size.
         """
-        for given, answer in zip(inputs, outputs, strict=True):
-            image_id = given["image_id"]
-            if image_id in self._tallies:
-                continue
-            if image_id not in self._truth.images:
-                raise UserError(
-                    f"image {image_id} is not in {self._truth.source}: evaluate on the dataset "
-                    "that the images come from"
-                )
-            path, segments = self._truth.images[image_id]
-            true_ids = segment_ids(read_rgb(path))
-            ids, predicted = self._read_answer(image_id, true_ids.shape, *answer["panoptic_seg"])
-            self._tallies[image_id] = compare_image(
-                true_ids, segments, ids, predicted, [*self._truth.is_thing]
-            )
+        path, segments = self._truth.images[given["image_id"]]
+        true_ids = segment_ids(read_rgb(path))
+        ids, predicted = self._read_answer(
+            given["image_id"], true_ids.shape, *answer["panoptic_seg"]
+        )
+        return compare_image(true_ids, segments, ids, predicted, [*self._truth.is_thing])
 
-    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Gather all processes' images and sum up.
-
-        Returns:
-            In the main process ``{"panoptic_seg": {...}}`` with PQ, SQ, RQ of all categories, of
-            things (``PQ_th``, ...) and of stuff (``PQ_st``, ...): percentages, nan where no
-            category of that kind occurs. Empty in the other processes.
-
-        Raises:
-            UserError: a label image of an image without an answer cannot be read.
-        """
-        comm.synchronize()
-        gathered = comm.gather(self._tallies, dst=0)
-        if not comm.is_main_process():
-            return OrderedDict()
-        tallies: dict[int, np.ndarray] = {}
-        for part in gathered:
-            tallies = {**part, **tallies}
-        missing = [image_id for image_id in self._truth.images if image_id not in tallies]
-        if missing:
-            logger.warning(
-                "%d of %d images have no answer (the first is image %s); their segments count as "
-                "missed",
-                len(missing),
-                len(self._truth.images),
-                missing[0],
-            )
+    def _score(self, kept: dict[int, np.ndarray]) -> dict[str, float]:
+        self._missing(kept)
         category_ids = [*self._truth.is_thing]
         void = np.zeros((1, 1), np.int64)
         total = np.zeros((len(category_ids), 4))
         for image_id, (_, segments) in self._truth.images.items():
-            if image_id in tallies:
-                total += tallies[image_id]
+            if image_id in kept:
+                total += kept[image_id]
             else:  # what is missed does not depend on pixels
                 total += compare_image(void, segments, void, {}, category_ids)
-        return OrderedDict(panoptic_seg=self._summarize(total))
+        return self._summarize(total)
 
     def _read_answer(
         self,

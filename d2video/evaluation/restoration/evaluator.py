@@ -4,18 +4,16 @@ import csv
 import logging
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from tabulate import tabulate
 
 from d2video.evaluation.build import register_evaluator
+from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.restoration.baselines import BILATERAL, baselines
 from d2video.evaluation.restoration.metrics import Measures, measure, quantize
 from d2video.formats.paths import leaves_folder
@@ -52,7 +50,7 @@ def measured_task(given: Mapping[str, Any]) -> str:
     return given.get("measured_as", given["task"])
 
 
-class RestorationEvaluator(DatasetEvaluator):
+class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored]):
     """PSNR of luma and RGB and SSIM of luma, means over the images; of each task, too.
 
     Restored images are quantised to 8 bits first. As many pixels as the scale of super-resolution are
@@ -61,7 +59,20 @@ class RestorationEvaluator(DatasetEvaluator):
     With baselines, a task "sr_…" is compared with bicubic enlargement, all others with the degraded
     image itself, "denoise_…" also with a bilateral filter, whose settings are those that are best
     on these very images.
+
+    An input has ``image`` (3,h,w), ``target`` (3,s·h,s·w), both RGB, 0..255; ``task``, ``file_name``
+    and, optionally, ``measured_as``, see :func:`measured_task`. An answer has ``restored``, float
+    (3,s·h,s·w), 0..255.
+
+    The results ``restoration`` are ``PSNR-Y`` and ``PSNR-RGB`` in dB, ``SSIM``; by task,
+    ``PSNR-Y-<task>``, …; and of its baselines ``<baseline>-PSNR-Y-<task>``, … Images too small for
+    SSIM do not count in its mean.
     """
+
+    name = "restoration"
+    noun = "image"
+    answer_key, answer_noun = "restored", "restored images"
+    unique_id = "file name"
 
     def __init__(
         self,
@@ -82,69 +93,54 @@ class RestorationEvaluator(DatasetEvaluator):
             image_root: folder of the images; "": they have names of their own.
         """
         self._output_dir = Path(output_dir)
-        self._source = source
         self._with_baselines = baselines
         self._save_images = save_images
         self._image_root = image_root
-        self.reset()
+        super().__init__(source)
 
-    def reset(self) -> None:
-        """Forget all images."""
-        self._images: dict[tuple[str, str], Restored] = {}
+    def _key(self, given: Mapping[str, Any]) -> tuple[str, str]:
+        return measured_task(given), str(given["file_name"])
 
-    def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Take a model's answers to images; nothing that is handed in changes.
+    def _describe(self, key: tuple[str, str], kept: Any = None) -> str:
+        task, file_name = key
+        return f"{file_name} ({task})"
 
-        Args:
-            inputs: one dict an image, with ``image`` (3,h,w), ``target`` (3,s·h,s·w), both RGB,
-                0..255; ``task``, ``file_name`` and, optionally, ``measured_as``, see
-                :func:`measured_task`.
-            outputs: one dict an image, with ``restored``, float (3,s·h,s·w), 0..255.
-
-        Raises:
-            UserError: ``restored`` is not there, has another size than the target, or holds values
-                that are not finite; an image is all border, or comes twice in one task.
+    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> Restored:
         """
-        for given, answer in zip(inputs, outputs, strict=True):
-            task, file_name = measured_task(given), str(given["file_name"])
-            where = f"{self._source}: {file_name} ({task})"
-            if "restored" not in answer:
-                raise UserError(
-                    f"{self._source}: the model does not answer with restored images: choose one "
-                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
-                )
-            restored, target, image = answer["restored"], given["target"], given["image"]
-            if restored.shape != target.shape:
-                raise UserError(
-                    f"{where}: the restored image has {_size(restored)} pixels, the true one "
-                    f"{_size(target)}: the data set's scale is not that of the model's task"
-                )
-            if not restored.isfinite().all():
-                raise UserError(
-                    f"{where}: the restored image holds values that are not finite: the training "
-                    "has diverged, or the weights are damaged"
-                )
-            scale = target.shape[-1] // image.shape[-1]
-            border = scale if scale > 1 else 0
-            if min(target.shape[-2:]) <= 2 * border:
-                raise UserError(
-                    f"{where}: of an image of {_size(target)} pixels nothing is left to measure "
-                    f"without {border} at each border: leave it out of the data set"
-                )
-            measures = {_MODEL: measure(restored, target, border)}
-            if self._with_baselines:
-                size = (target.shape[-2], target.shape[-1])
-                others = baselines(image, size, denoises=task.startswith("denoise"))
-                measures |= {name: measure(each, target, border) for name, each in others.items()}
-            if (task, file_name) in self._images:
-                raise _seen_twice(where)
-            self._images[task, file_name] = Restored(task, file_name, measures)
-            if self._save_images:
-                with ImageFileWriter(self._path_of(task, file_name)) as writer:
-                    pixels = quantize(restored).byte().permute(1, 2, 0)
-                    writer.write(np.ascontiguousarray(pixels.cpu().numpy()))
+        Raises:
+            UserError: ``restored`` has another size than the target, or holds values that are not
+                finite; or an image is all border.
+        """
+        task, file_name = key = self._key(given)
+        where = f"{self._source}: {self._describe(key)}"
+        restored, target, image = answer["restored"], given["target"], given["image"]
+        if restored.shape != target.shape:
+            raise UserError(
+                f"{where}: the restored image has {_size(restored)} pixels, the true one "
+                f"{_size(target)}: the data set's scale is not that of the model's task"
+            )
+        if not restored.isfinite().all():
+            raise UserError(
+                f"{where}: the restored image holds values that are not finite: the training "
+                "has diverged, or the weights are damaged"
+            )
+        scale = target.shape[-1] // image.shape[-1]
+        border = scale if scale > 1 else 0
+        if min(target.shape[-2:]) <= 2 * border:
+            raise UserError(
+                f"{where}: of an image of {_size(target)} pixels nothing is left to measure "
+                f"without {border} at each border: leave it out of the data set"
+            )
+        measures = {_MODEL: measure(restored, target, border)}
+        if self._with_baselines:
+            size = (target.shape[-2], target.shape[-1])
+            others = baselines(image, size, denoises=task.startswith("denoise"))
+            measures |= {name: measure(each, target, border) for name, each in others.items()}
+        if self._save_images:
+            with ImageFileWriter(self._path_of(task, file_name)) as writer:
+                pixels = quantize(restored).byte().permute(1, 2, 0)
+                writer.write(np.ascontiguousarray(pixels.cpu().numpy()))
+        return Restored(task, file_name, measures)
 
     def _path_of(self, task: str, file_name: str) -> Path:
         name = os.path.basename(file_name)
@@ -154,32 +150,11 @@ class RestorationEvaluator(DatasetEvaluator):
         suffix = "" if name.lower().endswith(".png") else ".png"
         return self._output_dir / "restored" / task / f"{name}{suffix}"
 
-    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Gather all processes' images, write the table and take the means.
-
-        Returns:
-            In the main process ``{"restoration": {...}}``: ``PSNR-Y`` and ``PSNR-RGB`` in dB, ``SSIM``;
-            by task, ``PSNR-Y-<task>``, …; and of its baselines ``<baseline>-PSNR-Y-<task>``, …
-            Images too small for SSIM do not count in its mean. Empty in the other processes, and
-            where there was no image.
-
-        Raises:
-            UserError: two processes had the same image, or the table cannot be written.
-        """
-        comm.synchronize()
-        gathered = comm.gather(self._images, dst=0)
-        if not comm.is_main_process():
-            return OrderedDict()
-        images: dict[tuple[str, str], Restored] = {}
-        for part in gathered:
-            for task, file_name in part.keys() & images.keys():
-                raise _seen_twice(f"{self._source}: {file_name} ({task})")
-            images |= part
-        if not images:
-            logger.info("%s has no images: nothing is scored", self._source)
-            return OrderedDict()
+    def _score(self, kept: dict[tuple[str, str], Restored]) -> dict[str, float]:
+        if not kept:
+            return {}
         by_task: dict[str, list[Restored]] = {}
-        for _, each in sorted(images.items()):
+        for each in kept.values():
             by_task.setdefault(each.task, []).append(each)
         by_task = {task: _best_bilateral(task, group) for task, group in by_task.items()}
         self._write([each for group in by_task.values() for each in group])
@@ -196,12 +171,9 @@ class RestorationEvaluator(DatasetEvaluator):
                 }
                 rows.append((task, method or "model", *means, len(group)))
         columns = ("task", "method", *NAMES.values(), "images")
-        logger.info(
-            "%s:\n%s",
-            self._source,
-            tabulate(rows, columns, "pipe", floatfmt=("", "", *[".4f"] * 3)),
-        )
-        return OrderedDict(restoration=results)
+        formats = ("", "", *[".4f"] * 3)
+        logger.info("%s:\n%s", self._source, tabulate(rows, columns, "pipe", floatfmt=formats))
+        return results
 
     def _write(self, images: Sequence[Restored]) -> None:
         """A row for each image; columns of methods that its task does not have stay empty."""
@@ -245,12 +217,6 @@ def _best_bilateral(task: str, images: Sequence[Restored]) -> list[Restored]:
 
 def _size(image: Any) -> str:
     return f"{image.shape[-1]}x{image.shape[-2]}"
-
-
-def _seen_twice(where: str) -> UserError:
-    return UserError(
-        f"{where} was answered twice; give each image a file name of its own, and to one process"
-    )
 
 
 @register_evaluator("restoration")

@@ -2,19 +2,17 @@
 
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 from torch import Tensor
 
 from d2video.evaluation.build import register_evaluator
+from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
@@ -36,12 +34,20 @@ class _EvaluatedVideo:
     units: list[Unit]
 
 
-class YTVISEvaluator(DatasetEvaluator):
+class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo]):
     """AP and AR of mask tracks by the YouTube-VIS protocol, and the files for its servers.
 
-    Masks are compared with the labels in :meth:`process`, in the process that made them, so that
-    the work is shared and :meth:`evaluate` only gathers, matches and sums up.
+    An input has its ``video_id``; an answer ``image_size`` (H, W), ``pred_scores`` [N],
+    ``pred_labels`` [N], contiguous, and ``pred_masks``: [N][L] compressed RLE dicts, None where the
+    object is absent, or a bool tensor (N, L, H, W).
+
+    The results ``segm`` are AP, AP50, AP75, APs, APm, APl, AR1, AR10 and an AP for each class,
+    ``AP-<name>``: percentages, nan where no labelled track is of that kind.
     """
+
+    name = "segm"
+    noun = "video"
+    answer_key, answer_noun = "pred_masks", "mask tracks"
 
     def __init__(
         self,
@@ -67,7 +73,7 @@ class YTVISEvaluator(DatasetEvaluator):
         self._ground_truth = ground_truth
         self._category_ids = {label: i for i, label in dataset_id_to_contiguous_id.items()}
         self._output_dir = output_dir
-        self._videos: dict[int, _EvaluatedVideo] = {}
+        super().__init__(ground_truth.source, ground_truth.videos)
 
     @classmethod
     def from_dataset(cls, dataset_name: str, output_dir: str) -> "YTVISEvaluator":
@@ -91,87 +97,38 @@ class YTVISEvaluator(DatasetEvaluator):
             output_dir,
         )
 
-    def reset(self) -> None:
-        """Forget all videos."""
-        self._videos = {}
+    def _key(self, given: Mapping[str, Any]) -> int:
+        return given["video_id"]
 
-    def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Take a model's answers to videos; nothing that is handed in changes.
-
-        Args:
-            inputs: one dict a video, with ``video_id``. A video that was seen before is skipped.
-            outputs: one dict a video: ``image_size`` (H, W), ``pred_scores`` [N], ``pred_labels``
-                [N], contiguous, and ``pred_masks``: [N][L] compressed RLE dicts, None where the
-                object is absent, or a bool tensor (N, L, H, W).
-
-        Raises:
-            UserError: an unknown video or label, a score that is not finite, or masks that are not
-                one a frame or not of the video's size.
+    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> _EvaluatedVideo:
         """
-        for given, answer in zip(inputs, outputs, strict=True):
-            video_id = given["video_id"]
-            # The distributed sampler repeats videos to give every process as many.
-            if video_id in self._videos:
-                continue
-            if video_id not in self._ground_truth.videos:
-                raise UserError(
-                    f"video {video_id} is not in {self._ground_truth.source}: evaluate on the "
-                    "dataset that the videos come from"
-                )
-            video = self._ground_truth.videos[video_id]
-            category_ids, scores, masks = self._read_answer(video, answer)
-            units = []
-            if self._ground_truth.has_labels:
-                units = compare_video(video, category_ids, scores, masks)
-            entries = [
-                {"video_id": video_id, "category_id": c, "score": s, "segmentations": list(m)}
-                for c, s, m in zip(category_ids, scores, masks)
-            ]
-            self._videos[video_id] = _EvaluatedVideo(entries, units)
-
-    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Gather all processes' videos, write the files and, where there are labels, score them.
-
-        Returns:
-            In the main process ``{"segm": {...}}`` with AP, AP50, AP75, APs, APm, APl, AR1, AR10
-            and an AP for each class, ``AP-<name>``: percentages, nan where no labelled track is of
-            that kind. Empty in the other processes, and where the dataset has no labels.
-
         Raises:
-            UserError: the files cannot be written.
+            UserError: an unknown label, a score that is not finite, or masks that are not one a frame
+                or not of the video's size.
         """
-        comm.synchronize()
-        gathered = comm.gather(self._videos, dst=0)
-        if not comm.is_main_process():
-            return OrderedDict()
-        answered: dict[int, _EvaluatedVideo] = {}
-        for videos in gathered:
-            answered = {**videos, **answered}
-        missing = [v for v in self._ground_truth.videos if v not in answered]
-        if missing:
-            logger.warning(
-                "%d of %d videos have no answer (the first is video %s); their objects count as "
-                "missed",
-                len(missing),
-                len(self._ground_truth.videos),
-                missing[0],
-            )
-        path = write_results(
-            (entry for video_id in sorted(answered) for entry in answered[video_id].entries),
-            self._output_dir,
-        )
+        video = self._ground_truth.videos[given["video_id"]]
+        category_ids, scores, masks = self._read_answer(video, answer)
+        units = []
+        if self._ground_truth.has_labels:
+            units = compare_video(video, category_ids, scores, masks)
+        entries = [
+            {"video_id": video.video_id, "category_id": c, "score": s, "segmentations": list(m)}
+            for c, s, m in zip(category_ids, scores, masks)
+        ]
+        return _EvaluatedVideo(entries, units)
+
+    def _score(self, kept: dict[int, _EvaluatedVideo]) -> dict[str, float]:
+        missing = self._missing(kept)
+        entries = (entry for video in kept.values() for entry in video.entries)
+        path = write_results(entries, self._output_dir)
         logger.info("Wrote %s and, for the evaluation server, %s", path, path.with_suffix(".zip"))
         if not self._ground_truth.has_labels:
-            logger.info("%s has no labels: nothing is scored", self._ground_truth.source)
-            return OrderedDict()
-
-        units = [unit for video in answered.values() for unit in video.units]
+            return {}
+        units = [unit for video in kept.values() for unit in video.units]
         for video_id in missing:
             units += compare_video(self._ground_truth.videos[video_id], [], [], [])
         curves = accumulate(units, match(units), list(self._ground_truth.categories))
-        return OrderedDict(segm=self._summarize(curves))
+        return self._summarize(curves)
 
     def _read_answer(
         self, video: VideoTruth, answer: Mapping[str, Any]

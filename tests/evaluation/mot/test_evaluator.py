@@ -82,7 +82,7 @@ def test_sequences_without_an_answer_count_as_missed(tmp_path, caplog):
     evaluator = MOTEvaluator(golden_truth(tmp_path), str(tmp_path / "output"))
     evaluator.process(inputs[1:], outputs[1:])
     mot = evaluator.evaluate()["mot"]
-    assert "1 of 6 sequences have no answer (the first is SYN-01)" in caplog.text
+    assert "1 of 6 sequences have no answer (the first is sequence SYN-01)" in caplog.text
     assert (tmp_path / "output" / "SYN-01.txt").read_text() == ""
     expected = GOLDEN["expected"]["MOT17"]
     missed = expected["SYN-01"]["Count"]["GT_Dets"] - expected["SYN-01"]["CLEAR"]["CLR_FN"]
