@@ -169,16 +169,14 @@ def render(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> list
 
 
 def draw_video(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tuple[str, Path]:
+    from d2video.inference import DrawingOptions, annotate
     from d2video.video.image_io import read_rgb
-    from d2video.video.video_writer import VideoWriter
-    from d2video.visualization.frame_drawer import FrameDrawer
+    from d2video.video.video_reader import open_video
 
     path = folder / f"{record['video_id']:04d}.mp4"
-    draw = FrameDrawer(predictor.class_names, scale=recipe.scale)
     source = record.get("file_name") or map(read_rgb, record["file_names"])
-    with VideoWriter(path, fps=recipe.fps) as writer:
-        for frame in predictor(source):
-            writer.write(draw(frame))
+    video = open_video(source, fps=recipe.fps)
+    annotate(predictor, video, path, options=DrawingOptions(scale=recipe.scale))
     caption = f"{run.name}: validation video {record.get('sequence', record['video_id'])}"
     if "label" in record and predictor.class_names is not None:
         caption += f", {predictor.class_names[record['label']]}"
@@ -186,13 +184,11 @@ def draw_video(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tup
 
 
 def draw_image(recipe: Recipe, run: Run, predictor, record, folder: Path) -> tuple[str, Path]:
-    from d2video.video.image_writer import ImageFileWriter
-    from d2video.visualization.frame_drawer import FrameDrawer
+    from d2video.inference import DrawingOptions, Images, annotate
 
     path = folder / f"{record['image_id']:06d}.png"
-    (frame,) = predictor.predict_images([record["file_name"]])
-    with ImageFileWriter(path) as writer:
-        writer.write(FrameDrawer(predictor.class_names, scale=recipe.scale)(frame))
+    image = Images(record["file_name"], [Path(record["file_name"])])
+    annotate(predictor, image, path, options=DrawingOptions(scale=recipe.scale))
     return f"{run.name}: validation image {record['image_id']}", path
 
 

@@ -22,36 +22,23 @@ Examples:
 
 import argparse
 import logging
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from itertools import count
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.logger import setup_logger
-from tqdm import tqdm
 
 from d2video.config import load_cfg
 from d2video.engine.setup import check_device
-from d2video.formats.mot_results import open_mot_results, open_mots_results
+from d2video.inference.output import Source, annotate, open_source
 from d2video.inference.predictor import VideoPredictor
-from d2video.inference.results_writer import VideoResultsWriter, open_image_results, open_results
-from d2video.inference.streaming import classifies_video, restores_images, tracks_instances
+from d2video.inference.tasks import DrawingOptions, Task
+from d2video.inference.tasks.instances import DEFAULT_TRAIL_LENGTH
 from d2video.projects import register_all
-from d2video.structures.class_scores import DEFAULT_TOPK, top_classes
+from d2video.structures.class_scores import DEFAULT_TOPK
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.video.frame_source import FrameSource
-from d2video.video.frame_writer import FrameWriter
-from d2video.video.image_io import IMAGE_SUFFIXES, list_images
-from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
-from d2video.video.paced_writer import PacedWriter, stop_on_interrupt
-from d2video.video.video_reader import open_video
-from d2video.video.video_writer import VideoWriter
-from d2video.visualization.drawing import label_of_class
-from d2video.visualization.frame_drawer import DEFAULT_TRAIL_LENGTH, FrameDrawer
+from d2video.video.camera import CAMERA_PREFIX
 
-# A video, or images that have nothing to do with each other.
-Source = FrameSource | list[Path]
+RESULTS = ("results", "mot_results", "mots_results")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -135,136 +122,52 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def outputs(args: argparse.Namespace) -> list[str]:
     """What is to be written."""
-    return list(filter(None, (args.output, args.results, args.mot_results, args.mots_results)))
+    return [path for kind in ("output", *RESULTS) if (path := getattr(args, kind))]
 
 
-def open_source(args: argparse.Namespace, cfg: CfgNode) -> Source:
-    """A video, or the paths of images that have nothing to do with each other.
+def check_input(args: argparse.Namespace) -> None:
+    """Refuse a wrong path before it costs the building of a model.
 
-    A folder is the latter to an image model, a single image to all models, unless the output shall
-    be a video.
+    Raises:
+        UserError: there is no such input, or the output is the input.
     """
+    if args.input.startswith(CAMERA_PREFIX):
+        return
     path = Path(args.input)
-    if args.output is not None and path.exists() and path.resolve() == Path(args.output).resolve():
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
+    if args.output is not None and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
-    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    can_track = tracks_instances(model)
-    wants_tracks = args.mot_results is not None or args.mots_results is not None
-    if wants_tracks and (classifies_video(model) or not can_track):
-        raise UserError(
-            f"{cfg.MODEL.META_ARCHITECTURE} does not track, so there are no tracks to write; leave "
-            "out --mot-results and --mots-results"
-        )
-    if restores_images(model) and args.results is not None:
-        raise UserError(
-            f"{cfg.MODEL.META_ARCHITECTURE} restores images and finds nothing in them to write; leave "
-            "out --results"
-        )
-    if args.side_by_side and not restores_images(model):
-        raise UserError(
-            f"{cfg.MODEL.META_ARCHITECTURE} does not restore images; leave out --side-by-side"
-        )
-    is_image = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
-    is_image |= path.is_dir() and not can_track
-    if is_image and not wants_tracks and Path(args.output or "").suffix.lower() != ".mp4":
-        return list_images(path) if path.is_dir() else [path]
-    return open_video(
+
+
+def check_offers(args: argparse.Namespace, model: str, task: Task) -> None:
+    """Refuse outputs that the model's task does not offer.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name, fault in (
+        ("results", "finds nothing in images that could be written"),
+        ("mot_results", "does not track, so there are no tracks to write"),
+        ("mots_results", "does not track, so there are no tracks to write"),
+        ("side_by_side", "does not restore images"),
+    ):
+        if getattr(args, name) and name not in task.offers:
+            raise UserError(f"{model} {fault}; leave out --{name.replace('_', '-')}")
+
+
+def open_input(args: argparse.Namespace, cfg: CfgNode, task: Task) -> Source:
+    """A folder is images to an image model, a single image is one to all models, unless tracks or a
+    video are to be written."""
+    is_video = Path(args.output or "").suffix.lower() == ".mp4"
+    return open_source(
         args.input,
+        takes_images=task.takes_images,
+        as_video=is_video or bool(args.mot_results or args.mots_results),
         fps=args.fps,
         prefetch=cfg.TEST.VIDEO.PREFETCH,
         on_broken="stop" if args.stop_at_damage else "raise",
     )
-
-
-def open_output(path: str, source: Source, lossless: bool) -> FrameWriter:
-    """A folder of images for a name without a suffix, else an image or a video.
-
-    Args:
-        lossless: write PNG into a folder.
-    """
-    is_folder = Path(path).is_dir() or not Path(path).suffix
-    if isinstance(source, FrameSource):
-        numbered = (f"{index:06d}.png" for index in count()) if lossless else None
-        return ImageFolderWriter(path, numbered) if is_folder else VideoWriter(path, source.fps)
-    if is_folder:
-        names = [image.name for image in source]
-        return ImageFolderWriter(path, lossless_names(names) if lossless else names)
-    if len(source) > 1:
-        raise UserError(
-            f"cannot write {len(source)} images to {path}; give a new folder, a name without a dot"
-        )
-    return ImageFileWriter(path)
-
-
-def open_json(
-    args: argparse.Namespace, source: Source, class_names: list[str] | None
-) -> AbstractContextManager[VideoResultsWriter]:
-    """The results file of a video or of images."""
-    path, more = args.results, {"categories": class_names, "topk": args.topk}
-    if isinstance(source, FrameSource):
-        return open_results(path, video=source.name, size=source.size, fps=source.fps, **more)
-    return open_image_results(path, images=args.input, **more)
-
-
-def run(args: argparse.Namespace, predictor: VideoPredictor, source: Source) -> int:
-    """Predict, draw and write; returns the number of frames or images."""
-    live_fps = None
-    if isinstance(source, FrameSource):
-        frames, total, unit = predictor(source), source.estimated_length, "frame"
-        live_fps = source.fps if source.is_live else None
-    else:
-        frames = predictor.predict_images(source, "stop" if args.stop_at_damage else "raise")
-        total, unit = len(source), "image"
-    names = predictor.class_names
-    draw = FrameDrawer(
-        names,
-        score_threshold=args.score_threshold,
-        draw_boxes=args.draw_boxes,
-        trail_length=args.trails,
-        scale=args.scale,
-        topk=args.topk,
-        side_by_side=args.side_by_side,
-    )
-    done = 0
-    frame = None
-    with ExitStack() as stack:
-        output = results = None
-        if args.output is not None:
-            # JPEG would cost much of what was restored.
-            lossless = restores_images(predictor.model)
-            writer = stack.enter_context(open_output(args.output, source, lossless))
-            output = PacedWriter(writer, live_fps if isinstance(writer, VideoWriter) else None)
-        if args.results is not None:
-            results = stack.enter_context(open_json(args, source, names))
-        tracks = [
-            stack.enter_context(open_tracks(path))
-            for path, open_tracks in (
-                (args.mot_results, open_mot_results),
-                (args.mots_results, open_mots_results),
-            )
-            if path is not None
-        ]
-        # A file is whole or not at all, but a camera has no other end.
-        interrupted = stack.enter_context(
-            nullcontext(lambda: False) if live_fps is None else stop_on_interrupt()
-        )
-        stack.enter_context(closing(frames))
-        for frame in stack.enter_context(tqdm(frames, total=total, unit=unit)):
-            if results is not None:
-                results.write(frame)
-            for each in tracks:
-                each.write(frame.index, frame.instances)
-            if output is not None:
-                output.write(draw(frame), frame.time)
-            done += 1
-            if interrupted():
-                break
-    # By all frames of a video; images have their own answers.
-    if isinstance(source, FrameSource) and frame is not None and frame.class_scores is not None:
-        best = top_classes(frame.class_scores, args.topk)
-        shown = [f"{label_of_class(index, names)} {100 * score:.1f} %" for index, score in best]
-        logging.getLogger("d2video").info("%s: %s", args.input, ", ".join(shown))
-    return done
 
 
 @exit_on_user_error
@@ -276,10 +179,26 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     cfg.freeze()
-    # The source first: a wrong path should not cost the building of a model.
-    source = open_source(args, cfg)
-    done = run(args, VideoPredictor(cfg), source)
-    logger = logging.getLogger("d2video")
-    logger.info(
+    check_input(args)
+    predictor = VideoPredictor(cfg)
+    check_offers(args, cfg.MODEL.META_ARCHITECTURE, predictor.task)
+    results = {kind: getattr(args, kind) for kind in RESULTS if getattr(args, kind)}
+    done = annotate(
+        predictor,
+        open_input(args, cfg, predictor.task),
+        args.output,
+        results=results,
+        options=DrawingOptions(
+            score_threshold=args.score_threshold,
+            draw_boxes=args.draw_boxes,
+            trail_length=args.trails,
+            scale=args.scale,
+            topk=args.topk,
+            side_by_side=args.side_by_side,
+        ),
+        on_broken="stop" if args.stop_at_damage else "raise",
+        progress=True,
+    )
+    logging.getLogger("d2video").info(
         "%d frames or images of %s written to %s", done, args.input, " and ".join(outputs(args))
     )

@@ -1,0 +1,26 @@
+"""Inference: frames in, answers, pictures and results files out."""
+
+from d2video.inference.output import Images, Source, annotate, open_source
+from d2video.inference.predictor import VideoPredictor
+from d2video.inference.tasks import (
+    ClassificationTask,
+    DetectionTask,
+    DrawingOptions,
+    RestorationTask,
+    Task,
+    TrackingTask,
+)
+
+__all__ = [
+    "ClassificationTask",
+    "DetectionTask",
+    "DrawingOptions",
+    "Images",
+    "RestorationTask",
+    "Source",
+    "Task",
+    "TrackingTask",
+    "VideoPredictor",
+    "annotate",
+    "open_source",
+]

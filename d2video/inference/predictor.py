@@ -18,14 +18,12 @@ from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.class_names import class_names
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.inference.push_stream import PushStream
-from d2video.inference.streaming import (
-    StreamingModel,
-    VideoFrame,
-    classifies_video,
-    restores_images,
-    split_answer,
+from d2video.inference.tasks.classification import (
+    ClassificationTask,
+    VideoClasses,
+    collect_classes,
 )
-from d2video.inference.video_classes import VideoClasses, collect_classes
+from d2video.inference.tasks.task import StreamingModel, Task
 from d2video.modeling.build import build_model
 from d2video.structures.class_scores import DEFAULT_TOPK
 from d2video.utils.errors import UserError
@@ -79,13 +77,9 @@ class VideoPredictor:
             decode_ahead: frames decoded and resized ahead.
             class_names: by class index, for those who draw; ``None`` where unknown.
         """
-        if not hasattr(model, "stream_video"):
-            raise UserError(
-                f"{type(model).__name__} does not follow video (it has no stream_video); "
-                "choose a video model in MODEL.META_ARCHITECTURE"
-            )
         assert image_format in ("RGB", "BGR"), image_format
         self.model = model
+        self.task = _task_of(model)
         self.class_names = class_names
         self._resize = ResizeShortestEdge(min_size, max_size)
         self._image_format = image_format
@@ -98,20 +92,18 @@ class VideoPredictor:
         model = build_model(cfg).eval()
         VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
         test_sets = cfg.DATASETS.TEST
-        # What is to be restored is not resized first.
-        sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        min_size, max_size = (0, 0) if restores_images(model) else sizes
-        has_classes = len(test_sets) > 0 and not restores_images(model)
+        task = _task_of(model)
+        has_classes = len(test_sets) > 0 and task.has_classes
         return {
             "model": model,
-            "min_size": min_size,
-            "max_size": max_size,
+            "min_size": cfg.INPUT.MIN_SIZE_TEST if task.resizes else 0,
+            "max_size": cfg.INPUT.MAX_SIZE_TEST if task.resizes else 0,
             "image_format": cfg.INPUT.FORMAT,
             "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
             "class_names": class_names(test_sets[0]) if has_classes else None,
         }
 
-    def __call__(self, source: Source | FrameSource) -> Generator[VideoFrame, None, None]:
+    def __call__(self, source: Source | FrameSource) -> Generator[Any, None, None]:
         """Predict on a video.
 
         Args:
@@ -132,7 +124,7 @@ class VideoPredictor:
 
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
     @torch.no_grad()
-    def _predict(self, video: FrameSource) -> Generator[VideoFrame, None, None]:
+    def _predict(self, video: FrameSource) -> Generator[Any, None, None]:
         def prepare(frame: Frame) -> tuple[Frame, Tensor]:
             return frame, self._prepare(frame.image)
 
@@ -147,13 +139,12 @@ class VideoPredictor:
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
             for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
-                index, seconds, image = waiting.popleft()
-                yield VideoFrame(index, seconds, image, *split_answer(answer, image))
+                yield self.task.read(waiting.popleft(), answer)
                 del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
     @torch.no_grad()
-    def predict_frame(self, image: np.ndarray) -> VideoFrame:
+    def predict_frame(self, image: np.ndarray) -> Any:
         """Predict on the next frame of a video whose frames the caller has one at a time.
 
         What the model knows of the video is kept from call to call, until :meth:`reset`; calls of
@@ -184,11 +175,11 @@ class VideoPredictor:
             )
         index = stream.count
         try:
-            answer = split_answer(stream.push(self._prepare(image)), image)
+            answer = stream.push(self._prepare(image))
         except BaseException:  # the model's iterator is over
             self.reset()
             raise
-        return VideoFrame(index, now - stream.start, image, *answer)
+        return self.task.read(Frame(index, now - stream.start, image), answer)
 
     def reset(self) -> None:
         """Let the next :meth:`predict_frame` begin a new video."""
@@ -210,7 +201,7 @@ class VideoPredictor:
         """
         if topk < 1:
             raise UserError(f"classify: topk is {topk}: ask for 1 class or more")
-        if not classifies_video(self.model):
+        if not isinstance(self.task, ClassificationTask):
             raise UserError(
                 f"{type(self.model).__name__} finds objects, it does not classify videos; choose a "
                 "classifying model, such as VTN, in MODEL.META_ARCHITECTURE"
@@ -227,7 +218,7 @@ class VideoPredictor:
     @torch.no_grad()
     def predict_images(
         self, paths: Sequence[str | Path], on_broken: Literal["raise", "stop"] = "raise"
-    ) -> Generator[VideoFrame, None, None]:
+    ) -> Generator[Any, None, None]:
         """Predict on image files, each by itself (a video of one frame) and of its own size.
 
         Args:
@@ -242,7 +233,7 @@ class VideoPredictor:
             UserError: on reaching an image that cannot be read; it is named.
         """
 
-        def prepare() -> Iterator[tuple[str, np.ndarray, Tensor]]:
+        def prepare() -> Iterator[tuple[Frame, Tensor]]:
             for index, path in enumerate(paths):
                 try:
                     image = read_rgb(path)
@@ -253,16 +244,27 @@ class VideoPredictor:
                         "%s; stopped before image %d of %d", error, index + 1, len(paths)
                     )
                     return
-                yield Path(path).name, image, self._prepare(image)
+                yield Frame(index, 0.0, image, Path(path).name), self._prepare(image)
 
         ahead = min(self._decode_ahead, _IMAGES_AHEAD)
         with closing(prefetch(prepare(), ahead)) as prepared:
-            for index, (name, image, tensor) in enumerate(prepared):
-                size = (image.shape[0], image.shape[1])
+            for frame, tensor in prepared:
+                size = (frame.image.shape[0], frame.image.shape[1])
                 (answer,) = self.model.stream_video(iter([tensor]), output_size=size)
-                yield VideoFrame(index, 0.0, image, *split_answer(answer, image), file_name=name)
+                yield self.task.read(frame, answer)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
         """An array (H,W,3), RGB, as the model takes it: resized, (3,h,w), in its channel order."""
         resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
         return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])
+
+
+def _task_of(model: object) -> Task[Any]:
+    if not hasattr(model, "stream_video"):
+        raise UserError(
+            f"{type(model).__name__} does not follow video (it has no stream_video); "
+            "choose a video model in MODEL.META_ARCHITECTURE"
+        )
+    task = getattr(model, "task", None)
+    assert isinstance(task, Task), f"{type(model).__name__} has stream_video and must name its task"
+    return task

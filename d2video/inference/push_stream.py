@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
-from d2video.inference.streaming import Answer, StreamingModel
+from d2video.inference.tasks.task import StreamingModel
 from d2video.utils.errors import UserError
 
 
@@ -35,7 +36,7 @@ class PushStream:
         frames = _PushedFrames(self._given, self._model_name)
         self._answers = iter(model.stream_video(frames, output_size=output_size))
 
-    def push(self, frame: Tensor) -> Answer:
+    def push(self, frame: Tensor) -> Any:
         """The answer to a frame, uint8 (3,h,w), resized for the model.
 
         Raises:

@@ -1,8 +1,9 @@
-"""What all videos are to their readers: a lazy sequence of frames."""
+"""A video as its readers see it: a lazy sequence of frames."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +13,21 @@ from d2video.video.prefetch import prefetch
 DEFAULT_FPS = 25.0
 
 
-class Frame(NamedTuple):
-    """One frame of a video.
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a video, or an image.
 
     Attributes:
         index: 0 for the first frame.
         time: seconds since the first frame.
         image: uint8 (H,W,3), RGB, upright.
+        file_name: of an image that is not a frame of a video.
     """
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, of no use here
+    index: int
     time: float
     image: np.ndarray
+    file_name: str | None = None
 
 
 class FrameSource(ABC):

@@ -1,8 +1,4 @@
-"""What goes on by itself, as a camera does: how its video keeps pace, and how it is ended."""
-
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+"""The video of a camera, at the pace of the scene."""
 
 import numpy as np
 
@@ -35,23 +31,3 @@ class PacedWriter:
         self._writer.write(picture)
         self._count += 1
         self._last = picture
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed; a second time it acts as usual.
-
-    Only in the main thread, which is the one that Python gives signals to.
-    """
-    is_asked = False
-
-    def ask(*_) -> None:
-        nonlocal is_asked
-        is_asked = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: is_asked
-    finally:
-        signal.signal(signal.SIGINT, before)

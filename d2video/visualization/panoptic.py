@@ -1,12 +1,11 @@
 """Draw panoptic maps: every pixel in the colour of its segment, a label on each."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-from torch import Tensor
 
+from d2video.structures.answers import PanopticMap
 from d2video.visualization.drawing import (
     draw_label,
     enlarge,
@@ -20,7 +19,7 @@ from d2video.visualization.drawing import (
 
 def draw_panoptic(
     image: np.ndarray,
-    panoptic_seg: tuple[Tensor, list[dict[str, Any]]],
+    panoptic_seg: PanopticMap,
     class_names: Sequence[str] | None = None,
     *,
     alpha: float = 0.55,

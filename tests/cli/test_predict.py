@@ -120,7 +120,7 @@ def test_prefetch_of_the_config_is_used(demo, clip, monkeypatch):
         opened.append(open_video(*args, **kwargs))
         return opened[-1]
 
-    monkeypatch.setattr(demo, "open_video", recorded)
+    monkeypatch.setattr("d2video.inference.output.open_video", recorded)
     demo.main(arguments(clip, "--results", f"{clip}/o.json", "--opts", "TEST.VIDEO.PREFETCH", "3"))
     assert [video.prefetch for video in opened] == [3]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
 from PIL import Image
 
 from d2video.config import load_cfg
@@ -107,7 +108,7 @@ def test_a_folder_is_a_video_to_vtn(demo, clip):
     """The frames of a folder are classified together, not one by one."""
     register_all()
     cfg = load_cfg("configs/VTN/vtn_tiny_motion.yaml", [])
-    args = demo.parse_args(arguments(clip, clip / "frames", "--output", clip / "out.mp4"))
-    assert isinstance(demo.open_source(args, cfg), FrameSource)
-    args = demo.parse_args(arguments(clip, clip / "frames", "--output", clip / "out"))
-    assert isinstance(demo.open_source(args, cfg), FrameSource)
+    task = META_ARCH_REGISTRY.get("VTN").task
+    for output in ("out.mp4", "out"):
+        args = demo.parse_args(arguments(clip, clip / "frames", "--output", clip / output))
+        assert isinstance(demo.open_input(args, cfg, task), FrameSource)

@@ -10,6 +10,8 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor, nn
 
+from d2video.inference.tasks import ClassificationTask, RestorationTask, Task, TrackingTask
+
 
 class StubVideoModel(nn.Module):
     """Answers in blocks of ``window`` frames; one instance, the pixels brighter than 200.
@@ -19,6 +21,8 @@ class StubVideoModel(nn.Module):
         sizes: sizes of the frames received.
         grad_enabled: whether autograd was on in any call.
     """
+
+    task: Task = TrackingTask()
 
     def __init__(self, window: int = 4) -> None:
         super().__init__()
@@ -94,7 +98,7 @@ class StubClassifier(nn.Module):
     """Classifies: 0 "dark", 1 "bright" by the mean over the frames so far, 2 and 3 never; renews its
     answer every second frame and after the last one, for which it looks one frame ahead."""
 
-    classifies_video = True
+    task = ClassificationTask()
 
     def __init__(self, cfg=None) -> None:
         super().__init__()
@@ -121,8 +125,7 @@ class StubClassifier(nn.Module):
 class StubRestorer(nn.Module):
     """Twice the size, and negative."""
 
-    restores_images = True
-    tracks_instances = False
+    task = RestorationTask()
 
     def __init__(self, cfg=None) -> None:
         super().__init__()

@@ -14,8 +14,9 @@ from d2video.config import get_cfg
 from d2video.data.augmentation import shortest_edge_size
 from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.inference.predictor import VideoPredictor
-from d2video.inference.streaming import split_answer
+from d2video.inference.tasks import RestorationTask
 from d2video.utils.errors import UserError
+from d2video.video.frame_source import Frame
 from d2video.video.video_reader import open_video
 from tests.helpers.stub_video_model import StubTracker, StubVideoModel
 from tests.helpers.tensors_alive import most_alive
@@ -211,6 +212,8 @@ def test_grey_stays_grey():
     answer = torch.from_numpy(rng.normal(128, 99, (3, 12, 16)).astype(np.float32))
 
     class Tinting:
+        task = RestorationTask()
+
         def stream_video(self, frames, output_size):
             for _ in frames:
                 yield {"restored": answer.clone()}
@@ -226,10 +229,13 @@ def test_grey_stays_grey():
 
 def test_a_restored_picture_is_rounded_in_its_own_memory():
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    frame = Frame(0, 0.0, image)
     answer = {"restored": torch.rand(3, 60, 80) * 300 - 20}
     expected = answer["restored"].clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
     found = []
-    most = most_alive(lambda: found.append(split_answer(answer, image)[-1]), 3 * 60 * 80)
+    most = most_alive(
+        lambda: found.append(RestorationTask().read(frame, answer).restored), 3 * 60 * 80
+    )
     assert most == 1
     np.testing.assert_array_equal(found[0], expected)
 

@@ -5,8 +5,9 @@ import signal
 import numpy as np
 import pytest
 
+from d2video.inference.output import stop_on_interrupt
 from d2video.video.frame_writer import FrameWriter
-from d2video.video.paced_writer import PacedWriter, stop_on_interrupt
+from d2video.video.paced_writer import PacedWriter
 
 
 class Recorder(FrameWriter):

@@ -24,6 +24,7 @@ from d2video.config.checks import (
     layer_errors,
 )
 from d2video.config.set_prediction import build_transformer, loss_weights
+from d2video.inference.tasks import DetectionTask
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.criterion import SetCriterion, matching_metrics
@@ -56,7 +57,7 @@ class DETR(nn.Module):
         compile_model: torch.compile the backbone, the transformer and the mask head.
     """
 
-    tracks_instances = False  # an image model, see docs/architecture.md, "Streaming"
+    task = DetectionTask()
 
     @configurable
     def __init__(

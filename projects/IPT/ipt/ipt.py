@@ -18,6 +18,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from d2video.config.checks import check_counts
+from d2video.inference.tasks import RestorationTask
 from d2video.modeling.chunking import rows_at_once
 from d2video.utils.errors import UserError
 
@@ -44,8 +45,7 @@ class IPT(nn.Module):
         compile_model: torch.compile the body.
     """
 
-    restores_images = True
-    tracks_instances = False
+    task = RestorationTask()
     # A batch is of one task: the other heads, tails and queries get no gradient.
     leaves_parameters_unused = True
 
@@ -70,7 +70,7 @@ class IPT(nn.Module):
         self.network = network
         if task:
             task_index(network.tasks, task)
-        self.task = task
+        self.default_task = task
         self.contrastive_weight = contrastive_weight
         self.contrastive_options: dict[str, Any] = {
             "form": contrastive_form,
@@ -146,7 +146,7 @@ class IPT(nn.Module):
         return self._answers(batched_inputs)
 
     def _task_of(self, item: dict) -> int:
-        name = item.get("task") or self.task
+        name = item.get("task") or self.default_task
         if not name:
             if len(self.network.tasks) == 1:
                 return 0

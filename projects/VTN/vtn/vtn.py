@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from d2video.config.checks import check_class_count, check_counts, check_same_classes
+from d2video.inference.tasks import ClassificationTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.utils.errors import UserError
@@ -51,7 +52,7 @@ class VTN(nn.Module):
         compile_model: torch.compile the backbone and the temporal encoder.
     """
 
-    classifies_video = True
+    task = ClassificationTask()
 
     @configurable
     def __init__(

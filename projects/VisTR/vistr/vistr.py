@@ -29,6 +29,7 @@ from d2video.config.checks import (
     layer_errors,
 )
 from d2video.config.set_prediction import build_transformer, loss_weights
+from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
@@ -59,6 +60,8 @@ class VisTR(nn.Module):
         compile_model: torch.compile the backbone, the transformer and the two mask heads. The
             attention maps and the single convolutions before the heads stay as they are.
     """
+
+    task = TrackingTask()
 
     @configurable
     def __init__(

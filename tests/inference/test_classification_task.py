@@ -1,17 +1,17 @@
 """A model that classifies: predictor, time line, pictures and results file."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from d2video.inference.predictor import VideoPredictor
-from d2video.inference.results_writer import open_image_results, open_results
+from d2video.inference.tasks import ClassificationTask, DrawingOptions
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.video_writer import VideoWriter
-from d2video.visualization.frame_drawer import FrameDrawer
 from tests.helpers.stub_video_model import StubClassifier, StubVideoModel
 
 NAMES = ["dark", "bright", "red", "blue"]
@@ -27,13 +27,14 @@ def make_predictor(model=None, **changes) -> VideoPredictor:
     return VideoPredictor(model=model or StubClassifier(), **given)
 
 
-def test_frames_have_scores_and_no_instances():
+def drawer(topk: int):
+    return ClassificationTask().drawer(NAMES, DrawingOptions(topk=topk))
+
+
+def test_frames_have_scores():
     frames = list(make_predictor()(brightening(6)))
     assert [frame.index for frame in frames] == list(range(6))
     for frame in frames:
-        assert len(frame.instances) == 0
-        assert frame.instances.image_size == (48, 64)
-        assert frame.panoptic_seg is None
         assert frame.class_scores.shape == (4,)
     # Frame 1 repeats the answer of frame 0, the last one is fresh.
     bright = [frame.class_scores[1].item() for frame in frames]
@@ -84,33 +85,33 @@ def test_what_cannot_be_classified():
 
 
 def test_pictures_have_a_panel_with_curves_for_videos(tmp_path):
-    draw = FrameDrawer(NAMES, topk=2)
+    draw = drawer(topk=2)
     pictures = [draw(frame) for frame in make_predictor()(brightening(6))]
     assert len({picture.shape for picture in pictures}) == 1
     assert pictures[0].shape[0] > 48
     np.testing.assert_array_equal(pictures[3][:48], brightening(6)[3])
-    more = [FrameDrawer(NAMES, topk=3)(frame) for frame in make_predictor()(brightening(1))]
+    more = [drawer(topk=3)(frame) for frame in make_predictor()(brightening(1))]
     assert more[0].shape[0] > pictures[0].shape[0]
     # Images have no time line.
     (frame,) = make_predictor()(brightening(1))
-    image = FrameDrawer(NAMES, topk=2)(frame._replace(file_name="a.png"))
+    image = drawer(topk=2)(replace(frame, file_name="a.png"))
     assert 48 < image.shape[0] < pictures[0].shape[0]
 
 
 def test_results_file(tmp_path):
     frames = list(make_predictor()(brightening(3)))
-    head = {"video": "v", "size": (48, 64), "fps": 25, "categories": NAMES}
-    with open_results(tmp_path / "v.json", **head, topk=2) as results:
+    task = ClassificationTask()
+    with task.open_results("results", tmp_path / "v.json", {"video": "v"}, topk=2) as write:
         for frame in frames:
-            results.write(frame)
+            write(frame)
     content = json.loads((tmp_path / "v.json").read_text())
     assert content["num_frames"] == 3
     assert content["classes"] == content["frames"][-1]["classes"]
     assert content["frames"][0]["instances"] == []
     assert [each["category_id"] for each in content["frames"][0]["classes"]] == [0, 1]
     assert content["frames"][0]["classes"][0]["score"] == 1
-    with open_image_results(tmp_path / "i.json", images="folder") as results:
-        results.write(frames[0]._replace(file_name="a.png"))
+    with task.open_results("results", tmp_path / "i.json", {"images": "folder"}, topk=5) as write:
+        write(replace(frames[0], file_name="a.png"))
     content = json.loads((tmp_path / "i.json").read_text())
     assert len(content["frames"][0]["classes"]) == 4
     assert "classes" not in content  # images have nothing in common

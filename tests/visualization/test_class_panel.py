@@ -6,7 +6,7 @@ import torch
 
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
-from d2video.visualization.class_bars import ScoreHistory, add_class_panel
+from d2video.visualization.class_panel import ScoreHistory, add_class_panel
 from d2video.visualization.drawing import track_colour
 
 NAMES = ["turns left", "turns right", "jumps", "Ωmega"]

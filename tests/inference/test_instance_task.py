@@ -1,19 +1,21 @@
-"""FrameDrawer: which picture a frame gets, and when tracks have trails."""
+"""Instances: which picture a frame gets, and when tracks have trails."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from d2video.inference.streaming import VideoFrame
-from d2video.visualization.frame_drawer import DEFAULT_TRAIL_LENGTH, FrameDrawer
+from d2video.inference.tasks import DrawingOptions, InstanceFrame, TrackingTask
+from d2video.inference.tasks.instances import DEFAULT_TRAIL_LENGTH
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.panoptic import draw_panoptic
 
 GREY = np.full((60, 80, 3), 100, np.uint8)
 
 
-def make_frame(index: int, masks: bool = False, score: float = 0.9, **more) -> VideoFrame:
+def make_frame(index: int, masks: bool = False, score: float = 0.9, **more) -> InstanceFrame:
     """A box that moves to the right by 10 pixels a frame."""
     box = torch.tensor([[10.0 * index, 30, 10 * index + 10, 40]])
     instances = Instances((60, 80), pred_boxes=Boxes(box), scores=torch.tensor([score]))
@@ -21,10 +23,14 @@ def make_frame(index: int, masks: bool = False, score: float = 0.9, **more) -> V
     if masks:
         instances.pred_masks = torch.zeros(1, 60, 80, dtype=torch.bool)
         instances.pred_masks[0, 32:38, 10 * index : 10 * index + 10] = True
-    return VideoFrame(index, index / 25, GREY, instances, **more)
+    return InstanceFrame(index, index / 25, GREY, instances=instances, **more)
 
 
-def has_trail(draw: FrameDrawer, masks: bool, length: int = 5) -> bool:
+def drawer(class_names=None, **options):
+    return TrackingTask().drawer(class_names, DrawingOptions(**options))
+
+
+def has_trail(draw, masks: bool, length: int = 5) -> bool:
     """Whether what was there before the last frame shows."""
     for index in range(length):
         drawn = draw(make_frame(index, masks))
@@ -44,21 +50,21 @@ def has_trail(draw: FrameDrawer, masks: bool, length: int = 5) -> bool:
     ],
 )
 def test_trails_are_for_boxes_unless_asked_for(length, masks, expected):
-    assert has_trail(FrameDrawer(trail_length=length), masks) == expected
+    assert has_trail(drawer(trail_length=length), masks) == expected
 
 
 def test_default_length_of_trails():
-    draw = FrameDrawer()
+    draw = drawer()
     for index in range(5):
         draw(make_frame(index))
     for index in range(DEFAULT_TRAIL_LENGTH):
         gone = make_frame(index)
-        drawn = draw(gone._replace(instances=gone.instances[:0]))
+        drawn = draw(replace(gone, instances=gone.instances[:0]))
         assert (drawn != 100).any() == (index < DEFAULT_TRAIL_LENGTH - 2)
 
 
 def test_instances_below_the_threshold_leave_no_trail():
-    draw = FrameDrawer(score_threshold=0.5)
+    draw = drawer(score_threshold=0.5)
     for index in range(5):
         drawn = draw(make_frame(index, score=0.4))
     np.testing.assert_array_equal(drawn, GREY)
@@ -66,19 +72,19 @@ def test_instances_below_the_threshold_leave_no_trail():
 
 def test_options_go_to_the_pictures():
     frame = make_frame(1, masks=True)
-    drawn = FrameDrawer(["cat"], draw_boxes=True, scale=2)(frame)
+    drawn = drawer(["cat"], draw_boxes=True, scale=2)(frame)
     expected = draw_instances(GREY, frame.instances, ["cat"], draw_boxes=True, scale=2)
     np.testing.assert_array_equal(drawn, expected)
     ids = torch.zeros(60, 80, dtype=torch.int32)
     ids[:30] = 4
     panoptic = (ids, [{"id": 4, "category_id": 0, "isthing": True}])
-    drawn = FrameDrawer(["cat"], scale=3)(frame._replace(panoptic_seg=panoptic))
+    drawn = drawer(["cat"], scale=3)(replace(frame, panoptic_seg=panoptic))
     np.testing.assert_array_equal(drawn, draw_panoptic(GREY, panoptic, ["cat"], scale=3))
 
 
 def test_images_of_any_size():
-    draw = FrameDrawer()
+    draw = drawer()
     for side in (20, 40):
         instances = Instances((side, side), pred_boxes=Boxes(torch.tensor([[2.0, 5, 9, 15]])))
-        frame = VideoFrame(0, 0.0, np.zeros((side, side, 3), np.uint8), instances)
+        frame = InstanceFrame(0, 0.0, np.zeros((side, side, 3), np.uint8), instances=instances)
         assert draw(frame).any()

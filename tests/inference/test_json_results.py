@@ -1,4 +1,4 @@
-"""open_results: valid JSON, streamed, whole or absent."""
+"""open_json: valid JSON, streamed, whole or absent."""
 
 import json
 
@@ -8,14 +8,23 @@ import torch
 from detectron2.structures import Boxes, Instances
 from pycocotools import mask as coco_mask
 
-from d2video.inference.predictor import VideoFrame
-from d2video.inference.results_writer import open_results
+from d2video.inference.tasks import InstanceFrame, TrackingTask
 from d2video.utils.errors import UserError
 
-HEAD = {"video": 'a "quoted" name.mp4', "size": (10, 12), "fps": 25.0, "categories": ["cat"]}
+HEAD = {
+    "video": 'a "quoted" name.mp4',
+    "height": 10,
+    "width": 12,
+    "fps": 25.0,
+    "categories": ["cat"],
+}
 
 
-def make_frame(index: int, count: int) -> VideoFrame:
+def open_results(path):
+    return TrackingTask().open_results("results", path, HEAD, topk=5)
+
+
+def make_frame(index: int, count: int) -> InstanceFrame:
     masks = torch.zeros(count, 10, 12, dtype=torch.bool)
     for i in range(count):
         masks[i, 2 : 5 + i, 3:7] = True
@@ -27,14 +36,15 @@ def make_frame(index: int, count: int) -> VideoFrame:
         pred_classes=torch.zeros(count, dtype=torch.int64),
         track_ids=torch.arange(count) + 7,
     )
-    return VideoFrame(index, index / 25, np.zeros((10, 12, 3), np.uint8), instances)
+    image = np.zeros((10, 12, 3), np.uint8)
+    return InstanceFrame(index, index / 25, image, instances=instances)
 
 
 def test_content(tmp_path):
     path = tmp_path / "sub" / "results.json"
-    with open_results(path, **HEAD) as results:
+    with open_results(path) as write:
         for index, count in enumerate([2, 0, 1]):
-            results.write(make_frame(index, count))
+            write(make_frame(index, count))
         assert not path.exists()
     content = json.loads(path.read_text())
     assert (content["video"], content["height"], content["width"]) == (HEAD["video"], 10, 12)
@@ -50,7 +60,7 @@ def test_content(tmp_path):
 
 
 def test_no_frames_is_valid_too(tmp_path):
-    with open_results(tmp_path / "results.json", **HEAD):
+    with open_results(tmp_path / "results.json"):
         pass
     assert json.loads((tmp_path / "results.json").read_text())["frames"] == []
 
@@ -59,16 +69,16 @@ def test_missing_fields_are_left_out(tmp_path):
     frame = make_frame(0, 1)
     frame.instances.remove("pred_masks")
     frame.instances.remove("track_ids")
-    with open_results(tmp_path / "results.json", **HEAD) as results:
-        results.write(frame)
+    with open_results(tmp_path / "results.json") as write:
+        write(frame)
     (record,) = json.loads((tmp_path / "results.json").read_text())["frames"][0]["instances"]
     assert set(record) == {"category_id", "score", "bbox"}
 
 
 def test_nothing_is_left_after_an_exception(tmp_path):
     def write_and_fail():
-        with open_results(tmp_path / "results.json", **HEAD) as results:
-            results.write(make_frame(0, 2))
+        with open_results(tmp_path / "results.json") as write:
+            write(make_frame(0, 2))
             raise KeyError("stop")
 
     with pytest.raises(KeyError):
@@ -77,5 +87,5 @@ def test_nothing_is_left_after_an_exception(tmp_path):
 
 
 def test_unwritable_path(tmp_path):
-    with pytest.raises(UserError, match="it is a folder"), open_results(tmp_path, **HEAD):
+    with pytest.raises(UserError, match="it is a folder"), open_results(tmp_path):
         pass

@@ -1,0 +1,179 @@
+"""Run a predictor on any source and write what it finds: pictures, JSON, tracks."""
+
+import logging
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tqdm import tqdm
+
+from d2video.inference.predictor import VideoPredictor
+from d2video.inference.tasks import DrawingOptions
+from d2video.utils.errors import UserError
+from d2video.video.frame_source import FrameSource
+from d2video.video.frame_writer import FrameWriter
+from d2video.video.image_io import IMAGE_SUFFIXES, list_images
+from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
+from d2video.video.paced_writer import PacedWriter
+from d2video.video.video_reader import open_video
+from d2video.video.video_writer import VideoWriter
+
+logger = logging.getLogger(__name__)
+
+OnBroken = Literal["raise", "stop"]
+
+
+class Images(NamedTuple):
+    """Image files that have nothing to do with each other, and what to call them."""
+
+    name: str
+    paths: list[Path]
+
+
+Source = FrameSource | Images
+
+
+def open_source(
+    name: str,
+    *,
+    takes_images: bool,
+    as_video: bool = False,
+    fps: float | None = None,
+    prefetch: int = 8,
+    on_broken: OnBroken = "raise",
+) -> Source:
+    """Open a video, an image, a folder or a camera.
+
+    Args:
+        name: a path, or "camera:0".
+        takes_images: the task takes a folder image by image; see :class:`Task`.
+        as_video: even a single image, or such a folder, is to be a video.
+        fps, prefetch, on_broken: of a video; see :func:`open_video`.
+
+    Returns:
+        a video; or images, for an image file and for a folder that the task takes image by image.
+
+    Raises:
+        UserError: as :func:`open_video`.
+    """
+    path = Path(name)
+    if path.is_dir() and takes_images and not as_video:
+        return Images(name, list_images(path))
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not as_video:
+        return Images(name, [path])
+    return open_video(name, fps=fps, prefetch=prefetch, on_broken=on_broken)
+
+
+def annotate(
+    predictor: VideoPredictor,
+    source: Source,
+    output: str | Path | None = None,
+    *,
+    results: Mapping[str, str | Path] | None = None,
+    options: DrawingOptions | None = None,
+    on_broken: OnBroken = "raise",
+    progress: bool = False,
+) -> int:
+    """Predict on a video or on images, and write pictures and results; all files or none appear.
+
+    A camera runs until Ctrl-C, which keeps what was written; its video plays at the pace of the scene.
+
+    Args:
+        output: annotated video (.mp4), image, or new folder (a name without a suffix).
+        results: results files by kind, of those that the predictor's task offers.
+        options: how to draw, and how many classes to write.
+        on_broken: what follows the images before one that cannot be read; see
+            :meth:`VideoPredictor.predict_images`.
+        progress: show a progress bar.
+
+    Returns:
+        the number of frames or images.
+
+    Raises:
+        UserError: the source cannot be read, or a file cannot be written.
+    """
+    task, names = predictor.task, predictor.class_names
+    options = options or DrawingOptions()
+    head: dict[str, Any]
+    frames: Iterable[Any]
+    total: int | None
+    live_fps = None
+    if isinstance(source, FrameSource):
+        frames, total, unit = predictor(source), source.estimated_length, "frame"
+        live_fps = source.fps if source.is_live else None
+        height, width = source.size
+        head = {"video": source.name, "height": height, "width": width, "fps": source.fps}
+    else:
+        frames = predictor.predict_images(source.paths, on_broken)
+        total, unit = len(source.paths), "image"
+        head = {"images": source.name}
+    head["categories"] = names
+    done, frame = 0, None
+    with ExitStack() as stack:
+        writers: list[Callable[[Any], None]] = [
+            stack.enter_context(task.open_results(kind, path, head, options.topk))
+            for kind, path in (results or {}).items()
+        ]
+        if output is not None:
+            writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
+            paced = PacedWriter(writer, live_fps if isinstance(writer, VideoWriter) else None)
+            draw = task.drawer(names, options)
+            writers.append(lambda frame: paced.write(draw(frame), frame.time))
+        # A file is whole or not at all, but a camera has no other end.
+        interrupted = stack.enter_context(
+            nullcontext(lambda: False) if live_fps is None else stop_on_interrupt()
+        )
+        stack.enter_context(closing(frames))
+        bar = tqdm(frames, total=total, unit=unit, disable=not progress)
+        for frame in stack.enter_context(bar):
+            for write in writers:
+                write(frame)
+            done += 1
+            if interrupted():
+                break
+    # A video has one answer by all its frames; images have their own answers.
+    if isinstance(source, FrameSource) and frame is not None:
+        description = task.describe(frame, names, options.topk)
+        if description is not None:
+            logger.info("%s: %s", source.name, description)
+    return done
+
+
+def _open_output(path: Path, source: Source, is_lossless: bool) -> FrameWriter:
+    """A folder of images for a name without a suffix, else an image or a video."""
+    is_folder = path.is_dir() or not path.suffix
+    if isinstance(source, FrameSource):
+        numbered = (f"{index:06d}.png" for index in count()) if is_lossless else None
+        return ImageFolderWriter(path, numbered) if is_folder else VideoWriter(path, source.fps)
+    if is_folder:
+        names = [image.name for image in source.paths]
+        return ImageFolderWriter(path, lossless_names(names) if is_lossless else names)
+    if len(source.paths) > 1:
+        raise UserError(
+            f"cannot write {len(source.paths)} images to {path}; give a new folder, a name without "
+            "a dot"
+        )
+    return ImageFileWriter(path)
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether Ctrl-C was pressed; a second time it acts as usual.
+
+    Only in the main thread, which is the one that Python gives signals to.
+    """
+    is_asked = False
+
+    def ask(*_) -> None:
+        nonlocal is_asked
+        is_asked = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: is_asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,24 @@
+"""Tasks: what models answer, and how that is read, drawn and written."""
+
+from d2video.inference.tasks.classification import (
+    ClassificationTask,
+    ClassifiedFrame,
+    VideoClasses,
+)
+from d2video.inference.tasks.instances import DetectionTask, InstanceFrame, TrackingTask
+from d2video.inference.tasks.restoration import RestorationTask, RestoredFrame
+from d2video.inference.tasks.task import DrawingOptions, StreamingModel, Task
+
+__all__ = [
+    "ClassificationTask",
+    "ClassifiedFrame",
+    "DetectionTask",
+    "DrawingOptions",
+    "InstanceFrame",
+    "RestorationTask",
+    "RestoredFrame",
+    "StreamingModel",
+    "Task",
+    "TrackingTask",
+    "VideoClasses",
+]

@@ -1,0 +1,125 @@
+"""What a video shows as a whole."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from d2video.inference.tasks.task import DrawingOptions, Task
+from d2video.structures.answers import ScoresAnswer
+from d2video.structures.class_scores import top_classes
+from d2video.utils.errors import UserError
+from d2video.video.frame_source import Frame
+from d2video.visualization.class_panel import ScoreHistory, add_class_panel
+from d2video.visualization.drawing import enlarge, label_of_class
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassifiedFrame(Frame):
+    """A frame and what the video up to it shows.
+
+    Attributes:
+        class_scores: float (K,), on the CPU, the probabilities of the classes.
+    """
+
+    class_scores: Tensor
+
+
+class ClassificationTask(Task[ClassifiedFrame]):
+    """Classify a video; the model answers each frame with a :class:`ScoresAnswer`."""
+
+    def read(self, frame: Frame, answer: ScoresAnswer) -> ClassifiedFrame:
+        return ClassifiedFrame(**vars(frame), class_scores=answer["class_scores"].cpu())
+
+    def drawer(
+        self, class_names: Sequence[str] | None, options: DrawingOptions
+    ) -> Callable[[ClassifiedFrame], np.ndarray]:
+        """Put a panel of the best classes under each picture, for a video with their curves."""
+        history = ScoreHistory()
+
+        def draw(frame: ClassifiedFrame) -> np.ndarray:
+            is_video = frame.file_name is None
+            if is_video:
+                history.add(frame.time, frame.class_scores)
+            return add_class_panel(
+                enlarge(frame.image, options.scale),
+                frame.class_scores,
+                class_names,
+                topk=options.topk,
+                history=history if is_video else None,
+            )
+
+        return draw
+
+    def record(self, frame: ClassifiedFrame, topk: int) -> dict[str, Any]:
+        return {"instances": [], **self.video_record(frame, topk)}
+
+    def video_record(self, last: ClassifiedFrame, topk: int) -> dict[str, Any]:
+        best = top_classes(last.class_scores, topk)
+        return {"classes": [{"category_id": index, "score": score} for index, score in best]}
+
+    def describe(
+        self, last: ClassifiedFrame, class_names: Sequence[str] | None, topk: int
+    ) -> str | None:
+        best = top_classes(last.class_scores, topk)
+        return ", ".join(
+            f"{label_of_class(index, class_names)} {100 * score:.1f} %" for index, score in best
+        )
+
+
+class VideoClasses(NamedTuple):
+    """The best classes of a video, and how the answer came about.
+
+    Attributes:
+        labels: class indices, best first; as many as were asked for, or all.
+        names: of these classes.
+        scores: of these classes, 0 to 1, after the last frame.
+        times: float64 (n,), seconds since the first frame, ascending: of the frames whose answer
+            differs from that of the frame before, and of the last frame.
+        time_line: float32 (n,K), the scores of all classes at these times.
+    """
+
+    labels: list[int]
+    names: list[str]
+    scores: list[float]
+    times: np.ndarray
+    time_line: np.ndarray
+
+
+def collect_classes(
+    video: str, frames: Iterable[ClassifiedFrame], topk: int, class_names: Sequence[str] | None
+) -> VideoClasses:
+    """Run through the answered frames of a video; of each only its scores are kept.
+
+    Args:
+        video: its name, for messages.
+        topk: number of classes, at least 1.
+        class_names: by class index; ``None`` where unknown.
+
+    Raises:
+        UserError: there are no frames, or a class has no name.
+    """
+    times: list[float] = []
+    rows: list[Tensor] = []
+    last_time = 0.0
+    for frame in frames:
+        last_time = frame.time
+        if not rows or not torch.equal(rows[-1], frame.class_scores):
+            times.append(frame.time)
+            rows.append(frame.class_scores)
+    if not rows:
+        raise UserError(f"{video} has no frames, so there is nothing to classify")
+    if times[-1] < last_time:
+        times.append(last_time)
+        rows.append(rows[-1])
+    best = top_classes(rows[-1], topk)
+    return VideoClasses(
+        labels=[index for index, _ in best],
+        names=[label_of_class(index, class_names) for index, _ in best],
+        scores=[score for _, score in best],
+        times=np.array(times),
+        time_line=torch.stack(rows).float().numpy(),
+    )

@@ -1,0 +1,59 @@
+"""Better images in place of images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from d2video.inference.tasks.task import DrawingOptions, Task
+from d2video.structures.answers import RestoredAnswer
+from d2video.video.frame_source import Frame
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RestoredFrame(Frame):
+    """A frame and the restored image, uint8 (s·H,s·W,3), RGB; grey where the frame is."""
+
+    restored: np.ndarray
+
+
+class RestorationTask(Task[RestoredFrame]):
+    """Restore images in their own size; the model answers with a :class:`RestoredAnswer`."""
+
+    takes_images = True
+    resizes = False
+    has_classes = False
+    is_lossless = True  # JPEG would cost much of what was restored
+    offers = frozenset({"side_by_side"})
+
+    def read(self, frame: Frame, answer: RestoredAnswer) -> RestoredFrame:
+        restored = _as_picture(answer["restored"], grey=_is_grey(frame.image))
+        return RestoredFrame(**vars(frame), restored=restored)
+
+    def drawer(
+        self, class_names: Sequence[str] | None, options: DrawingOptions
+    ) -> Callable[[RestoredFrame], np.ndarray]:
+        def draw(frame: RestoredFrame) -> np.ndarray:
+            shown = frame.restored
+            if options.side_by_side:
+                size = (shown.shape[1], shown.shape[0])
+                enlarged = Image.fromarray(frame.image).resize(size, Image.Resampling.BICUBIC)
+                shown = np.concatenate([np.asarray(enlarged), shown], axis=1)
+            return shown.repeat(options.scale, 0).repeat(options.scale, 1)
+
+        return draw
+
+
+def _as_picture(restored: Tensor, grey: bool) -> np.ndarray:
+    """uint8 (H,W,3) of float (3,H,W), which is changed: a photo's answer is large."""
+    if grey:
+        restored = restored.mean(0, keepdim=True)
+    pixels = restored.clamp_(0, 255).round_().byte().cpu().expand(3, -1, -1)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    red, green, blue = (image[..., channel] for channel in range(3))
+    return bool((red == green).all() and (green == blue).all())

@@ -1,0 +1,129 @@
+"""A task: what a model answers to a frame, and how the answer is read, drawn and written."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from d2video.inference.json_results import open_json
+from d2video.structures.class_scores import DEFAULT_TOPK
+from d2video.video.frame_source import Frame
+
+# A frame together with what a model of the task found in it.
+Answered = TypeVar("Answered", bound=Frame)
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """How answers are drawn; a task uses those that concern it.
+
+    Attributes:
+        score_threshold: instances with a lower score are left out.
+        draw_boxes: draw the boxes of instances that have masks too.
+        trail_length: draw each track's path through this many frames, 0: none; ``None``:
+            ``DEFAULT_TRAIL_LENGTH`` for instances without masks, none for those with masks.
+        scale: whole number to enlarge everything by.
+        topk: number of classes that a classifying model shows, at least 1.
+        side_by_side: left of a restored image, show the input, enlarged by a bicubic to its size.
+    """
+
+    score_threshold: float = 0.5
+    draw_boxes: bool = False
+    trail_length: int | None = None
+    scale: int = 1
+    topk: int = DEFAULT_TOPK
+    side_by_side: bool = False
+
+
+class Task(ABC, Generic[Answered]):
+    """What models of one kind have in common for those who run them.
+
+    A meta-architecture names its task in the attribute ``task``, of the class, or of the built model
+    where the config decides. A project may bring a task of its own.
+
+    Attributes:
+        takes_images: a folder holds images of any sizes, each answered by itself; otherwise the
+            frames of one video.
+        resizes: frames are resized by INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST.
+        has_classes: answers name classes of the data set.
+        is_lossless: pictures of a folder are PNG files.
+        offers: those of the optional outputs "results" (JSON), "mot_results", "mots_results" and
+            "side_by_side" that make sense.
+    """
+
+    takes_images = False
+    resizes = True
+    has_classes = True
+    is_lossless = False
+    offers: frozenset[str] = frozenset({"results"})
+
+    @abstractmethod
+    def read(self, frame: Frame, answer: Any) -> Answered:
+        """The frame with the model's answer to it, on the CPU.
+
+        Args:
+            answer: one item of the model's ``stream_video``; the task may change its tensors.
+        """
+
+    @abstractmethod
+    def drawer(
+        self, class_names: Sequence[str] | None, options: DrawingOptions
+    ) -> Callable[[Answered], np.ndarray]:
+        """A function that draws the frames of one video in order, or images, as uint8 (H',W',3), RGB.
+
+        Args:
+            class_names: by class index; ``None`` shows the index.
+        """
+
+    def record(self, frame: Answered, topk: int) -> dict[str, Any]:
+        """What the JSON file says of a frame, besides its index and time.
+
+        Args:
+            topk: number of classes of a classifying model.
+        """
+        return {}
+
+    def video_record(self, last: Answered, topk: int) -> dict[str, Any]:
+        """What the JSON file says of a whole video, by its last frame."""
+        return {}
+
+    def describe(self, last: Answered, class_names: Sequence[str] | None, topk: int) -> str | None:
+        """What the console says of a whole video, by its last frame."""
+        return None
+
+    def open_results(
+        self, kind: str, path: str | Path, head: dict[str, Any], topk: int
+    ) -> AbstractContextManager[Callable[[Answered], None]]:
+        """Open a results file; the function that it yields appends a frame.
+
+        Args:
+            kind: one of ``offers``.
+            path: file to write; its folder is created.
+            head: what the JSON file says of the source.
+
+        Raises:
+            UserError: the path cannot be written.
+        """
+        assert kind == "results", kind
+        return open_json(
+            path,
+            head,
+            lambda frame: self.record(frame, topk),
+            lambda last: self.video_record(last, topk),
+        )
+
+
+class StreamingModel(Protocol):
+    """A model that follows video; see docs/architecture.md, "Streaming"."""
+
+    @property
+    def task(self) -> Task: ...
+
+    def stream_video(
+        self, frames: Iterator[Tensor], output_size: tuple[int, int]
+    ) -> Iterator[Any]: ...

@@ -1,0 +1,84 @@
+"""What models answer: the types that evaluators, the predictor and the projects share.
+
+Of a frame or an image (``stream_video``, and DETR's ``forward``): :class:`ImageAnswer`,
+:class:`ScoresAnswer`, :class:`RestoredAnswer`, or, of a tracker, ``Instances`` with ``track_ids``. Of
+a video of a data set (``forward``): :class:`VideoInstances`, :class:`Tracks`, :class:`VideoScores`.
+"""
+
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+from detectron2.structures import Instances
+from torch import Tensor
+
+
+class Segment(TypedDict):
+    """A segment of a panoptic map: ``category_id`` is contiguous, things first, then stuff."""
+
+    id: int
+    category_id: int
+    isthing: bool
+
+
+# The id of each pixel's segment, int (H,W), 0 = void, and the segments.
+PanopticMap: TypeAlias = tuple[Tensor, list[Segment]]
+
+
+class ImageAnswer(TypedDict):
+    """Of an image model: the things, in pixels of the original, and, panoptic, the map."""
+
+    instances: Instances
+    panoptic_seg: NotRequired[PanopticMap]
+
+
+class ScoresAnswer(TypedDict):
+    """Of a classifying model, frame by frame: float (K,), probabilities by all frames so far."""
+
+    class_scores: Tensor
+
+
+class RestoredAnswer(TypedDict):
+    """Of a restoring model: float32 (3,s·H,s·W), RGB, about 0..255, neither clamped nor rounded.
+
+    The receiver may change the tensor: the model made it for this answer and keeps no reference.
+    """
+
+    restored: Tensor
+
+
+class VideoInstances(TypedDict):
+    """Instances of a video with a score and a label each (YouTube-VIS).
+
+    Attributes:
+        image_size: (H, W) of the original.
+        pred_scores: N, 0 to 1.
+        pred_labels: N contiguous classes.
+        pred_masks: N lists of L compressed COCO RLEs, ``None`` where absent.
+        pred_ids: N ids.
+    """
+
+    image_size: tuple[int, int]
+    pred_scores: list[float]
+    pred_labels: list[int]
+    pred_masks: list[list[dict[str, Any] | None]]
+    pred_ids: list[int]
+
+
+class Tracks(TypedDict):
+    """Objects of a video, frame by frame (MOTChallenge, MOTS).
+
+    Attributes:
+        image_size: (H, W) of the original.
+        frames: L ``Instances`` on the CPU with ``pred_boxes`` (XYXY, pixels, may overflow),
+            ``scores``, ``pred_classes``, ``track_ids`` (int64, at least 0, each once in a frame) and,
+            of a model with masks, ``pred_rles``: compressed COCO RLEs that do not overlap.
+    """
+
+    image_size: tuple[int, int]
+    frames: list[Instances]
+
+
+class VideoScores(TypedDict):
+    """The classes of a whole video: float (K,), on the CPU, higher for likelier classes."""
+
+    scores: Tensor
+    video_id: NotRequired[int]
