@@ -113,9 +113,8 @@ def tracking_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_
     from d2video.projects.trackformer.network.frame_output import Candidates
     from d2video.projects.trackformer.tracker.tracker import Tracker
     from d2video.projects.trackformer.tracker.tracks import Tracks
-    from d2video.projects.trackformer.tracker.video_stream import VideoStream
 
-    stream = VideoStream(model, args.video_size)
+    stream = model.new_stream(args.video_size)
     stream.tracker = Tracker(
         detection_score_threshold=1.0,
         track_score_threshold=0.0,

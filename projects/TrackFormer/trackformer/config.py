@@ -1,6 +1,5 @@
 """Config keys of TrackFormer."""
 
-from d2video.projects.trackformer.tracker.config import add_tracker_config
 from detectron2.config import CfgNode as CN
 
 from d2video.config import register_config
@@ -53,10 +52,7 @@ def add_trackformer_config(cfg: CN) -> None:
     node.FALSE_NEGATIVE_PROB = 0.4
     # … and brings along a query without an object with this one.
     node.FALSE_POSITIVE_PROB = 0.1
-    # With this one it also asks for its object in another image of the batch, where it is not (not in the
-    # paper): tracks then learn to end, and not to go over to another object.
-    node.FOREIGN_TRACK_PROB = 0.0
-    # Draw the first two as the official code does (see official_sampling.py).
+    # Draw the first two as the official code does (see official.py).
     node.OFFICIAL_SAMPLING = False
     # Train the previous frame's forward pass, through the track queries, as well.
     node.BACKPROP_PREV_FRAME = False
@@ -71,7 +67,40 @@ def add_trackformer_config(cfg: CN) -> None:
     node.FALSE_POSITIVE_WEIGHT = 1.0
 
     # ---- inference ----------------------------------------------------------------------------
-    add_tracker_config(node)
+    # Classes that are tracked: queries of another class count as "nothing there". Empty: all.
+    node.TRACKED_CLASSES = [0]
+    # Boxes may reach beyond the image, in training as in the answers. False: cut at the border.
+    node.OVERFLOW_BOXES = False
+
+    node.TRACKER = tracker = CN()
+    # A detection starts a track if its score is higher …
+    tracker.DETECTION_SCORE_THRESH = 0.4
+    # … and a track goes on if its query's score is higher.
+    tracker.TRACK_SCORE_THRESH = 0.4
+    # Non-maximum suppression among the tracks, and then of new tracks by known ones: greatest IoU.
+    # 0: none.
+    tracker.TRACK_NMS_THRESH = 0.9
+    tracker.DETECTION_NMS_THRESH = 0.9
+    # Frames in a row without sight of a track until it becomes inactive. Before that it is answered
+    # where it was last seen.
+    tracker.STEPS_TERMINATION = 1
+    # Frames for which an inactive track is looked for. 0 or less: none (the official "reid" setting,
+    # with which the published results were made, has 5).
+    tracker.INACTIVE_PATIENCE = -1
+    # An inactive track comes back if its query's score is higher. 1: never.
+    tracker.REID_SCORE_THRESH = 0.4
+    # It also comes back where a detection's embedding is at most this far from its own (Euclidean
+    # distance). At 0 that never happens.
+    tracker.REID_SIMILARITY_THRESH = 0.0
+    # Every track is inactive between two frames; with REID_SCORE_THRESH 1 similarity alone decides.
+    tracker.REID_SIMILARITY_ONLY = False
+    # Look for a detection nearby in place of a similar one.
+    tracker.REID_GREEDY = False
+    # Start tracks only at detections given with the sequence (MOT's public detections). Which of
+    # the model's own they support: "min_iou_0_5", "center_distance"; "": no such condition.
+    tracker.PUBLIC_DETECTIONS = ""
+    # Defects of the official tracker (see official.py).
+    tracker.OFFICIAL = False
     # How many frames ago the previous frame of multi-frame attention is.
     node.PREV_FRAME_DIST = 1
     # Detections of a single image with a lower score are dropped.

@@ -13,6 +13,7 @@ from d2video.projects.detr.panoptic import unpad_masks
 from d2video.projects.detr.postprocess import Detections, instances_of
 from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, TrackingNetwork
 from d2video.projects.trackformer.network.build import build_network
+from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.video_stream import VideoStream
 from d2video.projects.trackformer.training.matcher import TrackMatcher
@@ -111,6 +112,8 @@ class TrackFormer(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         node = cfg.MODEL.TRACKFORMER
+        tracker = OfficialTracker if node.TRACKER.OFFICIAL else Tracker
+        sampler = OfficialTrackQuerySampler if node.OFFICIAL_SAMPLING else TrackQuerySampler
         class_loss = Focal() if node.FOCAL_LOSS else CrossEntropy(node.NO_OBJECT_WEIGHT)
         return {
             "network": build_network(cfg),
@@ -120,13 +123,8 @@ class TrackFormer(nn.Module):
             "matcher": TrackMatcher(
                 node.COST_CLASS, node.COST_L1, node.COST_GIOU, focal=node.FOCAL_LOSS
             ),
-            "sampler": TrackQuerySampler(
-                node.FALSE_NEGATIVE_PROB,
-                node.FALSE_POSITIVE_PROB,
-                node.OFFICIAL_SAMPLING,
-                node.FOREIGN_TRACK_PROB,
-            ),
-            "tracker": Tracker(cfg),
+            "sampler": sampler(node.FALSE_NEGATIVE_PROB, node.FALSE_POSITIVE_PROB),
+            "tracker": tracker.from_config(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "aux_loss": node.AUX_LOSS,
@@ -143,11 +141,18 @@ class TrackFormer(nn.Module):
     def device(self) -> torch.device:
         return self.normalize.device
 
-    def new_tracker(self) -> Tracker:
-        """A tracker for one video, with the model's settings."""
+    def new_stream(self, output_size: tuple[int, int]) -> VideoStream:
+        """A stream for one video, with answers of ``output_size`` (H, W)."""
         tracker = copy.copy(self._tracker)
         tracker.reset()
-        return tracker
+        return VideoStream(
+            self.network,
+            tracker,
+            normalize=self.normalize,
+            best_classes=self.best_classes,
+            frame_distance=self.prev_frame_distance,
+            output_size=output_size,
+        )
 
     def train(self, mode: bool = True) -> "TrackFormer":
         """A frozen detector stays in evaluation mode."""
@@ -342,7 +347,7 @@ class TrackFormer(nn.Module):
         Yields:
             one answer a frame, before the next frame is taken: see :meth:`.tracker.Tracker.step`.
         """
-        stream = VideoStream(self, output_size)
+        stream = self.new_stream(output_size)
         for frame in frames:
             yield stream.step(frame)
 
@@ -356,7 +361,7 @@ class TrackFormer(nn.Module):
     def _follow(
         self, video: FrameSequence, output_size: tuple[int, int], public: list | None
     ) -> dict:
-        stream = VideoStream(self, output_size)
+        stream = self.new_stream(output_size)
         answers = []
         for index, frame in enumerate(video):
             detections = None if public is None else torch.as_tensor(public[index])

@@ -10,9 +10,9 @@ from d2video.projects.trackformer.converter import trackformer_name
 from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
 from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
 from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
+from d2video.projects.trackformer.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.training.matcher import TrackMatcher
-from d2video.projects.trackformer.training.track_queries import TrackQuerySampler
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
@@ -141,10 +141,9 @@ def golden_model(
             class_loss=Focal() if focal else CrossEntropy(args["eos_coef"]),
         ),
         matcher=TrackMatcher(args["set_cost_class"], focal=focal),
-        sampler=TrackQuerySampler(
+        sampler=OfficialTrackQuerySampler(
             args["track_query_false_negative_prob"],
             args["track_query_false_positive_prob"],
-            official=True,
         ),
         tracker=tracker or Tracker(),
         pixel_mean=[0.0, 0.0, 0.0],

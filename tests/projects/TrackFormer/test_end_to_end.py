@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.official import OfficialTracker
 from detectron2.structures import Instances
 
 from tests.projects.TrackFormer.golden_models import golden_model, golden_network, load_golden
@@ -32,7 +32,7 @@ def golden() -> tuple:
     # The random model's most likely class is what it is: in the official run, every query counts
     # whose best class is the first one.
     model = golden_model(
-        golden_network(weights, config), config, tracker=Tracker(**arguments, official=True)
+        golden_network(weights, config), config, tracker=OfficialTracker(**arguments)
     )
     frames = data["frames_rgb_uint8"].permute(0, 3, 1, 2).float() / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

@@ -8,7 +8,6 @@ import pytest
 import torch
 from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, Pyramid
 from d2video.projects.trackformer.tracker.tracker import Tracker
-from d2video.projects.trackformer.tracker.video_stream import VideoStream
 from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor
 
@@ -130,7 +129,7 @@ def test_what_the_tracker_reads(file):
     model = golden_model(golden_network(weights, config), config)
     height, width = data["inf/orig_size"][0].tolist()
     # The official masks are of another size than the boxes.
-    stream = VideoStream(model, (48, 64))
+    stream = model.new_stream((48, 64))
     tracks = (data["inf/track_query_hs_embeds"], data["inf/track_query_boxes"])
     stream.tracker = Recorder([(torch.zeros(0, 0), torch.zeros(0, 4)), tracks])
     for name in ("frame1", "frame2"):

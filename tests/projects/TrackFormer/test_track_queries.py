@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from d2video.projects.trackformer.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.training.targets import FrameTargets
 from d2video.projects.trackformer.training.track_queries import (
     NO_OBJECT,
@@ -68,9 +69,7 @@ def test_official_sampling_replays_the_log(case, monkeypatch):
     previous = frames(*(data[f"target{i}/prev_ids"].tolist() for i in range(2)))
     current = frames(*(data[f"target{i}/ids"].tolist() for i in range(2)))
     matches = matches_of(spec["matches"], [len(frame) for frame in previous])
-    sampler = TrackQuerySampler(
-        spec["false_negative_prob"], spec["false_positive_prob"], official=True
-    )
+    sampler = OfficialTrackQuerySampler(spec["false_negative_prob"], spec["false_positive_prob"])
     left = replay(monkeypatch, spec["rng_log"])
     queries, rows = sampler(data["prev_embeddings"], data["prev_boxes"], matches, previous, current)
     assert not left
@@ -87,7 +86,7 @@ def test_official_sampling_replays_the_log(case, monkeypatch):
 
 def test_official_false_positives_are_different_queries():
     torch.manual_seed(0)
-    sampler = TrackQuerySampler(official=True, false_positive_prob=1.0)
+    sampler = OfficialTrackQuerySampler(false_positive_prob=1.0)
     most = 0
     for _ in range(20):
         embeddings, boxes, matches, previous, current = crowd(2)
@@ -99,7 +98,7 @@ def test_official_false_positives_are_different_queries():
 
 
 def test_official_sampling_with_nothing_matched():
-    sampler = TrackQuerySampler(official=True)
+    sampler = OfficialTrackQuerySampler()
     queries, rows = sampler(
         torch.rand(2, 5, 3),
         torch.rand(2, 5, 4),
@@ -227,10 +226,10 @@ def test_as_many_false_positives_as_there_are_candidates():
     assert rows[0].tolist() == [*range(6)]
 
 
-@pytest.mark.parametrize("official", [False, True])
-def test_a_frame_without_objects(official):
+@pytest.mark.parametrize("kind", [TrackQuerySampler, OfficialTrackQuerySampler])
+def test_a_frame_without_objects(kind):
     """Nothing is matched in one image, the other's current frame is empty."""
-    queries, rows = TrackQuerySampler(0.0, 0.0, official)(
+    queries, rows = kind(0.0, 0.0)(
         torch.rand(2, 5, 3),
         torch.rand(2, 5, 4),
         matches_of([([1, 3], [1, 0]), ([], [])], [2, 0]),
@@ -255,30 +254,3 @@ def test_no_object_weights():
     # That of a query with an object is not read.
     weights = no_object_weights(rows, 2, 0.1, 1.0)
     torch.testing.assert_close(weights[:, 1:], torch.tensor([[1.0, 0.0, 0.1, 0.1]]))
-
-
-def test_foreign_queries_of_the_neighbour_have_no_object():
-    """With probability 1 every image asks for all objects of the image before it in the batch."""
-    generator = torch.Generator().manual_seed(0)
-    embeddings = torch.randn(3, 5, 4, generator=generator)
-    boxes = torch.rand(3, 5, 4, generator=generator)
-    # Image 0 has objects at queries 1 and 3, image 1 at query 0, image 2 none.
-    matches = Matches(*torch.tensor([[0, 0, 0], [0, 0, 1], [1, 3, 0], [0, 1, 2]]))
-    frames = [
-        FrameTargets(torch.zeros(n, dtype=torch.int64), torch.rand(n, 4), torch.arange(n))
-        for n in (2, 1, 0)
-    ]
-    sampler = TrackQuerySampler(0.0, 0.0, foreign_prob=1.0)
-    tracks, rows = sampler(embeddings, boxes, matches, frames, frames)
-    assert rows[0].tolist() == [0, 1, PADDED]  # nothing from image 2
-    assert rows[1].tolist() == [0, NO_OBJECT, NO_OBJECT]
-    assert sorted(rows[2].tolist()) == [PADDED, PADDED, NO_OBJECT]
-    assert torch.equal(tracks.embeddings[1], embeddings[[1, 0, 0], [0, 1, 3]])
-    assert torch.equal(tracks.boxes[1], boxes[[1, 0, 0], [0, 1, 3]])
-    foreign = rows[2] == NO_OBJECT
-    assert torch.equal(tracks.embeddings[2][foreign], embeddings[1, :1])
-
-    only_first = Matches(*torch.tensor([[0, 0], [0, 0], [1, 3], [0, 1]]))
-    alone, rows = sampler(embeddings[:1], boxes[:1], only_first, frames[:1], frames[:1])
-    assert rows.tolist() == [[0, 1]]
-    assert torch.equal(alone.embeddings, embeddings[:1, [1, 3]])

@@ -5,8 +5,9 @@ from types import FunctionType, ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from d2video.projects.trackformer.config import add_trackformer_config
 from d2video.projects.trackformer.network.frame_output import FrameOutput
-from d2video.projects.trackformer.tracker.config import add_tracker_config
+from d2video.projects.trackformer.official import OfficialTracker
 from d2video.projects.trackformer.tracker.public_detections import (
     supported_by_centre,
     supported_by_iou,
@@ -184,9 +185,13 @@ def test_reset():
 # ---- what the official code does differently ----------------------------------------------------
 
 
+def tracker_of(official):
+    return OfficialTracker if official else Tracker
+
+
 @pytest.mark.parametrize("official", [False, True])
 def test_tracks_that_come_back_by_query(official):
-    tracker = Tracker(inactive_patience=2, steps_termination=2, official=official)
+    tracker = tracker_of(official)(inactive_patience=2, steps_termination=2)
     tracker.step(START, SIZE)
     for _ in range(3):
         tracker.step(NOTHING, SIZE)
@@ -200,7 +205,7 @@ def test_tracks_that_come_back_by_query(official):
 
 @pytest.mark.parametrize("official", [False, True])
 def test_tracks_that_come_back_by_a_detection(official):
-    tracker = Tracker(inactive_patience=2, reid_greedy=True, official=official)
+    tracker = tracker_of(official)(inactive_patience=2, reid_greedy=True)
     tracker.step(START, SIZE)
     tracker.step(NOTHING, SIZE)
     assert tracker.inactive.inactive.tolist() == [1]
@@ -215,7 +220,7 @@ def test_tracks_that_come_back_by_a_detection(official):
 @pytest.mark.parametrize("official", [False, True])
 def test_suppressed_tracks(official):
     """Two tracks meet: the one with the lower score, the older one here, rests until they part."""
-    tracker = Tracker(inactive_patience=3, official=official)
+    tracker = tracker_of(official)(inactive_patience=3)
     start = [10.0, 12, 30, 60]
     tracker.step(sees(found=[(0, 0.9, start), (1, 0.9, FAR)]), SIZE)
     met = sees({0: (0.7, NEARLY), 1: (0.8, BOX)})
@@ -244,7 +249,7 @@ def test_suppressed_tracks_have_no_new_patience(patience):
 
 @pytest.mark.parametrize("official", [False, True])
 def test_suppressed_births(official):
-    tracker = Tracker(official=official)
+    tracker = tracker_of(official)()
     tracker.step(START, SIZE)
     second = sees(seen(0.5), [(1, 0.99, NEARLY), (2, 0.9, FAR)])
     answer = tracker.step(second, SIZE)
@@ -257,7 +262,7 @@ def test_suppressed_births(official):
 def test_a_track_suppressed_among_detections_rests_as_it_was():
     """A detection brings back a track onto an active one: not a duplicate, and no new patience."""
     for official in (False, True):
-        tracker = Tracker(inactive_patience=4, reid_greedy=True, official=official)
+        tracker = tracker_of(official)(inactive_patience=4, reid_greedy=True)
         tracker.step(sees(found=[(0, 0.9, BOX), (1, 0.9, [10.0, 10, 30, 60])]), SIZE)
         tracker.step(sees({0: (0.9, BOX)}), SIZE)
         assert tracker.inactive.inactive.tolist() == [1]
@@ -277,7 +282,7 @@ def test_nms_can_be_off():
 @pytest.mark.parametrize("official", [False, True])
 def test_box_of_a_resting_track(official):
     """With reid_similarity_only, one that its query has moved stands, officially, where it was."""
-    tracker = Tracker(reid_similarity_only=True, inactive_patience=3, official=official)
+    tracker = tracker_of(official)(reid_similarity_only=True, inactive_patience=3)
     tracker.step(START, SIZE)
     answer = tracker.step(sees(seen(box=FAR)), SIZE)
     assert ids(answer) == [0]
@@ -505,8 +510,8 @@ def test_settings_are_checked(settings, message):
 
 def test_from_config():
     cfg = CN({"MODEL": CN({"TRACKFORMER": CN()})})
-    add_tracker_config(cfg.MODEL.TRACKFORMER)
-    by_config, by_default = vars(Tracker(cfg)), vars(Tracker(clip_boxes=True))
+    add_trackformer_config(cfg)
+    by_config, by_default = vars(Tracker.from_config(cfg)), vars(Tracker(clip_boxes=True))
     settings = [name for name, value in by_default.items() if not hasattr(value, "ids")]
     assert {n: by_config[n] for n in settings} == {n: by_default[n] for n in settings}
 
@@ -524,12 +529,11 @@ def test_from_config():
         "REID_SIMILARITY_ONLY": ("reid_similarity_only", True),
         "REID_GREEDY": ("reid_greedy", True),
         "PUBLIC_DETECTIONS": ("public_detections", "min_iou_0_5"),
-        "OFFICIAL": ("official", True),
     }
-    assert set(keys) == set(node.TRACKER)
+    assert {*keys, "OFFICIAL"} == set(node.TRACKER)
     for key, (_, value) in keys.items():
         node.TRACKER[key] = value
-    tracker = SimpleNamespace(**vars(Tracker(cfg)))
+    tracker = SimpleNamespace(**vars(Tracker.from_config(cfg)))
     assert {name: getattr(tracker, name) for name, _ in keys.values()} == dict(keys.values())
     assert tracker.tracked_classes is None
     assert not tracker.clip_boxes

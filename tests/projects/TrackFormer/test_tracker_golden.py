@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from d2video.projects.trackformer.official import OfficialTracker
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.tracks import Tracks
 
@@ -82,7 +83,7 @@ def check_boxes(scores: torch.Tensor, boxes: torch.Tensor, wanted: list[list]) -
 @pytest.mark.parametrize("name", STATES)
 def test_states_and_answers(name):
     detector = ScriptedDetector(WORLD, RESULTS[name]["script"])
-    tracker = Tracker(official=True, **STATES[name])
+    tracker = OfficialTracker(**STATES[name])
     for frame, wanted in enumerate(RESULTS[name]["frames"]):
         answer = step(tracker, detector, frame)
         check_state(tracker.active, wanted["tracks"])
@@ -98,7 +99,7 @@ def test_track_queries(name):
     archive = np.load(GOLDEN / "trackformer_5_tracker_io.npz")
     script, settings = QUERIES[name]
     detector = ScriptedDetector(WORLD, script)
-    tracker = Tracker(official=True, **settings)
+    tracker = OfficialTracker(**settings)
     for frame in range(NUM_FRAMES):
         step(tracker, detector, frame)
     assert len(detector.asked[0][0]) == 0
@@ -114,7 +115,7 @@ def test_masks():
     archive = np.load(GOLDEN / "trackformer_5_tracker_io.npz")
     width = WORLD["orig_size"][1]
     detector = ScriptedDetector(WORLD, "sparse", masks=True)
-    tracker = Tracker(official=True, **STATES["K_masks"])
+    tracker = OfficialTracker(**STATES["K_masks"])
     for frame in range(NUM_FRAMES):
         answer = step(tracker, detector, frame)
         assert detector.masked_rows == [len(answer)]

@@ -5,7 +5,6 @@ import gc
 import numpy as np
 import pytest
 import torch
-from d2video.projects.trackformer.tracker.video_stream import VideoStream
 from detectron2.structures import Instances
 from torch import nn
 
@@ -91,7 +90,7 @@ def test_previous_frames(variant, distance):
     project = network.project
     network.project = lambda features: projected.append(project(features)) or projected[-1]
     network.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[1], inputs[2])))
-    stream = VideoStream(model, SIZE)
+    stream = model.new_stream(SIZE)
     for t, frame in enumerate(make_video(7)):
         stream.step(frame)
         assert len(projected) == t + 1
@@ -156,7 +155,7 @@ def test_memory_does_not_grow():
         *(f"{NODE}.TRACKER.DETECTION_NMS_THRESH", 0.2, f"{NODE}.TRACKER.TRACK_NMS_THRESH", 0.2),
         *(f"{NODE}.PREV_FRAME_DIST", 3),
     ).eval()
-    stream = VideoStream(model, (32, 32))
+    stream = model.new_stream((32, 32))
     video = make_video(10, height=32, width=32)
 
     def alive() -> int:

@@ -141,12 +141,7 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
             f"{_NAME}: TRACK_ATTENTION and PRE_NORM go with DETR's attention only: set "
             "DEFORMABLE.ENABLED False"
         )
-    if node.OFFICIAL_SAMPLING and node.FOREIGN_TRACK_PROB:
-        raise UserError(
-            f"{_NAME}.FOREIGN_TRACK_PROB is {node.FOREIGN_TRACK_PROB}: the official sampling has no "
-            "foreign queries; set it to 0, or OFFICIAL_SAMPLING False"
-        )
-    for key in ("FALSE_NEGATIVE_PROB", "FALSE_POSITIVE_PROB", "FOREIGN_TRACK_PROB"):
+    for key in ("FALSE_NEGATIVE_PROB", "FALSE_POSITIVE_PROB"):
         if not 0 <= node[key] <= 1:
             raise UserError(f"{_NAME}.{key} is {node[key]}: set a probability, 0 to 1")
 

@@ -1,24 +1,26 @@
-"""From what the network says of single frames to tracks (TrackFormer, sec. 3.2 and 4.2).
+"""From the network's output for each frame to tracks (TrackFormer, sec. 3.2 and 4.2).
 
 Shapes: n: tracks, Q: object queries, C: channels of an embedding, H×W: the answer's size in pixels.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from d2video.projects.trackformer.network.frame_output import Candidates, FrameOutput
+from d2video.projects.trackformer.tracker.frame_tracks import FrameTracks
 from d2video.projects.trackformer.tracker.public_detections import RULES
 from d2video.projects.trackformer.tracker.reid import match_by_look, match_by_place
-from d2video.projects.trackformer.tracker.sightings import Sightings
 from d2video.projects.trackformer.tracker.tracks import Tracks
-from detectron2.config import CfgNode, configurable
+from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
+from typing_extensions import Self
 
 from d2video.utils.errors import UserError
 
 
+@dataclass(kw_only=True, eq=False)
 class Tracker:
     """Follows objects through one video, frame by frame; :meth:`reset` before the next.
 
@@ -32,7 +34,8 @@ class Tracker:
        (re-identification) or start new ones;
     4. new tracks that overlap others are dropped.
 
-    The memory needed does not grow with the length of the video.
+    The memory needed does not grow with the length of the video. What the official tracker does
+    differently is in :class:`.official.OfficialTracker`.
 
     Args:
         detection_score_threshold: a detection counts if its score is higher.
@@ -50,12 +53,6 @@ class Tracker:
             "min_iou_0_5" or "center_distance".
         clip_boxes: cut boxes at the image's border.
         tracked_classes: queries of other classes count as not seen; None: all count.
-        official: keep what we hold for defects of the official code. An inactive track that comes
-            back keeps its counters, so that its patience lasts its whole life (default: they start
-            anew). Tracks that are suppressed end for good, and new ones use up an id (default: a
-            known track that is suppressed becomes inactive as it was before the frame, with its
-            patience as far as used up; ids have no gaps). With ``reid_similarity_only``, a track
-            that came back through its query falls back to an older box.
 
     Attributes:
         active, inactive: the :class:`Tracks` after the last frame.
@@ -64,80 +61,62 @@ class Tracker:
         UserError: a value out of range, or an unknown rule.
     """
 
-    @configurable
-    def __init__(
-        self,
-        *,
-        detection_score_threshold: float = 0.4,
-        track_score_threshold: float = 0.4,
-        detection_nms_threshold: float = 0.9,
-        track_nms_threshold: float = 0.9,
-        steps_termination: int = 1,
-        inactive_patience: int = -1,
-        reid_score_threshold: float = 0.4,
-        reid_similarity_threshold: float = 0.0,
-        reid_similarity_only: bool = False,
-        reid_greedy: bool = False,
-        public_detections: str = "",
-        clip_boxes: bool = False,
-        tracked_classes: Sequence[int] | None = (0,),
-        official: bool = False,
-    ):
+    detection_score_threshold: float = 0.4
+    track_score_threshold: float = 0.4
+    detection_nms_threshold: float = 0.9
+    track_nms_threshold: float = 0.9
+    steps_termination: int = 1
+    inactive_patience: int = -1
+    reid_score_threshold: float = 0.4
+    reid_similarity_threshold: float = 0.0
+    reid_similarity_only: bool = False
+    reid_greedy: bool = False
+    public_detections: str = ""
+    clip_boxes: bool = False
+    tracked_classes: tuple[int, ...] | None = (0,)
+
+    def __post_init__(self) -> None:
         keys = "MODEL.TRACKFORMER.TRACKER."
         for key, value in {
-            "DETECTION_SCORE_THRESH": detection_score_threshold,
-            "TRACK_SCORE_THRESH": track_score_threshold,
-            "DETECTION_NMS_THRESH": detection_nms_threshold,
-            "TRACK_NMS_THRESH": track_nms_threshold,
-            "REID_SCORE_THRESH": reid_score_threshold,
+            "DETECTION_SCORE_THRESH": self.detection_score_threshold,
+            "TRACK_SCORE_THRESH": self.track_score_threshold,
+            "DETECTION_NMS_THRESH": self.detection_nms_threshold,
+            "TRACK_NMS_THRESH": self.track_nms_threshold,
+            "REID_SCORE_THRESH": self.reid_score_threshold,
         }.items():
             if not 0 <= value <= 1:
                 raise UserError(f"{keys}{key} is {value}: set it between 0 and 1")
-        if not reid_similarity_threshold >= 0:
-            value = reid_similarity_threshold
+        if not self.reid_similarity_threshold >= 0:
+            value = self.reid_similarity_threshold
             raise UserError(f"{keys}REID_SIMILARITY_THRESH is {value}: set a distance, 0 or more")
-        if steps_termination < 1:
-            raise UserError(f"{keys}STEPS_TERMINATION is {steps_termination}: set 1 or more")
-        if public_detections and public_detections not in RULES:
+        if self.steps_termination < 1:
+            raise UserError(f"{keys}STEPS_TERMINATION is {self.steps_termination}: set 1 or more")
+        if self.public_detections and self.public_detections not in RULES:
             raise UserError(
-                f"{keys}PUBLIC_DETECTIONS is '{public_detections}': choose "
+                f"{keys}PUBLIC_DETECTIONS is '{self.public_detections}': choose "
                 f"{', '.join(RULES)}, or '' to start tracks without public detections"
             )
-        self.detection_score_threshold = detection_score_threshold
-        self.track_score_threshold = track_score_threshold
-        self.detection_nms_threshold = detection_nms_threshold
-        self.track_nms_threshold = track_nms_threshold
-        self.steps_termination = steps_termination
-        self.inactive_patience = inactive_patience
-        self.reid_score_threshold = reid_score_threshold
-        self.reid_similarity_threshold = reid_similarity_threshold
-        self.reid_similarity_only = reid_similarity_only
-        self.reid_greedy = reid_greedy
-        self.public_detections = public_detections
-        self.clip_boxes = clip_boxes
-        self.tracked_classes = None if tracked_classes is None else tuple(tracked_classes)
-        self.official = official
         self.reset()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode) -> Self:
+        """The tracker that MODEL.TRACKFORMER describes."""
         node = cfg.MODEL.TRACKFORMER
-        return {
-            "detection_score_threshold": node.TRACKER.DETECTION_SCORE_THRESH,
-            "track_score_threshold": node.TRACKER.TRACK_SCORE_THRESH,
-            "detection_nms_threshold": node.TRACKER.DETECTION_NMS_THRESH,
-            "track_nms_threshold": node.TRACKER.TRACK_NMS_THRESH,
-            "steps_termination": node.TRACKER.STEPS_TERMINATION,
-            "inactive_patience": node.TRACKER.INACTIVE_PATIENCE,
-            "reid_score_threshold": node.TRACKER.REID_SCORE_THRESH,
-            "reid_similarity_threshold": node.TRACKER.REID_SIMILARITY_THRESH,
-            "reid_similarity_only": node.TRACKER.REID_SIMILARITY_ONLY,
-            "reid_greedy": node.TRACKER.REID_GREEDY,
-            "public_detections": node.TRACKER.PUBLIC_DETECTIONS,
-            "clip_boxes": not node.OVERFLOW_BOXES,
-            "tracked_classes": tuple(node.TRACKED_CLASSES) or None,
-            "official": node.TRACKER.OFFICIAL,
-        }
+        return cls(
+            detection_score_threshold=node.TRACKER.DETECTION_SCORE_THRESH,
+            track_score_threshold=node.TRACKER.TRACK_SCORE_THRESH,
+            detection_nms_threshold=node.TRACKER.DETECTION_NMS_THRESH,
+            track_nms_threshold=node.TRACKER.TRACK_NMS_THRESH,
+            steps_termination=node.TRACKER.STEPS_TERMINATION,
+            inactive_patience=node.TRACKER.INACTIVE_PATIENCE,
+            reid_score_threshold=node.TRACKER.REID_SCORE_THRESH,
+            reid_similarity_threshold=node.TRACKER.REID_SIMILARITY_THRESH,
+            reid_similarity_only=node.TRACKER.REID_SIMILARITY_ONLY,
+            reid_greedy=node.TRACKER.REID_GREEDY,
+            public_detections=node.TRACKER.PUBLIC_DETECTIONS,
+            clip_boxes=not node.OVERFLOW_BOXES,
+            tracked_classes=tuple(node.TRACKED_CLASSES) or None,
+        )
 
     def reset(self) -> None:
         """Forget everything; ids start at 0."""
@@ -188,7 +167,7 @@ class Tracker:
         back, inactive, rows = self._reidentify(inactive, candidates, rows)
         born = Tracks.start(candidates, rows, self._next_id)
         nowhere = torch.full_like(rows, -1)
-        active = Sightings.cat([active, back, Sightings(born, born, rows, nowhere)])
+        active = FrameTracks.cat([active, back, FrameTracks(born, born, rows, nowhere)])
         scores = active.tracks.scores.masked_fill(active.tracks.ids < self._next_id, torch.inf)
         active, suppressed = self._suppress(active, scores, self.detection_nms_threshold)
         inactive = Tracks.cat([inactive, suppressed[suppressed.ids < self._next_id]])
@@ -206,7 +185,7 @@ class Tracker:
                 self._masks = answer.pred_masks
         self.active, self.inactive = tracks, replace(inactive, inactive=inactive.inactive + 1)
         if self.reid_similarity_only:
-            resting = replace(tracks, boxes=tracks.start_boxes) if self.official else tracks
+            resting = self._resting(replace(active, tracks=tracks))
             self.active, self.inactive = Tracks.none(), Tracks.cat([self.inactive, resting])
         return answer
 
@@ -217,7 +196,7 @@ class Tracker:
         has_area = (inactive.boxes[:, 2:] > inactive.boxes[:, :2]).all(-1)
         return inactive[has_area & (inactive.inactive <= self.inactive_patience)]
 
-    def _ask(self, known: Tracks, candidates: Candidates) -> tuple[Sightings, Tracks]:
+    def _ask(self, known: Tracks, candidates: Candidates) -> tuple[FrameTracks, Tracks]:
         """What became of the known tracks, active ones first: those now active, the inactive."""
         places = torch.arange(len(known))
         was_active = places < len(self.active)
@@ -225,28 +204,24 @@ class Tracker:
         seen = candidates.scores[: len(known)] > threshold
         missed = was_active & ~seen
         rows = torch.where(seen, places, -1)
-        restart = seen & ~was_active & (not self.official)
-        now = replace(
-            known.seen_at(candidates, rows),
-            start_boxes=torch.where(was_active[:, None], known.boxes, known.start_boxes),
-            unseen=(known.unseen + missed).masked_fill(was_active & seen | restart, 0),
-            inactive=known.inactive.masked_fill(restart, 0),
-        )
+        unseen = (known.unseen + missed).masked_fill(was_active & seen, 0)
+        now = replace(known.seen_at(candidates, rows), unseen=unseen)
+        now = self._restarted(now, seen & ~was_active)
         lost = missed & (now.unseen >= self.steps_termination)
         order = torch.cat([(was_active & ~lost).nonzero(), (seen & ~was_active).nonzero()])[:, 0]
         inactive = Tracks.cat([now[~was_active & ~seen], now[lost]])
-        return Sightings(now[order], known[order], rows[order], order), inactive
+        return FrameTracks(now[order], known[order], rows[order], order), inactive
 
     def _suppress(
-        self, active: Sightings, scores: Tensor, threshold: float
-    ) -> tuple[Sightings, Tracks]:
+        self, active: FrameTracks, scores: Tensor, threshold: float
+    ) -> tuple[FrameTracks, Tracks]:
         """The tracks that non-maximum suppression leaves, and the others for the inactive ones.
 
         These are as they were: else the query of a suppressed track, which sees the object of the
         track that suppressed it, would give it new patience in each frame.
         """
         kept = active.not_overlapping(scores, threshold)
-        return active[kept], Tracks.none() if self.official else active.before[~kept]
+        return active[kept], active.before[~kept]
 
     def _detections(self, candidates: Candidates, first: int, public: Tensor | None) -> Tensor:
         """Rows, from ``first`` on, that may bring back or start a track."""
@@ -259,7 +234,7 @@ class Tracker:
 
     def _reidentify(
         self, inactive: Tracks, candidates: Candidates, rows: Tensor
-    ) -> tuple[Sightings, Tracks, Tensor]:
+    ) -> tuple[FrameTracks, Tracks, Tensor]:
         """The inactive tracks that detections bring back, and the tracks and rows that are left."""
         track = found = torch.zeros(0, dtype=torch.int64)
         if len(inactive) and len(rows) and self.reid_greedy:
@@ -271,25 +246,30 @@ class Tracker:
             )
         before = inactive[track]
         back = before.seen_at(candidates, rows[found])
-        back = replace(
-            back,
-            start_boxes=back.boxes,
-            inactive=torch.zeros_like(back.inactive),
-            unseen=back.unseen if self.official else torch.zeros_like(back.unseen),
-        )
+        back = replace(back, inactive=torch.zeros_like(back.inactive))
+        back = self._restarted(back, torch.ones(len(back), dtype=torch.bool))
         others = torch.ones(len(inactive), dtype=torch.bool)
         others[track] = False
         free = torch.ones(len(rows), dtype=torch.bool)
         free[found] = False
         nowhere = torch.full_like(track, -1)
-        return Sightings(back, before, rows[found], nowhere), inactive[others], rows[free]
+        return FrameTracks(back, before, rows[found], nowhere), inactive[others], rows[free]
 
     def _number(self, tracks: Tracks, born: int) -> Tracks:
         """Number the new tracks, those from ``_next_id`` on; ``born`` of them were there at first."""
         new = tracks.ids >= self._next_id
-        if self.official:
-            self._next_id += born
-            return tracks
         ids = torch.where(new, self._next_id + new.cumsum(0) - 1, tracks.ids)
         self._next_id += int(new.sum())
         return replace(tracks, ids=ids)
+
+    def _restarted(self, tracks: Tracks, which: Tensor) -> Tracks:
+        """The tracks; the counters of those (n,) bool that came back start anew."""
+        return replace(
+            tracks,
+            unseen=tracks.unseen.masked_fill(which, 0),
+            inactive=tracks.inactive.masked_fill(which, 0),
+        )
+
+    def _resting(self, active: FrameTracks) -> Tracks:
+        """The active tracks as they become inactive ones, with ``reid_similarity_only``."""
+        return active.tracks

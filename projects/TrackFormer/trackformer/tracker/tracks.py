@@ -20,8 +20,6 @@ class Tracks:
     Attributes:
         ids: (n,) int64.
         boxes: (n, 4) float32 xyxy, pixels.
-        start_boxes: (n, 4), the box with which the track last started, went into a frame as an
-            active one, or came back by similarity. Only official behaviour reads it.
         scores: (n,) float32.
         classes: (n,) int64.
         unseen: (n,) int64, frames in a row in which the track was looked for as an active one, and
@@ -32,7 +30,6 @@ class Tracks:
 
     ids: Tensor
     boxes: Tensor
-    start_boxes: Tensor
     scores: Tensor
     classes: Tensor
     unseen: Tensor
@@ -57,17 +54,16 @@ class Tracks:
     def none(cls) -> "Tracks":
         """No tracks, of unknown C (0)."""
         empty = torch.zeros(0, dtype=torch.int64)
-        boxes = torch.zeros(0, 4)
-        return cls(empty, boxes, boxes, torch.zeros(0), empty, empty, empty, torch.zeros(0, 0))
+        none, boxes = torch.zeros(0), torch.zeros(0, 4)
+        return cls(empty, boxes, none, empty, empty, empty, torch.zeros(0, 0))
 
     @classmethod
     def start(cls, candidates: Candidates, rows: Tensor, first_id: int) -> "Tracks":
         """New tracks at the rows (m,), with ids from ``first_id`` on."""
-        boxes, zeros = candidates.boxes[rows], torch.zeros_like(rows)
+        zeros = torch.zeros_like(rows)
         return cls(
             ids=first_id + torch.arange(len(rows)),
-            boxes=boxes,
-            start_boxes=boxes,
+            boxes=candidates.boxes[rows],
             scores=candidates.scores[rows],
             classes=candidates.classes[rows],
             unseen=zeros,

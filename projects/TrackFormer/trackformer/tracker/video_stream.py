@@ -4,36 +4,49 @@ Shapes: n: track queries, Q: object queries, N = n + Q, H×W: the network's inpu
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from d2video.projects.detr.panoptic import unpad_masks
-from d2video.projects.trackformer.network.base import NetworkOutput, Pyramid
+from d2video.projects.trackformer.network.base import NetworkOutput, Pyramid, TrackingNetwork
 from d2video.projects.trackformer.network.frame_output import FrameOutput
+from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.training.track_queries import TrackQueries
 from detectron2.structures import Instances
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from d2video.projects.trackformer.trackformer import TrackFormer
 
 
 class VideoStream:
     """What the model remembers of a video: the tracks and the features of the last frames.
 
     Args:
-        model: in evaluation mode.
+        network: in evaluation mode.
+        tracker: of this video only.
+        normalize: frames for the network.
+        best_classes: logits (N, K) to the scores and the classes (N,) of the best class.
+        frame_distance: how many frames ago the previous frame is.
         output_size: (H_o, W_o) of the answers, in pixels.
     """
 
-    def __init__(self, model: "TrackFormer", output_size: tuple[int, int]):
-        self.model = model
+    def __init__(
+        self,
+        network: TrackingNetwork,
+        tracker: Tracker,
+        *,
+        normalize: Callable[[Tensor], Tensor],
+        best_classes: Callable[[Tensor], tuple[Tensor, Tensor]],
+        frame_distance: int,
+        output_size: tuple[int, int],
+    ):
+        self.network = network
+        self.tracker = tracker
+        self.normalize = normalize
+        self.best_classes = best_classes
+        self.frame_distance = frame_distance
         self.output_size = output_size
-        self.tracker = model.new_tracker()
         # Newest last; projected features, each projected once.
-        length = model.network.num_previous * model.prev_frame_distance
-        self._history: deque[Pyramid] = deque(maxlen=length)
+        self._history: deque[Pyramid] = deque(maxlen=network.num_previous * frame_distance)
 
     @torch.no_grad()
     def step(self, frame: Tensor, public_detections: Tensor | None = None) -> Instances:
@@ -46,10 +59,9 @@ class VideoStream:
         Returns:
             on the CPU; see :meth:`.tracker.Tracker.step`.
         """
-        network = self.model.network
-        features = network.features(self.model.normalize(frame[None]), None)
+        network, distance = self.network, self.frame_distance
+        features = network.features(self.normalize(frame[None]), None)
         current = network.project(features)
-        distance = self.model.prev_frame_distance
         previous = list(self._history)[::-1][distance - 1 :: distance]
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
 
@@ -65,8 +77,8 @@ class VideoStream:
         return found.to("cpu")
 
     def _frame_output(self, output: NetworkOutput, size: tuple[int, int]) -> FrameOutput:
-        scores, classes = self.model.best_classes(output.logits[-1, 0])
-        branch, encoded = self.model.network.mask_branch, output.encoded
+        scores, classes = self.best_classes(output.logits[-1, 0])
+        branch, encoded = self.network.mask_branch, output.encoded
 
         def masks(rows: Tensor) -> Tensor:
             assert branch is not None

@@ -8,7 +8,6 @@ M: matched queries of the batch.
 from dataclasses import dataclass
 
 import torch
-from d2video.projects.trackformer.training import official_sampling
 from d2video.projects.trackformer.training.targets import FrameTargets
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -44,24 +43,11 @@ class TrackQuerySampler:
 
     Args:
         false_negative_prob, false_positive_prob: in [0, 1]; the official values are 0.4 and 0.1.
-        official: sample as the official code does, see :mod:`.official_sampling`.
-        foreign_prob: not in the paper: each matched query of an image also asks, with this
-            probability, for its object in the next image of the batch, where it is not: a false
-            positive that only the object's looks give away.
     """
 
-    def __init__(
-        self,
-        false_negative_prob: float = 0.4,
-        false_positive_prob: float = 0.1,
-        official: bool = False,
-        foreign_prob: float = 0.0,
-    ):
-        assert not (official and foreign_prob), "the official sampling has no foreign queries"
-        self.foreign_prob = foreign_prob
+    def __init__(self, false_negative_prob: float = 0.4, false_positive_prob: float = 0.1):
         self.false_negative_prob = false_negative_prob
         self.false_positive_prob = false_positive_prob
-        self.official = official
 
     def __call__(
         self,
@@ -84,7 +70,7 @@ class TrackQuerySampler:
             padding: (B, Q) bool, True where the previous frame had no query; these are not used.
             false_positives: whether to add any.
             generator: of the random numbers, which are drawn on its device; without it they come
-                from torch's global generator of the device of ``boxes`` (official: of the CPU).
+                from torch's global generator of the device of ``boxes``.
 
         Returns:
             the track queries, in no particular order and with arbitrary finite values where padded;
@@ -93,19 +79,7 @@ class TrackQuerySampler:
         """
         boxes = boxes.detach()
         rows = current_rows(matches, previous, current)
-        foreign = None
-        if self.foreign_prob > 0 and false_positives and len(boxes) > 1:
-            foreign = self._foreign(boxes, matches, generator)
-        if self.official:
-            assert generator is None, "the official sampling uses torch's global generator"
-            queries, rows = self._official(boxes, matches, rows, padding, false_positives)
-        else:
-            queries, rows = self._sample(
-                boxes, matches, rows, padding, false_positives, foreign, generator
-            )
-        if foreign is not None:  # the neighbour's queries have numbers from Q on
-            embeddings = torch.cat([embeddings, embeddings.roll(1, dims=0)], dim=1)
-            boxes = torch.cat([boxes, boxes.roll(1, dims=0)], dim=1)
+        queries, rows = self._sample(boxes, matches, rows, padding, false_positives, generator)
         padded = rows == PADDED
         return TrackQueries(
             embeddings.gather(1, queries[..., None].expand(-1, -1, embeddings.shape[-1])),
@@ -120,10 +94,9 @@ class TrackQuerySampler:
         rows: Tensor,
         padding: Tensor | None,
         false_positives: bool,
-        foreign: Tensor | None,
         generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor]:
-        """Queries and rows, both (B, n), in the order of the queries, foreign ones last."""
+        """Queries and rows, both (B, n), in the order of the queries."""
         batch, query = matches.batch, matches.query
         device, (num_images, num_queries) = boxes.device, boxes.shape[:2]
         source = device if generator is None else generator.device
@@ -151,48 +124,10 @@ class TrackQuerySampler:
             place = clock.argsort(1).argsort(1)
             chosen = (place < wanted[:, None]) & (share > 0)
             assigned = assigned.masked_fill(chosen, NO_OBJECT)
-        if foreign is not None:
-            assigned = torch.cat([assigned, foreign], dim=1)
         used = assigned != PADDED
         longest = int(used.sum(1).max())  # waits for the device
         queries = used.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
         return queries, assigned.gather(1, queries)
-
-    def _foreign(
-        self, boxes: Tensor, matches: Matches, generator: torch.Generator | None
-    ) -> Tensor:
-        """(B, Q), ``NO_OBJECT`` for the queries that each image gets from the one before it in the
-        batch, else ``PADDED``."""
-        source = boxes.device if generator is None else generator.device
-        drawn = torch.rand(len(matches.query), device=source, generator=generator)
-        assigned = torch.full(boxes.shape[:2], PADDED, device=boxes.device)
-        lent = (drawn < self.foreign_prob).to(boxes.device)
-        assigned[matches.batch, matches.query] = torch.where(lent, NO_OBJECT, PADDED)
-        return assigned.roll(1, dims=0)
-
-    def _official(
-        self,
-        boxes: Tensor,
-        matches: Matches,
-        rows: Tensor,
-        padding: Tensor | None,
-        false_positives: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Queries and rows, both (B, n), false positives last."""
-        images = [matches.batch == b for b in range(len(boxes))]
-        queries, chosen = official_sampling.sample(
-            boxes.cpu(),
-            [matches.query[image].cpu() for image in images],
-            [rows[image].cpu() for image in images],
-            false_negative_prob=self.false_negative_prob,
-            false_positive_prob=self.false_positive_prob,
-            false_positives=false_positives,
-            padding=None if padding is None else padding.cpu(),
-        )
-        return (
-            pad_sequence(queries, batch_first=True).to(boxes.device),
-            pad_sequence(chosen, batch_first=True, padding_value=PADDED).to(boxes.device),
-        )
 
 
 def current_rows(

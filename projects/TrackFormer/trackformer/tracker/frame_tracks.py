@@ -1,4 +1,4 @@
-"""The active tracks of the frame at hand, while it is not settled yet which of them stay.
+"""The active tracks of the current frame, before it is settled which of them stay.
 
 Shapes: m: active tracks, H×W: the answer's size in pixels.
 """
@@ -13,13 +13,14 @@ from torchvision.ops import nms
 
 
 @dataclass
-class Sightings:
+class FrameTracks:
     """
     Attributes:
         tracks: m tracks with this frame's boxes.
         before: the same tracks as they were before the frame (new ones: as they are).
         rows: (m,) int64, the network's row that shows the track; -1: none does.
-        places: (m,) int64, where rows is -1: place among the active tracks of the frame before.
+        places: (m,) int64, among the known tracks, active ones of the frame before first; -1: a
+            detection started the track or brought it back.
     """
 
     tracks: Tracks
@@ -30,16 +31,16 @@ class Sightings:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Tensor) -> "Sightings":
+    def __getitem__(self, index: Tensor) -> "FrameTracks":
         """Those of a mask (m,) bool."""
         if index.all():
             return self
-        return Sightings(
+        return FrameTracks(
             self.tracks[index], self.before[index], self.rows[index], self.places[index]
         )
 
     @classmethod
-    def cat(cls, parts: Sequence["Sightings"]) -> "Sightings":
+    def cat(cls, parts: Sequence["FrameTracks"]) -> "FrameTracks":
         parts = [part for part in parts if len(part)] or parts[:1]
         if len(parts) == 1:
             return parts[0]
