@@ -2,14 +2,13 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from argparse import Namespace
 
 import pytest
 import torch
 
 from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh
 from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR.tiny import CONFIG, SMALL
 
@@ -137,10 +136,10 @@ def test_memory_of_a_row_is_its_own(tool):
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    command = [sys.executable, "benchmarks/benchmark.py", "--config-file", CONFIG]
-    command += ["--size", "32", "48", "--video-size", "64", "96", "--warmup", "0"]
-    command += ["--repeats", "1", "--json", str(tmp_path / "figures.json"), *OPTIONS]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    words = ["benchmarks/benchmark.py", "--config-file", CONFIG]
+    words += ["--size", "32", "48", "--video-size", "64", "96", "--warmup", "0"]
+    words += ["--repeats", "1", "--json", tmp_path / "figures.json", *OPTIONS]
+    done = run_fresh(*words)
     assert done.returncode == 0, done.stderr[-2000:]
     content = json.loads((tmp_path / "figures.json").read_text())
     assert content["size"] == [32, 48]

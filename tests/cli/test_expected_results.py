@@ -1,13 +1,9 @@
 """tools/train_net.py compares what it measured with TEST.EXPECTED_RESULTS."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from d2video.synthetic import ShapesSpec, write_ytvis_shapes
-from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh
 from tests.projects.VisTR.tiny import CONFIG, SMALL
 
 pytestmark = pytest.mark.slow
@@ -16,17 +12,13 @@ pytestmark = pytest.mark.slow
 def test_training_and_evaluation_fail_on_other_results_than_expected(tmp_path):
     spec = ShapesSpec(num_frames=(2, 3))
     write_ytvis_shapes(tmp_path / "shapes", {"train": 2, "val": 2}, spec, progress=False)
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path), "OMP_NUM_THREADS": "1"}
     fixed = ["MODEL.DEVICE", "cpu", "SOLVER.MAX_ITER", 1, "SOLVER.IMS_PER_BATCH", 1, *SMALL]
     fixed += ["DATALOADER.NUM_WORKERS", 0, "OUTPUT_DIR", tmp_path / "out"]
 
     def status(expected_ap: float, *arguments: object) -> int:
         results = ["TEST.EXPECTED_RESULTS", f"[['segm', 'AP', {expected_ap}, 30.0]]"]
-        command = [sys.executable, "tools/train_net.py", "--config-file", CONFIG]
-        command += [str(a) for a in (*arguments, *fixed, *results)]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-        )
+        words = ("tools/train_net.py", "--config-file", CONFIG, *arguments, *fixed, *results)
+        done = run_fresh(*words, environment={"DETECTRON2_DATASETS": str(tmp_path)})
         assert ("Result verification failed" in done.stdout + done.stderr) == (done.returncode != 0)
         return done.returncode
 

@@ -1,16 +1,15 @@
 """The demo from data to page, shrunk to seconds; a second run reuses the model."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 
 import pytest
 
 from d2video.utils.errors import UserError
 from d2video.video.video_reader import open_video
 from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh
 from tests.helpers.stub_video_model import StubTracker
 from tests.projects.VisTR.tiny import SMALL
 
@@ -30,14 +29,7 @@ CASES = ("shuffled", "one_frame")
 
 
 def quick_start(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", SHRUNK, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run_fresh("-c", SHRUNK, *arguments)
 
 
 @pytest.mark.slow

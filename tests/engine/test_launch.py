@@ -7,8 +7,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from d2video.engine import launch
 from d2video.engine.launch import GRACE, HOLD, argument_parser, launch_run
 from d2video.utils.errors import UserError
-from tests.helpers import ROOT
+from tests.helpers.fresh_process import FreshProcess, session_members
 
 MODULE = "tests.helpers.tiny_training"
 TWO = ["--num-gpus", "2", "--dist-url", "auto"]
@@ -28,24 +28,24 @@ slow = pytest.mark.slow
 
 
 class Training:
-    """A running program, all of whose processes end with the test."""
+    """A running program, all of whose processes end with the test.
 
-    def __init__(
-        self, folder: Path, *words, start: tuple = (sys.executable, "-m"), prefix=(), **env
-    ):
+    Args:
+        start: what starts the module, torchrun or nothing.
+        options: of :class:`FreshProcess`.
+    """
+
+    def __init__(self, folder: Path, *words, start: tuple = (), forks=True, network=None, **env):
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.output = folder / f"output{len(list(folder.glob('output*')))}"
-        command = [*prefix, *start, MODULE, "--config-file", str(folder), *map(str, words)]
-        with self.output.open("w") as file:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **env},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = FreshProcess(
+            *(*start, "-m", MODULE, "--config-file", folder, *words),
+            output=self.output,
+            environment={"OMP_NUM_THREADS": "1", **env},
+            network=network,
+            forks=forks,
+        )
 
     def text(self) -> str:
         return self.output.read_text()
@@ -67,34 +67,31 @@ class Training:
         return json.loads((self.folder / "saved.json").read_text())["iteration"]
 
     def members(self) -> list[int]:
-        """Processes of its session that are alive."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(session) == self.process.pid and state != "Z":
-                found.append(int(path.parent.name))
-        return found
+        return session_members(self.process.pid)
 
 
-@pytest.fixture
-def start(tmp_path):
+def starting(folder: Path, forks: bool) -> Iterator[Callable[..., Training]]:
     made = []
 
-    def start(*words, folder: Path = tmp_path, **options) -> Training:
-        made.append(Training(folder, *words, **options))
+    def start(*words, may_fork=True, **options) -> Training:
+        made.append(Training(folder, *words, forks=forks and may_fork, **options))
         return made[-1]
 
     yield start
     for training in made:
-        for pid in training.members():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        training.process.wait()
+        training.process.kill()
+
+
+@pytest.fixture(params=["forked", pytest.param("spawned", marks=pytest.mark.long)])
+def start(tmp_path, request):
+    """Start trainings whose processes are forked, or spawned, as users' are."""
+    yield from starting(tmp_path, request.param == "forked")
+
+
+@pytest.fixture
+def start_torchrun(tmp_path):
+    """Start trainings whose processes torchrun starts."""
+    yield from starting(tmp_path, True)
 
 
 def check_stopped(training: Training, code: int) -> None:
@@ -132,11 +129,17 @@ def test_a_signal_to_one_process(start, number, group):
 
 @slow
 @pytest.mark.parametrize(
-    ("number", "group"), [(signal.SIGTERM, False), (signal.SIGUSR1, True), (signal.SIGINT, True)]
+    ("number", "group", "may_fork"),
+    [
+        (signal.SIGTERM, False, False),
+        (signal.SIGUSR1, True, True),
+        (signal.SIGINT, True, True),
+    ],
 )
-def test_a_signal_to_several_processes(start, number, group):
+def test_a_signal_to_several_processes(start, number, group, may_fork):
     """Saving takes longer than the other process needs to end, and than the parent waits then."""
-    training = start(*TWO, "workers", 1, "save_seconds", 3, "grace", 1)
+    options = ("workers", 1, "save_seconds", 3, "grace", 1)
+    training = start(*TWO, *options, may_fork=may_fork)
     training.wait_for("step 2")
     training.send(number, group)
     check_stopped(training, 128 + number)
@@ -154,7 +157,7 @@ def test_a_signal_to_one_of_several_processes_and_to_none_that_is_left(start):
 
 @slow
 def test_signals_before_the_training_end_it(start):
-    training = start(*TWO)
+    training = start(*TWO, may_fork=False)
     time.sleep(1)
     training.send(signal.SIGTERM)
     # By itself, or by the signal while it was still importing: a shell shows 143 for both.
@@ -227,25 +230,25 @@ def free_port() -> int:
 
 
 def torchrun(*options) -> tuple:
-    words = ("--nproc-per-node", "2", "--master-port", str(free_port()), *options, "-m")
-    return (sys.executable, "-m", "torch.distributed.run", *words)
+    words = ("--nproc-per-node", "2", "--master-port", str(free_port()), *options)
+    return ("-m", "torch.distributed.run", *words)
 
 
 @slow
-def test_a_signal_to_torchrun(start):
-    training = start("--resume", start=torchrun("--max-restarts", "3"))
+def test_a_signal_to_torchrun(start_torchrun):
+    training = start_torchrun("--resume", start=torchrun("--max-restarts", "3"))
     training.wait_for("step 2")
     training.send(signal.SIGTERM)
     assert training.wait() != 0
     steps = re.findall(r"step (\d+)", (training.folder / "progress0").read_text())
     assert training.saved() == int(steps[-1]), training.text()
-    check_goes_on(start, [], training.saved())
+    check_goes_on(start_torchrun, [], training.saved())
 
 
-@slow
-def test_torchrun_restarts_what_has_failed(start):
+@pytest.mark.long  # of tools/train_net.py itself: tests/engine/test_train_net.py
+def test_torchrun_restarts_what_has_failed(start_torchrun):
     options = ("accident", "kill", "once", 1, "steps", 6)
-    training = start("--resume", *options, start=torchrun("--max-restarts", "1"))
+    training = start_torchrun("--resume", *options, start=torchrun("--max-restarts", "1"))
     assert training.wait() == 0, training.text()
     steps = re.findall(r"step (\d+)", (training.folder / "progress0").read_text())
     assert sorted({int(step) for step in steps}) == list(range(6))
@@ -302,7 +305,7 @@ def test_a_port_that_is_taken(start):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        training = start("--num-gpus", "2", "--dist-url", url, "--dist-timeout", "0.1")
+        training = start("--num-gpus", "2", "--dist-url", url, "grace", 2)
         assert training.wait() == 1
     message = rf"error: process 0 of 2 cannot join the others at {url}: .*; if another training"
     assert re.search(message, training.text()), training.text()
@@ -328,7 +331,7 @@ def ip(*words: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def hosts():
-    """Two network namespaces that see nothing but each other; for each its prefix and environment."""
+    """Two network namespaces that see nothing but each other; for each, options of a training."""
     if shutil.which("ip") is None or os.geteuid() != 0:
         pytest.skip("making network namespaces takes iproute2 and root")
     names = [f"d2v{os.getpid()}{side}" for side in "ab"]
@@ -349,16 +352,13 @@ def hosts():
                 ("-n", name, "link", "set", "lo", "up"),
             ):
                 assert ip(*words).returncode == 0, words
-        yield [
-            {"prefix": ("ip", "netns", "exec", name), "GLOO_SOCKET_IFNAME": link}
-            for name, link in zip(names, links)
-        ]
+        yield [{"network": name, "GLOO_SOCKET_IFNAME": link} for name, link in zip(names, links)]
     finally:
         for name in names:
             ip("netns", "del", name)
 
 
-def start_both(start, tmp_path, hosts, how: str, *words) -> list[Training]:
+def start_both(start, hosts, how: str, *words) -> list[Training]:
     trainings = []
     for number, host in enumerate(hosts):
         if how == "launch":
@@ -368,28 +368,34 @@ def start_both(start, tmp_path, hosts, how: str, *words) -> list[Training]:
         else:
             machine = []
             place = ("--nnodes", "2", "--node-rank", str(number), "--master-addr", "10.77.0.1")
-            rest = ("--nproc-per-node", "2", "--master-port", "29400", "-m")
-            command = (sys.executable, "-m", "torch.distributed.run", *place, *rest)
+            rest = ("--nproc-per-node", "2", "--master-port", "29400")
+            command = ("-m", "torch.distributed.run", *place, *rest)
             program = {"start": command}
         trainings.append(start(*machine, *words, **program, **host))
     return trainings
 
 
-@slow
-@pytest.mark.parametrize("how", ["launch", "torchrun"])
-def test_two_machines(start, tmp_path, hosts, how):
-    """Four processes; all end with the same weights."""
-    trainings = start_both(start, tmp_path, hosts, how, "steps", 4)
+def check_same_weights(folder: Path, trainings: list[Training]) -> None:
     for training in trainings:
         assert training.wait() == 0, training.text()
-    ends = [(tmp_path / f"progress{k}").read_text().splitlines()[-1] for k in range(4)]
+    ends = [(folder / f"progress{k}").read_text().splitlines()[-1] for k in range(4)]
     assert ends[0].startswith("done with")
     assert set(ends) == {ends[0]}
 
 
 @slow
+def test_two_machines(start, tmp_path, hosts):
+    check_same_weights(tmp_path, start_both(start, hosts, "launch", "steps", 4))
+
+
+@slow
+def test_two_machines_under_torchrun(start_torchrun, tmp_path, hosts):
+    check_same_weights(tmp_path, start_both(start_torchrun, hosts, "torchrun", "steps", 4))
+
+
+@slow
 def test_a_signal_to_one_of_two_machines(start, tmp_path, hosts):
-    trainings = start_both(start, tmp_path, hosts, "launch")
+    trainings = start_both(start, hosts, "launch")
     trainings[0].wait_for("step 2")
     trainings[1].send(signal.SIGTERM)
     for training in trainings:
@@ -398,7 +404,7 @@ def test_a_signal_to_one_of_two_machines(start, tmp_path, hosts):
 
 @slow
 def test_a_death_on_one_of_two_machines(start, tmp_path, hosts):
-    trainings = start_both(start, tmp_path, hosts, "launch", "accident", "kill", "rank", 3)
+    trainings = start_both(start, hosts, "launch", "accident", "kill", "rank", 3)
     trainings[0].wait_for("step 3", rank=3)
     begin = time.monotonic()
     codes = [training.wait() for training in trainings]

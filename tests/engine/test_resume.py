@@ -1,10 +1,7 @@
 """A training that was stopped, or killed, and resumed is, bit for bit, the one that never stopped."""
 
 import errno
-import os
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,7 +17,7 @@ from d2video.data import DATASET_MAPPER_REGISTRY
 from d2video.engine import VideoTrainer
 from d2video.engine.determinism import set_determinism
 from d2video.utils.errors import UserError
-from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh
 from tests.helpers.systems import SYSTEMS
 
 KILLED_AT = 7
@@ -249,14 +246,8 @@ def test_deterministic_trainings_are_the_same(tmp_path):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_system(tmp_path, system, ranks):
     """At its end, by a signal, and killed, with worker processes, in one process and in two."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.training_run", system, str(ranks), str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
+    words = ("-m", "tests.helpers.training_run", system, ranks, tmp_path)
+    done = run_fresh(*words, environment={"DETECTRON2_DATASETS": str(tmp_path / "data")})
     assert done.returncode == 0, done.stderr[-3000:]
 
     def steps(run):

@@ -16,6 +16,7 @@ from detectron2.modeling import build_model
 
 from d2video.synthetic import write_ytvis_shapes
 from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
 pytestmark = pytest.mark.slow
@@ -29,17 +30,27 @@ def data(tmp_path_factory):
 
 
 def train_net(data, *arguments) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(data), "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "tools/train_net.py",
-        "--config-file",
-        CONFIG,
-        *map(str, arguments),
-    ]
-    return subprocess.run(
+    words = ["tools/train_net.py", "--config-file", CONFIG, *arguments]
+    return run_fresh(*words, environment={"DETECTRON2_DATASETS": str(data)})
+
+
+def check_mistake(done: subprocess.CompletedProcess, message: str) -> None:
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert re.search(r"^error: .*" + message, last), done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    assert "Starting training" not in done.stdout + done.stderr
+
+
+def test_a_mistake_in_an_interpreter_of_its_own(data, tmp_path):
+    """As a user starts it, where the other tests use :func:`run_fresh`."""
+    command = [sys.executable, "tools/train_net.py", "--config-file", CONFIG]
+    command += map(str, options(tmp_path, MODEL__WEIGHTS="missing.pth"))
+    environment = {**os.environ, "DETECTRON2_DATASETS": str(data)}
+    done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
+    check_mistake(done, r"missing\.pth: no such file")
 
 
 def options(folder, **extra) -> list:
@@ -134,12 +145,7 @@ def test_two_processes_train_like_one(data, tmp_path):
 def test_mistakes_end_in_one_line(data, tmp_path, arguments, message):
     if arguments[1] == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    done = train_net(data, *options(tmp_path / "out"), *arguments)
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert re.search(r"^error: .*" + message, last), done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    assert "Starting training" not in done.stdout + done.stderr
+    check_mistake(train_net(data, *options(tmp_path / "out"), *arguments), message)
 
 
 def test_class_count_of_the_checkpoint(data, tmp_path):

@@ -84,7 +84,7 @@ class FreshProcess:
 
     def kill(self) -> None:
         """Kill it and all processes of its session."""
-        for pid in session_members(self.pid):
+        for pid in (self.pid, *session_members(self.pid)):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

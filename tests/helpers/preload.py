@@ -10,12 +10,6 @@ import detectron2.evaluation
 import detectron2.model_zoo
 import detectron2.modeling
 import detectron2.utils.visualizer  # noqa: F401
-import matplotlib.pyplot
-import PIL.Image
-import pycocotools.mask
-import safetensors.torch
-import scipy.optimize
-import scipy.stats
 import skimage.metrics  # noqa: F401
 import torch.distributed.run
 import torch.utils.tensorboard  # noqa: F401

@@ -1,13 +1,11 @@
 """A tiny IPT trained by the command-line tool in two processes."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh
 from tests.projects.IPT.tiny import NODE
 
 _SIZE = {f"{NODE}NUM_FEATURES": 4, f"{NODE}NUM_LAYERS": 1, f"{NODE}PATCH_SIZE": 12}
@@ -27,16 +25,10 @@ def train(folder: Path, **options: Any) -> subprocess.CompletedProcess:
         **_SIZE,
         **{key.replace("__", "."): value for key, value in options.items()},
     }
-    command = [sys.executable, "tools/train_net.py", "--num-gpus", "2", "--dist-url", "auto"]
-    command += ["--config-file", "configs/IPT/ipt_tiny_images.yaml"]
-    return subprocess.run(
-        [*command, *(str(word) for option in given.items() for word in option)],
-        cwd=ROOT,
-        env={**os.environ, "DETECTRON2_DATASETS": str(folder), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    words = ["tools/train_net.py", "--num-gpus", "2", "--dist-url", "auto"]
+    words += ["--config-file", "configs/IPT/ipt_tiny_images.yaml"]
+    words += [word for option in given.items() for word in option]
+    return run_fresh(*words, environment={"DETECTRON2_DATASETS": str(folder)})
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

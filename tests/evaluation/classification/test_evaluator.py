@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 from PIL import Image
 
 from d2video.evaluation import VideoClassificationEvaluator, build_evaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
 from d2video.evaluation.classification.evaluator import most_confused
 from d2video.utils.errors import UserError
+from tests.helpers.fresh_process import run_in_group
 
 NAMES = ["left", "right", "up", "down", "clockwise", "anticlockwise", "none"]
 
@@ -200,8 +200,6 @@ def _evaluate_in_two_processes(folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("detectron2's launch takes GPUs where there are any")
-    launch(_evaluate_in_two_processes, 2, dist_url="auto", args=(str(tmp_path),))
+    run_in_group(_evaluate_in_two_processes, str(tmp_path))
     assert (tmp_path / "passed").is_file()
     assert (tmp_path / "refused").is_file()

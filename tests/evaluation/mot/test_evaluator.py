@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 from detectron2.structures import Boxes, Instances
 
 from d2video.data.datasets.mot import register_mot
@@ -17,6 +16,7 @@ from d2video.evaluation import EVALUATOR_REGISTRY, MOTEvaluator, build_evaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
+from tests.helpers.fresh_process import run_in_group
 from tests.helpers.mot_sets import GOLDEN, golden_answers, golden_truth, write_golden
 
 SIZE = (12, 16)
@@ -107,10 +107,8 @@ def _evaluate_in_two_processes(folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("detectron2's launch takes GPUs where there are any")
     write_golden(tmp_path)
-    launch(_evaluate_in_two_processes, 2, dist_url="auto", args=(str(tmp_path),))
+    run_in_group(_evaluate_in_two_processes, str(tmp_path))
     inputs, outputs = golden_answers(tmp_path)
     alone = MOTEvaluator(golden_truth(tmp_path), str(tmp_path / "alone"))
     alone.process(inputs, outputs)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 from detectron2.evaluation import COCOPanopticEvaluator
 
 from d2video.evaluation import PanopticEvaluator, build_evaluator
@@ -17,6 +16,7 @@ from d2video.evaluation import coco as coco_evaluators
 from d2video.evaluation.panoptic.evaluator import PanopticTruth
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import STUFF_IDS, THING_IDS, register_panoptic, write_images
+from tests.helpers.fresh_process import run_in_group
 
 IDS = np.array([[1, 1, 1, 1, 700, 700, 70000, 70000, 70000, 70000]] * 2)
 SEGMENTS = [
@@ -206,7 +206,5 @@ def _evaluate_in_two_processes(folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(evaluator, tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("detectron2's launch takes GPUs where there are any")
-    launch(_evaluate_in_two_processes, 2, dist_url="auto", args=(str(tmp_path),))
+    run_in_group(_evaluate_in_two_processes, str(tmp_path))
     assert (tmp_path / "passed").is_file()

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.data import MetadataCatalog
-from detectron2.engine import launch
 from detectron2.utils import comm
 
 from d2video.evaluation import RestorationEvaluator, build_evaluator
@@ -19,6 +18,7 @@ from d2video.evaluation.restoration.metrics import measure, quantize
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_rgb
 from tests.helpers import GOLDEN
+from tests.helpers.fresh_process import run_in_group
 
 CASES = json.loads((GOLDEN / "ipt_psnr.json").read_text())["cases"]
 
@@ -227,9 +227,7 @@ def evaluate_in_two_processes(folder, inputs, outputs):
 
 @pytest.mark.slow
 def test_two_processes_equal_one(images, tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("detectron2's launch takes GPUs where there are any")
-    launch(evaluate_in_two_processes, 2, dist_url="auto", args=(str(tmp_path), *images))
+    run_in_group(evaluate_in_two_processes, str(tmp_path), *images)
     alone = make(tmp_path / "one")
     alone.process(*images)
     assert json.loads((tmp_path / "results.json").read_text()) == alone.evaluate()

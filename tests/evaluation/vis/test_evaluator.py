@@ -10,12 +10,12 @@ import pycocotools.mask as coco_mask
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 
 from d2video.evaluation import EVALUATOR_REGISTRY, YTVISEvaluator, build_evaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import check_results
 from d2video.utils.errors import UserError
+from tests.helpers.fresh_process import run_in_group
 from tests.helpers.ytvis_sets import (
     GOLDEN,
     answers_of,
@@ -224,8 +224,6 @@ def _evaluate_in_two_processes(folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("detectron2's launch takes GPUs where there are any")
-    launch(_evaluate_in_two_processes, 2, dist_url="auto", args=(str(tmp_path),))
+    run_in_group(_evaluate_in_two_processes, str(tmp_path))
     assert (tmp_path / "passed").is_file()
     assert len(json.loads((tmp_path / "results.json").read_text())) == 63

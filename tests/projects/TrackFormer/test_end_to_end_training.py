@@ -2,22 +2,19 @@
 two."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from detectron2.engine import create_ddp_model, launch
+from detectron2.engine import create_ddp_model
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
 from d2video.formats.mot_results import read_mot_results
 from d2video.synthetic import ShapesSpec, write_mot_shapes
 from d2video.video.video_reader import open_video
-from tests.helpers import ROOT
+from tests.helpers.fresh_process import run_fresh, run_in_group
 from tests.projects.TrackFormer.tiny import (
     DETR,
     MASKS,
@@ -59,14 +56,8 @@ def data(tmp_path_factory):
 
 def run_tool(data, tool: str, *arguments) -> str:
     """What the tool prints; it has to succeed."""
-    done = subprocess.run(
-        [sys.executable, f"tools/{tool}", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "DETECTRON2_DATASETS": str(data), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = {"DETECTRON2_DATASETS": str(data)}
+    done = run_fresh(f"tools/{tool}", *arguments, environment=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -261,11 +252,10 @@ def _in_two_processes(folder: str) -> None:
                 torch.save(found, Path(folder) / f"{variant}-{name}.pth")
 
 
-def test_gradients_of_two_processes(tmp_path, monkeypatch):
+def test_gradients_of_two_processes(tmp_path):
     """The mean of two processes' gradients is that of one with both batches: unequal numbers of
     objects and of track queries, and a process with none of either."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # else launch takes NCCL
-    launch(_in_two_processes, 2, dist_url="auto", args=(str(tmp_path),))
+    run_in_group(_in_two_processes, str(tmp_path))
     for variant in MODELS:
         for name, batches in BATCHES.items():
             expected = _gradients(variant, [*batches[0], *batches[1]])
