@@ -57,6 +57,7 @@ setup(
         "torch>=2.10",  # before, weights_only kept not all code out (CVE-2025-32434, CVE-2026-24747)
         "torchvision>=0.25",
         "tqdm>=4.60",
+        "typing-extensions>=4.4",  # NotRequired, before Python 3.11
     ],
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
     # timm: its networks as backbones. transformers: tests compare with its Longformer.

@@ -15,9 +15,10 @@ logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key", int, str, tuple[str, str])
 Kept = TypeVar("Kept")
+Answer = TypeVar("Answer", bound=Mapping[str, Any])  # see d2video.structures.answers
 
 
-class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept]):
+class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
     """Keeps something of each answer and scores it all in the main process.
 
     Answers are compared with the labels in :meth:`process`, in the process that predicted them, so
@@ -51,9 +52,7 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept]):
         """Forget all answers."""
         self._kept: dict[Key, Kept] = {}
 
-    def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Answer]) -> None:
         """Take a model's answers; nothing that is handed in changes.
 
         Args:
@@ -112,7 +111,7 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept]):
         """What identifies an input."""
 
     @abstractmethod
-    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> Kept:
+    def _keep(self, given: Mapping[str, Any], answer: Answer) -> Kept:
         """What is kept of a checked answer: it goes from process to process."""
 
     @abstractmethod

@@ -5,10 +5,11 @@ Of a frame or an image (``stream_video``, and DETR's ``forward``): :class:`Image
 a video of a data set (``forward``): :class:`VideoInstances`, :class:`Tracks`, :class:`VideoScores`.
 """
 
-from typing import Any, NotRequired, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from detectron2.structures import Instances
 from torch import Tensor
+from typing_extensions import NotRequired
 
 
 class Segment(TypedDict):
@@ -17,6 +18,7 @@ class Segment(TypedDict):
     id: int
     category_id: int
     isthing: bool
+    area: NotRequired[int]
 
 
 # The id of each pixel's segment, int (H,W), 0 = void, and the segments.

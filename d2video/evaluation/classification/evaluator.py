@@ -13,6 +13,7 @@ from tabulate import tabulate
 from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
 from d2video.evaluation.gather import GatheringEvaluator
+from d2video.structures.answers import VideoScores
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
@@ -39,7 +40,7 @@ class Prediction(NamedTuple):
     top: list[tuple[int, float]]
 
 
-class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction]):
+class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScores]):
     """Top-1, top-5 and mean class accuracy, a table of the classes, and what was confused.
 
     A video counts for top-k where its class is among the first k of :func:`top_classes`, so that
@@ -91,7 +92,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction]):
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
 
-    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction:
+    def _keep(self, given: Mapping[str, Any], answer: VideoScores) -> Prediction:
         """
         Raises:
             UserError: ``scores`` are not one for each class, or not finite; a label is no class.

@@ -12,6 +12,7 @@ from d2video.evaluation.mot.metrics import Metrics
 from d2video.evaluation.mot.report import COMBINED, MOTReport
 from d2video.formats.mot_results import mot_results, mots_results, write_results
 from d2video.formats.mot_sequence import MOTSequence
+from d2video.structures.answers import Tracks
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class _EvaluatedSequence(NamedTuple):
     metrics: Metrics | None
 
 
-class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence]):
+class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
     """HOTA, CLEAR and identity metrics of tracks, and the files for the benchmarks' servers.
 
     An input has the name of its ``sequence``; an answer ``image_size`` (H, W) and ``frames``, one
@@ -60,7 +61,7 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence]):
             )
         return given["sequence"]
 
-    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> _EvaluatedSequence:
+    def _keep(self, given: Mapping[str, Any], answer: Tracks) -> _EvaluatedSequence:
         """
         Raises:
             UserError: an unknown class, frames that are not as many or not as large as the sequence's,
@@ -91,7 +92,7 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence]):
         logger.info("Tracking by the rules of %s:\n%s", truth.benchmark, report.table())
         return report.summaries[COMBINED]
 
-    def _read_answer(self, sequence: MOTSequence, answer: Mapping[str, Any]) -> TrackResults:
+    def _read_answer(self, sequence: MOTSequence, answer: Tracks) -> TrackResults:
         where = f"the model's answer to sequence {sequence.name}"
         size = [sequence.height, sequence.width]
         if list(answer["image_size"]) != size:

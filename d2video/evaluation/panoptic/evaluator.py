@@ -18,6 +18,7 @@ from d2video.formats.coco import annotation_file_errors
 from d2video.formats.coco_panoptic import check_panoptic_content
 from d2video.formats.json_text import parse_json
 from d2video.formats.panoptic_png import segment_ids
+from d2video.structures.answers import ImageAnswer
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_rgb
 
@@ -66,7 +67,7 @@ class PanopticTruth:
         return cls(path, dict(sorted(is_thing.items())), images)
 
 
-class PanopticEvaluator(GatheringEvaluator[int, np.ndarray]):
+class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
     """Panoptic quality by the rules of COCO, see :mod:`.quality`.
 
     An input has its ``image_id``; an answer ``panoptic_seg``: an int tensor (H,W) of the original
@@ -135,7 +136,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray]):
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["image_id"]
 
-    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> np.ndarray:
+    def _keep(self, given: Mapping[str, Any], answer: ImageAnswer) -> np.ndarray:
         """The tally (K,4) of an image.
 
         Raises:

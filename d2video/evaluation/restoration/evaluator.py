@@ -17,6 +17,7 @@ from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.restoration.baselines import BILATERAL, baselines
 from d2video.evaluation.restoration.metrics import Measures, measure, quantize
 from d2video.formats.paths import leaves_folder
+from d2video.structures.answers import RestoredAnswer
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 from d2video.video.image_writer import ImageFileWriter
@@ -50,7 +51,7 @@ def measured_task(given: Mapping[str, Any]) -> str:
     return given.get("measured_as", given["task"])
 
 
-class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored]):
+class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, RestoredAnswer]):
     """PSNR of luma and RGB and SSIM of luma, means over the images; of each task, too.
 
     Restored images are quantised to 8 bits first. As many pixels as the scale of super-resolution are
@@ -105,7 +106,7 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored]):
         task, file_name = key
         return f"{file_name} ({task})"
 
-    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> Restored:
+    def _keep(self, given: Mapping[str, Any], answer: RestoredAnswer) -> Restored:
         """
         Raises:
             UserError: ``restored`` has another size than the target, or holds values that are not

@@ -18,6 +18,7 @@ from d2video.evaluation.vis.compare import Unit, compare_video
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
 from d2video.evaluation.vis.results import write_results
 from d2video.formats.rle import encode_tracks
+from d2video.structures.answers import VideoInstances
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class _EvaluatedVideo:
     units: list[Unit]
 
 
-class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo]):
+class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
     """AP and AR of mask tracks by the YouTube-VIS protocol, and the files for its servers.
 
     An input has its ``video_id``; an answer ``image_size`` (H, W), ``pred_scores`` [N],
@@ -100,7 +101,7 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo]):
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
 
-    def _keep(self, given: Mapping[str, Any], answer: Mapping[str, Any]) -> _EvaluatedVideo:
+    def _keep(self, given: Mapping[str, Any], answer: VideoInstances) -> _EvaluatedVideo:
         """
         Raises:
             UserError: an unknown label, a score that is not finite, or masks that are not one a frame
@@ -131,7 +132,7 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo]):
         return self._summarize(curves)
 
     def _read_answer(
-        self, video: VideoTruth, answer: Mapping[str, Any]
+        self, video: VideoTruth, answer: VideoInstances
     ) -> tuple[list[int], list[float], Sequence[Sequence[RLE | None]]]:
         """Category ids, scores and masks of the N predictions, checked."""
         where = f"the model's answer to video {video.video_id}"

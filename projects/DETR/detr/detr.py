@@ -31,6 +31,7 @@ from d2video.modeling.criterion import SetCriterion, matching_metrics
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.training_log import log_matching
+from d2video.structures.answers import ImageAnswer
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
@@ -170,7 +171,7 @@ class DETR(nn.Module):
                 part.train(name == "mask_branch")
         return self
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer]:
         """
         Args:
             batched_inputs: ``image`` (3, h, w) uint8 each; in training ``instances`` with
@@ -201,7 +202,7 @@ class DETR(nn.Module):
     @torch.no_grad()
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
-    ) -> Iterator[dict]:
+    ) -> Iterator[ImageAnswer]:
         """Answer each frame by itself; nothing is tracked.
 
         Args:
@@ -274,7 +275,7 @@ class DETR(nn.Module):
         padding: Tensor | None,
         sizes: list[tuple[int, int]],
         output_sizes: list[tuple[int, int]],
-    ) -> list[dict]:
+    ) -> list[ImageAnswer]:
         """
         Args:
             images: (B, 3, H, W), normalised.
@@ -323,7 +324,7 @@ class DETR(nn.Module):
         canvas: tuple[int, int],
         size: tuple[int, int],
         output_size: tuple[int, int],
-    ) -> dict:
+    ) -> ImageAnswer:
         """The answer to one image of ``size`` on the canvas: boxes (Q, 4), masks (N, H_m, W_m)."""
         detected = kept.scores >= self.score_threshold
         if self.panoptic:  # as in detectron2: stuff is in the map alone
@@ -332,7 +333,7 @@ class DETR(nn.Module):
             return {"instances": instances_of(kept[detected], boxes, None, output_size)}
         unpadded = unpad_masks(masks, canvas, size)
         found = instances_of(kept[detected], boxes, unpadded[detected], output_size)
-        answer: dict = {"instances": found}
+        answer: ImageAnswer = {"instances": found}
         if self.panoptic:
             sure = kept.scores > self.panoptic_threshold
             if self.official_resize:

@@ -3,13 +3,13 @@
 Shapes: N: queries kept, H×W: size of the network's input without padding, H_o×W_o: of the output.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+
+from d2video.structures.answers import PanopticMap, Segment
 
 
 def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -43,7 +43,7 @@ def panoptic_map(
     *,
     min_area: int = 4,
     official_merge: bool = False,
-) -> tuple[Tensor, list[dict[str, Any]]]:
+) -> PanopticMap:
     """Give every pixel to one segment.
 
     Each pixel goes to the query with the largest mask logit; queries of one stuff class are one
@@ -80,7 +80,7 @@ def panoptic_map(
         merging = not official_merge
     present = area > 0
     ids = torch.cumsum(present, 0) * present
-    segments = [
+    segments: list[Segment] = [
         {
             "id": int(ids[i]),
             "isthing": bool(is_thing[kept[i]]),

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from d2video.config.checks import check_counts
 from d2video.inference.tasks import RestorationTask
 from d2video.modeling.chunking import rows_at_once
+from d2video.structures.answers import RestoredAnswer
 from d2video.utils.errors import UserError
 
 _NODE = "MODEL.IPT"
@@ -125,7 +126,7 @@ class IPT(nn.Module):
     def device(self) -> torch.device:
         return self.network.device
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[RestoredAnswer]:
         """
         Args:
             batched_inputs: ``image`` (3, p, p), ``target`` (3, s p, s p) and ``task``, the same one
@@ -198,7 +199,7 @@ class IPT(nn.Module):
     # ---- inference ------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _answers(self, batched_inputs: list[dict]) -> list[dict[str, Tensor]]:
+    def _answers(self, batched_inputs: list[dict]) -> list[RestoredAnswer]:
         """Images of one task share batches of patches."""
         tasks = [self._task_of(item) for item in batched_inputs]
         answers: dict[int, Tensor] = {}
@@ -235,7 +236,7 @@ class IPT(nn.Module):
 
     def stream_video(
         self, frames: Iterator[Tensor], output_size: tuple[int, int]
-    ) -> Iterator[dict[str, Tensor]]:
+    ) -> Iterator[RestoredAnswer]:
         """Restore a video frame by frame, each by itself, by the task MODEL.IPT.TASK.
 
         Args:

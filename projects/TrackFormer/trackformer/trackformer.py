@@ -33,6 +33,7 @@ from d2video.modeling.losses import CrossEntropy, Focal
 from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.training_log import log_matching
+from d2video.structures.answers import ImageAnswer, Tracks
 from d2video.structures.boxes import box_xyxy_to_cxcywh
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
@@ -162,7 +163,7 @@ class TrackFormer(nn.Module):
                 part.train(name == "mask_branch")
         return self
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer | Tracks]:
         """
         Args:
             batched_inputs: in training, of :class:`.frame_pair_mapper.FramePairMapper`: ``image``
@@ -351,7 +352,7 @@ class TrackFormer(nn.Module):
         for frame in frames:
             yield stream.step(frame)
 
-    def _answer(self, item: dict) -> dict:
+    def _answer(self, item: dict) -> ImageAnswer | Tracks:
         image = item["image"]
         if isinstance(image, Tensor):
             size = (int(image.shape[-2]), int(image.shape[-1]))
@@ -360,7 +361,7 @@ class TrackFormer(nn.Module):
 
     def _follow(
         self, video: FrameSequence, output_size: tuple[int, int], public: list | None
-    ) -> dict:
+    ) -> Tracks:
         stream = self.new_stream(output_size)
         answers = []
         for index, frame in enumerate(video):
@@ -374,7 +375,7 @@ class TrackFormer(nn.Module):
             answers.append(found)
         return {"image_size": output_size, "frames": answers}
 
-    def _detect(self, image: Tensor, output_size: tuple[int, int]) -> dict:
+    def _detect(self, image: Tensor, output_size: tuple[int, int]) -> ImageAnswer:
         """Detections in one image: object queries alone."""
         features = self.network.features(self.normalize(image[None]), None)
         current = self.network.project(features)

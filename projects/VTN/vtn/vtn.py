@@ -23,6 +23,7 @@ from d2video.config.checks import check_class_count, check_counts, check_same_cl
 from d2video.inference.tasks import ClassificationTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.pixels import PixelNormalizer
+from d2video.structures.answers import ScoresAnswer, VideoScores
 from d2video.utils.errors import UserError
 
 _NODE = "MODEL.VTN"
@@ -161,7 +162,7 @@ class VTN(nn.Module):
             padding = padding.to(self.device)
         return self.head(self.temporal_encoder(tokens, frame_index.to(self.device), padding))
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[VideoScores]:
         """
         Args:
             batched_inputs: clips, of the same or different lengths (training), or videos (inference).
@@ -238,7 +239,7 @@ class VTN(nn.Module):
     # ---- inference ------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _answer(self, item: dict) -> dict[str, Any]:
+    def _answer(self, item: dict) -> VideoScores:
         views = item.get("views", [item])
         # Views go one by one: they may differ in length, and the frames are what takes time.
         logits = torch.cat([self._view_logits(view) for view in views]).float()
@@ -246,8 +247,10 @@ class VTN(nn.Module):
             scores = logits.sum(0).softmax(-1)
         else:
             scores = logits.softmax(-1).mean(0)
-        known = {"video_id": item["video_id"]} if "video_id" in item else {}
-        return {"scores": scores.cpu(), **known}
+        answer: VideoScores = {"scores": scores.cpu()}
+        if "video_id" in item:
+            answer["video_id"] = item["video_id"]
+        return answer
 
     def _view_logits(self, view: dict) -> Tensor:
         """(1, K)."""
@@ -260,7 +263,7 @@ class VTN(nn.Module):
 
     def stream_video(
         self, frames: Iterator[Tensor], output_size: tuple[int, int]
-    ) -> Iterator[dict[str, Tensor]]:
+    ) -> Iterator[ScoresAnswer]:
         """Classify what has been seen of a video, frame by frame, in bounded memory.
 
         Args:

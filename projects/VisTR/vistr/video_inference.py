@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from d2video.formats.rle import encode_masks
+from d2video.structures.answers import VideoInstances
 
 
 @dataclass
@@ -222,7 +223,7 @@ def frame_instances(
 
 def collect_video(
     frames: Iterable[TrackedFrame], size: tuple[int, int], frame_threshold: float, label_offset: int
-) -> dict:
+) -> VideoInstances:
     """A model's answer to a whole video (docs/architecture.md): tracks with one RLE a frame.
 
     A track is left out if its masks are empty in all frames. A frame's mask is ``None`` where the

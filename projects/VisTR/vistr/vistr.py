@@ -36,6 +36,7 @@ from d2video.modeling.matched_masks import matched_target_masks, run_branch
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.targets import ClipTargets
 from d2video.modeling.training_log import log_matching
+from d2video.structures.answers import ImageAnswer, VideoInstances
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
 
@@ -149,7 +150,9 @@ class VisTR(nn.Module):
     def device(self) -> torch.device:
         return self.normalize.device
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+    def forward(
+        self, batched_inputs: list[dict]
+    ) -> dict[str, Tensor] | list[ImageAnswer | VideoInstances]:
         """
         Args:
             batched_inputs: clips (training), videos of any length or single images (inference).
@@ -266,7 +269,7 @@ class VisTR(nn.Module):
         for frame in self._tracked_frames(frames):
             yield frame_instances(frame, output_size, self.frame_threshold, self.label_offset)
 
-    def _answer(self, item: dict) -> dict:
+    def _answer(self, item: dict) -> ImageAnswer | VideoInstances:
         image = item["image"]
         if isinstance(image, Tensor):
             size = (item.get("height", image.shape[-2]), item.get("width", image.shape[-1]))
