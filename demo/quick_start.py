@@ -75,9 +75,8 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     Returns:
         whether there was anything to do.
     """
-    from d2video.cli import train as train_net
+    from d2video.cli.train import main as train_net
     from d2video.config import load_cfg
-    from d2video.engine.launch import argument_parser, launch_run
     from d2video.projects import register_all
 
     register_all()
@@ -98,10 +97,7 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     if cfg.MODEL.DEVICE == "cpu":
         processes = min(run.processes, os.cpu_count() or 1)
     shared = ["--num-gpus", str(processes), "--dist-url", "auto"]
-    args = argument_parser().parse_args(
-        ["--config-file", config_file, *shared, *resume, *overrides]
-    )
-    launch_run(train_net.run, args, cfg.MODEL.DEVICE)
+    train_net(["--config-file", config_file, *shared, *resume, *overrides])
     return True
 
 
@@ -128,17 +124,13 @@ def ablate(run: Run, name: str, folder: Path, overrides: list[str]) -> None:
 
 def link(run: Run, folder: Path, overrides: list[str]) -> None:
     """Evaluate the tracker's own detections, linked by overlap alone, into ``linked.json``."""
+    from d2video.projects.trackformer.iou_baseline import evaluate
+
     from d2video.config import load_cfg
-    from projects.TrackFormer.tools.link_detections import (
-        IOU_THRESHOLDS,
-        MAX_AGES,
-        SCORE_THRESHOLDS,
-        evaluate,
-    )
 
     cfg = load_cfg(str(ROOT / run.config_file), overrides)
     cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
-    (result,) = evaluate(cfg, SCORE_THRESHOLDS, IOU_THRESHOLDS, MAX_AGES).values()
+    (result,) = evaluate(cfg).values()
     (folder / "linked.json").write_text(json.dumps(result, indent=1) + "\n")
 
 

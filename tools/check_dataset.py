@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Read a whole data set, all its files and labels, and report every fault with its file and place."""
+"""Report every fault in a data set, with file and location::
+
+tools/check_dataset.py --dataset ytvis_2019_train mot17_train
+"""
 
 from d2video.cli.check import main
 

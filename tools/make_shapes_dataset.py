@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Generate a small dataset of shapes: videos in YouTube-VIS or MOTChallenge format, COCO images, MP4"""
+"""Generate a small labelled data set of moving shapes::
+
+tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
+"""
 
 from d2video.cli.make_shapes import main
 

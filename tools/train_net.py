@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Train or evaluate any system of d2video; the usual detectron2 command line."""
+"""Train or evaluate any system, with detectron2's command line::
+
+tools/train_net.py --num-gpus 8 --config-file configs/VisTR/vistr_R50_ytvis2019.yaml
+"""
 
 from d2video.cli.train import main
 

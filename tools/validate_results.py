@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Check a YouTube-VIS result file before it goes to an evaluation server."""
+"""Check a YouTube-VIS result file before you upload it::
+
+tools/validate_results.py output/results.json datasets/ytvis_2019/valid.json
+"""
 
 from d2video.cli.validate_results import main
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Draw what the model is fed: training clips after sampling and augmentation, with their targets."""
+"""Draw training samples as the model sees them, with their targets::
+
+tools/visualize_data.py --config-file configs/VisTR/vistr_tiny_shapes.yaml --num-clips 8
+"""
 
 from d2video.cli.show_data import main
 

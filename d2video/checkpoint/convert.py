@@ -61,9 +61,6 @@ class _ConverterRegistry:
             )
         return formats[name]
 
-    def names(self) -> list[str]:
-        return sorted({name for formats in self._formats.values() for name in formats})
-
 
 CONVERTER_REGISTRY = _ConverterRegistry()
 

@@ -11,42 +11,26 @@ tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from detectron2.config import CfgNode
-
-from d2video.checkpoint import (
-    CONVERTER_REGISTRY,
-    CheckpointFormat,
-    State,
-    adapt_foreign,
-    from_foreign,
-    load_checkpoint_file,
-    state_dict_of,
-    to_foreign,
-    write_checkpoint,
-)
-from d2video.config import load_cfg
-from d2video.modeling.build import build_model
-from d2video.projects import register_all
+from d2video.cli.arguments import add_config, command_parser
 from d2video.utils.errors import UserError, exit_on_user_error
 
-_OWN = CheckpointFormat("d2video", name_of=lambda name: name)
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+    from d2video.checkpoint import CheckpointFormat, State
 
 
-@exit_on_user_error
-def main(argv: list[str] | None = None) -> None:
-    register_all()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, help="of the d2video model")
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
+    add_config(parser, help="of the d2video model")
     parser.add_argument(
         "--format",
-        help="foreign format: "
-        + ", ".join(CONVERTER_REGISTRY.names())
-        + "; left out: d2video's own, of which all but the parameters is dropped",
+        help="foreign format, such as vistr (a wrong name lists those of the model); left out: "
+        "d2video's own, of which all but the parameters is dropped",
     )
     parser.add_argument("--input", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -59,17 +43,34 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--base", type=Path, help="d2video checkpoint that gives what the format does not provide"
     )
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
-
     if not args.format and (args.reverse or args.widen):
         raise UserError("--reverse and --widen need the foreign --format")
     if args.reverse and (args.widen or args.base):
         raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
+    import torch
+
+    from d2video.checkpoint import (
+        CONVERTER_REGISTRY,
+        CheckpointFormat,
+        load_checkpoint_file,
+        state_dict_of,
+        to_foreign,
+        write_checkpoint,
+    )
+    from d2video.config import load_cfg
+    from d2video.modeling.build import build_model
+    from d2video.projects import register_all
+
+    register_all()
     # Values are needed where something starts anew in the middle of a parameter.
     device = "cpu" if args.widen else "meta"
     cfg = load_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", device])
-    fmt = _OWN
+    fmt = CheckpointFormat("d2video", name_of=lambda name: name)
     if args.format:
         fmt = CONVERTER_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE, args.format)
     source = state_dict_of(load_checkpoint_file(args.input, foreign=True), args.input)
@@ -87,9 +88,15 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _to_ours(
-    source: State, model: State, fmt: CheckpointFormat, cfg: CfgNode, args: argparse.Namespace
-) -> State:
+    source: "State",
+    model: "State",
+    fmt: "CheckpointFormat",
+    cfg: "CfgNode",
+    args: argparse.Namespace,
+) -> "State":
     """The converted parameters; prints what is more than a new name."""
+    from d2video.checkpoint import adapt_foreign, from_foreign, load_checkpoint_file, state_dict_of
+
     if args.widen and fmt.widen is None:
         raise UserError(f"--widen: models of the format '{args.format}' cannot be enlarged")
     widen = fmt.widen(cfg) if args.widen and fmt.widen else None
@@ -115,3 +122,8 @@ def _to_ours(
         if names:
             print(f"{len(names)} parameters {title}: {', '.join(names)}")
     return converted
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_args(argv))

@@ -11,56 +11,17 @@ in test splits, the files are only checked.
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from detectron2.data import DatasetCatalog
-
-import d2video.data  # noqa: F401  registers the data sets
-from d2video.data.datasets.mot_split import check_frame_range, read_sequences
-from d2video.evaluation.mot.ground_truth import MOTGroundTruth
-from d2video.evaluation.mot.report import MOTReport
+from d2video.cli.arguments import command_parser
 from d2video.utils.errors import UserError, exit_on_user_error
 
-
-@exit_on_user_error
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Check, compare and print; ``arguments`` default to the command line's."""
-    args = _parser().parse_args(arguments)
-    ground_truth = _ground_truth(args)
-    results = ground_truth.read_results(args.results)
-    rows, frames = (
-        sum(len(each) for each in results.values()),
-        sum(each.num_frames for each in ground_truth.sequences.values()),
-    )
-    print(
-        f"{args.results} is sound: {rows} {'masks' if ground_truth.has_masks else 'boxes'} in "
-        f"{frames} frames of {len(results)} sequences"
-    )
-    if not ground_truth.rows:
-        print(f"{ground_truth.source} has no labels: nothing is scored")
-        return
-    metrics = {name: ground_truth.compare(name, results[name]) for name in ground_truth.rows}
-    report = MOTReport.of(ground_truth, metrics)
-    print(report.table())
-    if args.output:
-        report.write(args.output)
+if TYPE_CHECKING:
+    from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 
 
-def _ground_truth(args: argparse.Namespace) -> MOTGroundTruth:
-    if args.ground_truth is None:
-        if args.dataset not in DatasetCatalog:
-            raise UserError(f"dataset {args.dataset} is not registered: mend the name")
-        return MOTGroundTruth.from_dataset(args.dataset)
-    if args.benchmark is None:
-        raise UserError("--ground-truth needs --benchmark, by whose rules is scored")
-    check_frame_range(args.frame_range)
-    sequences = read_sequences(
-        args.ground_truth, sequences=args.sequences, frame_range=tuple(args.frame_range)
-    )
-    return MOTGroundTruth.read(args.ground_truth, args.benchmark, sequences)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", help="name of a registered tracking data set")
     source.add_argument("--ground-truth", metavar="FOLDER", help="that holds sequences' folders")
@@ -83,4 +44,53 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("START", "END"),
         help="part of each sequence, 0.5 1 for its second half; results count from its first frame",
     )
-    return parser
+    args = parser.parse_args(argv)
+    if args.ground_truth and args.benchmark is None:
+        raise UserError("--ground-truth needs --benchmark, the rules of scoring")
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
+    from d2video.evaluation.mot.report import MOTReport
+
+    ground_truth = _ground_truth(args)
+    results = ground_truth.read_results(args.results)
+    rows, frames = (
+        sum(len(each) for each in results.values()),
+        sum(each.num_frames for each in ground_truth.sequences.values()),
+    )
+    print(
+        f"{args.results} is sound: {rows} {'masks' if ground_truth.has_masks else 'boxes'} in "
+        f"{frames} frames of {len(results)} sequences"
+    )
+    if not ground_truth.rows:
+        print(f"{ground_truth.source} has no labels: nothing is scored")
+        return
+    metrics = {name: ground_truth.compare(name, results[name]) for name in ground_truth.rows}
+    report = MOTReport.of(ground_truth, metrics)
+    print(report.table())
+    if args.output:
+        report.write(args.output)
+
+
+def _ground_truth(args: argparse.Namespace) -> "MOTGroundTruth":
+    from detectron2.data import DatasetCatalog
+
+    import d2video.data  # noqa: F401  registers the data sets
+    from d2video.data.datasets.mot_split import check_frame_range, read_sequences
+    from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+
+    if args.ground_truth is None:
+        if args.dataset not in DatasetCatalog:
+            raise UserError(f"dataset {args.dataset} is not registered: correct the name")
+        return MOTGroundTruth.from_dataset(args.dataset)
+    check_frame_range(args.frame_range)
+    sequences = read_sequences(
+        args.ground_truth, sequences=args.sequences, frame_range=tuple(args.frame_range)
+    )
+    return MOTGroundTruth.read(args.ground_truth, args.benchmark, sequences)
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_args(argv))

@@ -1,20 +1,80 @@
 """Train or evaluate any system of d2video; the usual detectron2 command line.
 
-Example: tools/train_net.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --num-gpus 8
-or under torchrun; see --help and docs/reliability.md.
+One machine, 8 GPUs; with MODEL.DEVICE cpu that many processes on the CPU::
+
+    tools/train_net.py --num-gpus 8 --dist-url auto --config-file cfg.yaml SOLVER.BASE_LR 0.0001
+
+Two machines::
+
+    (machine 0) tools/train_net.py --num-gpus 8 --num-machines 2 --machine-rank 0 \\
+        --dist-url tcp://HOST0:PORT ...
+    (machine 1) tools/train_net.py --num-gpus 8 --num-machines 2 --machine-rank 1 \\
+        --dist-url tcp://HOST0:PORT ...
+
+Under torchrun, which says how many processes there are; --resume lets a restart go on; restarts on
+several machines take --rdzv-backend c10d::
+
+    torchrun --nproc-per-node 8 --max-restarts 3 tools/train_net.py --resume --config-file cfg.yaml
+
+See docs/reliability.md for what happens when a process fails or is stopped.
 """
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
 
-from detectron2.evaluation import verify_results
-from detectron2.utils import comm
-
-from d2video.checkpoint import VideoCheckpointer
-from d2video.config import load_cfg
-from d2video.engine import VideoTrainer, setup
-from d2video.engine.launch import argument_parser, launch_run
-from d2video.projects import register_all
+from d2video.cli.arguments import command_parser
 from d2video.utils.errors import exit_on_user_error
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    return argument_parser().parse_args(argv)
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The options of ``detectron2.engine.default_argument_parser``, whose import costs seconds, and
+    ``--dist-timeout``."""
+    parser = command_parser(__doc__)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="Whether to attempt to resume from the checkpoint directory. "
+        "See documentation of `DefaultTrainer.resume_or_load()` for what it means.",
+    )
+    parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
+    parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
+    parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
+    parser.add_argument(
+        "--machine-rank", type=int, default=0, help="the rank of this machine (unique per machine)"
+    )
+    user = os.getuid() if sys.platform != "win32" else 1
+    port = 2**15 + 2**14 + user % 2**14  # always the same, so that orphan processes are noticed
+    parser.add_argument(
+        "--dist-url",
+        default=f"tcp://127.0.0.1:{port}",
+        help="initialization URL for pytorch distributed backend. See "
+        "https://pytorch.org/docs/stable/distributed.html for details.",
+    )
+    parser.add_argument(
+        "--dist-timeout",
+        type=float,
+        default=30.0,
+        metavar="MINUTES",
+        help="how long processes wait for one that neither answers nor closes its connection; more "
+        "than process 0 takes to sum up an evaluation (default: %(default)g)",
+    )
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        help="""
+Modify config options at the end of the command. For Yacs configs, use
+space-separated "PATH.KEY VALUE" pairs.
+For python-based LazyConfig, use "path.key=value".
+        """.strip(),
+    )
+    return parser
 
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name
@@ -24,6 +84,13 @@ def run(args: argparse.Namespace) -> dict | None:
     Returns:
         the metrics of the last evaluation, if there was one.
     """
+    from detectron2.evaluation import verify_results
+    from detectron2.utils import comm
+
+    from d2video.checkpoint import VideoCheckpointer
+    from d2video.engine import VideoTrainer, setup
+    from d2video.projects import register_all
+
     register_all()
     cfg = setup(args)
     if not args.eval_only:
@@ -40,7 +107,11 @@ def run(args: argparse.Namespace) -> dict | None:
 
 
 @exit_on_user_error
-def main() -> None:
-    args = argument_parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from d2video.config import load_cfg
+    from d2video.engine.launch import launch_run
+    from d2video.projects import register_all
+
     register_all()
     launch_run(run, args, load_cfg(args.config_file, args.opts).MODEL.DEVICE)

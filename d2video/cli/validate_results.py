@@ -1,24 +1,29 @@
 """Check a YouTube-VIS result file before it goes to an evaluation server.
 
 Names the first fault with its place (entry, field, frame) and exits with status 1; prints what the
-file holds if it is sound.
+file holds if it is sound::
+
+    tools/validate_results.py output/results.json datasets/ytvis_2019/valid.json
 """
 
 import argparse
 from collections.abc import Sequence
 
-from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.evaluation.vis.results import check_results, read_results
+from d2video.cli.arguments import command_parser
 from d2video.utils.errors import exit_on_user_error
 
 
-@exit_on_user_error
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Check one file; ``arguments`` default to the command line's."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
     parser.add_argument("results", help="results.json, or the server's zip file")
     parser.add_argument("annotations", help="annotation file of the split, labels not needed")
-    args = parser.parse_args(arguments)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+    from d2video.evaluation.vis.results import check_results, read_results
+
     ground_truth = YTVISGroundTruth.from_json(args.annotations)
     results = read_results(args.results)
     check_results(results, ground_truth, source=args.results)
@@ -27,3 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{args.results} is sound: {len(results)} tracks in {answered} of "
         f"{len(ground_truth.videos)} videos"
     )
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_args(argv))

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 
 from d2video.engine.hooks.stop_signal import SAME_PRESS, STOP_SIGNALS
@@ -30,35 +29,6 @@ GRACE = 15.0
 # Seconds that a process which lost another holds back its own report, so that the cause comes first.
 HOLD = 3.0
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-_EPILOG = """
-Examples:
-
-One machine, 8 GPUs; with MODEL.DEVICE cpu that many processes on the CPU:
-    %(prog)s --num-gpus 8 --dist-url auto --config-file cfg.yaml SOLVER.BASE_LR 0.0001
-
-Two machines:
-    (machine 0) %(prog)s --num-gpus 8 --num-machines 2 --machine-rank 0 --dist-url tcp://HOST0:PORT ...
-    (machine 1) %(prog)s --num-gpus 8 --num-machines 2 --machine-rank 1 --dist-url tcp://HOST0:PORT ...
-
-Under torchrun, which says how many processes there are; --resume lets a restart go on; restarts on
-several machines take --rdzv-backend c10d:
-    torchrun --nproc-per-node 8 --max-restarts 3 %(prog)s --resume --config-file cfg.yaml
-"""
-
-
-def argument_parser() -> argparse.ArgumentParser:
-    """detectron2's, and ``--dist-timeout``."""
-    parser = default_argument_parser(_EPILOG)
-    parser.add_argument(
-        "--dist-timeout",
-        type=float,
-        default=30.0,
-        metavar="MINUTES",
-        help="how long processes wait for one that neither answers nor closes its connection; more "
-        "than process 0 takes to sum up an evaluation (default: %(default)g)",
-    )
-    return parser
 
 
 def launch_run(
@@ -73,7 +43,7 @@ def launch_run(
 
     Args:
         run: a function of a module, which new processes can import.
-        args: of :func:`argument_parser`.
+        args: of ``d2video.cli.train``.
         device: MODEL.DEVICE.
 
     Raises:

@@ -1,10 +1,13 @@
 """Output files that appear whole or not at all."""
 
 import errno
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from d2video.utils.errors import UserError
 
@@ -52,6 +55,24 @@ def replace_on_success(path: str | os.PathLike[str], durable: bool = False) -> I
             _flush_to_disk(Path(path).parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write ``content`` as indented JSON; NaN and infinities, which JSON lacks, become null.
+
+    Raises:
+        UserError: as :func:`replace_on_success`.
+    """
+    with replace_on_success(path) as partial:
+        partial.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from d2video.cli import split_ytvis
 from d2video.data.datasets.ytvis import load_ytvis_json
+from d2video.data.datasets.ytvis_split import choose_held_out
 from d2video.utils.errors import UserError
 from tests.helpers.ytvis_content import content
 
@@ -15,7 +16,7 @@ def videos(*file_lists):
 
 def test_seeded_choice_of_the_right_size():
     many = videos(*[[f"v{i}/0.jpg", f"v{i}/1.jpg"] for i in range(50)])
-    chosen = [split_ytvis.choose_held_out(many, 0.2, seed) for seed in (0, 0, 1)]
+    chosen = [choose_held_out(many, 0.2, seed) for seed in (0, 0, 1)]
     assert len(chosen[0]) == 10
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]
@@ -33,7 +34,7 @@ def test_videos_of_one_folder_or_with_a_shared_frame_stay_together():
         ["third.jpg"],
     )
     together = [{10, 12, 14}, {11}, {13}, {15, 16}, {17}]
-    choices = [split_ytvis.choose_held_out(many, 0.3, seed) for seed in range(40)]
+    choices = [choose_held_out(many, 0.3, seed) for seed in range(40)]
     for held_out in choices:
         assert 3 <= len(held_out) <= 5
         for group in together:
@@ -45,19 +46,19 @@ def test_videos_of_one_folder_or_with_a_shared_frame_stay_together():
 
 def test_some_videos_always_remain_on_both_sides():
     for fraction in (0.001, 0.999):
-        held_out = split_ytvis.choose_held_out(videos(["a/0"], ["b/0"]), fraction, 0)
+        held_out = choose_held_out(videos(["a/0"], ["b/0"]), fraction, 0)
         assert len(held_out) == 1
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.5, np.nan])
 def test_fraction_out_of_range(fraction):
     with pytest.raises(UserError, match="--fraction"):
-        split_ytvis.choose_held_out(videos(["a/0"], ["b/0"]), fraction, 0)
+        split_ytvis.parse_args(f"in --train-output a --held-out b --fraction {fraction}".split())
 
 
 def test_nothing_to_split_by():
     with pytest.raises(UserError, match="nothing to split by"):
-        split_ytvis.choose_held_out(videos(["a/0"], ["a/1"]), 0.5, 0)
+        choose_held_out(videos(["a/0"], ["a/1"]), 0.5, 0)
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from d2video.cli.train import parse_args
 from d2video.engine import launch
-from d2video.engine.launch import GRACE, HOLD, argument_parser, launch_run
+from d2video.engine.launch import GRACE, HOLD, launch_run
 from d2video.utils.errors import UserError
 from tests.helpers.fresh_process import FreshProcess, session_members
 
@@ -264,7 +265,7 @@ ENVIRONMENT = {
 
 
 def arguments(*words):
-    return argument_parser().parse_args([str(word) for word in words])
+    return parse_args([str(word) for word in words])
 
 
 @pytest.mark.parametrize(

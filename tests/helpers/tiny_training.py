@@ -17,9 +17,10 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from d2video.cli.train import parse_args
 from d2video.engine import launch
 from d2video.engine.hooks.stop_signal import StopOnSignal
-from d2video.engine.launch import argument_parser, launch_run
+from d2video.engine.launch import launch_run
 from d2video.engine.step import StepTrainer
 from d2video.utils.errors import exit_on_user_error
 
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
 
 @exit_on_user_error
 def main() -> None:
-    args = argument_parser().parse_args()
+    args = parse_args()
     launch.GRACE = options_of(args).grace
     launch_run(run, args, "cpu")
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Measure how a trained denoising model does on noise that it was not trained on.
 
 Every denoising task of the model restores the images at every noise level, with noise cut to 0..255, as
@@ -12,152 +12,41 @@ The noise of an image depends on its file name and the level alone. Beside the m
 images themselves and the bilateral filter whose settings are best for each level.
 """
 
-import math
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import torch
-from d2video.projects.ipt.restoration_mapper import RestorationMapper
-from d2video.projects.ipt.tasks import Task, parse_tasks
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
-from tabulate import tabulate
-from torch import nn
-from tqdm import tqdm
-
-from d2video.checkpoint import VideoCheckpointer
-from d2video.cli.comparison import comparison_parser, given_cfg, write_json
-from d2video.data.datasets.image_folder import load_image_folder
-from d2video.evaluation import RestorationEvaluator
-from d2video.modeling.build import build_model
+from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg, positive
 from d2video.utils.errors import UserError, exit_on_user_error
-
-SIGMAS = (10, 30, 50, 70)
-MEASURES = ("PSNR-Y", "PSNR-RGB", "SSIM")
-METHODS = ("model", "input", "bilateral")
-
-Row = dict[str, Any]
+from d2video.utils.files import write_json
 
 
-@torch.no_grad()
-def measure_level(
-    model: nn.Module,
-    tasks: Sequence[Task],
-    task: Task,
-    records: Sequence[dict],
-    sigma: int,
-    clamp: bool,
-    output_dir: Path,
-) -> Row:
-    """The figures of one task at one level of noise.
-
-    Args:
-        model: in evaluation mode.
-        tasks: its tasks.
-        task: the one that restores.
-        records: of clean images.
-        sigma: standard deviation of the noise, of 0..255.
-        clamp: cut noisy images to 0..255.
-        output_dir: folder for the figures of each image.
-
-    Returns:
-        "task", "sigma", "clamped", and "model", "input" and "bilateral", {measure: mean} each.
-    """
-    noise = f"denoise_{sigma}"
-    mapper = RestorationMapper(False, tasks=tasks, clamp_noise=clamp, restore_as={noise: task.name})
-    evaluator = RestorationEvaluator(str(output_dir), source=f"noise of sigma {sigma}")
-    for record in tqdm(records, desc=f"{task.name}, sigma {sigma}", unit="image", leave=False):
-        item = mapper({**record, "task": noise})
-        evaluator.process([item], model([item]))
-    found = evaluator.evaluate()["restoration"]
-    row: Row = {"task": task.name, "sigma": sigma, "clamped": clamp}
-    for method in METHODS:
-        prefix = "" if method == "model" else f"{method}-"
-        row[method] = {name: found[f"{prefix}{name}-{noise}"] for name in MEASURES}
-    return row
-
-
-def evaluate(
-    cfg: CfgNode, records: Sequence[dict], sigmas: Sequence[int], names: Sequence[str] = ()
-) -> list[Row]:
-    """Figures of ``MODEL.WEIGHTS``: see :func:`measure_level`, clamped ones first.
-
-    Args:
-        records: of clean images.
-        sigmas: levels of noise.
-        names: of the tasks that restore; empty: all that denoise.
-
-    Raises:
-        UserError: the model has no such task, or its weights do not fit.
-    """
-    if cfg.MODEL.META_ARCHITECTURE != "IPT":
-        raise UserError(f"{cfg.MODEL.META_ARCHITECTURE} does not denoise: give a config of IPT")
-    tasks = parse_tasks(cfg.MODEL.IPT.TASKS)
-    chosen = [t for t in tasks if (t.name in names if names else t.kind == "denoise")]
-    if unknown := sorted(set(names) - {task.name for task in tasks}):
-        raise UserError(f"MODEL.IPT.TASKS has no task {', '.join(unknown)}: mend --task")
-    if not chosen or any(task.scale > 1 for task in chosen):
-        raise UserError("give a model with a task denoise_<sigma>, or mend --task")
-    model = build_model(cfg).eval()
-    VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-    return [
-        measure_level(model, tasks, task, records, sigma, clamp, _folder(cfg, task, sigma, clamp))
-        for clamp in (True, False)
-        for task in chosen
-        for sigma in sigmas
-    ]
-
-
-def _folder(cfg: CfgNode, task: Task, sigma: int, clamp: bool) -> Path:
-    kind = "clamped" if clamp else "unclamped"
-    return Path(cfg.OUTPUT_DIR) / "noise" / f"{task.name}_on_{sigma}_{kind}"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Markdown: a line for each task, level and kind of noise."""
-    columns = [f"{method} {name}" for method in METHODS for name in MEASURES]
-    lines = [
-        [
-            *(row["task"], row["sigma"], "yes" if row["clamped"] else "no"),
-            *(row[method][name] for method in METHODS for name in MEASURES),
-        ]
-        for row in rows
-    ]
-    # dB with two decimals, SSIM with four.
-    formats = ("", "", "", *[".2f", ".2f", ".4f"] * len(METHODS))
-    return tabulate(lines, ["task", "sigma", "clamped", *columns], "pipe", floatfmt=formats)
-
-
-def finite(value: Any) -> Any:
-    """The same with ``None`` for numbers that JSON lacks."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@exit_on_user_error
-def main(argv: list[str] | None = None) -> None:
-    parser = comparison_parser(__doc__)
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
+    add_config(parser)
+    add_json(parser)
     parser.add_argument(
         "--images", help="folder of clean images; by default those of the first of DATASETS.TEST"
     )
     parser.add_argument(
         "--sigma",
-        type=int,
+        type=positive,
         nargs="+",
-        default=SIGMAS,
+        default=(10, 30, 50, 70),
         help="levels of noise (default: %(default)s)",
     )
     parser.add_argument(
         "--task", nargs="+", default=(), help="tasks that restore (default: all that denoise)"
     )
-    args = parser.parse_args(argv)
-    if min(args.sigma) < 1:
-        parser.error("--sigma must be at least 1")
-    cfg = given_cfg(args)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = model_cfg(args)
+    from d2video.projects.ipt.noise_levels import evaluate, table
+    from detectron2.data import DatasetCatalog
+
+    from d2video.data.datasets.image_folder import load_image_folder
+
     if args.images is None and not cfg.DATASETS.TEST:
         raise UserError("give --images, or a data set in DATASETS.TEST")
     records = (
@@ -166,7 +55,13 @@ def main(argv: list[str] | None = None) -> None:
     clean = [{key: record[key] for key in ("file_name", "image_id")} for record in records]
     rows = evaluate(cfg, clean, args.sigma, args.task)
     print(table(rows))
-    write_json(args.json, finite(rows))
+    if args.json:
+        write_json(args.json, rows)
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_args(argv))
 
 
 if __name__ == "__main__":

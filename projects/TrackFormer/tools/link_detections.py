@@ -1,5 +1,5 @@
-#!/usr/bin/env python
-"""Score a tracker's own detections, linked by the overlap of their boxes alone.
+#!/usr/bin/env python3
+"""Score a tracker's own detections, linked by the IoU of their boxes.
 
 The difference to the tracker's own result on the same data is what its track queries add::
 
@@ -12,122 +12,40 @@ linked as SORT does without its Kalman filter (d2video/evaluation/mot/iou_tracke
 thresholds, those with the highest HOTA on the data set itself count: the best that could be had.
 """
 
-import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+import argparse
+from collections.abc import Sequence
 
-import torch
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.structures import Instances
-from torch import nn
-from tqdm import tqdm
-
-from d2video.checkpoint import VideoCheckpointer
-from d2video.cli.comparison import comparison_parser, given_cfg, write_json
-from d2video.data import build_test_loader
-from d2video.evaluation import build_evaluator
-from d2video.evaluation.mot.iou_tracker import link_by_iou
-from d2video.modeling.build import build_model
-from d2video.utils.errors import UserError, exit_on_user_error
-
-Results = dict[str, Any]
-
-SCORE_THRESHOLDS = (0.3, 0.4, 0.5)
-IOU_THRESHOLDS = (0.1, 0.3)
-MAX_AGES = (1, 5)
+from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg
+from d2video.utils.errors import exit_on_user_error
+from d2video.utils.files import write_json
 
 
-@torch.no_grad()
-def detect(model: nn.Module, loader: Iterable[list[dict]]) -> list[tuple[dict, list[Instances]]]:
-    """Every video of the loader, without its pictures, and the detections in its frames."""
-    videos = []
-    for (item,) in tqdm(loader, desc="detect", unit="video"):
-        size = (item["height"], item["width"])
-        frames = [
-            model([{"image": frame, "height": size[0], "width": size[1]}])[0]["instances"].to("cpu")
-            for frame in item["image"]
-        ]
-        videos.append(({key: value for key, value in item.items() if key != "image"}, frames))
-    return videos
-
-
-def evaluate(
-    cfg: CfgNode,
-    score_thresholds: Sequence[float],
-    iou_thresholds: Sequence[float],
-    max_ages: Sequence[int],
-) -> dict[str, Results]:
-    """{test set: the best result} of the linked detections of ``MODEL.WEIGHTS``.
-
-    A result is the evaluator's answer and, under "settings", the thresholds: detections count if
-    their score is higher than the first; see :func:`link_by_iou` for the others.
-
-    Raises:
-        UserError: no test set, one without boxes of tracks, masks, or weights that do not fit.
-    """
-    if not cfg.DATASETS.TEST:
-        raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on")
-    if cfg.MODEL.MASK_ON:
-        raise UserError("boxes are linked, not masks: set MODEL.MASK_ON False")
-    for name in cfg.DATASETS.TEST:
-        if name in DatasetCatalog and MetadataCatalog.get(name).get("evaluator_type") != "mot":
-            raise UserError(f"dataset {name} has no tracks of boxes: name others in DATASETS.TEST")
-    model = build_model(cfg).eval()
-    VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-    best = {}
-    for name in cfg.DATASETS.TEST:
-        videos = detect(model, build_test_loader(cfg, name))
-        evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}")
-        results = [
-            score_linked(videos, evaluator, *settings)
-            for settings in itertools.product(score_thresholds, iou_thresholds, max_ages)
-        ]
-        if any("mot" not in result for result in results):
-            raise UserError(f"data set {name} has no labels: nothing can be compared")
-        found = max(results, key=lambda result: result["mot"]["HOTA"])
-        # Once more, so that the files that the evaluator writes are those of the best settings.
-        best[name] = score_linked(videos, evaluator, *found["settings"].values())
-    return best
-
-
-def score_linked(
-    videos: list[tuple[dict, list[Instances]]],
-    evaluator: DatasetEvaluator,
-    score_threshold: float,
-    iou_threshold: float,
-    max_age: int,
-) -> Results:
-    """The evaluator's answer to the detections of :func:`detect`, linked, and the settings."""
-    evaluator.reset()
-    for item, frames in videos:
-        kept = [found[found.scores > score_threshold] for found in frames]
-        linked = link_by_iou(kept, iou_threshold, max_age)
-        size = (item["height"], item["width"])
-        evaluator.process([item], [{"image_size": size, "frames": linked}])
-    settings = {
-        "score_threshold": score_threshold,
-        "iou_threshold": iou_threshold,
-        "max_age": max_age,
-    }
-    return {**evaluator.evaluate(), "settings": settings}
-
-
-@exit_on_user_error
-def main(argv: list[str] | None = None) -> None:
-    parser = comparison_parser(__doc__)
-    parser.add_argument("--score-threshold", type=float, nargs="+", default=SCORE_THRESHOLDS)
-    parser.add_argument("--iou-threshold", type=float, nargs="+", default=IOU_THRESHOLDS)
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command_parser(__doc__)
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument("--score-threshold", type=float, nargs="+", default=(0.3, 0.4, 0.5))
+    parser.add_argument("--iou-threshold", type=float, nargs="+", default=(0.1, 0.3))
     parser.add_argument(
-        "--max-age", type=int, nargs="+", default=MAX_AGES, help="frames that a track waits unseen"
+        "--max-age", type=int, nargs="+", default=(1, 5), help="frames that a track waits unseen"
     )
-    args = parser.parse_args(argv)
-    cfg = given_cfg(args)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = model_cfg(args)
+    from d2video.projects.trackformer.iou_baseline import evaluate
+
     results = evaluate(cfg, args.score_threshold, args.iou_threshold, args.max_age)
     for name, result in results.items():
         print(f"{name}: HOTA {result['mot']['HOTA']:.1f} with {result['settings']}")
-    write_json(args.json, results)
+    if args.json:
+        write_json(args.json, results)
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_args(argv))
 
 
 if __name__ == "__main__":

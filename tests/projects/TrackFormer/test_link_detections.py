@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from d2video.projects.trackformer.iou_baseline import detect, evaluate
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
@@ -140,18 +141,18 @@ def test_mistakes_are_one_line(tool, arguments, options, message, tmp_path, caps
     assert not (tmp_path / "linked.json").exists()
 
 
-def test_evaluate_raises_what_the_command_line_tells(tool, arguments):
+def test_evaluate_raises_what_the_command_line_tells(arguments):
     """``evaluate``, which demo/quick_start.py calls, raises the same."""
     register_all()
     with pytest.raises(UserError, match="DATASETS.TEST is empty"):
-        tool.evaluate(load_cfg(arguments[1], ["DATASETS.TEST", ()]), [0.5], [0.3], [1])
+        evaluate(load_cfg(arguments[1], ["DATASETS.TEST", ()]), [0.5], [0.3], [1])
 
 
-def test_each_frame_of_a_tracker_is_a_picture_of_its_own(tool, dataset):
+def test_each_frame_of_a_tracker_is_a_picture_of_its_own(dataset):
     """All object queries answer in every frame, whatever the tracker would make of them."""
     model = build("deformable", "DATASETS.TEST", (NAME,)).eval()
     cfg = tiny_cfg("deformable", "DATASETS.TEST", (NAME,))
-    videos = tool.detect(model, build_test_loader(cfg, NAME))
+    videos = detect(model, build_test_loader(cfg, NAME))
     assert [item["sequence"] for item, _ in videos] == ["val-0001", "val-0002"]
     for item, frames in videos:
         assert "image" not in item

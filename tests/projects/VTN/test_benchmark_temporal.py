@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
+from d2video.projects.vtn import temporal_benchmark
 
-from projects.VTN.tools import benchmark_temporal
+from projects.VTN.tools.benchmark_temporal import main
 
 GROWN = ["median_s", "cpu_s", "peak_gb", "added_gb"]
 
@@ -13,7 +14,7 @@ GROWN = ["median_s", "cpu_s", "peak_gb", "added_gb"]
 @pytest.fixture
 def temporal(monkeypatch):
     """Of the temporal encoder, with a small one, in this process."""
-    module = benchmark_temporal
+    module = temporal_benchmark
     monkeypatch.setattr(module, "LENGTHS", [20, 80, 4000])
     small = {"hidden_dim": 16, "num_heads": 2, "num_layers": 2, "dim_feedforward": 32}
     monkeypatch.setattr(module, "SIZES", module.SIZES | small)
@@ -31,7 +32,7 @@ def test_temporal_encoders_side_by_side(temporal, tmp_path, monkeypatch, capsys)
 
     monkeypatch.setattr(temporal, "timed", count_turns)
     path = tmp_path / "figures.json"
-    temporal.main(["--warmup", "1", "--repeats", "3", "--json", str(path)])
+    main(["--warmup", "1", "--repeats", "3", "--json", str(path)])
     content = json.loads(path.read_text())
     assert list(content["results"]) == ["20", "80", "4000"]
     # Four turns each, the first without counting: turns 3, 5 and 7 are VTN's, 4, 6 and 8 the other's.
@@ -47,7 +48,7 @@ def test_temporal_encoders_side_by_side(temporal, tmp_path, monkeypatch, capsys)
 def test_without_transformers_the_encoder_is_measured_alone(temporal, monkeypatch, capsys):
     monkeypatch.setattr(temporal, "growth", lambda *args: dict.fromkeys(GROWN, 1))
     monkeypatch.setattr(temporal.importlib.util, "find_spec", lambda name: None)
-    temporal.main(["--warmup", "0", "--repeats", "1"])
+    main(["--warmup", "0", "--repeats", "1"])
     printed = capsys.readouterr().out
     assert "transformers is not installed, Longformer is left out: pip install" in printed
     rows = [line.split() for line in printed.splitlines() if " VTN " in line]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from d2video.projects.vtn import FeatureMapper, register_features
+from d2video.projects.vtn import FeatureMapper, feature_extraction, register_features
 from d2video.projects.vtn import features as features_module
 from d2video.projects.vtn.features import (
     INDEX,
@@ -183,7 +183,7 @@ def test_extraction_answers_as_the_whole_model_does(setting, capsys):
 def test_extraction_goes_on_where_it_stopped(setting, capsys, monkeypatch):
     _, folder = setting
     made = []
-    true_extract = extract_features._extract
+    true_extract = feature_extraction._extract
 
     def interrupted(model, item):
         if len(made) == 2:
@@ -191,10 +191,10 @@ def test_extraction_goes_on_where_it_stopped(setting, capsys, monkeypatch):
         made.append(item["video_id"])
         return true_extract(model, item)
 
-    monkeypatch.setattr(extract_features, "_extract", interrupted)
+    monkeypatch.setattr(feature_extraction, "_extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract(folder)
-    monkeypatch.setattr(extract_features, "_extract", true_extract)
+    monkeypatch.setattr(feature_extraction, "_extract", true_extract)
     out = features_module.default_folder(NAME)
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.npz")}
     assert len(before) == 2
@@ -236,7 +236,7 @@ def test_extraction_after_the_videos_changed(setting, capsys, videos):
     stored = DatasetCatalog.get(f"{NAME}_features")
     assert [each["video_id"] for each in stored] == [each["video_id"] for each in records]
     for record, kept in zip(records, stored, strict=True):
-        expected, _ = extract_features._extract(model, mapper(record))
+        expected, _ = feature_extraction._extract(model, mapper(record))
         features, _ = read_features(kept["feature_file"])
         torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
 

@@ -1,0 +1,71 @@
+"""What the programs' command lines share: the form of the help, a config and its device."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+
+def command_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows ``description`` with its line breaks."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_config(parser: argparse.ArgumentParser, help: str = "the model's config (YAML)") -> None:
+    """Add ``--config-file``, which must be given, and :func:`add_opts`."""
+    parser.add_argument("--config-file", required=True, metavar="FILE", help=help)
+    add_opts(parser)
+
+
+def add_opts(parser: argparse.ArgumentParser) -> None:
+    """Add config keys and values, with or without ``--opts`` before them, as ``args.opts``."""
+    keys = "config keys to change, such as MODEL.WEIGHTS model.pth MODEL.DEVICE cpu"
+    after = "the same, behind an option that takes several values"
+    for name, text in (("opts", keys), ("--opts", after)):
+        parser.add_argument(name, nargs="*", action="extend", metavar="KEY VALUE", help=text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``, a file for what is printed."""
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to this file as well"
+    )
+
+
+def positive(text: str) -> int:
+    """The argument type of a count."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def not_negative(text: str) -> int:
+    """The argument type of a count that may be 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, not {value}")
+    return value
+
+
+def model_cfg(args: argparse.Namespace) -> "CfgNode":
+    """Load the config of :func:`add_config`'s arguments; its device is there. Logging is set up.
+
+    Raises:
+        UserError: the device is missing, or the config cannot be read.
+    """
+    from detectron2.utils.logger import setup_logger
+
+    from d2video.config import load_cfg
+    from d2video.engine.setup import check_device
+    from d2video.projects import register_all
+
+    register_all()
+    setup_logger(name="d2video")
+    cfg = load_cfg(args.config_file, args.opts)
+    check_device(cfg.MODEL.DEVICE)
+    return cfg
