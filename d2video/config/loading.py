@@ -6,7 +6,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config.bases import check_bases
 from d2video.config.defaults import get_cfg
-from d2video.data.datasets.from_config import register_own
+from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
@@ -48,5 +48,5 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
     for key, value in counts.items():
         if value < 0:
             raise UserError(f"{key} is {value}: set 0 or more")
-    register_own(cfg.DATASETS.REGISTER)
+    register_datasets(cfg.DATASETS.REGISTER)
     return cfg

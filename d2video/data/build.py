@@ -1,5 +1,6 @@
 """Data loaders for training and testing on videos or images, built from the config."""
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from d2video.data.bad_samples import CountingLoader, RetryingDataset
+from d2video.data.datasets.coco import load_checked
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY
 from d2video.data.records import (
     Record,
@@ -30,7 +32,7 @@ from d2video.data.records import (
     without_degenerate_boxes,
 )
 from d2video.data.sample_stream import IndexStream, TrainLoader
-from d2video.formats.coco import annotation_file_errors, check_coco_instances
+from d2video.formats.faults import Report, refuse
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
@@ -175,8 +177,13 @@ def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
     return np.array([num_frames(r) if epoch_unit == "frame" else 1 for r in records], np.int64)
 
 
-def load_records(dataset_name: str) -> list[Record]:
-    """The records of a registered dataset.
+def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:
+    """The records of a registered dataset, from its own loader.
+
+    Args:
+        dataset_name: as in ``DATASETS.TRAIN``.
+        report: takes the faults of single entries of its files, if the loader has a parameter of
+            this name or is detectron2's.
 
     Raises:
         UserError: it is unknown, unreadable or empty.
@@ -184,17 +191,16 @@ def load_records(dataset_name: str) -> list[Record]:
     if dataset_name not in DatasetCatalog:
         # detectron2's image datasets are registered too: the whole list would not help.
         close = get_close_matches(dataset_name, DatasetCatalog, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "mend the name or register it"
+        hint = f"did you mean {' or '.join(close)}?" if close else "correct the name or register it"
         raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
+    load = DatasetCatalog[dataset_name]
+    if "report" in inspect.signature(load).parameters:
+        records = load(report=report)
+    else:
+        records = load_checked(dataset_name, load, report)
     metadata = MetadataCatalog.get(dataset_name)
     path = metadata.get("panoptic_json") or metadata.get("json_file")
-    if not path:
-        return DatasetCatalog.get(dataset_name)
-    with annotation_file_errors(dataset_name, path):
-        if metadata.get("evaluator_type") == "coco":
-            check_coco_instances(path)
-        records = DatasetCatalog.get(dataset_name)
-    if not records:
+    if path and not records and report is refuse:
         raise UserError(f"dataset {dataset_name} is empty: {path} names no image or video")
     return records
 

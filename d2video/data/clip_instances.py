@@ -1,47 +1,23 @@
 """Training targets of a clip: boxes, classes, track ids and masks of all objects in all frames."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
-from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
+from detectron2.structures import BitMasks, Boxes, Instances
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
+from d2video.data.records import Annotation, xyxy_box
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
 from d2video.formats.rle_codec import sum_counts
 from d2video.utils.errors import BrokenFile, UserError
 
-Annotations = list[list[dict[str, Any]]]
-
-
-def track_classes(annotations: Annotations) -> dict[int, int]:
-    """{track id: class} of all tracks that some frame shows, ascending by id; crowds left out.
-
-    Args:
-        annotations: per frame, the annotations of the objects in it (docs/architecture.md).
-    """
-    found = {a["id"]: a["category_id"] for frame in annotations for a in frame if not a["iscrowd"]}
-    return dict(sorted(found.items()))
-
-
-def xyxy_box(annotation: dict[str, Any]) -> tuple[float, ...]:
-    """The box of an annotation as XYXY, in pixels.
-
-    Raises:
-        KeyError, TypeError, ValueError: it has no ``bbox`` of four numbers, or no ``bbox_mode``.
-    """
-    x0, y0, x1, y1 = map(float, annotation["bbox"])
-    mode = BoxMode(annotation["bbox_mode"])
-    if mode == BoxMode.XYWH_ABS:  # the usual one; detectron2's conversion takes 20 times as long
-        return x0, y0, x0 + x1, y0 + y1
-    return tuple(BoxMode.convert([x0, y0, x1, y1], mode, BoxMode.XYXY_ABS))
-
 
 def clip_instances(
-    annotations: Annotations,
+    annotations: Sequence[Sequence[Annotation]],
     classes: dict[int, int],
     size: tuple[int, int],
     new_size: tuple[int, int],
@@ -144,7 +120,7 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
     return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
 
 
-def check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
+def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, int]) -> None:
     """Refuse damaged masks: pycocotools reads past the end of such RLE, and worse.
 
     Args:
@@ -182,7 +158,7 @@ def check_masks(annotations: Annotations, size: tuple[int, int]) -> None:
         )
 
 
-def _masks(frame: list[dict[str, Any]], size: tuple[int, int], source: Tensor) -> Tensor:
+def _masks(frame: Sequence[Annotation], size: tuple[int, int], source: Tensor) -> Tensor:
     """Masks of the annotations of one frame after the transforms, bool (N,h,w)."""
     decoded = mask_util.decode([to_rle(a["segmentation"], *size) for a in frame])
     # uint8 (H,W,N), column-major: a row of the transpose is a mask in the order of `source`.

@@ -6,15 +6,15 @@ and as many dicts would take longer than everything else that is done with it.
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from detectron2.structures import BoxMode
 
-FrameAnnotation = dict[str, Any]
+from d2video.data.records import Annotation
 
 
-class FrameAnnotations(Sequence[list[FrameAnnotation]]):
+class FrameAnnotations(Sequence[list[Annotation]]):
     """L lists of dicts, as docs/architecture.md describes a video record's ``annotations``.
 
     The dicts and their lists are made anew at every access.
@@ -36,9 +36,9 @@ class FrameAnnotations(Sequence[list[FrameAnnotation]]):
         return len(self._first) - 1
 
     @overload
-    def __getitem__(self, index: int) -> list[FrameAnnotation]: ...
+    def __getitem__(self, index: int) -> list[Annotation]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[list[FrameAnnotation]]: ...
+    def __getitem__(self, index: slice) -> list[list[Annotation]]: ...
     def __getitem__(self, index):
         """Frame ``index`` (a negative one counts from the end), or the list of a slice's frames."""
         if isinstance(index, slice):

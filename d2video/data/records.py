@@ -1,20 +1,128 @@
-"""What the loaders need to know of a dataset record, be it a video or an image.
+"""The records of data sets, as types, and what the loaders need to know of one.
 
-A record without ``length`` is an image: a video of one frame (docs/architecture.md). A video of
-classification, which has one ``label``, has none either and is one sample.
+``DatasetCatalog.get(name)`` is a list of records of one kind. Records of classification and
+restoration are one sample each; a record with ``length`` is a video of so many frames.
 """
 
 import logging
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
+from detectron2.structures import BoxMode
+from typing_extensions import NotRequired
 
-from d2video.data.clip_instances import track_classes, xyxy_box
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
+# Of any kind, where code serves several.
+Record = Mapping[str, Any]
+
+
+class Annotation(TypedDict):
+    """An object in an image or in a frame.
+
+    Keys:
+        id: of its track in a video.
+        category_id: contiguous, from 0.
+        iscrowd: 1 for a group, which is not trained on.
+        bbox: four numbers in pixels, in the form that ``bbox_mode`` names.
+        segmentation: polygons, or RLE of the image's size.
+        visibility: 0 to 1, in tracking data.
+    """
+
+    id: NotRequired[int]
+    category_id: int
+    iscrowd: NotRequired[int]
+    bbox: Sequence[float]
+    bbox_mode: BoxMode
+    segmentation: NotRequired[Any]
+    visibility: NotRequired[float]
+
+
+class VideoRecord(TypedDict):
+    """A video of L frames; without labels it has no ``annotations``.
+
+    Keys:
+        video_id: of the video in its data set.
+        file_names: L image files.
+        height, width: of the frames, in pixels.
+        length: L.
+        annotations: L lists of the objects present in a frame.
+        key_frame: the frame that a training clip is sampled around, set by the loader.
+        batch_number: the training batch that the sample is for, set by the loader.
+    """
+
+    video_id: int
+    file_names: list[str]
+    height: int
+    width: int
+    length: int
+    annotations: NotRequired[Sequence[list[Annotation]]]
+    key_frame: NotRequired[int]
+    batch_number: NotRequired[int]
+
+
+class TrackingRecord(VideoRecord):
+    """A video of tracking data. Boxes and detections may reach beyond the image.
+
+    Keys:
+        sequence: name of the sequence.
+        first_frame: number, from 1, of the first frame in the sequence's files.
+        public_detections: L float32 arrays (n,5), x0, y0, x1, y1 in pixels from 0, score.
+    """
+
+    sequence: str
+    first_frame: int
+    public_detections: NotRequired[list[np.ndarray]]
+
+
+class Segment(TypedDict):
+    """A panoptic segment: its id in the label image; its class, things before stuff, from 0."""
+
+    id: int
+    category_id: int
+    isthing: bool
+    iscrowd: NotRequired[int]
+
+
+class ImageRecord(TypedDict):
+    """An image, detectron2's standard; without labels it has neither of the two kinds.
+
+    Keys:
+        file_name: the image file.
+        image_id: of the image in its data set.
+        height, width: of the upright image in pixels, where known.
+        annotations: its objects.
+        pan_seg_file_name: label image (PNG, id = R + 256 G + 256² B, 0 = void), panoptic.
+        segments_info: the segments of the label image.
+    """
+
+    file_name: str
+    image_id: int | str
+    height: NotRequired[int]
+    width: NotRequired[int]
+    annotations: NotRequired[list[Annotation]]
+    pan_seg_file_name: NotRequired[str]
+    segments_info: NotRequired[list[Segment]]
+
+
+class ClassificationRecord(TypedDict):
+    """A video file with one class: ``video_id`` from 1, ``label`` from 0 where it is known."""
+
+    file_name: str
+    video_id: int
+    label: NotRequired[int]
+
+
+class RestorationRecord(TypedDict):
+    """A clean image; ``task`` if the set is for one, and of a pair the degraded image."""
+
+    file_name: str
+    image_id: int
+    task: NotRequired[str]
+    degraded_file_name: NotRequired[str]
 
 
 def num_frames(record: Record) -> int:
@@ -30,7 +138,7 @@ def is_labelled(record: Record) -> bool:
 def object_classes(record: Record) -> list[int]:
     """The class of every object of a labelled record, or of every panoptic segment, but no crowds.
 
-    Of a video of classification its own.
+    A video of classification has one.
     """
     if "label" in record:
         return [record["label"]]
@@ -40,7 +148,32 @@ def object_classes(record: Record) -> list[int]:
     return [label["category_id"] for label in labels if not label.get("iscrowd", 0)]
 
 
-def without_degenerate_boxes(records: list[Record], dataset_name: str) -> list[Record]:
+def track_classes(annotations: Sequence[Sequence[Annotation]]) -> dict[int, int]:
+    """{track id: class} of all tracks that some frame shows, ascending by id; crowds left out.
+
+    Args:
+        annotations: per frame, the annotations of the objects in it.
+    """
+    found = {
+        a["id"]: a["category_id"] for frame in annotations for a in frame if not a.get("iscrowd")
+    }
+    return dict(sorted(found.items()))
+
+
+def xyxy_box(annotation: Annotation) -> tuple[float, ...]:
+    """The box of an annotation as XYXY, in pixels.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has no ``bbox`` of four numbers, or no ``bbox_mode``.
+    """
+    x0, y0, x1, y1 = map(float, annotation["bbox"])
+    mode = BoxMode(annotation["bbox_mode"])
+    if mode == BoxMode.XYWH_ABS:  # the usual one; detectron2's conversion takes 20 times as long
+        return x0, y0, x0 + x1, y0 + y1
+    return tuple(BoxMode.convert([x0, y0, x1, y1], mode, BoxMode.XYXY_ABS))
+
+
+def without_degenerate_boxes(records: Sequence[Record], dataset_name: str) -> list[Record]:
     """Image records without the annotations whose box has no area inside the image.
 
     One warning tells their number and the first image. Other records are handed back as they are,
@@ -59,8 +192,9 @@ def without_degenerate_boxes(records: list[Record], dataset_name: str) -> list[R
         if "length" not in record
         for annotation in record.get("annotations", ())
     ]
+    cleaned = list(records)
     if not owners:
-        return records
+        return cleaned
     boxes = np.array([_xyxy(a, records[i], dataset_name) for i, a in owners])
     # Records need not state a size; then only the box itself can be judged.
     sizes = np.array([[r.get("width", np.inf), r.get("height", np.inf)] for r in records])
@@ -68,7 +202,7 @@ def without_degenerate_boxes(records: list[Record], dataset_name: str) -> list[R
     high = np.minimum(boxes[:, 2:], sizes[image])
     sound = (high > np.maximum(boxes[:, :2], 0)).all(1)  # False for nan
     if sound.all():
-        return records
+        return cleaned
     first = records[image[np.argmin(sound)]]
     logger.warning(
         "%s: %d of %d boxes have no area inside their image and are left out, the first in image %s",
@@ -77,7 +211,6 @@ def without_degenerate_boxes(records: list[Record], dataset_name: str) -> list[R
         len(sound),
         first["file_name"],
     )
-    cleaned = list(records)
     for i in np.unique(image[~sound]).tolist():
         cleaned[i] = {**records[i], "annotations": []}
     for (i, annotation), kept in zip(owners, sound.tolist(), strict=True):
@@ -86,12 +219,12 @@ def without_degenerate_boxes(records: list[Record], dataset_name: str) -> list[R
     return cleaned
 
 
-def _xyxy(annotation: dict[str, Any], record: Record, dataset_name: str) -> tuple[float, ...]:
+def _xyxy(annotation: Annotation, record: Record, dataset_name: str) -> tuple[float, ...]:
     try:
         return xyxy_box(annotation)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"dataset {dataset_name}, image {record['file_name']}: an annotation's bbox "
             f"{annotation.get('bbox')} is not four numbers, or its bbox_mode is none of "
-            "detectron2's: mend the annotation file"
+            "detectron2's: correct the annotation file"
         ) from error

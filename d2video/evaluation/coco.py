@@ -15,7 +15,7 @@ from detectron2.utils.file_io import PathManager
 
 from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
-from d2video.formats.coco import annotation_file_errors, check_coco_instances
+from d2video.formats.coco import annotation_file_errors, read_coco_instances
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 f"dataset {dataset_name} has no json_file in its metadata: register it with "
                 "detectron2's register_coco_instances"
             )
+        read_coco_instances(path)
         with annotation_file_errors(dataset_name, path):
-            check_coco_instances(path)
             if metadata.get("thing_dataset_id_to_contiguous_id") is None:
                 DatasetCatalog.get(dataset_name)  # sets it; datasets are read on first use
             super().__init__(dataset_name, output_dir=output_dir, use_fast_impl=False)

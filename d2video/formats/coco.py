@@ -3,16 +3,16 @@
 They are checked here first, and what the readers find besides is told to the user.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from detectron2.utils.file_io import PathManager
-
-from d2video.formats.json_text import parse_json
+from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle_codec import find_rle_fault
+from d2video.formats.text import json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
 
@@ -43,53 +43,69 @@ def annotation_file_errors(dataset_name: str, path: str) -> Iterator[None]:
         ) from error
 
 
-def check_coco_instances(path: str) -> None:
-    """Refuse a file of COCO instances that detectron2 or pycocotools would choke on, or worse.
+def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
+    """The content of a file of COCO instances, without what detectron2 or pycocotools would choke on.
 
     Args:
         path: local or anything that detectron2's PathManager reads. ``annotations`` may be missing.
+        report: takes the faults of single entries: something is missing; ids are repeated or
+            unknown; a file name leaves the image root; a size, box, polygon or RLE cannot be.
 
     Raises:
-        OSError: the file cannot be read.
-        KeyError, ValueError: it is no JSON or not in the format: something is missing; ids are
-            repeated or unknown; a file name leaves the image root; a size, box, polygon or RLE
-            cannot be.
+        UserError: the file cannot be read, is not JSON, or lacks a list.
     """
-    with PathManager.open(path, "r", encoding="utf-8") as file:
-        content = parse_json(file.read())
+    content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f"it is a {type(content).__name__}")
-    categories = set()
-    for where, fields in _entries(content, "categories"):
-        _require(isinstance(fields["name"], str), f"{where}: its name must be a text")
-        categories.add(fields["id"])
-    for where, fields in _entries(content, "images", (int, str)):
-        name, sides = fields["file_name"], (fields["height"], fields["width"])
-        _require(isinstance(name, str), f"{where}: its file_name must be a path")
-        _require(not leaves_folder(name), f"{where}: {name} lies outside the image root")
-        fault = _size_fault(*sides)
-        _require(fault is None, f"{where}: {fault}")
+        raise UserError(f"{path} is not in COCO's format: it is a {type(content).__name__}")
+    missing = next((key for key in ("categories", "images") if key not in content), None)
+    if missing is not None:
+        raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
+    categories = _sound_entries(content, "categories", path, report, _category_fault)
+    images = _sound_entries(content, "images", path, report, _image_fault, (int, str))
+    sound = {**content, "categories": categories, "images": images}
     if "annotations" in content:
-        for where, fields in _entries(content, "annotations"):
-            fault = _annotation_fault(fields, categories)
-            _require(fault is None, f"{where}: {fault}")
+        known = {each["id"] for each in categories}
+        fault = partial(_annotation_fault, categories=known)
+        sound["annotations"] = _sound_entries(content, "annotations", path, report, fault)
+    return sound
 
 
-def _entries(
-    content: dict[str, Any], key: str, id_types: tuple[type, ...] = (int,)
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each entry of a list, and how to call it in a message; their ids are all different."""
-    entries, seen = content[key], set()
-    _require(isinstance(entries, list), f"its '{key}' is no list")
-    for number, fields in enumerate(entries):
-        _require(isinstance(fields, dict), f"entry {number} of '{key}' is no object")
-        name = fields["id"]
-        _require(
-            type(name) in id_types and name not in seen,
-            f"the id of entry {number} of '{key}', {name}, is there twice or of another type",
-        )
-        seen.add(name)
-        yield f"id {name} of '{key}'", fields
+def _sound_entries(
+    content: dict[str, Any],
+    key: str,
+    path: str,
+    report: Report,
+    find_fault: Callable[[dict[str, Any]], str | None],
+    id_types: tuple[type, ...] = (int,),
+) -> list[dict[str, Any]]:
+    """The entries of a list without faults; their ids are all different."""
+    seen: dict[Any, dict[str, Any]] = {}
+    for entry, fields in json_entries(content, key, path, report):
+        with entry:
+            name = fields.get("id")
+            if type(name) not in id_types or name in seen:
+                raise EntryError("its id is there twice, is missing or of another type")
+            try:
+                fault = find_fault(fields)
+            except KeyError as error:
+                fault = f"{error} is missing"
+            if fault is not None:
+                raise EntryError(fault)
+            seen[name] = fields
+    return [*seen.values()]
+
+
+def _category_fault(fields: dict[str, Any]) -> str | None:
+    return None if isinstance(fields["name"], str) else "its name must be a text"
+
+
+def _image_fault(fields: dict[str, Any]) -> str | None:
+    name, sides = fields["file_name"], (fields["height"], fields["width"])
+    if not isinstance(name, str):
+        return "its file_name must be a path"
+    if leaves_folder(name):
+        return f"{name} lies outside the image root"
+    return _size_fault(*sides)
 
 
 def _annotation_fault(fields: dict[str, Any], categories: set[int]) -> str | None:
@@ -138,11 +154,6 @@ def _size_fault(height: Any, width: Any) -> str | None:
 def _is_number(value: Any) -> bool:
     # Written so that NaN fails, and what is too large to be a float.
     return type(value) in (int, float) and abs(value) < 2**53
-
-
-def _require(holds: bool, fault: str) -> None:
-    if not holds:
-        raise ValueError(fault)
 
 
 def _reason(error: Exception) -> str:

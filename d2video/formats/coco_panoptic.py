@@ -1,64 +1,100 @@
-"""Annotation files in COCO's panoptic JSON, checked before detectron2's reader trusts them."""
+"""Annotation files in COCO's panoptic JSON."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
+from d2video.formats.text import json_entries, read_json
+from d2video.utils.errors import UserError
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
 
 
-def check_panoptic_content(content: Any) -> None:
+@dataclass(frozen=True)
+class PanopticFile:
+    """The checked content of a file.
+
+    Attributes:
+        categories: dicts with ``id``, ``name`` and ``isthing``, in the order of the file.
+        annotations: dicts with ``image_id``, ``file_name`` and ``segments_info``.
     """
-    Raises:
-        ValueError: not the format: categories without id, name and isthing or with an id twice;
-            annotations without image_id, file_name and segments_info, of an image that another one
-            is of, or of a file outside the folder of the label images; segments without id and
-            category_id, with an id twice, or of a category that is not in the file.
-    """
-    _require(isinstance(content, dict), f"it is a {type(content).__name__}")
-    categories: set[int] = set()
-    for number, each in _objects(content, "categories", "it"):
-        where = f"entry {number} of 'categories'"
-        _require(type(each.get("id")) is int, f"{where} has no id")
-        _require(isinstance(each.get("name"), str), f"{where} has no name")
-        _require(type(each.get("isthing")) in (int, bool), f"{where} has no isthing")
-        _require(each["id"] not in categories, f"category {each['id']} is there twice")
-        categories.add(each["id"])
-    images: set[int] = set()
-    for number, each in _objects(content, "annotations", "it"):
-        where = f"entry {number} of 'annotations'"
-        image, name = each.get("image_id"), each.get("file_name")
-        known = type(image) is int or (isinstance(image, str) and image.isdecimal())
-        _require(known and abs(int(image)) < 2**63, f"{where} has no image_id")
-        _require(int(image) not in images, f"{where}: image {image} is there twice")
-        images.add(int(image))
-        _require(isinstance(name, str), f"{where} has no file_name")
-        _require(
-            not leaves_folder(name), f"{where}: {name} lies outside the folder of label images"
+
+    categories: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: str, report: Report = refuse) -> "PanopticFile":
+        """Read a file, local or anything that detectron2's PathManager reads.
+
+        Args:
+            report: takes the faults of annotations: no image_id, file_name or segments_info; an
+                image that another one is of, or a file outside the folder of the label images;
+                segments without id and category_id, with an id twice, or of a category that is not
+                in the file.
+
+        Raises:
+            UserError: missing, not JSON, or another format; categories without id, name and
+                isthing, or with an id twice.
+        """
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(
+                f"{path} is not in COCO panoptic format: it is a {type(content).__name__}; give a "
+                "JSON file with categories and annotations of segments"
+            )
+        for key in ("categories", "annotations"):
+            if not isinstance(content.get(key), list):
+                raise UserError(f"{path} is not in COCO panoptic format: it has no list '{key}'")
+        categories: dict[int, dict[str, Any]] = {}
+        # Without a category all its segments would be faulty: its faults end the reading.
+        for entry, fields in json_entries(content, "categories", path, refuse):
+            with entry:
+                _check_category(fields)
+                if fields["id"] in categories:
+                    raise EntryError("it is there twice")
+                categories[fields["id"]] = fields
+        annotations: dict[int, dict[str, Any]] = {}
+        entries = json_entries(
+            content, "annotations", path, report, kind="annotation of image", name="image_id"
         )
-        segments: set[int] = set()
-        for _, segment in _objects(each, "segments_info", where):
-            identity, category = segment.get("id"), segment.get("category_id")
-            _require(
-                type(identity) is int and 0 < identity < _MOST_SEGMENTS,
-                f"{where}: the id {identity} of a segment is no number from 1 to {_MOST_SEGMENTS - 1}",
+        for entry, fields in entries:
+            with entry:
+                _check_annotation(fields, categories)
+                if int(fields["image_id"]) in annotations:
+                    raise EntryError("the image is there twice")
+                annotations[int(fields["image_id"])] = fields
+        return cls([*categories.values()], [*annotations.values()])
+
+
+def _check_category(fields: dict[str, Any]) -> None:
+    for key, types in (("id", (int,)), ("name", (str,)), ("isthing", (int, bool))):
+        if type(fields.get(key)) not in types:
+            raise EntryError(f"it has no {key}")
+
+
+def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, Any]]) -> None:
+    image, name, entries = (fields.get(k) for k in ("image_id", "file_name", "segments_info"))
+    known = type(image) is int or (isinstance(image, str) and image.isdecimal())
+    if not known or abs(int(image or 0)) >= 2**63:
+        raise EntryError("it has no image_id")
+    if not isinstance(name, str):
+        raise EntryError("it has no file_name")
+    if leaves_folder(name):
+        raise EntryError(f"{name} lies outside the folder of label images")
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise EntryError("it has no list of objects 'segments_info'")
+    segments: set[int] = set()
+    for segment in entries:
+        identity, category = segment.get("id"), segment.get("category_id")
+        if type(identity) is not int or not 0 < identity < _MOST_SEGMENTS:
+            raise EntryError(
+                f"the id {identity} of a segment is not a number from 1 to {_MOST_SEGMENTS - 1}"
             )
-            _require(identity not in segments, f"{where}: segment {identity} is there twice")
-            segments.add(identity)
-            known = type(category) is int and category in categories
-            _require(known, f"{where}: category id {category} is not in its categories")
-            _require(
-                type(segment.get("iscrowd", 0)) in (int, bool), f"{where}: iscrowd must be 0 or 1"
-            )
-
-
-def _objects(fields: dict[str, Any], key: str, where: str) -> Any:
-    entries = fields.get(key)
-    good = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
-    _require(good, f"{where} has no list of objects '{key}'")
-    return enumerate(entries or ())
-
-
-def _require(holds: bool, fault: str) -> None:
-    if not holds:
-        raise ValueError(fault)
+        if identity in segments:
+            raise EntryError(f"segment {identity} is there twice")
+        segments.add(identity)
+        if type(category) is not int or category not in categories:
+            raise EntryError(f"category id {category} is not in its categories")
+        if type(segment.get("iscrowd", 0)) not in (int, bool):
+            raise EntryError("iscrowd must be 0 or 1")

@@ -23,8 +23,9 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from detectron2.structures import Instances
 
-from d2video.formats.mot_rows import MOTSRows, read_mots_ground_truth
-from d2video.formats.mot_text import TextTable, read_lines, read_table, refuse
+from d2video.formats.faults import refuse
+from d2video.formats.mot_rows import MOTSRows, masks_overlap, read_mots_table, without_sizes
+from d2video.formats.mot_text import read_table, repeated
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
@@ -112,14 +113,6 @@ def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
     return MOTSRows(frame[keep], track_id[keep], pedestrian[keep], rle[keep])
 
 
-def masks_overlap(masks: Sequence[dict[str, Any]]) -> bool:
-    """Whether any two of these compressed RLEs of one size have a pixel in common."""
-    if len(masks) < 2:
-        return False
-    union = coco_mask.merge(list(masks), intersect=False)
-    return int(_areas(masks).sum()) != int(coco_mask.area(union))
-
-
 class MOTResultsWriter:
     """Writes one frame at a time; made by :func:`open_mot_results` and :func:`open_mots_results`."""
 
@@ -185,31 +178,15 @@ def read_mot_results(path: str | os.PathLike[str], num_frames: int) -> MOTResult
             finite number, frames outside the sequence, ids that are negative or twice in a frame,
             boxes without area, or a class above 1 in column 8.
     """
-    table = read_table(os.fspath(path), range(7, 11), _LAYOUT)
-    frame, track_id = table.integers(0, "frame"), table.integers(1, "id")
-    box, score, more = table.values[:, 2:6], table.values[:, 6], table.values[:, 7:8]
-    refuse(
-        (frame < 1) | (frame > num_frames),
-        table,
-        lambda i: f"frame {frame[i]} is not among the sequence's frames 1 to {num_frames}",
+    table = read_table(os.fspath(path), range(7, 11), _LAYOUT, refuse)
+    table = table.in_sequence(num_frames).with_ids()
+    table = without_sizes(table, (table.values[:, 4:6] <= 0).any(axis=1))
+    classes = table.values[:, 7:8]
+    table = table.without(
+        (classes > 1).any(axis=1),
+        lambda i: f"column 8 is {classes[i, 0]:g}, a class that is not scored, in place of -1",
     )
-    refuse(track_id < 0, table, lambda i: f"the id {track_id[i]} is negative")
-    refuse(
-        _repeated(frame, track_id),
-        table,
-        lambda i: f"id {track_id[i]} is there twice in frame {frame[i]}",
-    )
-    refuse(
-        (box[:, 2:] <= 0).any(axis=1),
-        table,
-        lambda i: f"the box is {box[i, 2]:g} wide and {box[i, 3]:g} high",
-    )
-    refuse(
-        (more > 1).any(axis=1),
-        table,
-        lambda i: f"column 8 is {more[i, 0]:g}, a class that is not scored, in place of -1",
-    )
-    return MOTResults(frame, track_id, box, score)
+    return MOTResults(table.column(0), table.column(1), table.values[:, 2:6], table.values[:, 6])
 
 
 def read_mots_results(
@@ -223,26 +200,24 @@ def read_mots_results(
         image_size: height and width of its images in pixels; None: those of the first row.
 
     Raises:
-        UserError: as :func:`read_mots_ground_truth`, or classes other than 1 and 2, or an empty
-            mask.
+        UserError: the file is missing or is not text, a fault of :func:`read_mots_ground_truth`,
+            classes other than 1 and 2, or an empty mask.
     """
-    path = os.fspath(path)
-    rows = read_mots_ground_truth(path, num_frames, image_size)
-    other_class = ~np.isin(rows.cls, (MOTS_CAR, MOTS_PEDESTRIAN))
-    empty = _areas(rows.rle.tolist()) == 0
-    if (other_class | empty).any():
-        lines = [i for i, line in enumerate(read_lines(path), 1) if line.strip()]
-        table = TextTable(path, np.zeros((len(rows), 0)), np.array(lines))
-        refuse(other_class, table, lambda i: f"class {rows.cls[i]} is neither 2, pedestrian, nor 1")
-        refuse(empty, table, lambda i: "the mask is empty")
-    return rows
+    table = read_mots_table(os.fspath(path), num_frames, image_size, refuse)
+    cls = table.column(2)
+    table = table.without(
+        ~np.isin(cls, (MOTS_CAR, MOTS_PEDESTRIAN)),
+        lambda i: f"class {cls[i]} is neither 2, pedestrian, nor 1",
+    )
+    table = table.without(_areas(table.texts.tolist()) == 0, lambda i: "the mask is empty")
+    return MOTSRows(table.column(0), table.column(1), table.column(2), table.texts)
 
 
 def _masks(instances: Instances) -> list[dict[str, Any]]:
     if instances.has("pred_rles"):
         return list(instances.pred_rles)
     if instances.has("pred_masks"):
-        return encode_masks(instances.pred_masks) if len(instances) else []
+        return encode_masks(instances.pred_masks.cpu()) if len(instances) else []
     if len(instances):
         raise UserError("the model predicts no masks, which MOTS needs: use one that does")
     return []
@@ -253,7 +228,7 @@ def _frames_and_ids(frames: Sequence[Instances], first_frame: int) -> tuple[np.n
     track_id = _concatenate([f.track_ids for f in frames], (0,)).astype(np.int64)
     for bad, fault in (
         (track_id < 0, "is negative"),
-        (_repeated(frame, track_id), "is given to two objects"),
+        (repeated(frame, track_id), "is given to two objects"),
     ):
         if bad.any():
             row = int(np.argmax(bad))
@@ -262,15 +237,6 @@ def _frames_and_ids(frames: Sequence[Instances], first_frame: int) -> tuple[np.n
                 "unique in a frame"
             )
     return frame, track_id + 1
-
-
-def _repeated(frame: np.ndarray, track_id: np.ndarray) -> np.ndarray:
-    """(N,) True where a pair of the two was there before."""
-    order = np.lexsort((track_id, frame))  # stable: of equal pairs the earlier row comes first
-    same = (np.diff(frame[order]) == 0) & (np.diff(track_id[order]) == 0)
-    repeated = np.zeros(len(frame), dtype=bool)
-    repeated[order[1:][same]] = True
-    return repeated
 
 
 def _concatenate(tensors: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:

@@ -6,15 +6,18 @@ DanceTrack) or ``frame,id,left,top,width,height,flag,x,y,z`` (MOT15, no classes)
 corners count from 1. MOTS20's ``gt.txt`` is split by spaces: ``frame id class height width rle``.
 """
 
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pycocotools.mask as coco_mask
+from numpy.typing import ArrayLike
 
-from d2video.formats.mot_text import TextTable, read_lines, read_table, refuse
-from d2video.formats.rle_codec import find_mask_fault
-from d2video.utils.errors import UserError
+from d2video.formats.faults import Entry, EntryError, Fault, Report, refuse
+from d2video.formats.mot_text import TextTable, check_number, read_table
+from d2video.formats.rle_codec import find_mask_faults
+from d2video.formats.text import read_lines
 
 _GT_LAYOUT = "frame,id,left,top,width,height,flag,class,visibility; in MOT15 flag,x,y,z"
 _DET_LAYOUT = "frame,-1,left,top,width,height,score"
@@ -105,58 +108,59 @@ def rows_of_frames(rows: T, first_frame: int, num_frames: int) -> T:
     return type(rows)(**{**columns, "frame": frame[inside]})
 
 
-def read_mot_ground_truth(path: str, num_frames: int) -> MOTRows:
+def read_mot_ground_truth(path: str, num_frames: int, report: Report = refuse) -> MOTRows:
     """Read a ``gt.txt``, all classes and flags; one of 10 columns is MOT15's.
 
     Args:
         path: text file; it may be empty.
         num_frames: of the whole sequence.
+        report: takes the faults of rows: no numbers of the format; frames outside the sequence; ids
+            below 0 or twice in a frame; a negative size, or a size of 0 where the flag is set.
 
     Raises:
-        UserError: the file is missing or no table of the format's numbers; frames outside the
-            sequence; ids below 0 or twice in a frame; a negative size, or a size of 0 where the flag
-            is set.
+        UserError: the file is missing or is not text.
     """
-    table = read_table(path, range(9, 11), _GT_LAYOUT)
-    frame = _frames(table, num_frames)
-    track_id, flag = table.integers(1, "id"), table.integers(6, "flag")
-    box = table.values[:, 2:6]
-    _check_ids(table, frame, track_id)
-    size = box[:, 2:].min(axis=1)
-    refuse(
-        (size < 0) | ((size == 0) & (flag != 0)),
-        table,
-        lambda i: f"the box is {box[i, 2]:g} wide and {box[i, 3]:g} high",
-    )
-    if table.values.shape[1] == 10:
-        ones = np.ones(len(frame))
-        return MOTRows(frame, track_id, box, flag, ones.astype(np.int64), ones)
-    return MOTRows(frame, track_id, box, flag, table.integers(7, "class"), table.values[:, 8])
+    table = read_table(path, range(9, 11), _GT_LAYOUT, report)
+    is_mot15 = table.values.shape[1] == 10
+    table = table.in_sequence(num_frames).with_ids()
+    table = table.with_integers({6: "flag"} if is_mot15 else {6: "flag", 7: "class"})
+    size = table.values[:, 4:6].min(axis=1)
+    table = without_sizes(table, (size < 0) | ((size == 0) & (table.values[:, 6] != 0)))
+    frame, track_id, flag, box = table.column(0), table.column(1), table.column(6), table.values
+    ones = np.ones(len(frame))
+    cls = ones.astype(np.int64) if is_mot15 else table.column(7)
+    visibility = ones if is_mot15 else table.values[:, 8]
+    return MOTRows(frame, track_id, box[:, 2:6], flag, cls, visibility)
 
 
-def read_mot_detections(path: str, num_frames: int) -> MOTDetections:
+def read_mot_detections(path: str, num_frames: int, report: Report = refuse) -> MOTDetections:
     """Read a ``det.txt``.
 
     Args:
         path: text file; it may be empty.
         num_frames: of the whole sequence.
+        report: takes the faults of rows: no numbers of the format; frames outside the sequence; a
+            negative size.
 
     Raises:
-        UserError: the file is missing or no table of the format's numbers; frames outside the
-            sequence; a negative size.
+        UserError: the file is missing or is not text.
     """
-    table = read_table(path, range(7, 11), _DET_LAYOUT)
-    box = table.values[:, 2:6]
-    refuse(
-        (box[:, 2:] < 0).any(axis=1),
-        table,
-        lambda i: f"the box is {box[i, 2]:g} wide and {box[i, 3]:g} high",
-    )
-    return MOTDetections(_frames(table, num_frames), box, table.values[:, 6])
+    table = read_table(path, range(7, 11), _DET_LAYOUT, report)
+    table = without_sizes(table, (table.values[:, 4:6] < 0).any(axis=1)).in_sequence(num_frames)
+    return MOTDetections(table.column(0), table.values[:, 2:6], table.values[:, 6])
+
+
+def without_sizes(table: TextTable, bad: ArrayLike) -> TextTable:
+    """Leave out rows whose box has a size that cannot be, in columns 4 and 5."""
+    width, height = table.values[:, 4], table.values[:, 5]
+    return table.without(bad, lambda i: f"the box is {width[i]:g} wide and {height[i]:g} high")
 
 
 def read_mots_ground_truth(
-    path: str, num_frames: int, image_size: tuple[int, int] | None = None
+    path: str,
+    num_frames: int,
+    image_size: tuple[int, int] | None = None,
+    report: Report = refuse,
 ) -> MOTSRows:
     """Read a ``gt.txt`` of MOTS20, all classes.
 
@@ -164,95 +168,82 @@ def read_mots_ground_truth(
         path: text file; it may be empty.
         num_frames: of the whole sequence.
         image_size: height and width of its images in pixels; None: those of the first row.
+        report: takes the faults of rows: not of the format; frames outside the sequence; ids below
+            0 or, but for ignore regions, twice in a frame; masks of another size, damaged masks, or
+            masks of one frame that overlap, of which the whole frame is left out.
 
     Raises:
-        UserError: the file is missing or no text of the format; frames outside the sequence; ids
-            below 0 or, but for ignore regions, twice in a frame; masks of another size, damaged
-            masks, or masks of one frame that overlap.
+        UserError: the file is missing or is not text.
     """
-    numbered = [(i, line) for i, line in enumerate(read_lines(path), 1) if line.strip()]
-    split = [line.split() for _, line in numbered]
-    faulty = next((i for i, found in enumerate(split) if len(found) != 6), None)
-    if faulty is not None:
-        raise UserError(
-            f"{path}, line {numbered[faulty][0]}: it has {len(split[faulty])} columns split by "
-            f"spaces, not 6 ({_MOTS_LAYOUT}); mend the file"
-        )
-    lines = np.array([i for i, _ in numbered], dtype=np.int64)
-    try:
-        values = np.array([found[:5] for found in split], dtype=np.float64).reshape(-1, 5)
-    except ValueError as error:
-        where, text = next(
-            (i, text) for i, found in enumerate(split) for text in found[:5] if not _is_float(text)
-        )
-        raise UserError(
-            f"{path}, line {lines[where]}: '{text[:40]}' is no number; mend the file"
-        ) from error
-    table = TextTable(path, values, lines)
-    refuse(~np.isfinite(values).all(axis=1), table, lambda i: "a number is nan or infinite")
-    frame = _frames(table, num_frames)
-    track_id, cls = table.integers(1, "id"), table.integers(2, "class")
-    height, width = table.integers(3, "height"), table.integers(4, "width")
-    _check_ids(table, frame, track_id, cls != MOTS_IGNORE_CLASS)
-    rle = np.empty(len(split), dtype=object)
-    if split:
-        size = image_size or (int(height[0]), int(width[0]))
-        refuse(
-            np.any(np.stack([height, width], axis=1) != size, axis=1),
-            table,
-            lambda i: f"the mask is {width[i]}x{height[i]}, the image {size[1]}x{size[0]}",
-        )
-        rle[:] = [{"size": [*size], "counts": found[5].encode()} for found in split]
-        _check_masks(table, rle, size)
-        _check_overlap(table, rle, frame)
-    return MOTSRows(frame, track_id, cls, rle)
+    table = read_mots_table(path, num_frames, image_size, report)
+    return MOTSRows(table.column(0), table.column(1), table.column(2), table.texts)
 
 
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _frames(table: TextTable, num_frames: int) -> np.ndarray:
-    frame = table.integers(0, "frame")
-    refuse(
-        (frame < 1) | (frame > num_frames),
-        table,
-        lambda i: f"frame {frame[i]} is not among the sequence's frames 1 to {num_frames}",
+def read_mots_table(
+    path: str, num_frames: int, image_size: tuple[int, int] | None, report: Report
+) -> TextTable:
+    """As :func:`read_mots_ground_truth`; ``texts`` are the RLE dicts."""
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        with Entry(report, path, "line", number):
+            parts = line.split()
+            if len(parts) != 6:
+                raise EntryError(
+                    f"it has {len(parts)} columns split by spaces, not 6 ({_MOTS_LAYOUT}); "
+                    "correct the file"
+                )
+            for part in parts[:5]:
+                check_number(part)
+            rows.append((number, parts))
+    values = np.array([parts[:5] for _, parts in rows], dtype=np.float64).reshape(-1, 5)
+    texts = np.array([parts[5] for _, parts in rows], dtype=object)
+    lines = np.array([number for number, _ in rows], dtype=np.int64)
+    table = TextTable(path, report, values, lines, texts)
+    table = table.without(
+        ~np.isfinite(table.values).all(axis=1), lambda i: "a number is nan or infinite"
     )
-    return frame
+    table = table.in_sequence(num_frames).with_integers({2: "class", 3: "height", 4: "width"})
+    table = table.with_ids(repeats=[MOTS_IGNORE_CLASS])
+    if not len(table.lines):
+        return table
+    height, width = table.column(3), table.column(4)
+    size = image_size or (int(height[0]), int(width[0]))
+    table = table.without(
+        (height != size[0]) | (width != size[1]),
+        lambda i: f"the mask is {width[i]}x{height[i]}, the image {size[1]}x{size[0]}",
+    )
+    rle = np.empty(len(table.lines), dtype=object)
+    rle[:] = [{"size": [*size], "counts": code.encode()} for code in table.texts]
+    faults = dict(find_mask_faults(rle.tolist(), *size))
+    table = replace(table, texts=rle)
+    table = table.without(np.isin(np.arange(len(rle)), [*faults]), faults.__getitem__)
+    return _without_overlap(table)
 
 
-def _check_ids(
-    table: TextTable, frame: np.ndarray, track_id: np.ndarray, unique: np.ndarray | None = None
-) -> None:
-    """Ids are at least 0 and, in the rows that ``unique`` tells, once in a frame."""
-    refuse(track_id < 0, table, lambda i: f"the id {track_id[i]} is negative")
-    order = np.lexsort((track_id, frame))  # stable: the first of a pair is the earlier line
-    if unique is not None:
-        order = order[unique[order]]
-    again = np.zeros(len(frame), dtype=bool)
-    same_frame = frame[order][1:] == frame[order][:-1]
-    again[order[1:]] = same_frame & (track_id[order][1:] == track_id[order][:-1])
-    refuse(again, table, lambda i: f"id {track_id[i]} is there twice in frame {frame[i]}")
+def _without_overlap(table: TextTable) -> TextTable:
+    frame = table.column(0)
+    kept = np.ones(len(frame), bool)
+    for rows in rows_by_frame(frame):
+        if masks_overlap(table.texts[rows].tolist()):
+            kept[rows] = False
+            fault = f"masks of frame {frame[rows[0]]} overlap; give each pixel to one object"
+            table.report(Fault(table.path, "line", int(table.lines[rows[0]]), fault))
+    return replace(
+        table, values=table.values[kept], lines=table.lines[kept], texts=table.texts[kept]
+    )
 
 
-def _check_masks(table: TextTable, rle: np.ndarray, size: tuple[int, int]) -> None:
-    fault = find_mask_fault(rle.tolist(), *size)
-    if fault is not None:
-        raise UserError(f"{table.path}, line {table.lines[fault[0]]}: {fault[1]}; mend the file")
-
-
-def _check_overlap(table: TextTable, rle: np.ndarray, frame: np.ndarray) -> None:
+def rows_by_frame(frame: np.ndarray) -> list[np.ndarray]:
+    """The rows of each frame that has some, in their order."""
     order = np.argsort(frame, kind="stable")
-    cuts = np.flatnonzero(np.diff(frame[order])) + 1
-    for rows in np.split(order, cuts):
-        masks = rle[rows].tolist()
-        if coco_mask.area(masks).sum() != coco_mask.area(coco_mask.merge(masks)):
-            raise UserError(
-                f"{table.path}, line {table.lines[rows[0]]}: masks of frame {frame[rows[0]]} "
-                "overlap; give each pixel to one object"
-            )
+    return np.split(order, np.flatnonzero(np.diff(frame[order])) + 1)
+
+
+def masks_overlap(masks: Sequence[dict[str, Any]]) -> bool:
+    """Whether any two of these compressed RLEs of one size have a pixel in common."""
+    if len(masks) < 2:
+        return False
+    union = coco_mask.merge(list(masks), intersect=False)
+    return int(np.sum(coco_mask.area(list(masks)))) != int(coco_mask.area(union))

@@ -13,35 +13,10 @@ import configparser
 import os
 from dataclasses import dataclass
 
-from d2video.formats.mot_rows import (
-    MOTDetections,
-    MOTRows,
-    MOTSRows,
-    read_mot_detections,
-    read_mot_ground_truth,
-    read_mots_ground_truth,
-    rows_of_frames,
-    select_rows,
-)
 from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
 from d2video.video.image_io import list_images, read_rgb
-
-__all__ = [
-    "MOTDetections",
-    "MOTRows",
-    "MOTSRows",
-    "MOTSequence",
-    "SeqInfo",
-    "list_frames",
-    "read_mot_detections",
-    "read_mot_ground_truth",
-    "read_mots_ground_truth",
-    "read_seqinfo",
-    "rows_of_frames",
-    "select_rows",
-]
 
 _REQUIRED = ("seqLength", "imWidth", "imHeight", "frameRate")
 _LAYOUT = f"section [Sequence] with {', '.join(_REQUIRED)} and, if not img1, imDir"

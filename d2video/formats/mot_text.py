@@ -1,11 +1,14 @@
 """Tables of numbers as the MOTChallenge's text files hold them: a row a line, split by commas."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from d2video.formats.faults import Entry, EntryError, Fault, Report
+from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 
 
@@ -14,100 +17,157 @@ class TextTable:
     """The numbers of a file.
 
     Attributes:
-        path: of the file, for messages.
+        path: of the file.
+        report: takes the faults of rows.
         values: (N,C) float64, all finite.
         lines: (N,) the line of each row, from 1 on.
+        texts: (N,) object, what else is in the row.
     """
 
     path: str
+    report: Report
     values: np.ndarray
     lines: np.ndarray
+    texts: np.ndarray
 
-    def integers(self, column: int, name: str) -> np.ndarray:
-        """A column as int64 (N,), or a UserError that calls it ``name``."""
-        values = self.values[:, column]
-        fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
-        refuse(fractional, self, lambda i: f"the {name} {values[i]:g} is no whole number")
-        return values.astype(np.int64)
+    def column(self, number: int) -> np.ndarray:
+        """A column as int64 (N,)."""
+        return self.values[:, number].astype(np.int64)
+
+    def without(self, bad: ArrayLike, fault: Callable[[int], str]) -> "TextTable":
+        """Report the rows for which ``bad`` (N,) bool is set, and leave them out.
+
+        Args:
+            bad: of each row.
+            fault: row to what is wrong with it.
+        """
+        if not np.any(bad):
+            return self
+        for row in np.flatnonzero(bad).tolist():
+            text = f"{fault(row)}; correct the file"
+            self.report(Fault(self.path, "line", int(self.lines[row]), text))
+        kept = ~np.asarray(bad)
+        return replace(
+            self, values=self.values[kept], lines=self.lines[kept], texts=self.texts[kept]
+        )
+
+    def with_integers(self, names: dict[int, str]) -> "TextTable":
+        """Leave out rows with a fraction in one of these columns, which have names for messages."""
+        table = self
+        for number, name in names.items():
+            values = table.values[:, number]
+            fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
+            table = table.without(fractional, partial(_not_whole, name, values))
+        return table
+
+    def in_sequence(self, num_frames: int) -> "TextTable":
+        """Leave out rows whose frame, column 0, is not among 1 to ``num_frames``."""
+        table = self.with_integers({0: "frame"})
+        frame = table.column(0)
+        return table.without(
+            (frame < 1) | (frame > num_frames),
+            lambda i: f"frame {frame[i]} is not among the sequence's frames 1 to {num_frames}",
+        )
+
+    def with_ids(self, repeats: Sequence[int] = ()) -> "TextTable":
+        """Leave out rows whose id, column 1, is below 0 or a second time in its frame.
+
+        Args:
+            repeats: classes, in column 2, whose ids may come several times.
+        """
+        table = self.with_integers({1: "id"})
+        below = table.column(1)
+        table = table.without(below < 0, lambda i: f"the id {below[i]} is negative")
+        frame, track_id = table.column(0), table.column(1)
+        unique = ~np.isin(table.values[:, 2], repeats) if repeats else None
+        return table.without(
+            repeated(frame, track_id, unique),
+            lambda i: f"id {track_id[i]} is there twice in frame {frame[i]}",
+        )
 
 
-def refuse(bad: ArrayLike, table: TextTable, fault: Callable[[int], str]) -> None:
-    """Raise a UserError about the first row for which ``bad`` (N,) bool is set, if there is one.
-
-    Args:
-        bad: of each row.
-        table: names the file and the line.
-        fault: row to what is wrong with it.
-    """
-    if np.any(bad):
-        row = int(np.argmax(bad))
-        raise UserError(f"{table.path}, line {table.lines[row]}: {fault(row)}; mend the file")
+def _not_whole(name: str, values: np.ndarray, row: int) -> str:
+    return f"the {name} {values[row]:g} is no whole number"
 
 
-def read_lines(path: str) -> list[str]:
-    """The lines of a text file, line ends removed.
-
-    Raises:
-        UserError: it does not exist, cannot be read, or is no text.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            # Not splitlines, which also splits at characters that no editor counts as line ends.
-            return file.read().split("\n")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"file {path} does not exist: set DETECTRON2_DATASETS or mend the path"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text file: fetch or write it again") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+def repeated(
+    frame: np.ndarray, track_id: np.ndarray, unique: np.ndarray | None = None
+) -> np.ndarray:
+    """(N,) True where a pair of the two was there before, among the rows that ``unique`` names."""
+    order = np.lexsort((track_id, frame))  # stable: of equal pairs the earlier row comes first
+    if unique is not None:
+        order = order[unique[order]]
+    same = (np.diff(frame[order]) == 0) & (np.diff(track_id[order]) == 0)
+    found = np.zeros(len(frame), dtype=bool)
+    found[order[1:][same]] = True
+    return found
 
 
-def read_table(path: str, widths: range, layout: str) -> TextTable:
+def read_table(path: str, widths: range, layout: str, report: Report) -> TextTable:
     """Read rows of numbers split by commas, with or without spaces; blank lines are passed over.
 
     Args:
         path: text file; an empty one is a table without rows.
         widths: how many columns the table may have.
         layout: their names, for messages.
+        report: takes the faults of rows: another number of columns than the format or the first
+            row has, text in the place of a number, or a number that is not finite.
 
     Raises:
-        UserError: as :func:`read_lines`; another number of columns, in all rows or in one; text in
-            the place of a number, or a number that is not finite.
+        UserError: as :func:`read_lines`.
     """
     numbered = [(i, line) for i, line in enumerate(read_lines(path), 1) if line.strip()]
-    lines = np.array([i for i, _ in numbered], dtype=np.int64)
-    if not numbered:
-        return TextTable(path, np.zeros((0, widths[-1])), lines)
     try:
-        values = np.loadtxt([line for _, line in numbered], delimiter=",", comments=None, ndmin=2)
-    except ValueError as error:
-        fault = _first_fault(numbered, widths, layout)
-        raise UserError(f"{path}{fault or f': {error}'}; mend the file") from None
+        values = _numbers(numbered, widths)
+    except ValueError:
+        numbered = _sound_rows(numbered, widths, layout, path, report)
+        try:
+            values = _numbers(numbered, widths)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; correct the file") from None
+    lines = np.array([i for i, _ in numbered], dtype=np.int64)
+    table = TextTable(path, report, values, lines, np.empty(len(lines), object))
+    return table.without(~np.isfinite(values).all(axis=1), lambda i: "a number is nan or infinite")
+
+
+def _numbers(numbered: list[tuple[int, str]], widths: range) -> np.ndarray:
+    if not numbered:
+        return np.zeros((0, widths[-1]))
+    values = np.loadtxt([line for _, line in numbered], delimiter=",", comments=None, ndmin=2)
     if values.shape[1] not in widths:
-        raise UserError(f"{path}{_first_fault(numbered, widths, layout)}; mend the file")
-    table = TextTable(path, values, lines)
-    refuse(~np.isfinite(values).all(axis=1), table, lambda i: "a number is nan or infinite")
-    return table
+        raise ValueError("another number of columns")
+    return values
 
 
-def _first_fault(numbered: list[tuple[int, str]], widths: range, layout: str) -> str | None:
-    """Where and what the first line is that is no row of the table."""
-    width = numbered[0][1].count(",") + 1
+def _sound_rows(
+    numbered: list[tuple[int, str]], widths: range, layout: str, path: str, report: Report
+) -> list[tuple[int, str]]:
+    """The lines that are rows of the table; the others are reported."""
+    sound: list[tuple[int, str]] = []
+    width = None
     for i, line in numbered:
-        fields = line.split(",")
-        if len(fields) not in widths:
-            several = "" if len(widths) == 1 else f"{widths[0]} to "
-            return (
-                f", line {i}: it has {len(fields)} columns split by commas, not {several}"
-                f"{widths[-1]} ({layout})"
-            )
-        if len(fields) != width:
-            return f", line {i}: it has {len(fields)} columns, the lines before it {width}"
-        for field in fields:
-            try:
-                float(field)
-            except ValueError:
-                return f", line {i}: '{field.strip()[:40]}' is no number"
-    return None
+        with Entry(report, path, "line", i):
+            fields = line.split(",")
+            if len(fields) not in widths:
+                several = "" if len(widths) == 1 else f"{widths[0]} to "
+                raise EntryError(
+                    f"it has {len(fields)} columns split by commas, not {several}{widths[-1]} "
+                    f"({layout}); correct the file"
+                )
+            if len(fields) != (width or len(fields)):
+                raise EntryError(
+                    f"it has {len(fields)} columns, the lines before it {width}; correct the file"
+                )
+            for field in fields:
+                check_number(field)
+            width = len(fields)
+            sound.append((i, line))
+    return sound
+
+
+def check_number(text: str) -> None:
+    """Raise an EntryError if a field does not hold a number."""
+    try:
+        float(text)
+    except ValueError:
+        raise EntryError(f"'{text.strip()[:40]}' is no number; correct the file") from None

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pycocotools.mask as coco_mask
-import torch
 from detectron2.structures import BoxMode
 
 from d2video.formats.rle import encode_masks
@@ -37,7 +36,7 @@ def segment_annotations(
     if not segments_info:
         return []
     wanted = np.array([segment["id"] for segment in segments_info])
-    rles = encode_masks(torch.from_numpy(ids == wanted[:, None, None]))
+    rles = encode_masks(ids == wanted[:, None, None])
     return [
         {
             "category_id": segment["category_id"],

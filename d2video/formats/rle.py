@@ -6,14 +6,14 @@ Shapes: N: masks or tracks, L: frames, H×W: image.
 import itertools
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
 # Pixels that are looked at together: what a processor's cache holds.
 _BATCH_PIXELS = 2**22
 
 
-def encode_masks(masks: Tensor) -> list[dict]:
+def encode_masks(masks: ArrayLike) -> list[dict]:
     """(N, H, W) bool to N compressed RLE dicts ``{"size": [H, W], "counts": bytes}``.
 
     The codes are those of ``pycocotools.mask.encode``. COCO counts run down the columns, and instead
@@ -21,21 +21,22 @@ def encode_masks(masks: Tensor) -> list[dict]:
     quarter of the time (tracks of 360x640 on a CPU). Masks that lie in the same part of the image,
     as those of a track do, are quickest together.
     """
-    host = masks.cpu().numpy()
-    count, height, width = host.shape
+    masks = np.asarray(masks)
+    count, height, width = masks.shape
     batch = max(_BATCH_PIXELS // max(height * width, 1), 1)
     return [
         rle
         for start in range(0, count, batch)
-        for rle in _encode_batch(host[start : start + batch])
+        for rle in _encode_batch(masks[start : start + batch])
     ]
 
 
-def encode_tracks(masks: Tensor) -> list[list[dict | None]]:
+def encode_tracks(masks: ArrayLike) -> list[list[dict | None]]:
     """(N, L, H, W) bool to N lists of L compressed RLE dicts, None where a mask is empty."""
     return [
         [None if rle["counts"] == empty["counts"] else rle for rle in rles]
-        for rles, empty in ((encode_masks(track), _empty(*track.shape[-2:])) for track in masks)
+        for track in np.asarray(masks)
+        for rles, empty in [(encode_masks(track), _empty(*track.shape[-2:]))]
     ]
 
 

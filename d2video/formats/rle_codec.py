@@ -100,8 +100,8 @@ def sum_counts(codes: Sequence[bytes]) -> RunSums:
     return found
 
 
-def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int, str] | None:
-    """The first frame whose mask is neither None nor a sound compressed RLE of the video's size.
+def find_mask_faults(masks: Sequence[Any], height: int, width: int) -> list[tuple[int, str]]:
+    """The frames whose mask is neither None nor a sound compressed RLE of the video's size.
 
     Args:
         masks: one entry a frame, as read from JSON.
@@ -109,9 +109,9 @@ def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int,
         width: of the video, pixels.
 
     Returns:
-        (frame, what is wrong with it), or None if all masks are sound.
+        (frame, what is wrong with it), ascending.
     """
-    fault: tuple[int, str] | None = None
+    faults: list[tuple[int, str]] = []
     frames: list[int] = []
     codes: list[bytes] = []
     for frame, mask in enumerate(masks):
@@ -119,8 +119,8 @@ def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int,
             continue
         problem = _describe_fault(mask, height, width)
         if problem is not None:
-            fault = frame, problem
-            break
+            faults.append((frame, problem))
+            continue
         counts = mask["counts"]
         codes.append(
             counts if isinstance(counts, bytes) else counts.encode("utf-8", "surrogatepass")
@@ -129,18 +129,23 @@ def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int,
 
     runs = sum_counts(codes)
     sound = runs.well_formed & (runs.least >= 0) & (runs.total == height * width)
-    if sound.all():
-        return fault
-    bad = int(np.argmin(sound))
-    if not runs.well_formed[bad]:
-        return frames[
-            bad
-        ], "'counts' is not a COCO run-length code (cut off or not of its alphabet)"
-    return frames[bad], (
-        f"the runs of 'counts' cover {runs.total[bad]} pixels, the frame has {height * width}"
-        if runs.least[bad] >= 0
-        else "'counts' holds a run of negative length"
-    )
+    for bad in np.flatnonzero(~sound).tolist():
+        if not runs.well_formed[bad]:
+            fault = "'counts' is not a COCO run-length code (cut off or not of its alphabet)"
+        elif runs.least[bad] < 0:
+            fault = "'counts' holds a run of negative length"
+        else:
+            fault = (
+                f"the runs of 'counts' cover {runs.total[bad]} pixels, the frame has "
+                f"{height * width}"
+            )
+        faults.append((frames[bad], fault))
+    return sorted(faults)
+
+
+def find_mask_fault(masks: Sequence[Any], height: int, width: int) -> tuple[int, str] | None:
+    """The first of :func:`find_mask_faults`."""
+    return next(iter(find_mask_faults(masks, height, width)), None)
 
 
 def find_rle_fault(mask: Any, height: int, width: int) -> str | None:

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.utils.file_io import PathManager
-
-from d2video.formats.json_text import parse_json
+from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
 from d2video.formats.rle_codec import find_mask_fault
+from d2video.formats.text import ids_without, json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_IMAGE_PIXELS, size_fault
 
@@ -73,38 +72,29 @@ class YTVISFile:
     tracks: list[TrackEntry] | None
 
     @classmethod
-    def read(cls, path: str) -> "YTVISFile":
+    def read(cls, path: str, report: Report = refuse) -> "YTVISFile":
         """Read a file, local or anything that detectron2's PathManager reads.
 
         Raises:
             UserError: missing, empty or no JSON, or as :meth:`from_dict`.
         """
-        if not PathManager.isfile(path):
-            raise UserError(
-                f"annotation file {path} does not exist: set DETECTRON2_DATASETS or mend the path"
-            )
-        try:
-            with PathManager.open(path, "r", encoding="utf-8") as file:
-                text = file.read()
-            if not text or text.isspace():
-                raise UserError(f"annotation file {path} is empty: fetch or write it again")
-            # All runs of YouTube-VIS 2019 at once would take gigabytes of Python integers.
-            content = parse_json(text, object_hook=_compress_rle)
-        except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
-            raise UserError(
-                f"annotation file {path} is not JSON ({error}): fetch or write it again"
-            ) from None
-        return cls.from_dict(content, path)
+        # All runs of YouTube-VIS 2019 at once would take gigabytes of Python integers.
+        return cls.from_dict(read_json(path, object_hook=_compress_rle), path, report)
 
     @classmethod
-    def from_dict(cls, content: Any, source: str) -> "YTVISFile":
+    def from_dict(cls, content: Any, source: str, report: Report = refuse) -> "YTVISFile":
         """Check the content of a file, which stays as it is.
 
+        Args:
+            content: of the file.
+            source: its name, for faults.
+            report: takes the faults of single videos and annotations: sizes that cannot be, ids
+                that are repeated or refer to nothing, annotation ids below 1 (the official
+                evaluation never counts id 0 as found), lists that are not one entry a frame,
+                damaged masks, or masks of another size than the video's.
+
         Raises:
-            UserError: another format, no videos or categories, ids or category names that are
-                repeated, ids that refer to nothing, annotation ids below 1 (the official evaluation
-                never counts id 0 as found), lists that are not one entry a frame, damaged masks, or
-                masks of another size than the video's.
+            UserError: another format, no videos or categories, or categories that are repeated.
         """
         if not isinstance(content, dict) or not isinstance(content.get("videos"), list):
             raise UserError(
@@ -112,30 +102,38 @@ class YTVISFile:
                 "annotation file"
             )
         categories = _read_categories(content, source)
-        videos = _read_videos(content["videos"], source)
-        annotations = content.get("annotations")
-        if annotations is not None and not isinstance(annotations, list):
-            raise UserError(f"{source}: 'annotations' must be a list or null; mend the file")
+        videos: dict[int, VideoEntry] = {}
+        for entry, fields in json_entries(content, "videos", source, report):
+            with entry:
+                video = _read_video(fields)
+                if video.video_id in videos:
+                    raise EntryError("it is there twice; give every video its own id")
+                videos[video.video_id] = video
+        if not content["videos"]:
+            raise UserError(f"{source} lists no videos; fetch or write it again")
+        if content.get("annotations") is None:
+            return cls(source, categories, videos, None)
+        faulty = ids_without(content["videos"], videos)
         tracks: dict[int, TrackEntry] = {}
-        for annotation in annotations or ():
-            track = _read_track(annotation, videos, categories, source)
-            if track.track_id < 1 or track.track_id in tracks:
-                raise UserError(
-                    f"{source}: annotation {track.track_id}: annotation ids must be unique and "
-                    "start at 1; mend the file"
-                )
-            tracks[track.track_id] = track
-        return cls(source, categories, videos, None if annotations is None else [*tracks.values()])
+        for entry, fields in json_entries(content, "annotations", source, report):
+            if fields.get("video_id") in faulty:
+                continue
+            with entry:
+                track = _read_track(fields, videos, categories)
+                if track.track_id < 1 or track.track_id in tracks:
+                    raise EntryError("annotation ids must be unique and start at 1; correct them")
+                tracks[track.track_id] = track
+        return cls(source, categories, videos, [*tracks.values()])
 
 
-def frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry, where: str) -> list[Any]:
-    """``fields[key]``, which must be a list with one entry a frame, or a UserError."""
+def frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry) -> list[Any]:
+    """``fields[key]``, which must be a list with one entry a frame, or an EntryError."""
     values = fields.get(key)
     if not isinstance(values, list) or len(values) != video.num_frames:
         got = len(values) if isinstance(values, list) else values
-        raise UserError(
-            f"{where}: {key} must have one entry for each of the {video.num_frames} frames of "
-            f"video {video.video_id}, got {got}; mend the file"
+        raise EntryError(
+            f"{key} must have one entry for each of the {video.num_frames} frames of video "
+            f"{video.video_id}, got {got}; correct the file"
         )
     return values
 
@@ -171,47 +169,38 @@ def _read_categories(content: dict[str, Any], source: str) -> dict[int, str]:
     names = dict(sorted(pairs))
     if not pairs or len(names) < len(pairs) or len(set(names.values())) < len(pairs):
         raise UserError(
-            f"{source}: 'categories' is empty or repeats an id or a name; mend the file"
+            f"{source}: 'categories' is empty or repeats an id or a name; correct the file"
         )
     return names
 
 
-def _read_videos(entries: list[Any], source: str) -> dict[int, VideoEntry]:
-    videos: dict[int, VideoEntry] = {}
-    for entry in entries:
-        where = f"{source}: video {entry.get('id', '?') if isinstance(entry, dict) else entry}"
-        try:
-            video_id, height, width = (int(entry[key]) for key in ("id", "height", "width"))
-            names = entry.get("file_names")
-            length = int(entry["length"]) if names is None else entry.get("length")
-        except _NOT_AS_EXPECTED:
-            raise UserError(
-                f"{where} needs id, height, width (numbers) and file_names; mend the file"
-            ) from None
-        if names is not None:
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise UserError(f"{where}: file_names must be a list of paths; mend the file")
-            if names and length not in (None, len(names)):
-                raise UserError(
-                    f"{where}: length is {length} but there are {len(names)} file_names; "
-                    "make them agree"
-                )
-            length = len(names)
-        if length < 1:
-            raise UserError(f"{where} has no frames; remove it from the file")
-        fault = size_fault(height, width)
-        if fault:
-            raise UserError(f"{where}: {fault}; mend it")
-        if video_id in videos:
-            raise UserError(f"{where} is there twice; give every video its own id")
-        videos[video_id] = VideoEntry(video_id, height, width, length, names)
-    if not videos:
-        raise UserError(f"{source} lists no videos; fetch or write it again")
-    return videos
+def _read_video(fields: dict[str, Any]) -> VideoEntry:
+    try:
+        video_id, height, width = (int(fields[key]) for key in ("id", "height", "width"))
+        names = fields.get("file_names")
+        length = int(fields["length"]) if names is None else fields.get("length")
+    except _NOT_AS_EXPECTED:
+        raise EntryError(
+            "it needs id, height, width (numbers) and file_names; correct the file"
+        ) from None
+    if names is not None:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise EntryError("file_names must be a list of paths; correct the file")
+        if names and length not in (None, len(names)):
+            raise EntryError(
+                f"length is {length} but there are {len(names)} file_names; make them agree"
+            )
+        length = len(names)
+    if not length or length < 1:
+        raise EntryError("it has no frames; remove it from the file")
+    fault = size_fault(height, width)
+    if fault:
+        raise EntryError(f"{fault}; correct it")
+    return VideoEntry(video_id, height, width, length, names)
 
 
 def _read_track(
-    fields: Any, videos: Mapping[int, VideoEntry], categories: Mapping[int, str], source: str
+    fields: dict[str, Any], videos: Mapping[int, VideoEntry], categories: Mapping[int, str]
 ) -> TrackEntry:
     try:
         track_id, video_id, category_id = (
@@ -219,32 +208,29 @@ def _read_track(
         )
         is_crowd = bool(fields.get("iscrowd", 0))
     except _NOT_AS_EXPECTED:
-        which = fields.get("id", "?") if isinstance(fields, dict) else fields
-        raise UserError(
-            f"{source}: annotation {which} needs id, video_id, category_id and segmentations; "
-            "mend the file"
+        raise EntryError(
+            "it needs id, video_id, category_id and segmentations; correct the file"
         ) from None
-    where = f"{source}: annotation {track_id}"
     if video_id not in videos:
-        raise UserError(f"{where} is of video {video_id}, which is not in the file; mend it")
+        raise EntryError(f"its video {video_id} is not in the file; correct it")
     if category_id not in categories:
-        raise UserError(f"{where} is of category {category_id}, which is not in the file; mend it")
-    segmentations = _read_segmentations(fields, videos[video_id], where)
+        raise EntryError(f"its category {category_id} is not in the file; correct it")
+    segmentations = _read_segmentations(fields, videos[video_id])
     return TrackEntry(track_id, video_id, category_id, is_crowd, segmentations, fields)
 
 
-def _read_segmentations(fields: dict[str, Any], video: VideoEntry, where: str) -> list[Any]:
+def _read_segmentations(fields: dict[str, Any], video: VideoEntry) -> list[Any]:
     """Polygons, compressed RLE or None, one a frame, all sound."""
     size = video.height, video.width
     # An empty list is how some exporters write null.
-    found = [None if s == [] else s for s in frame_list(fields, "segmentations", video, where)]
+    found = [None if s == [] else s for s in frame_list(fields, "segmentations", video)]
     found = [_compress_rle(s) if isinstance(s, dict) else s for s in found]
     faults = ((t, _fault(s, *size)) for t, s in enumerate(found))
     fault = next(((t, f) for t, f in faults if f), None)
     if fault is None:
         fault = find_mask_fault([None if isinstance(s, list) else s for s in found], *size)
     if fault is not None:
-        raise UserError(f"{where}, segmentations, frame {fault[0]}: {fault[1]}; mend the file")
+        raise EntryError(f"segmentations, frame {fault[0]}: {fault[1]}; correct the file")
     return found
 
 

@@ -151,7 +151,7 @@ def test_random_subset(cfg):
     ("key", "value", "message"),
     [
         ("DATASETS.TRAIN", ("tinny",), "'tinny' is not registered: did you mean tiny"),
-        ("DATASETS.TRAIN", ("nowhere",), "'nowhere' is not registered: mend the name"),
+        ("DATASETS.TRAIN", ("nowhere",), "'nowhere' is not registered: correct the name"),
         ("DATASETS.TRAIN", (), "DATASETS.TRAIN is empty"),
         ("DATALOADER.SAMPLER_TRAIN", "Sorted", "SAMPLER_TRAIN is 'Sorted': choose one of"),
         ("INPUT.DATASET_MAPPER", "Paper", "DATASET_MAPPER is 'Paper'.*ClipDatasetMapper"),

@@ -9,7 +9,6 @@ from detectron2.structures import BoxMode
 import d2video.data  # noqa: F401  registers the datasets
 from d2video.config import get_cfg
 from d2video.data import build_train_loader
-from d2video.data.clip_instances import track_classes
 from d2video.data.datasets.builtin_mot import register_builtin_mot
 from d2video.data.datasets.mot import (
     find_sequences,
@@ -19,7 +18,9 @@ from d2video.data.datasets.mot import (
     register_mot,
 )
 from d2video.data.frame_annotations import FrameAnnotations
-from d2video.formats.mot_sequence import MOTSequence, read_mot_ground_truth
+from d2video.data.records import track_classes
+from d2video.formats.mot_rows import read_mot_ground_truth
+from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import SIZE, write_sequence
 

@@ -147,9 +147,9 @@ def test_folders(files, scratch_catalog):
         0,
         1,
     ]
-    with pytest.raises(UserError, match="class 'b' has a folder but is not"):
+    with pytest.raises(UserError, match="class 'b': it has a folder but is not"):
         load_video_folders(str(root), class_names=["a"])
-    with pytest.raises(UserError, match="class 'd' has no folder"):
+    with pytest.raises(UserError, match="class 'd': it has no folder"):
         load_video_folders(str(root), class_names=["a", "b", "d"])
     (root / "d").mkdir()
     with pytest.raises(UserError, match="class folder .*d holds no video"):

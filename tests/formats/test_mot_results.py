@@ -7,7 +7,6 @@ from detectron2.structures import Boxes, Instances
 
 from d2video.formats.mot_results import (
     MOTResults,
-    masks_overlap,
     mot_results,
     mots_results,
     open_mot_results,
@@ -16,6 +15,7 @@ from d2video.formats.mot_results import (
     read_mots_results,
     write_results,
 )
+from d2video.formats.mot_rows import masks_overlap
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 
@@ -166,7 +166,7 @@ def test_missing_and_binary_files(tmp_path):
         read_mot_results(tmp_path / "a.txt", 5)
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     for read in (read_mot_results, read_mots_results):
-        with pytest.raises(UserError, match=r"a.txt is no text file"):
+        with pytest.raises(UserError, match=r"a.txt is not a text file"):
             read(tmp_path / "a.txt", 5)
 
 

@@ -3,14 +3,13 @@ import pycocotools.mask as coco_mask
 import pytest
 from PIL import Image
 
-from d2video.formats.mot_sequence import (
-    list_frames,
+from d2video.formats.mot_rows import (
     read_mot_detections,
     read_mot_ground_truth,
     read_mots_ground_truth,
-    read_seqinfo,
     rows_of_frames,
 )
+from d2video.formats.mot_sequence import list_frames, read_seqinfo
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import SIZE, write_sequence
 
@@ -135,7 +134,7 @@ def test_box_without_size_that_is_not_considered(write):
 @pytest.mark.parametrize("read", [read_mot_ground_truth, read_mots_ground_truth])
 def test_file_that_is_missing_or_no_text(write, tmp_path, read):
     assert "does not exist" in refused(read, str(tmp_path / "no.txt"), LENGTH)
-    assert "no text file" in refused(read, write(b"\xff\xd8\xff\xe0\x00"), LENGTH)
+    assert "not a text file" in refused(read, write(b"\xff\xd8\xff\xe0\x00"), LENGTH)
     assert "cannot read" in refused(read, str(tmp_path), LENGTH)
 
 

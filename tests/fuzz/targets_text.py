@@ -10,7 +10,7 @@ from d2video.data.datasets.mot_split import read_sequences
 from d2video.data.datasets.video_classification import load_kinetics, load_video_list
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.formats.mot_results import read_mots_results
-from d2video.formats.mot_sequence import read_mot_detections
+from d2video.formats.mot_rows import read_mot_detections
 from tests.fuzz.mutators import mutate_text
 from tests.fuzz.session import MakeInput, target
 from tests.helpers.mot_folders import write_sequence

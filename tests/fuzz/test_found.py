@@ -66,14 +66,14 @@ def test_sound_polygons():
         (
             "annotations",
             {"segmentation": [[2, 4, 10, 4, 2**32, 10]]},
-            "id 1 of 'annotations'.*numbers",
+            "annotation 1: .*numbers",
         ),
         ("annotations", {"segmentation": {"size": [2, 2], "counts": [-9, 13]}}, "runs sum to 4"),
-        ("annotations", {"segmentation": {"size": [2**40, 2], "counts": "0"}}, "cannot be"),
+        ("annotations", {"segmentation": {"size": [2**40, 2], "counts": "0"}}, "above the limit"),
         ("annotations", {"bbox": [1, 2, NAN, 4]}, "bbox.*finite"),
         ("annotations", {"bbox": [1, 2, 10**400, 4]}, "bbox.*finite"),
         ("annotations", {"category_id": []}, "category_id"),
-        ("annotations", {"id": 2}, "'annotations', 2, is there twice"),
+        ("annotations", {"id": 2}, "annotation 2: its id is there twice"),
         ("images", {"file_name": "../../x.jpg"}, "outside the image root"),
         ("images", {"height": "24"}, "its size"),
         ("categories", {"name": None}, "its name"),
@@ -85,7 +85,7 @@ def test_coco_files(tmp_path, scratch_catalog, key, change, message):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
     register_coco_instances("mine", {}, str(path), str(tmp_path))
-    with pytest.raises(UserError, match=rf"dataset mine .*{message}"):
+    with pytest.raises(UserError, match=rf"a\.json: .*{message}"):
         load_records("mine")
 
 
@@ -105,7 +105,7 @@ def test_panoptic_files(tmp_path, change, message):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
-        PanopticTruth.from_json(str(path), str(tmp_path), "mine")
+        PanopticTruth.from_json(str(path), str(tmp_path))
 
 
 def test_deep_nesting(tmp_path):
@@ -127,7 +127,7 @@ def test_areas(area):
 def test_polygons_of_videos():
     content = ytvis_content.content()
     content["annotations"][2]["segmentations"][0] = [[0, 0, 4, 0, 4, 2.0**30]]
-    with pytest.raises(UserError, match="annotation 13, segmentations, frame 0.*numbers below"):
+    with pytest.raises(UserError, match="annotation 13: segmentations, frame 0.*numbers below"):
         YTVISGroundTruth.from_dict(content)
 
 
@@ -148,7 +148,7 @@ def test_damaged_zip(tmp_path):
 def test_masks_that_are_no_text():
     content = small_annotations()
     content["annotations"][0]["segmentations"][0]["counts"] = "\ud800"
-    with pytest.raises(UserError, match="annotation 11, segmentations, frame 0.*not a COCO"):
+    with pytest.raises(UserError, match="annotation 11: segmentations, frame 0.*not a COCO"):
         YTVISGroundTruth.from_dict(content)
 
 

@@ -1,17 +1,20 @@
 """Register datasets in COCO panoptic format whose classes stand in the annotation file."""
 
+import os
 from functools import partial
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.coco_panoptic import load_coco_panoptic_json
 from detectron2.utils.file_io import PathManager
 
-from d2video.formats.coco_panoptic import check_panoptic_content
-from d2video.formats.json_text import parse_json
+from d2video.data.datasets.from_config import dataset_format
+from d2video.data.records import ImageRecord
+from d2video.formats.coco_panoptic import PanopticFile
+from d2video.formats.faults import Fault, Report, refuse
 from d2video.utils.errors import UserError
 
 
+@dataset_format("coco_panoptic")
 def register_coco_panoptic(
     name: str,
     metadata: dict[str, Any],
@@ -47,19 +50,30 @@ def register_coco_panoptic(
 
 
 def load_coco_panoptic(
-    panoptic_json: str, image_root: str, panoptic_root: str, dataset_name: str
-) -> list[dict[str, Any]]:
+    panoptic_json: str,
+    image_root: str,
+    panoptic_root: str,
+    dataset_name: str,
+    report: Report = refuse,
+) -> list[ImageRecord]:
     """Read one file of the COCO panoptic format and set the dataset's classes; no image is opened.
 
+    Args:
+        panoptic_json: the annotation file.
+        image_root, panoptic_root: folders of the images (.jpg) and of the label images.
+        dataset_name: whose metadata are set, see :func:`read_panoptic_metadata`.
+        report: takes the faults of annotations, see :meth:`PanopticFile.read`, and a first image
+            that is not there.
+
     Returns:
-        As detectron2's ``load_coco_panoptic_json``, one dict an image, in the order of the file:
-        ``file_name``, ``image_id``, ``pan_seg_file_name`` and ``segments_info``, the file's dicts
-        with ``category_id`` contiguous over things, then stuff, and ``isthing`` (bool).
+        As detectron2's ``load_coco_panoptic_json``, one dict an image, in the order of the file;
+        ``category_id`` is contiguous over things, then stuff, and ``isthing`` a bool.
 
     Raises:
-        UserError: as :func:`read_panoptic_metadata`, or classes that differ from the registered ones.
+        UserError: as :meth:`PanopticFile.read`, or classes that differ from the registered ones.
     """
-    found = read_panoptic_metadata(panoptic_json)
+    file = PanopticFile.read(panoptic_json, report)
+    found = _metadata(file)
     meta = MetadataCatalog.get(dataset_name)
     for key, value in found.items():
         if meta.get(key, value) != value:
@@ -67,7 +81,30 @@ def load_coco_panoptic(
                 f"{panoptic_json}: its {key} are not those that dataset {dataset_name} is registered "
                 "with; use the file of that dataset or register this one by another name"
             )
-    records = load_coco_panoptic_json(panoptic_json, image_root, panoptic_root, found)
+    things, stuff = (found[f"{kind}_dataset_id_to_contiguous_id"] for kind in ("thing", "stuff"))
+    records: list[ImageRecord] = []
+    for each in file.annotations:
+        segments: list[Any] = each["segments_info"]
+        stem, _ = os.path.splitext(each["file_name"])
+        records.append(
+            {
+                "file_name": os.path.join(image_root, f"{stem}.jpg"),
+                "image_id": int(each["image_id"]),
+                "pan_seg_file_name": os.path.join(panoptic_root, each["file_name"]),
+                "segments_info": [
+                    segment
+                    | {
+                        "category_id": (things | stuff)[segment["category_id"]],
+                        "isthing": segment["category_id"] in things,
+                    }
+                    for segment in segments
+                ],
+            }
+        )
+    for first in records[:1]:  # rather than stop at the first sample
+        for path in (first["file_name"], first["pan_seg_file_name"]):
+            if not PathManager.isfile(path):
+                report(Fault(path, "file", None, f"{path} does not exist: put the images there"))
     meta.set(**found)
     return records
 
@@ -85,27 +122,15 @@ def read_panoptic_metadata(panoptic_json: str) -> dict[str, Any]:
         ``stuff_dataset_id_to_contiguous_id`` (onto K..K+S-1).
 
     Raises:
-        UserError: the file is missing, no JSON, or not in the format, in its annotations too (which
-            detectron2 does not check).
+        UserError: as :meth:`PanopticFile.read`.
     """
-    if not PathManager.isfile(panoptic_json):
-        raise UserError(
-            f"annotation file {panoptic_json} does not exist: set DETECTRON2_DATASETS, mend the path, "
-            "or make the dataset"
-        )
-    try:
-        with PathManager.open(panoptic_json, "r", encoding="utf-8") as file:
-            content = parse_json(file.read())
-        check_panoptic_content(content)
-        categories = content["categories"]
-        # The order of detectron2's COCO_CATEGORIES.
-        ordered = sorted(categories, key=lambda each: (not each["isthing"], each["id"]))
-        names = [each["name"] for each in ordered]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{panoptic_json} is not in COCO panoptic format ({type(error).__name__}: {error}): give "
-            "a JSON file with categories that have id, name and isthing, and annotations of segments"
-        ) from None
+    return _metadata(PanopticFile.read(panoptic_json))
+
+
+def _metadata(file: PanopticFile) -> dict[str, Any]:
+    # The order of detectron2's COCO_CATEGORIES.
+    ordered = sorted(file.categories, key=lambda each: (not each["isthing"], each["id"]))
+    names = [each["name"] for each in ordered]
     things: dict[int, int] = {}
     stuff: dict[int, int] = {}
     for position, each in enumerate(ordered):

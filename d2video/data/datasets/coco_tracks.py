@@ -1,4 +1,4 @@
-"""Register one's own tracking data in COCO's JSON with track ids (formats/coco_tracks.py)."""
+"""Register tracking data in COCO's JSON with track ids (formats/coco_tracks.py)."""
 
 import logging
 import os
@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
+from d2video.data.records import TrackingRecord
 from d2video.formats.coco_tracks import BoxEntry, COCOTracksFile, ImageEntry
+from d2video.formats.faults import Report, refuse
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
 
-
+@dataset_format("coco_tracks")
 def register_coco_tracks(name: str, json_file: str, image_root: str) -> None:
     """Register videos in COCO's JSON with track ids under ``name``; the file is read on first use.
 
@@ -34,8 +36,11 @@ def register_coco_tracks(name: str, json_file: str, image_root: str) -> None:
 
 
 def load_coco_tracks(
-    json_file: str, image_root: str, dataset_name: str | None = None
-) -> list[Record]:
+    json_file: str,
+    image_root: str,
+    dataset_name: str | None = None,
+    report: Report = refuse,
+) -> list[TrackingRecord]:
     """Read one file; no image is opened.
 
     Boxes stay as they are, with corners from 0 on as in COCO. (The files that the official
@@ -47,6 +52,7 @@ def load_coco_tracks(
         image_root: folder that ``file_name`` is relative to.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
+        report: takes the faults of entries, see :meth:`COCOTracksFile.read`.
 
     Returns:
         one dict a video as docs/architecture.md describes those of tracking data. ``sequence`` is
@@ -57,14 +63,14 @@ def load_coco_tracks(
     Raises:
         UserError: as :meth:`COCOTracksFile.read`.
     """
-    file = COCOTracksFile.read(json_file)
+    file = COCOTracksFile.read(json_file, report)
     contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
         MetadataCatalog.get(dataset_name).set(
             thing_classes=[*file.categories.values()],
             thing_dataset_id_to_contiguous_id=contiguous_id,
         )
-    records = [
+    records: list[TrackingRecord] = [
         {
             "video_id": video_id,
             "sequence": name,

@@ -15,16 +15,17 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from d2video.formats.json_text import parse_json
-from d2video.formats.mot_text import read_lines
+from d2video.data.datasets.from_config import dataset_format
+from d2video.data.records import ImageRecord
+from d2video.formats.faults import Entry, EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
+from d2video.formats.text import parse_json, read_lines
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
 
-
+@dataset_format("crowdhuman")
 def register_crowdhuman(
     name: str, odgt: str, image_root: str, *, class_name: str = "person"
 ) -> None:
@@ -38,15 +39,17 @@ def register_crowdhuman(
         image_root: folder of the images, ``<ID>.jpg``.
         class_name: of the people; data sets that are trained on together need the same.
     """
-    load = partial(load_crowdhuman, image_root=image_root)
-    DatasetCatalog.register(name, partial(load, odgt))
-    MetadataCatalog.get(name).set(
-        image_root=image_root, thing_classes=[class_name], annotation_lines=(odgt, load)
-    )
+    DatasetCatalog.register(name, partial(load_crowdhuman, odgt, image_root))
+    MetadataCatalog.get(name).set(image_root=image_root, thing_classes=[class_name])
 
 
-def load_crowdhuman(odgt: str, image_root: str) -> list[Record]:
+def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list[ImageRecord]:
     """Read an annotation file; no image is opened.
+
+    Args:
+        odgt: the annotation file.
+        image_root: folder of the images.
+        report: takes the faults of lines.
 
     Returns:
         one dict an image, in the order of the file: ``file_name``, ``image_id`` (the file's ID) and
@@ -55,35 +58,33 @@ def load_crowdhuman(odgt: str, image_root: str) -> list[Record]:
         the image is not in the file.
 
     Raises:
-        UserError: the file or the folder of the images is missing, or the file is not in the
-            format.
+        UserError: the file or the folder of the images is missing, or the file names no image.
     """
-    records: dict[str, Record] = {}
-    for number, line in enumerate(read_lines(odgt), 1):
-        if not line.strip():
-            continue
-        where = f"{odgt}, line {number}"
-        try:
-            entry = parse_json(line)
-            image, boxes = str(entry["ID"]), _full_bodies(entry["gtboxes"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{where} is no annotation of CrowdHuman ({type(error).__name__}: {error}): it "
-                "needs ID and gtboxes with tag and fbox (four numbers); fetch or mend the file"
-            ) from None
-        if image in records:
-            raise UserError(f"{where}: image {image} is there twice; mend the file")
-        if leaves_folder(image):
-            raise UserError(f"{where}: image {image} lies outside the image root; mend the file")
-        records[image] = {
-            "file_name": os.path.join(image_root, f"{image}.jpg"),
-            "image_id": image,
-            "annotations": [
-                {"bbox": box, "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
-                for box in boxes
-            ],
-        }
-    if not records:
+    records: dict[str, ImageRecord] = {}
+    lines = [(number, line) for number, line in enumerate(read_lines(odgt), 1) if line.strip()]
+    for number, line in lines:
+        with Entry(report, odgt, "line", number):
+            try:
+                entry = parse_json(line)
+                image, boxes = str(entry["ID"]), _full_bodies(entry["gtboxes"])
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise EntryError(
+                    f"it is not an annotation of CrowdHuman ({type(error).__name__}: {error}): it "
+                    "needs ID and gtboxes with tag and fbox (four numbers); fetch or correct the file"
+                ) from None
+            if image in records:
+                raise EntryError(f"image {image} is there twice; correct the file")
+            if leaves_folder(image):
+                raise EntryError(f"image {image} lies outside the image root; correct the file")
+            records[image] = {
+                "file_name": os.path.join(image_root, f"{image}.jpg"),
+                "image_id": image,
+                "annotations": [
+                    {"bbox": box, "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
+                    for box in boxes
+                ],
+            }
+    if not lines:
         raise UserError(f"{odgt} names no image: fetch it again")
     if not os.path.isdir(image_root):
         raise UserError(

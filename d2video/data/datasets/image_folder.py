@@ -8,31 +8,34 @@ read.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2video.data.datasets.from_config import dataset_format
+from d2video.data.records import RestorationRecord
+from d2video.formats.faults import Fault, Report, refuse
 from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
-
 _NAME = "{name}"  # in patterns
 
 
+@dataset_format("image_folder")
 def register_image_folder(
     name: str, image_root: str, *, task: str | None = None, recursive: bool = True
 ) -> None:
     """Register a folder of clean images, read on first use: see :func:`load_image_folder`."""
     load = partial(load_image_folder, image_root, task=task, recursive=recursive)
-    _register(name, load, image_root=image_root)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(evaluator_type="restoration", image_root=image_root)
 
 
+@dataset_format("image_pairs")
 def register_image_pairs(
     name: str,
     clean_root: str,
@@ -51,12 +54,13 @@ def register_image_pairs(
         clean_pattern=clean_pattern,
         degraded_pattern=degraded_pattern,
     )
-    _register(name, load, image_root=clean_root)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(evaluator_type="restoration", image_root=clean_root)
 
 
 def load_image_folder(
     image_root: str, *, task: str | None = None, recursive: bool = True
-) -> list[Record]:
+) -> list[RestorationRecord]:
     """All images of a folder, sorted by path; hidden files and folders are left out.
 
     Args:
@@ -68,8 +72,13 @@ def load_image_folder(
         UserError: the folder is missing or holds no image.
     """
     paths = _images(image_root, recursive)
-    common = {} if task is None else {"task": task}
-    return [{"file_name": path, "image_id": k, **common} for k, path in enumerate(paths, 1)]
+    records: list[RestorationRecord] = []
+    for k, path in enumerate(paths, 1):
+        records.append({"file_name": path, "image_id": k})
+        if task is not None:
+            records[-1]["task"] = task
+    logger.info("%s: %d images", image_root, len(records))
+    return records
 
 
 def load_image_pairs(
@@ -80,7 +89,8 @@ def load_image_pairs(
     scale: int = 1,
     clean_pattern: str = "{name}",
     degraded_pattern: str = "{name}",
-) -> list[Record]:
+    report: Report = refuse,
+) -> list[RestorationRecord]:
     """Pairs whose file names, without suffix, follow two patterns with the same ``{name}``.
 
     Args:
@@ -91,10 +101,11 @@ def load_image_pairs(
             cut off on the right and at the bottom, as the official code has it.
         clean_pattern, degraded_pattern: such as "norain-{name}". Files that do not fit are no part
             of the set, so both may be in one folder.
+        report: takes images that lack their partner, cannot be read, or are not as large as the
+            other requires.
 
     Raises:
-        UserError: an argument that cannot be, a folder is missing, no image fits, an image lacks its
-            partner, cannot be read, or is not as large as the other requires.
+        UserError: an argument that cannot be, a folder is missing, or no image fits.
     """
     roots = [degraded_root] if isinstance(degraded_root, str) else list(degraded_root)
     if not (clean_root and roots and all(roots)):
@@ -111,16 +122,22 @@ def load_image_pairs(
             (degraded_root, degraded_pattern) if is_clean else (clean_root, clean_pattern)
         )
         missing = os.path.join(root, pattern.replace(_NAME, name))
-        raise UserError(
+        text = (
             f"image {found} has no partner: there is no {missing}.png (nor another image suffix); "
-            "fetch it or leave both out"
         )
-    records = []
-    for k, name in enumerate(sorted(clean), 1):
+        report(Fault(found, "file", None, f"{text}fetch it or leave both out"))
+    records: list[RestorationRecord] = []
+    for k, name in enumerate(sorted({*clean} & {*degraded}), 1):
         pair = clean[name], degraded[name]
-        check_pair_sizes(*pair, read_image_size(pair[0]), read_image_size(pair[1]), scale)
-        record = {"file_name": pair[0], "image_id": k, "degraded_file_name": pair[1], "task": task}
-        records.append(record)
+        try:
+            check_pair_sizes(*pair, read_image_size(pair[0]), read_image_size(pair[1]), scale)
+        except UserError as error:
+            report(Fault(pair[0], "file", None, str(error)))
+            continue
+        records.append(
+            {"file_name": pair[0], "image_id": k, "degraded_file_name": pair[1], "task": task}
+        )
+    logger.info("%s: %d images", clean_root, len(records))
     return records
 
 
@@ -146,16 +163,6 @@ def check_pair_sizes(
             f"({degraded_size[0]}x{degraded_size[1]}, height x width) are no pair: at scale {scale} "
             f"the second must be {wanted[0]}x{wanted[1]}; mend or leave out both"
         )
-
-
-def _register(name: str, load: Callable[[], list[Record]], **paths: str) -> None:
-    def read() -> list[Record]:
-        records = load()
-        logger.info("%s: %d images", name, len(records))
-        return records
-
-    DatasetCatalog.register(name, read)
-    MetadataCatalog.get(name).set(evaluator_type="restoration", **paths)
 
 
 def _images(root: str, recursive: bool) -> list[str]:

@@ -6,26 +6,26 @@ The layout of a sequence is told in formats/mot_sequence.py. Nothing is converte
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pycocotools.mask as coco_mask
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2video.data.datasets.from_config import dataset_format
 from d2video.data.datasets.mot_split import check_frame_range, find_sequences, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
-from d2video.formats.mot_sequence import (
+from d2video.data.records import TrackingRecord
+from d2video.formats.faults import Report, refuse
+from d2video.formats.mot_rows import (
     MOTRows,
-    MOTSequence,
     MOTSRows,
-    list_frames,
     read_mot_detections,
     read_mot_ground_truth,
     read_mots_ground_truth,
-    read_seqinfo,
     rows_of_frames,
     select_rows,
 )
+from d2video.formats.mot_sequence import MOTSequence, list_frames, read_seqinfo
 from d2video.utils.errors import UserError
 
 __all__ = ["find_sequences", "load_mot", "load_mots", "read_sequences", "register_mot"]
@@ -34,9 +34,8 @@ BENCHMARKS = ("MOT15", "MOT17", "MOT20", "DanceTrack", "MOTS20")
 _PEDESTRIAN = 1
 _MOTS_PEDESTRIAN = 2
 
-Record = dict[str, Any]
 
-
+@dataset_format("mot")
 def register_mot(
     name: str,
     root: str,
@@ -93,7 +92,7 @@ def register_mot(
             min_visibility=min_visibility,
             public_detections=public_detections,
         )
-    DatasetCatalog.register(name, lambda: load(read()))
+    DatasetCatalog.register(name, lambda report=refuse: load(read(), report=report))
     MetadataCatalog.get(name).set(
         evaluator_type="mots" if benchmark == "MOTS20" else "mot",
         benchmark=benchmark,
@@ -110,7 +109,8 @@ def load_mot(
     min_visibility: float | None = 0.25,
     public_detections: bool = False,
     shift_corners: bool = True,
-) -> list[Record]:
+    report: Report = refuse,
+) -> list[TrackingRecord]:
     """Records of sequences with boxes, as docs/architecture.md describes those of tracking data.
 
     Of the ground truth, rows of class 1 (pedestrians) with flag 1 are annotations.
@@ -122,20 +122,21 @@ def load_mot(
         public_detections: with those of ``det/det.txt``.
         shift_corners: turn the files' corners, which count from 1, to ones from 0; the official
             TrackFormer does not.
+        report: takes the faults of rows of the text files.
 
     Returns:
         one dict a sequence, in their order; ``annotations`` is a :class:`FrameAnnotations`, absent
         where there is no ground truth.
 
     Raises:
-        UserError: images, ground truth or detections are missing or faulty.
+        UserError: images, ground truth or detections are missing.
     """
     corner = 1.0 if shift_corners else 0.0
-    records = _records(sequences, public_detections, corner)
+    records = _records(sequences, public_detections, corner, report)
     for record, sequence in zip(records, sequences, strict=True):
         if sequence.gt_file is None:
             continue
-        rows = read_mot_ground_truth(sequence.gt_file, sequence.seq_length)
+        rows = read_mot_ground_truth(sequence.gt_file, sequence.seq_length, report)
         rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
         kept = (rows.flag == 1) & (rows.cls == _PEDESTRIAN) if has_classes else rows.flag != 0
         if min_visibility is not None:
@@ -149,20 +150,25 @@ def load_mot(
     return records
 
 
-def load_mots(sequences: Sequence[MOTSequence], *, public_detections: bool = False) -> list[Record]:
+def load_mots(
+    sequences: Sequence[MOTSequence],
+    *,
+    public_detections: bool = False,
+    report: Report = refuse,
+) -> list[TrackingRecord]:
     """Records of sequences with masks, as :func:`load_mot`; boxes are tight around the masks.
 
     Rows of class 2 (pedestrians) are annotations, unless their mask is empty.
 
     Raises:
-        UserError: images, ground truth or detections are missing or faulty.
+        UserError: images, ground truth or detections are missing.
     """
-    records = _records(sequences, public_detections, 1.0)
+    records = _records(sequences, public_detections, 1.0, report)
     for record, sequence in zip(records, sequences, strict=True):
         if sequence.gt_file is None:
             continue
         size = (sequence.height, sequence.width)
-        rows = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size)
+        rows = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size, report)
         rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
         rows = select_rows(rows, rows.cls == _MOTS_PEDESTRIAN)
         rows = select_rows(rows, coco_mask.area(rows.rle.tolist()) > 0)
@@ -173,13 +179,13 @@ def load_mots(sequences: Sequence[MOTSequence], *, public_detections: bool = Fal
 
 
 def _records(
-    sequences: Sequence[MOTSequence], public_detections: bool, corner: float
-) -> list[Record]:
+    sequences: Sequence[MOTSequence], public_detections: bool, corner: float, report: Report
+) -> list[TrackingRecord]:
     records = []
     for video_id, sequence in enumerate(sequences, 1):
         first = sequence.first_frame - 1
         files = list_frames(sequence.folder, read_seqinfo(sequence.folder))
-        record = {
+        record: TrackingRecord = {
             "video_id": video_id,
             "sequence": sequence.name,
             "file_names": files[first : first + sequence.num_frames],
@@ -189,7 +195,7 @@ def _records(
             "first_frame": sequence.first_frame,
         }
         if public_detections:
-            record["public_detections"] = _detections(sequence, corner)
+            record["public_detections"] = _detections(sequence, corner, report)
         records.append(record)
     return records
 
@@ -201,10 +207,10 @@ def _annotations(
     return FrameAnnotations(sequence.num_frames, rows.frame - 1, columns)
 
 
-def _detections(sequence: MOTSequence, corner: float) -> list[np.ndarray]:
+def _detections(sequence: MOTSequence, corner: float, report: Report) -> list[np.ndarray]:
     """Per frame float32 (n,5): x0, y0, x1, y1 in pixels, score."""
     path = os.path.join(sequence.folder, "det", "det.txt")
-    rows = read_mot_detections(path, sequence.seq_length)
+    rows = read_mot_detections(path, sequence.seq_length, report)
     rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
     low = rows.box[:, :2] - corner
     table = np.concatenate([low, low + rows.box[:, 2:], rows.score[:, None]], axis=1)

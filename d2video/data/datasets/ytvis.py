@@ -12,15 +12,17 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from d2video.data.datasets.from_config import dataset_format
+from d2video.data.records import Annotation, VideoRecord
+from d2video.formats.faults import Entry, EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.ytvis import VideoEntry, YTVISFile, frame_list
+from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
 
-
+@dataset_format("ytvis")
 def register_ytvis_instances(
     name: str, metadata: dict[str, Any], json_file: str, image_root: str
 ) -> None:
@@ -40,8 +42,11 @@ def register_ytvis_instances(
 
 
 def load_ytvis_json(
-    json_file: str, image_root: str, dataset_name: str | None = None
-) -> list[Record]:
+    json_file: str,
+    image_root: str,
+    dataset_name: str | None = None,
+    report: Report = refuse,
+) -> list[VideoRecord]:
     """Read one file of the YouTube-VIS format; no image is opened and no mask rasterised.
 
     An object counts as present in a frame where both its box and its segmentation are given (the
@@ -52,44 +57,33 @@ def load_ytvis_json(
         image_root: folder that ``file_names`` are relative to.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
+        report: takes the faults of :meth:`YTVISFile.from_dict`, and boxes that are not one a frame
+            or lie outside it, missing file names, or ones that leave ``image_root``.
 
     Returns:
         One dict a video, in the order of the file, as described in docs/architecture.md. Category
         ids are contiguous from 0 in the order of the file's ids; track ids are the file's.
 
     Raises:
-        UserError: as :meth:`YTVISFile.read`; or boxes that are not one a frame or lie outside it,
-            missing file names or ones that leave ``image_root``, or categories that differ from
-            the registered ones.
+        UserError: as :meth:`YTVISFile.read`, or categories that differ from the registered ones.
     """
-    file = YTVISFile.read(json_file)
+    file = YTVISFile.read(json_file, report)
     contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
         _set_categories(dataset_name, [*file.categories.values()], contiguous_id, json_file)
-    records = ytvis_records(file, image_root)
-    logger.info("Read %d videos from %s", len(records), json_file)
-    return records
-
-
-def ytvis_records(file: YTVISFile, image_root: str) -> list[Record]:
-    """The records of a file, see :func:`load_ytvis_json`.
-
-    Raises:
-        UserError: as :func:`load_ytvis_json`, short of what concerns the registered categories.
-    """
-    contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
-    records = {
-        video.video_id: {
-            "video_id": video.video_id,
-            "file_names": _paths(video, image_root, file.source),
-            "height": video.height,
-            "width": video.width,
-            "length": video.num_frames,
-        }
-        for video in file.videos.values()
-    }
+    records: dict[int, VideoRecord] = {}
+    for video in file.videos.values():
+        with Entry(report, json_file, "video", video.video_id):
+            records[video.video_id] = {
+                "video_id": video.video_id,
+                "file_names": _paths(video, image_root),
+                "height": video.height,
+                "width": video.width,
+                "length": video.num_frames,
+            }
     if file.tracks is not None:
-        _add_annotations(records, file, contiguous_id)
+        _add_annotations(records, file, contiguous_id, report)
+    logger.info("Read %d videos from %s", len(records), json_file)
     return list(records.values())
 
 
@@ -114,42 +108,45 @@ def _set_categories(
     meta.set(thing_classes=registered, thing_dataset_id_to_contiguous_id=contiguous_id)
 
 
-def _paths(video: VideoEntry, root: str, json_file: str) -> list[str]:
-    where = f"{json_file}: video {video.video_id}"
+def _paths(video: VideoEntry, root: str) -> list[str]:
     if video.file_names is None:
-        raise UserError(f"{where} needs file_names; mend the file")
+        raise EntryError("it needs file_names; correct the file")
     for name in video.file_names:
         if leaves_folder(name):
-            raise UserError(f"{where}: frame '{name}' lies outside the image root; mend it")
+            raise EntryError(f"frame '{name}' lies outside the image root; correct it")
     return [os.path.join(root, name) for name in video.file_names]
 
 
 def _add_annotations(
-    records: dict[int, Record], file: YTVISFile, contiguous_id: dict[int, int]
+    records: dict[int, VideoRecord],
+    file: YTVISFile,
+    contiguous_id: dict[int, int],
+    report: Report,
 ) -> None:
-    for record in records.values():
-        record["annotations"] = [[] for _ in range(record["length"])]
+    frames: dict[int, list[list[Annotation]]] = {}
+    for video_id, record in records.items():
+        record["annotations"] = frames[video_id] = [[] for _ in range(record["length"])]
     half_absent = 0
     for track in file.tracks or ():
-        video = file.videos[track.video_id]
-        where = f"{file.source}: annotation {track.track_id}"
-        boxes = frame_list(track.fields, "bboxes", video, where)
-        for t, (box, segmentation) in enumerate(zip(boxes, track.segmentations, strict=True)):
-            # An empty list is how some exporters write null.
-            if not box or segmentation is None:
-                half_absent += bool(box) != (segmentation is not None)
-                continue
-            _check_box(box, video, f"{where}, frame {t}")
-            records[track.video_id]["annotations"][t].append(
-                {
-                    "id": track.track_id,
-                    "category_id": contiguous_id[track.category_id],
-                    "iscrowd": int(track.is_crowd),
-                    "bbox": box,
-                    "bbox_mode": BoxMode.XYWH_ABS,
-                    "segmentation": segmentation,
-                }
-            )
+        if track.video_id not in records:
+            continue
+        with Entry(report, file.source, "annotation", track.track_id):
+            boxes = _boxes(track, file.videos[track.video_id])
+            for t, (box, segmentation) in enumerate(zip(boxes, track.segmentations, strict=True)):
+                # An empty list is how some exporters write null.
+                if not box or segmentation is None:
+                    half_absent += bool(box) != (segmentation is not None)
+                    continue
+                frames[track.video_id][t].append(
+                    {
+                        "id": track.track_id,
+                        "category_id": contiguous_id[track.category_id],
+                        "iscrowd": int(track.is_crowd),
+                        "bbox": box,
+                        "bbox_mode": BoxMode.XYWH_ABS,
+                        "segmentation": segmentation,
+                    }
+                )
     if half_absent:
         logger.warning(
             "%s: %d times a track has a box without a segmentation or the reverse; "
@@ -159,17 +156,23 @@ def _add_annotations(
         )
 
 
-def _check_box(box: Any, video: VideoEntry, where: str) -> None:
+def _boxes(track: TrackEntry, video: VideoEntry) -> list[Any]:
+    """One a frame, those that are used inside the frame."""
     height, width = video.height, video.width
-    try:
-        x, y, w, h = box
-        # Written so that NaN fails; boxes that stick out are legal and get clipped later.
-        good = 0 <= w < np.inf and 0 <= h < np.inf
-        good = good and -w <= x <= width and -h <= y <= height
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise UserError(
-            f"{where}: box {box} is not an [x, y, w, h] inside the {width}x{height} "
-            "frame; mend the file"
-        )
+    boxes = frame_list(track.fields, "bboxes", video)
+    for t, (box, segmentation) in enumerate(zip(boxes, track.segmentations, strict=True)):
+        if not box or segmentation is None:
+            continue
+        try:
+            x, y, w, h = box
+            # Written so that NaN fails; boxes that stick out are legal and get clipped later.
+            good = 0 <= w < np.inf and 0 <= h < np.inf
+            good = good and -w <= x <= width and -h <= y <= height
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise EntryError(
+                f"frame {t}: box {box} is not an [x, y, w, h] inside the {width}x{height} frame; "
+                "correct the file"
+            )
+    return boxes

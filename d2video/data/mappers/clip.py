@@ -10,7 +10,7 @@ from fvcore.common.registry import Registry
 from fvcore.transforms.transform import Transform
 
 from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
-from d2video.data.clip_instances import clip_instances, track_classes
+from d2video.data.clip_instances import clip_instances
 from d2video.data.clip_sampling import build_clip_sampler
 from d2video.data.frame_sequence import (
     FrameSequence,
@@ -18,6 +18,7 @@ from d2video.data.frame_sequence import (
     frame_to_tensor,
     read_frame,
 )
+from d2video.data.records import track_classes
 from d2video.utils.errors import UserError
 
 DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")

@@ -13,6 +13,7 @@ from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_au
 from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
+from d2video.data.records import Annotation, Record
 from d2video.formats.panoptic_png import segment_annotations, segment_ids
 from d2video.utils.errors import UserError
 
@@ -122,7 +123,7 @@ class ImageDatasetMapper:
         return targets
 
 
-def image_objects(record: dict[str, Any], size: tuple[int, int]) -> list[dict[str, Any]]:
+def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
     """Annotations of the objects or panoptic segments of an image, without crowds.
 
     Their place in the list is their ``id``, so that the image can be handled as a frame of a video.
@@ -135,6 +136,7 @@ def image_objects(record: dict[str, Any], size: tuple[int, int]) -> list[dict[st
         BrokenFile: the label image cannot be read or has another size.
         UserError: there are no labels.
     """
+    annotations: list[Any]
     # Only things' objects would be trained on if a record has both.
     if "segments_info" in record:
         labels = read_frame(record["pan_seg_file_name"], *size)

@@ -17,14 +17,14 @@ from d2video.evaluation.mot.metrics import (
 )
 from d2video.evaluation.mot.records import rows_of_annotations, sequence_of_record
 from d2video.formats.mot_results import MOTResults, read_mot_results, read_mots_results
-from d2video.formats.mot_sequence import (
+from d2video.formats.mot_rows import (
     MOTRows,
-    MOTSequence,
     MOTSRows,
     read_mot_ground_truth,
     read_mots_ground_truth,
     rows_of_frames,
 )
+from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 
 # Boxes, or the masks of MOTS.

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as coco_mask
 
-from d2video.formats.mot_results import MOTS_PEDESTRIAN, masks_overlap
-from d2video.formats.mot_rows import MOTS_IGNORE_CLASS
+from d2video.formats.mot_results import MOTS_PEDESTRIAN
+from d2video.formats.mot_rows import MOTS_IGNORE_CLASS, masks_overlap
 from d2video.utils.errors import UserError
 
 # TrackEval's: {"HOTA": {field: value}, "CLEAR": ..., "Identity": ..., "Count": ...}. Fractions, not

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
 from torch import Tensor
 
 from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
 from d2video.formats.coco import annotation_file_errors
-from d2video.formats.coco_panoptic import check_panoptic_content
-from d2video.formats.json_text import parse_json
+from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.panoptic_png import segment_ids
 from d2video.structures.answers import ImageAnswer
 from d2video.utils.errors import UserError
@@ -40,30 +38,28 @@ class PanopticTruth:
     images: dict[int, tuple[str, list[Segment]]]
 
     @classmethod
-    def from_json(cls, path: str, folder: str, dataset_name: str) -> "PanopticTruth":
+    def from_json(cls, path: str, folder: str) -> "PanopticTruth":
         """Read a file in COCO's panoptic format.
 
         Args:
             path: of the file.
             folder: with the label images.
-            dataset_name: for messages.
 
         Raises:
             UserError: the file is missing or not in that format.
         """
-        with annotation_file_errors(dataset_name, path):
-            with PathManager.open(path) as file:
-                content = parse_json(file.read())
-            check_panoptic_content(content)
-            is_thing = {int(c["id"]): bool(c["isthing"]) for c in content["categories"]}
-            images = {}
-            for entry in content["annotations"]:
-                segments = [
-                    Segment(int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0)))
+        file = PanopticFile.read(path)
+        images = {
+            int(entry["image_id"]): (
+                os.path.join(folder, entry["file_name"]),
+                [
+                    Segment(s["id"], s["category_id"], bool(s.get("iscrowd", 0)))
                     for s in entry["segments_info"]
-                ]
-                label_image = os.path.join(folder, entry["file_name"])
-                images[int(entry["image_id"])] = (label_image, segments)
+                ],
+            )
+            for entry in file.annotations
+        }
+        is_thing = {each["id"]: bool(each["isthing"]) for each in file.categories}
         return cls(path, dict(sorted(is_thing.items())), images)
 
 
@@ -128,9 +124,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
                     f"dataset {dataset_name} has no {key} in its metadata: register it with "
                     "register_coco_panoptic"
                 )
-        truth = PanopticTruth.from_json(
-            metadata.panoptic_json, metadata.panoptic_root, dataset_name
-        )
+        truth = PanopticTruth.from_json(metadata.panoptic_json, metadata.panoptic_root)
         return cls(truth, *(metadata.get(key) for key in ids))
 
     def _key(self, given: Mapping[str, Any]) -> int:

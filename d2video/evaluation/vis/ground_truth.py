@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as coco_mask
 
+from d2video.formats.faults import Entry, EntryError, refuse
 from d2video.formats.rle import to_rle
 from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
-from d2video.utils.errors import UserError
 
 RLE = dict[str, Any]  # {"size": [H, W], "counts": compressed code, bytes or str}
 
@@ -94,8 +94,8 @@ class YTVISGroundTruth:
         tracks: dict[int, list[TrackTruth]] = {video_id: [] for video_id in file.videos}
         for entry in file.tracks or ():
             video = file.videos[entry.video_id]
-            where = f"{file.source}: annotation {entry.track_id}"
-            tracks[entry.video_id].append(_track_truth(entry, video, where))
+            with Entry(refuse, file.source, "annotation", entry.track_id):
+                tracks[entry.video_id].append(_track_truth(entry, video))
         return cls(
             source=file.source,
             categories=file.categories,
@@ -107,7 +107,7 @@ class YTVISGroundTruth:
         )
 
 
-def _track_truth(entry: TrackEntry, video: VideoEntry, where: str) -> TrackTruth:
+def _track_truth(entry: TrackEntry, video: VideoEntry) -> TrackTruth:
     masks = tuple(
         None if segmentation is None else to_rle(segmentation, video.height, video.width)
         for segmentation in entry.segmentations
@@ -115,10 +115,10 @@ def _track_truth(entry: TrackEntry, video: VideoEntry, where: str) -> TrackTruth
     if entry.fields.get("areas") is None:
         areas = [None if mask is None else int(coco_mask.area(mask)) for mask in masks]
     else:
-        areas = frame_list(entry.fields, "areas", video, where)
+        areas = frame_list(entry.fields, "areas", video)
     visible = [area for area in areas if area]
     # Written so that NaN fails, and what is too large to be a float.
     if not all(type(area) in (int, float) and abs(area) < 2**53 for area in visible):
-        raise UserError(f"{where}: areas must be numbers or null; mend the file")
+        raise EntryError("areas must be numbers or null; correct the file")
     area = float(np.mean(visible)) if visible else 0.0
     return TrackTruth(entry.track_id, entry.category_id, entry.is_crowd, area, masks)

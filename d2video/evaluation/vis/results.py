@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.formats.json_text import parse_json
 from d2video.formats.rle_codec import find_mask_fault
+from d2video.formats.text import parse_json
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 

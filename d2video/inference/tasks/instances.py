@@ -156,4 +156,4 @@ def _segment_records(panoptic_seg: PanopticMap) -> list[dict[str, Any]]:
 
 
 def _mask_codes(masks: torch.Tensor) -> list[dict[str, Any]]:
-    return [code | {"counts": code["counts"].decode()} for code in encode_masks(masks)]
+    return [code | {"counts": code["counts"].decode()} for code in encode_masks(masks.cpu())]

@@ -371,7 +371,7 @@ class TrackFormer(nn.Module):
                 # Masks of a whole video do not fit into memory.
                 masks = found.pred_masks
                 found.remove("pred_masks")
-                found.pred_rles = encode_masks(masks)
+                found.pred_rles = encode_masks(masks.cpu())
             answers.append(found)
         return {"image_size": output_size, "frames": answers}
 

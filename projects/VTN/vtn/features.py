@@ -22,8 +22,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import Tensor
 
 from d2video.data import DATASET_MAPPER_REGISTRY
-from d2video.formats.json_text import parse_json
 from d2video.formats.paths import leaves_folder
+from d2video.formats.text import parse_json
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 

@@ -241,7 +241,7 @@ def collect_video(
         masks = frame.masks(size)
         shown = (frame.confidence >= frame_threshold).tolist()
         filled = masks.flatten(1).any(1).tolist()
-        for track, rle, show, full in zip(frame.tracks, encode_masks(masks), shown, filled):
+        for track, rle, show, full in zip(frame.tracks, encode_masks(masks.cpu()), shown, filled):
             tracks[track.id] = track
             history = codes.setdefault(track.id, {})
             if show:

@@ -119,7 +119,7 @@ def test_nan_where_nothing_of_a_kind_occurs(tmp_path, scratch_catalog):
 def test_things_and_stuff_may_share_numbers(tmp_path, scratch_catalog):
     """detectron2's "separated" datasets count stuff from 0 again, with an extra class there."""
     register_panoptic("mine", tmp_path, {5: (IDS, SEGMENTS)})
-    truth = PanopticTruth.from_json(str(tmp_path / "mine.json"), str(tmp_path), "mine")
+    truth = PanopticTruth.from_json(str(tmp_path / "mine.json"), str(tmp_path))
     evaluator = PanopticEvaluator(truth, {4: 0, 9: 1}, {0: 0, 100: 1, 120: 2})
     segments = [ANSWER[0], {**ANSWER[1], "category_id": 2}]
     evaluator.process([{"image_id": 5}], [answer(segments=segments)])
@@ -154,14 +154,14 @@ def test_faulty_annotations(evaluator, tmp_path):
     content = json.loads(path.read_text())
     for change, message in (
         ({"categories": content["categories"][1:]}, "category id 4 is not in"),
-        ({"categories": [{"id": 4, "name": "four"}]}, "entry 0 of 'categories' has no isthing"),
+        ({"categories": [{"id": 4, "name": "four"}]}, "category 4: it has no isthing"),
         (
             {"annotations": [{"image_id": 3, "file_name": "3.png"}]},
-            "has no list of objects 'segments_info'",
+            "annotation of image 3: it has no list of objects 'segments_info'",
         ),
     ):
         path.write_text(json.dumps({**content, **change}))
-        with pytest.raises(UserError, match=rf"dataset mine .*mine\.json.*{message}"):
+        with pytest.raises(UserError, match=rf"mine\.json.*{message}"):
             PanopticEvaluator.from_dataset("mine")
     content["categories"].append({"id": 130, "name": "sand", "isthing": 0})
     path.write_text(json.dumps(content))
@@ -190,7 +190,7 @@ def test_registered_for_coco_panoptic(evaluator, tmp_path, caplog, monkeypatch):
 
 
 def _evaluate_in_two_processes(folder: str) -> None:
-    truth = PanopticTruth.from_json(f"{folder}/mine.json", folder, "mine")
+    truth = PanopticTruth.from_json(f"{folder}/mine.json", folder)
     evaluator = PanopticEvaluator(truth, THING_IDS, STUFF_IDS)
     rank = torch.distributed.get_rank()
     evaluator.process([{"image_id": (5, 9)[rank]}], [answer()])

@@ -15,6 +15,7 @@ from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor
 from d2video.data.mappers.clip import augment_frames, read_frames, sample_seed
 from d2video.data.mappers.image import image_objects
+from d2video.data.records import Annotation, Record
 from d2video.utils.errors import UserError
 
 # What tracking data add to a video's record, and the evaluator and the tracker need.
@@ -208,7 +209,7 @@ class FramePairMapper:
     def _targets(
         self,
         name: str,
-        objects: list[dict[str, Any]],
+        objects: list[Annotation],
         size: tuple[int, int],
         new_size: tuple[int, int],
         transforms: Transform,
@@ -228,7 +229,7 @@ class FramePairMapper:
         return targets
 
 
-def _video_objects(record: dict[str, Any], indices: list[int]) -> list[list[dict[str, Any]]]:
+def _video_objects(record: Record, indices: list[int]) -> list[list[Annotation]]:
     """Annotations of the objects of some frames, without crowds."""
     if "annotations" not in record:
         raise UserError(

@@ -1,0 +1,125 @@
+"""Text and JSON files from elsewhere, read under one set of rules."""
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from detectron2.utils.file_io import PathManager
+
+from d2video.formats.faults import Entry, Fault, Report
+from d2video.utils.errors import UserError
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a file, local or anything that detectron2's PathManager reads.
+
+    Raises:
+        UserError: it does not exist or cannot be read.
+    """
+    try:
+        with PathManager.open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"file {path} does not exist: set DETECTRON2_DATASETS or correct the path"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 file, without line ends and byte order mark.
+
+    Raises:
+        UserError: it does not exist, cannot be read, or is not text.
+    """
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: fetch or write it again") from error
+    # Not splitlines, which also splits at characters that no editor counts as line ends.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def read_json(path: str, **options: Any) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: as of :func:`read_bytes`.
+        options: of ``json.loads``.
+
+    Raises:
+        UserError: the file does not exist, cannot be read, or is not JSON.
+    """
+    content = read_bytes(path)
+    try:
+        if not content or content.isspace():
+            raise ValueError("it is empty")
+        return parse_json(content, **options)
+    except ValueError as error:
+        raise UserError(f"file {path} is not JSON ({error}): fetch or write it again") from None
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """``json.loads``, for which nesting beyond Python's recursion limit is a fault like others.
+
+    Args:
+        text: of the file.
+        options: of ``json.loads``.
+
+    Raises:
+        ValueError: no JSON (``JSONDecodeError``), no text (``UnicodeDecodeError``), or nested too
+            deeply.
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def json_entries(
+    content: dict[str, Any],
+    key: str,
+    path: str,
+    report: Report,
+    *,
+    kind: str = "",
+    name: str = "id",
+) -> Iterator[tuple[Entry, dict[str, Any]]]:
+    """The objects of a list, each with the :class:`Entry` in which to read it.
+
+    What is not an object is reported.
+
+    Args:
+        content: of the file, or an object in it.
+        key: of the list.
+        path: of the file, for faults.
+        report: takes faults.
+        kind: what faults call an entry; by default the singular of ``key``.
+        name: the key under which an entry has its id.
+
+    Raises:
+        UserError: there is no list.
+    """
+    entries = content.get(key)
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: '{key}' must be a list of objects; correct the file")
+    kind = kind or (f"{key[:-3]}y" if key.endswith("ies") else key[:-1])
+    for number, fields in enumerate(entries):
+        if not isinstance(fields, dict):
+            report(Fault(path, kind, f"[{number}]", "it is not an object; correct the file"))
+            continue
+        yield Entry(report, path, kind, fields.get(name, f"[{number}]")), fields
+
+
+def ids_without(entries: list[Any], known: Collection[Any]) -> list[Any]:
+    """The ids of the objects that were left out: what refers to them is not at fault.
+
+    Args:
+        entries: as in the file.
+        known: ids of those that were read.
+    """
+    if len(known) == len(entries):
+        return []
+    ids = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+    return [each for each in ids if each not in [*known]]  # some cannot be hashed
