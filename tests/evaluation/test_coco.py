@@ -105,7 +105,7 @@ def test_labels_that_are_not_public(content, tmp_path):
         (lambda c: c["annotations"][1].pop("area"), "annotation 2 of .* has no area"),
         (lambda c: c["annotations"][1].pop("bbox"), "annotation 2 of .* has no bbox"),
         (lambda c: c.pop("categories"), "'categories' is missing"),
-        (lambda c: c.update(images=3), "its 'images' is no list"),
+        (lambda c: c.update(images=3), "'images' must be a list"),
     ],
 )
 def test_faulty_files(content, tmp_path, change, message):

@@ -148,5 +148,5 @@ def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
             f"image {record['file_name']} has no labels: training needs an annotated split in "
             "DATASETS.TRAIN"
         )
-    kept = (a for a in annotations if not a.get("iscrowd", 0))
-    return [{**annotation, "id": i} for i, annotation in enumerate(kept)]
+    kept = [a for a in annotations if not a.get("iscrowd", 0)]
+    return [annotation | {"id": i} for i, annotation in enumerate(kept)]

@@ -146,9 +146,8 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
         scores = [float(score) for score in answer["pred_scores"]]
         masks = answer["pred_masks"]
         if isinstance(masks, Tensor):
-            masks = encode_tracks(
-                masks.cpu()
-            )  # an empty mask and None are the same to the protocol
+            # An empty mask and None are the same to the protocol.
+            masks = encode_tracks(masks.cpu())
         if not len(labels) == len(scores) == len(masks):
             raise UserError(
                 f"{where}: {len(labels)} pred_labels, {len(scores)} pred_scores and {len(masks)} "
