@@ -1,12 +1,14 @@
 """Work done ahead in a background thread, with a bound on how far ahead."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import closing, nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+THREAD_NAME = "d2video-prefetch"
+_END: Any = object()
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
@@ -16,8 +18,8 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     interpreter's lock while they work, so that the consumer computes meanwhile.
 
     An exception of ``items`` is raised here, after the items that came before it. When the consumer
-    stops early (the generator is closed or collected), the worker ends, a generator in ``items`` is
-    closed in its own thread, and only then does this one return. Until the first ``next`` no thread
+    stops early (the generator is closed or collected), a generator in ``items`` is closed in its own
+    thread, the worker ends, and only then does this one return. Until the first ``next`` no thread
     exists.
 
     Args:
@@ -29,40 +31,19 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     if depth == 0:
         yield from items
         return
-
-    # Each message is (item, exception, is_last).
-    messages: queue.Queue[tuple[Any, BaseException | None, bool]] = queue.Queue(maxsize=depth)
-    stopped = threading.Event()
-
-    def work() -> None:
-        error: BaseException | None = None
-        try:
-            iterator = iter(items)
-            with closing(iterator) if isinstance(iterator, Generator) else nullcontext():
-                for item in iterator:
-                    if stopped.is_set():
-                        return
-                    messages.put((item, None, False))
-        except BaseException as caught:  # carried to the consumer, which raises it
-            error = caught
-        if not stopped.is_set():
-            messages.put((None, error, True))
-
-    worker = threading.Thread(target=work, name="d2video-prefetch", daemon=True)
-    worker.start()
+    iterator = iter(items)
+    worker = ThreadPoolExecutor(1, THREAD_NAME)
+    ahead: deque[Future[T]] = deque()
     try:
-        while True:
-            item, error, is_last = messages.get()
-            if is_last:
-                if error is not None:
-                    raise error
-                return
+        for _ in range(depth + 1):
+            ahead.append(worker.submit(next, iterator, _END))
+        while (item := ahead.popleft().result()) is not _END:
+            ahead.append(worker.submit(next, iterator, _END))
             yield item
             del item  # the consumer's copy is the only one while the next item is awaited
     finally:
-        # After `stopped` the worker puts at most one more message; emptying the queue makes room
-        # for it, so the worker cannot hang in `put`.
-        stopped.set()
-        while not messages.empty():
-            messages.get_nowait()
-        worker.join()
+        for future in ahead:
+            future.cancel()
+        if isinstance(iterator, Generator):
+            worker.submit(iterator.close)
+        worker.shutdown()

@@ -1,4 +1,4 @@
-"""The best classes of a video as bars, and their scores so far as curves, under its picture."""
+"""A panel below a picture: the best classes as bars, and their scores so far as curves."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from d2video.structures.class_scores import DEFAULT_TOPK, top_classes
-from d2video.visualization.drawing import label_of_class, text_coverage, track_colour
+from d2video.visualization.drawing import (
+    draw_text,
+    label_of_class,
+    label_size,
+    text_coverage,
+    track_colour,
+)
 
 _BACKGROUND, _GRID, _INK = (24, 26, 30), (70, 74, 82), (235, 236, 240)
 # From this width on, in pixels, the bars stand beside the curves, not above them.
@@ -18,8 +24,8 @@ _SIDE_BY_SIDE = 720
 class ScoreHistory:
     """The class scores of a video so far, in bounded memory.
 
-    Those of every so manieth frame are kept, evenly spread from the first one on, and the newest:
-    the curves of a long video get coarser, but still show all of it.
+    Every N-th frame is kept, from the first one on, and the newest; N grows with the video, so that
+    the curves of a long one get coarser, but still show all of it.
     """
 
     def __init__(self, limit: int = 1024) -> None:
@@ -80,21 +86,18 @@ def add_class_panel(
         UserError: a class has no name in ``class_names``.
     """
     best = top_classes(scores, topk)
-    height, width = picture.shape[:2]
-    font_size = max(11, round(min(height, width) / 36))
+    width, font_size = picture.shape[1], label_size(picture)
     line = round(1.7 * font_size)
     bars = np.full((line * len(best) + line // 2, width, 3), _BACKGROUND, np.uint8)
-    if history is None:
-        _draw_bars(bars, best, class_names, font_size)
-        return np.concatenate([picture, bars])
-    if width >= _SIDE_BY_SIDE:
-        _draw_bars(bars[:, : width // 2], best, class_names, font_size)
+    panels = [bars]
+    if history is not None and width >= _SIDE_BY_SIDE:
         _draw_curves(bars[:, width // 2 + font_size :], best, history, font_size)
-        return np.concatenate([picture, bars])
+        bars = bars[:, : width // 2]
+    elif history is not None:
+        panels.append(np.full((5 * line, width, 3), _BACKGROUND, np.uint8))
+        _draw_curves(panels[-1], best, history, font_size)
     _draw_bars(bars, best, class_names, font_size)
-    curves = np.full((5 * line, width, 3), _BACKGROUND, np.uint8)
-    _draw_curves(curves, best, history, font_size)
-    return np.concatenate([picture, bars, curves])
+    return np.concatenate([picture, *panels])
 
 
 def _draw_bars(
@@ -114,7 +117,7 @@ def _draw_bars(
     right = width - number_width - margin
     for row, (name, (index, score)) in enumerate(zip(names, best, strict=True)):
         top = margin // 2 + row * line
-        _draw_text(canvas[:, : left - 2], name, (0, top), font_size)
+        draw_text(canvas[:, : left - 2], name, (0, top), font_size, _INK)
         bottom = top + line - margin
         if right > left:
             cv2.rectangle(canvas, (left, top + 2), (right, bottom), _GRID, -1)
@@ -122,7 +125,7 @@ def _draw_bars(
             cv2.rectangle(canvas, (left, top + 2), (end, bottom), track_colour(index), -1)
         text = f"{100 * score:.1f} %"
         at = width - text_coverage(text, font_size).shape[1]
-        _draw_text(canvas, text, (at, top), font_size)
+        draw_text(canvas, text, (at, top), font_size, _INK)
 
 
 def _draw_curves(
@@ -144,14 +147,14 @@ def _draw_curves(
         y = round(bottom - share / 100 * (bottom - top))
         cv2.line(canvas, (left, y), (right, y), _GRID, 1)
         text_height, text_width = text_coverage(str(share), font_size).shape
-        _draw_text(canvas, str(share), (left - text_width, y - text_height // 2), font_size)
-    _draw_text(canvas, "0 s", (left, bottom), font_size)
+        draw_text(canvas, str(share), (left - text_width, y - text_height // 2), font_size, _INK)
+    draw_text(canvas, "0 s", (left, bottom), font_size, _INK)
     if not len(times):
         return
     text = f"{times[-1]:.1f} s"
     at = right - text_coverage(text, font_size).shape[1]
     if at > left + text_coverage("0 s", font_size).shape[1]:
-        _draw_text(canvas, text, (at, bottom), font_size)
+        draw_text(canvas, text, (at, bottom), font_size, _INK)
     x = left + times / max(times[-1], 1e-6) * (right - left)
     y = bottom - scores.clip(0, 1) * (bottom - top)
     fractional_bits = 4  # OpenCV takes fixed-point coordinates
@@ -164,12 +167,3 @@ def _draw_curves(
         )
         end = (round(float(x[-1])), round(float(y[-1, column])))
         cv2.circle(canvas, end, thickness + 1, colour, -1, cv2.LINE_AA)
-
-
-def _draw_text(canvas: np.ndarray, text: str, corner: tuple[int, int], font_size: int) -> None:
-    """Light text with its top left at ``corner`` (x, y), cut off where the canvas ends."""
-    coverage = text_coverage(text, font_size)
-    x, y = (max(value, 0) for value in corner)
-    region = canvas[y : y + coverage.shape[0], x : x + coverage.shape[1]]
-    ink = coverage[: region.shape[0], : region.shape[1], None]
-    region[:] = (region * (1 - ink) + np.array(_INK) * ink).round()

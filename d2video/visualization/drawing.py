@@ -1,6 +1,6 @@
 """What pictures of predictions are painted with: colours, filled and outlined masks, labels.
 
-OpenCV does the pixels, and each mask touches only its own rectangle: drawing is no part of the cost.
+OpenCV does the pixels, and each mask touches only its own rectangle.
 """
 
 import functools
@@ -99,24 +99,38 @@ def outline_mask(
     cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA, offset=(x, y))
 
 
+def label_size(canvas: np.ndarray) -> int:
+    """The font size that suits a picture (H,W,3)."""
+    return max(11, round(min(canvas.shape[:2]) / 36))
+
+
 def draw_label(
-    canvas: np.ndarray,
-    text: str,
-    colour: tuple[int, int, int],
-    anchor: tuple[int, int],
-    font_size: int,
+    canvas: np.ndarray, text: str, colour: tuple[int, int, int], anchor: tuple[int, int]
 ) -> None:
     """Text on a filled box above ``anchor``, moved inside the image where it would stick out."""
-    coverage = text_coverage(text, font_size)
-    height, width = coverage.shape
+    font_size = label_size(canvas)
+    height, width = text_coverage(text, font_size).shape
     x = int(np.clip(anchor[0], 0, max(canvas.shape[1] - width, 0)))
     y = int(np.clip(anchor[1] - height, 0, max(canvas.shape[0] - height, 0)))
-    region = canvas[y : y + height, x : x + width]
-    coverage = coverage[: region.shape[0], : region.shape[1], None]
+    canvas[y : y + height, x : x + width] = colour
     # Rec. 601 luma: dark text on light colours, light text on dark ones.
     luma = np.dot(colour, (0.299, 0.587, 0.114))
-    ink = 0.0 if luma > 140 else 255.0
-    region[:] = (np.array(colour) * (1 - coverage) + ink * coverage).round()
+    draw_text(canvas, text, (x, y), font_size, (0, 0, 0) if luma > 140 else (255, 255, 255))
+
+
+def draw_text(
+    canvas: np.ndarray,
+    text: str,
+    corner: tuple[int, int],
+    font_size: int,
+    colour: tuple[int, int, int],
+) -> None:
+    """Text with its top left at ``corner`` (x, y), cut off where the canvas ends."""
+    coverage = text_coverage(text, font_size)
+    x, y = (max(value, 0) for value in corner)
+    region = canvas[y : y + coverage.shape[0], x : x + coverage.shape[1]]
+    ink = coverage[: region.shape[0], : region.shape[1], None]
+    region[:] = (region * (1 - ink) + np.array(colour) * ink).round()
 
 
 @functools.lru_cache(maxsize=4096)

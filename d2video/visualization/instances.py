@@ -1,11 +1,12 @@
-"""Draw predictions on video frames, fast enough to be no part of the cost.
+"""Draw instances on video frames, in a small part of the time that a model takes.
 
 detectron2's own visualizer goes through matplotlib, takes a large part of a second for a frame and
 gives an object another colour in each. Here the colour belongs to the track, each object touches
 only its own rectangle, and OpenCV does the pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,14 +22,14 @@ from d2video.visualization.drawing import (
 )
 from d2video.visualization.trails import TrailHistory, draw_trails
 
+OPACITY = 0.45  # of the mask fill
+
 
 def draw_instances(
     image: np.ndarray,
     instances: Instances,
     class_names: Sequence[str] | None = None,
     *,
-    alpha: float = 0.45,
-    score_threshold: float = 0.0,
     draw_boxes: bool = False,
     scale: int = 1,
     trails: TrailHistory | None = None,
@@ -41,8 +42,6 @@ def draw_instances(
             that exist: ``pred_masks`` (bool N,H,W), ``pred_boxes`` (XYXY, pixels), ``scores``,
             ``pred_classes`` and ``track_ids``, which also choose the colours (else the row does).
         class_names: by class index; ``None`` shows the index.
-        alpha: opacity of the mask fill, 0 to 1.
-        score_threshold: instances with a lower score are left out.
         draw_boxes: draw the boxes of instances that have masks too.
         scale: whole number to enlarge everything by first, so that labels do not cover small
             frames.
@@ -56,10 +55,7 @@ def draw_instances(
     """
     assert instances.image_size == image.shape[:2], (instances.image_size, image.shape)
     canvas = enlarge(image, scale)
-    height, width = canvas.shape[:2]
     instances = instances.to("cpu")
-    if instances.has("scores"):
-        instances = instances[instances.scores >= score_threshold]
     ids = instances.track_ids.tolist() if instances.has("track_ids") else range(len(instances))
     colours = [track_colour(track_id) for track_id in ids]
     texts = _label_texts(instances, class_names)
@@ -69,7 +65,7 @@ def draw_instances(
         masks = np.ascontiguousarray(instances.pred_masks.bool().numpy()).view(np.uint8)
         if scale > 1:
             masks = masks.repeat(scale, axis=1).repeat(scale, axis=2)
-    thickness = max(1, round(min(height, width) / 360))
+    thickness = max(1, round(min(canvas.shape[:2]) / 360))
 
     # Layer by layer, so that no fill covers an outline and no outline a label. Anchors are the
     # (x, y) of each object's top left.
@@ -77,7 +73,7 @@ def draw_instances(
     if masks is not None:
         rectangles = [cv2.boundingRect(mask) for mask in masks]
         for mask, rectangle, colour in zip(masks, rectangles, colours, strict=True):
-            fill_mask(canvas, mask, rectangle, colour, alpha)
+            fill_mask(canvas, mask, rectangle, colour, OPACITY)
         for mask, rectangle, colour in zip(masks, rectangles, colours, strict=True):
             outline_mask(canvas, mask, rectangle, colour, thickness)
         anchors = [(x, y) if width else None for x, y, width, _ in rectangles]
@@ -89,23 +85,22 @@ def draw_instances(
             cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
         anchors = [(x0, y0) for x0, y0, _, _ in corners]
 
-    font_size = max(11, round(min(height, width) / 36))
     for text, colour, anchor in zip(texts, colours, anchors, strict=True):
         if text and anchor is not None:
-            draw_label(canvas, text, colour, anchor, font_size)
+            draw_label(canvas, text, colour, anchor)
     return canvas
 
 
 def _label_texts(instances: Instances, class_names: Sequence[str] | None) -> list[str]:
     """``"class 0.93 #4"`` for each instance, without the parts that its fields do not give."""
-    parts: list[list[str]] = [[] for _ in range(len(instances))]
-    if instances.has("pred_classes"):
-        for part, index in zip(parts, instances.pred_classes.tolist(), strict=True):
-            part.append(label_of_class(index, class_names))
-    if instances.has("scores"):
-        for part, score in zip(parts, instances.scores.tolist(), strict=True):
-            part.append(f"{score:.2f}")
-    if instances.has("track_ids"):
-        for part, track_id in zip(parts, instances.track_ids.tolist(), strict=True):
-            part.append(f"#{track_id}")
-    return [" ".join(part) for part in parts]
+    texts: dict[str, Callable[[Any], str]] = {
+        "pred_classes": lambda index: label_of_class(index, class_names),
+        "scores": lambda score: f"{score:.2f}",
+        "track_ids": lambda track_id: f"#{track_id}",
+    }
+    columns = [
+        [text(value) for value in instances.get(field).tolist()]
+        for field, text in texts.items()
+        if instances.has(field)
+    ]
+    return [" ".join(row) for row in zip(*columns)] if columns else [""] * len(instances)

@@ -11,10 +11,13 @@ from d2video.visualization.drawing import (
     enlarge,
     fill_mask,
     label_of_class,
+    label_size,
     outline_mask,
     text_coverage,
     track_colour,
 )
+
+OPACITY = 0.55  # of the fill
 
 
 def draw_panoptic(
@@ -22,7 +25,6 @@ def draw_panoptic(
     panoptic_seg: PanopticMap,
     class_names: Sequence[str] | None = None,
     *,
-    alpha: float = 0.55,
     scale: int = 1,
 ) -> np.ndarray:
     """Draw the segments' areas, outlines and class names.
@@ -34,7 +36,6 @@ def draw_panoptic(
             things of a picture have different colours; stuff has the muted colour of its class,
             the same in every picture.
         class_names: by class index, of things and stuff; ``None`` shows the index.
-        alpha: opacity of the fill, 0 to 1.
         scale: whole number to enlarge everything by first, as in ``draw_instances``.
 
     Returns:
@@ -48,7 +49,6 @@ def draw_panoptic(
     canvas = enlarge(image, scale)
     ids = ids.repeat(scale, axis=0).repeat(scale, axis=1)
     thickness = max(1, round(min(ids.shape) / 480))
-    font_size = max(11, round(min(ids.shape) / 36))
 
     num_things = 0
     labels = []
@@ -64,12 +64,12 @@ def draw_panoptic(
         if rectangle[2] == 0:
             continue
         # Segments do not overlap: the fill of one covers no outline of another.
-        fill_mask(canvas, mask, rectangle, colour, alpha)
+        fill_mask(canvas, mask, rectangle, colour, OPACITY)
         outline_mask(canvas, mask, rectangle, colour, thickness)
         labels.append((text, colour, _innermost(mask, rectangle)))
     for text, colour, (x, y) in labels:
-        height, width = text_coverage(text, font_size).shape
-        draw_label(canvas, text, colour, (x - width // 2, y + height // 2), font_size)
+        height, width = text_coverage(text, label_size(canvas)).shape
+        draw_label(canvas, text, colour, (x - width // 2, y + height // 2))
     return canvas
 
 

@@ -1,8 +1,7 @@
-"""Where tracks have been lately, and lines that show it."""
+"""Where tracks were in the last frames, and lines that show it."""
 
 import itertools
 from collections import deque
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,19 +13,12 @@ from d2video.visualization.drawing import track_colour
 class TrailHistory:
     """The places of each track in the last frames; those of a lost track fade away.
 
-    Memory is bounded by the objects of ``length`` frames.
+    An object's place is the middle of its box's lower side, where it stands on the ground. Memory is
+    bounded by the objects of ``length`` frames.
     """
 
-    def __init__(self, length: int, anchor: Literal["bottom", "centre"] = "bottom") -> None:
-        """
-        Args:
-            length: frames remembered.
-            anchor: which point of a box is the object's place: the middle of its lower side, where
-                it stands on the ground, or that of the box.
-        """
+    def __init__(self, length: int) -> None:
         assert length >= 1, length
-        assert anchor in ("bottom", "centre"), anchor
-        self._anchor = anchor
         # track id -> (x, y), one dict a frame.
         self._frames: deque[dict[int, tuple[float, float]]] = deque(maxlen=length)
 
@@ -40,8 +32,7 @@ class TrailHistory:
             boxes = instances.pred_boxes.tensor.tolist()
             for track_id, (x0, y0, x1, y1) in zip(instances.track_ids.tolist(), boxes, strict=True):
                 if x1 > x0 and y1 > y0:
-                    y = y1 if self._anchor == "bottom" else (y0 + y1) / 2
-                    places[track_id] = ((x0 + x1) / 2, y)
+                    places[track_id] = ((x0 + x1) / 2, y1)
         self._frames.append(places)
 
     def segments(self) -> list[tuple[int, int, np.ndarray]]:

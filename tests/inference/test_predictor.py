@@ -17,6 +17,7 @@ from d2video.inference.predictor import VideoPredictor
 from d2video.inference.tasks import RestorationTask
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
+from d2video.video.prefetch import THREAD_NAME
 from d2video.video.video_reader import open_video
 from tests.helpers.stub_video_model import StubTracker, StubVideoModel
 from tests.helpers.tensors_alive import most_alive
@@ -96,7 +97,7 @@ def test_stopping_early_ends_the_reading_thread():
     for _ in range(5):
         next(predictions)
     predictions.close()
-    assert not [t for t in threading.enumerate() if t.name == "d2video-prefetch"]
+    assert not [t for t in threading.enumerate() if t.name.startswith(THREAD_NAME)]
 
 
 def test_autograd_is_off_in_the_model_only():

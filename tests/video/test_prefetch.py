@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from d2video.video.prefetch import prefetch
+from d2video.video.prefetch import THREAD_NAME, prefetch
 
 
 def worker_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "d2video-prefetch"]
+    return [t for t in threading.enumerate() if t.name.startswith(THREAD_NAME)]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 100])

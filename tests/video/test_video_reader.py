@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from d2video.utils.errors import UserError
+from d2video.video.prefetch import THREAD_NAME
 from d2video.video.video_reader import open_video
 
 HEIGHT, WIDTH, LENGTH = 48, 64, 50
@@ -161,7 +162,7 @@ def test_reading_is_lazy_and_stops_early():
         next(frames)
     frames.close()
     assert 10 <= produced <= 10 + 4 + 2
-    assert not [t for t in threading.enumerate() if t.name == "d2video-prefetch"]
+    assert not [t for t in threading.enumerate() if t.name.startswith(THREAD_NAME)]
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])

@@ -9,7 +9,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from d2video.utils.errors import UserError
-from d2video.visualization.instances import draw_instances, track_colour
+from d2video.visualization.instances import OPACITY, draw_instances, track_colour
 from d2video.visualization.trails import TrailHistory
 
 HEIGHT, WIDTH = 120, 160
@@ -32,10 +32,10 @@ def test_fill_outline_and_untouched_rest():
     image = grey()
     instances = make_instances([(40, 50, 40)], track_ids=torch.tensor([7]))
     del instances._fields["track_ids"]  # no field, no label
-    drawn = draw_instances(image, instances, alpha=0.5)
+    drawn = draw_instances(image, instances)
     assert (image == 100).all()  # the input stays
     colour = np.array(track_colour(0))
-    np.testing.assert_allclose(drawn[70, 60], (100 + colour) / 2, atol=1)
+    np.testing.assert_allclose(drawn[70, 60], 100 + OPACITY * (colour - 100), atol=1)
     np.testing.assert_allclose(drawn[50, 60], colour, atol=20)  # lines are antialiased
     outside = np.ones((HEIGHT, WIDTH), bool)
     outside[47:93, 37:83] = False
@@ -62,14 +62,8 @@ def test_palette_is_distinct():
     assert track_colour(48) == track_colour(0)
 
 
-def test_threshold_boxes_and_empty():
+def test_boxes_and_empty():
     instances = make_instances([(10, 40, 30), (100, 40, 30)], scores=torch.tensor([0.9, 0.2]))
-    drawn = draw_instances(grey(), instances, score_threshold=0.5)
-    assert (drawn[55, 25] != 100).any()
-    assert (drawn[35:75, 95:135] == 100).all()
-    nothing = draw_instances(grey(), instances, score_threshold=0.95)
-    np.testing.assert_array_equal(nothing, grey())
-
     boxes_only = Instances((HEIGHT, WIDTH), pred_boxes=instances.pred_boxes)
     drawn = draw_instances(grey(), boxes_only)
     np.testing.assert_allclose(drawn[55, 10], track_colour(0), atol=20)

@@ -6,7 +6,7 @@ import torch
 
 from d2video.utils.errors import UserError
 from d2video.visualization.drawing import track_colour
-from d2video.visualization.panoptic import draw_panoptic, stuff_colour
+from d2video.visualization.panoptic import OPACITY, draw_panoptic, stuff_colour
 
 GREY = np.full((240, 320, 3), 100, np.uint8)
 
@@ -26,15 +26,15 @@ SEGMENTS = [segment(1, 0, True), segment(2, 0, True), segment(7, 2, False)]
 
 
 def test_colours():
-    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS), alpha=0.5)
+    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS))
     assert (GREY == 100).all()
     expected = [track_colour(0), track_colour(1), stuff_colour(2)]
     for (y, x), colour in zip([(20, 20), (20, 300), (220, 20)], expected, strict=True):
-        np.testing.assert_allclose(drawn[y, x], (100 + np.array(colour)) / 2, atol=1)
+        np.testing.assert_allclose(drawn[y, x], 100 + OPACITY * (np.array(colour) - 100), atol=1)
     assert (drawn[125:, 165:] == 100).all()
     # Things apart; stuff the same whatever else is in the picture.
     assert (drawn[20, 20] != drawn[20, 300]).any()
-    alone = draw_panoptic(GREY, (quarters(), SEGMENTS[2:]), alpha=0.5)
+    alone = draw_panoptic(GREY, (quarters(), SEGMENTS[2:]))
     np.testing.assert_array_equal(alone[220, 20], drawn[220, 20])
 
 
@@ -63,12 +63,12 @@ def test_a_segment_of_one_pixel_in_a_tiny_picture():
 
 
 def test_scale_enlarges_before_drawing():
-    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS), alpha=0.5, scale=2)
+    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS), scale=2)
     assert drawn.shape == (480, 640, 3)
     for (y, x), colour in [((40, 40), track_colour(0)), ((40, 600), track_colour(1))]:
-        np.testing.assert_allclose(drawn[y, x], (100 + np.array(colour)) / 2, atol=1)
+        np.testing.assert_allclose(drawn[y, x], 100 + OPACITY * (np.array(colour) - 100), atol=1)
     assert (drawn[250:, 330:] == 100).all()
     # Outlines and labels keep their size.
-    whole = draw_panoptic(GREY, (quarters(), SEGMENTS), alpha=0.5)
+    whole = draw_panoptic(GREY, (quarters(), SEGMENTS))
     labels = [(picture == track_colour(0)).all(-1).sum() for picture in (whole, drawn)]
     assert labels[1] < 3.9 * labels[0]

@@ -21,16 +21,15 @@ def lines(trails: TrailHistory) -> set[tuple[int, int, tuple[float, ...]]]:
     return {(i, age, tuple(ends.reshape(-1).tolist())) for i, age, ends in trails.segments()}
 
 
-@pytest.mark.parametrize(("anchor", "y"), [("bottom", 60), ("centre", 50)])
-def test_lines_join_successive_places(anchor, y):
-    trails = TrailHistory(5, anchor)
+def test_lines_join_successive_places():
+    trails = TrailHistory(5)
     for t in range(3):
         trails.add(boxes_at({7: (20 * t, 40), 2: (100, 40)}))
     assert lines(trails) == {
-        (7, 1, (5, y, 25, y)),
-        (7, 0, (25, y, 45, y)),
-        (2, 1, (105, y, 105, y)),
-        (2, 0, (105, y, 105, y)),
+        (7, 1, (5, 60, 25, 60)),
+        (7, 0, (25, 60, 45, 60)),
+        (2, 1, (105, 60, 105, 60)),
+        (2, 0, (105, 60, 105, 60)),
     }
 
 
