@@ -60,12 +60,15 @@ setup(
         "typing-extensions>=4.4",  # NotRequired, before Python 3.11
     ],
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
+    # jinja2: the page of make demo. playwright: drives an installed Chromium that looks at it.
     # timm: its networks as backbones. transformers: tests compare with its Longformer.
     extras_require={
         "dev": [
             "hypothesis>=6.100",
             "import-linter>=2.5",
+            "jinja2>=3.1",
             "mypy>=1.8",
+            "playwright>=1.40",
             "pytest>=9.2",
             "ruff>=0.4",
             "timm>=1.0.31",

@@ -3,12 +3,15 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from d2video.synthetic import ShapesSpec, write_mot_shapes
 from d2video.utils.errors import UserError
 from d2video.video.video_reader import open_video
-from tests.helpers import ROOT
+from demo.quick_start import write_page
+from demo.recipe import Comparison, Recipe, Run, load_recipe, with_options
 from tests.helpers.fresh_process import run_fresh
 from tests.helpers.stub_video_model import StubTracker
 from tests.projects.VisTR.tiny import SMALL
@@ -18,9 +21,12 @@ import sys
 from dataclasses import replace
 sys.path.insert(0, ".")
 from demo import quick_start
-for name, recipe in quick_start.RECIPES.items():
-    few = {"train": 16, "val": 8} if recipe.kind == "classification" else {"train": 4, "val": 2}
-    quick_start.RECIPES[name] = replace(recipe, splits=few, num_clips=1)
+from demo.recipe import load_recipe
+def shrunk(project):
+    recipe = load_recipe(project)
+    few = {"train": 16, "val": 8} if recipe.spread else {"train": 4, "val": 2}
+    return replace(recipe, splits=few, num_clips=1)
+quick_start.load_recipe = shrunk
 quick_start.main(sys.argv[1:])
 """
 
@@ -71,15 +77,8 @@ def test_images_and_two_trainings(tmp_path):
         assert text in html
 
 
-@pytest.fixture
-def tools(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-
-
 def small_recipe(tmp_path, **changes):
     """A tracking recipe with one training, whose figures are there."""
-    from demo.recipes import Recipe, Run
-
     run = Run(
         name="Tracker",
         config_file="configs/tracker.yaml",
@@ -97,19 +96,17 @@ def small_recipe(tmp_path, **changes):
     (tmp_path / "Tracker" / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
     fields = {
         "runs": (run,),
-        "kind": "tracking",
+        "write_data": write_mot_shapes,
+        "folder": "shapes_mot",
         "splits": {"train": 3, "val": 2},
-        "spec": {"height": 32, "width": 48, "num_frames": (6, 6)},
+        "spec": ShapesSpec(height=32, width=48, num_frames=(6, 6)),
         "summary": "A summary.",
         "scale": 2,
     }
     return Recipe(**{**fields, **changes})
 
 
-def test_page_with_a_comparison(tools, tmp_path):
-    from demo.page import write_page
-    from demo.recipes import Comparison
-
+def test_page_with_a_comparison(tmp_path):
     compared = Comparison(
         caption="Beside another",
         task="mot",
@@ -141,12 +138,12 @@ def test_page_with_a_comparison(tools, tmp_path):
     assert "3 generated videos" in page.read_text()
 
 
-def test_tracking_data_and_their_videos(tools, tmp_path):
+def test_tracking_data_and_their_videos(tmp_path):
     from d2video.inference.predictor import VideoPredictor
-    from demo import quick_start as tool
+    from demo.rendering import draw_record
 
     recipe = small_recipe(tmp_path)
-    tool.make_data(recipe, tmp_path)
+    recipe.write_data(tmp_path / recipe.folder, recipe.splits, recipe.spec)
     (sequence, _) = sorted((tmp_path / "shapes_mot" / "val").iterdir())
     files = [str(path) for path in sorted((sequence / "img1").iterdir())]
     assert len(files) == 6
@@ -154,8 +151,8 @@ def test_tracking_data_and_their_videos(tools, tmp_path):
     # A part of the sequence: what else lies in its folder is not shown.
     record = {"video_id": 4, "sequence": sequence.name, "file_names": files[2:5]}
     predictor = VideoPredictor(model=StubTracker(), min_size=0, max_size=0)
-    caption, path = tool.draw_video(recipe, recipe.runs[0], predictor, record, tmp_path / "clips")
-    assert caption == f"Tracker: validation video {sequence.name}"
+    caption, path = draw_record(recipe, predictor, record, tmp_path / "clips")
+    assert caption == f"video {sequence.name}"
     video = open_video(path)
     assert (video.size, video.fps) == ((64, 96), recipe.fps)
     assert len(list(video)) == 3
@@ -190,10 +187,7 @@ def test_video_files_and_ablations(tmp_path):
     assert scores[0] != scores[1] != scores[2] != scores[0]
 
 
-def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
-    from demo.page import write_page
-    from demo.recipes import Comparison, Run
-
+def test_page_with_ablations_classes_and_pictures(tmp_path):
     run = Run(
         name="Classes",
         config_file="configs/classes.yaml",
@@ -202,7 +196,7 @@ def test_page_with_ablations_classes_and_pictures(tools, tmp_path):
         class_metric="top1",
         curves={},
         pictures={"confused": "inference/confusion.png"},
-        ablations={"one": (), "mixed": ()},
+        evaluations={"one": with_options(), "mixed": with_options()},
     )
     files = {"in order": "metrics", "one frame": "one", "shuffled": "mixed"}
     rows = {title: f"Classes/{name}.json" for title, name in files.items()}
@@ -254,13 +248,13 @@ def test_restored_images(tmp_path):
     assert re.search(r"== done in \d+ s: .*sr_x2 PSNR-Y \d+\.\d, sr_x2 gain ", done.stdout)
 
 
-def test_table_of_restoration(tools, tmp_path):
-    from demo.page import write_page
-    from demo.recipes import Run
-
-    run = Run("Net", "configs/net.yaml", "restoration", {}, {})
-    recipe = small_recipe(tmp_path, kind="restoration", runs=(run,))
+def test_table_of_restoration(tmp_path):
+    (run,) = load_recipe("IPT").runs
+    run = replace(run, name="Net")
+    recipe = small_recipe(tmp_path, runs=(run,))
     file = tmp_path / "Net" / "metrics.json"
+    file.parent.mkdir()
+    file.write_text('{"iteration": 9, "total_loss": 1.0}')
     page = tmp_path / "index.html"
     with pytest.raises(UserError, match="holds no results"):
         write_page(recipe, "Net", tmp_path, page, [])
@@ -278,9 +272,8 @@ def test_table_of_restoration(tools, tmp_path):
     for (folder, method, task), values in found.items():
         for name, value in values.items():
             line[f"{folder}restoration/{method}{name}-{task}"] = value
-    file.parent.mkdir()
     old = {key: 0 * value for key, value in line.items()}
-    file.write_text(json.dumps(old) + "\n" + json.dumps(line) + "\n")
+    file.write_text(json.dumps({**old, "iteration": 4}) + "\n" + json.dumps(line) + "\n")
     figures = write_page(recipe, "Net", tmp_path, page, [])
     assert figures == {
         **{"sr_x2 PSNR-Y": 30.0, "sr_x2 gain": 1.5},
@@ -297,10 +290,11 @@ def test_table_of_restoration(tools, tmp_path):
     ]
 
 
-def test_pictures_of_restoration(tools):
+def test_pictures_of_restoration():
     import torch
 
-    from projects.IPT.demo_pictures import arrange, compare
+    from d2video.visualization.grid import arrange
+    from projects.IPT.demo import compare
 
     target = torch.full((3, 24, 30), 100.0)
     item = {"task": "sr_x2", "image": target[:, ::2, ::2], "target": target.byte()}
@@ -324,5 +318,5 @@ def test_unknown_project():
     assert done.returncode == 1
     assert (
         done.stderr.strip()
-        == "error: no demo for 'VisTr': choose one of VisTR, DETR, TrackFormer, VTN, IPT"
+        == "error: no demo for 'VisTr': choose one of DETR, IPT, TrackFormer, VTN, VisTR"
     )

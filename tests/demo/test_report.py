@@ -1,8 +1,11 @@
 """The report page: content, escaping, and videos that really play in a browser."""
 
+import contextlib
 import io
 import json
+import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,13 +13,17 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 from d2video.utils.errors import UserError
 from d2video.video.video_writer import VideoWriter
-from demo.line_chart import _ticks, line_chart
-from demo.report import Table, read_metrics, write_report
-from tests.helpers.chromium import CHROMIUM, Browser
+from demo.chart import line_chart
+from demo.report import Table, write_report
+from demo.results import read_metrics
 
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
 ORANGE = (230, 120, 30)
 NASTY = "<script>alert('x')</script> & \"quotes\""
 
@@ -73,7 +80,7 @@ def test_page(tmp_path):
     videos = parsed.all("video")
     assert [video["src"] for video in videos] == ["a%20clip%20%231.mp4", "../other.mp4"]
     assert all({"autoplay", "muted", "loop", "playsinline"} <= set(video) for video in videos)
-    assert len(parsed.all("polyline")) == 2
+    assert text.count("stroke: var(--c0)") == text.count("stroke: var(--c1)") == 1
     assert [cell.get("class") for cell in parsed.all("th")] == [None, "number"]
     assert ">41.3<" in text
     assert ">–<" in text
@@ -102,63 +109,81 @@ def test_metrics(tmp_path):
         {"iteration": 20, "loss": 3.5},  # after a resume
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_metrics(path, ["loss", "lr", "other"]) == {
-        "loss": [(0, 5.0), (20, 3.5)],
-        "lr": [(20, 0.1)],
-    }
+    metrics = read_metrics(path)
+    assert metrics["loss"][:2] == [(0, 5.0), (20, 3.5)]
+    assert math.isnan(metrics["loss"][2][1])
+    assert metrics["lr"] == [(20, 0.1)]
+    assert metrics.keys() == {"loss", "lr"}
     path.write_text('{"iteration": 0}\nno json\n')
     with pytest.raises(UserError, match="line 2: expected a JSON object"):
-        read_metrics(path, ["loss"])
+        read_metrics(path)
     with pytest.raises(UserError, match="does not exist"):
-        read_metrics(tmp_path / "none.json", ["loss"])
+        read_metrics(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0, 7.3, [0, 2, 4, 6, 8]),
-        (0, 0.0004, [0, 0.0001, 0.0002, 0.0003, 0.0004]),
-        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
-        (0, 90000, [0, 20000, 40000, 60000, 80000, 100000]),
-        (5, 5, [5, 6]),
-    ],
-)
-def test_ticks_are_round_and_enclose(low, high, expected):
-    assert _ticks(low, high) == expected
+def path_of(svg):
+    """The curve's points, (n,2), in pixels of the picture."""
+    (path,) = re.findall(r'<path d="([^"]+)"[^>]*stroke: var\(--c0\)', svg)
+    return np.array(re.findall(r"[ML] (\S+) (\S+)", path), float)
 
 
 def test_chart_geometry():
-    svg = line_chart("loss", {"loss": [(0, 4.0), (50, 2.0), (100, 0.0)]})
-    (points,) = re.findall(r'points="([^"]+)"', svg)
-    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points.split())
+    svg = line_chart("loss", {"loss": [(0, 4.0), (50, 2.0), (75, math.nan), (100, 0.0)]})
+    (x0, y0), (x1, y1), (x2, y2) = path_of(svg)
     assert x0 < x1 < x2
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.11)
     assert y0 < y1 < y2  # SVG's y runs down: larger values lie higher
     assert y1 - y0 == pytest.approx(y2 - y1, abs=0.11)
-    assert 0 < x0 < x2 < 560
-    assert 0 < y0 < y2 < 260
-    assert "No values" in line_chart("loss", {"loss": []})
+    width, height = map(float, re.findall(r'viewBox="0 0 (\S+) (\S+)"', svg)[0])
+    assert 0 < x0 < x2 < width
+    assert 0 < y0 < y2 < height
+    # The axis begins at 0, where the curve ends.
+    ticks = dict(re.findall(r' y="([^"]+)"[^>]*>([^<]+)</text>', svg))
+    assert any(text == "0" and abs(float(y) - y2) < 5 for y, text in ticks.items())
+    assert ' id="' not in svg  # two charts on a page would have the same
+    assert line_chart("loss", {"loss": [], "nan": [(0, math.nan)]}) is None
     # Degenerate ranges draw without dividing by zero.
-    assert "polyline" in line_chart("loss", {"loss": [(3, 0.0)]})
-    # Long series are thinned, ends and mean kept about right.
-    long = line_chart("loss", {"loss": [(i, float(i % 2)) for i in range(100_000)]})
-    assert len(long) < 20_000
+    assert "var(--c0)" in line_chart("loss", {"loss": [(3, 0.0)]})
+
+
+def test_long_series_are_thinned():
+    points = path_of(line_chart("loss", {"loss": [(i, float(i % 2)) for i in range(100_000)]}))
+    assert 100 < len(points) <= 600
+    assert np.ptp(points[:, 1]) < 5  # the means of neighbours
+    short = path_of(line_chart("loss", {"loss": [(i, float(i % 2)) for i in range(100)]}))
+    assert np.ptp(short[:, 1]) > 100
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser():
+    """An empty page of a headless Chromium."""
     if not CHROMIUM:
         pytest.skip("no Chromium here; install it (Debian: apt-get install chromium) to run this")
-    with Browser(tmp_path_factory.mktemp("profile"), 800, 600) as browser:
-        yield browser
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield chromium.new_page(viewport={"width": 800, "height": 600})
+        chromium.close()
+
+
+def video_states(page: Page, seconds: float = 15) -> list[dict]:
+    """How each <video> is, once all play or have failed, or after some seconds."""
+    settled = "v => v.error || (v.videoWidth > 0 && v.currentTime > 0.2)"
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(
+            f"[...document.querySelectorAll('video')].every({settled})", timeout=1000 * seconds
+        )
+    return page.evaluate(
+        """[...document.querySelectorAll("video")].map(v => ({
+            time: v.currentTime, width: v.videoWidth, height: v.videoHeight, paused: v.paused,
+            muted: v.muted, loop: v.loop, error: v.error && v.error.code}))"""
+    )
 
 
 def test_videos_play_in_a_browser(browser, tmp_path):
     clips = [("odd sizes", write_clip(tmp_path / "a.mp4", (63, 95)))]
     clips.append(("second", write_clip(tmp_path / "b c.mp4", (240, 320))))
-    browser.open(write_report(tmp_path / "index.html", "Demo", clips=clips))
-    first, second = browser.video_states()
+    browser.goto(write_report(tmp_path / "index.html", "Demo", clips=clips).as_uri())
+    first, second = video_states(browser)
     for state, size in [(first, (96, 64)), (second, (320, 240))]:
         assert state["error"] is None
         assert state["time"] > 0.2  # it moves, without a click
@@ -181,8 +206,8 @@ def test_opencv_default_codec_does_not_play(browser, tmp_path):
     for _ in range(25):
         writer.write(np.full((64, 96, 3), ORANGE[::-1], np.uint8))
     writer.release()
-    browser.open(write_report(tmp_path / "index.html", "Demo", clips=[("mp4v", path)]))
-    (state,) = browser.video_states()
+    browser.goto(write_report(tmp_path / "index.html", "Demo", clips=[("mp4v", path)]).as_uri())
+    (state,) = video_states(browser)
     assert state["error"]
     assert state["time"] == 0
 
@@ -198,8 +223,8 @@ def test_page_fits_and_is_readable(browser, tmp_path, dark):
         tables=[Table("wide", [f"column {i}" for i in range(30)], [[1.0] * 30])],
         notes=[long],
     )
-    browser.prefer_dark(dark)
-    browser.open(page)
+    browser.emulate_media(color_scheme="dark" if dark else "light")
+    browser.goto(page.as_uri())
     assert browser.evaluate("document.documentElement.scrollWidth") <= 800
     channels = re.compile(r"\d+")
     ink, ground = (

@@ -1,0 +1,188 @@
+"""What `make demo` shows of a system: data, trainings, and what the page says of them.
+
+A project declares it in ``projects/<Name>/demo.py``, as ``RECIPE``.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from d2video.projects import PROJECT_FOLDERS
+from d2video.utils.errors import UserError
+from demo.report import Table
+from demo.results import class_table, final_results, metrics_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Clips = list[tuple[str, Path]]
+"""(caption, file) of videos and pictures."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a recipe. A project whose pictures or tables differ overrides the methods.
+
+    Attributes:
+        name: of its folder and its title on the page.
+        config_file: relative to the repository, or absolute.
+        task: the evaluator's name of the results, such as "segm", "bbox" or "mot".
+        metrics: names in the evaluator's answer, and what they mean.
+        counts: those of them that are numbers of things; the others are percentages.
+        curves: chart title to {series name: name in metrics.json}.
+        class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
+            anything.
+        pictures: caption to picture that the evaluation writes, relative to the training's folder.
+        evaluations: name to a function of the training's config, with the trained weights, that
+            evaluates them once more; what it returns, ``{task: {metric: value}}``, is written into
+            ``<run>/<name>.json`` (for comparisons). See :func:`with_options`.
+        processes: that share the training on a CPU, where there are as many cores. Small models keep
+            one core busy, but not two.
+    """
+
+    name: str
+    config_file: str
+    task: str
+    metrics: dict[str, str]
+    curves: dict[str, dict[str, str]]
+    counts: tuple[str, ...] = ()
+    class_metric: str | None = "AP"
+    pictures: dict[str, str] = field(default_factory=dict)
+    evaluations: dict[str, Callable[[CfgNode], dict[str, Any]]] = field(default_factory=dict)
+    processes: int = 1
+
+    def render(self, recipe: "Recipe", cfg: CfgNode, folder: Path) -> Clips:
+        """Draw what the model, of ``MODEL.WEIGHTS``, answers to validation videos or images.
+
+        Args:
+            recipe: says how many, and how large.
+            folder: for the files.
+        """
+        from demo.rendering import render_records
+
+        return render_records(self.name, recipe, cfg, folder)
+
+    def results(self, folder: Path, held_out: str) -> tuple[dict[str, float], list[Table]]:
+        """The figures for the last line of the program, and the tables of the page.
+
+        Args:
+            folder: of the training.
+            held_out: what the results are on, such as "60 held-out videos".
+
+        Raises:
+            UserError: the evaluation left no results.
+        """
+        found = final_results(folder / "metrics.json", self.task)
+        title = f"{self.name}: results on {held_out}"
+        tables = [metrics_table(title, found, self.metrics, self.counts)]
+        if self.class_metric is not None:
+            title = f"{self.name}: {self.class_metric} by class"
+            tables.append(class_table(title, found, self.class_metric))
+        return {
+            f"{self.task} {name}": found.get(name, float("nan")) for name in self.metrics
+        }, tables
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table with a row for each of several evaluations.
+
+    Attributes:
+        caption: what is compared.
+        task: the evaluator's name of the results.
+        metrics: names in the evaluator's answer, one a column.
+        rows: title to file, relative to the demo's folder: a training's metrics.json, of which the
+            last evaluation counts, or results as JSON, ``{task: {metric: value}}``.
+        counts: the metrics that are numbers of things; the others are percentages.
+    """
+
+    caption: str
+    task: str
+    metrics: tuple[str, ...]
+    rows: dict[str, str]
+    counts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a system is shown.
+
+    Attributes:
+        runs: the trainings, one after the other.
+        write_data: ``write_data(folder, splits, spec, overwrite=True)`` makes the data, or keeps
+            those that it has made with the same arguments; see ``d2video.synthetic``.
+        folder: of the data below DETECTRON2_DATASETS, where their registration looks.
+        splits: generated videos or images by split.
+        spec: what they look like, a dataclass.
+        summary: what the page says about the task.
+        noun: what the data are called on the page.
+        num_clips: validation videos or images drawn for each run.
+        spread: draw them from the whole split, evenly, and not its first ones: for splits in the
+            order of their classes.
+        scale: how many times as large as the data they are drawn.
+        fps: of the clips drawn, frames a second.
+        comparisons: further tables of the page.
+    """
+
+    runs: tuple[Run, ...]
+    write_data: Callable[..., bool]
+    folder: str
+    splits: dict[str, int]
+    spec: Any
+    summary: str
+    noun: str = "videos"
+    num_clips: int = 8
+    spread: bool = False
+    scale: int = 4
+    fps: float = 6
+    comparisons: tuple[Comparison, ...] = ()
+
+
+def with_options(*options: str) -> Callable[[CfgNode], dict[str, Any]]:
+    """An evaluation (:attr:`Run.evaluations`) with other config keys and values than in training."""
+
+    def evaluate(cfg: CfgNode) -> dict[str, Any]:
+        from d2video.checkpoint import VideoCheckpointer
+        from d2video.engine import VideoTrainer
+
+        cfg.merge_from_list(list(options))
+        model = VideoTrainer.build_model(cfg)
+        VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
+        return VideoTrainer.test(cfg, model)
+
+    return evaluate
+
+
+def set_prediction_curves(**more_terms: str) -> dict[str, dict[str, str]]:
+    """The charts of a system that is trained by set prediction (DETR and what builds on it)."""
+    terms = {"class": "loss_ce", "box": "loss_bbox", "GIoU": "loss_giou", **more_terms}
+    return {
+        "Training loss": {"total": "total_loss"},
+        "Terms of the last decoder layer": terms,
+    }
+
+
+def recipe_files() -> dict[str, Path]:
+    """The ``demo.py`` of every project that has one, by the project's name."""
+    files = {name: folder / "demo.py" for name, folder in PROJECT_FOLDERS.items()}
+    return {name: path for name, path in files.items() if path.is_file()}
+
+
+def load_recipe(project: str) -> Recipe:
+    """The recipe of a project.
+
+    Raises:
+        UserError: there is no such project, or it has no ``demo.py``.
+    """
+    files = recipe_files()
+    if project not in files:
+        raise UserError(f"no demo for '{project}': choose one of {', '.join(files)}")
+    spec = importlib.util.spec_from_file_location(f"demo.recipe_of_{project}", files[project])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.RECIPE

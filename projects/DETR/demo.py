@@ -1,0 +1,54 @@
+"""DETR in `make demo`: detection, then panoptic segmentation."""
+
+from functools import partial
+
+from d2video.synthetic import ShapesSpec, write_coco_shapes
+from demo.recipe import Recipe, Run, set_prediction_curves
+
+RECIPE = Recipe(
+    runs=(
+        Run(
+            name="DETR",
+            config_file="configs/DETR/detr_tiny_shapes.yaml",
+            task="bbox",
+            metrics={
+                "AP": "box AP, mean over IoU thresholds 0.50 to 0.95",
+                "AP50": "box AP at IoU 0.50",
+                "AP75": "box AP at IoU 0.75",
+            },
+            curves=set_prediction_curves(),
+        ),
+        Run(
+            name="DETR-panoptic",
+            config_file="configs/DETR/detr_panoptic_tiny_shapes.yaml",
+            task="panoptic_seg",
+            metrics={
+                "PQ": "panoptic quality",
+                "SQ": "segmentation quality: mean IoU of matched segments",
+                "RQ": "recognition quality: F1 of the segments",
+                "PQ_th": "PQ of things",
+                "PQ_st": "PQ of stuff",
+            },
+            curves=set_prediction_curves(mask="loss_mask", dice="loss_dice"),
+            class_metric=None,
+        ),
+    ),
+    write_data=partial(write_coco_shapes, panoptic=True),
+    folder="shapes_coco",
+    splits={"train": 4000, "val": 200},
+    # Large shapes, whose classes differ in pattern and hue too.
+    spec=ShapesSpec(
+        classes=("circle", "triangle", "square"),
+        size=(0.35, 0.55),
+        class_textures=True,
+        class_colours=True,
+        background_contrast=0.3,
+        stuff=("grass", "water", "brick", "sand"),
+    ),
+    noun="images",
+    summary=(
+        "DETR finds shapes in images: as boxes and, in a second training, as a panoptic map with the "
+        "background's parts. The pictures are the first ones of the validation split, which the "
+        "models never saw, not the best."
+    ),
+)

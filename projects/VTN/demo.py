@@ -1,0 +1,63 @@
+"""VTN in `make demo`, with what it finds in shuffled and in single frames."""
+
+from d2video.synthetic import MotionSpec, write_motion_videos
+from demo.recipe import Comparison, Recipe, Run, with_options
+
+RECIPE = Recipe(
+    runs=(
+        Run(
+            name="VTN",
+            config_file="configs/VTN/vtn_tiny_motion.yaml",
+            task="classification",
+            metrics={
+                "top1": "videos whose class has the highest score",
+                "top5": "videos whose class is among the best five",
+                "mean_class_accuracy": "mean of the classes' top-1 accuracies",
+            },
+            class_metric="top1",
+            curves={
+                "Training loss": {"cross-entropy": "total_loss"},
+                "Accuracy of the training batches": {"top-1 (%)": "top1_accuracy"},
+            },
+            pictures={"true and predicted classes": "inference/motion_val/confusion.png"},
+            evaluations={
+                "shuffled": with_options("INPUT.VIDEO.FRAME_ORDER", "shuffled"),
+                "one_frame": with_options("INPUT.VIDEO.NUM_FRAMES_TEST", "1"),
+            },
+            processes=2,
+        ),
+    ),
+    write_data=write_motion_videos,
+    folder="motion",
+    splits={"train": 3000, "val": 240},
+    spec=MotionSpec(
+        num_frames=(6, 6), height=40, width=40, size=(0.3, 0.4), brightness=(0.08, 0.25)
+    ),
+    summary=(
+        "VTN classifies motion: an object runs right or left, an arrow turns clockwise or "
+        "counterclockwise, a lamp shines red and then blue or blue and then red. The two classes of "
+        "each scene have the same frames and differ only in their order, so that a single frame, or "
+        "shuffled ones, cannot tell them apart (chance: 50 %). Its answer is a guess until it has "
+        "seen most of a video. Each clip shows a video of the validation split, which the model "
+        "never saw, the best classes, and how their scores changed from frame to frame. The clips "
+        "are spread evenly over the split, not chosen."
+    ),
+    spread=True,
+    scale=8,
+    fps=4,
+    comparisons=(
+        Comparison(
+            caption=(
+                "What order tells: the same trained model on the same held-out videos. A frame shows "
+                "which of three scenes it is; from then on chance is 50 %"
+            ),
+            task="classification",
+            metrics=("top1", "top5", "mean_class_accuracy"),
+            rows={
+                "frames in order": "VTN/metrics.json",
+                "frames shuffled": "VTN/shuffled.json",
+                "one frame": "VTN/one_frame.json",
+            },
+        ),
+    ),
+)
