@@ -2,7 +2,6 @@
 
 from d2video.projects.ipt import converter  # noqa: F401  (registers the format)
 from d2video.projects.ipt.config import add_ipt_config
-from d2video.projects.ipt.data_config import add_ipt_data_config
 from d2video.projects.ipt.ipt import IPT
 from d2video.projects.ipt.network import IPTNetwork
 from d2video.projects.ipt.restoration_mapper import RestorationMapper
@@ -14,6 +13,5 @@ __all__ = [
     "RestorationMapper",
     "Task",
     "add_ipt_config",
-    "add_ipt_data_config",
     "parse_tasks",
 ]

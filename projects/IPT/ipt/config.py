@@ -1,4 +1,4 @@
-"""Config keys of IPT."""
+"""Config keys of IPT and of its data."""
 
 from detectron2.config import CfgNode as CN
 
@@ -7,9 +7,10 @@ from d2video.config import register_config
 
 @register_config
 def add_ipt_config(cfg: CN) -> None:
-    """Add ``MODEL.IPT``; the defaults are the official ones (option.py), but for those named.
+    """Add ``MODEL.IPT`` and ``INPUT.RESTORATION``.
 
-    The mean of the pixels is MODEL.PIXEL_MEAN (MODEL.PIXEL_STD is 1 in the official models).
+    The defaults are the official ones (option.py), but where a comment names another. The mean of the
+    pixels is MODEL.PIXEL_MEAN (MODEL.PIXEL_STD is 1 in the official models).
     """
     cfg.MODEL.IPT = ipt = CN()
     # The tasks, each with head, tail and query: names sr_x<scale>, denoise_<sigma>, derain, or one's
@@ -37,12 +38,8 @@ def add_ipt_config(cfg: CN) -> None:
     # ---- training -------------------------------------------------------------------------------
     # Weight of the contrastive loss beside L1 (paper, section 3.2: 0.1); 0: off.
     ipt.CONTRASTIVE_WEIGHT = 0.1
-    # "paper", or "supcon", which the official MindSpore code has.
+    # "paper" (temperature 1), or "supcon" (0.07), which the official MindSpore code has.
     ipt.CONTRASTIVE_FORM = "paper"
-    # By which cosines are divided. "supcon" is used with 0.07.
-    ipt.CONTRASTIVE_TEMPERATURE = 1.0
-    # Similarities that exist at one time, at most.
-    ipt.CONTRASTIVE_MAX_ELEMENTS = 2**24
     # Train heads, tails and queries alone.
     ipt.FREEZE_TRUNK = False
 
@@ -52,8 +49,25 @@ def add_ipt_config(cfg: CN) -> None:
     ipt.TILING = "fast"
     # "official" with its unblended top left corner.
     ipt.OFFICIAL_CORNER = False
-    # Patches that go through the model at once; 0: as many as fit into the memory that
-    # d2video/modeling/chunking.py allows. The answer is the same.
-    ipt.PATCHES_AT_ONCE = 0
     # The mean over the eight flips and quarter turns of the image: eight times the work.
     ipt.SELF_ENSEMBLE = False
+
+    # ---- data, read by RestorationMapper; the side of a training patch is MODEL.IPT.PATCH_SIZE ----
+    cfg.INPUT.RESTORATION = restoration = CN()
+    # Names out of MODEL.IPT.TASKS to train on; empty: all. One is drawn for every batch.
+    restoration.TRAIN_TASKS = []
+    # How often each is drawn, relative to the others, in the same order; empty: equally often.
+    restoration.TASK_WEIGHTS = []
+    # The draw depends on this number and that of the batch alone, so all processes agree.
+    restoration.TASK_SEED = 0
+    # Flip and turn patches at random (official: for fine-tuning on super-resolution and derain only).
+    restoration.FLIP_AND_TURN = False
+    # Cut noisy images to 0..255 (official); False: noise stays Gaussian, as in most other papers.
+    restoration.CLAMP_NOISE = True
+    # Folder of grey images of rain streaks, such as those of RainTrainL; "": they are generated.
+    restoration.STREAK_FOLDER = ""
+    # Task of images whose data set tells none; "": MODEL.IPT.TASK, or the only one of the model.
+    restoration.TEST_TASK = ""
+    # [[task of a data set, task of the model], ...]: by which task images are restored that the model
+    # has no task for, such as ["denoise_70", "denoise_50"].
+    restoration.RESTORE_AS = []

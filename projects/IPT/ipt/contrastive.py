@@ -8,22 +8,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from d2video.utils.errors import UserError
-
-FORMS = ("paper", "supcon")
+# With their temperatures.
+FORMS = {"paper": 1.0, "supcon": 0.07}
 
 
 def contrastive_loss(
     features: Tensor,
     form: str = "paper",
-    temperature: float = 1.0,
+    temperature: float | None = None,
     max_elements: int = 2**24,
 ) -> Tensor:
     """The loss over all patches of a batch; d is the cosine similarity over the temperature.
 
     - "paper" (equation 6): the mean over images j and patches a, c of
       ``-log(exp d(f_ja, f_jc) / sum over k != j of exp d(f_ja, f_kc))``.
-    - "supcon" (official MindSpore code, with temperature 0.07): supervised contrastive loss whose
+    - "supcon" (official MindSpore code): supervised contrastive loss whose
       class is the image. The mean over patches i and the others p of its image of
       ``-log(exp d(f_i, f_p) / sum over all q != i of exp d(f_i, f_q))``; without the official 1e-8
       within the logarithm, which guards against a sum of 0 that cannot be.
@@ -36,28 +35,19 @@ def contrastive_loss(
 
     Args:
         features: (B,N,E), of the decoder.
-        temperature: above 0.
-        max_elements: similarities of a chunk, at least a row, B*N. A few arrays of that size exist
+        temperature: above 0; None: 1 for "paper", 0.07 for "supcon" (official).
+        max_elements: similarities of a chunk, but at least a row, B*N. A few arrays of that size exist
             while a chunk is worked on.
 
     Returns:
         a scalar.
 
     Raises:
-        UserError: an unknown form, a temperature that is not positive, or ``max_elements`` below a
-            row.
+        KeyError: an unknown form.
     """
-    if form not in FORMS:
-        raise UserError(f"contrastive loss '{form}' is unknown: choose {' or '.join(FORMS)}")
-    if not temperature > 0:
-        raise UserError(f"the temperature of the contrastive loss is {temperature}: it must be > 0")
+    temperature = FORMS[form] if temperature is None else temperature
     images, patches = features.shape[:2]
-    rows = max_elements // (images * patches)
-    if rows < 1:
-        raise UserError(
-            f"MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS is {max_elements}, and a row of similarities of "
-            f"{images} images has {images * patches}: allow at least these"
-        )
+    rows = max(1, max_elements // (images * patches))
     if images == 1:
         return 0.0 * features.sum()
     if features.dtype in (torch.float16, torch.bfloat16):

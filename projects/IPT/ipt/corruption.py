@@ -1,16 +1,21 @@
-"""Degraded images made of clean ones, as the tasks of IPT have it (paper, section 3.2).
+"""Degraded images made of clean ones, as the tasks of IPT define them (paper, section 3.2).
 
 The rules are those of the official MindSpore code. Images are float tensors of 0..255.
 Shapes: C channels, H x W pixels, s scale.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from d2video.projects.ipt.tasks import Task
 from torch import Tensor
+
+from d2video.utils.errors import UserError
+from d2video.video.image_io import list_images, read_rgb
 
 # Generated rain, drawn once an image: drops on a pixel, length of the streaks in pixels, their angle
 # from the vertical in degrees, and the grey value that the brightest adds.
@@ -18,6 +23,52 @@ _DENSITY = (0.005, 0.03)
 _LENGTH = (7, 25)
 _SLANT = (-30.0, 30.0)
 _BRIGHTNESS = (60.0, 160.0)
+
+
+class Corruption:
+    """Degrades clean images by the rule of a task.
+
+    Args:
+        clamp_noise: see :func:`add_noise`.
+        streak_folder: of grey images of rain; "": rain is generated.
+
+    Raises:
+        UserError: a folder without readable streak images.
+    """
+
+    def __init__(self, clamp_noise: bool = True, streak_folder: str = ""):
+        self.clamp_noise = clamp_noise
+        self.streaks: list[np.ndarray] = []  # grey, uint8 (h,w)
+        if streak_folder:
+            if not Path(streak_folder).is_dir():
+                raise UserError(
+                    f"INPUT.RESTORATION.STREAK_FOLDER {streak_folder} does not exist: correct it, or "
+                    "leave it empty to generate rain"
+                )
+            paths = list_images(streak_folder)
+            self.streaks = [read_rgb(path).mean(2).round().astype(np.uint8) for path in paths]
+
+    def __call__(self, image: Tensor, task: Task, rng: np.random.Generator) -> Tensor:
+        """
+        Args:
+            image: float (3,H,W), H and W multiples of the task's scale.
+            task: of a kind that has a rule.
+
+        Returns:
+            float (3,H/s,W/s).
+        """
+        match task.kind:
+            case "sr":
+                return downscale(image, task.scale)
+            case "denoise":
+                assert task.sigma is not None
+                return add_noise(image, task.sigma, rng, clamp=self.clamp_noise)
+            case "derain":
+                height, width = image.shape[1:]
+                if self.streaks:
+                    return add_rain(image, cut_rain(self.streaks, height, width, rng))
+                return add_rain(image, generate_rain(height, width, rng))
+        raise AssertionError(f"task {task.name} needs pairs")
 
 
 def downscale(image: Tensor, scale: int) -> Tensor:

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from d2video.projects.ipt.contrastive import contrastive_loss
+from d2video.projects.ipt.contrastive import FORMS, contrastive_loss
 from d2video.projects.ipt.network import IPTNetwork
+from d2video.projects.ipt.official import OfficialTiling
 from d2video.projects.ipt.tasks import parse_tasks, task_index
-from d2video.projects.ipt.tiling import restore
+from d2video.projects.ipt.tiling import Tiling, restore
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
@@ -24,7 +25,7 @@ from d2video.structures.answers import RestoredAnswer
 from d2video.utils.errors import UserError
 
 _NODE = "MODEL.IPT"
-_CHOICES = {"CONTRASTIVE_FORM": ("paper", "supcon"), "TILING": ("fast", "official")}
+_CHOICES = {"CONTRASTIVE_FORM": tuple(FORMS), "TILING": ("fast", "official")}
 
 
 @META_ARCH_REGISTRY.register()
@@ -37,10 +38,9 @@ class IPT(nn.Module):
         network: restores patches.
         task: of inputs that name none; "": the only one of the network.
         contrastive_weight: of the contrastive loss; 0: it is not computed.
-        contrastive_form, contrastive_temperature, contrastive_max_elements: see
-            :func:`.contrastive.contrastive_loss`.
+        contrastive_form: see :func:`.contrastive.contrastive_loss`.
         freeze_trunk: train the heads, tails and queries alone.
-        tiling, official_corner: see :func:`.tiling.restore`.
+        tiling: of whole images; None: the default of :class:`.tiling.Tiling`.
         patches_at_once: at inference; 0: by the memory.
         self_ensemble: give the mean of the answers to the eight flips and quarter turns of an image.
         compile_model: torch.compile the body.
@@ -58,11 +58,8 @@ class IPT(nn.Module):
         task: str = "",
         contrastive_weight: float = 0.1,
         contrastive_form: str = "paper",
-        contrastive_temperature: float = 1.0,
-        contrastive_max_elements: int = 2**24,
         freeze_trunk: bool = False,
-        tiling: str = "fast",
-        official_corner: bool = False,
+        tiling: Tiling | None = None,
         patches_at_once: int = 0,
         self_ensemble: bool = False,
         compile_model: bool = False,
@@ -73,16 +70,8 @@ class IPT(nn.Module):
             task_index(network.tasks, task)
         self.default_task = task
         self.contrastive_weight = contrastive_weight
-        self.contrastive_options: dict[str, Any] = {
-            "form": contrastive_form,
-            "temperature": contrastive_temperature,
-            "max_elements": contrastive_max_elements,
-        }
-        self.tiling_options: dict[str, Any] = {
-            "patch_size": network.patch_size,
-            "mode": tiling,
-            "official_corner": official_corner,
-        }
+        self.contrastive_form = contrastive_form
+        self.tiling = tiling or Tiling(network.patch_size)
         self.patches_at_once = patches_at_once
         self.self_ensemble = self_ensemble
         if freeze_trunk:
@@ -112,12 +101,12 @@ class IPT(nn.Module):
             "task": node.TASK,
             "contrastive_weight": node.CONTRASTIVE_WEIGHT,
             "contrastive_form": node.CONTRASTIVE_FORM,
-            "contrastive_temperature": node.CONTRASTIVE_TEMPERATURE,
-            "contrastive_max_elements": node.CONTRASTIVE_MAX_ELEMENTS,
             "freeze_trunk": node.FREEZE_TRUNK,
-            "tiling": node.TILING,
-            "official_corner": node.OFFICIAL_CORNER,
-            "patches_at_once": node.PATCHES_AT_ONCE,
+            "tiling": (
+                OfficialTiling(node.PATCH_SIZE, corner=node.OFFICIAL_CORNER)
+                if node.TILING == "official"
+                else None
+            ),
             "self_ensemble": node.SELF_ENSEMBLE,
             "compile_model": cfg.MODEL.COMPILE,
         }
@@ -182,7 +171,7 @@ class IPT(nn.Module):
                     "a process has one image a step, and the contrastive loss compares several: "
                     f"raise SOLVER.IMS_PER_BATCH, or set {_NODE}.CONTRASTIVE_WEIGHT 0"
                 )
-            contrastive = contrastive_loss(features.float(), **self.contrastive_options)
+            contrastive = contrastive_loss(features.float(), self.contrastive_form)
             losses["loss_contrastive"] = self.contrastive_weight * contrastive
         return losses
 
@@ -229,9 +218,9 @@ class IPT(nn.Module):
         return restore(
             lambda patches: self.network(patches, task)[0],
             images,
+            tiling=self.tiling,
             scale=self.network.tasks[task].scale,
             patches_at_once=self.patches_at_once or rows_at_once(largest, self.device),
-            **self.tiling_options,
         )
 
     def stream_video(
@@ -269,22 +258,13 @@ def check_config(cfg: CfgNode) -> None:
     """
     node = cfg.MODEL.IPT
     counts = ("NUM_FEATURES", "PATCH_SIZE", "TOKEN_SIZE", "NUM_LAYERS", "NUM_HEADS")
-    check_counts(node, _NODE, (*counts, "FEEDFORWARD_RATIO", "CONTRASTIVE_MAX_ELEMENTS"))
-    for key in ("PATCHES_AT_ONCE", "CONTRASTIVE_WEIGHT"):
-        if node[key] < 0:
-            raise UserError(f"{_NODE}.{key} is {node[key]}: set 0 or more")
-    if node.CONTRASTIVE_TEMPERATURE <= 0:
-        raise UserError(
-            f"{_NODE}.CONTRASTIVE_TEMPERATURE is {node.CONTRASTIVE_TEMPERATURE}: set more than 0"
-        )
+    check_counts(node, _NODE, (*counts, "FEEDFORWARD_RATIO"))
+    if node.CONTRASTIVE_WEIGHT < 0:
+        raise UserError(f"{_NODE}.CONTRASTIVE_WEIGHT is {node.CONTRASTIVE_WEIGHT}: set 0 or more")
     if not 0 <= node.DROPOUT < 1:
         raise UserError(f"{_NODE}.DROPOUT is {node.DROPOUT}: set a probability, 0 or more, below 1")
     for key, choices in _CHOICES.items():
         if node[key] not in choices:
             raise UserError(f"{_NODE}.{key} is '{node[key]}': choose {' or '.join(choices)}")
-    if node.TILING == "official" and node.PATCH_SIZE % 4:
-        raise UserError(
-            f"{_NODE}.TILING official needs a PATCH_SIZE that 4 divides, not {node.PATCH_SIZE}"
-        )
     if cfg.INPUT.FORMAT != "RGB":
         raise UserError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT}: set RGB, the order of IPT's channels")

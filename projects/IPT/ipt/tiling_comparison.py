@@ -7,6 +7,8 @@ from itertools import islice
 from typing import Any
 
 import torch
+from d2video.projects.ipt.official import OfficialTiling
+from d2video.projects.ipt.tiling import Tiling
 from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import Tensor, nn
@@ -17,10 +19,7 @@ from d2video.evaluation.restoration.evaluator import measured_task
 from d2video.evaluation.restoration.metrics import measure, quantize
 from d2video.utils.measuring import timed
 
-TILINGS: dict[str, dict[str, Any]] = {
-    "official": {"mode": "official", "official_corner": True},
-    "fast": {"mode": "fast", "official_corner": False},
-}
+TILINGS: dict[str, type[Tiling]] = {"official": OfficialTiling, "fast": Tiling}
 
 Row = dict[str, Any]
 
@@ -38,7 +37,7 @@ def counted(network: nn.Module) -> Iterator[list[int]]:
 
 def restore_once(model: Any, item: dict, tiling: str) -> tuple[Tensor, float, int]:
     """The answer to an image by one tiling, the seconds that it took and the patches of the model."""
-    model.tiling_options |= TILINGS[tiling]
+    model.tiling = TILINGS[tiling](model.network.patch_size)
     answers: list[dict] = []
     with counted(model.network) as sizes:
         seconds = timed(lambda: answers.extend(model([item])), model.device)

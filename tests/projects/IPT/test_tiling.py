@@ -5,10 +5,13 @@ import itertools
 import pytest
 import torch
 from d2video.projects.ipt import IPT
-from d2video.projects.ipt.tiling import official_axis, restore, smooth_axis
+from d2video.projects.ipt.official import OfficialTiling
+from d2video.projects.ipt.tiling import Tiling, restore
 
 from d2video.utils.errors import UserError
 from tests.projects.IPT.tiny import golden_network, load_golden
+
+TILINGS = {"official": OfficialTiling(12), "fast": Tiling(12)}
 
 
 class Identity:
@@ -87,11 +90,9 @@ def test_official_rule(height, width, scale, corner):
     (found,) = restore(
         Seamy(scale),
         [picture],
-        patch_size=12,
+        tiling=OfficialTiling(12, corner=corner),
         scale=scale,
-        mode="official",
         patches_at_once=7,
-        official_corner=corner,
     )
     # Values up to 500 in float32, summed in another order.
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
@@ -99,9 +100,7 @@ def test_official_rule(height, width, scale, corner):
 
 def test_corner_makes_a_difference():
     corners = [
-        restore(
-            Seamy(), [image(31, 29)], patch_size=12, scale=1, mode="official", official_corner=c
-        )[0]
+        restore(Seamy(), [image(31, 29)], tiling=OfficialTiling(12, corner=c), scale=1)[0]
         for c in (True, False)
     ]
     differs = (corners[0] - corners[1]).abs().sum(0) > 1e-3
@@ -115,7 +114,7 @@ def test_corner_makes_a_difference():
 @pytest.mark.parametrize(("height", "width"), [(12, 12), (13, 25), (40, 37), (21, 12), (47, 61)])
 def test_identity(mode, scale, height, width):
     picture = image(height, width)
-    (found,) = restore(Identity(scale), [picture], patch_size=12, scale=scale, mode=mode)
+    (found,) = restore(Identity(scale), [picture], tiling=TILINGS[mode], scale=scale)
     assert found.dtype == torch.float32
     # The weights of a pixel sum to 1 up to float32's rounding, times 255.
     torch.testing.assert_close(found, enlarge(picture, scale), rtol=0, atol=2e-4)
@@ -124,10 +123,10 @@ def test_identity(mode, scale, height, width):
 @pytest.mark.parametrize(("height", "width"), [(7, 30), (30, 5), (1, 1), (2, 11)])
 def test_images_smaller_than_a_patch(height, width):
     picture = image(height, width)
-    (found,) = restore(Identity(2), [picture], patch_size=12, scale=2)
+    (found,) = restore(Identity(2), [picture], tiling=TILINGS["fast"], scale=2)
     torch.testing.assert_close(found, enlarge(picture, 2), rtol=0, atol=2e-4)
     with pytest.raises(UserError, match="set MODEL.IPT.TILING fast"):
-        restore(Identity(2), [picture], patch_size=12, scale=2, mode="official")
+        restore(Identity(2), [picture], tiling=TILINGS["official"], scale=2)
 
 
 def test_small_images_are_mirrored():
@@ -137,14 +136,14 @@ def test_small_images_are_mirrored():
         seen.append(patches)
         return patches
 
-    restore(look, [torch.arange(3.0).expand(3, 1, 3)], patch_size=8, scale=1)
+    restore(look, [torch.arange(3.0).expand(3, 1, 3)], tiling=Tiling(8), scale=1)
     assert seen[0][0, 0, 5].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
 
 
 @pytest.mark.parametrize("mode", ["official", "fast"])
 def test_images_together_are_as_alone(mode):
     pictures = [image(31, 29, 1), image(12, 12, 2), image(26, 35, 3)]
-    settings = {"patch_size": 12, "scale": 2, "mode": mode}
+    settings = {"tiling": TILINGS[mode], "scale": 2}
     model = Seamy(2)
     together = restore(model, pictures, patches_at_once=5, **settings)
     assert model.most == 5
@@ -154,10 +153,10 @@ def test_images_together_are_as_alone(mode):
 
 
 # 339 x 510 pixels: DIV2K's usual input at x4; 162 patches has the MindSpore port there.
-@pytest.mark.parametrize(("mode", "patches"), [("official", 1040), ("fast", 140)])
-def test_every_patch_once(mode, patches):
+@pytest.mark.parametrize(("kind", "patches"), [(OfficialTiling, 1040), (Tiling, 140)])
+def test_every_patch_once(kind, patches):
     model = Identity()
-    restore(model, [image(339, 510)], patch_size=48, scale=1, mode=mode)
+    restore(model, [image(339, 510)], tiling=kind(48), scale=1)
     assert model.patches == patches
 
 
@@ -176,7 +175,7 @@ def test_nothing_is_larger_than_the_answer(mode):
 
     picture = image(150, 200)
     with Watch():
-        restore(Identity(2), [picture], patch_size=12, scale=2, mode=mode, patches_at_once=16)
+        restore(Identity(2), [picture], tiling=TILINGS[mode], scale=2, patches_at_once=16)
     assert largest == 3 * 300 * 400
 
 
@@ -187,36 +186,36 @@ def test_fast_seams_are_smooth():
         return patches.amin((1, 2, 3), keepdim=True).expand_as(patches)
 
     ramp = torch.arange(100.0).expand(3, 48, 100)
-    (found,) = restore(column, [ramp], patch_size=48, scale=1)
+    (found,) = restore(column, [ramp], tiling=Tiling(48), scale=1)
     steps = found[0, 0].diff()
     assert (steps > -1e-4).all()
     # A raised cosine over 12 pixels or more, between patches 26 pixels apart.
     assert steps.max() < 26 * torch.pi / 2 / 12
-    (official,) = restore(column, [ramp], patch_size=48, scale=1, mode="official")
+    (official,) = restore(column, [ramp], tiling=OfficialTiling(48), scale=1)
     assert official[0, 0].diff().max() > steps.max()
 
 
 def test_axes():
-    assert official_axis(31, 12, 2).starts == [0, 3, 6, 9, 12, 15, 18, 19]
-    assert official_axis(30, 12, 2).starts == [0, 3, 6, 9, 12, 15, 18]
-    assert smooth_axis(48, 48, 1).starts == [0]
-    assert smooth_axis(49, 48, 1).starts == [0, 1]
-    starts = smooth_axis(200, 48, 1).starts
+    assert OfficialTiling(12).axis(31, 2).starts == [0, 3, 6, 9, 12, 15, 18, 19]
+    assert OfficialTiling(12).axis(30, 2).starts == [0, 3, 6, 9, 12, 15, 18]
+    assert Tiling(48).axis(48, 1).starts == [0]
+    assert Tiling(48).axis(49, 1).starts == [0, 1]
+    starts = Tiling(48).axis(200, 1).starts
     assert starts[0] == 0
     assert starts[-1] == 152
     assert max(b - a for a, b in itertools.pairwise(starts)) <= 36
 
 
 def test_no_images_and_wrong_patches():
-    assert restore(Identity(), [], patch_size=12, scale=1) == []
+    assert restore(Identity(), [], tiling=Tiling(12), scale=1) == []
     with pytest.raises(UserError, match="4 divides, not 30"):
-        restore(Identity(), [image(40, 40)], patch_size=30, scale=1, mode="official")
+        OfficialTiling(30)
 
 
 @torch.no_grad()
 def test_official_self_ensemble(golden):
     arrays, network = golden
-    options = {"tiling": "official", "official_corner": True, "self_ensemble": True}
+    options = {"tiling": OfficialTiling(12), "self_ensemble": True}
     task = network.tasks[int(arrays["x8.task"])].name
     item = {"image": arrays["x8.input"][0], "task": task}
     (answer,) = IPT(network=network, **options).eval()([item])
@@ -241,9 +240,8 @@ def test_official_images(golden, case):
     (found,) = restore(
         lambda patches: network(patches, task)[0],
         [arrays[f"chop{case}.input"][0]],
-        patch_size=12,
+        tiling=OfficialTiling(12),
         scale=scale,
-        mode="official",
     )
     # Values of 0..255 after a network in float32; the official code itself is within 4e-5 of float64.
     torch.testing.assert_close(found, arrays[f"chop{case}.output"][0], rtol=0, atol=1e-3)
