@@ -35,8 +35,9 @@ ARGUMENTS = {
     "load_yaml_with_base": ("allow_unsafe", False),
 }
 CALLS: dict[str, frozenset[str]] = {
-    "yaml.load": frozenset({"d2video/config/bases.py"}),  # with a SafeLoader, the one in C
-    **dict.fromkeys(("yaml.load_all", "torch.hub.load", "torch.jit.load"), frozenset()),
+    **dict.fromkeys(
+        ("yaml.load", "yaml.load_all", "torch.hub.load", "torch.jit.load"), frozenset()
+    ),
 }
 
 

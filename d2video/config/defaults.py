@@ -27,10 +27,19 @@ def get_cfg() -> CN:
 def add_d2video_config(cfg: CN) -> None:
     """Add the keys that two or more systems read."""
     # ---- data ---------------------------------------------------------------------------------
-    # Data sets of one's own: [name, format, {arguments}], see d2video/data/datasets/from_config.py.
+    # Your own data sets: [name, format, {arguments}], see d2video/data/datasets/from_config.py.
     cfg.DATASETS.REGISTER = []
-    # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY.
-    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
+    # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY. "DatasetMapper" is detectron2's.
+    cfg.INPUT.DATASET_MAPPER = "DatasetMapper"
+    # Training augmentations of d2video's mappers, in order: [name in
+    # d2video.data.AUGMENTATION_REGISTRY, {arguments}]. Of a clip they are drawn once and replayed on
+    # every frame.
+    cfg.INPUT.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
+    # What one epoch visits: "frame" = every annotated frame as a key frame (official VisTR),
+    # "video" = every video once, with a random key frame. An image is a video of one frame.
+    cfg.INPUT.EPOCH_UNIT = "frame"
+
+    # Clips with objects, for ClipDatasetMapper.
     cfg.INPUT.CLIP = CN()
     # Frames in a training clip and in an inference window.
     cfg.INPUT.CLIP.NUM_FRAMES = 36
@@ -38,18 +47,11 @@ def add_d2video_config(cfg: CN) -> None:
     # "WindowSampler" (consecutive frames ending at the key frame, the official VisTR choice) or
     # "RandomRangeSampler" (key frame and others drawn around it without replacement).
     cfg.INPUT.CLIP.SAMPLER = "WindowSampler"
-    # RandomRangeSampler: how far from the key frame, in frames; and whether the order is shuffled.
+    # RandomRangeSampler: greatest distance from the key frame, in frames.
     cfg.INPUT.CLIP.RANGE = 20
-    cfg.INPUT.CLIP.SHUFFLE = False
-    # What one epoch visits: "frame" = every annotated frame as a key frame (official VisTR),
-    # "video" = every video once, with a random key frame.
-    cfg.INPUT.CLIP.EPOCH_UNIT = "frame"
     # Keep the official handling of absent instances: flipped zero boxes become (W, 0, W, 0), and
     # instances that a crop removes stay valid. False (default) marks them absent.
     cfg.INPUT.CLIP.OFFICIAL_TARGETS = False
-    # Training augmentations, in order: [name in d2video.data.AUGMENTATION_REGISTRY, {arguments}].
-    # Drawn once a clip and replayed on every frame.
-    cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
 
     # In training another random sample takes the place of one that cannot be read: this many times in
     # a row at most (0: a bad sample stops the training). Each fault is logged once.
@@ -58,41 +60,40 @@ def add_d2video_config(cfg: CN) -> None:
     # at 0.05 not before the 51st bad one. 1: never.
     cfg.DATALOADER.MAX_BAD_SHARE = 0.05
 
-    # Clips of video classification, cut from video files by VideoClipMapper. Training augmentations
-    # are those of INPUT.CLIP; for testing the short side becomes INPUT.MIN_SIZE_TEST.
-    cfg.INPUT.VIDEO = CN()
+    # Clips of video classification, cut from video files by VideoClipMapper. For testing the short
+    # side becomes INPUT.MIN_SIZE_TEST.
+    cfg.INPUT.CLASSIFICATION = CN()
     # A training clip: frames, and seconds from the first to the last (0: the whole video). Official
     # VTN: every 8th frame at 25 frames a second.
-    cfg.INPUT.VIDEO.NUM_FRAMES = 16
-    cfg.INPUT.VIDEO.CLIP_SECONDS = 5.12
+    cfg.INPUT.CLASSIFICATION.NUM_FRAMES = 16
+    cfg.INPUT.CLASSIFICATION.CLIP_SECONDS = 5.12
     # A clip of the evaluation: frames (0: every one) and seconds (0: the whole video).
-    cfg.INPUT.VIDEO.NUM_FRAMES_TEST = 250
-    cfg.INPUT.VIDEO.TEST_SECONDS = 10.0
+    cfg.INPUT.CLASSIFICATION.NUM_FRAMES_TEST = 250
+    cfg.INPUT.CLASSIFICATION.TEST_SECONDS = 10.0
     # Views of a video in the evaluation: clips in time, times square crops along the longer side.
     # A single clip is at the "begin" of the video or in its "center".
-    cfg.INPUT.VIDEO.NUM_VIEWS = 1
-    cfg.INPUT.VIDEO.NUM_CROPS = 1
-    cfg.INPUT.VIDEO.START_TEST = "begin"
+    cfg.INPUT.CLASSIFICATION.NUM_VIEWS = 1
+    cfg.INPUT.CLASSIFICATION.NUM_CROPS = 1
+    cfg.INPUT.CLASSIFICATION.START_TEST = "begin"
     # Side of the test crops in pixels; 0: no crop, NUM_CROPS must be 1.
-    cfg.INPUT.VIDEO.CROP_SIZE_TEST = 224
+    cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST = 224
     # Numbers of the frames that the model sees: "absolute" in the video, or from the beginning of
     # the "clip", as in the official training.
-    cfg.INPUT.VIDEO.FRAME_INDEX = "absolute"
+    cfg.INPUT.CLASSIFICATION.FRAME_INDEX = "absolute"
     # "forward", or "shuffled": the pictures of a clip change places while the numbers stay.
-    cfg.INPUT.VIDEO.FRAME_ORDER = "forward"
-    # Views of more frames are decoded when the model asks for them, frame by frame.
-    cfg.INPUT.VIDEO.MAX_DECODED_FRAMES = 512
+    cfg.INPUT.CLASSIFICATION.FRAME_ORDER = "forward"
 
     # ---- solver -------------------------------------------------------------------------------
-    # "SGD" or "ADAMW".
-    cfg.SOLVER.OPTIMIZER = "ADAMW"
-    # Learning rate of the parameters under `backbone.` relative to BASE_LR.
-    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # "SGD" (detectron2's) or "ADAMW".
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # Learning rate of the parameters under `backbone.` relative to BASE_LR; official DETR: 0.1.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
     # [[part of a name, factor], ...]: parameters learn at BASE_LR times the factor of the first entry
     # whose part, one or more whole words between dots, is in their name; in the backbone, too.
     cfg.SOLVER.LR_MULTIPLIERS = []
-    # The schedule in epochs. 0: SOLVER.MAX_ITER and SOLVER.STEPS are used as they are. Otherwise
-    # both are computed from these two and the length of the training set (last batch dropped).
+    # The schedule in epochs; MAX_ITER and STEPS are computed from it and the length of the training
+    # set (last batch dropped). 0: SOLVER.MAX_ITER and SOLVER.STEPS are used as they are. Where a config
+    # builds on another, or on the command line, the one given last of MAX_EPOCHS and MAX_ITER counts.
     cfg.SOLVER.MAX_EPOCHS = 0
     cfg.SOLVER.EPOCH_STEPS = ()
     # How many numbered checkpoints stay in OUTPUT_DIR, the last written (model_final.pth stays as well);

@@ -1,44 +1,45 @@
 """A config from a file and the command line, checked."""
 
-import yaml
+from difflib import get_close_matches
+from typing import Any
+
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 
-from d2video.config.bases import check_bases
 from d2video.config.defaults import get_cfg
+from d2video.config.files import overlay, parse_value, read_config
+from d2video.config.renamed import current_keys
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
+_LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
-def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
+
+def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
     """The defaults, overlaid with a YAML file and with ``KEY VALUE …`` pairs; not frozen. The data
     sets of DATASETS.REGISTER are registered.
 
-    Import the projects first (``d2video.projects.register_all()``), which adds their keys.
+    Import the projects first (``d2video.projects.register_all()``), which adds their keys. The last
+    file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
 
     Raises:
         UserError: a missing or broken file, an unknown key, a value of the wrong type, an odd
-            number of overrides, an unknown meta-architecture, a negative count, a data set
-            that cannot be registered.
+            number of overrides, a schedule in epochs and in iterations, an unknown
+            meta-architecture, a negative count, a data set that cannot be registered.
     """
-    cfg = get_cfg()
-    try:
-        if config_file:
-            check_bases(config_file)
-            # detectron2's default would run Python that a file names by "!!python/object/apply".
-            cfg.merge_from_file(config_file, allow_unsafe=False)
-        cfg.merge_from_list(overrides)
-    except (
-        *(AssertionError, AttributeError, KeyError, TypeError, ValueError),  # yacs, by the mistake
-        *(OSError, yaml.YAMLError, RecursionError, MemoryError),  # the last: nested values
-    ) as error:
-        reason = " ".join(str(error).split()).strip("'\"")
-        where = f"{config_file or 'defaults'} with '{' '.join(overrides)}'"
+    if len(overrides) % 2:
         raise UserError(
-            f"config {where}: {reason or type(error).__name__}; see d2video/config/defaults.py and the "
-            "project's config.py for the keys"
-        ) from error
+            f"the config overrides '{' '.join(map(str, overrides))}' have odd length: give pairs of "
+            "KEY VALUE"
+        )
+    pairs = dict(zip(overrides[::2], map(parse_value, overrides[1::2])))
+    given = current_keys(pairs, "command line")
+    values = overlay(read_config(config_file) if config_file else {}, given)
+    cfg = get_cfg()
+    for key, value in values.items():
+        _set_value(cfg, key, value, "command line" if key in given else f"config {config_file}")
+    _check_schedule(cfg)
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
     counts = {
         "TEST.VIDEO.PREFETCH": cfg.TEST.VIDEO.PREFETCH,
@@ -50,3 +51,47 @@ def load_cfg(config_file: str, overrides: list[str]) -> CfgNode:
             raise UserError(f"{key} is {value}: set 0 or more")
     register_datasets(cfg.DATASETS.REGISTER)
     return cfg
+
+
+def _set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
+    """Set a key as yacs does: the type stays; lists and tuples are converted."""
+    *nodes, name = key.split(".")
+    node = cfg
+    for part in nodes:
+        node = node.get(part) if isinstance(node, CfgNode) else None
+    if not isinstance(node, CfgNode) or name not in node:
+        close = get_close_matches(key, _keys(cfg), n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "see d2video/config/defaults.py"
+        raise UserError(f"{source}: there is no key {key}: {hint}")
+    default = node[name]
+    if isinstance(default, list | tuple) and isinstance(value, list | tuple):
+        value = type(default)(value)
+    fits = type(value) is type(default) or default is None
+    if isinstance(default, CfgNode) or not fits or not isinstance(value, _LEAF_TYPES):
+        wanted = "a node of keys" if isinstance(default, CfgNode) else type(default).__name__
+        raise UserError(f"{source}: {key} is {value!r}, {type(value).__name__}: give {wanted}")
+    node[name] = value
+
+
+def _keys(node: CfgNode, prefix: str = "") -> list[str]:
+    found = []
+    for name, value in node.items():
+        full = f"{prefix}{name}"
+        found += _keys(value, f"{full}.") if isinstance(value, CfgNode) else [full]
+    return found
+
+
+def _check_schedule(cfg: CfgNode) -> None:
+    """Refuse steps of another unit than that of the schedule's length."""
+    solver, default = cfg.SOLVER, get_cfg().SOLVER
+    if solver.MAX_EPOCHS and (solver.MAX_ITER, solver.STEPS) != (default.MAX_ITER, default.STEPS):
+        raise UserError(
+            f"SOLVER.MAX_EPOCHS is {solver.MAX_EPOCHS}, and SOLVER.MAX_ITER {solver.MAX_ITER} with "
+            f"STEPS {solver.STEPS} counts iterations: give MAX_ITER and STEPS, or MAX_EPOCHS and "
+            "EPOCH_STEPS"
+        )
+    if solver.EPOCH_STEPS and not solver.MAX_EPOCHS:
+        raise UserError(
+            f"SOLVER.EPOCH_STEPS is {solver.EPOCH_STEPS}, and the schedule is of SOLVER.MAX_ITER "
+            f"{solver.MAX_ITER} iterations: give STEPS, or MAX_EPOCHS as well"
+        )

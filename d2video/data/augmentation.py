@@ -25,7 +25,7 @@ from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
-AUGMENTATION_REGISTRY.__doc__ = "Augmentations by name, chosen by INPUT.CLIP.AUGMENTATIONS."
+AUGMENTATION_REGISTRY.__doc__ = "Augmentations by name, chosen by INPUT.AUGMENTATIONS."
 
 MaskSampling = Literal["center", "corner"]
 
@@ -44,7 +44,7 @@ class ClipAugInput(T.AugInput):
 
 
 def build_augmentations(specs: Sequence[Sequence[Any]]) -> list[T.Augmentation]:
-    """Build the augmentations of ``INPUT.CLIP.AUGMENTATIONS``.
+    """Build the augmentations of ``INPUT.AUGMENTATIONS``.
 
     Args:
         specs: entries ``[name, {argument: value}]`` (the dict may be left out).
@@ -52,7 +52,7 @@ def build_augmentations(specs: Sequence[Sequence[Any]]) -> list[T.Augmentation]:
     Raises:
         UserError: an entry has another form, or names an unknown augmentation or argument.
     """
-    key = "INPUT.CLIP.AUGMENTATIONS"
+    key = "INPUT.AUGMENTATIONS"
     built = []
     for spec in specs:
         name, arguments = (*spec, {})[:2] if isinstance(spec, (list, tuple)) and spec else (None, 0)

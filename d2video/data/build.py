@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data.build import build_detection_test_loader
 from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import (
@@ -75,7 +75,7 @@ class ClipDataset(Dataset):
 def build_train_loader(cfg: CfgNode) -> CountingLoader:
     """An endless loader of batches of clips or images, each a list of mapped records.
 
-    All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.CLIP.EPOCH_UNIT,
+    All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.EPOCH_UNIT,
     SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
     SAMPLER_TRAIN (TrainingSampler, RandomSubsetTrainingSampler with RANDOM_SUBSET_RATIO, or
     RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
@@ -104,7 +104,7 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
     mapper = build_mapper(cfg, is_train=True)
     for name, group in per_dataset.items():
         _check(mapper, group, name)
-    dataset = ClipDataset(records, cfg.INPUT.CLIP.EPOCH_UNIT)
+    dataset = ClipDataset(records, cfg.INPUT.EPOCH_UNIT)
     logger.info(
         "Training on %d videos or images of %s, %d samples an epoch",
         len(records),
@@ -155,6 +155,11 @@ def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
 
 def _check(mapper: Any, records: list[Record], dataset_name: str) -> None:
     """Let a mapper that can tell what it will not take do so before anything is trained."""
+    if isinstance(mapper, DatasetMapper) and any("file_name" not in r for r in records):
+        raise UserError(
+            f"dataset {dataset_name} holds videos, and INPUT.DATASET_MAPPER DatasetMapper takes "
+            "images: choose ClipDatasetMapper"
+        )
     if hasattr(mapper, "check_records"):
         try:
             mapper.check_records(records)
@@ -173,7 +178,7 @@ def _needs_labels(cfg: CfgNode) -> bool:
 
 def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
     if epoch_unit not in ("frame", "video"):
-        raise UserError(f"INPUT.CLIP.EPOCH_UNIT is '{epoch_unit}': choose frame or video")
+        raise UserError(f"INPUT.EPOCH_UNIT is '{epoch_unit}': choose frame or video")
     return np.array([num_frames(r) if epoch_unit == "frame" else 1 for r in records], np.int64)
 
 

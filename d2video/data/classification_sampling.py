@@ -88,7 +88,7 @@ def evaluation_frames(
 
 
 def check_sampling(num_frames: int, seconds: float, num_views: int, start: str, order: str) -> None:
-    """Refuse values of INPUT.VIDEO that no clip can have.
+    """Refuse values of INPUT.CLASSIFICATION that no clip can have.
 
     Args:
         num_frames, seconds: of the clip, 0 allowed for both.
@@ -108,4 +108,4 @@ def check_sampling(num_frames: int, seconds: float, num_views: int, start: str, 
     }
     for message, is_wrong in wrong.items():
         if is_wrong:
-            raise UserError(f"INPUT.VIDEO: {message}")
+            raise UserError(f"INPUT.CLASSIFICATION: {message}")

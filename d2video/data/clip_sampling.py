@@ -56,24 +56,22 @@ class RandomRangeSampler:
     """
 
     @configurable
-    def __init__(self, *, num_frames: int, frame_range: int, shuffle: bool = False):
+    def __init__(self, *, num_frames: int, frame_range: int):
         """
         Args:
             num_frames: frames in a clip.
             frame_range: greatest distance from the key frame, in frames, away from the ends.
-            shuffle: return the frames in random order; otherwise ascending.
         """
         assert num_frames > 0
         assert frame_range >= 0
         self.num_frames = num_frames
         self.frame_range = frame_range
-        self.shuffle = shuffle
         self._window = WindowSampler(num_frames=num_frames)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         clip = cfg.INPUT.CLIP
-        return {"num_frames": clip.NUM_FRAMES, "frame_range": clip.RANGE, "shuffle": clip.SHUFFLE}
+        return {"num_frames": clip.NUM_FRAMES, "frame_range": clip.RANGE}
 
     def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
         """
@@ -91,7 +89,7 @@ class RandomRangeSampler:
             others = np.delete(np.arange(first, first + span), key_frame - first)
             drawn = rng.choice(others, self.num_frames - 1, replace=False)
             chosen = np.sort(np.append(drawn, key_frame))
-        return (rng.permutation(chosen) if self.shuffle else chosen).tolist()
+        return chosen.tolist()
 
 
 def build_clip_sampler(cfg: CfgNode):

@@ -21,8 +21,8 @@ RECIPE = Recipe(
             },
             pictures={"true and predicted classes": "inference/motion_val/confusion.png"},
             evaluations={
-                "shuffled": with_options("INPUT.VIDEO.FRAME_ORDER", "shuffled"),
-                "one_frame": with_options("INPUT.VIDEO.NUM_FRAMES_TEST", "1"),
+                "shuffled": with_options("INPUT.CLASSIFICATION.FRAME_ORDER", "shuffled"),
+                "one_frame": with_options("INPUT.CLASSIFICATION.NUM_FRAMES_TEST", "1"),
             },
             processes=2,
         ),

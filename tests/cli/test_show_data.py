@@ -64,7 +64,7 @@ def config(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(
         "DATASETS: {TRAIN: [drawn]}\nDATALOADER: {NUM_WORKERS: 0}\nSOLVER: {IMS_PER_BATCH: 2}\n"
-        "INPUT: {FORMAT: RGB, CLIP: {NUM_FRAMES: 4}}\nSEED: 1\n"
+        "INPUT: {FORMAT: RGB, DATASET_MAPPER: ClipDatasetMapper, CLIP: {NUM_FRAMES: 4}}\nSEED: 1\n"
     )
     yield path
     DatasetCatalog.remove("drawn")

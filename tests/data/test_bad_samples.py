@@ -26,9 +26,10 @@ def cfg(ytvis_content, write_json, image_root, scratch_catalog):
         path.write_bytes(path.read_bytes()[:60])
     cfg = get_cfg()
     cfg.DATASETS.TRAIN = ("tiny",)
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.CLIP.NUM_FRAMES = 1
-    cfg.INPUT.CLIP.EPOCH_UNIT = "video"
+    cfg.INPUT.EPOCH_UNIT = "video"
     cfg.SOLVER.IMS_PER_BATCH = 2
     cfg.SEED = 3
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False

@@ -23,6 +23,7 @@ def cfg(ytvis_content, write_json, image_root, scratch_catalog):
     register_ytvis_instances("tiny", {}, write_json(ytvis_content), str(image_root))
     cfg = get_cfg()
     cfg.DATASETS.TRAIN = ("tiny",)
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.CLIP.NUM_FRAMES = 2
     cfg.SOLVER.IMS_PER_BATCH = 2
@@ -62,7 +63,7 @@ def test_epoch_visits_every_frame_once(cfg):
 
 
 def test_epoch_visits_every_video_once_with_random_key_frames(cfg):
-    cfg.INPUT.CLIP.EPOCH_UNIT = "video"
+    cfg.INPUT.EPOCH_UNIT = "video"
     assert build_train_loader(cfg).loader.epoch_length == 2
     seen = keys(samples(cfg, 40))
     assert Counter(video for video, _ in seen) == {7: 20, 3: 20}
@@ -113,7 +114,7 @@ def worker_draws(cfg, seed):
 
 def test_workers_draw_differently_and_reproducibly(cfg):
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
-    cfg.INPUT.CLIP.EPOCH_UNIT = "video"
+    cfg.INPUT.EPOCH_UNIT = "video"
     cfg.SOLVER.IMS_PER_BATCH = 1
     cfg.DATALOADER.NUM_WORKERS = 2
     drawn = worker_draws(cfg, 5)
@@ -154,8 +155,9 @@ def test_random_subset(cfg):
         ("DATASETS.TRAIN", ("nowhere",), "'nowhere' is not registered: correct the name"),
         ("DATASETS.TRAIN", (), "DATASETS.TRAIN is empty"),
         ("DATALOADER.SAMPLER_TRAIN", "Sorted", "SAMPLER_TRAIN is 'Sorted': choose one of"),
+        ("INPUT.DATASET_MAPPER", "DatasetMapper", "tiny holds videos.*ClipDatasetMapper"),
         ("INPUT.DATASET_MAPPER", "Paper", "DATASET_MAPPER is 'Paper'.*ClipDatasetMapper"),
-        ("INPUT.CLIP.EPOCH_UNIT", "clip", "EPOCH_UNIT is 'clip': choose frame or video"),
+        ("INPUT.EPOCH_UNIT", "clip", "EPOCH_UNIT is 'clip': choose frame or video"),
         ("SOLVER.IMS_PER_BATCH", 0, "IMS_PER_BATCH is 0"),
     ],
 )

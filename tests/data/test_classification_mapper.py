@@ -51,11 +51,11 @@ def cfg(root, scratch_catalog):
     cfg.INPUT.DATASET_MAPPER = "VideoClipMapper"
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.MIN_SIZE_TEST = 40
-    cfg.INPUT.VIDEO.NUM_FRAMES = 5
-    cfg.INPUT.VIDEO.CLIP_SECONDS = 1.0
-    cfg.INPUT.VIDEO.NUM_FRAMES_TEST = 6
-    cfg.INPUT.VIDEO.CROP_SIZE_TEST = 32
-    cfg.INPUT.CLIP.AUGMENTATIONS = [
+    cfg.INPUT.CLASSIFICATION.NUM_FRAMES = 5
+    cfg.INPUT.CLASSIFICATION.CLIP_SECONDS = 1.0
+    cfg.INPUT.CLASSIFICATION.NUM_FRAMES_TEST = 6
+    cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST = 32
+    cfg.INPUT.AUGMENTATIONS = [
         ["RandomShortEdge", {"min_size": 36, "max_size": 44}],
         ["RandomCrop", {"size": 32}],
     ]
@@ -178,7 +178,7 @@ def test_bgr(record):
 def test_loaders(cfg, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
     for unit in ("video", "frame"):
-        cfg.INPUT.CLIP.EPOCH_UNIT = unit
+        cfg.INPUT.EPOCH_UNIT = unit
         assert build_train_loader(cfg).loader.epoch_length == 4
     batches = list(itertools.islice(build_train_loader(cfg), 4))
     assert [len(batch) for batch in batches] == [2] * 4
@@ -222,7 +222,7 @@ def test_broken_files(cfg, root, tmp_path, caplog, workers):
 
 
 def test_crops_that_do_not_fit_are_the_users_mistake(cfg, record):
-    cfg.INPUT.CLIP.AUGMENTATIONS = [["RandomCrop", {"size": HEIGHT + 1}]]
+    cfg.INPUT.AUGMENTATIONS = [["RandomCrop", {"size": HEIGHT + 1}]]
     with pytest.raises(UserError, match="does not fit frames of 64x48") as error:
         VideoClipMapper(cfg, True)(record)
     assert not isinstance(error.value, BrokenFile)  # or training would try others for ever

@@ -24,6 +24,7 @@ def test_from_the_command_line_to_batches(ytvis_content, image_root, write_json)
     cfg = register(entry)
     register(entry)  # as in the parent process and again in a child
     cfg.merge_from_list(["DATASETS.TRAIN", ("mine",), "INPUT.CLIP.NUM_FRAMES", 2])
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
     cfg.merge_from_list(["SOLVER.IMS_PER_BATCH", 1, "DATALOADER.NUM_WORKERS", 0])
     (batch,) = itertools.islice(build_train_loader(cfg), 1)
     assert len(batch[0]["image"]) == 2

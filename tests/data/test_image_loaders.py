@@ -28,7 +28,7 @@ def cfg():
     cfg = get_cfg()
     cfg.DATASETS.TRAIN = ("mine",)
     cfg.INPUT.DATASET_MAPPER = "ImageDatasetMapper"
-    cfg.INPUT.CLIP.AUGMENTATIONS = []
+    cfg.INPUT.AUGMENTATIONS = []
     cfg.SOLVER.IMS_PER_BATCH = 2
     cfg.DATALOADER.NUM_WORKERS = 0
     cfg.MODEL.MASK_ON = True
@@ -50,7 +50,7 @@ def samples(cfg, number):
 @pytest.mark.parametrize("grouping", [False, True])
 def test_epoch_visits_every_image_with_objects_once(cfg, folder, unit, grouping):
     register_instances("mine", folder, instance_content())
-    cfg.INPUT.CLIP.EPOCH_UNIT = unit
+    cfg.INPUT.EPOCH_UNIT = unit
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = grouping
     assert build_train_loader(cfg).loader.epoch_length == 2
     got = samples(cfg, 4)
@@ -87,7 +87,7 @@ def test_rare_categories_are_repeated(cfg, folder):
     cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
     cfg.DATALOADER.REPEAT_THRESHOLD = 2.0
     # Class 1 is in one of two images, class 0 in both: sqrt(2 / 0.5) = 2 and, fractional, 1.41.
-    cfg.INPUT.CLIP.EPOCH_UNIT = "video"
+    cfg.INPUT.EPOCH_UNIT = "video"
     seen = Counter(s["image_id"] for s in samples(cfg, 400))
     assert 1.2 < seen[5] / seen[9] < 1.7
 

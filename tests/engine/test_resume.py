@@ -77,6 +77,7 @@ def train(
             *("INPUT.DATASET_MAPPER", "DrawingMapper", "DATASETS.TRAIN", ["numbers"]),
             *("DATALOADER.NUM_WORKERS", workers, "DATALOADER.ASPECT_RATIO_GROUPING", False),
             *("SOLVER.IMS_PER_BATCH", 3, "SOLVER.MAX_ITER", 10, "SOLVER.STEPS", (4, 8)),
+            *("SOLVER.OPTIMIZER", "ADAMW"),
             *("SOLVER.BASE_LR", 0.01, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", SAVED),
             *("TEST.EVAL_PERIOD", eval_period, "OUTPUT_DIR", str(output)),
             *changes,

@@ -126,7 +126,7 @@ def test_epochs_become_iterations():
     ("file", "overrides", "message"),
     [
         (CONFIG, ["MODEL.VISTR.NUM_CLASES", "3"], "NUM_CLASES"),
-        (CONFIG, ["MODEL.VISTR.NUM_CLASSES", "many"], "Type mismatch"),
+        (CONFIG, ["MODEL.VISTR.NUM_CLASSES", "many"], "NUM_CLASSES is 'many', str: give int"),
         (CONFIG, ["MODEL.VISTR.NUM_CLASSES"], "odd length"),
         (CONFIG, ["MODEL.META_ARCHITECTURE", "VisTr"], "META_ARCHITECTURE is 'VisTr'.*VisTR"),
         (CONFIG, ["TEST.VIDEO.PREFETCH", "-1"], "PREFETCH is -1"),

@@ -97,7 +97,7 @@ def test_two_processes_train_like_one(data, tmp_path):
     """
     fixed = {
         "SEED": 3,
-        "INPUT__CLIP__AUGMENTATIONS": "[]",
+        "INPUT__AUGMENTATIONS": "[]",
         "SOLVER__MAX_ITER": 3,
         "SOLVER__OPTIMIZER": "SGD",
         "SOLVER__BASE_LR": 0.01,

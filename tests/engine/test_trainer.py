@@ -31,6 +31,7 @@ def tasks_trained_on(output, steps: int, resume: bool) -> list[str]:
         *("INPUT.DATASET_MAPPER", "RestorationMapper", "DATASETS.TRAIN", ("resumed",)),
         *("DATALOADER.NUM_WORKERS", 0, "DATALOADER.ASPECT_RATIO_GROUPING", False),
         *("SOLVER.IMS_PER_BATCH", 2, "SOLVER.MAX_ITER", steps, "SOLVER.STEPS", ()),
+        *("SOLVER.OPTIMIZER", "ADAMW"),
         *("OUTPUT_DIR", str(output), f"{NODE}CONTRASTIVE_WEIGHT", 0.0),
     )
     trainer = VideoTrainer(cfg)

@@ -36,13 +36,9 @@ def config_file(folder: Path) -> MakeInput:
     contents = [{k: v for k, v in yaml.safe_load(text).items() if k != "_BASE_"} for text in texts]
 
     def make_input(rng: random.Random) -> Callable[[], Any]:
-        kind = rng.randrange(4)
+        kind = rng.randrange(3)
         if kind == 0:
             path.write_bytes(mutate_text(rng, rng.choice(texts), ":, "))
-        elif kind == 3:
-            count = rng.choice([3, 90, 1000, 50_000])
-            start, end = rng.choice([("[", "]"), ("{a: ", "}"), ("&a [*a, ", "]"), ("- ", "")])
-            path.write_text(f"A: &b {start * count}{end * count}\nB: [{'*b, ' * count}]\n")
         else:
             bent = mutate_structure(rng, rng.choice(contents))
             if kind == 2 and isinstance(bent, dict):

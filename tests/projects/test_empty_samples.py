@@ -62,11 +62,11 @@ def check_training(cfg, record, with_full=None):
     mapper = build_mapper(cfg, is_train=True)
     torch.manual_seed(0)
     model = build_model(cfg).train()
-    dataset = ClipDataset([record], cfg.INPUT.CLIP.EPOCH_UNIT)
+    dataset = ClipDataset([record], cfg.INPUT.EPOCH_UNIT)
     batch = [mapper(dataset[0]), mapper(dataset[0])]
     assert not any(_numbers(sample) for sample in batch)
     if with_full is not None:
-        batch[1] = mapper(ClipDataset([with_full], cfg.INPUT.CLIP.EPOCH_UNIT)[0])
+        batch[1] = mapper(ClipDataset([with_full], cfg.INPUT.EPOCH_UNIT)[0])
         assert _numbers(batch[1])
     with EventStorage():
         losses = model(batch)
@@ -87,7 +87,7 @@ def _numbers(sample):
 @pytest.mark.parametrize("kind", EMPTY)
 @pytest.mark.parametrize("mixed", [False, True])
 def test_vistr(image, kind, mixed):
-    cfg = vistr_cfg("MODEL.RESNETS.NORM", "FrozenBN", "INPUT.CLIP.AUGMENTATIONS", [])
+    cfg = vistr_cfg("MODEL.RESNETS.NORM", "FrozenBN", "INPUT.AUGMENTATIONS", [])
     full = None
     if mixed:
         other = content()
@@ -100,13 +100,13 @@ def test_vistr(image, kind, mixed):
 
 @pytest.mark.parametrize("kind", EMPTY)
 def test_detr(image, kind):
-    cfg = detr_cfg("INPUT.CLIP.AUGMENTATIONS", [])
+    cfg = detr_cfg("INPUT.AUGMENTATIONS", [])
     check_training(cfg, image_record(image, kind))
 
 
 @pytest.mark.parametrize("kind", EMPTY)
 @pytest.mark.parametrize("variant", ["detr", "multi_frame", "two_stage", "deformable_masks"])
 def test_trackformer(image, kind, variant):
-    cfg = trackformer_cfg(variant, "INPUT.CLIP.AUGMENTATIONS", [])
+    cfg = trackformer_cfg(variant, "INPUT.AUGMENTATIONS", [])
     check_training(cfg, video_record(image, kind))
     check_training(cfg, image_record(image, kind))

@@ -76,12 +76,14 @@ class VideoClipMapper:
         check_image_format(image_format)
         check_sampling(num_frames, seconds, num_views, start, frame_order)
         if is_train and num_frames < 1:
-            raise UserError(f"INPUT.VIDEO.NUM_FRAMES is {num_frames}: give at least 1")
+            raise UserError(f"INPUT.CLASSIFICATION.NUM_FRAMES is {num_frames}: give at least 1")
         if frame_index not in ("absolute", "clip"):
-            raise UserError(f"INPUT.VIDEO.FRAME_INDEX is '{frame_index}': choose absolute or clip")
+            raise UserError(
+                f"INPUT.CLASSIFICATION.FRAME_INDEX is '{frame_index}': choose absolute or clip"
+            )
         if num_crops < 1 or crop_size < 0 or (num_crops > 1 and not crop_size):
             raise UserError(
-                f"INPUT.VIDEO.NUM_CROPS is {num_crops} and CROP_SIZE_TEST {crop_size}: give at "
+                f"INPUT.CLASSIFICATION.NUM_CROPS is {num_crops} and CROP_SIZE_TEST {crop_size}: give at "
                 "least 1, and crops need a size"
             )
         self.is_train = is_train
@@ -100,7 +102,7 @@ class VideoClipMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        video = cfg.INPUT.VIDEO
+        video = cfg.INPUT.CLASSIFICATION
         common = {
             "is_train": is_train,
             "frame_index": video.FRAME_INDEX,
@@ -111,7 +113,7 @@ class VideoClipMapper:
             return common | {
                 "num_frames": video.NUM_FRAMES,
                 "seconds": video.CLIP_SECONDS,
-                "augmentations": build_augmentations(cfg.INPUT.CLIP.AUGMENTATIONS),
+                "augmentations": build_augmentations(cfg.INPUT.AUGMENTATIONS),
             }
         return common | {
             "num_frames": video.NUM_FRAMES_TEST,
@@ -121,7 +123,6 @@ class VideoClipMapper:
             "num_crops": video.NUM_CROPS,
             "crop_size": video.CROP_SIZE_TEST,
             "start": video.START_TEST,
-            "max_decoded_frames": video.MAX_DECODED_FRAMES,
             "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
         }
 
@@ -188,8 +189,8 @@ class VideoClipMapper:
     def _lazy_views(self, video: VideoFile, clips: list[np.ndarray]) -> list[dict[str, Any]]:
         if self.frame_order != "forward":
             raise UserError(
-                "INPUT.VIDEO.FRAME_ORDER shuffled needs clips that are decoded at once: give "
-                "NUM_FRAMES_TEST, or raise MAX_DECODED_FRAMES"
+                "INPUT.CLASSIFICATION.FRAME_ORDER shuffled needs clips that are decoded at once: set "
+                f"NUM_FRAMES_TEST to {self.max_decoded_frames} or less"
             )
         blank = ClipAugInput(np.zeros((*video.size, 3), np.uint8), np.random.default_rng(0))
         resize = self.augmentations(blank)

@@ -55,7 +55,7 @@ class ImageDatasetMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         augmentations: list[T.Augmentation]
         if is_train:
-            augmentations = build_augmentations(cfg.INPUT.CLIP.AUGMENTATIONS)
+            augmentations = build_augmentations(cfg.INPUT.AUGMENTATIONS)
         else:
             augmentations = [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
         return {

@@ -54,7 +54,7 @@ def add_vtn_config(cfg: CN) -> None:
 
     # ---- following a video ----------------------------------------------------------------------
     # Frames are resized by INPUT.MIN_SIZE_TEST and their middle is cut out by CROP_SIZE_TEST of
-    # INPUT.VIDEO, as in testing.
+    # INPUT.CLASSIFICATION, as in testing.
     # The answer is renewed every so many frames; the frames between go through the backbone together.
     vtn.STREAM_INTERVAL = 8
     # Every so manieth frame is used.

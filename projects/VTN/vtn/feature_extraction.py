@@ -133,7 +133,7 @@ def _extract(model: VTN, item: dict[str, Any]) -> tuple[torch.Tensor, torch.Tens
     if len(views) > 1:
         raise UserError(
             f"a video has {len(views)} views, and features are stored of one: set NUM_VIEWS and "
-            "NUM_CROPS of INPUT.VIDEO to 1"
+            "NUM_CROPS of INPUT.CLASSIFICATION to 1"
         )
     index = views[0]["frame_index"]
     return model.frame_encoder.encode_video(views[0]["image"], index), index

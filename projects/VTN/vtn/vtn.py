@@ -136,7 +136,7 @@ class VTN(nn.Module):
             "stream_interval": node.STREAM_INTERVAL,
             "stream_stride": node.STREAM_STRIDE,
             "stream_max_frames": node.STREAM_MAX_FRAMES,
-            "stream_crop": cfg.INPUT.VIDEO.CROP_SIZE_TEST,
+            "stream_crop": cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST,
             "compile_model": cfg.MODEL.COMPILE,
         }
 
@@ -286,7 +286,7 @@ class VTN(nn.Module):
         if min(frame.shape[-2:]) < side:
             raise UserError(
                 f"a frame of {frame.shape[-1]}x{frame.shape[-2]} pixels is smaller than the crop of "
-                f"{side}: lower INPUT.VIDEO.CROP_SIZE_TEST or raise INPUT.MIN_SIZE_TEST"
+                f"{side}: lower INPUT.CLASSIFICATION.CROP_SIZE_TEST or raise INPUT.MIN_SIZE_TEST"
             )
         top, left = (round((size - side) / 2) for size in frame.shape[-2:])  # as SpacedCrop rounds
         return frame[:, top : top + side, left : left + side].clone()

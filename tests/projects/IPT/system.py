@@ -17,7 +17,7 @@ def write_data(root: Path) -> None:
 def training_cfg(*options) -> CfgNode:
     return tiny_cfg(
         *("DATASETS.TRAIN", ["shapes_images_train"], "INPUT.DATASET_MAPPER", "RestorationMapper"),
-        *("INPUT.CLIP.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
+        *("INPUT.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
         *("DATALOADER.ASPECT_RATIO_GROUPING", False, *options),
     )
 

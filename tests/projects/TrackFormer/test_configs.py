@@ -121,9 +121,9 @@ def test_full_resolution_scales_every_size():
         numbers = [token for token in yaml.scan(text) if isinstance(token, yaml.ScalarToken)]
         return [int(token.value) for token in numbers if token.value.isdigit()]
 
-    scaled = [int(size * 1920 / 1333) for size in sizes(str(usual.CLIP.AUGMENTATIONS))]
+    scaled = [int(size * 1920 / 1333) for size in sizes(str(usual.AUGMENTATIONS))]
     assert len(scaled) == 29
-    assert sizes(str(full.CLIP.AUGMENTATIONS)) == scaled
+    assert sizes(str(full.AUGMENTATIONS)) == scaled
     assert (full.MIN_SIZE_TEST, full.MAX_SIZE_TEST) == (1080, 1920)
 
 

@@ -99,7 +99,7 @@ def trained(data, tmp_path_factory):
         *UNDRAWN,
         *(f"{NODE}.PREV_FRAME_RANGE", 0),
         *(f"{NODE}.PREV_FRAME_JITTER", 0.0),
-        *("INPUT.CLIP.AUGMENTATIONS", []),
+        *("INPUT.AUGMENTATIONS", []),
         *("SOLVER.OPTIMIZER", "SGD"),
         *("SOLVER.BASE_LR", 0.002),
         *("SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR"),

@@ -433,7 +433,7 @@ def cfg():
     cfg = get_cfg()
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.DATASET_MAPPER = "FramePairMapper"
-    cfg.INPUT.CLIP.AUGMENTATIONS = []
+    cfg.INPUT.AUGMENTATIONS = []
     cfg.MODEL.MASK_ON = True
     # What the project's config sets, whatever its defaults.
     cfg.MODEL.TRACKFORMER = CfgNode(

@@ -19,9 +19,9 @@ def training_cfg(*options) -> CfgNode:
     return tiny_cfg(
         "resnet",
         *("DATASETS.TRAIN", ["motion_train"], "INPUT.DATASET_MAPPER", "VideoClipMapper"),
-        *("INPUT.VIDEO.NUM_FRAMES", 4, "INPUT.VIDEO.CLIP_SECONDS", 0.4),
+        *("INPUT.CLASSIFICATION.NUM_FRAMES", 4, "INPUT.CLASSIFICATION.CLIP_SECONDS", 0.4),
         *("MODEL.VTN.NUM_CLASSES", 8, "MODEL.VTN.DROPOUT", 0.1),
-        *("INPUT.CLIP.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
+        *("INPUT.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
         *("DATALOADER.ASPECT_RATIO_GROUPING", False, "INPUT.FORMAT", "RGB", *options),
     )
 

@@ -42,7 +42,7 @@ def test_data_and_model(path):
     kinds = {"vtn_ViT_B_kinetics400": TimmViT, "vtn_tiny_motion": TimmBackbone}
     assert isinstance(backbone, kinds.get(path.stem, ResNet))
     if isinstance(backbone, TimmViT):
-        assert backbone.image_size == (cfg.INPUT.VIDEO.CROP_SIZE_TEST,) * 2
+        assert backbone.image_size == (cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST,) * 2
     stages = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3)}
     kind = path.stem.split("_")[1]
     if kind in stages:
@@ -61,7 +61,7 @@ def test_schedule_in_the_comments(path):
     assert f"{total:,} in all" in text
     assert f"output/{path.stem}" == cfg.OUTPUT_DIR
     assert (cfg.SOLVER.MAX_EPOCHS, tuple(cfg.SOLVER.EPOCH_STEPS)) == (25, (13, 24))
-    assert cfg.INPUT.CLIP.EPOCH_UNIT == "video"
+    assert cfg.INPUT.EPOCH_UNIT == "video"
 
 
 @pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
@@ -86,7 +86,7 @@ def test_official_optimizer(path):
 
 def test_official_clips():
     cfg = load("configs/VTN/vtn_ViT_B_kinetics400.yaml")
-    video = cfg.INPUT.VIDEO
+    video = cfg.INPUT.CLASSIFICATION
     assert (video.NUM_FRAMES, video.CLIP_SECONDS) == (16, 5.12)
     assert (video.NUM_FRAMES_TEST, video.TEST_SECONDS) == (250, 10)
     assert (video.NUM_VIEWS, video.NUM_CROPS, video.CROP_SIZE_TEST) == (1, 1, 224)

@@ -32,8 +32,8 @@ SPEC = MotionSpec(num_frames=(9, 11), height=32, width=40, classes=CLASSES)
 INPUT = [
     *("INPUT.DATASET_MAPPER", "VideoClipMapper", "INPUT.FORMAT", "RGB"),
     *("INPUT.MIN_SIZE_TEST", 32, "INPUT.MAX_SIZE_TEST", 0),
-    *("INPUT.VIDEO.CROP_SIZE_TEST", 32, "INPUT.VIDEO.TEST_SECONDS", 0.0),
-    *("INPUT.VIDEO.NUM_FRAMES_TEST", 0, "INPUT.CLIP.EPOCH_UNIT", "video"),
+    *("INPUT.CLASSIFICATION.CROP_SIZE_TEST", 32, "INPUT.CLASSIFICATION.TEST_SECONDS", 0.0),
+    *("INPUT.CLASSIFICATION.NUM_FRAMES_TEST", 0, "INPUT.EPOCH_UNIT", "video"),
     *(f"{NODE}NUM_CLASSES", 2, "DATALOADER.NUM_WORKERS", 0),
 ]
 NAME = "vtn_test_motion"
@@ -208,7 +208,9 @@ def test_extraction_does_not_mix_features(setting, capsys, videos):
     _, folder = setting
     extract(folder)
     assert "give another --output" in fails(folder, capsys, "--dtype", "float16")
-    assert "give another --output" in fails(folder, capsys, "INPUT.VIDEO.NUM_FRAMES_TEST", "3")
+    assert "give another --output" in fails(
+        folder, capsys, "INPUT.CLASSIFICATION.NUM_FRAMES_TEST", "3"
+    )
     other = build("resnet", *INPUT, seed=6).state_dict()
     torch.save({"model": other}, folder / "weights.pth")
     assert "another data set, backbone" in fails(folder, capsys)
@@ -294,7 +296,7 @@ def test_mistakes_on_the_command_line(setting, capsys):
     _, folder = setting
     assert "MODEL.WEIGHTS is empty" in fails(folder, capsys, "MODEL.WEIGHTS", "")
     assert "not registered" in fails(folder, capsys, "--dataset", f"{NAME}s")
-    assert "2 views" in fails(folder, capsys, "INPUT.VIDEO.NUM_VIEWS", "2")
+    assert "2 views" in fails(folder, capsys, "INPUT.CLASSIFICATION.NUM_VIEWS", "2")
     assert "of a VTN" in fails(folder, capsys, "MODEL.META_ARCHITECTURE", "DETR")
     state = setting[0].state_dict()
     head = {name: value for name, value in state.items() if name.startswith("head.")}
@@ -330,12 +332,12 @@ def feature_cfg(name, output, *more):
     return tiny_cfg(
         "resnet",
         *("DATASETS.TRAIN", [name], "DATASETS.TEST", [name], "OUTPUT_DIR", str(output)),
-        *("INPUT.DATASET_MAPPER", "FeatureMapper", "INPUT.CLIP.EPOCH_UNIT", "video"),
+        *("INPUT.DATASET_MAPPER", "FeatureMapper", "INPUT.EPOCH_UNIT", "video"),
         *("DATALOADER.NUM_WORKERS", 0, "DATALOADER.ASPECT_RATIO_GROUPING", False),
         *("DATALOADER.FILTER_EMPTY_ANNOTATIONS", False, "SEED", 1),
         *(f"{NODE}FREEZE_BACKBONE", True, f"{NODE}NUM_CLASSES", 2),
         *("SOLVER.IMS_PER_BATCH", 8, "SOLVER.BASE_LR", 3e-3, "SOLVER.WARMUP_ITERS", 0),
-        *("SOLVER.MAX_ITER", 40),
+        *("SOLVER.OPTIMIZER", "ADAMW", "SOLVER.MAX_ITER", 40),
         *more,
     )
 

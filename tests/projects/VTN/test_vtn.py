@@ -295,14 +295,20 @@ def test_streaming_every_other_frame():
 
 
 def test_streaming_cuts_the_middle_out_for_a_vit():
-    model, frames = build("vit", "INPUT.VIDEO.CROP_SIZE_TEST", 32), make_clip(3, size=44)["image"]
+    model, frames = (
+        build("vit", "INPUT.CLASSIFICATION.CROP_SIZE_TEST", 32),
+        make_clip(3, size=44)["image"],
+    )
     answers = stream(model, frames[:, :, :36])
     expected = offline(model, frames[:, :, 2:34, 6:38])
     torch.testing.assert_close(answers[-1], expected, **CLOSE)
 
 
 def test_a_crop_larger_than_the_frames_is_no_crop_for_a_stream_either():
-    model, frames = build("resnet", "INPUT.VIDEO.CROP_SIZE_TEST", 40), make_clip(3)["image"]
+    model, frames = (
+        build("resnet", "INPUT.CLASSIFICATION.CROP_SIZE_TEST", 40),
+        make_clip(3)["image"],
+    )
     with pytest.raises(UserError, match="32x32 pixels is smaller than the crop of 40"):
         stream(model, frames)
 

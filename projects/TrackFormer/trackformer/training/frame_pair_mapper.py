@@ -125,7 +125,7 @@ class FramePairMapper:
                 raise UserError(f"MODEL.TRACKFORMER.{key} is {config[key]}: give 0 to less than 1")
         return arguments | {
             "is_train": True,
-            "augmentations": build_augmentations(cfg.INPUT.CLIP.AUGMENTATIONS),
+            "augmentations": build_augmentations(cfg.INPUT.AUGMENTATIONS),
             "with_masks": cfg.MODEL.MASK_ON,
             "frame_range": config.PREV_FRAME_RANGE,
             "num_previous": config.NUM_PREV_FRAMES,

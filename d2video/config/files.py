@@ -1,0 +1,93 @@
+"""Config files in YAML, each with those that it builds on."""
+
+import ast
+import os
+from typing import Any
+
+import yaml
+from detectron2.utils.file_io import PathManager
+
+from d2video.config.renamed import current_keys
+from d2video.utils.errors import UserError
+
+_BASE = "_BASE_"
+_EPOCHS = ("SOLVER.MAX_EPOCHS", "SOLVER.EPOCH_STEPS")
+_ITERATIONS = ("SOLVER.MAX_ITER", "SOLVER.STEPS")
+
+
+def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of a file over those of its ``_BASE_``: a file or a list, of which later ones win.
+
+    YAML tags that would run Python are refused.
+
+    Args:
+        path: of the file; bases are relative to it.
+        above: the files that build on this one.
+
+    Returns:
+        {full key, such as "SOLVER.BASE_LR": value}, with the keys of today's version.
+
+    Raises:
+        UserError: a file is missing, is not a config, is its own base, or names an address as base.
+    """
+    place = os.path.realpath(path)
+    if place in above:
+        raise UserError(f"config {path}: its {_BASE} leads back to itself: remove one of them")
+    content = _read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"config {path} must hold keys and values, as in 'SEED: 0'")
+    bases = content.pop(_BASE, [])
+    values: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "://" in base:
+            raise UserError(
+                f"config {path}: its {_BASE} must be a file or a list of files, not {base}"
+            )
+        base_path = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        values = overlay(values, read_config(base_path, (*above, place)))
+    return overlay(values, current_keys(dict(_flatten(content)), f"config {path}"))
+
+
+def overlay(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """The values of both; those of ``over`` win.
+
+    If ``over`` says how long to train, it also decides the unit: MAX_ITER removes the epochs of
+    ``below``, and MAX_EPOCHS its iterations.
+    """
+    dropped: tuple[str, ...] = ()
+    if over.get("SOLVER.MAX_EPOCHS"):
+        dropped = _ITERATIONS
+    elif "SOLVER.MAX_EPOCHS" in over or "SOLVER.MAX_ITER" in over:
+        dropped = _EPOCHS
+    return {key: value for key, value in below.items() if key not in dropped} | over
+
+
+def parse_value(value: Any) -> Any:
+    """Text that is a Python literal becomes its value, as in yacs: YAML reads 1e-4 as text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    # All that literal_eval says it raises for text that is not a literal.
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return value
+
+
+def _read_yaml(path: str) -> Any:
+    try:
+        with PathManager.open(path, "r") as file:
+            return yaml.safe_load(file)
+    except OSError as error:
+        raise UserError(f"config {path}: cannot read it ({error.strerror})") from error
+    # ValueError: bytes that are not text, or a date that does not exist.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"config {path} is not valid YAML: {reason}") from error
+
+
+def _flatten(content: dict[Any, Any], prefix: str = "") -> Any:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", parse_value(value)
