@@ -1,28 +1,41 @@
 # make demo      install, then train and evaluate a small model and write output/demo/index.html
-# make test      install, then lint, types and tests
+# make test      install, then lint, types and tests: at most 9 minutes on two slow cores
+# make test-fast only tests that take no more than a second or two
+# make test-long only the exhaustive forms of tests, before a release: an hour
 # make lint      ruff, types, and the imports between the rooms
 # make install   only the virtual environment .venv, with everything in it
 #
 # PROJECT=<Name>   the system that `make demo` shows: a folder in projects/
 # PYTHON=<path>    the Python (3.10 or later) that .venv is made with
-# PYTEST_ARGS=...  more arguments for pytest, such as '-k matcher' or '-m "not slow"'
+# WORKERS=<n>      processes that run tests
+# PYTEST_ARGS=...  more arguments for pytest, such as '-k matcher'
 
 PROJECT ?= VisTR
 PYTHON ?= python3
+WORKERS ?= 2
 PYTEST_ARGS ?=
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Written last, so that an interrupted installation is taken up again.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint install clean
+.PHONY: demo test test-fast test-long lint install clean
 
 demo: install
 	$(BIN)/python -m demo.quick_start --project $(PROJECT)
 
+# The budgets are seconds of the processor, of a test and of all: twice what they take on a machine of
+# 2026, so that one half as fast passes.
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) -m "not long" --test-budget 60 --total-budget 1200 $(PYTEST_ARGS)
+
+test-fast: install
+	$(PYTEST) -m "not slow and not long" $(PYTEST_ARGS)
+
+test-long: install
+	$(PYTEST) -m long $(PYTEST_ARGS)
 
 # .lint/d2video holds links to the rooms and to the projects by their import names.
 lint: install

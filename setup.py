@@ -70,6 +70,7 @@ setup(
             "mypy>=1.8",
             "playwright>=1.40",
             "pytest>=9.2",
+            "pytest-xdist>=3.8",
             "ruff>=0.4",
             "timm>=1.0.31",
             "transformers>=4.57",

@@ -1,15 +1,24 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests.
 
+detectron2 is imported where it is used: pytest-xdist's main process, which runs no test, needs none.
+"""
+
+import functools
 import logging
+import os
 
 import pytest
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.utils.logger import setup_logger
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, which each worker of pytest imports later
+
+pytest_plugins = ["tests.helpers.budget"]
 
 
 @pytest.fixture
 def scratch_catalog():
     """What a test registers or removes is as before after it."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
     catalogs = (DatasetCatalog, MetadataCatalog)
     before = [dict(catalog) for catalog in catalogs]
     yield
@@ -21,6 +30,8 @@ def scratch_catalog():
 def loggers_as_before():
     """A tool's ``main`` gives loggers a handler that writes to the test's own standard output, which
     is closed afterwards: later tests would find complaints about that in theirs."""
+    from detectron2.utils.logger import setup_logger
+
     loggers = [logging.getLogger(name) for name in ("d2video", "detectron2", "fvcore")]
     before = [(each, each.handlers[:], each.propagate, each.level) for each in loggers]
     yield
@@ -29,3 +40,12 @@ def loggers_as_before():
         logger.propagate = propagate
         logger.setLevel(level)
     setup_logger.cache_clear()  # else it would not set them up again
+
+
+@pytest.fixture(params=["eager", pytest.param("inductor", marks=pytest.mark.long)])
+def compile_backend(request, monkeypatch):
+    """What ``torch.compile`` makes of the graphs that it traces; users have inductor."""
+    from torch import nn
+
+    compiling = functools.partialmethod(nn.Module.compile, backend=request.param)
+    monkeypatch.setattr(nn.Module, "compile", compiling)

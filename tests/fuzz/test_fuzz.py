@@ -35,9 +35,10 @@ def run(name: str, inputs: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("share", [0.1, pytest.param(1.0, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", TARGETS)
-def test_mutated_inputs(name):
-    run(name, round(TARGETS[name].inputs * TIMES))
+def test_mutated_inputs(name, share):
+    run(name, round(TARGETS[name].inputs * share * TIMES))
 
 
 def test_there_are_20_000_inputs():

@@ -2,7 +2,8 @@
 
 They are forked from a server, one for each process of pytest, that has imported torch, detectron2
 and other libraries (``tests/helpers/preload.py``) and has run nothing. What differs from a process
-that a user starts: the interpreter's own start and options, the imports, and that process's parent.
+that a user starts: the interpreter's own start and options, the imports, that process's parent, and
+the kernels, which are the same on all processors.
 """
 
 import ctypes
@@ -24,10 +25,18 @@ from tests.helpers import ROOT
 
 _PRELOAD = "tests.helpers.preload"
 _CLONE_NEWNET = 0x40000000
-# No GPU, as the tests of several processes are of gloo; for the kernels see tests/loss_curves.
-SERVER_ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "",
+# Libraries choose kernels by the processor, which sum up in different orders. These settings name
+# kernels that every x86-64 processor of the last ten years has. They are read when torch is loaded,
+# and later.
+_SAME_KERNELS = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OMP_NUM_THREADS": "1",
+}
+_SERVER_ENVIRONMENT = {
+    **_SAME_KERNELS,
+    "CUDA_VISIBLE_DEVICES": "",  # processes of a group would take NCCL and a GPU each
     "PYTHONPATH": str(ROOT),
     "PYTHONWARNINGS": "ignore::FutureWarning",
 }
@@ -38,7 +47,7 @@ def _server() -> Any:
     """The multiprocessing context of the server, which runs from now on."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_PRELOAD])
-    with mock.patch.dict(os.environ, SERVER_ENVIRONMENT):
+    with mock.patch.dict(os.environ, _SERVER_ENVIRONMENT):
         forkserver.ensure_running()
     return context
 
@@ -65,7 +74,7 @@ class FreshProcess:
         network: str | None = None,
         forks: bool = True,
     ):
-        environment = {**os.environ, **(environment or {})}
+        environment = {**os.environ, **_SAME_KERNELS, **(environment or {})}
         arguments = (list(map(str, words)), environment, output, errors, network, forks)
         self._process = _server().Process(target=_become, args=arguments)
         self._process.start()

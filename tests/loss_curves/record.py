@@ -7,46 +7,26 @@ change that was meant to change the numbers; say in the commit message why they 
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.fresh_process import run_fresh
 from tests.helpers.systems import SYSTEMS, system_cfg, write_data
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 8
-# Libraries choose kernels by the processor, which sum up in different orders. These settings name
-# kernels that every x86-64 processor of the last ten years has. They are read when torch is loaded.
-SAME_KERNELS = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "COMPATIBLE",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "OMP_NUM_THREADS": "1",
-}
 
 
 def curve_file(system: str) -> Path:
     return Path(__file__).with_name(f"{system}.json")
 
 
-def record(system: str, kernels: dict[str, str] | None = None) -> dict[str, Any]:
-    """``platform``: what the numbers depend on; ``losses``: {name: one number a step}.
-
-    Trains in a process of its own, with the settings ``kernels`` (default: ``SAME_KERNELS``).
-    """
-    environment = {**os.environ, **(SAME_KERNELS if kernels is None else kernels)}
+def record(system: str) -> dict[str, Any]:
+    """``platform``: what the numbers depend on; ``losses``: {name: one number a step}."""
     with tempfile.TemporaryDirectory() as folder:
-        environment["DETECTRON2_DATASETS"] = f"{folder}/data"
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.loss_curves.record", "--print", system, folder],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=3600,
-        )
+        words = ("-m", "tests.loss_curves.record", "--print", system, folder)
+        done = run_fresh(*words, environment={"DETECTRON2_DATASETS": f"{folder}/data"})
     if done.returncode:
         raise RuntimeError(f"{system}: {done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])

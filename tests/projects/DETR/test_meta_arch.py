@@ -198,8 +198,9 @@ def test_mixed_precision_stays_near_float32(dtype):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compile_backend")
 def test_compiled_model_equals_the_eager_one():
-    """With torch.compile's own back end: a training step and inference."""
+    """A training step and inference."""
     masks = ("MODEL.MASK_ON", True)
     plain, compiled = build(*masks), build(*masks, "MODEL.COMPILE", True)
     ours, theirs = losses_of(compiled, [make_image()]), losses_of(plain, [make_image()])

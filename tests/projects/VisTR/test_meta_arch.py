@@ -305,8 +305,9 @@ def test_activation_checkpointing_changes_nothing():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compile_backend")
 def test_compiled_model_equals_the_eager_one():
-    """With torch.compile's own back end: a training step and inference."""
+    """A training step and inference."""
     plain, compiled = build(), build("MODEL.COMPILE", True)
     compiled.load_state_dict(plain.state_dict())
     ours, theirs = losses_of(compiled, [make_clip()]), losses_of(plain, [make_clip()])
