@@ -1,27 +1,17 @@
-#!/usr/bin/env python3
-"""Measure a video model: inference latency and memory, training step; table and JSON.
-
-Random weights and frames: neither changes the cost of the model, as long as its score thresholds
-lie below what random weights give (about 1 / classes), so that nothing is dropped. Medians after
-warm-up. Each row runs in a process of its own; memory is the peak of that process on a CPU (with
-everything that Python and torch hold) and the peak of allocated tensors on a GPU.
-
-Examples:
-    benchmarks/benchmark.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
-    benchmarks/benchmark.py --config-file configs/TrackFormer/trackformer_mot17_private.yaml \\
-        --task tracking --size 384 672
-"""
+"""What ``benchmarks.model`` measures: a row of its table each."""
 
 import argparse
 import itertools
-import json
-import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from d2video.projects.trackformer.network.frame_output import Candidates
+from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.tracker.tracks import Tracks
 from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeTransform
 from detectron2.structures import BitMasks, Boxes, Instances
@@ -32,13 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d2video.config import load_cfg
 from d2video.data import FrameSequence
-from d2video.engine import build_optimizer, check_device
+from d2video.engine import build_optimizer
 from d2video.engine.step import build_step_trainer
 from d2video.modeling.build import build_model
 from d2video.projects import register_all
-from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.files import replace_on_success
-from d2video.utils.measuring import Run, apart, environment, measure
+from d2video.utils.measuring import Run, measure
 
 
 def random_frames(count: int, size: tuple[int, int]) -> list[Tensor]:
@@ -108,13 +96,11 @@ def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, fold
     return step
 
 
-def tracking_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_tracks: int) -> Run:
+def tracking_step(
+    cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path, num_tracks: int
+) -> Run:
     """One frame of a video to its answer, while ``num_tracks`` tracks live; none ends or starts."""
-    from d2video.projects.trackformer.network.frame_output import Candidates
-    from d2video.projects.trackformer.tracker.tracker import Tracker
-    from d2video.projects.trackformer.tracker.tracks import Tracks
-
-    stream = model.new_stream(args.video_size)
+    stream = model.new_stream(args.video_size)  # type: ignore[operator]
     stream.tracker = Tracker(
         detection_score_threshold=1.0,
         track_score_threshold=0.0,
@@ -139,11 +125,6 @@ def tracking_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, num_
     return step
 
 
-def with_tracks(num_tracks: int) -> Callable[..., Run]:
-    """The row of :func:`tracking_step` for this many tracks."""
-    return lambda cfg, model, args, folder: tracking_step(cfg, model, args, num_tracks)
-
-
 def matmul_floor(run: Run) -> dict[str, float]:
     """What the matrix products and convolutions of ``run`` would take if nothing else did, at the
     speed at which this machine multiplies large float32 matrices."""
@@ -159,8 +140,10 @@ def matmul_floor(run: Run) -> dict[str, float]:
     return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}
 
 
-ROWS = {
-    "tracking": {f"step with {n} tracks": with_tracks(n) for n in (0, 20, 60, 100)},
+ROWS: dict[str, dict[str, Callable[..., Run]]] = {
+    "tracking": {
+        f"step with {n} tracks": partial(tracking_step, num_tracks=n) for n in (0, 20, 60, 100)
+    },
     "inference": {
         "masks at network size": small_masks,
         "masks at video size as RLE": answer,
@@ -187,73 +170,3 @@ def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
         if args.task == "tracking":
             figures |= matmul_floor(run)
         return figures
-
-
-def measure_apart(args: argparse.Namespace, name: str) -> dict[str, float]:
-    """:func:`measure_row` in a new process."""
-    return apart(measure_row, args, name)
-
-
-@exit_on_user_error
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True)
-    parser.add_argument("--task", choices=[*ROWS], default="inference")
-    parser.add_argument("--size", type=int, nargs=2, default=[300, 540], metavar=("H", "W"))
-    parser.add_argument("--video-size", type=int, nargs=2, default=[720, 1280], metavar=("H", "W"))
-    parser.add_argument("--instances", type=int, default=5, help="objects in the training clip")
-    parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config keys to change")
-    args = parser.parse_args(argv)
-    args.size, args.video_size = tuple(args.size), tuple(args.video_size)
-    if min(*args.size, *args.video_size, args.instances, args.repeats) < 1 or args.warmup < 0:
-        raise UserError("sizes, --instances and --repeats must be at least 1, --warmup at least 0")
-    register_all()
-    cfg = load_cfg(args.config_file, args.opts)
-    check_device(cfg.MODEL.DEVICE)
-    if args.task == "tracking" and cfg.MODEL.META_ARCHITECTURE != "TrackFormer":
-        raise UserError(
-            f"{cfg.MODEL.META_ARCHITECTURE} has no track queries: choose another --task"
-        )
-    if args.task == "training" and cfg.MODEL.META_ARCHITECTURE == "TrackFormer":
-        raise UserError(
-            "TrackFormer trains on pairs of frames, not on clips: choose another --task"
-        )
-    results = {name: measure_apart(args, name) for name in ROWS[args.task]}
-
-    num_frames = 1 if args.task == "tracking" else cfg.INPUT.CLIP.NUM_FRAMES
-    about = environment(torch.device(cfg.MODEL.DEVICE))
-    print(f"{args.config_file}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
-    print(", ".join(f"{key} {value}" for key, value in about.items()))
-    print(f"{'':34}{'median s':>10}{'min':>8}{'max':>8}{'frames/s':>10}{'peak GB':>9}")
-    for name, figures in results.items():
-        rate = num_frames / figures["median_s"]
-        print(
-            f"{name:34}{figures['median_s']:10.2f}{figures['min_s']:8.2f}{figures['max_s']:8.2f}"
-            f"{rate:10.1f}{figures['peak_gb']:9.2f}"
-        )
-    for name, figures in results.items():
-        if "floor_s" in figures:
-            print(
-                f"{name}: {figures['gflop']:.0f} GFLOP in matrix products and convolutions, which "
-                f"take {figures['floor_s']:.2f} s at {figures['matmul_gflops']:.0f} GFLOP/s"
-            )
-    if args.json:
-        content = {
-            "command": " ".join(sys.argv),
-            "num_frames": num_frames,
-            "size": args.size,
-            "video_size": args.video_size,
-            "environment": about,
-            "results": results,
-        }
-        with replace_on_success(args.json) as partial:
-            partial.write_text(json.dumps(content, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

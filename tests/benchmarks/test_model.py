@@ -1,12 +1,14 @@
-"""benchmarks/benchmark.py on a very small model."""
+"""benchmarks/model.py on a very small model."""
 
-import importlib
 import json
 from argparse import Namespace
 
 import pytest
 import torch
 
+from benchmarks import model_rows
+from benchmarks.model import main
+from d2video.utils import measuring
 from tests.helpers import ROOT
 from tests.helpers.fresh_process import run_fresh
 from tests.projects.TrackFormer import tiny as trackformer
@@ -19,10 +21,9 @@ TRACKER = {
 }
 
 
-@pytest.fixture
-def tool(monkeypatch):
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
-    return importlib.import_module("benchmarks.benchmark")
 
 
 def arguments(task: str, **fields) -> Namespace:
@@ -46,14 +47,14 @@ def arguments(task: str, **fields) -> Namespace:
         ("training", "training step"),
     ],
 )
-def test_rows(tool, task, name):
-    figures = tool.measure_row(arguments(task), name)
+def test_rows(task, name):
+    figures = model_rows.measure_row(arguments(task), name)
     assert 0 < figures["min_s"] <= figures["median_s"] <= figures["max_s"]
     assert figures["peak_gb"] > 0.05
 
 
 @pytest.mark.parametrize("variant", ["multi_frame", "detr_masks"])
-def test_steps_of_a_tracker_keep_their_tracks(tool, variant, monkeypatch):
+def test_steps_of_a_tracker_keep_their_tracks(variant, monkeypatch):
     """As often as they are repeated: the network gets as many track queries as the row says."""
     cfg, args = trackformer.tiny_cfg(variant), arguments("tracking", **TRACKER)
     model = trackformer.build(variant).eval()
@@ -67,7 +68,7 @@ def test_steps_of_a_tracker_keep_their_tracks(tool, variant, monkeypatch):
 
     monkeypatch.setattr(model.network, "forward", spy)
     for num_tracks in (0, 5):
-        run = tool.tracking_step(cfg, model, args, num_tracks)
+        run = model_rows.tracking_step(cfg, model, args, None, num_tracks)
         run()
         run()
         earlier = model.network.num_previous
@@ -75,33 +76,35 @@ def test_steps_of_a_tracker_keep_their_tracks(tool, variant, monkeypatch):
         asked.clear()
 
 
-def test_repeats_0_is_one_line(tool, capsys):
+def test_repeats_0_is_a_mistake(capsys):
     with pytest.raises(SystemExit):
-        tool.main(["--config-file", str(ROOT / CONFIG), "--repeats", "0"])
-    assert capsys.readouterr().err.startswith("error: ")
+        main(["--config-file", CONFIG, "--repeats", "0"])
+    assert capsys.readouterr().err.endswith(
+        "error: argument --repeats: must be at least 1, not 0\n"
+    )
 
 
-def test_other_models_have_no_steps_of_a_tracker(tool, capsys):
+def test_other_models_have_no_steps_of_a_tracker(capsys):
     with pytest.raises(SystemExit):
-        tool.main(["--config-file", CONFIG, "--task", "tracking", *OPTIONS])
+        main(["--config-file", CONFIG, "--task", "tracking", *OPTIONS])
     assert "VisTR has no track queries: choose another --task" in capsys.readouterr().err
 
 
-def test_a_tracker_is_not_trained_on_clips(tool, capsys):
+def test_a_tracker_is_not_trained_on_clips(capsys):
     config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
     with pytest.raises(SystemExit):
-        tool.main(["--config-file", config, "--task", "training"])
+        main(["--config-file", config, "--task", "training"])
     assert "TrackFormer trains on pairs of frames" in capsys.readouterr().err
 
 
-def test_table_and_file_of_a_tracker(tool, tmp_path, monkeypatch, capsys):
+def test_table_and_file_of_a_tracker(tmp_path, monkeypatch, capsys):
     """Of one frame, and with the floor; the measurements are made up."""
     figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}
     floor = {"gflop": 30.0, "matmul_gflops": 100.0, "floor_s": 0.3}
-    monkeypatch.setattr(tool, "measure_apart", lambda args, name: figures | floor)
+    monkeypatch.setattr(measuring, "apart", lambda function, args, name: figures | floor)
     path = tmp_path / "figures.json"
     command = ["--config-file", TRACKER["config_file"], "--task", "tracking", "--json", str(path)]
-    tool.main([*command, *TRACKER["opts"]])
+    main([*command, *TRACKER["opts"]])
     printed = capsys.readouterr().out
     assert "1 frames of 300x540" in printed
     content = json.loads(path.read_text())
@@ -116,9 +119,9 @@ def test_table_and_file_of_a_tracker(tool, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_rows_of_a_tracker(tool):
+def test_rows_of_a_tracker():
     names = ["step with 20 tracks", "step with 100 tracks"]
-    few, many = (tool.measure_row(arguments("tracking", **TRACKER), name) for name in names)
+    few, many = (model_rows.measure_row(arguments("tracking", **TRACKER), name) for name in names)
     for figures in (few, many):
         assert 0 < figures["floor_s"] < figures["median_s"]
         assert figures["floor_s"] == pytest.approx(figures["gflop"] / figures["matmul_gflops"])
@@ -126,17 +129,19 @@ def test_rows_of_a_tracker(tool):
 
 
 @pytest.mark.slow
-def test_memory_of_a_row_is_its_own(tool):
+def test_memory_of_a_row_is_its_own():
     torch.ones(2**28)  # 1 GiB that this process, but no other, has once held
-    mine = importlib.import_module("d2video.utils.measuring").peak_resident() / 1e9
+    mine = measuring.peak_resident() / 1e9
     assert mine > 1
-    figures = tool.measure_apart(arguments("inference"), "masks at network size")
+    figures = measuring.apart(
+        model_rows.measure_row, arguments("inference"), "masks at network size"
+    )
     assert figures["peak_gb"] < mine - 0.5
 
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    words = ["benchmarks/benchmark.py", "--config-file", CONFIG]
+    words = ["-m", "benchmarks.model", "--config-file", CONFIG]
     words += ["--size", "32", "48", "--video-size", "64", "96", "--warmup", "0"]
     words += ["--repeats", "1", "--json", tmp_path / "figures.json", *OPTIONS]
     done = run_fresh(*words)
