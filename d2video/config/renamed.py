@@ -16,6 +16,11 @@ RENAMED = {
 # Key: its default at the time, and what to do where a config has another value.
 REMOVED: dict[str, tuple[Any, str]] = {
     "INPUT.CLIP.SHUFFLE": (False, "register a clip sampler that shuffles"),
+    "MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS": (2**24, "leave it to the default"),
+    "MODEL.IPT.CONTRASTIVE_TEMPERATURE": (1.0, "choose it by CONTRASTIVE_FORM"),
+    "MODEL.IPT.PATCHES_AT_ONCE": (0, "set the model's patches_at_once"),
+    "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": (0.0, "train without such queries"),
+    "MODEL.VTN.FRAMES_AT_ONCE": (0, "set the model's frame_encoder.frames_at_once"),
     "INPUT.VIDEO.MAX_DECODED_FRAMES": (512, "lower NUM_FRAMES_TEST"),
 }
 

@@ -44,9 +44,6 @@ def add_vtn_config(cfg: CN) -> None:
     # Train the temporal encoder and the head alone; the backbone behaves as in testing. Needed for
     # training on features extracted beforehand (projects/VTN/tools/extract_features.py).
     vtn.FREEZE_BACKBONE = False
-    # At inference, frames that go through the backbone at once; 0: as many as fit into the memory
-    # that d2video/modeling/chunking.py allows; -1: the whole video (official). The answer is the same.
-    vtn.FRAMES_AT_ONCE = 0
 
     # ---- several views of a video ---------------------------------------------------------------
     # Add up the views' class logits (official) in place of averaging their probabilities.
@@ -57,7 +54,7 @@ def add_vtn_config(cfg: CN) -> None:
     # INPUT.CLASSIFICATION, as in testing.
     # The answer is renewed every so many frames; the frames between go through the backbone together.
     vtn.STREAM_INTERVAL = 8
-    # Every so manieth frame is used.
+    # Use every N-th frame.
     vtn.STREAM_STRIDE = 1
     # Frame features kept at most, at least 2. Where there would be more, every other one is dropped,
     # and STREAM_STRIDE doubles: the answer remains one for the whole video.

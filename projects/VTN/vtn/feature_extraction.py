@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from d2video.projects.vtn.features import (
+from d2video.projects.vtn.feature_files import (
     INDEX,
     file_of,
     read_features,

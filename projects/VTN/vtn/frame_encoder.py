@@ -5,7 +5,7 @@ Shapes: F: frames, C: width of the features, h×w: a frame.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 
 import torch
 from detectron2.modeling import Backbone
@@ -26,7 +26,9 @@ class FrameEncoder(nn.Module):
         backbone: of detectron2; its outputs go from fine to coarse.
         normalize: of its input.
         frozen: the backbone is neither trained nor, in training, put into training mode.
-        frames_at_once: at inference; 0: by :mod:`d2video.modeling.chunking`; -1: all.
+
+    Attributes:
+        frames_at_once: at inference; 0: by :mod:`d2video.modeling.chunking`. The answer is the same.
     """
 
     def __init__(
@@ -35,13 +37,12 @@ class FrameEncoder(nn.Module):
         normalize: PixelNormalizer,
         *,
         frozen: bool = False,
-        frames_at_once: int = 0,
     ):
         super().__init__()
         self.backbone = backbone
         self.normalize = normalize
         self.frozen = frozen
-        self.frames_at_once = frames_at_once
+        self.frames_at_once = 0
         self.feature, shape = list(backbone.output_shape().items())[-1]
         self.width: int = shape.channels
         if frozen:
@@ -98,7 +99,7 @@ class FrameEncoder(nn.Module):
             rows = self.frames_at_once or rows_at_once(
                 _NUMBERS_A_PIXEL * first.shape[-2:].numel(), self.normalize.device
             )
-            yield list(chain([first], frames if rows < 0 else islice(frames, rows - 1)))
+            yield [first, *islice(frames, rows - 1)]
 
 
 def _without_repeats(

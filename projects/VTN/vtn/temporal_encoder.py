@@ -13,37 +13,42 @@ Parameters correspond one to one to those of transformers' Longformer, tensor by
     layers.<i>.{linear1, linear2, norm2}             intermediate.dense, output.{dense, LayerNorm}
 """
 
+from collections.abc import Callable
+
 import torch
+from d2video.projects.vtn.official import modulus_rows
 from d2video.projects.vtn.temporal_layer import TemporalLayer
 from torch import Tensor, nn
 
 from d2video.utils.errors import UserError
 
 NORM_EPS = 1e-12
-POSITION_RULES = ("rescale", "modulus")
 
 
-def table_rows(frame_index: Tensor, rows: int, rule: str) -> Tensor:
-    """Which row of a position table each frame gets.
+def rescaled_rows(frame_index: Tensor, rows: int) -> Tensor:
+    """Row of a position table for each frame.
+
+    Numbers below ``rows`` are the row. In a clip with a greater one they are counted from its first
+    frame and, where that is too many as well, scaled down by one factor, the greatest to the last row,
+    and rounded down: order and evenness stay, as far as there are rows.
 
     Args:
         frame_index: (B, F) int64 >= 0, frame numbers in the video, ascending but for padding.
         rows: of the table.
-        rule: "rescale": numbers below ``rows`` are the row; in a clip with a greater one they are
-            counted from its first frame and, where that is too many as well, scaled down by one
-            factor, the greatest to the last row, and rounded down: order and evenness stay, as far
-            as there are rows. "modulus": the remainder of the division by ``rows``, as in the
-            official code; what comes after frame ``rows`` looks like the beginning again.
 
     Returns:
         (B, F) int64 in 0..rows - 1.
     """
-    if rule == "modulus":
-        return frame_index % rows
     first, last = frame_index[:, :1], frame_index.amax(1, keepdim=True)
     counted, span = (frame_index - first).clamp(min=0), last - first
     scaled = torch.where(span < rows, counted, counted * (rows - 1) // span.clamp(min=1))
     return torch.where(last < rows, frame_index, scaled)
+
+
+POSITION_RULES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "rescale": rescaled_rows,
+    "modulus": modulus_rows,
+}
 
 
 def repeated_frames(frame_index: Tensor, padding: Tensor | None) -> Tensor:
@@ -60,7 +65,7 @@ class TokenEmbeddings(nn.Module):
     Args:
         width: C.
         max_positions: P; of its last two rows one is CLS' and one is for padding.
-        position_rule: see :func:`table_rows`.
+        position_rule: see :data:`POSITION_RULES`.
     """
 
     def __init__(self, width: int, max_positions: int, position_rule: str, dropout: float):
@@ -69,7 +74,7 @@ class TokenEmbeddings(nn.Module):
         self.token_type = nn.Embedding(2, width)
         self.norm = nn.LayerNorm(width, NORM_EPS)
         self.dropout = nn.Dropout(dropout)
-        self.position_rule = position_rule
+        self.rows_of = POSITION_RULES[position_rule]
 
     def forward(
         self, cls_token: Tensor, features: Tensor, frame_index: Tensor, padding: Tensor | None
@@ -81,7 +86,7 @@ class TokenEmbeddings(nn.Module):
             # Whatever stands there may not reach the others: neither a number nor a NaN.
             features = features.masked_fill(padding[..., None], 0)
             frame_index = frame_index.masked_fill(padding, 0)
-        index = table_rows(frame_index, rows, self.position_rule)
+        index = self.rows_of(frame_index, rows)
         if padding is not None:
             index = index.masked_fill(padding, rows + 1)
         frames = features + self.position(index) + self.token_type.weight[0]
@@ -103,7 +108,7 @@ class TemporalEncoder(nn.Module):
         window: even; a frame sees window / 2 frames on each side (transformers' way to count).
         max_positions: P, rows of the position table; P - 2 of them are for frames.
         dropout: probability, used on the embeddings, the attention weights and each block's output.
-        position_rule: "rescale" or, as in the official code, "modulus": see :func:`table_rows`.
+        position_rule: one of :data:`POSITION_RULES`; "modulus" is official.
         mask_repeats: a frame with the number of the one before it (a video shorter than its clip)
             counts as padding. The official code sees it as often as it is there: False.
         init_std, init_std_embeddings: standard deviation of the linear layers' weights and of the

@@ -3,29 +3,40 @@
 Shapes: K: classes, C: width of the features, h×w: a frame.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from d2video.projects.vtn.vtn import VTN
+from d2video.utils.errors import UserError
 
 
 class VideoStream:
     """What the model remembers of a video: features of frames that are evenly spread over it.
 
     Args:
-        model: in evaluation mode.
+        encode: frames (3, h, w) and their numbers (F,) to features (F, C).
+        classify: features (1, F, C) and frame numbers (1, F) to class logits (1, K).
         interval: frames after which the answer is renewed, at least 1.
-        stride: every so manieth frame is used.
+        stride: use every N-th frame.
         max_frames: features kept at most, at least 2. When there would be more, every other one is
             dropped and the stride doubles.
+        crop: side of the square that is cut from the middle of each frame; 0: none.
     """
 
-    def __init__(self, model: "VTN", *, interval: int, stride: int, max_frames: int):
-        self.model = model
+    def __init__(
+        self,
+        encode: Callable[[Sequence[Tensor], Tensor], Tensor],
+        classify: Callable[[Tensor, Tensor], Tensor],
+        *,
+        interval: int,
+        stride: int,
+        max_frames: int,
+        crop: int,
+    ):
+        self.encode = encode
+        self.classify = classify
+        self.crop = crop
         self.interval = interval
         self.stride = stride
         self.max_frames = max_frames
@@ -61,7 +72,7 @@ class VideoStream:
     def _take(self, frame: Tensor) -> None:
         if self.count % self.stride == 0:
             self._index.append(self.count)
-            self._waiting.append(self.model.crop(frame))
+            self._waiting.append(self._cropped(frame))
             if len(self._index) > self.max_frames:
                 self._thin_out()
         self.count += 1
@@ -82,9 +93,22 @@ class VideoStream:
         if self._waiting:
             index = torch.tensor(self._index)
             fresh = index[len(self._features) :]
-            features = self.model.frame_encoder.encode_video(self._waiting, fresh)
+            features = self.encode(self._waiting, fresh)
             self._features = torch.cat([self._features.to(features), features])
             self._waiting = []
-            logits = self.model.classify(self._features[None], index[None])
+            logits = self.classify(self._features[None], index[None])
             self._scores = logits[0].float().softmax(-1).cpu()
         return self._scores
+
+    def _cropped(self, frame: Tensor) -> Tensor:
+        """The middle of a frame (3, h, w), with memory of its own."""
+        side = self.crop
+        if not side:
+            return frame
+        if min(frame.shape[-2:]) < side:
+            raise UserError(
+                f"a frame of {frame.shape[-1]}x{frame.shape[-2]} pixels is smaller than the crop of "
+                f"{side}: lower INPUT.CLASSIFICATION.CROP_SIZE_TEST or raise INPUT.MIN_SIZE_TEST"
+            )
+        top, left = (round((size - side) / 2) for size in frame.shape[-2:])  # as SpacedCrop rounds
+        return frame[:, top : top + side, left : left + side].clone()

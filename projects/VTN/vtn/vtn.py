@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from d2video.projects.vtn import official
 from d2video.projects.vtn.frame_encoder import FrameEncoder
 from d2video.projects.vtn.temporal_encoder import TemporalEncoder
 from d2video.projects.vtn.video_stream import VideoStream
@@ -44,12 +45,11 @@ class VTN(nn.Module):
         mlp_dim: hidden width of the head.
         head_dropout: probability before its last layer.
         freeze_backbone: train all but the backbone.
-        frames_at_once: see :class:`FrameEncoder`.
         sum_logits: several views: softmax of the sum of their logits (official) instead of the mean
             of their probabilities.
         stream_interval, stream_stride, stream_max_frames: see :class:`.video_stream.VideoStream`.
         stream_crop: side of the square that is cut from the middle of frames in ``stream_video``, as
-            the mapper does for testing; 0: none. Smaller frames are left as they are.
+            the mapper does for testing; 0: none.
         compile_model: torch.compile the backbone and the temporal encoder.
     """
 
@@ -67,7 +67,6 @@ class VTN(nn.Module):
         mlp_dim: int = 768,
         head_dropout: float = 0.5,
         freeze_backbone: bool = False,
-        frames_at_once: int = 0,
         sum_logits: bool = False,
         stream_interval: int = 8,
         stream_stride: int = 1,
@@ -80,7 +79,6 @@ class VTN(nn.Module):
             backbone,
             PixelNormalizer(pixel_mean, pixel_std),
             frozen=freeze_backbone,
-            frames_at_once=frames_at_once,
         )
         width = temporal_encoder.cls_token.shape[-1]
         self.projection: nn.Module = nn.Identity()
@@ -95,13 +93,13 @@ class VTN(nn.Module):
             nn.Linear(mlp_dim, num_classes),
         )
         self.num_classes = num_classes
-        self.sum_logits = sum_logits
+        self.combine = official.sum_logits if sum_logits else mean_probability
         self.stream_options = {
             "interval": stream_interval,
             "stride": stream_stride,
             "max_frames": stream_max_frames,
+            "crop": stream_crop,
         }
-        self.stream_crop = stream_crop
         if compile_model:
             backbone.compile()
             temporal_encoder.compile()
@@ -131,7 +129,6 @@ class VTN(nn.Module):
             "mlp_dim": node.MLP_DIM,
             "head_dropout": node.HEAD_DROPOUT,
             "freeze_backbone": node.FREEZE_BACKBONE,
-            "frames_at_once": node.FRAMES_AT_ONCE,
             "sum_logits": node.SUM_LOGITS,
             "stream_interval": node.STREAM_INTERVAL,
             "stream_stride": node.STREAM_STRIDE,
@@ -243,10 +240,7 @@ class VTN(nn.Module):
         views = item.get("views", [item])
         # Views go one by one: they may differ in length, and the frames are what takes time.
         logits = torch.cat([self._view_logits(view) for view in views]).float()
-        if self.sum_logits:
-            scores = logits.sum(0).softmax(-1)
-        else:
-            scores = logits.softmax(-1).mean(0)
+        scores = self.combine(logits)
         answer: VideoScores = {"scores": scores.cpu()}
         if "video_id" in item:
             answer["video_id"] = item["video_id"]
@@ -274,22 +268,14 @@ class VTN(nn.Module):
             for each frame ``class_scores``: (K,) float32 probabilities on the CPU; see
             :class:`.video_stream.VideoStream`.
         """
-        stream = VideoStream(self, **self.stream_options)
+        stream = VideoStream(self.frame_encoder.encode_video, self.classify, **self.stream_options)
         for scores in stream.follow(frames):
             yield {"class_scores": scores}
 
-    def crop(self, frame: Tensor) -> Tensor:
-        """The middle of a frame (3, h, w) of ``stream_video``, with memory of its own."""
-        side = self.stream_crop
-        if not side:
-            return frame
-        if min(frame.shape[-2:]) < side:
-            raise UserError(
-                f"a frame of {frame.shape[-1]}x{frame.shape[-2]} pixels is smaller than the crop of "
-                f"{side}: lower INPUT.CLASSIFICATION.CROP_SIZE_TEST or raise INPUT.MIN_SIZE_TEST"
-            )
-        top, left = (round((size - side) / 2) for size in frame.shape[-2:])  # as SpacedCrop rounds
-        return frame[:, top : top + side, left : left + side].clone()
+
+def mean_probability(logits: Tensor) -> Tensor:
+    """Scores (K,) of a video from the logits (V, K) of its views."""
+    return logits.softmax(-1).mean(0)
 
 
 def check_config(cfg: CfgNode) -> None:
@@ -304,8 +290,6 @@ def check_config(cfg: CfgNode) -> None:
     check_counts(node, _NODE, (*counts, "STREAM_INTERVAL", "STREAM_STRIDE"))
     if node.STREAM_MAX_FRAMES < 2:
         raise UserError(f"{_NODE}.STREAM_MAX_FRAMES is {node.STREAM_MAX_FRAMES}: set 2 or more")
-    if node.FRAMES_AT_ONCE < -1:
-        raise UserError(f"{_NODE}.FRAMES_AT_ONCE is {node.FRAMES_AT_ONCE}: set -1 or more")
     for key in ("INIT_STD", "INIT_STD_EMBEDDINGS"):
         if not 0 < node[key] < math.inf:
             raise UserError(f"{_NODE}.{key} is {node[key]}: set a number above 0")

@@ -10,13 +10,13 @@ import torch
 import yaml
 from d2video.projects.vtn import FeatureMapper, feature_extraction, register_features
 from d2video.projects.vtn import features as features_module
-from d2video.projects.vtn.features import (
+from d2video.projects.vtn.feature_files import (
     INDEX,
     read_features,
-    register_default_folders,
     write_features,
     write_index,
 )
+from d2video.projects.vtn.features import register_default_folders
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data import build_mapper, build_test_loader, build_train_loader

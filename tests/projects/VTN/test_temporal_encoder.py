@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from d2video.projects.vtn import local_attention
-from d2video.projects.vtn.temporal_encoder import TemporalEncoder, table_rows
+from d2video.projects.vtn.temporal_encoder import POSITION_RULES, TemporalEncoder
 from torch import Tensor, nn
 
 from d2video.utils.errors import UserError
@@ -245,17 +245,17 @@ def test_repeated_frames_are_padding_unless_switched_off():
 def test_rows_of_the_position_table():
     index = torch.tensor([[0, 3, 9], [0, 5, 10], [0, 1, 2], [20, 30, 40], [0, 0, 10**12]])
     expected = [[0, 3, 9], [0, 4, 9], [0, 1, 2], [0, 4, 9], [0, 0, 9]]
-    assert table_rows(index, 10, "rescale").tolist() == expected
+    assert POSITION_RULES["rescale"](index, 10).tolist() == expected
     expected = [[0, 3, 9], [0, 5, 0], [0, 1, 2], [0, 0, 0], [0, 0, 0]]
-    assert table_rows(index, 10, "modulus").tolist() == expected
-    evenly = table_rows(torch.arange(0, 8000, 8)[None], 286, "rescale")
+    assert POSITION_RULES["modulus"](index, 10).tolist() == expected
+    evenly = POSITION_RULES["rescale"](torch.arange(0, 8000, 8)[None], 286)
     assert evenly.diff().min() >= 0
     assert evenly.unique().tolist() == list(range(286))
     # A clip far from the beginning of its video keeps its order, and its spacing where there is room.
     clip = 54_000 + torch.arange(0, 160, 10)[None]
-    assert table_rows(clip, 286, "rescale").tolist() == [list(range(0, 160, 10))]
+    assert POSITION_RULES["rescale"](clip, 286).tolist() == [list(range(0, 160, 10))]
     padded = torch.cat([clip, torch.zeros(1, 2, dtype=torch.int64)], 1)
-    assert table_rows(padded, 286, "rescale")[0, :16].tolist() == list(range(0, 160, 10))
+    assert POSITION_RULES["rescale"](padded, 286)[0, :16].tolist() == list(range(0, 160, 10))
 
 
 def test_positions_of_padding_and_cls(golden):

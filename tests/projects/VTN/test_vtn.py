@@ -182,7 +182,7 @@ def test_three_ways_of_inference_agree(backbone):
         features = model.frame_encoder(clip["image"])
         expected = model.classify(features[None], index[None])[0].softmax(-1)
     assert expected.max() < 0.9  # not saturated
-    for frames_at_once in (-1, 0, 1, 4):
+    for frames_at_once in (0, 1, 4, 100):
         model.frame_encoder.frames_at_once = frames_at_once
         for frames in (clip["image"], LazyFrames(clip["image"])):
             (answer,) = model([{"views": [{"image": frames, "frame_index": index}]}])
@@ -345,7 +345,6 @@ def test_clips_of_different_sizes():
         ("NUM_CLASSES", 0),
         ("STREAM_INTERVAL", 0),
         ("STREAM_MAX_FRAMES", 1),
-        ("FRAMES_AT_ONCE", -2),
         ("HEAD_DROPOUT", 1.0),
         ("NUM_HEADS", 5),
         ("WINDOW", 3),
