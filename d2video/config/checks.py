@@ -9,7 +9,6 @@ from itertools import product, zip_longest
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from torch import Tensor
 
 from d2video.utils.errors import UserError
 
@@ -97,23 +96,6 @@ def check_same_classes(train: Iterable[str], test: Iterable[str]) -> None:
 
 def _quoted(name: str | None) -> str:
     return "no class" if name is None else f"'{name}'"
-
-
-def check_class_logits(classes: Tensor, num_classes: int, name: str) -> None:
-    """Else class K would be trained as "no object" in silence.
-
-    Args:
-        classes: (n,) int64, class logits of the objects of a training batch.
-        num_classes: K.
-
-    Raises:
-        UserError: one is K or more.
-    """
-    if len(classes) and int(classes.max()) >= num_classes:
-        raise UserError(
-            f"an object has class logit {int(classes.max())}, the model ends at "
-            f"{num_classes - 1}: raise {name}.NUM_CLASSES"
-        )
 
 
 @contextmanager

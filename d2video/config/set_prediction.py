@@ -6,7 +6,14 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from d2video.layers import Transformer
-from d2video.modeling.criterion import LossWeights
+from d2video.modeling.criterion import (
+    BoxLoss,
+    ClassificationLoss,
+    MaskLoss,
+    SetCriterion,
+    SetLoss,
+)
+from d2video.modeling.losses import ClassLoss, CrossEntropy
 
 
 def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
@@ -38,9 +45,9 @@ def add_loss_keys(node: CfgNode) -> None:
 
     The system adds the factor of the overlap in the cost (COST_GIOU, COST_IOU) by itself.
     """
-    # Losses on the outputs of all decoder layers, not of the last one alone.
-    node.AUX_LOSS = True
+    # Weight of queries without an object in the cross-entropy of the classes.
     node.NO_OBJECT_WEIGHT = 0.1
+    # Factors of the losses.
     node.CLASS_WEIGHT = 1.0
     node.L1_WEIGHT = 5.0
     node.GIOU_WEIGHT = 2.0
@@ -76,12 +83,31 @@ def build_transformer(node: CfgNode, cfg: CfgNode) -> Transformer:
     return Transformer(pre_norm=node.PRE_NORM, **transformer_arguments(node, cfg))
 
 
-def loss_weights(node: CfgNode) -> LossWeights:
-    """The factors of the loss terms, from the keys of :func:`add_loss_keys` in ``node``."""
-    return LossWeights(
-        classes=node.CLASS_WEIGHT,
-        box=node.L1_WEIGHT,
-        giou=node.GIOU_WEIGHT,
-        mask=node.MASK_WEIGHT,
-        dice=node.DICE_WEIGHT,
-    )
+def model_arguments(
+    node: CfgNode,
+    cfg: CfgNode,
+    *,
+    class_loss: ClassLoss | None = None,
+    giou_eps: float = 0.0,
+    freeze_detector: bool = False,
+) -> dict[str, Any]:
+    """Arguments of :class:`d2video.modeling.set_prediction.SetPredictionModel`, but for the network.
+
+    Args:
+        node: with the keys of :func:`add_loss_keys`.
+        class_loss: cross-entropy with NO_OBJECT_WEIGHT if None.
+        giou_eps: see :class:`BoxLoss`.
+        freeze_detector: train the mask branch only: the other losses have no gradient.
+    """
+    class_loss = class_loss or CrossEntropy(node.NO_OBJECT_WEIGHT)
+    losses: list[SetLoss] = [MaskLoss(node.MASK_WEIGHT, node.DICE_WEIGHT)]
+    if not freeze_detector:
+        box = BoxLoss(node.L1_WEIGHT, node.GIOU_WEIGHT, giou_eps)
+        losses = [ClassificationLoss(class_loss, node.CLASS_WEIGHT), box, *losses]
+    return {
+        "criterion": SetCriterion(node.NUM_CLASSES, class_loss, losses),
+        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+        "pixel_std": cfg.MODEL.PIXEL_STD,
+        "freeze_detector": freeze_detector,
+        "compile_model": cfg.MODEL.COMPILE,
+    }

@@ -1,18 +1,16 @@
 from d2video.layers.attention import MultiheadAttention
 from d2video.layers.deform_conv import DeformConv, deform_conv2d_sampled
-from d2video.layers.mlp import MLP
 from d2video.layers.position_encoding import LearnedPositionEncoding, SinePositionEncoding
 from d2video.layers.transformer import (
-    FeedForwardMixin,
+    FeedForwardLayer,
     Transformer,
     TransformerDecoderLayer,
     TransformerEncoderLayer,
 )
 
 __all__ = [
-    "MLP",
     "DeformConv",
-    "FeedForwardMixin",
+    "FeedForwardLayer",
     "LearnedPositionEncoding",
     "MultiheadAttention",
     "SinePositionEncoding",

@@ -3,6 +3,7 @@
 Shapes: B: batch, S: source tokens, Q: queries, C: width, L: decoder layers.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,8 +13,16 @@ from torch import Tensor, nn
 from d2video.layers.attention import MultiheadAttention
 
 
-class FeedForwardMixin(nn.Module):
-    """The feed-forward block that all transformer layers share; names follow the official checkpoints."""
+def run(function: Callable[..., Tensor], *args: Any, recompute: bool) -> Tensor:
+    """Call a layer or a function; with ``recompute`` its activations are computed again in the
+    backward pass instead of being kept."""
+    if recompute:
+        return torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=False)
+    return function(*args)
+
+
+class FeedForwardLayer(nn.Module):
+    """Base of transformer layers: their feed-forward block, under the names of official checkpoints."""
 
     def _init_feed_forward(self, width: int, hidden: int, dropout: float) -> None:
         self.linear1 = nn.Linear(width, hidden)
@@ -24,7 +33,7 @@ class FeedForwardMixin(nn.Module):
         return self.linear2(self.dropout(F.relu(self.linear1(x))))
 
 
-class TransformerEncoderLayer(FeedForwardMixin):
+class TransformerEncoderLayer(FeedForwardLayer):
     """Self-attention and feed-forward; positions are added to queries and keys, not to values.
 
     Args:
@@ -60,7 +69,7 @@ class TransformerEncoderLayer(FeedForwardMixin):
         return self.norm2(x + self.dropout(self._feed_forward(x)))
 
 
-class TransformerDecoderLayer(FeedForwardMixin):
+class TransformerDecoderLayer(FeedForwardLayer):
     """Self-attention among the queries, cross-attention to the memory, feed-forward."""
 
     def __init__(
@@ -163,10 +172,8 @@ class Transformer(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
     def run(self, layer: nn.Module, *args: Tensor | None) -> Tensor:
-        """A layer, recomputed in the backward pass where that is asked for."""
-        if self.activation_checkpoint and self.training:
-            return torch.utils.checkpoint.checkpoint(layer, *args, use_reentrant=False)
-        return layer(*args)
+        """Call a layer, recomputed in the backward pass if that is asked for."""
+        return run(layer, *args, recompute=self.activation_checkpoint and self.training)
 
     def encode(self, source: Tensor, pos: Tensor, padding: Tensor | None) -> Tensor:
         """source, pos (B, S, C); padding (B, S) bool or None; returns the memory (B, S, C)."""

@@ -1,165 +1,208 @@
 """The set-prediction loss of DETR (its paper, eq. 2 and sec. 3.1), over all decoder layers at once.
 
-Shapes: L: decoder layers, B: batch, Q: queries, K: classes, M: matched (layer, query, target)
-triples, M': those of the last layer, G: targets of the whole batch, H×W: size of the target masks.
+A criterion is a list of losses, each a callable on an :class:`Assignment`.
+
+Shapes: L: decoder layers, B: batch, Q: queries, K: classes, M: matched (layer, query, target) triples, M':
+those of the last layer, G: targets of the whole batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from detectron2.utils import comm
-from torch import Tensor, nn
+from torch import Tensor
 
-from d2video.modeling.losses import ClassLoss, CrossEntropy, dice_loss, sigmoid_focal_loss
+from d2video.modeling.losses import ClassLoss, CrossEntropy, mask_loss_sums
+from d2video.modeling.matcher import Matches
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.targets import ImageTargets, stack_masks
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
 
 
 @dataclass
-class Matches:
-    """Which query of which layer answers for which target. All (M,) int64, sorted by layer.
+class Assignment:
+    """Predictions of a batch, and the targets that they are compared with.
 
     Attributes:
-        layer, batch, query: the prediction's place in (L, B, Q).
-        target: row in the targets of the whole batch.
+        predictions, matches, targets: the last of B images.
+        classes: (L, B, Q) int64, the matched target's class, K where there is none.
+        query_weights: (L, B, Q), of the queries in the class loss.
+        weight_sums: (L,), their sums, averaged over the processes.
+        num_targets: scalar, G averaged over the processes, of which together there is at least 1.
     """
 
-    layer: Tensor
-    batch: Tensor
-    query: Tensor
-    target: Tensor
-
-    def of_layer(self, layer: int) -> "Matches":
-        keep = self.layer == layer
-        return Matches(self.layer[keep], self.batch[keep], self.query[keep], self.target[keep])
-
-
-@dataclass
-class LossWeights:
-    """Factors of the loss terms; the defaults are VisTR's and DETR's detection weights."""
-
-    classes: float = 1.0
-    box: float = 5.0
-    giou: float = 2.0
-    mask: float = 1.0
-    dice: float = 1.0
+    predictions: Predictions
+    matches: Matches
+    targets: list[ImageTargets]
+    classes: Tensor
+    query_weights: Tensor
+    weight_sums: Tensor
+    num_targets: Tensor
 
 
-class SetCriterion(nn.Module):
-    """Classification, box and mask losses of matched queries, no-object loss of all others.
+class SetLoss(Protocol):
+    """One or more terms of the loss."""
 
-    Sums are divided by ``num_targets`` (and a class loss that is a mean by the sum of its weights)
-    averaged over the processes, so that N processes train exactly like one with an N times larger
-    batch.
+    def __call__(self, assignment: Assignment) -> dict[str, Tensor]:
+        """Weighted terms by name: (L,) of all decoder layers, or a scalar of the last one."""
+
+
+class ClassificationLoss:
+    """ "loss_ce": the class loss of all queries, those without an object included."""
+
+    def __init__(self, class_loss: ClassLoss, weight: float = 1.0):
+        self.class_loss = class_loss
+        self.weight = weight
+
+    def __call__(self, assignment: Assignment) -> dict[str, Tensor]:
+        loss = self.class_loss(assignment.predictions.logits, assignment.classes)
+        sums = (loss * assignment.query_weights).flatten(1).sum(1)
+        mean = self.class_loss.weighted_mean
+        divisor = assignment.weight_sums if mean else assignment.num_targets
+        return {"loss_ce": sums / divisor * self.weight}
+
+
+class BoxLoss:
+    """ "loss_bbox" (L1) and "loss_giou" of the matched queries.
+
+    Args:
+        l1_weight, giou_weight: factors.
+        giou_eps: see :func:`d2video.structures.boxes.generalized_box_iou` (VisTR 1e-6, DETR 0).
+    """
+
+    def __init__(self, l1_weight: float = 5.0, giou_weight: float = 2.0, giou_eps: float = 0.0):
+        self.l1_weight = l1_weight
+        self.giou_weight = giou_weight
+        self.giou_eps = giou_eps
+
+    def __call__(self, assignment: Assignment) -> dict[str, Tensor]:
+        matches, boxes = assignment.matches, assignment.predictions.boxes
+        source = boxes[matches.layer, matches.batch, matches.query].float()
+        target = torch.cat([image.boxes for image in assignment.targets])[matches.target]
+        l1 = (source - target).abs().sum(-1)
+        giou = 1 - generalized_box_iou(
+            box_cxcywh_to_xyxy(source), box_cxcywh_to_xyxy(target), self.giou_eps
+        )
+        sums = torch.zeros(len(boxes), 2, device=boxes.device)
+        sums = sums.index_add(0, matches.layer, torch.stack([l1, giou], dim=1))
+        means = sums / assignment.num_targets
+        return {
+            "loss_bbox": means[:, 0] * self.l1_weight,
+            "loss_giou": means[:, 1] * self.giou_weight,
+        }
+
+
+class MaskLoss:
+    """ "loss_mask" (focal) and "loss_dice" of the last layer's matched queries; nothing of
+    predictions without masks.
+
+    Args:
+        focal_weight, dice_weight: factors.
+    """
+
+    def __init__(self, focal_weight: float = 1.0, dice_weight: float = 1.0):
+        self.focal_weight = focal_weight
+        self.dice_weight = dice_weight
+
+    def __call__(self, assignment: Assignment) -> dict[str, Tensor]:
+        predictions = assignment.predictions
+        if predictions.masks is None:
+            return {}
+        last = assignment.matches.of_layer(len(predictions.logits) - 1)
+        batch, query = last.batch, last.query
+        if not len(query):  # one runs all the same, so that every parameter has a gradient
+            batch = query = query.new_zeros(1)
+        logits = predictions.masks(batch, query)[: len(last.query)]
+        wanted = stack_masks(assignment.targets)[last.target]
+        focal, dice = mask_loss_sums(logits, wanted)
+        return {
+            "loss_mask": focal / assignment.num_targets * self.focal_weight,
+            "loss_dice": dice / assignment.num_targets * self.dice_weight,
+        }
+
+
+class SetCriterion:
+    """A list of losses of the matched queries, and of all others as "no object".
+
+    Sums are divided by the number of targets (and a class loss that is a mean by the sum of its
+    weights) averaged over the processes, so that N processes train exactly like one with an N times
+    larger batch.
 
     Args:
         num_classes: K; index K is "no object".
-        no_object_weight: weight of no-object queries in the cross-entropy (official 0.1).
-        weights: factors of the terms.
-        giou_eps: see :func:`d2video.structures.boxes.generalized_box_iou` (VisTR 1e-6, DETR 0).
-        class_loss: in place of ``CrossEntropy(no_object_weight)``, for instance ``Focal()``.
+        class_loss: how class logits are read; ``CrossEntropy()`` if None.
+        losses: in the order in which they are computed; those of DETR with its weights if None.
     """
 
     def __init__(
         self,
         num_classes: int,
-        *,
-        no_object_weight: float = 0.1,
-        weights: LossWeights | None = None,
-        giou_eps: float = 0.0,
         class_loss: ClassLoss | None = None,
+        losses: Sequence[SetLoss] | None = None,
     ):
-        super().__init__()
         self.num_classes = num_classes
-        self.weights = weights or LossWeights()
-        self.giou_eps = giou_eps
-        self.class_loss: ClassLoss = class_loss or CrossEntropy(no_object_weight)
+        self.class_loss: ClassLoss = class_loss or CrossEntropy()
+        if losses is None:
+            losses = [ClassificationLoss(self.class_loss), BoxLoss(), MaskLoss()]
+        self.losses = losses
 
-    def forward(
+    def __call__(
         self,
-        logits: Tensor,
-        boxes: Tensor,
+        predictions: Predictions,
         matches: Matches,
-        target_classes: Tensor,
-        target_boxes: Tensor,
-        num_targets: int,
+        targets: list[ImageTargets],
         no_object_weights: Tensor | None = None,
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Weighted class and box losses of every layer.
-
+    ) -> dict[str, Tensor]:
+        """
         Args:
-            logits: (L, B, Q, K + 1), or (L, B, Q, K) for a class loss without "no object".
-            boxes: (L, B, Q, 4), cxcywh in [0, 1].
-            matches: M matched queries.
-            target_classes: (G,) int64 in [0, K).
-            target_boxes: (G, 4), cxcywh in [0, 1].
-            num_targets: what box losses are divided by: the objects of the batch on this process.
+            predictions: of B images.
+            matches: M matched queries, targets numbered over the batch.
+            targets: B images.
             no_object_weights: (B, Q) float32, the weight of each query in the class loss where it
                 has no object, 0 for one that only pads the batch; the class loss's own if None.
 
         Returns:
-            "loss_ce", "loss_bbox", "loss_giou" of the last layer, and the same with "_0", "_1"… for
-            the earlier ones; and what they were divided by, a scalar for :meth:`mask_losses`:
-            ``num_targets`` averaged over the processes, of which together there is at least 1.
+            the weighted losses: the names that the losses give for the last layer, and the same
+            with "_0", "_1"… for the earlier ones.
         """
-        at = (matches.layer, matches.batch, matches.query)
-        classes = torch.full(logits.shape[:-1], self.num_classes, device=logits.device)
-        classes[at] = target_classes[matches.target]
-        no_object = self.class_loss.no_object_weight
-        if no_object_weights is None:
-            no_object_weights = torch.full((), no_object, device=logits.device)
-        query_weights = torch.where(classes == self.num_classes, no_object_weights, 1.0)
-        class_sums = (self.class_loss(logits, classes) * query_weights).flatten(1).sum(1)
-
-        num_layers = len(logits)
-        # Float32 whatever the logits are: bfloat16 has no 1043.
-        count = torch.tensor([num_targets], dtype=torch.float32, device=logits.device)
-        normalisers = torch.cat([query_weights.flatten(1).sum(1), count])
-        normalisers = average_over_processes(normalisers)
-        # Of all processes together: official DETR takes 1 a process, and then learns less from few
-        # objects the more processes there are.
-        divisor = normalisers[-1].clamp(min=1 / comm.get_world_size())
-
-        source, target = boxes[at].float(), target_boxes[matches.target]
-        l1 = (source - target).abs().sum(-1)
-        giou = 1 - generalized_box_iou(
-            box_cxcywh_to_xyxy(source), box_cxcywh_to_xyxy(target), self.giou_eps
-        )
-        per_layer = torch.zeros(num_layers, 2, device=logits.device)
-        per_layer = per_layer.index_add(0, matches.layer, torch.stack([l1, giou], dim=1))
-        per_layer = per_layer / divisor
-
-        ce = class_sums / (normalisers[:-1] if self.class_loss.weighted_mean else divisor)
-        losses = {}
-        for layer in range(num_layers):
-            suffix = "" if layer == num_layers - 1 else f"_{layer}"
-            losses[f"loss_ce{suffix}"] = ce[layer] * self.weights.classes
-            losses[f"loss_bbox{suffix}"] = per_layer[layer, 0] * self.weights.box
-            losses[f"loss_giou{suffix}"] = per_layer[layer, 1] * self.weights.giou
-        return losses, divisor
-
-    def mask_losses(
-        self, mask_logits: Tensor, target_masks: Tensor, divisor: Tensor
-    ) -> dict[str, Tensor]:
-        """Weighted mask losses of the last layer.
-
-        Args:
-            mask_logits: (M', h, w), the masks of the matched queries at the head's resolution.
-            target_masks: (M', H, W), bool or 0/1, at the (padded) input's resolution.
-            divisor: scalar, from :meth:`forward`.
-
-        Returns:
-            "loss_mask" (focal) and "loss_dice".
-        """
-        upsampled = F.interpolate(
-            mask_logits[:, None].float(), size=target_masks.shape[-2:], mode="bilinear"
-        )
-        flat, target = upsampled.flatten(1), target_masks.flatten(1).to(upsampled.dtype)
-        focal = sigmoid_focal_loss(flat, target).mean(1).sum()
-        return {
-            "loss_mask": focal / divisor * self.weights.mask,
-            "loss_dice": dice_loss(flat, target).sum() / divisor * self.weights.dice,
+        assignment = self.assign(predictions, matches, targets, no_object_weights)
+        terms: dict[str, Tensor] = {}
+        for loss in self.losses:
+            terms |= loss(assignment)
+        last = len(predictions.logits) - 1
+        layered = {name: value for name, value in terms.items() if value.dim()}
+        named = {f"{name}_{i}": value[i] for i in range(last) for name, value in layered.items()}
+        return named | {
+            name: value[last] if value.dim() else value for name, value in terms.items()
         }
+
+    def assign(
+        self,
+        predictions: Predictions,
+        matches: Matches,
+        targets: list[ImageTargets],
+        no_object_weights: Tensor | None = None,
+    ) -> Assignment:
+        """What the losses have in common; for the arguments see :meth:`__call__`."""
+        logits = predictions.logits
+        device = logits.device
+        classes = torch.full(logits.shape[:-1], self.num_classes, device=device)
+        target_classes = torch.cat([target.classes for target in targets])
+        classes[matches.layer, matches.batch, matches.query] = target_classes[matches.target]
+        if no_object_weights is None:
+            no_object_weights = torch.full((), self.class_loss.no_object_weight, device=device)
+        query_weights = torch.where(classes == self.num_classes, no_object_weights, 1.0)
+        # Float32 whatever the logits are: bfloat16 has no 1043.
+        count = torch.tensor([len(target_classes)], dtype=torch.float32, device=device)
+        sums = average_over_processes(torch.cat([query_weights.flatten(1).sum(1), count]))
+        # At least 1 of all processes together: official DETR takes 1 a process, and then learns less
+        # from few objects the more processes there are.
+        num_targets = sums[-1].clamp(min=1 / comm.get_world_size())
+        return Assignment(
+            predictions, matches, targets, classes, query_weights, sums[:-1], num_targets
+        )
 
 
 @torch.no_grad()
@@ -167,7 +210,7 @@ def matching_metrics(
     logits: Tensor,
     matches: Matches,
     target_classes: Tensor,
-    class_loss: ClassLoss | None = None,
+    class_loss: ClassLoss,
     padding: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What the official code logs besides its losses, for the last layer.
@@ -176,14 +219,14 @@ def matching_metrics(
         logits: (B, Q, K + 1), or (B, Q, K), of the last layer.
         matches: of the last layer.
         target_classes: (G,).
-        class_loss: how logits are read; cross-entropy if None.
+        class_loss: how logits are read.
         padding: (B, Q) bool, True for queries that only pad the batch.
 
     Returns:
         class_error, in percent of the matched queries (100 if there are none), and the number of
         queries of each image that do not say "no object" (B,) float32.
     """
-    says_object = (class_loss or CrossEntropy()).says_object(logits)
+    says_object = class_loss.says_object(logits)
     if padding is not None:
         says_object = says_object & ~padding
     objects = says_object.sum(1).float()

@@ -43,6 +43,22 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - (overlap + 1) / (probability.sum(1) + targets.sum(1) + 1)
 
 
+def mask_loss_sums(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Focal loss (mean over pixels) and Dice loss, summed over the masks.
+
+    Args:
+        logits: (M, h, w), at the head's resolution; they are upsampled to the targets'.
+        targets: (M, H, W), bool or 0/1, at the (padded) input's resolution.
+
+    Returns:
+        two scalars, float32.
+    """
+    size = (targets.shape[-2], targets.shape[-1])
+    upsampled = F.interpolate(logits[:, None].float(), size=size, mode="bilinear")
+    flat, wanted = upsampled.flatten(1), targets.flatten(1).to(upsampled.dtype)
+    return sigmoid_focal_loss(flat, wanted).mean(1).sum(), dice_loss(flat, wanted).sum()
+
+
 class ClassLoss(Protocol):
     """How the class logits of a query are read and judged.
 

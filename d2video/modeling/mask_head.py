@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from d2video.layers import DeformConv
+from d2video.layers.transformer import run
+from d2video.modeling.chunking import rows_at_once
+from d2video.modeling.predictions import Encoded
 
 
 class MHAttentionMap(nn.Module):
@@ -157,11 +159,6 @@ class MaskHeadSmallConv(nn.Module):
         conv = self.deform_conv if self.deformable else self.last_conv
         return F.relu(self.norms[-1](conv(x)), inplace=True)
 
-    def _run(self, function, *args):
-        if self.activation_checkpoint and self.training:
-            return torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=False)
-        return function(*args)
-
     def forward(
         self, shared: Tensor, attention: Tensor, rows: Tensor, laterals: list[Tensor]
     ) -> Tensor:
@@ -175,7 +172,69 @@ class MaskHeadSmallConv(nn.Module):
         Returns:
             (P, out_channels, H_n, W_n), at the size of the last lateral.
         """
-        x = self._run(self._first, shared, attention, rows)
+        recompute = self.activation_checkpoint and self.training
+        x = run(self._first, shared, attention, rows, recompute=recompute)
         for index, lateral in enumerate(laterals, start=1):
-            x = self._run(self._step, index, x, lateral, rows)
-        return self._run(self._last, x)
+            x = run(self._step, index, x, lateral, rows, recompute=recompute)
+        return run(self._last, x, recompute=recompute)
+
+
+class MaskBranch(nn.Module):
+    """Attention maps of the queries, the convolutional head and its mask logits (DETR, fig. 8).
+
+    Args:
+        width, num_heads: of the transformer.
+        lateral_channels: of the backbone's features, coarse to fine.
+        mask_width: see :class:`MaskHeadSmallConv`; the transformer's width if None.
+        activation_checkpoint: recompute the head in the backward pass.
+        use_positions: see :class:`MHAttentionMap`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        lateral_channels: list[int],
+        mask_width: int | None = None,
+        activation_checkpoint: bool = False,
+        use_positions: bool = False,
+    ):
+        super().__init__()
+        self.bbox_attention = MHAttentionMap(width, width, num_heads, use_positions)
+        self.mask_head = MaskHeadSmallConv(
+            width,
+            num_heads,
+            lateral_channels,
+            mask_width,
+            activation_checkpoint,
+            deformable=False,
+        )
+        self.out_conv = _conv(self.mask_head.out_channels, 1, 3)
+
+    def forward(self, encoded: Encoded, images: Tensor, queries: Tensor) -> Tensor:
+        """Mask logits of some queries; they do not depend on which others are computed.
+
+        Args:
+            images: (P,) int64, the image of each wanted query, in [0, N).
+            queries: (P,) int64, in [0, Q).
+
+        Returns:
+            (P, H_n, W_n), at the size of the last lateral.
+        """
+        finest = encoded.laterals[-1]
+        if not len(queries):
+            return finest.new_zeros(0, *finest.shape[-2:])
+        attention = self.bbox_attention(
+            encoded.queries, encoded.memory, encoded.padding, encoded.positions
+        )[images, queries]
+        # What the queries of an image share is computed once: the first convolution of its features.
+        shared = self.mask_head.shared(encoded.source)
+        parts = len(images)
+        if not self.training:
+            largest = 2 * self.mask_head.out_channels * finest.shape[-2:].numel()
+            parts = rows_at_once(largest, images.device)
+        masks = [
+            self.out_conv(self.mask_head(shared, part, index, encoded.laterals))[:, 0]
+            for part, index in zip(attention.split(parts), images.split(parts))
+        ]
+        return torch.cat(masks)

@@ -1,9 +1,10 @@
-"""Bipartite matching between predictions and objects.
+"""Bipartite matching of queries and objects (DETR, sec. 3.1, eq. 1).
 
-Shapes: L: decoder layers, B: clips or images, P: predictions (slots, queries), K: classes, n_b: objects
-of clip b, m: predictions of a clip whose object is known beforehand.
+Shapes: L: decoder layers, B: images or clips, P: predictions (queries, slots), K: classes, n: objects of an
+image, m: predictions of an image whose object is known beforehand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,47 +12,67 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from d2video.modeling.criterion import Matches
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.targets import ImageTargets
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
+
+
+@dataclass
+class Matches:
+    """Which query of which layer is matched with which target. All (M,) int64, sorted by layer.
+
+    Attributes:
+        layer, batch, query: the prediction's place in (L, B, Q).
+        target: row in the targets of the whole batch.
+    """
+
+    layer: Tensor
+    batch: Tensor
+    query: Tensor
+    target: Tensor
+
+    def of_layer(self, layer: int) -> "Matches":
+        keep = self.layer == layer
+        return Matches(self.layer[keep], self.batch[keep], self.query[keep], self.target[keep])
 
 
 @dataclass(frozen=True)
 class MatchingCost:
-    """The weighted sum of what a wrong class and a wrong box cost, for all pairs of an image.
+    """The weighted sum of the costs of a wrong class and a wrong box, for all pairs of an image.
 
     Attributes:
-        classes, box, giou: weights of the class term, of the L1 distance of the boxes (sum of the
-            four coordinates) and of their negative generalised IoU.
+        classes, box, overlap: weights of the class term, of the L1 distance of the boxes (sum of the
+            four coordinates) and of their negative overlap.
         focal: the class term is the focal loss of "yes" less that of "no" (Deformable DETR), for
             logits without "no object"; otherwise the negative softmax probability (DETR, eq. 1).
         alpha, gamma: of the focal loss.
+        overlap_of: of XYXY boxes paired by broadcasting, (...); the generalised IoU.
     """
 
     classes: float = 1.0
     box: float = 5.0
-    giou: float = 2.0
+    overlap: float = 2.0
     focal: bool = False
     alpha: float = 0.25
     gamma: float = 2.0
+    overlap_of: Callable[[Tensor, Tensor], Tensor] = generalized_box_iou
 
-    def __call__(
-        self, logits: Tensor, boxes: Tensor, target_classes: Tensor, target_boxes: Tensor
-    ) -> Tensor:
+    def __call__(self, predictions: Predictions, target: ImageTargets) -> Tensor:
         """
         Args:
-            logits: (..., P, K), or (..., P, K + 1) where not focal.
-            boxes: (..., P, 4), cxcywh.
-            target_classes: (n,) int64 in [0, K).
-            target_boxes: (n, 4), cxcywh.
+            predictions: of one image: logits (..., P, K) and boxes (..., P, 4).
+            target: its objects; ``classes`` (n,) and ``boxes`` (n, 4), or more axes that broadcast
+                against those of the predictions.
 
         Returns:
             (..., P, n) float32.
         """
-        class_cost = self._class_cost(logits.float())[..., target_classes]
-        predicted, wanted = boxes.float()[..., None, :], target_boxes
+        class_cost = self._class_cost(predictions.logits.float())
+        class_cost = class_cost.gather(-1, target.classes.expand(*class_cost.shape[:-1], -1))
+        predicted, wanted = predictions.boxes.float()[..., None, :], target.boxes
         distance = (predicted - wanted).abs().sum(-1)
-        giou = generalized_box_iou(box_cxcywh_to_xyxy(predicted), box_cxcywh_to_xyxy(wanted))
-        return self.box * distance + self.classes * class_cost - self.giou * giou
+        overlap = self.overlap_of(box_cxcywh_to_xyxy(predicted), box_cxcywh_to_xyxy(wanted))
+        return self.box * distance + self.classes * class_cost - self.overlap * overlap
 
     def _class_cost(self, logits: Tensor) -> Tensor:
         if not self.focal:
@@ -62,36 +83,46 @@ class MatchingCost:
         return yes - no
 
 
-def solve_assignments(costs: list[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
-    """The cheapest one-to-one assignment for every decoder layer and clip.
-
-    All cost matrices travel to the host in one transfer.
+class HungarianMatcher:
+    """The cheapest one-to-one assignment of queries and objects, in every image and decoder layer.
 
     Args:
-        costs: B tensors (L, P, n_b).
-
-    Returns:
-        [L][B] pairs (prediction indices, object indices), int64 on the device of the costs, sorted
-        by prediction, each of length min(P, n_b).
-
-    Raises:
-        FloatingPointError: a cost is not finite, so the model has diverged.
+        cost: of one image's predictions, logits (L, P, K), and its targets: (L, P, n).
     """
-    device = costs[0].device
-    blocks, _ = _to_host(costs)
-    pairs = [
-        [linear_sum_assignment(block[layer]) for block in blocks] for layer in range(len(costs[0]))
-    ]
-    return [
-        [tuple(torch.as_tensor(index, device=device) for index in pair) for pair in layer]  # type: ignore[misc]
-        for layer in pairs
-    ]
+
+    def __init__(self, cost: Callable[[Predictions, ImageTargets], Tensor] | None = None):
+        self.cost = cost or MatchingCost()
+
+    @torch.no_grad()
+    def __call__(
+        self, predictions: Predictions, targets: list[ImageTargets], known: Tensor | None = None
+    ) -> Matches:
+        """
+        Args:
+            predictions: of B images.
+            targets: B images.
+            known: (B, m) int64, of the first m queries of each image the row of their object in its
+                targets, negative for none; see :func:`solve_matches`.
+
+        Returns:
+            the matches, targets numbered over the batch. Where there are more free objects than
+            free queries, every query has one (some official codes raise an error).
+
+        Raises:
+            FloatingPointError: the prediction of a query without a known object is not finite.
+        """
+        first = 0 if known is None else known.shape[1]
+        costs = [
+            self.cost(predictions.of_image(image, first), target)
+            for image, target in enumerate(targets)
+        ]
+        return solve_matches(costs, known)
 
 
 def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
-    """The cheapest matches for every decoder layer and clip, in one transfer to the host and one back.
+    """The cheapest matches for every decoder layer and image, in one transfer to the host and one back.
 
-    Where a clip has more free objects than free predictions, every prediction has one.
+    Where an image has more free objects than free predictions, every prediction has one.
 
     Args:
         costs: B tensors (L, P, n_b), of the predictions whose object is to be found.
@@ -100,8 +131,8 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
             take no part in the assignment.
 
     Returns:
-        the matches, of m + P predictions a clip, in the order of layer, clip and prediction; targets
-        are numbered over the batch.
+        the matches, of m + P predictions an image, in the order of layer, image and prediction;
+        targets are numbered over the batch.
 
     Raises:
         FloatingPointError: a cost is not finite, so the model has diverged.
@@ -113,24 +144,20 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
     starts = np.cumsum([0, *(block.shape[2] for block in blocks)])
     columns = []
     for layer in range(len(costs[0])):
-        for clip, (block, objects) in enumerate(zip(blocks, given, strict=True)):
+        for image, (block, objects) in enumerate(zip(blocks, given, strict=True)):
             [before] = np.nonzero(objects >= 0)
             free = np.setdiff1d(np.arange(block.shape[2]), objects)
             found, place = linear_sum_assignment(block[layer][:, free])
             query = np.concatenate([before, len(objects) + found])
-            target = starts[clip] + np.concatenate([objects[before], free[place]])
+            target = starts[image] + np.concatenate([objects[before], free[place]])
             columns.append(
-                np.stack([np.full_like(query, layer), np.full_like(query, clip), query, target])
+                np.stack([np.full_like(query, layer), np.full_like(query, image), query, target])
             )
     return Matches(*torch.from_numpy(np.concatenate(columns, axis=1)).to(device))
 
 
-def _to_host(
-    costs: list[Tensor], indices: Tensor | None = None
-) -> tuple[list[np.ndarray], np.ndarray]:
+def _to_host(costs: list[Tensor], indices: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
     """Finite cost matrices and an integer tensor (below 2^24, exact in float32) as one transfer."""
-    if indices is None:
-        indices = torch.zeros(0, dtype=torch.int64, device=costs[0].device)
     parts = [*(cost.detach().float().flatten() for cost in costs), indices.float().flatten()]
     host = torch.cat(parts).cpu()
     if not torch.isfinite(host).all():

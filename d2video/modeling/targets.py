@@ -1,11 +1,12 @@
-"""Ground truth of one clip as tensors.
+"""Ground truth as tensors.
 
-Shapes: n: instances, T: frames, H×W: the clip's frame size.
+Shapes: n: objects, T: frames, H×W: the size of an image or of a clip's frames.
 """
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from detectron2.structures import Instances
 from torch import Tensor
 
@@ -13,13 +14,52 @@ from d2video.structures.boxes import box_xyxy_to_cxcywh
 
 
 @dataclass
-class ClipTargets:
-    """Instances of one clip through time.
+class ImageTargets:
+    """Objects of one image.
 
     Attributes:
-        classes: (n,) int64, one class per instance.
-        boxes: (n, T, 4) float32, cxcywh divided by the frame size; meaningless where not present.
-        present: (n, T) bool, whether the instance is visible in the frame.
+        classes: (n,) int64, class logits in [0, K).
+        boxes: (n, 4) float32, cxcywh divided by the image's size; may overflow the image.
+        masks: (n, H, W) bool, or None for a model without masks.
+        ids: (n,) int64 >= 0, each once, for a tracker: an object has the same one in all frames.
+    """
+
+    classes: Tensor
+    boxes: Tensor
+    masks: Tensor | None = None
+    ids: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @classmethod
+    def from_instances(
+        cls, instances: Instances, classes: Tensor, *, with_masks: bool
+    ) -> "ImageTargets":
+        """From a mapper's ``Instances`` (docs/architecture.md).
+
+        Args:
+            classes: (n,) int64, class logits, on the device that the targets go to.
+            with_masks: take ``gt_masks`` over.
+        """
+        device = classes.device
+        boxes = _relative(instances.gt_boxes.tensor, instances.image_size)
+        return cls(
+            classes,
+            boxes.to(device),
+            instances.gt_masks.tensor.to(device) if with_masks else None,
+            instances.gt_ids.to(device) if instances.has("gt_ids") else None,
+        )
+
+
+@dataclass
+class ClipTargets:
+    """Objects of one clip through time.
+
+    Attributes:
+        classes: (n,) int64, class logits in [0, K).
+        boxes: (n, T, 4) float32, cxcywh divided by the frame's size; meaningless where not present.
+        present: (n, T) bool, whether the object is visible in the frame.
         masks: (n, T, H, W) bool, or None for a model without masks.
     """
 
@@ -33,22 +73,51 @@ class ClipTargets:
 
     @property
     def frame_classes(self) -> Tensor:
-        """(n, T) int64, the official per-frame labels: the instance's class, 0 where absent."""
+        """(n, T) int64, the official per-frame labels: the object's class, 0 where absent."""
         return self.classes[:, None] * self.present
 
+    def by_frame(self) -> ImageTargets:
+        """Each object in each frame as a target of its own: object i in frame t is row i·T + t."""
+        masks = None if self.masks is None else self.masks.flatten(0, 1)
+        return ImageTargets(self.frame_classes.flatten(), self.boxes.flatten(0, 1), masks)
+
     @classmethod
-    def from_instances(cls, frames: list[Instances], device: torch.device) -> "ClipTargets":
-        """From the mapper's T ``Instances`` (docs/architecture.md): row i is the same object in all
-        of them, ``gt_ids`` is -1 where it is absent."""
-        height, width = frames[0].image_size
-        scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+    def from_instances(cls, frames: list[Instances], classes: Tensor) -> "ClipTargets":
+        """From a mapper's T ``Instances`` (docs/architecture.md): row i is the same object in all
+        of them, ``gt_ids`` is -1 where it is absent.
+
+        Args:
+            classes: (n,) int64, class logits, on the device that the targets go to.
+        """
+        device = classes.device
         boxes = torch.stack([frame.gt_boxes.tensor for frame in frames], dim=1)
         masks = None
         if frames[0].has("gt_masks"):
             masks = torch.stack([frame.gt_masks.tensor for frame in frames], dim=1).to(device)
         return cls(
-            classes=frames[0].gt_classes.to(device),
-            boxes=box_xyxy_to_cxcywh(boxes / scale).to(device),
-            present=torch.stack([frame.gt_ids >= 0 for frame in frames], dim=1).to(device),
-            masks=masks,
+            classes,
+            _relative(boxes, frames[0].image_size).to(device),
+            torch.stack([frame.gt_ids >= 0 for frame in frames], dim=1).to(device),
+            masks,
         )
+
+
+def _relative(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(..., 4) XYXY in pixels to cxcywh divided by the size (height, width)."""
+    height, width = size
+    return box_xyxy_to_cxcywh(boxes / torch.tensor([width, height] * 2, dtype=torch.float32))
+
+
+def stack_masks(targets: list[ImageTargets]) -> Tensor:
+    """The masks of a batch on one canvas, as large as the largest image; False where padded.
+
+    Returns:
+        (G, H, W) bool, of the G objects of the batch.
+    """
+    masks = [target.masks for target in targets if target.masks is not None]
+    assert len(masks) == len(targets), "a model with masks needs masks of every image"
+    height = max(mask.shape[-2] for mask in masks)
+    width = max(mask.shape[-1] for mask in masks)
+    return torch.cat(
+        [F.pad(mask, (0, width - mask.shape[-1], 0, height - mask.shape[-2])) for mask in masks]
+    )

@@ -8,16 +8,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pad_clips(clips: list[Tensor]) -> tuple[Tensor, Tensor]:
+def pad_clips(clips: list[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Put clips into one tensor, padded with 0 at the bottom and on the right.
 
     Args:
         clips: B tensors (T, C, h_i, w_i), already normalised, all with the same T.
 
     Returns:
-        frames (B, T, C, H, W) and padding (B, H, W), bool, True where a pixel is padding. A clip has
-        one size, so that one mask serves all its frames.
+        frames (B, T, C, H, W) and padding (B, H, W), bool, True where a pixel is padding, None if all
+        clips have one size. A clip has one size, so that one mask serves all its frames.
     """
+    if len({clip.shape for clip in clips}) == 1:
+        return torch.stack(clips), None
     height = max(clip.shape[-2] for clip in clips)
     width = max(clip.shape[-1] for clip in clips)
     padding = torch.ones(len(clips), height, width, dtype=torch.bool, device=clips[0].device)

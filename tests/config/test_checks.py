@@ -1,13 +1,11 @@
 """Checks of a config that the set-prediction systems share."""
 
 import pytest
-import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from d2video.config.checks import (
     check_class_count,
-    check_class_logits,
     check_counts,
     check_in_features,
     check_same_classes,
@@ -71,15 +69,6 @@ def test_class_count():
     finally:
         for name in (*names, "checks_unknown"):
             MetadataCatalog.pop(name)
-
-
-def test_class_logits():
-    check_class_logits(torch.tensor([], dtype=torch.int64), 0, NAME)
-    check_class_logits(torch.tensor([0, 2]), 3, NAME)
-    with pytest.raises(
-        UserError, match="logit 3, the model ends at 2: raise MODEL.ANY.NUM_CLASSES"
-    ):
-        check_class_logits(torch.tensor([0, 3, 1]), 3, NAME)
 
 
 def test_layer_errors():

@@ -3,16 +3,7 @@
 from d2video.projects.detr import converter  # noqa: F401  (registers the formats)
 from d2video.projects.detr.config import add_detr_config
 from d2video.projects.detr.detr import DETR
-from d2video.projects.detr.matcher import HungarianMatcher, ImageTargets
-from d2video.projects.detr.network import DETRNetwork, MaskBranch
+from d2video.projects.detr.network import DETRNetwork
 from d2video.projects.detr.panoptic import panoptic_map
 
-__all__ = [
-    "DETR",
-    "DETRNetwork",
-    "HungarianMatcher",
-    "ImageTargets",
-    "MaskBranch",
-    "add_detr_config",
-    "panoptic_map",
-]
+__all__ = ["DETR", "DETRNetwork", "add_detr_config", "panoptic_map"]

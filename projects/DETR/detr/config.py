@@ -23,7 +23,7 @@ def add_detr_config(cfg: CN) -> None:
     # Add the positions to the memory where the mask attention looks for a query's object (official:
     # False). Without a pretrained start masks of neighbouring objects separate far earlier.
     cfg.MODEL.DETR.MASK_POSITIONS = False
-    # Train the mask head (MODEL.MASK_ON) alone, on a detector that stays as it is.
+    # Train only the mask head (MODEL.MASK_ON), on a detector that stays as it is.
     cfg.MODEL.DETR.FREEZE_DETECTOR = False
 
     add_loss_keys(cfg.MODEL.DETR)
@@ -38,10 +38,8 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.PANOPTIC.ENABLED = False
     cfg.MODEL.DETR.PANOPTIC.NUM_THINGS = 80
     cfg.MODEL.DETR.PANOPTIC.SCORE_THRESH = 0.85
-    # Segments of at most this many pixels are dropped.
-    cfg.MODEL.DETR.PANOPTIC.MIN_AREA = 4
-    # Two behaviours of the official code, off by default: masks of the padded canvas are squeezed
-    # into the image …
+    # Two defects of the official code, see panoptic.py: masks of the padded canvas are squeezed into
+    # the image.
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_RESIZE = False
-    # … and merged stuff loses pixels to other classes (see panoptic_map).
+    # Merged stuff loses pixels to other classes.
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_MERGE = False

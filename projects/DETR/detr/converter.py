@@ -6,13 +6,17 @@ from collections.abc import Callable
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
 from d2video.checkpoint.torchvision_names import torchvision_resnet_name
 
-_MASK_BRANCH = [
+# Places in the official mask head of the parts of ours; the last two are VisTR's.
+_MASK_HEAD = [
     (r"^mask_head\.convs\.(\d)\.", lambda match: f"mask_head.lay{int(match[1]) + 1}."),
     (r"^mask_head\.norms\.(\d)\.", lambda match: f"mask_head.gn{int(match[1]) + 1}."),
     (r"^mask_head\.adapters\.(\d)\.", lambda match: f"mask_head.adapter{int(match[1]) + 1}."),
     (r"^mask_head\.last_conv\.", lambda match: "mask_head.lay5."),
     (r"^out_conv\.", lambda match: "mask_head.out_lay."),
+    (r"^mask_head\.deform_conv\.offset\.", lambda match: "mask_head.conv_offset."),
+    (r"^mask_head\.deform_conv\.weight", lambda match: "mask_head.dcn.weight"),
 ]
+_MASK_PARTS = ("bbox_attention", "mask_head", "out_conv", "insmask_head")
 
 
 def _keep(name: str) -> str:
@@ -26,7 +30,7 @@ def foreign_name(
     backbone: str = "backbone.0.body.",
     resnet_name: Callable[[str], str] = torchvision_resnet_name,
 ) -> str:
-    """The official name of a parameter of :class:`DETR`.
+    """The official name of a parameter of a DETR or VisTR.
 
     Args:
         name: ours.
@@ -34,16 +38,16 @@ def foreign_name(
         backbone: prefix of the ResNet's.
         resnet_name: detectron2's name of a ResNet's parameter to the official one.
     """
-    name = name.removeprefix("network.")
+    name = name.removeprefix("network.").removeprefix("mask_branch.")
     part, _, rest = name.partition(".")
     if part == "backbone":
         return detector + backbone + resnet_name(rest)
     if part == "position_encoding":
         return detector + "backbone.1." + rest
-    if part == "mask_branch":
-        for pattern, replacement in _MASK_BRANCH:
-            rest = re.sub(pattern, replacement, rest)
-        return masks + rest
+    if part in _MASK_PARTS:
+        for pattern, replacement in _MASK_HEAD:
+            name = re.sub(pattern, replacement, name)
+        return masks + name
     return detector + name
 
 

@@ -1,15 +1,65 @@
-"""From queries to one panoptic map (DETR, sec. 4.2).
+"""From queries to one panoptic map (DETR, sec. 4.2), with the two defects of the official code as options.
 
 Shapes: N: queries kept, H×W: size of the network's input without padding, H_o×W_o: of the output.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from d2video.projects.detr.postprocess import Detections
 from PIL import Image
 from torch import Tensor
 
 from d2video.structures.answers import PanopticMap, Segment
+
+
+@dataclass(frozen=True)
+class PanopticRules:
+    """How a panoptic map is made of an image's queries.
+
+    Attributes:
+        num_things: the first classes of the data, which are things; the rest is stuff.
+        score_threshold: queries with a lower score take no part in the map.
+        min_area: segments of at most this many pixels are dropped.
+        official_resize: defect of the official code: masks of the padded canvas are squeezed into the
+            image.
+        official_merge: defect of the official code, see :func:`panoptic_map`.
+    """
+
+    num_things: int
+    score_threshold: float = 0.85
+    min_area: int = 4
+    official_resize: bool = False
+    official_merge: bool = False
+
+    def make_map(
+        self,
+        detections: Detections,
+        mask_logits: Tensor,
+        canvas: tuple[int, int],
+        size: tuple[int, int],
+        output_size: tuple[int, int],
+    ) -> PanopticMap:
+        """The panoptic map of one image, see :func:`panoptic_map`.
+
+        Args:
+            detections: N queries.
+            mask_logits: (N, h, w), of the canvas.
+            canvas, size: see :func:`unpad_masks`.
+            output_size: (H_o, W_o).
+        """
+        sure = detections.scores > self.score_threshold
+        classes = detections.classes[sure]
+        return panoptic_map(
+            unpad_masks(mask_logits[sure], size if self.official_resize else canvas, size),
+            classes,
+            classes < self.num_things,
+            output_size,
+            min_area=self.min_area,
+            official_merge=self.official_merge,
+        )
 
 
 def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -20,7 +20,7 @@ import torch.utils.checkpoint
 from d2video.projects.ipt.tasks import Task
 from torch import Tensor, nn
 
-from d2video.layers import FeedForwardMixin, TransformerDecoderLayer, TransformerEncoderLayer
+from d2video.layers import FeedForwardLayer, TransformerDecoderLayer, TransformerEncoderLayer
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def build_tail(channels: int, scale: int) -> nn.Sequential:
     return nn.Sequential(nn.Sequential(*upsampler), nn.Conv2d(channels, 3, 3, padding=1))
 
 
-class TokenMLP(FeedForwardMixin):
+class TokenMLP(FeedForwardLayer):
     """The feed-forward block that closes the body, beside the identity."""
 
     def __init__(self, width: int, hidden: int, dropout: float):

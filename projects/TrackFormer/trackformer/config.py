@@ -54,17 +54,13 @@ def add_trackformer_config(cfg: CN) -> None:
     node.FALSE_POSITIVE_PROB = 0.1
     # Draw the first two as the official code does (see official.py).
     node.OFFICIAL_SAMPLING = False
-    # Train the previous frame's forward pass, through the track queries, as well.
-    node.BACKPROP_PREV_FRAME = False
-    # Train the mask head (MODEL.MASK_ON) alone, on a model that stays as it is.
+    # Train only the mask head (MODEL.MASK_ON), on a model that stays as it is.
     node.FREEZE_DETECTOR = False
 
     add_loss_keys(node)
     node.COST_GIOU = 2.0
     # Focal loss over independent classes in place of a softmax with "no object".
     node.FOCAL_LOSS = False
-    # Weight of a track query without an object in the softmax loss, in place of NO_OBJECT_WEIGHT.
-    node.FALSE_POSITIVE_WEIGHT = 1.0
 
     # ---- inference ----------------------------------------------------------------------------
     # Classes that are tracked: queries of another class count as "nothing there". Empty: all.
@@ -101,7 +97,5 @@ def add_trackformer_config(cfg: CN) -> None:
     tracker.PUBLIC_DETECTIONS = ""
     # Defects of the official tracker (see official.py).
     tracker.OFFICIAL = False
-    # How many frames ago the previous frame of multi-frame attention is.
-    node.PREV_FRAME_DIST = 1
     # Detections of a single image with a lower score are dropped.
     node.SCORE_THRESH_TEST = 0.0

@@ -14,7 +14,7 @@ from d2video.projects.trackformer.training.track_queries import PADDED, TrackQue
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from d2video.modeling.criterion import Matches
+from d2video.modeling.matcher import Matches
 
 
 class OfficialTracker(Tracker):

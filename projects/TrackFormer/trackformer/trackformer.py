@@ -6,9 +6,10 @@ padded canvas.
 
 import copy
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from d2video.projects.detr.panoptic import unpad_masks
 from d2video.projects.detr.postprocess import Detections, instances_of
 from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, TrackingNetwork
@@ -16,131 +17,87 @@ from d2video.projects.trackformer.network.build import build_network
 from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.video_stream import VideoStream
-from d2video.projects.trackformer.training.matcher import TrackMatcher
-from d2video.projects.trackformer.training.targets import FrameTargets
 from d2video.projects.trackformer.training.track_queries import TrackQuerySampler, no_object_weights
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
-from torch import Tensor, nn
+from torch import Tensor
 
-from d2video.config.checks import check_class_logits
-from d2video.config.set_prediction import loss_weights
+from d2video.config.set_prediction import model_arguments
 from d2video.data import FrameSequence
 from d2video.formats.rle import encode_masks
-from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
-from d2video.modeling.losses import CrossEntropy, Focal
-from d2video.modeling.matched_masks import matched_target_masks, run_branch
-from d2video.modeling.pixels import PixelNormalizer
-from d2video.modeling.training_log import log_matching
+from d2video.modeling.losses import Focal
+from d2video.modeling.matcher import HungarianMatcher, MatchingCost
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.set_prediction import SetPredictionModel
+from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer, Tracks
-from d2video.structures.boxes import box_xyxy_to_cxcywh
-from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
 
 
 @META_ARCH_REGISTRY.register()
-class TrackFormer(nn.Module):
+class TrackFormer(SetPredictionModel):
     """Multi-object tracking, and segmentation, with track queries (Meinhardt et al., CVPR 2022).
 
     Args:
-        network: see :class:`.network.TrackingNetwork`; with a mask branch the model has masks.
-        criterion, matcher: the losses and what they rest on.
+        network: with a mask branch the model has masks.
+        matcher: of queries and objects.
         sampler: makes track queries of the previous frame's, in training.
         tracker: its settings; each video is followed by a copy of it.
-        pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
-        aux_loss: supervise all decoder layers.
         false_positive_weight: of a track query without an object in a class loss that weighs
             queries without an object.
         backprop_previous: gradients flow through the track queries into the previous frame.
-        freeze_detector: train the mask branch alone; all else neither learns nor drops out.
         prev_frame_distance: at inference, how many frames ago the previous frame is.
         score_threshold: detections of single images with a lower score are dropped.
         clip_boxes: cut detections of single images at the border.
-        compile_model: torch.compile the backbone, the transformer's layers and the mask head.
+        shared: see :class:`SetPredictionModel`.
     """
 
+    node = "MODEL.TRACKFORMER"
     network: TrackingNetwork
 
     @configurable
     def __init__(
         self,
         *,
-        network: nn.Module,
-        criterion: SetCriterion,
-        matcher: TrackMatcher,
+        network: TrackingNetwork,
+        matcher: HungarianMatcher,
         sampler: TrackQuerySampler,
         tracker: Tracker,
-        pixel_mean: list[float],
-        pixel_std: list[float],
-        aux_loss: bool = True,
         false_positive_weight: float = 1.0,
         backprop_previous: bool = False,
-        freeze_detector: bool = False,
         prev_frame_distance: int = 1,
         score_threshold: float = 0.0,
         clip_boxes: bool = False,
-        compile_model: bool = False,
+        **shared: Any,
     ):
-        super().__init__()
-        self.network = cast(TrackingNetwork, network)
-        if freeze_detector and self.network.mask_branch is None:
-            raise UserError("MODEL.TRACKFORMER.FREEZE_DETECTOR needs masks: set MODEL.MASK_ON True")
-        self.criterion = criterion
+        super().__init__(network=network, **shared)
         self.matcher = matcher
         self.sampler = sampler
         self._tracker = tracker
-        self.normalize = PixelNormalizer(pixel_mean, pixel_std)
-        self.aux_loss = aux_loss
         self.false_positive_weight = false_positive_weight
         self.backprop_previous = backprop_previous
-        self.freeze_detector = freeze_detector
         self.prev_frame_distance = prev_frame_distance
         self.score_threshold = score_threshold
         self.clip_boxes = clip_boxes
-        if compile_model:
-            transformer: Any = network.transformer
-            layers = [*transformer.encoder.layers, *transformer.decoder.layers]
-            for part in [network.backbone, *layers]:
-                part.compile()
-            if self.network.mask_branch is not None:
-                self.network.mask_branch.mask_head.compile()
-        if freeze_detector:
-            self.requires_grad_(False)
-            assert self.network.mask_branch is not None
-            self.network.mask_branch.requires_grad_(True)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         node = cfg.MODEL.TRACKFORMER
+        network = build_network(cfg)
         tracker = OfficialTracker if node.TRACKER.OFFICIAL else Tracker
+        class_loss = Focal() if node.FOCAL_LOSS else None
+        cost = MatchingCost(node.COST_CLASS, node.COST_L1, node.COST_GIOU, focal=node.FOCAL_LOSS)
         sampler = OfficialTrackQuerySampler if node.OFFICIAL_SAMPLING else TrackQuerySampler
-        class_loss = Focal() if node.FOCAL_LOSS else CrossEntropy(node.NO_OBJECT_WEIGHT)
-        return {
-            "network": build_network(cfg),
-            "criterion": SetCriterion(
-                node.NUM_CLASSES, weights=loss_weights(node), class_loss=class_loss
-            ),
-            "matcher": TrackMatcher(
-                node.COST_CLASS, node.COST_L1, node.COST_GIOU, focal=node.FOCAL_LOSS
-            ),
+        frozen = node.FREEZE_DETECTOR
+        return model_arguments(node, cfg, class_loss=class_loss, freeze_detector=frozen) | {
+            "network": network,
+            "matcher": HungarianMatcher(cost),
             "sampler": sampler(node.FALSE_NEGATIVE_PROB, node.FALSE_POSITIVE_PROB),
             "tracker": tracker.from_config(cfg),
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
-            "aux_loss": node.AUX_LOSS,
-            "false_positive_weight": node.FALSE_POSITIVE_WEIGHT,
-            "backprop_previous": node.BACKPROP_PREV_FRAME,
-            "freeze_detector": node.FREEZE_DETECTOR,
-            "prev_frame_distance": node.PREV_FRAME_DIST,
             "score_threshold": node.SCORE_THRESH_TEST,
             "clip_boxes": not node.OVERFLOW_BOXES,
-            "compile_model": cfg.MODEL.COMPILE,
         }
-
-    @property
-    def device(self) -> torch.device:
-        return self.normalize.device
 
     def new_stream(self, output_size: tuple[int, int]) -> VideoStream:
         """A stream for one video, with answers of ``output_size`` (H, W)."""
@@ -154,14 +111,6 @@ class TrackFormer(nn.Module):
             frame_distance=self.prev_frame_distance,
             output_size=output_size,
         )
-
-    def train(self, mode: bool = True) -> "TrackFormer":
-        """A frozen detector stays in evaluation mode."""
-        super().train(mode)
-        if mode and self.freeze_detector:
-            for name, part in self.network.named_children():  # type: ignore[attr-defined]
-                part.train(name == "mask_branch")
-        return self
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer | Tracks]:
         """
@@ -192,30 +141,21 @@ class TrackFormer(nn.Module):
             )
         # The earliest frame first.
         samples = [[*item["previous"][::-1], item] for item in batched_inputs]
-        clips = [
-            torch.stack([self.normalize(frame["image"]) for frame in sample]) for sample in samples
-        ]
-        canvas, padding = pad_clips(clips)
-        same_size = all(clip.shape == clips[0].shape for clip in clips)
+        clips = [torch.stack([frame["image"] for frame in sample]) for sample in samples]
+        canvas, padding = self.batch(clips)
         targets = [
             [self._targets(sample[t]["instances"]) for sample in samples]
             for t in range(canvas.shape[1])
         ]
-        return self.losses(list(canvas.unbind(1)), None if same_size else padding, targets)
+        return self.losses(list(canvas.unbind(1)), padding, targets)
 
-    def _targets(self, instances: Instances) -> FrameTargets:
-        height, width = instances.image_size
-        scale = torch.tensor([width, height, width, height], dtype=torch.float32)
-        classes = instances.gt_classes.to(self.device)
-        check_class_logits(classes, self.criterion.num_classes, "MODEL.TRACKFORMER")
-        masks = None
-        if self.network.mask_branch is not None:
-            masks = instances.gt_masks.tensor.to(self.device)
-        boxes = box_xyxy_to_cxcywh(instances.gt_boxes.tensor / scale).to(self.device)
-        return FrameTargets(classes, boxes, instances.gt_ids.to(self.device), masks)
+    def _targets(self, instances: Instances) -> ImageTargets:
+        classes = self.check_classes(instances.gt_classes)
+        with_masks = self.network.mask_branch is not None
+        return ImageTargets.from_instances(instances, classes, with_masks=with_masks)
 
     def losses(
-        self, frames: list[Tensor], padding: Tensor | None, targets: list[list[FrameTargets]]
+        self, frames: list[Tensor], padding: Tensor | None, targets: list[list[ImageTargets]]
     ) -> dict[str, Tensor]:
         """The losses of the last frame, whose track queries come from the frames before it.
 
@@ -234,11 +174,13 @@ class TrackFormer(nn.Module):
             with torch.set_grad_enabled(self.backprop_previous and torch.is_grad_enabled()):
                 features = network.features(images, padding)
                 previous = [network.project(earlier) for earlier in seen]
-                output = network(features, network.project(features), previous, tracks, False)
+                output: NetworkOutput = network(
+                    features, network.project(features), previous, tracks, all_layers=False
+                )
                 tracks, rows = self.sampler(
                     output.embeddings,
                     output.boxes[-1],
-                    self.matcher(output.logits, output.boxes, targets[index], rows),
+                    self.matcher(output, targets[index], rows),
                     targets[index],
                     targets[index + 1],
                     padding=self._query_padding(tracks, output),
@@ -258,74 +200,35 @@ class TrackFormer(nn.Module):
         if tracks is None or tracks.padding is None:
             return None
         objects = output.logits.shape[2] - tracks.padding.shape[1]
-        return nn.functional.pad(tracks.padding, (0, objects))
+        return F.pad(tracks.padding, (0, objects))
 
     def _frame_losses(
         self,
         output: NetworkOutput,
-        targets: list[FrameTargets],
+        targets: list[ImageTargets],
         rows: Tensor | None,
         padding: Tensor | None,
     ) -> dict[str, Tensor]:
-        matches = self.matcher(output.logits, output.boxes, targets, rows)
-        classes = torch.cat([target.classes for target in targets])
-        boxes = torch.cat([target.boxes for target in targets])
+        matches = self.matcher(output, targets, rows)
         weights = None
         if rows is not None:
             class_loss = self.criterion.class_loss
             false_positive = self.false_positive_weight if class_loss.weighted_mean else 1.0
             objects = output.logits.shape[2] - rows.shape[1]
             weights = no_object_weights(rows, objects, class_loss.no_object_weight, false_positive)
-        losses, divisor = self.criterion(
-            output.logits, output.boxes, matches, classes, boxes, len(classes), weights
-        )
-        last = matches.of_layer(len(output.logits) - 1)
-        if output.encoded is not None:
-            losses.update(self._mask_losses(output, targets, last, divisor))
+        losses = self.matched_losses(output, matches, targets, weights, padding)
         if output.proposals is not None:
-            losses.update(self._proposal_losses(output.proposals, targets))
-        if self.freeze_detector:  # the others have no gradient
-            losses = {name: losses[name] for name in ("loss_mask", "loss_dice")}
-        log_matching(
-            *matching_metrics(output.logits[-1], last, classes, self.criterion.class_loss, padding)
-        )
+            losses |= self._proposal_losses(output.proposals, targets)
         return losses
 
-    def _mask_losses(
-        self, output: NetworkOutput, targets: list[FrameTargets], last: Matches, divisor: Tensor
-    ) -> dict[str, Tensor]:
-        branch, encoded = self.network.mask_branch, output.encoded
-        assert branch is not None
-        assert encoded is not None
-        logits = run_branch(
-            lambda images, queries: branch(encoded, images, queries), last.batch, last.query
-        )
-        masks = [target.masks for target in targets]
-        sizes = [mask.shape[-2:] for mask in masks if mask is not None]
-        canvas = (max(size[0] for size in sizes), max(size[1] for size in sizes))
-        return self.criterion.mask_losses(
-            logits, matched_target_masks(masks, last, canvas), divisor
-        )
-
     def _proposal_losses(
-        self, proposals: tuple[Tensor, Tensor], targets: list[FrameTargets]
+        self, proposals: Predictions, targets: list[ImageTargets]
     ) -> dict[str, Tensor]:
         """Of the first stage, which only tells objects from background: their class is 0."""
-        logits, boxes = proposals[0][None], proposals[1][None]
         objects = [
-            FrameTargets(torch.zeros_like(target.classes), target.boxes, target.ids)
-            for target in targets
+            ImageTargets(torch.zeros_like(target.classes), target.boxes) for target in targets
         ]
-        matches = self.matcher(logits, boxes, objects)
-        classes = torch.cat([target.classes for target in objects])
-        found, _ = self.criterion(
-            logits,
-            boxes,
-            matches,
-            classes,
-            torch.cat([target.boxes for target in objects]),
-            len(classes),
-        )
+        found = self.criterion(proposals, self.matcher(proposals, objects), objects)
         return {f"{name}_enc": value for name, value in found.items()}
 
     # ---- inference ------------------------------------------------------------------------------
@@ -376,10 +279,10 @@ class TrackFormer(nn.Module):
         return {"image_size": output_size, "frames": answers}
 
     def _detect(self, image: Tensor, output_size: tuple[int, int]) -> ImageAnswer:
-        """Detections in one image: object queries alone."""
+        """Detections in one image: of the object queries only."""
         features = self.network.features(self.normalize(image[None]), None)
         current = self.network.project(features)
-        output = self.network(features, current, [], None, all_layers=False)
+        output: NetworkOutput = self.network(features, current, [], None, all_layers=False)
         scores, classes = self.best_classes(output.logits[-1, 0])
         found_here = scores >= self.score_threshold
         tracked = self._tracker.tracked_classes
@@ -387,13 +290,9 @@ class TrackFormer(nn.Module):
             found_here &= torch.isin(classes, torch.tensor(tracked, device=classes.device))
         rows = found_here.nonzero()[:, 0]
         masks = None
-        if self.network.mask_branch is not None:
-            assert output.encoded is not None
+        if output.masks is not None:
             size = (int(image.shape[-2]), int(image.shape[-1]))
-            logits = image.new_zeros(0, *size, dtype=torch.float32)
-            if len(rows):
-                logits = self.network.mask_branch(output.encoded, torch.zeros_like(rows), rows)
-            masks = unpad_masks(logits, size, size)
+            masks = unpad_masks(output.masks(torch.zeros_like(rows), rows), size, size)
         found = instances_of(
             Detections(rows, scores[rows], classes[rows]), output.boxes[-1, 0], masks, output_size
         )

@@ -1,7 +1,7 @@
 """VisTR: video instance segmentation with transformers (Wang et al., CVPR 2021)."""
 
+from d2video.projects.vistr import converter  # noqa: F401  (registers the formats)
 from d2video.projects.vistr.config import add_vistr_config
-from d2video.projects.vistr.converter import detr_name, official_name
 from d2video.projects.vistr.matcher import InstanceSequenceMatcher
 from d2video.projects.vistr.network import VisTRNetwork
 from d2video.projects.vistr.vistr import VisTR
@@ -11,6 +11,4 @@ __all__ = [
     "VisTR",
     "VisTRNetwork",
     "add_vistr_config",
-    "detr_name",
-    "official_name",
 ]

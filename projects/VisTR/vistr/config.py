@@ -19,8 +19,8 @@ def add_vistr_config(cfg: CN) -> None:
     cfg.MODEL.VISTR.NUM_SLOTS = 10
     add_transformer_keys(cfg.MODEL.VISTR, hidden_dim=384)
     # How many of the shortest sine waves fit into the frame (and into the clip). The official value,
-    # with POSITION_TEMPERATURE, tells neighbouring cells hardly apart, which a pretrained model
-    # learns to live with; a short training has no time to.
+    # with POSITION_TEMPERATURE, gives neighbouring cells nearly equal encodings. A pretrained model
+    # learns to live with that; a short training has no time to.
     cfg.MODEL.VISTR.POSITION_WAVES = 1.0
     # Add the positions to the memory where the mask attention looks for a slot's object (official:
     # False). Without a pretrained start masks of neighbouring objects separate far earlier.

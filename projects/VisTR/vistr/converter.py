@@ -1,38 +1,13 @@
 """Names of the official VisTR and DETR checkpoints for the parameters of this VisTR."""
 
-import re
+from d2video.projects.detr.converter import foreign_name, segmentation_name
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
-from d2video.checkpoint.torchvision_names import torchvision_resnet_name
-
-# The place in the official mask head of each part of ours.
-_MASK_HEAD = [
-    (r"convs\.(\d)\.", lambda match: f"lay{int(match[1]) + 1}."),
-    (r"norms\.(\d)\.", lambda match: f"gn{int(match[1]) + 1}."),
-    (r"adapters\.(\d)\.", lambda match: f"adapter{int(match[1]) + 1}."),
-    (r"deform_conv\.offset\.", lambda match: "conv_offset."),
-    (r"deform_conv\.weight", lambda match: "dcn.weight"),
-]
 
 
 def official_name(name: str) -> str:
     """The official VisTR name of a parameter of :class:`VisTR`."""
-    name = name.removeprefix("network.")
-    part, _, rest = name.partition(".")
-    if part == "backbone":
-        return "vistr.backbone.0.body." + torchvision_resnet_name(rest)
-    if part == "mask_head":
-        for pattern, replacement in _MASK_HEAD:
-            rest = re.sub("^" + pattern, replacement, rest)
-        return "mask_head." + rest
-    if part in ("bbox_attention", "insmask_head"):
-        return name
-    return "vistr." + name
-
-
-def detr_name(name: str) -> str:
-    """The name of the same parameter in the authors' DETR pretraining files (``DETRsegm``)."""
-    return re.sub("^vistr\\.", "detr.", official_name(name))
+    return foreign_name(name, detector="vistr.")
 
 
 def own_detr_name(name: str) -> str:
@@ -66,7 +41,7 @@ CONVERTER_REGISTRY.add(
         ),
         "detr": CheckpointFormat(
             "DETRsegm of width 384, the authors' COCO pretraining for VisTR",
-            name_of=detr_name,
+            name_of=segmentation_name,
             not_in_file=_NEW_IN_VISTR,
             not_in_model=(
                 "detr.class_embed.",

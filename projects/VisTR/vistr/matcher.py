@@ -6,10 +6,14 @@ Shapes: L: decoder layers, B: clips, T: frames, S: slots, K: classes, n: instanc
 import torch
 from torch import Tensor
 
-from d2video.modeling.criterion import Matches
-from d2video.modeling.matcher import solve_assignments
-from d2video.modeling.targets import ClipTargets
-from d2video.structures.boxes import box_cxcywh_to_xyxy, box_iou
+from d2video.modeling.matcher import Matches, MatchingCost, solve_matches
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.targets import ClipTargets, ImageTargets
+from d2video.structures.boxes import box_iou
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    return box_iou(a, b, eps=1e-6)[0]
 
 
 class InstanceSequenceMatcher:
@@ -37,73 +41,66 @@ class InstanceSequenceMatcher:
         count_absent_frames: bool = False,
         official_presence: bool = False,
     ):
-        self.class_cost = class_cost
-        self.box_cost = box_cost
-        self.iou_cost = iou_cost
+        self.frame_cost = MatchingCost(class_cost, box_cost / 4, iou_cost, overlap_of=_iou)
         self.count_absent_frames = count_absent_frames
         self.official_presence = official_presence
 
-    def cost(self, logits: Tensor, boxes: Tensor, target: ClipTargets) -> Tensor:
+    def cost(self, predictions: Predictions, target: ClipTargets) -> Tensor:
         """The cost matrices of one clip in all decoder layers.
 
         Args:
-            logits: (L, T, S, K + 1).
-            boxes: (L, T, S, 4), cxcywh.
+            predictions: of the clip: logits (L, T·S, K + 1), boxes (L, T·S, 4).
 
         Returns:
             (L, S, n) float32.
         """
-        if self.count_absent_frames:
-            counted = torch.ones_like(target.present)
-            classes = target.frame_classes
-        else:
-            counted = target.present
-            classes = target.classes[:, None].expand_as(target.present)
-        num_layers, _, num_slots = logits.shape[:3]
-        probability = logits.float().softmax(-1)
-        # (n, T) classes pick from (L, T, S, K + 1): (L, T, S, n).
-        index = classes.t()[None, :, None].expand(num_layers, -1, num_slots, -1)
-        class_term = -probability.gather(-1, index)
-        predicted = boxes.float()[..., None, :]
-        wanted = target.boxes.transpose(0, 1)[None, :, None]
-        box_term = (predicted - wanted).abs().mean(-1)
-        iou, _ = box_iou(box_cxcywh_to_xyxy(predicted), box_cxcywh_to_xyxy(wanted), eps=1e-6)
-        cost = self.class_cost * class_term + self.box_cost * box_term - self.iou_cost * iou
-        weight = counted.t()[None, :, None].to(cost.dtype)
-        return (cost * weight).sum(1) / weight.sum(1).clamp(min=1)
+        num_frames = target.present.shape[1]
+        by_frame = Predictions(
+            predictions.logits.unflatten(1, (num_frames, -1)),
+            predictions.boxes.unflatten(1, (num_frames, -1)),
+        )
+        # (T, 1, n): the instances of each frame against its slots.
+        wanted = ImageTargets(
+            target.frame_classes.t()[:, None], target.boxes.transpose(0, 1)[:, None]
+        )
+        cost = self.frame_cost(by_frame, wanted)
+        counted = target.present | self.count_absent_frames
+        weight = counted.t()[:, None].to(cost.dtype)
+        return (cost * weight).sum(1) / weight.sum(0).clamp(min=1)
 
     @torch.no_grad()
-    def __call__(self, logits: Tensor, boxes: Tensor, targets: list[ClipTargets]) -> Matches:
+    def __call__(self, predictions: Predictions, targets: list[ClipTargets]) -> Matches:
         """
         Args:
-            logits: (L, B, T·S, K + 1).
-            boxes: (L, B, T·S, 4), cxcywh.
+            predictions: of B clips.
             targets: B clips.
 
         Returns:
             the matched (layer, clip, query, target) of every frame in which the matched instance is
-            present. Targets are numbered over the batch, instance-major: with o the number of
-            (instance, frame) pairs of earlier clips, instance i in frame t is o + i·T + t.
+            present; targets are numbered as in :meth:`ClipTargets.by_frame` over the batch.
         """
-        num_frames = targets[0].present.shape[1]
-        logits = logits.unflatten(2, (num_frames, -1))
-        boxes = boxes.unflatten(2, (num_frames, -1))
-        num_slots = logits.shape[3]
-        assignments = solve_assignments(
-            [self.cost(logits[:, b], boxes[:, b], target) for b, target in enumerate(targets)]
+        costs = [
+            self.cost(predictions.of_image(clip), target) for clip, target in enumerate(targets)
+        ]
+        slots = solve_matches(costs)
+        present = torch.cat([target.present for target in targets])
+        num_frames = present.shape[1]
+        shown = present[self._looked_up(slots, targets)]
+        frames = torch.arange(num_frames, device=present.device)
+        places = (
+            slots.layer[:, None].expand_as(shown),
+            slots.batch[:, None].expand_as(shown),
+            frames * costs[0].shape[1] + slots.query[:, None],
+            slots.target[:, None] * num_frames + frames,
         )
-        frames = torch.arange(num_frames, device=logits.device)
-        rows = []
-        for layer, clips in enumerate(assignments):
-            offset = 0
-            for clip, ((slots, instances), target) in enumerate(zip(clips, targets)):
-                if self.official_presence:
-                    present = target.present[: len(instances)]
-                else:
-                    present = target.present[instances]
-                query = frames * num_slots + slots[:, None]
-                index = offset + instances[:, None] * num_frames + frames
-                where = torch.stack([torch.full_like(query, layer), torch.full_like(query, clip)])
-                rows.append(torch.cat([where, torch.stack([query, index])])[:, present])
-                offset += len(target) * num_frames
-        return Matches(*torch.cat(rows, dim=1))
+        return Matches(*(place[shown] for place in places))
+
+    def _looked_up(self, slots: Matches, targets: list[ClipTargets]) -> Tensor:
+        """(M,) int64, of each matched slot the instance whose presence counts."""
+        if not self.official_presence:
+            return slots.target
+        group = slots.layer * len(targets) + slots.batch
+        rank = torch.arange(len(group), device=group.device) - torch.searchsorted(group, group)
+        lengths = [len(target) for target in targets]
+        starts = torch.tensor([0, *lengths], device=group.device).cumsum(0)
+        return starts[slots.batch] + rank

@@ -4,12 +4,11 @@ Shapes: B: clips, T: frames, S: slots, K: classes, n: instances, H×W: padded ca
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import torch
 from d2video.projects.vistr.matcher import InstanceSequenceMatcher
-from d2video.projects.vistr.network import Encoded, VisTRNetwork
+from d2video.projects.vistr.network import VisTRNetwork
 from d2video.projects.vistr.video_inference import (
     ClipPrediction,
     collect_video,
@@ -19,94 +18,77 @@ from d2video.projects.vistr.video_inference import (
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
-from torch import Tensor, nn
+from torch import Tensor
 
 from d2video.config.checks import (
     check_class_count,
-    check_class_logits,
     check_counts,
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import build_transformer, loss_weights
+from d2video.config.set_prediction import build_transformer, model_arguments
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.criterion import Matches, SetCriterion, matching_metrics
-from d2video.modeling.matched_masks import matched_target_masks, run_branch
-from d2video.modeling.pixels import PixelNormalizer
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.set_prediction import SetPredictionModel
 from d2video.modeling.targets import ClipTargets
-from d2video.modeling.training_log import log_matching
 from d2video.structures.answers import ImageAnswer, VideoInstances
-from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
 
 
 @META_ARCH_REGISTRY.register()
-class VisTR(nn.Module):
+class VisTR(SetPredictionModel):
     """Video instance segmentation of whole clips; slot s of all frames is one instance.
 
     Training input, video input, image input and the answers are described in docs/architecture.md.
 
     Args:
-        network: see :class:`VisTRNetwork`.
-        criterion: the losses.
+        network: with masks.
         matcher: instance sequence matching.
-        pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
         label_offset: class logit of contiguous class 0.
-        aux_loss: supervise all decoder layers.
         score_threshold: slots with a lower mean confidence are dropped before the mask branch.
         frame_threshold: frames of a track with a lower confidence show no mask.
         window_overlap: frames shared by two windows of a long video, in [1, T - 1].
         link_iou: least similarity at which two windows' slots are one track.
-        compile_model: torch.compile the backbone, the transformer and the two mask heads. The
-            attention maps and the single convolutions before the heads stay as they are.
+        shared: see :class:`SetPredictionModel`.
     """
 
     task = TrackingTask()
+    node = "MODEL.VISTR"
+    network: VisTRNetwork
 
     @configurable
     def __init__(
         self,
         *,
         network: VisTRNetwork,
-        criterion: SetCriterion,
         matcher: InstanceSequenceMatcher,
-        pixel_mean: list[float],
-        pixel_std: list[float],
         label_offset: int = 0,
-        aux_loss: bool = True,
         score_threshold: float = 0.001,
         frame_threshold: float = 0.001,
         window_overlap: int = 6,
         link_iou: float = 0.3,
-        compile_model: bool = False,
+        **shared: Any,
     ):
-        super().__init__()
+        super().__init__(network=network, **shared)
         if network.num_frames > 1 and not 1 <= window_overlap < network.num_frames:
             raise UserError(
                 f"TEST.VIDEO.WINDOW_OVERLAP is {window_overlap}: with INPUT.CLIP.NUM_FRAMES "
                 f"{network.num_frames} set it between 1 and {network.num_frames - 1}"
             )
-        self.network = network
-        self.criterion = criterion
         self.matcher = matcher
         self.label_offset = label_offset
-        self.aux_loss = aux_loss
         self.score_threshold = score_threshold
         self.frame_threshold = frame_threshold
         self.window_overlap = min(window_overlap, network.num_frames - 1)
         self.link_iou = link_iou
-        self.normalize = PixelNormalizer(pixel_mean, pixel_std)
-        if compile_model:
-            for part in ("backbone", "transformer", "mask_head", "insmask_head"):
-                getattr(network, part).compile()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         vistr = cfg.MODEL.VISTR
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
-        with layer_errors(vistr, "MODEL.VISTR"):
+        with layer_errors(vistr, cls.node):
             network = VisTRNetwork(
                 backbone=backbone,
                 in_features=vistr.IN_FEATURES,
@@ -120,14 +102,8 @@ class VisTR(nn.Module):
                 mask_positions=vistr.MASK_POSITIONS,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             )
-        return {
+        return model_arguments(vistr, cfg, giou_eps=1e-6) | {
             "network": network,
-            "criterion": SetCriterion(
-                vistr.NUM_CLASSES,
-                no_object_weight=vistr.NO_OBJECT_WEIGHT,
-                weights=loss_weights(vistr),
-                giou_eps=1e-6,
-            ),
             "matcher": InstanceSequenceMatcher(
                 vistr.COST_CLASS,
                 vistr.COST_L1,
@@ -135,20 +111,12 @@ class VisTR(nn.Module):
                 count_absent_frames=vistr.COST_ABSENT_FRAMES,
                 official_presence=vistr.OFFICIAL_PRESENCE,
             ),
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
             "label_offset": vistr.LABEL_OFFSET,
-            "aux_loss": vistr.AUX_LOSS,
             "score_threshold": vistr.SCORE_THRESH_TEST,
             "frame_threshold": vistr.FRAME_SCORE_THRESH_TEST,
             "window_overlap": cfg.TEST.VIDEO.WINDOW_OVERLAP,
             "link_iou": cfg.TEST.VIDEO.LINK_IOU,
-            "compile_model": cfg.MODEL.COMPILE,
         }
-
-    @property
-    def device(self) -> torch.device:
-        return self.normalize.device
 
     def forward(
         self, batched_inputs: list[dict]
@@ -168,16 +136,12 @@ class VisTR(nn.Module):
     # ---- training -------------------------------------------------------------------------------
 
     def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
-        clips = [self._clip(item["image"]) for item in batched_inputs]
-        frames, padding = pad_clips(clips)
-        same_size = all(clip.shape == clips[0].shape for clip in clips)
+        frames, padding = self.batch([self._clip(item["image"]) for item in batched_inputs])
         targets = []
         for item in batched_inputs:
-            labels = item["instances"][0].gt_classes + self.label_offset
-            check_class_logits(labels, self.criterion.num_classes, "MODEL.VISTR")
-            target = ClipTargets.from_instances(item["instances"], self.device)
-            targets.append(replace(target, classes=labels.to(self.device)))
-        return self.losses(frames, None if same_size else padding, targets)
+            classes = self.check_classes(item["instances"][0].gt_classes + self.label_offset)
+            targets.append(ClipTargets.from_instances(item["instances"], classes))
+        return self.losses(frames, padding, targets)
 
     def losses(
         self, frames: Tensor, padding: Tensor | None, targets: list[ClipTargets]
@@ -186,63 +150,39 @@ class VisTR(nn.Module):
         Args:
             frames: (B, T, 3, H, W), normalised.
             padding: (B, H, W) bool or None.
-            targets: B clips; classes are logit indices in [0, K).
+            targets: B clips.
 
         Returns:
             weighted losses by name.
         """
-        logits, boxes, encoded = self.network(frames, padding, all_layers=self.aux_loss)
-        matches = self.matcher(logits, boxes, targets)
-        classes = torch.cat([target.frame_classes.flatten() for target in targets])
-        target_boxes = torch.cat([target.boxes.flatten(0, 1) for target in targets])
-        losses, divisor = self.criterion(
-            logits, boxes, matches, classes, target_boxes, len(classes)
-        )
-        last = matches.of_layer(len(logits) - 1)
-        masks = self._matched_masks(encoded, last)
-        canvas = (frames.shape[-2], frames.shape[-1])
-        wanted = matched_target_masks([target.masks for target in targets], last, canvas)
-        losses.update(self.criterion.mask_losses(masks, wanted, divisor))
-        log_matching(*matching_metrics(logits[-1], last, classes))
-        return losses
-
-    def _matched_masks(self, encoded: Encoded, matches: Matches) -> Tensor:
-        """Mask logits (M', H_m, W_m) of the matched queries, in the order of ``matches``.
-
-        Only matched slots run through the mask branch, each once for all its frames.
-        """
-        num_slots = self.network.num_slots
-        slot, frame = matches.query % num_slots, matches.query // num_slots
-        wanted, position = torch.unique(matches.batch * num_slots + slot, return_inverse=True)
-        branch = partial(self.network.masks, encoded)
-        masks = run_branch(branch, wanted // num_slots, wanted % num_slots)
-        return masks[position, frame]
+        predictions: Predictions = self.network(frames, padding, all_layers=self.aux_loss)
+        matches = self.matcher(predictions, targets)
+        return self.matched_losses(predictions, matches, [target.by_frame() for target in targets])
 
     # ---- inference ------------------------------------------------------------------------------
 
     def _clip(self, frames: list[Tensor]) -> Tensor:
-        """T tensors (3, h, w) in 0..255 to (T, 3, h, w)."""
+        """T tensors (3, h, w) to (T, 3, h, w)."""
         if len(frames) != self.network.num_frames:
             raise UserError(
                 f"a clip has {len(frames)} frames, the model takes {self.network.num_frames}: "
                 "sample clips of INPUT.CLIP.NUM_FRAMES"
             )
-        return self.normalize(torch.stack(list(frames)))
+        return torch.stack(list(frames))
 
     @torch.no_grad()
     def predict_clip(self, frames: list[Tensor]) -> ClipPrediction:
         """The slots of one clip of T uint8 frames (3, h, w) that pass ``score_threshold``.
 
-        A clip runs alone and unpadded, so its result depends on nothing else.
+        A clip runs by itself and unpadded, so its result depends on nothing else.
         """
-        logits, _, encoded = self.network(self._clip(frames)[None], None, all_layers=False)
-        probabilities = logits[-1, 0].float().softmax(-1)[:, :-1]
+        clips, _ = self.batch([self._clip(frames)])
+        predictions: Predictions = self.network(clips, None, all_layers=False)
+        probabilities = self.criterion.class_loss.probabilities(predictions.logits[-1, 0])
         probabilities = probabilities.unflatten(0, (len(frames), -1))
         slots = (probabilities.amax(-1).mean(0) >= self.score_threshold).nonzero()[:, 0]
-        if len(slots):
-            masks = self.network.masks(encoded, torch.zeros_like(slots), slots)
-        else:
-            masks = logits.new_zeros(0, len(frames), *encoded.laterals[-1].shape[-2:])
+        assert predictions.encoded is not None
+        masks = self.network.masks(predictions.encoded, torch.zeros_like(slots), slots)
         return ClipPrediction(probabilities[:, slots], masks)
 
     def _tracked_frames(self, frames: Iterable[Tensor]):

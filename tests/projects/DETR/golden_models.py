@@ -1,11 +1,12 @@
 """DETR models with the sizes and weights of the golden files."""
 
-from d2video.projects.detr import DETR, DETRNetwork, HungarianMatcher
+from d2video.projects.detr import DETR, DETRNetwork
 from torch import Tensor
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
 from d2video.layers import SinePositionEncoding, Transformer
 from d2video.modeling.criterion import SetCriterion
+from d2video.modeling.losses import CrossEntropy
 from tests.helpers.golden_backbone import golden_backbone
 
 
@@ -33,8 +34,7 @@ def golden_detr(
     )
     model = DETR(
         network=network,
-        criterion=SetCriterion(config["num_classes"], no_object_weight=config["eos_coef"]),
-        matcher=HungarianMatcher(),
+        criterion=SetCriterion(config["num_classes"], CrossEntropy(config["eos_coef"])),
         pixel_mean=[0.0, 0.0, 0.0],
         pixel_std=[1.0, 1.0, 1.0],
         **arguments,

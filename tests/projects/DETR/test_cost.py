@@ -32,10 +32,10 @@ def gflops(config: str) -> float:
     model = build(config).requires_grad_(False)
     image = torch.empty(1, 3, 800, 1066, device="meta")
     with FlopCounterMode(display=False) as counter:
-        _, _, encoded = model.network(image, None, all_layers=False)
-        if model.network.mask_branch is not None:
+        found = model.network(image, None, all_layers=False)
+        if found.masks is not None:
             queries = torch.arange(model.network.query_embed.num_embeddings, device="meta")
-            model.network.mask_branch(encoded, torch.zeros_like(queries), queries)
+            found.masks(torch.zeros_like(queries), queries)
     return counter.get_total_flops() / 1e9
 
 

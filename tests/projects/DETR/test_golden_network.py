@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from d2video.projects.detr import HungarianMatcher, ImageTargets
 from d2video.projects.detr.converter import detection_name, segmentation_name
 from detectron2.utils.events import EventStorage
 
 from d2video.layers import SinePositionEncoding
 from d2video.modeling.criterion import SetCriterion
-from d2video.modeling.matched_masks import matched_target_masks
+from d2video.modeling.losses import CrossEntropy
+from d2video.modeling.matcher import HungarianMatcher
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.targets import ImageTargets
 from d2video.structures.padding import pad_clips
 from tests.helpers.golden_io import load
 from tests.projects.DETR.golden_models import golden_detr
@@ -61,12 +63,13 @@ def test_detection_on_a_padded_batch():
     """Canvas 120x170, no multiple of 32."""
     weights, data, config = load("detr_det_tiny.npz")
     network = golden_detr(config, weights).network
-    logits, boxes, encoded = network(*batch(data))
+    found = network(*batch(data))
+    encoded = found.encoded
     close(encoded.memory.permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
     close(encoded.queries, data["mid.hs"][-1], LOGITS)
     for layer, name in enumerate(["aux0.", "aux1.", ""]):
-        close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
-        close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+        close(found.logits[layer], data[f"out.{name}pred_logits"], LOGITS)
+        close(found.boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
 
 
 @torch.no_grad()
@@ -75,10 +78,10 @@ def test_dc5():
     network = golden_detr(config, weights, dilated=True).network
     images, padding = batch(data)
     close(network.backbone(images)["res5"][:, ::8], data["dc5.mid.layer4"], LOGITS)
-    logits, boxes, _ = network(images, padding)
+    found = network(images, padding)
     for layer, name in enumerate(["aux0.", "aux1.", ""]):
-        close(logits[layer], data[f"dc5.out.{name}pred_logits"], LOGITS)
-        close(boxes[layer], data[f"dc5.out.{name}pred_boxes"], BOXES)
+        close(found.logits[layer], data[f"dc5.out.{name}pred_logits"], LOGITS)
+        close(found.boxes[layer], data[f"dc5.out.{name}pred_boxes"], BOXES)
 
 
 @pytest.mark.parametrize("file", ["detr_det_tiny.npz", "detr_segm_tiny.npz"])
@@ -107,11 +110,12 @@ def test_answers(file):
 def test_masks():
     weights, data, config = load("detr_segm_tiny.npz")
     network = golden_detr(config, weights).network
-    logits, boxes, encoded = network(*batch(data))
+    found = network(*batch(data))
+    encoded = found.encoded
     close(encoded.source, data["mid.src_proj"], LOGITS)
     for layer, name in enumerate(["aux0.", ""]):
-        close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
-        close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+        close(found.logits[layer], data[f"out.{name}pred_logits"], LOGITS)
+        close(found.boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
     close(encoded.memory.permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
     close(encoded.queries, data["mid.hs"][-1], LOGITS)
     branch = network.mask_branch
@@ -132,7 +136,7 @@ def test_masks_with_positions_in_their_attention():
     weights, data, config = load("detr_segm_tiny.npz")
     network = golden_detr(config, weights).network
     images, padding = batch(data)
-    _, _, encoded = network(images, padding)
+    encoded = network(images, padding).encoded
     branch = network.mask_branch
     rows = torch.tensor([0, 1, 1]), torch.tensor([4, 0, 8])
     golden = data["out.pred_masks"][rows]
@@ -150,7 +154,7 @@ def test_masks_with_positions_in_their_attention():
 def test_few_queries_at_a_time_equal_all_at_once(monkeypatch):
     weights, data, config = load("detr_segm_tiny.npz")
     network = golden_detr(config, weights).network
-    _, _, encoded = network(*batch(data))
+    encoded = network(*batch(data)).encoded
     some = (torch.tensor([0, 1, 1]), torch.tensor([4, 0, 8]))
     whole = network.mask_branch(encoded, *some)
     monkeypatch.setattr("d2video.modeling.chunking.INFERENCE_ELEMENTS", {"cpu": 1})
@@ -221,13 +225,16 @@ def test_matcher_and_criterion():
             )
             for b in range(len(logits))
         ]
-        matcher = HungarianMatcher()
-        for b, target in enumerate(targets):
-            cost = matcher.cost(logits[None, b], boxes[None, b], target)[0]
-            torch.testing.assert_close(cost, part[f"cost{b}"], rtol=1e-5, atol=1e-5)
         all_logits = torch.stack([part["aux0.pred_logits"], logits])
         all_boxes = torch.stack([part["aux0.pred_boxes"], boxes])
-        matches = matcher(all_logits, all_boxes, targets)
+        predictions = Predictions(
+            all_logits, all_boxes, lambda image, query, masks=masks: masks[image, query]
+        )
+        matcher = HungarianMatcher()
+        for b, target in enumerate(targets):
+            cost = matcher.cost(predictions.of_image(b), target)[-1]
+            torch.testing.assert_close(cost, part[f"cost{b}"], rtol=1e-5, atol=1e-5)
+        matches = matcher(predictions, targets)
         last = matches.of_layer(1)
         offset = 0
         for b, target in enumerate(targets):
@@ -235,13 +242,8 @@ def test_matcher_and_criterion():
             assert torch.equal(last.query[mine], part[f"idx{b}.src"])
             assert torch.equal(last.target[mine] - offset, part[f"idx{b}.tgt"])
             offset += len(target)
-        criterion = SetCriterion(logits.shape[-1] - 1, no_object_weight=config["eos_coef"])
-        classes = torch.cat([target.classes for target in targets])
-        wanted = torch.cat([target.boxes for target in targets])
-        losses, divisor = criterion(all_logits, all_boxes, matches, classes, wanted, len(classes))
-        canvas = tuple(max(target.masks.shape[axis] for target in targets) for axis in (-2, -1))
-        target_masks = matched_target_masks([target.masks for target in targets], last, canvas)
-        losses.update(criterion.mask_losses(masks[last.batch, last.query], target_masks, divisor))
+        criterion = SetCriterion(logits.shape[-1] - 1, CrossEntropy(config["eos_coef"]))
+        losses = criterion(predictions, matches, targets)
         for name, value in losses.items():
             torch.testing.assert_close(
                 value, part[f"loss.{name}"] * config["weights"][name], rtol=1e-5, atol=1e-5

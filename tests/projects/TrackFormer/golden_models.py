@@ -12,14 +12,14 @@ from d2video.projects.trackformer.network.deformable_transformer import Deformab
 from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
 from d2video.projects.trackformer.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
-from d2video.projects.trackformer.training.matcher import TrackMatcher
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
-from d2video.modeling.criterion import LossWeights, SetCriterion
+from d2video.modeling.criterion import BoxLoss, ClassificationLoss, MaskLoss, SetCriterion
 from d2video.modeling.losses import CrossEntropy, Focal
+from d2video.modeling.matcher import HungarianMatcher, MatchingCost
 from tests.helpers.golden_io import GOLDEN
 
 CHANNELS = {"res2": 8, "res3": 16, "res4": 24, "res5": 32}
@@ -132,23 +132,28 @@ def golden_model(
     normalised already; in evaluation mode."""
     args, weight_dict = config["args"], config.get("weight_dict", {})
     focal = args["focal_loss"]
-    factors = ("loss_ce", "loss_bbox", "loss_giou", "loss_mask", "loss_dice")
     return TrackFormer(
         network=network,
-        criterion=SetCriterion(
-            20,
-            weights=LossWeights(*(weight_dict.get(name, 0.0) for name in factors)),
-            class_loss=Focal() if focal else CrossEntropy(args["eos_coef"]),
-        ),
-        matcher=TrackMatcher(args["set_cost_class"], focal=focal),
+        criterion=golden_criterion(20, focal, args["eos_coef"], weight_dict),
+        matcher=HungarianMatcher(MatchingCost(args["set_cost_class"], focal=focal)),
         sampler=OfficialTrackQuerySampler(
-            args["track_query_false_negative_prob"],
-            args["track_query_false_positive_prob"],
+            args["track_query_false_negative_prob"], args["track_query_false_positive_prob"]
         ),
         tracker=tracker or Tracker(),
         pixel_mean=[0.0, 0.0, 0.0],
         pixel_std=[1.0, 1.0, 1.0],
     ).eval()
+
+
+def golden_criterion(
+    num_classes: int, focal: bool, no_object_weight: float, weights: dict[str, float]
+) -> SetCriterion:
+    """The official losses with the factors of a golden file, 0 where it has none."""
+    loss = Focal() if focal else CrossEntropy(no_object_weight)
+    names = ("loss_ce", "loss_bbox", "loss_giou", "loss_mask", "loss_dice")
+    ce, bbox, giou, mask, dice = (weights.get(name, 0.0) for name in names)
+    losses = [ClassificationLoss(loss, ce), BoxLoss(bbox, giou), MaskLoss(mask, dice)]
+    return SetCriterion(num_classes, loss, losses)
 
 
 def official_name(name: str) -> str:

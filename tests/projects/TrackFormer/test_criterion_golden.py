@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.training.matcher import TrackMatcher
-from d2video.projects.trackformer.training.targets import FrameTargets
 from d2video.projects.trackformer.training.track_queries import NO_OBJECT, no_object_weights
 
-from d2video.modeling.criterion import LossWeights, SetCriterion, matching_metrics
-from d2video.modeling.losses import CrossEntropy, Focal
+from d2video.modeling.criterion import matching_metrics
+from d2video.modeling.matcher import HungarianMatcher, MatchingCost
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.targets import ImageTargets
 from tests.helpers.golden_io import load
+from tests.projects.TrackFormer.golden_models import golden_criterion
 
 FILE = "trackformer_4_matcher_criterion.npz"
 # float32 sums of a few hundred terms in another order; the losses reach 100.
@@ -16,13 +17,13 @@ RTOL, ATOL = 1e-5, 1e-6
 CASES = sorted(load(FILE, "none")[2]["cases"])
 
 
-def case_data(case: str) -> tuple[dict, list[FrameTargets], torch.Tensor | None, dict]:
+def case_data(case: str) -> tuple[dict, list[ImageTargets], torch.Tensor | None, dict]:
     """Arrays, targets and (2, n) track rows of a case, and its settings."""
     _, data, config = load(FILE, f"{case}/")
     targets, rows = [], []
     for i in range(2):
-        names = ("labels", "boxes", "track_ids")
-        targets.append(FrameTargets(*(data[f"target{i}/{name}"] for name in names)))
+        labels, boxes = (data[f"target{i}/{name}"] for name in ("labels", "boxes"))
+        targets.append(ImageTargets(labels, boxes, ids=data[f"target{i}/track_ids"]))
         if f"target{i}/track_query_match_ids" in data:
             count = len(data[f"target{i}/track_query_boxes"])
             wrong = data[f"target{i}/track_queries_fal_pos_mask"][:count]
@@ -41,16 +42,19 @@ def test_costs_matches_losses_gradients(case):
     first = 0 if rows is None else rows.shape[1]
     focal = spec["focal_loss"]
 
-    matcher = TrackMatcher(spec["cost_class"], spec["cost_bbox"], spec["cost_giou"], focal=focal)
+    predictions = Predictions(logits, boxes)
+    matcher = HungarianMatcher(
+        MatchingCost(spec["cost_class"], spec["cost_bbox"], spec["cost_giou"], focal=focal)
+    )
     for b, target in enumerate(targets):
         free = torch.ones(len(target), dtype=torch.bool)
         if rows is not None:
             free[rows[b][rows[b] >= 0]] = False
-        cost = matcher.cost(logits[-1, b, first:], boxes[-1, b, first:], *astuple(target))
+        cost = matcher.cost(predictions.of_image(b, first), target)[-1]
         official = data[f"cost_image{b}"][first:]
         torch.testing.assert_close(cost[:, free], official[:, free], rtol=RTOL, atol=ATOL)
 
-    matches = matcher(logits, boxes, targets, rows)
+    matches = matcher(predictions, targets, rows)
     starts = [0, len(targets[0])]
     for layer, official in zip([2, 0, 1], spec["matches_last_then_aux"], strict=True):
         mine = matches.of_layer(layer)
@@ -59,10 +63,8 @@ def test_costs_matches_losses_gradients(case):
             assert (mine.target[mine.batch == b] - starts[b]).tolist() == objects
 
     factors = spec["weight_dict"]
-    criterion = SetCriterion(
-        spec["criterion_num_classes"],
-        weights=LossWeights(*(factors[f"loss_{name}"] for name in ("ce", "bbox", "giou"))),
-        class_loss=Focal() if focal else CrossEntropy(spec["eos_coef"]),
+    criterion = golden_criterion(
+        spec["criterion_num_classes"], focal, spec.get("eos_coef", 0.0), factors
     )
     weights = None
     if rows is not None:
@@ -70,12 +72,8 @@ def test_costs_matches_losses_gradients(case):
         wrong = 1.0 if spec["track_query_false_positive_eos_weight"] else usual
         weights = no_object_weights(rows, logits.shape[2] - first, usual, wrong)
     classes = torch.cat([target.classes for target in targets])
-    losses, divisor = criterion(
-        *(logits, boxes, matches, classes, torch.cat([target.boxes for target in targets])),
-        len(classes),
-        weights,
-    )
-    assert divisor == spec["num_boxes"]
+    losses = criterion(predictions, matches, targets, weights)
+    assert criterion.assign(predictions, matches, targets).num_targets == spec["num_boxes"]
     assert set(losses) == set(factors)
     for name, factor in factors.items():
         expected = data[f"loss/{name}"] * factor
@@ -95,7 +93,3 @@ def test_costs_matches_losses_gradients(case):
         counts = torch.tensor([len(target) for target in targets])
         cardinality = (objects - counts).abs().mean()
         torch.testing.assert_close(cardinality, data["loss/cardinality_error"])
-
-
-def astuple(target: FrameTargets) -> tuple[torch.Tensor, torch.Tensor]:
-    return target.classes, target.boxes

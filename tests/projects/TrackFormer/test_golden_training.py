@@ -4,10 +4,10 @@ from unittest import mock
 
 import pytest
 import torch
-from d2video.projects.trackformer.training.targets import FrameTargets
 from d2video.projects.trackformer.training.track_queries import NO_OBJECT
 from detectron2.utils.events import EventStorage
 
+from d2video.modeling.targets import ImageTargets
 from d2video.structures.padding import pad_clips
 from tests.projects.TrackFormer.golden_models import (
     golden_model,
@@ -18,12 +18,13 @@ from tests.projects.TrackFormer.golden_models import (
 from tests.projects.TrackFormer.test_golden_network import TRACKING, check, close
 
 
-def golden_targets(data: dict, prefix: str = "") -> list[FrameTargets]:
+def golden_targets(data: dict, prefix: str = "") -> list[ImageTargets]:
     targets = []
     for b in range(2):
-        names = ("labels", "boxes", "track_ids")
-        fields = [data[f"train/target{b}/{prefix}{name}"] for name in names]
-        targets.append(FrameTargets(*fields, data.get(f"train/target{b}/{prefix}masks")))
+        names = ("labels", "boxes", "masks", "track_ids")
+        targets.append(
+            ImageTargets(*(data.get(f"train/target{b}/{prefix}{name}") for name in names))
+        )
     return targets
 
 

@@ -4,20 +4,20 @@ import itertools
 
 import pytest
 import torch
-from d2video.projects.trackformer.training.matcher import TrackMatcher
-from d2video.projects.trackformer.training.targets import FrameTargets
 from d2video.projects.trackformer.training.track_queries import NO_OBJECT, PADDED
 
-
-def targets_of(*counts: int) -> list[FrameTargets]:
-    return [
-        FrameTargets(torch.randint(0, 3, (n,)), torch.rand(n, 4) * 0.5 + 0.2, torch.arange(n))
-        for n in counts
-    ]
+from d2video.modeling.matcher import HungarianMatcher, MatchingCost
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.targets import ImageTargets
 
 
-def predictions(layers: int, images: int, queries: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.randn(layers, images, queries, 3), torch.rand(layers, images, queries, 4)
+def targets_of(*counts: int) -> list[ImageTargets]:
+    return [ImageTargets(torch.randint(0, 3, (n,)), torch.rand(n, 4) * 0.5 + 0.2) for n in counts]
+
+
+def predict(layers: int, images: int, queries: int) -> Predictions:
+    sizes = (layers, images, queries)
+    return Predictions(torch.randn(*sizes, 3), torch.rand(*sizes, 4))
 
 
 @pytest.mark.parametrize("focal", [True, False])
@@ -25,9 +25,9 @@ def test_free_objects_go_to_the_cheapest_object_queries(focal):
     torch.manual_seed(0)
     targets = targets_of(5, 0, 3)
     rows = torch.tensor([[3, NO_OBJECT, 0], [PADDED] * 3, [PADDED, 1, NO_OBJECT]])
-    logits, boxes = predictions(2, 3, 3 + 4)
-    matcher = TrackMatcher(focal=focal)
-    matches = matcher(logits, boxes, targets, rows)
+    predictions = predict(2, 3, 3 + 4)
+    matcher = HungarianMatcher(MatchingCost(classes=2.0, focal=focal))
+    matches = matcher(predictions, targets, rows)
 
     starts, free = [0, 5, 5], [[1, 2, 4], [], [0, 2]]
     assert matches.layer.tolist() == sorted(matches.layer.tolist())
@@ -39,9 +39,7 @@ def test_free_objects_go_to_the_cheapest_object_queries(focal):
         }
         found = {o: q - 3 for q, o in pairs.items() if q >= 3}
         assert sorted(found) == free[b]
-        cost = matcher.cost(
-            logits[layer, b, 3:], boxes[layer, b, 3:], targets[b].classes, targets[b].boxes
-        )
+        cost = matcher.cost(predictions.of_image(b, 3), targets[b])[layer]
         best = min(
             sum(cost[q, o].item() for q, o in zip(queries, free[b]))
             for queries in itertools.permutations(range(4), len(free[b]))
@@ -52,9 +50,9 @@ def test_free_objects_go_to_the_cheapest_object_queries(focal):
 def test_more_free_objects_than_object_queries():
     """Crowds: the official code raises "cost matrix is infeasible"."""
     torch.manual_seed(1)
-    logits, boxes = predictions(1, 1, 2 + 3)
+    predictions = predict(1, 1, 2 + 3)
     rows = torch.tensor([[NO_OBJECT, 6]])
-    matches = TrackMatcher()(logits, boxes, targets_of(8), rows)
+    matches = HungarianMatcher()(predictions, targets_of(8), rows)
     assert matches.query.tolist() == [1, 2, 3, 4]
     assert matches.target[0] == 6
     assert 6 not in matches.target[1:].tolist()
@@ -64,21 +62,21 @@ def test_more_free_objects_than_object_queries():
 @pytest.mark.parametrize("rows", [None, torch.zeros(2, 0, dtype=torch.int64)])
 def test_without_track_queries(rows):
     torch.manual_seed(2)
-    logits, boxes = predictions(3, 2, 6)
-    matches = TrackMatcher()(logits, boxes, targets_of(4, 2), rows)
+    predictions = predict(3, 2, 6)
+    matches = HungarianMatcher()(predictions, targets_of(4, 2), rows)
     assert len(matches.query) == 3 * 6
     assert sorted(matches.of_layer(1).target.tolist()) == list(range(6))
 
 
 def test_no_objects_at_all():
-    logits, boxes = predictions(2, 2, 5)
-    matches = TrackMatcher()(logits, boxes, targets_of(0, 0), torch.full((2, 2), NO_OBJECT))
+    predictions = predict(2, 2, 5)
+    matches = HungarianMatcher()(predictions, targets_of(0, 0), torch.full((2, 2), NO_OBJECT))
     assert len(matches.layer) == 0
     assert matches.query.dtype == torch.int64
 
 
 def test_divergence_is_named():
-    logits, boxes = predictions(1, 1, 4)
-    boxes[0, 0, 2, 0] = torch.nan
+    predictions = predict(1, 1, 4)
+    predictions.boxes[0, 0, 2, 0] = torch.nan
     with pytest.raises(FloatingPointError, match="non-finite"):
-        TrackMatcher()(logits, boxes, targets_of(2))
+        HungarianMatcher()(predictions, targets_of(2))

@@ -103,10 +103,11 @@ def test_what_track_queries_are_made_of():
 @pytest.mark.parametrize("variant", ["detr", "deformable"])
 def test_weight_of_track_queries_without_an_object(variant):
     """It is one of the softmax loss, which weighs "no object"."""
-    losses = [
-        losses_of(build(variant, f"{NODE}.FALSE_POSITIVE_WEIGHT", weight, *KEEP_ALL), [make_pair()])
-        for weight in (0.1, 1.0)
-    ]
+    losses = []
+    for weight in (0.1, 1.0):
+        model = build(variant, *KEEP_ALL)
+        model.false_positive_weight = weight
+        losses.append(losses_of(model, [make_pair()]))
     same = torch.isclose(losses[0]["loss_ce"], losses[1]["loss_ce"], rtol=1e-5)
     assert same == (variant == "deformable")
 
@@ -165,7 +166,9 @@ def test_gradients_without_any_track_query(variant):
 
 @pytest.mark.parametrize("aux", [False, True])
 def test_losses_of_all_layers(aux):
-    losses = losses_of(build("deformable", f"{NODE}.AUX_LOSS", aux), BATCHES["one_size"])
+    model = build("deformable")
+    model.aux_loss = aux
+    losses = losses_of(model, BATCHES["one_size"])
     names = {"loss_ce", "loss_bbox", "loss_giou"}
     assert set(losses) == names | ({f"{name}_0" for name in names} if aux else set())
 
@@ -174,7 +177,8 @@ def test_losses_of_all_layers(aux):
 @pytest.mark.parametrize("backprop", [False, True])
 def test_previous_frames_learn_only_if_asked(variant, backprop):
     """Through two frames; what is projected of them for the current frame always learns."""
-    model = build(variant, f"{NODE}.BACKPROP_PREV_FRAME", backprop, *KEEP_ALL)
+    model = build(variant, *KEEP_ALL)
+    model.backprop_previous = backprop
     outputs, projected, current = [], [], model.network.project
     model.network.register_forward_hook(lambda _, inputs, output: outputs.append(output))
     model.network.project = lambda features: projected.append(current(features)) or projected[-1]
@@ -514,8 +518,6 @@ DEFORMABLE = f"{NODE}.DEFORMABLE"
         ("detr", [f"{NODE}.HIDDEN_DIM", 0], "HIDDEN_DIM is 0"),
         ("detr", [f"{NODE}.NUM_HEADS", 0], "NUM_HEADS is 0"),
         ("detr", [f"{NODE}.DEC_LAYERS", 0], "DEC_LAYERS is 0"),
-        ("detr", [f"{NODE}.PREV_FRAME_DIST", 0], "PREV_FRAME_DIST is 0"),
-        ("detr", [f"{NODE}.NUM_PREV_FRAMES", 0], "NUM_PREV_FRAMES is 0"),
         ("deformable", [f"{DEFORMABLE}.NUM_LEVELS", 0], "NUM_LEVELS is 0"),
         ("deformable", [f"{DEFORMABLE}.NUM_FRAMES", 0], "NUM_FRAMES is 0"),
         ("deformable", [f"{DEFORMABLE}.ENC_POINTS", 0], "ENC_POINTS is 0"),

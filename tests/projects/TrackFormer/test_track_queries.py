@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from d2video.projects.trackformer.official import OfficialTrackQuerySampler
-from d2video.projects.trackformer.training.targets import FrameTargets
 from d2video.projects.trackformer.training.track_queries import (
     NO_OBJECT,
     PADDED,
@@ -13,15 +12,18 @@ from d2video.projects.trackformer.training.track_queries import (
     no_object_weights,
 )
 
-from d2video.modeling.criterion import Matches
+from d2video.modeling.matcher import Matches
+from d2video.modeling.targets import ImageTargets
 from tests.helpers.golden_io import load
 
 FILE = "trackformer_sampling.npz"
 
 
-def frames(*ids: list[int]) -> list[FrameTargets]:
+def frames(*ids: list[int]) -> list[ImageTargets]:
     return [
-        FrameTargets(torch.zeros(len(i), dtype=torch.int64), torch.rand(len(i), 4), torch.tensor(i))
+        ImageTargets(
+            torch.zeros(len(i), dtype=torch.int64), torch.rand(len(i), 4), ids=torch.tensor(i)
+        )
         for i in ids
     ]
 

@@ -85,7 +85,8 @@ def test_streams_do_not_disturb_each_other(multi_frame):
 @pytest.mark.parametrize(("variant", "distance"), [("multi_frame", 1), ("three_frames", 2)])
 def test_previous_frames(variant, distance):
     """Each frame is projected once and seen again ``distance`` frames later, or twice that."""
-    model = build(variant, f"{NODE}.PREV_FRAME_DIST", distance).eval()
+    model = build(variant).eval()
+    model.prev_frame_distance = distance
     network, projected, seen = model.network, [], []
     project = network.project
     network.project = lambda features: projected.append(project(features)) or projected[-1]
@@ -153,8 +154,8 @@ def test_memory_does_not_grow():
     model = build(
         *("multi_frame", f"{NODE}.ENC_LAYERS", 0, f"{NODE}.DEC_LAYERS", 1),
         *(f"{NODE}.TRACKER.DETECTION_NMS_THRESH", 0.2, f"{NODE}.TRACKER.TRACK_NMS_THRESH", 0.2),
-        *(f"{NODE}.PREV_FRAME_DIST", 3),
     ).eval()
+    model.prev_frame_distance = 3
     stream = model.new_stream((32, 32))
     video = make_video(10, height=32, width=32)
 

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
 from d2video.layers import Transformer
-from d2video.modeling.criterion import SetCriterion
+from d2video.modeling.criterion import BoxLoss, ClassificationLoss, MaskLoss, SetCriterion
+from d2video.modeling.losses import CrossEntropy
 from tests.helpers.golden_backbone import golden_backbone
 
 
@@ -36,7 +37,7 @@ def golden_vistr(
     )
     model = VisTR(
         network=network,
-        criterion=SetCriterion(config["num_classes"], giou_eps=1e-6),
+        criterion=golden_criterion(config["num_classes"]),
         matcher=InstanceSequenceMatcher(count_absent_frames=True, official_presence=official),
         pixel_mean=[0.0] * 3,
         pixel_std=[1.0] * 3,
@@ -50,3 +51,10 @@ def golden_vistr(
     assert not unused
     model.load_state_dict(state)
     return model
+
+
+def golden_criterion(num_classes: int) -> SetCriterion:
+    """The official losses, whose generalised IoU has a small term in the denominator."""
+    loss = CrossEntropy()
+    losses = [ClassificationLoss(loss), BoxLoss(giou_eps=1e-6), MaskLoss()]
+    return SetCriterion(num_classes, loss, losses)

@@ -6,11 +6,11 @@ from d2video.projects.vistr import InstanceSequenceMatcher
 from detectron2.utils.events import EventStorage
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY
-from d2video.modeling.criterion import SetCriterion, matching_metrics
-from d2video.modeling.matched_masks import matched_target_masks
+from d2video.modeling.criterion import matching_metrics
+from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ClipTargets
 from tests.helpers.golden_io import load
-from tests.projects.VisTR.golden_models import golden_vistr
+from tests.projects.VisTR.golden_models import golden_criterion, golden_vistr
 
 # float32 sums of a few thousand terms in another order.
 RTOL, ATOL = 2e-5, 1e-6
@@ -37,7 +37,7 @@ def test_matcher_and_criterion(case, variant):
     _, data, config = load("vistr_matcher_criterion.npz")
     spec = config["specs"][case]
     data = {k.removeprefix(f"{case}."): v for k, v in data.items() if k.startswith(f"{case}.")}
-    num_frames, num_slots = spec["T"], config["queries_per_frame"]
+    num_frames = spec["T"]
     targets = [clip_targets(data, f"tgt{b}.", num_frames) for b in range(spec["bs"])]
     names = [f"aux{i}." for i in range(spec.get("aux", 1))] + [""]
     logits = torch.stack([data[f"{n}pred_logits"] for n in names]).requires_grad_()
@@ -47,12 +47,12 @@ def test_matcher_and_criterion(case, variant):
     matcher = InstanceSequenceMatcher(
         count_absent_frames=True, official_presence=variant == "official"
     )
+    predictions = Predictions(logits, boxes, lambda clip, query: masks[clip, query])
     with torch.no_grad():
         for b, target in enumerate(targets):
-            shaped = [x[:, b].unflatten(1, (num_frames, num_slots)) for x in (logits, boxes)]
-            cost = matcher.cost(*shaped, target)[-1]
+            cost = matcher.cost(predictions.of_image(b), target)[-1]
             torch.testing.assert_close(cost, data[f"cost{b}"], rtol=RTOL, atol=ATOL)
-    matches = matcher(logits, boxes, targets)
+    matches = matcher(predictions, targets)
     last = matches.of_layer(len(names) - 1)
     offset = 0
     for b, target in enumerate(targets):
@@ -61,13 +61,9 @@ def test_matcher_and_criterion(case, variant):
         assert torch.equal(last.target[mine] - offset, data[f"{variant}.idx{b}.tgt"])
         offset += len(target) * num_frames
 
-    criterion = SetCriterion(config["num_classes"], giou_eps=1e-6)
+    criterion = golden_criterion(config["num_classes"])
     classes = torch.cat([data[f"tgt{b}.labels"] for b in range(spec["bs"])])
-    target_boxes = torch.cat([data[f"tgt{b}.boxes"] for b in range(spec["bs"])])
-    losses, divisor = criterion(logits, boxes, matches, classes, target_boxes, len(classes))
-    canvas = [max(t.masks.shape[i] for t in targets) for i in (-2, -1)]
-    target_masks = matched_target_masks([t.masks for t in targets], last, (canvas[0], canvas[1]))
-    losses |= criterion.mask_losses(masks[last.batch, last.query], target_masks, divisor)
+    losses = criterion(predictions, matches, [target.by_frame() for target in targets])
     weights = {"loss_bbox": 5, "loss_giou": 2}
     for name, value in losses.items():
         unweighted = value / weights.get(name.removesuffix("_0"), 1)
@@ -76,7 +72,9 @@ def test_matcher_and_criterion(case, variant):
     total = sum(losses.values())
     torch.testing.assert_close(total.detach(), data[f"{variant}.total"], rtol=RTOL, atol=ATOL)
     for i, name in enumerate(names):
-        error, objects = matching_metrics(logits[i], matches.of_layer(i), classes)
+        error, objects = matching_metrics(
+            logits[i], matches.of_layer(i), classes, criterion.class_loss
+        )
         suffix = "" if not name else f"_{name[3:-1]}"
         lengths = torch.tensor([float(len(data[f"tgt{b}.labels"])) for b in range(spec["bs"])])
         cardinality = (objects - lengths).abs().mean()
@@ -107,8 +105,8 @@ def test_training_step_losses_and_gradients(variant):
     with EventStorage() as storage:
         losses = model.losses(data["in.tensors"][None], None, targets)
     network_hook.remove()
-    logits, boxes, _ = answers[0]
-    last = model.matcher(logits, boxes, targets).of_layer(len(logits) - 1)
+    (found,) = answers
+    last = model.matcher(found, targets).of_layer(len(found.logits) - 1)
     assert torch.equal(last.query, data[f"{variant}.src_idx"])
     assert torch.equal(last.target, data[f"{variant}.tgt_idx"])
     logged = {name: value for name, (value, _) in storage.latest().items()}

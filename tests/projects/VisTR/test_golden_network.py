@@ -17,6 +17,14 @@ def close(ours: torch.Tensor, golden: torch.Tensor, atol: float) -> None:
     torch.testing.assert_close(ours, golden, rtol=0, atol=atol)
 
 
+def check_encoded(encoded, data: dict, num_frames: int) -> None:
+    """Images of ours are frames; the official arrays join the frames of a clip."""
+    memory = encoded.memory.flatten(1, 2).unflatten(0, (-1, num_frames))
+    close(memory.permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
+    queries = encoded.queries.unflatten(0, (-1, num_frames)).flatten(1, 2)
+    close(queries, data["mid.hs"][-1], LOGITS)
+
+
 @pytest.fixture(scope="module")
 def segmentation():
     weights, _, config = load("vistr_segm_tiny_weights.npz")
@@ -29,12 +37,11 @@ def test_detection_network_on_a_padded_batch():
     network = golden_vistr(config, weights, mask_on=False).network
     frames = data["in.tensors"].unflatten(0, (2, config["num_frames"]))
     padding = data["in.mask"].unflatten(0, (2, config["num_frames"]))[:, 0]
-    logits, boxes, encoded = network(frames, padding)
-    close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
-    close(encoded.queries, data["mid.hs"][-1], LOGITS)
+    found = network(frames, padding)
+    check_encoded(found.encoded, data, config["num_frames"])
     for layer, name in enumerate(["aux0.", "aux1.", ""]):
-        close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
-        close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+        close(found.logits[layer], data[f"out.{name}pred_logits"], LOGITS)
+        close(found.boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
 
 
 @torch.no_grad()
@@ -45,24 +52,22 @@ def test_segmentation_network(segmentation, case):
     network = segmentation.network
     mask = data["in.mask"][:1]
     padding = mask if mask.any() else None
-    logits, boxes, encoded = network(data["in.tensors"][None], padding)
+    found = network(data["in.tensors"][None], padding)
+    encoded = found.encoded
     for layer, name in enumerate(["aux0.", ""]):
-        close(logits[layer], data[f"out.{name}pred_logits"], LOGITS)
-        close(boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
-    close(encoded.memory.flatten(2, 3).permute(0, 3, 1, 2), data["mid.memory"], LOGITS)
-    close(encoded.queries, data["mid.hs"][-1], LOGITS)
+        close(found.logits[layer], data[f"out.{name}pred_logits"], LOGITS)
+        close(found.boxes[layer], data[f"out.{name}pred_boxes"], BOXES)
+    check_encoded(encoded, data, config["num_frames"])
 
     slots = torch.arange(config["queries_per_frame"])
     masks = network.masks(encoded, torch.zeros_like(slots), slots)
     # Official masks are frame-major: query t * slots + s.
     close(masks.transpose(0, 1).flatten(0, 1), data["out.pred_masks"][0], MASKS)
 
-    queries = encoded.queries[0].unflatten(0, (config["num_frames"], -1))
-    frame_padding = None if encoded.padding is None else encoded.padding.expand(3, -1, -1)
-    attention = network.bbox_attention(queries, encoded.memory[0], frame_padding)
+    attention = network.bbox_attention(encoded.queries, encoded.memory, encoded.padding)
     close(attention, data["mid.bbox_attention"][0], 1e-5)
-    shared = network.mask_head.shared(encoded.memory[0].permute(0, 3, 1, 2))
-    rows, laterals = torch.tensor([1, 1, 1]), [x[0] for x in encoded.laterals]
+    shared = network.mask_head.shared(encoded.source)
+    rows, laterals = torch.tensor([1, 1, 1]), encoded.laterals
     features = network.mask_head(shared, attention[1, :3], rows, laterals)
     close(features, data["mid.mask_head_f1_q0to2"], MASKS)
     offsets = []
@@ -78,7 +83,7 @@ def test_segmentation_network(segmentation, case):
 def test_a_slot_alone_equals_the_slot_among_all(segmentation):
     _, data, config = load("vistr_segm_tiny_io.npz")
     network = segmentation.network
-    _, _, encoded = network(data["A.in.tensors"][None], None)
+    encoded = network(data["A.in.tensors"][None], None).encoded
     some = torch.tensor([7, 2])
     everything = torch.arange(config["queries_per_frame"])
     clip = torch.zeros_like(everything)
@@ -93,7 +98,7 @@ def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
     _, data, _ = load("vistr_segm_tiny_io.npz")
     network = segmentation.network
     slots = (torch.zeros(3, dtype=torch.int64), torch.tensor([0, 4, 9]))
-    whole = network.masks(network(data["A.in.tensors"][None], None)[2], *slots)
+    whole = network.masks(network(data["A.in.tensors"][None], None).encoded, *slots)
     monkeypatch.setattr("d2video.modeling.chunking.INFERENCE_ELEMENTS", {"cpu": 1})
     sizes = {"backbone": [], "mask_head": [], "insmask_head": []}
     hooks = [
@@ -104,7 +109,7 @@ def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
         )
         for name, seen in sizes.items()
     ]
-    close(network.masks(network(data["A.in.tensors"][None], None)[2], *slots), whole, 1e-4)
+    close(network.masks(network(data["A.in.tensors"][None], None).encoded, *slots), whole, 1e-4)
     for hook in hooks:
         hook.remove()
     # Three frames, three slots: memory holds one row at a time, and one slot's features.

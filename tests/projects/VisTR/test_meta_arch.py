@@ -73,11 +73,12 @@ def test_mask_head_and_positions_follow_the_config():
     memories, keys = [], []
     for each in (wide, network):
         each.bbox_attention.k_linear.register_forward_pre_hook(lambda _, args: keys.append(args[0]))
-        _, _, encoded = each(clips, None)
+        encoded = each(clips, None).encoded
         each.masks(encoded, torch.tensor([1]), torch.tensor([0]))
-        memories.append(encoded.memory.flatten(0, 1))
+        memories.append(encoded.memory)
     assert torch.equal(keys[0], memories[0])
-    positions = network.position_encoding(torch.zeros(1, *encoded.memory.shape[1:4]).bool())
+    grid = torch.zeros(1, network.num_frames, *encoded.memory.shape[1:3]).bool()
+    positions = network.position_encoding(grid)
     torch.testing.assert_close(
         keys[1] - memories[1], positions.expand(2, -1, -1, -1, -1).flatten(0, 1)
     )
@@ -111,11 +112,12 @@ def test_masks_of_a_padded_clip_in_a_batch_equal_those_alone():
     padding = torch.zeros(2, 64, 64, dtype=torch.bool)
     padding[1, :, 40:] = padding[1, 48:] = True
     slots = torch.arange(5)
-    encoded = network(frames, padding)[2]
+    encoded = network(frames, padding).encoded
     both = network.masks(encoded, torch.arange(2).repeat_interleave(5), slots.repeat(2))
     for clip, masks in enumerate(both.split(5)):
         own = slice(clip, clip + 1)
-        alone = network.masks(network(frames[own], padding[own])[2], torch.zeros_like(slots), slots)
+        encoded = network(frames[own], padding[own]).encoded
+        alone = network.masks(encoded, torch.zeros_like(slots), slots)
         torch.testing.assert_close(masks, alone, rtol=0, atol=1e-4)
     assert (both[:5] - both[5:]).abs().max() > 1e-2
 
@@ -167,8 +169,8 @@ def test_padding_is_not_attended():
     results = []
     for changed in (source, other_source):
         network._encode_frames = lambda _, s=changed: (s, laterals)
-        logits, boxes, _ = network(other, padding)
-        results.append((logits, boxes))
+        found = network(other, padding)
+        results.append((found.logits, found.boxes))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-5)
 
 
@@ -290,8 +292,8 @@ def test_boxes_keep_float32_under_autocast():
     """bfloat16 would round a coordinate of 0.9 by up to 0.002: one pixel of 500."""
     network = build().network.eval()
     with torch.autocast("cpu", torch.bfloat16):
-        boxes = network(torch.randn(1, 2, 3, 40, 56), None)[1]
-    assert boxes.dtype == torch.float32
+        found = network(torch.randn(1, 2, 3, 40, 56), None)
+    assert found.boxes.dtype == torch.float32
 
 
 def test_activation_checkpointing_changes_nothing():

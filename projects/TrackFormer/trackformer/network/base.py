@@ -1,16 +1,20 @@
 """What the two networks of TrackFormer have in common: their inputs and outputs.
 
 Shapes: B: images, H×W: padded canvas, n: track queries, Q: object queries, N = n + Q, K: classes,
-C: width, D: decoder layers.
+C: width.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from d2video.projects.detr.network import Encoded, MaskBranch
+from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
 from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor, nn
+
+from d2video.layers import Transformer
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.query_network import SetPredictionNetwork
 
 
 @dataclass
@@ -42,41 +46,39 @@ class Pyramid:
     paddings: list[Tensor] | None
 
 
-@dataclass
-class NetworkOutput:
+@dataclass(kw_only=True)
+class NetworkOutput(Predictions):
     """Predictions for one frame; rows are the track queries, then the object queries.
 
     Attributes:
-        logits: (D or 1, B, N, K), or K + 1 with "no object" last.
-        boxes: (D or 1, B, N, 4) float32, cxcywh in [0, 1] of the unpadded image.
-        embeddings: (B, N, C), what becomes of these queries if they are asked again.
-        encoded: what the mask branch needs, of a network that has one.
-        proposals: of a two-stage network, logits (B, S, K) and boxes (B, S, 4) of the first stage.
+        embeddings: (B, N, C), what these queries are if they are asked again in the next frame.
+        proposals: of a two-stage network, one layer of predictions of the first stage.
     """
 
-    logits: Tensor
-    boxes: Tensor
     embeddings: Tensor
-    encoded: Encoded | None = None
-    proposals: tuple[Tensor, Tensor] | None = None
+    proposals: Predictions | None = None
 
 
-class TrackingNetwork(Protocol):
-    """What the meta-architecture asks of a network, which is an ``nn.Module``."""
+class TrackingNetwork(SetPredictionNetwork):
+    """What the meta-architecture asks of a network.
 
-    backbone: nn.Module
-    mask_branch: MaskBranch | None
-    num_previous: int  # frames before the current one that the decoder looks at
+    Attributes:
+        num_previous: frames before the current one that the decoder looks at.
+    """
 
+    transformer: Transformer | DeformableTransformer
+    num_previous: int
+
+    @abstractmethod
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
         """The backbone on (B, 3, H, W) normalised images; padding (B, H, W) bool or None."""
-        ...
 
+    @abstractmethod
     def project(self, features: FrameFeatures) -> Pyramid:
         """Features at the transformer's width; without a gradient they may be kept for later."""
-        ...
 
-    def __call__(
+    @abstractmethod
+    def forward(
         self,
         features: FrameFeatures,
         current: Pyramid,
@@ -92,9 +94,15 @@ class TrackingNetwork(Protocol):
             previous: of earlier frames, the nearest first; where there are too few the last one, or
                 the current frame, stands in.
             track_queries: of the batch, or None.
-            all_layers: predict from every decoder layer or the last alone.
+            all_layers: predict from every decoder layer or only the last.
         """
-        ...
+
+    def compiled_parts(self) -> list[nn.Module]:
+        """Single layers of the transformer: the number of track queries changes all the time."""
+        backbone, _, *mask_head = super().compiled_parts()
+        transformer = self.transformer
+        layers = [*transformer.encoder.layers, *transformer.decoder.layers]
+        return [backbone, *layers, *mask_head]
 
 
 def with_track_queries(

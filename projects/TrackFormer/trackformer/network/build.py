@@ -2,6 +2,7 @@
 
 import math
 
+from d2video.projects.trackformer.network.base import TrackingNetwork
 from d2video.projects.trackformer.network.deformable_network import (
     NORM_GROUPS,
     DeformableTrackingNetwork,
@@ -11,7 +12,6 @@ from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwor
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import Backbone
-from torch import nn
 
 from d2video.config.checks import (
     check_class_count,
@@ -19,7 +19,7 @@ from d2video.config.checks import (
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import build_transformer
+from d2video.config.set_prediction import build_transformer, transformer_arguments
 from d2video.layers import SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.utils.errors import UserError
@@ -28,7 +28,7 @@ _NAME = "MODEL.TRACKFORMER"
 _COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
 
 
-def build_network(cfg: CfgNode) -> nn.Module:
+def build_network(cfg: CfgNode) -> TrackingNetwork:
     """The network that ``MODEL.TRACKFORMER`` describes.
 
     Raises:
@@ -70,18 +70,12 @@ def _deformable(cfg: CfgNode, backbone: Backbone) -> DeformableTrackingNetwork:
         in_features=list(node.IN_FEATURES),
         lateral_features=_mask_features(cfg),
         transformer=DeformableTransformer(
-            width=node.HIDDEN_DIM,
-            num_heads=node.NUM_HEADS,
-            num_encoder_layers=node.ENC_LAYERS,
-            num_decoder_layers=node.DEC_LAYERS,
-            feedforward=node.DIM_FEEDFORWARD,
-            dropout=node.DROPOUT,
+            **transformer_arguments(node, cfg),
             num_levels=options.NUM_LEVELS,
             num_frames=options.NUM_FRAMES,
             encoder_points=options.ENC_POINTS,
             decoder_points=options.DEC_POINTS,
             offset_unit=options.OFFSET_UNIT,
-            activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
         ),
         num_queries=node.NUM_QUERIES,
         num_logits=node.NUM_CLASSES + (not node.FOCAL_LOSS),
@@ -104,7 +98,6 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     check_counts(node, _NAME, _COUNTS)
     counts = ("NUM_LEVELS", "NUM_FRAMES", "ENC_POINTS", "DEC_POINTS")
     check_counts(node.DEFORMABLE, f"{_NAME}.DEFORMABLE", counts)
-    check_counts(node, _NAME, ("NUM_PREV_FRAMES", "PREV_FRAME_DIST"))
     features = list(backbone.output_shape())
     check_in_features(node, _NAME, features)
     check_class_count(cfg.DATASETS.TRAIN, f"{_NAME}.NUM_CLASSES", node.NUM_CLASSES)

@@ -5,13 +5,14 @@ queries, then object queries), Q: object queries, K: classes, C: width.
 """
 
 import math
+from functools import partial
 
 import torch
-from d2video.projects.detr.network import Encoded, MaskBranch
 from d2video.projects.trackformer.network.base import (
     FrameFeatures,
     NetworkOutput,
     Pyramid,
+    TrackingNetwork,
     with_track_queries,
 )
 from d2video.projects.trackformer.network.deformable_transformer import (
@@ -24,13 +25,16 @@ from d2video.projects.trackformer.training.track_queries import TrackQueries
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from d2video.layers import MLP, SinePositionEncoding
+from d2video.layers import SinePositionEncoding
+from d2video.modeling.mask_head import MaskBranch
+from d2video.modeling.predictions import Encoded
+from d2video.modeling.query_network import MLP
 from d2video.structures.padding import resize_padding
 
 NORM_GROUPS = 32  # of the norms of the levels: HIDDEN_DIM is divisible by it
 
 
-class DeformableTrackingNetwork(nn.Module):
+class DeformableTrackingNetwork(TrackingNetwork):
     """Backbone, multi-scale deformable transformer, class and box heads.
 
     Args:
@@ -48,6 +52,8 @@ class DeformableTrackingNetwork(nn.Module):
         temperature: of the sine positions.
         mask_width, activation_checkpoint: see :class:`MaskBranch`.
     """
+
+    transformer: DeformableTransformer
 
     def __init__(
         self,
@@ -117,7 +123,7 @@ class DeformableTrackingNetwork(nn.Module):
         if box_refine:
             transformer.decoder.bbox_embed = self.bbox_embed
 
-        self.mask_branch: MaskBranch | None = None
+        self.mask_branch = None
         if self.lateral_features:
             shapes = backbone.output_shape()
             self.mask_branch = MaskBranch(
@@ -186,7 +192,7 @@ class DeformableTrackingNetwork(nn.Module):
 
         proposals = None
         if self.two_stage is not None:
-            queries, query_pos, reference, *proposals = self.two_stage(
+            queries, query_pos, reference, proposals = self.two_stage.propose(
                 memory[:, -1], geometry, self.class_embed[-1], self.bbox_embed[-1]
             )
         else:
@@ -203,12 +209,14 @@ class DeformableTrackingNetwork(nn.Module):
             queries, query_pos, reference, memory, geometry, padding
         )
         logits, boxes = self._predict(outputs, bases, all_layers)
+        masks = encoded = None
+        if self.mask_branch is not None:
+            encoded = self._encoded(
+                self.mask_branch, features, current, geometry, memory[:, -1], outputs[-1]
+            )
+            masks = partial(self.mask_branch, encoded)
         return NetworkOutput(
-            logits=logits,
-            boxes=boxes,
-            embeddings=outputs[-1],
-            encoded=self._encoded(features, current, geometry, memory[:, -1], outputs[-1]),
-            proposals=None if proposals is None else (proposals[0], proposals[1]),
+            logits, boxes, masks, encoded, embeddings=outputs[-1], proposals=proposals
         )
 
     def _predict(
@@ -242,26 +250,25 @@ class DeformableTrackingNetwork(nn.Module):
 
     def _encoded(
         self,
+        branch: MaskBranch,
         features: FrameFeatures,
         current: Pyramid,
         geometry: Geometry,
         memory: Tensor,
         queries: Tensor,
-    ) -> Encoded | None:
+    ) -> Encoded:
         """What the mask branch takes: the memory at the level of the coarsest lateral.
 
         The official code takes the memory of the *previous* frame there (its memory is [current,
         previous], which it indexes by level from the end); this is the current one's.
         """
-        if self.mask_branch is None:
-            return None
         level = self.in_features.index(self.lateral_features[-1])
         height, width = geometry.sizes[level]
         start = sum(h * w for h, w in geometry.sizes[:level])
         own = memory[:, start : start + height * width].unflatten(1, (height, width))
         padding = None if current.paddings is None else current.paddings[level]
         coarse_to_fine = features.maps[: len(self.lateral_features)][::-1]
-        laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
+        laterals = branch.mask_head.laterals(coarse_to_fine)
         return Encoded(queries, own, current.levels[level], padding, laterals)
 
 

@@ -7,11 +7,12 @@ queries, then object queries), C: width, D: decoder layers.
 from dataclasses import dataclass
 
 import torch
-import torch.utils.checkpoint
 from d2video.projects.trackformer.network.ms_deform_attn import LevelSizes, MSDeformAttn, OffsetUnit
 from torch import Tensor, nn
 
-from d2video.layers import FeedForwardMixin, MultiheadAttention
+from d2video.layers import FeedForwardLayer, MultiheadAttention
+from d2video.layers.transformer import run
+from d2video.modeling.predictions import Predictions
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
@@ -19,7 +20,7 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
     return torch.log(x.clamp(eps, 1 - eps) / (1 - x.clamp(eps, 1 - eps)))
 
 
-class DeformableEncoderLayer(FeedForwardMixin):
+class DeformableEncoderLayer(FeedForwardLayer):
     """Deformable self-attention among the tokens of all levels of a frame, and feed-forward."""
 
     def __init__(self, attention: MSDeformAttn, width: int, feedforward: int, dropout: float):
@@ -38,7 +39,7 @@ class DeformableEncoderLayer(FeedForwardMixin):
         return self.norm2(x + self.dropout(self._feed_forward(x)))
 
 
-class DeformableDecoderLayer(FeedForwardMixin):
+class DeformableDecoderLayer(FeedForwardLayer):
     """Self-attention among the queries, deformable attention to the memory, and feed-forward.
 
     ``norm2`` follows the self-attention and ``norm1`` the attention to the memory: the names of the
@@ -209,9 +210,7 @@ class DeformableTransformer(nn.Module):
         nn.init.normal_(self.level_embed)
 
     def _run(self, layer: nn.Module, *args: Tensor | LevelSizes | None) -> Tensor:
-        if self.activation_checkpoint and self.training:
-            return torch.utils.checkpoint.checkpoint(layer, *args, use_reentrant=False)
-        return layer(*args)
+        return run(layer, *args, recompute=self.activation_checkpoint and self.training)
 
     def encode(self, tokens: Tensor, pos: Tensor, geometry: Geometry) -> Tensor:
         """The memory of all frames, encoded as one batch by the same weights.
@@ -314,18 +313,18 @@ class TwoStage(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(
+    def propose(
         self, memory: Tensor, geometry: Geometry, class_head: nn.Module, box_head: nn.Module
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Predictions]:
         """
         Args:
             memory: (B, S, C) of the current frame.
             class_head, box_head: for tokens, to logits (B, S, K) and box changes (B, S, 4).
 
         Returns:
-            queries and their positions (B, Q, C); references (B, Q, 4); the class logits (B, S, K)
-            and boxes (B, S, 4) of all proposals, for their loss. Proposals in the padding or at the
-            border have no finite logit of their box and are never better than others.
+            queries and their positions (B, Q, C); references (B, Q, 4); all S proposals, as one
+            layer, for their loss. Proposals in the padding or at the border have no finite logit of
+            their box and are never better than others.
         """
         centres = geometry.centres.expand(len(memory), -1, -1)
         sides = [
@@ -346,7 +345,7 @@ class TwoStage(nn.Module):
         reference = chosen.sigmoid()
         embedded = self.pos_trans_norm(self.pos_trans(self._sine(reference)))
         query_pos, queries = embedded.chunk(2, dim=-1)
-        return queries, query_pos, reference, classes, box_logits.sigmoid()
+        return queries, query_pos, reference, Predictions(classes[None], box_logits.sigmoid()[None])
 
     def _sine(self, boxes: Tensor) -> Tensor:
         """(B, Q, 4) in [0, 1] to (B, Q, 2·C), C/2 channels a coordinate."""

@@ -3,23 +3,27 @@
 Shapes: B: images, n: track queries, Q: object queries, N = n + Q, C: width, S: tokens.
 """
 
+from typing import Any
+
 import torch
-from d2video.projects.detr.network import DETRNetwork, Encoded
 from d2video.projects.trackformer.network.base import (
     FrameFeatures,
     NetworkOutput,
     Pyramid,
+    TrackingNetwork,
     with_track_queries,
 )
 from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor, nn
 
-from d2video.layers import TransformerEncoderLayer
+from d2video.layers import Transformer, TransformerEncoderLayer
+from d2video.modeling.predictions import Encoded
+from d2video.modeling.query_network import QueryNetwork
 from d2video.structures.padding import resize_padding
 
 
-class DETRTrackingNetwork(DETRNetwork):
-    """:class:`DETRNetwork`, whose decoder also takes track queries.
+class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
+    """DETR, whose decoder also takes track queries.
 
     Frames before the current one reach it through the track queries alone.
 
@@ -27,9 +31,10 @@ class DETRTrackingNetwork(DETRNetwork):
         track_attention: a layer of self-attention among the track queries before every decoder layer
             (TrackFormer, sec. 3.2 and table 4).
         feedforward, dropout: of these layers, as in the transformer.
-        others: see :class:`DETRNetwork`.
+        others: see :class:`QueryNetwork`.
     """
 
+    transformer: Transformer
     num_previous = 0
 
     def __init__(
@@ -38,7 +43,7 @@ class DETRTrackingNetwork(DETRNetwork):
         track_attention: bool = False,
         feedforward: int = 2048,
         dropout: float = 0.1,
-        **others,
+        **others: Any,
     ):
         super().__init__(**others)
         self.track_attention: nn.ModuleList | None = None
@@ -69,7 +74,7 @@ class DETRTrackingNetwork(DETRNetwork):
             paddings = [resize_padding(features.padding, size)]
         return Pyramid([source], paddings)
 
-    def forward(  # DETRNetwork's own takes images
+    def forward(
         self,
         features: FrameFeatures,
         current: Pyramid,
@@ -105,8 +110,8 @@ class DETRTrackingNetwork(DETRNetwork):
             laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
             memory = memory.unflatten(1, source.shape[-2:])
             encoded = Encoded(outputs[-1], memory, source, padding, laterals)
-        boxes = self.bbox_embed(outputs).float().sigmoid()
-        return NetworkOutput(self.class_embed(outputs), boxes, last, encoded)
+        found = self.predict(outputs, encoded)
+        return NetworkOutput(found.logits, found.boxes, found.masks, encoded, embeddings=last)
 
     def _decode(
         self,

@@ -69,7 +69,7 @@ class VideoStream:
             tracks = None
             if len(embeddings):
                 tracks = TrackQueries(embeddings[None], boxes[None].to(embeddings.device))
-            output = network(features, current, previous, tracks, all_layers=False)
+            output: NetworkOutput = network(features, current, previous, tracks, all_layers=False)
             return self._frame_output(output, size)
 
         found = self.tracker.step(detect, self.output_size, public_detections)
@@ -78,14 +78,13 @@ class VideoStream:
 
     def _frame_output(self, output: NetworkOutput, size: tuple[int, int]) -> FrameOutput:
         scores, classes = self.best_classes(output.logits[-1, 0])
-        branch, encoded = self.network.mask_branch, output.encoded
+        mask_logits = output.masks
 
         def masks(rows: Tensor) -> Tensor:
-            assert branch is not None
-            assert encoded is not None
+            assert mask_logits is not None
             if not len(rows):
                 return torch.zeros(0, *self.output_size, device=rows.device)
-            logits = branch(encoded, torch.zeros_like(rows), rows)
+            logits = mask_logits(torch.zeros_like(rows), rows)
             probability = unpad_masks(logits, size, size).sigmoid()
             return F.interpolate(probability[None], size=self.output_size, mode="nearest")[0]
 
@@ -94,5 +93,5 @@ class VideoStream:
             classes=classes,
             boxes=output.boxes[-1, 0],
             embeddings=output.embeddings[0],
-            masks=None if branch is None else masks,
+            masks=None if mask_logits is None else masks,
         )

@@ -8,11 +8,11 @@ M: matched queries of the batch.
 from dataclasses import dataclass
 
 import torch
-from d2video.projects.trackformer.training.targets import FrameTargets
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from d2video.modeling.criterion import Matches
+from d2video.modeling.matcher import Matches
+from d2video.modeling.targets import ImageTargets
 
 NO_OBJECT = -1  # a track query whose object is not in the frame, or that never had one
 PADDED = -2  # no query at all: fills up the batch
@@ -54,8 +54,8 @@ class TrackQuerySampler:
         embeddings: Tensor,
         boxes: Tensor,
         matches: Matches,
-        previous: list[FrameTargets],
-        current: list[FrameTargets],
+        previous: list[ImageTargets],
+        current: list[ImageTargets],
         *,
         padding: Tensor | None = None,
         false_positives: bool = True,
@@ -131,14 +131,20 @@ class TrackQuerySampler:
 
 
 def current_rows(
-    matches: Matches, previous: list[FrameTargets], current: list[FrameTargets]
+    matches: Matches, previous: list[ImageTargets], current: list[ImageTargets]
 ) -> Tensor:
     """(M,) int64, the row in ``current[b]`` of each match's object, ``NO_OBJECT`` if it is gone."""
-    ids = torch.cat([targets.ids for targets in previous])[matches.target]
-    present = pad_sequence([targets.ids for targets in current], True, NO_OBJECT)
+    ids = torch.cat(_ids(previous))[matches.target]
+    present = pad_sequence(_ids(current), True, NO_OBJECT)
     present = torch.nn.functional.pad(present, (0, 1), value=NO_OBJECT)  # argmax needs a column
     same = present[matches.batch] == ids[:, None]
     return same.byte().argmax(1).where(same.any(1), NO_OBJECT)
+
+
+def _ids(images: list[ImageTargets]) -> list[Tensor]:
+    ids = [targets.ids for targets in images if targets.ids is not None]
+    assert len(ids) == len(images), "the targets of a tracker have ids"
+    return ids
 
 
 def nearness(box: Tensor, others: Tensor) -> Tensor:

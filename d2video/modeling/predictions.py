@@ -1,0 +1,53 @@
+"""What a network that predicts a set of objects returns.
+
+Shapes: L: decoder layers, B: images or clips, Q: queries, K: classes, C: width, N: images of the batch,
+those of a clip one after the other, q: queries of an image, H_f×W_f: the transformer's feature map.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Encoded:
+    """What the mask branch reads.
+
+    Attributes:
+        queries: (N, q, C), of the last decoder layer.
+        memory: (N, H_f, W_f, C), the encoder's output.
+        source: (N, C, H_f, W_f), the features that the queries' attention maps are joined to.
+        padding: (N, H_f, W_f) bool, True = padding, or None where nothing is padded.
+        laterals: coarse to fine, [(N, c_i, H_i, W_i)]; the masks have the size of the last.
+        positions: (N, H_f, W_f, C), for an attention with positions.
+    """
+
+    queries: Tensor
+    memory: Tensor
+    source: Tensor
+    padding: Tensor | None
+    laterals: list[Tensor]
+    positions: Tensor | None = None
+
+
+@dataclass
+class Predictions:
+    """Classes and boxes of all queries, and a way to the masks of some.
+
+    Attributes:
+        logits: (L or 1, B, Q, K), or K + 1 with "no object" last.
+        boxes: (L or 1, B, Q, 4) float32, cxcywh in [0, 1] of the unpadded image.
+        masks: called with the image (P,) and the query (P,) of P queries of the last layer; returns
+            their mask logits (P, h, w). None for a network without masks.
+        encoded: what ``masks`` reads.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    masks: Callable[[Tensor, Tensor], Tensor] | None = None
+    encoded: Encoded | None = None
+
+    def of_image(self, image: int, first: int = 0) -> "Predictions":
+        """Classes and boxes of one image, of its queries from ``first`` on: logits (L, Q, K)."""
+        return Predictions(self.logits[:, image, first:], self.boxes[:, image, first:])

@@ -1,0 +1,124 @@
+"""The base of the meta-architectures that predict a set: DETR, VisTR and TrackFormer."""
+
+import torch
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from d2video.modeling.criterion import SetCriterion, matching_metrics
+from d2video.modeling.matcher import Matches
+from d2video.modeling.pixels import PixelNormalizer
+from d2video.modeling.predictions import Predictions
+from d2video.modeling.query_network import SetPredictionNetwork
+from d2video.modeling.targets import ImageTargets
+from d2video.structures.padding import pad_clips
+from d2video.utils.errors import UserError
+
+
+class SetPredictionModel(nn.Module):
+    """A network, its losses, and pixels in detectron2's units.
+
+    Args:
+        network: tensors in, predictions out.
+        criterion: the losses.
+        pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
+        aux_loss: supervise all decoder layers.
+        freeze_detector: train the mask branch only; all else neither learns nor drops out.
+        compile_model: torch.compile the network's ``compiled_parts``.
+
+    Attributes:
+        node: the system's node of the config, for messages.
+
+    Raises:
+        UserError: ``freeze_detector`` and a network without a mask branch.
+    """
+
+    node: str
+    network: SetPredictionNetwork
+
+    def __init__(
+        self,
+        *,
+        network: SetPredictionNetwork,
+        criterion: SetCriterion,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        aux_loss: bool = True,
+        freeze_detector: bool = False,
+        compile_model: bool = False,
+    ):
+        super().__init__()
+        self.network = network
+        self.criterion = criterion
+        self.normalize = PixelNormalizer(pixel_mean, pixel_std)
+        self.aux_loss = aux_loss
+        self.freeze_detector = freeze_detector
+        if compile_model:
+            for part in network.compiled_parts():
+                part.compile()
+        if freeze_detector:
+            if network.mask_branch is None:
+                raise UserError(f"{self.node}.FREEZE_DETECTOR needs masks: set MODEL.MASK_ON True")
+            self.requires_grad_(False)
+            network.mask_branch.requires_grad_(True)
+
+    @property
+    def device(self) -> torch.device:
+        return self.normalize.device
+
+    def train(self, mode: bool = True) -> "SetPredictionModel":
+        """A frozen detector stays in evaluation mode (in official DETR its dropout goes on)."""
+        super().train(mode)
+        if mode and self.freeze_detector:
+            for name, part in self.network.named_children():
+                part.train(name == "mask_branch")
+        return self
+
+    def batch(self, clips: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Normalise clips, B tensors (T, 3, h_b, w_b) in 0..255, and put them into one tensor.
+
+        Returns:
+            frames (B, T, 3, H, W) and padding (B, H, W) bool, None if nothing is padded.
+        """
+        return pad_clips([self.normalize(clip) for clip in clips])
+
+    def check_classes(self, classes: Tensor) -> Tensor:
+        """The class logits of a training sample's objects, (n,) int64, on the model's device.
+
+        Raises:
+            UserError: one is K or more; it would be trained as "no object" in silence.
+        """
+        num_classes = self.criterion.num_classes
+        if len(classes) and int(classes.max()) >= num_classes:
+            raise UserError(
+                f"an object has class logit {int(classes.max())}, the model ends at "
+                f"{num_classes - 1}: raise {self.node}.NUM_CLASSES"
+            )
+        return classes.to(self.device)
+
+    def matched_losses(
+        self,
+        predictions: Predictions,
+        matches: Matches,
+        targets: list[ImageTargets],
+        no_object_weights: Tensor | None = None,
+        query_padding: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of matched predictions; logs "class_error" and "predicted_objects" (the mean over
+        the images).
+
+        Args:
+            predictions, matches, targets, no_object_weights: see :meth:`SetCriterion.__call__`.
+            query_padding: (B, Q) bool, True for queries that only pad the batch.
+        """
+        losses = self.criterion(predictions, matches, targets, no_object_weights)
+        error, objects = matching_metrics(
+            predictions.logits[-1],
+            matches.of_layer(len(predictions.logits) - 1),
+            torch.cat([target.classes for target in targets]),
+            self.criterion.class_loss,
+            query_padding,
+        )
+        storage = get_event_storage()
+        storage.put_scalar("class_error", error.item(), smoothing_hint=False)
+        storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        return losses
