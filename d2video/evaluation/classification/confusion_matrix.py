@@ -4,9 +4,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 
 from d2video.utils.files import replace_on_success
 
@@ -33,6 +30,11 @@ def draw_confusion(
     Raises:
         UserError: the path cannot be written.
     """
+    # Not above: 0.3 s for every program.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
     count = len(class_names)
     assert confusion.shape == (count, count), (confusion.shape, count)
     totals = confusion.sum(1, keepdims=True)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 # Of ITU-R BT.601 from 0..255 to the range of studio video; IPT's code (utility.calc_psnr) has them.
@@ -43,6 +42,9 @@ def measure(restored: Tensor, target: Tensor, border: int = 0) -> Measures:
         border: pixels to leave out on each side; the usual number is the scale of
             super-resolution, and 0 without one.
     """
+    # Not above: it imports scipy.stats, 0.7 s for every program.
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
     assert restored.shape == target.shape, (restored.shape, target.shape)
     found, true = (_inner(image, border) for image in (quantize(restored), target))
     luma = [image @ _LUMA for image in (found, true)]
