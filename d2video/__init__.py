@@ -1,3 +1,15 @@
 """Video transformers on Detectron2."""
 
+import logging
+import warnings
+
 __version__ = "0.1.0"
+
+# Messages of other libraries that no user of this one can act on, each by its text and module.
+warnings.filterwarnings(
+    "ignore", r"`torch\.jit\.\w+` is (deprecated|not supported)", module=r"torch\.jit\."
+)
+warnings.filterwarnings(
+    "ignore", "This DataLoader will create", UserWarning, r"torch\.utils\.data\.dataloader"
+)
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"

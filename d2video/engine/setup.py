@@ -6,44 +6,47 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
+from detectron2.utils.collect_env import collect_env_info
+from detectron2.utils.env import seed_all_rng
 
 from d2video.config.loading import load_cfg
 from d2video.engine.determinism import set_determinism
+from d2video.engine.logs import set_up_logs
 from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a training or evaluation run: loaded, checked, frozen, written to OUTPUT_DIR.
 
     Args:
-        args: with ``config_file`` and ``opts`` of detectron2's ``default_argument_parser``.
+        args: with ``config_file``, ``opts`` and ``eval_only`` of d2video.cli.train.
 
     Raises:
         UserError: see :func:`load_cfg` and :func:`set_determinism`; or the device is not there, or
-            OUTPUT_DIR is no folder that can be written.
+            OUTPUT_DIR cannot be written.
     """
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     cfg.freeze()
+    output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
     try:
-        Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        set_up_logs(cfg.OUTPUT_DIR, rank)
+        if rank == 0:
+            (output / "config.yaml").write_text(cfg.dump())
     except OSError as error:
         raise UserError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot make this folder ({error.strerror}): choose another"
+            f"OUTPUT_DIR {output}: cannot write in this folder ({error.strerror}): choose another"
         ) from error
-    # A log that a full disk refuses is no reason for a traceback a line.
-    logging.raiseExceptions = False
-    try:
-        # detectron2's own function gives a voice to its own modules alone.
-        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="d2video")
-        default_setup(cfg, args)
-    except OSError as error:
-        raise UserError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR}: cannot write there ({error.strerror}): choose another"
-        ) from error
+    logger.debug("Environment:\n%s", collect_env_info())
+    logger.debug("Command line: %s", args)
+    logger.debug("Config:\n%s", cfg.dump())
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
+    if not args.eval_only:
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     set_determinism(cfg)
     return cfg
 

@@ -29,6 +29,7 @@ from d2video.engine.hooks.start_warnings import settings_of, warn_of_changes, wa
 from d2video.engine.hooks.stop_signal import StopOnSignal
 from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
 from d2video.engine.step import build_step_trainer
+from d2video.engine.summary import summarize_training
 from d2video.evaluation import build_evaluator
 from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
@@ -82,6 +83,8 @@ class VideoTrainer(DefaultTrainer):
             # Models of several tasks, of which a batch uses one.
             find_unused_parameters=getattr(model, "leaves_parameters_unused", False),
         )
+        samples = loader.loader.epoch_length
+        logger.info("Training\n%s", summarize_training(cfg, model, samples))
         self._trainer = build_step_trainer(cfg, model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = VideoCheckpointer(
@@ -114,7 +117,7 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         model = build_model(cfg)
-        logger.info("Model:\n%s", model)
+        logger.debug("Model:\n%s", model)
         return model
 
     @classmethod

@@ -163,8 +163,8 @@ def test_devices_that_are_not_there(monkeypatch, device, message):
 def test_output_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").touch()
     options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "file")]
-    args = argparse.Namespace(config_file=CONFIG, opts=options)
-    with pytest.raises(UserError, match="OUTPUT_DIR .*file: cannot make this folder"):
+    args = argparse.Namespace(config_file=CONFIG, opts=options, eval_only=False)
+    with pytest.raises(UserError, match="OUTPUT_DIR .*file: cannot write in this folder"):
         setup(args)
 
 

@@ -73,6 +73,15 @@ def metrics(folder) -> list[dict]:
 def test_train_resume_and_evaluate(data, tmp_path):
     done = train_net(data, *options(tmp_path, TEST__EVAL_PERIOD=0))
     assert done.returncode == 0, done.stderr[-2000:]
+    start, *_ = done.stdout.split("Starting training from iteration 0")
+    assert len(start.splitlines()) <= 60
+    assert "shapes_train (3 classes)" in start
+    assert "warning" not in done.stderr.lower()
+    log = (tmp_path / "log.txt").read_text()
+    assert "\x1b" not in log
+    assert "Environment:" in log
+    assert "META_ARCHITECTURE: VisTR" in log
+    assert "(network): " in log
     assert (tmp_path / "model_final.pth").is_file()
     assert 0 <= metrics(tmp_path)[-1]["segm/AP50"] <= 100
     assert list((tmp_path / "inference").rglob("results.json"))

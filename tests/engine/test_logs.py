@@ -1,0 +1,72 @@
+"""Messages on the console and in log.txt."""
+
+import logging
+
+import pytest
+
+from d2video.engine.logs import LogFile, set_up_logs
+
+
+@pytest.fixture
+def logger(tmp_path):
+    names = ("d2video", "detectron2", "fvcore")
+    before = {
+        name: (logging.getLogger(name).handlers, logging.getLogger(name).propagate)
+        for name in names
+    }
+    for name in names:
+        logging.getLogger(name).handlers = []
+    yield logging.getLogger("d2video.any")
+    for name, (handlers, propagate) in before.items():
+        found = logging.getLogger(name)
+        for handler in found.handlers:
+            handler.close()
+        found.handlers, found.propagate = handlers, propagate
+
+
+def test_the_console_leaves_out_details_and_the_file_colours(logger, tmp_path, capsys):
+    set_up_logs(str(tmp_path), 0)
+    logger.debug("all of the config")
+    logger.info("\x1b[32mgreen\x1b[0m")
+    logger.warning("look out")
+    told = capsys.readouterr().out
+    assert "all of the config" not in told
+    assert "\x1b[32mgreen" in told
+    assert "WARNING" in told
+    text = (tmp_path / "log.txt").read_text()
+    assert [line.split("d2video.any ")[1] for line in text.splitlines()] == [
+        "DEBUG: all of the config",
+        "INFO: green",
+        "WARNING: look out",
+    ]
+
+
+def test_only_process_0_speaks_on_the_console(logger, tmp_path, capsys):
+    set_up_logs(str(tmp_path), 1)
+    logger.info("here")
+    assert capsys.readouterr().out == ""
+    assert "here" in (tmp_path / "log.txt.rank1").read_text()
+
+
+def test_a_second_run_in_this_process_has_its_own_file(logger, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        set_up_logs(str(tmp_path / name), 0)
+        logger.info("run %s", name)
+    assert capsys.readouterr().out.count("run b") == 1
+    assert "run b" not in (tmp_path / "a/log.txt").read_text()
+
+
+def test_a_full_disk_is_told_once(capsys):
+    record = logging.makeLogRecord({"msg": "text"})
+    file = LogFile("/dev/full")
+    for _ in range(3):
+        file.handle(record)
+    assert capsys.readouterr().err == "/dev/full: cannot write (No space left on device)\n"
+
+
+def test_a_slip_in_a_message_shows_its_traceback(tmp_path, capsys):
+    file = LogFile(tmp_path / "log.txt")
+    file.handle(logging.makeLogRecord({"msg": "%d samples", "args": ("many",)}))
+    assert "Traceback" in capsys.readouterr().err
+    file.close()
