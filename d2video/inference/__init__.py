@@ -5,11 +5,11 @@ from d2video.inference.predictor import VideoPredictor
 from d2video.inference.tasks import (
     ClassificationTask,
     DetectionTask,
-    DrawingOptions,
     RestorationTask,
     Task,
     TrackingTask,
 )
+from d2video.visualization.options import DrawingOptions
 
 __all__ = [
     "ClassificationTask",

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 from tqdm import tqdm
 
 from d2video.inference.predictor import VideoPredictor
-from d2video.inference.tasks import DrawingOptions
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
@@ -20,6 +19,7 @@ from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossl
 from d2video.video.paced_writer import PacedWriter
 from d2video.video.video_reader import open_video
 from d2video.video.video_writer import VideoWriter
+from d2video.visualization.options import DrawingOptions
 
 logger = logging.getLogger(__name__)
 

@@ -25,12 +25,12 @@ from d2video.inference.tasks.classification import (
 )
 from d2video.inference.tasks.task import StreamingModel, Task
 from d2video.modeling.build import build_model
-from d2video.structures.class_scores import DEFAULT_TOPK
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
 from d2video.video.prefetch import prefetch
 from d2video.video.video_reader import Source, open_video
+from d2video.visualization.options import DEFAULT_TOPK
 
 logger = logging.getLogger(__name__)
 

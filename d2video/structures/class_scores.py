@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-DEFAULT_TOPK = 5
 
-
-def top_classes(scores: Tensor, topk: int = DEFAULT_TOPK) -> list[tuple[int, float]]:
+def top_classes(scores: Tensor, topk: int) -> list[tuple[int, float]]:
     """The best classes and their scores, best first.
 
     Of classes with equal scores the one with the lower index comes first, on every device, which

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from d2video.structures.class_scores import DEFAULT_TOPK, top_classes
+from d2video.structures.class_scores import top_classes
 from d2video.visualization.drawing import (
     draw_text,
     label_of_class,
@@ -15,6 +15,7 @@ from d2video.visualization.drawing import (
     text_coverage,
     track_colour,
 )
+from d2video.visualization.options import DEFAULT_TOPK
 
 _BACKGROUND, _GRID, _INK = (24, 26, 30), (70, 74, 82), (235, 236, 240)
 # From this width on, in pixels, the bars stand beside the curves, not above them.

@@ -58,7 +58,7 @@ class RestorationRun(Run):
         from d2video.evaluation.restoration.evaluator import measured_task
         from d2video.inference.predictor import VideoPredictor
         from d2video.video.image_writer import ImageFileWriter
-        from d2video.visualization.grid import arrange
+        from d2video.visualization.samples import arrange
 
         model = VideoPredictor(cfg).model
         each = max(1, recipe.num_clips // len(cfg.DATASETS.TEST))

@@ -10,7 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from PIL import Image
 
-from d2video.config import load_cfg
+from d2video.inference import open_source
 from d2video.projects import register_all
 from d2video.video.frame_source import FrameSource
 from d2video.video.image_io import read_rgb
@@ -104,11 +104,9 @@ def test_camera(demo, clip, monkeypatch):
     assert content["classes"][0]["category_id"] == 1
 
 
-def test_a_folder_is_a_video_to_vtn(demo, clip):
+def test_a_folder_is_a_video_to_vtn(clip):
     """The frames of a folder are classified together, not one by one."""
     register_all()
-    cfg = load_cfg("configs/VTN/vtn_tiny_motion.yaml", [])
     task = META_ARCH_REGISTRY.get("VTN").task
-    for output in ("out.mp4", "out"):
-        args = demo.parse_args(arguments(clip, clip / "frames", "--output", clip / output))
-        assert isinstance(demo.open_input(args, cfg, task), FrameSource)
+    source = open_source(str(clip / "frames"), takes_images=task.takes_images)
+    assert isinstance(source, FrameSource)

@@ -10,6 +10,7 @@ from PIL import Image
 from d2video import synthetic as shapes
 from d2video.cli import show_data as visualize_data
 from d2video.data import register_ytvis_instances
+from d2video.visualization.samples import draw_clip, draw_patch
 from tests.helpers import ROOT
 from tests.helpers.ytvis_content import HEIGHT, WIDTH, content
 
@@ -36,7 +37,7 @@ def sample(num_frames=5, height=40, width=50):
 
 
 def test_sheet_shows_frames_in_order_with_their_objects():
-    sheet = visualize_data.draw_clip(sample(), ["a", "b"], columns=3)
+    sheet = draw_clip(sample(), ["a", "b"], columns=3)
     assert sheet.shape == (80, 150, 3)
     # Row-major cells; the sixth is empty, the fifth shows no object.
     middle = [sheet[y + 20, x + 12].tolist() for y in (0, 40) for x in (0, 50, 100)]
@@ -46,7 +47,7 @@ def test_sheet_shows_frames_in_order_with_their_objects():
 
 
 def test_channel_order_of_the_sheet_is_rgb():
-    sheet = visualize_data.draw_clip(sample(), ["a", "b"], columns=9, image_format="BGR")
+    sheet = draw_clip(sample(), ["a", "b"], columns=9, image_format="BGR")
     assert sheet.shape[1] == 5 * 50
     assert sheet[20, 4 * 50 + 30].tolist() == [120, 90, 90]
 
@@ -112,7 +113,7 @@ def test_patches_of_restoration(tmp_path, capsys, scratch_catalog):
 
 def test_a_patch_beside_its_target():
     target = torch.arange(48, dtype=torch.uint8).view(3, 4, 4)
-    sheet = visualize_data.draw_patch({"image": target[:, ::2, ::2].float(), "target": target})
+    sheet = draw_patch({"image": target[:, ::2, ::2].float(), "target": target})
     assert sheet.shape == (256, 768, 3)
     assert sheet[0, 0].tolist() == sheet[127, 127].tolist() == [0, 16, 32]
     assert sheet[-1, 255].tolist() == [10, 26, 42]

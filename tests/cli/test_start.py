@@ -13,7 +13,7 @@ from d2video.cli.arguments import add_config, command_parser
 from d2video.cli.train import argument_parser
 from tests.helpers import ROOT
 
-PENDING = ("check_dataset.py", "demo.py", "visualize_data.py")
+PENDING = ("check_dataset.py",)
 PROGRAMS = sorted(
     str(path.relative_to(ROOT))
     for pattern in (

@@ -293,7 +293,7 @@ def test_table_of_restoration(tmp_path):
 def test_pictures_of_restoration():
     import torch
 
-    from d2video.visualization.grid import arrange
+    from d2video.visualization.samples import arrange
     from projects.IPT.demo import compare
 
     target = torch.full((3, 24, 30), 100.0)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from d2video.inference.predictor import VideoPredictor
-from d2video.inference.tasks import ClassificationTask, DrawingOptions
+from d2video.inference.tasks import ClassificationTask
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.video_writer import VideoWriter
+from d2video.visualization.options import DrawingOptions
 from tests.helpers.stub_video_model import StubClassifier, StubVideoModel
 
 NAMES = ["dark", "bright", "red", "blue"]

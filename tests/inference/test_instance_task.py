@@ -7,9 +7,9 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from d2video.inference.tasks import DrawingOptions, InstanceFrame, TrackingTask
-from d2video.inference.tasks.instances import DEFAULT_TRAIL_LENGTH
+from d2video.inference.tasks import InstanceFrame, TrackingTask
 from d2video.visualization.instances import draw_instances
+from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 from d2video.visualization.panoptic import draw_panoptic
 
 GREY = np.full((60, 80, 3), 100, np.uint8)

@@ -7,13 +7,12 @@ from d2video.inference.tasks.classification import (
 )
 from d2video.inference.tasks.instances import DetectionTask, InstanceFrame, TrackingTask
 from d2video.inference.tasks.restoration import RestorationTask, RestoredFrame
-from d2video.inference.tasks.task import DrawingOptions, StreamingModel, Task
+from d2video.inference.tasks.task import StreamingModel, Task
 
 __all__ = [
     "ClassificationTask",
     "ClassifiedFrame",
     "DetectionTask",
-    "DrawingOptions",
     "InstanceFrame",
     "RestorationTask",
     "RestoredFrame",

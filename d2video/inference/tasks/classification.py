@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from d2video.inference.tasks.task import DrawingOptions, Task
+from d2video.inference.tasks.task import Task
 from d2video.structures.answers import ScoresAnswer
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
 from d2video.visualization.class_panel import ScoreHistory, add_class_panel
 from d2video.visualization.drawing import enlarge, label_of_class
+from d2video.visualization.options import DrawingOptions
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

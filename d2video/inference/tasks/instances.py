@@ -12,14 +12,13 @@ from detectron2.structures import Instances
 
 from d2video.formats.mot_results import open_mot_results, open_mots_results
 from d2video.formats.rle import encode_masks
-from d2video.inference.tasks.task import DrawingOptions, Task
+from d2video.inference.tasks.task import Task
 from d2video.structures.answers import ImageAnswer, PanopticMap
 from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
+from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 from d2video.visualization.panoptic import draw_panoptic
 from d2video.visualization.trails import TrailHistory
-
-DEFAULT_TRAIL_LENGTH = 30
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

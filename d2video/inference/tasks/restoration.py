@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from d2video.inference.tasks.task import DrawingOptions, Task
+from d2video.inference.tasks.task import Task
 from d2video.structures.answers import RestoredAnswer
 from d2video.video.frame_source import Frame
+from d2video.visualization.options import DrawingOptions
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

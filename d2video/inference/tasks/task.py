@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,33 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from d2video.inference.json_results import open_json
-from d2video.structures.class_scores import DEFAULT_TOPK
 from d2video.video.frame_source import Frame
+from d2video.visualization.options import DrawingOptions
 
 # A frame together with what a model of the task found in it.
 Answered = TypeVar("Answered", bound=Frame)
-
-
-@dataclass(frozen=True)
-class DrawingOptions:
-    """How answers are drawn; a task uses those that concern it.
-
-    Attributes:
-        score_threshold: instances with a lower score are left out.
-        draw_boxes: draw the boxes of instances that have masks too.
-        trail_length: draw each track's path through this many frames, 0: none; ``None``:
-            ``DEFAULT_TRAIL_LENGTH`` for instances without masks, none for those with masks.
-        scale: whole number to enlarge everything by.
-        topk: number of classes that a classifying model shows, at least 1.
-        side_by_side: left of a restored image, show the input, enlarged by a bicubic to its size.
-    """
-
-    score_threshold: float = 0.5
-    draw_boxes: bool = False
-    trail_length: int | None = None
-    scale: int = 1
-    topk: int = DEFAULT_TOPK
-    side_by_side: bool = False
 
 
 class Task(ABC, Generic[Answered]):
