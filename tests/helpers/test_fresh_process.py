@@ -1,0 +1,75 @@
+"""A program ends in a process from the fork server as in an interpreter of its own."""
+
+import signal
+import time
+
+import pytest
+import torch
+
+from tests.helpers.fresh_process import FreshProcess, run_fresh, run_in_group, session_members
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "output", "errors"),
+    [
+        ("import sys; print(sys.argv); print(3, file=sys.stderr)", 0, "['-c', 'a', '1']\n", "3\n"),
+        ("raise SystemExit(3)", 3, "", ""),
+        ("raise SystemExit('a reason')", 1, "", "a reason\n"),
+        ("import os; os.kill(os.getpid(), 9)", -9, "", ""),
+        (
+            "import sys; print('torch' in sys.modules, 'd2video' in sys.modules)",
+            0,
+            "True False\n",
+            "",
+        ),
+        (
+            "import os; print(os.environ['GIVEN'], os.environ.get('PYTHONWARNINGS'))",
+            0,
+            "x None\n",
+            "",
+        ),
+        (
+            "import signal as s; print(s.getsignal(s.SIGINT).__name__)",
+            0,
+            "default_int_handler\n",
+            "",
+        ),
+    ],
+)
+def test_how_a_program_ends(code, status, output, errors, monkeypatch):
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    done = run_fresh("-c", code, "a", 1, environment={"GIVEN": "x"})
+    assert (done.returncode, done.stdout, done.stderr) == (status, output, errors)
+
+
+def test_an_exception_is_told():
+    done = run_fresh("-c", "1 / 0")
+    assert done.returncode == 1
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_program_is_killed_with_what_it_started(tmp_path):
+    code = "import os, time; os.fork(); time.sleep(1000)"
+    process = FreshProcess("-c", code, output=tmp_path / "output")
+    while len(session_members(process.pid)) < 2:
+        time.sleep(0.01)
+    assert process.poll() is None
+    process.kill()
+    assert process.poll() == -signal.SIGKILL
+    while session_members(process.pid):
+        time.sleep(0.01)
+
+
+def fail_in_one(rank_to_fail: int) -> None:
+    ranks = torch.tensor([float(torch.distributed.get_rank())])
+    torch.distributed.all_reduce(ranks)
+    assert ranks.item() == 1
+    assert torch.distributed.get_rank() != rank_to_fail
+
+
+def test_a_group(tmp_path):
+    run_in_group(fail_in_one, -1)
+    with pytest.raises(Exception, match="AssertionError"):
+        run_in_group(fail_in_one, 1)
