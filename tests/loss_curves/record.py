@@ -1,7 +1,8 @@
-"""The losses of a short training of a system on the CPU, as they are committed in this folder.
+"""The losses of a short training of a system on the CPU, as ``tests/projects/<SYSTEM>/loss_curve.json``
+has them.
 
-``python -m tests.loss_curves.record SYSTEM ...`` (none: all) writes ``<SYSTEM>.json`` anew, after a
-change that was meant to change the numbers; say in the commit message why they changed.
+``python -m tests.loss_curves.record SYSTEM ...`` (none: all) writes the file anew, after a change
+that was meant to change the numbers; say in the commit message why they changed.
 """
 
 import hashlib
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.fresh_process import run_fresh
-from tests.helpers.systems import SYSTEMS, system_cfg, write_data
+from tests.helpers.systems import SYSTEMS, declared, system_cfg, write_data
 
 STEPS = 8
 
 
 def curve_file(system: str) -> Path:
-    return Path(__file__).with_name(f"{system}.json")
+    return Path(declared(system).__file__).with_name("loss_curve.json")
 
 
 def record(system: str) -> dict[str, Any]:
