@@ -102,10 +102,10 @@ def tracking_step(
     """One frame of a video to its answer, while ``num_tracks`` tracks live; none ends or starts."""
     stream = model.new_stream(args.video_size)  # type: ignore[operator]
     stream.tracker = Tracker(
-        detection_score_threshold=1.0,
-        track_score_threshold=0.0,
-        detection_nms_threshold=0.0,
-        track_nms_threshold=0.0,
+        detection_score_thresh=1.0,
+        track_score_thresh=0.0,
+        detection_nms_thresh=0.0,
+        track_nms_thresh=0.0,
         tracked_classes=None,
     )
     corner = torch.rand(num_tracks, 2) * 300

@@ -10,15 +10,15 @@ from tests.projects.TrackFormer.test_golden_network import close
 
 # As arguments of ours.
 SETTINGS = {
-    "detection_obj_score_thresh": "detection_score_threshold",
-    "track_obj_score_thresh": "track_score_threshold",
-    "detection_nms_thresh": "detection_nms_threshold",
-    "track_nms_thresh": "track_nms_threshold",
+    "detection_obj_score_thresh": "detection_score_thresh",
+    "track_obj_score_thresh": "track_score_thresh",
+    "detection_nms_thresh": "detection_nms_thresh",
+    "track_nms_thresh": "track_nms_thresh",
     "steps_termination": "steps_termination",
     "inactive_patience": "inactive_patience",
-    "reid_sim_threshold": "reid_similarity_threshold",
+    "reid_sim_threshold": "reid_similarity_thresh",
     "reid_sim_only": "reid_similarity_only",
-    "reid_score_thresh": "reid_score_threshold",
+    "reid_score_thresh": "reid_score_thresh",
     "reid_greedy_matching": "reid_greedy",
 }
 SIZE = (720, 1280)

@@ -120,12 +120,12 @@ def test_clip_boxes():
 @pytest.mark.parametrize("score", [0.5, 0.51])
 def test_scores_must_exceed_the_thresholds(score):
     passes = score > 0.5
-    tracker = Tracker(detection_score_threshold=0.5)
+    tracker = Tracker(detection_score_thresh=0.5)
     assert len(tracker.step(sees(found=[(0, score, BOX)]), SIZE)) == passes
-    tracker = Tracker(track_score_threshold=0.5)
+    tracker = Tracker(track_score_thresh=0.5)
     tracker.step(START, SIZE)
     assert len(tracker.step(sees(seen(score)), SIZE)) == passes
-    tracker = Tracker(reid_score_threshold=0.5, inactive_patience=1)
+    tracker = Tracker(reid_score_thresh=0.5, inactive_patience=1)
     tracker.step(START, SIZE)
     tracker.step(NOTHING, SIZE)
     assert len(tracker.step(sees(seen(score)), SIZE)) == passes
@@ -273,7 +273,7 @@ def test_a_track_suppressed_among_detections_rests_as_it_was():
 
 
 def test_nms_can_be_off():
-    tracker = Tracker(track_nms_threshold=0, detection_nms_threshold=0)
+    tracker = Tracker(track_nms_thresh=0, detection_nms_thresh=0)
     two = [(0, 0.9, BOX), (1, 0.8, NEARLY)]
     assert ids(tracker.step(sees(found=two), SIZE)) == [0, 1]
     assert ids(tracker.step(sees({0: (0.9, BOX), 1: (0.8, BOX)}), SIZE)) == [0, 1]
@@ -298,7 +298,7 @@ def test_box_of_a_resting_track(official):
 def test_similarity_needs_a_positive_threshold():
     for threshold, wanted in ((0.0, [1]), (0.01, [0])):
         tracker = Tracker(
-            inactive_patience=2, reid_score_threshold=1, reid_similarity_threshold=threshold
+            inactive_patience=2, reid_score_thresh=1, reid_similarity_thresh=threshold
         )
         tracker.step(START, SIZE)
         tracker.step(NOTHING, SIZE)
@@ -493,12 +493,12 @@ def test_embeddings_have_no_history():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"detection_score_threshold": 1.1}, "TRACKER.DETECTION_SCORE_THRESH is 1.1"),
-        ({"track_score_threshold": -0.1}, "TRACKER.TRACK_SCORE_THRESH is -0.1"),
-        ({"detection_nms_threshold": 2}, "TRACKER.DETECTION_NMS_THRESH is 2"),
-        ({"track_nms_threshold": float("nan")}, "TRACKER.TRACK_NMS_THRESH is nan"),
-        ({"reid_score_threshold": 1.1}, "TRACKER.REID_SCORE_THRESH is 1.1"),
-        ({"reid_similarity_threshold": -1}, "TRACKER.REID_SIMILARITY_THRESH is -1"),
+        ({"detection_score_thresh": 1.1}, "TRACKER.DETECTION_SCORE_THRESH is 1.1"),
+        ({"track_score_thresh": -0.1}, "TRACKER.TRACK_SCORE_THRESH is -0.1"),
+        ({"detection_nms_thresh": 2}, "TRACKER.DETECTION_NMS_THRESH is 2"),
+        ({"track_nms_thresh": float("nan")}, "TRACKER.TRACK_NMS_THRESH is nan"),
+        ({"reid_score_thresh": 1.1}, "TRACKER.REID_SCORE_THRESH is 1.1"),
+        ({"reid_similarity_thresh": -1}, "TRACKER.REID_SIMILARITY_THRESH is -1"),
         ({"steps_termination": 0}, "TRACKER.STEPS_TERMINATION is 0"),
         ({"public_detections": "iou"}, "TRACKER.PUBLIC_DETECTIONS is 'iou'"),
     ],
@@ -518,14 +518,14 @@ def test_from_config():
     node = cfg.MODEL.TRACKFORMER
     node.TRACKED_CLASSES, node.OVERFLOW_BOXES = [], True
     keys = {
-        "DETECTION_SCORE_THRESH": ("detection_score_threshold", 0.31),
-        "TRACK_SCORE_THRESH": ("track_score_threshold", 0.32),
-        "DETECTION_NMS_THRESH": ("detection_nms_threshold", 0.33),
-        "TRACK_NMS_THRESH": ("track_nms_threshold", 0.34),
+        "DETECTION_SCORE_THRESH": ("detection_score_thresh", 0.31),
+        "TRACK_SCORE_THRESH": ("track_score_thresh", 0.32),
+        "DETECTION_NMS_THRESH": ("detection_nms_thresh", 0.33),
+        "TRACK_NMS_THRESH": ("track_nms_thresh", 0.34),
         "STEPS_TERMINATION": ("steps_termination", 4),
         "INACTIVE_PATIENCE": ("inactive_patience", 5),
-        "REID_SCORE_THRESH": ("reid_score_threshold", 0.35),
-        "REID_SIMILARITY_THRESH": ("reid_similarity_threshold", 2.5),
+        "REID_SCORE_THRESH": ("reid_score_thresh", 0.35),
+        "REID_SIMILARITY_THRESH": ("reid_similarity_thresh", 2.5),
         "REID_SIMILARITY_ONLY": ("reid_similarity_only", True),
         "REID_GREEDY": ("reid_greedy", True),
         "PUBLIC_DETECTIONS": ("public_detections", "min_iou_0_5"),
@@ -558,7 +558,7 @@ def test_accelerator():
         sees({0: (0.9, BOX), 1: (0.7, BOX)}, [(1, 0.9, FAR)], masks=probabilities),
     ]
     for settings in ({"steps_termination": 2}, {"inactive_patience": 3}):
-        settings["reid_similarity_threshold"] = 0.1
+        settings["reid_similarity_thresh"] = 0.1
         cpu, gpu = Tracker(**settings), Tracker(**settings)
         for frame in frames:
             wanted, answer = cpu.step(frame, SIZE), gpu.step(on_gpu(frame), SIZE)

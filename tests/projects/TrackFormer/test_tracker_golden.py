@@ -20,15 +20,15 @@ RESULTS = json.loads((GOLDEN / "trackformer_5_tracker_results.json").read_text()
 STATES = {
     "A_default": {},
     "B_reid_strict": {
-        "detection_score_threshold": 0.6,
-        "track_score_threshold": 0.5,
+        "detection_score_thresh": 0.6,
+        "track_score_thresh": 0.5,
         "inactive_patience": 5,
     },
     "C_reid_official": {"inactive_patience": 5},
-    "E_reid_greedy": {"inactive_patience": 5, "reid_score_threshold": 1, "reid_greedy": True},
+    "E_reid_greedy": {"inactive_patience": 5, "reid_score_thresh": 1, "reid_greedy": True},
     "I_steps2_nonms_clip_dist2": {
-        "detection_nms_threshold": 0,
-        "track_nms_threshold": 0,
+        "detection_nms_thresh": 0,
+        "track_nms_thresh": 0,
         "steps_termination": 2,
         "inactive_patience": 2,
         "clip_boxes": True,
@@ -40,14 +40,14 @@ STATES = {
 QUERIES = {
     "D_reid_similarity": (
         "sparse",
-        {"inactive_patience": 5, "reid_score_threshold": 1, "reid_similarity_threshold": 1.0},
+        {"inactive_patience": 5, "reid_score_thresh": 1, "reid_similarity_thresh": 1.0},
     ),
     "F_reid_sim_only_dense": (
         "dense",
         {
             "inactive_patience": 3,
-            "reid_score_threshold": 1,
-            "reid_similarity_threshold": 1.0,
+            "reid_score_thresh": 1,
+            "reid_similarity_thresh": 1.0,
             "reid_similarity_only": True,
         },
     ),

@@ -38,14 +38,14 @@ class Tracker:
     differently is in :class:`.official.OfficialTracker`.
 
     Args:
-        detection_score_threshold: a detection counts if its score is higher.
-        track_score_threshold: an active track is seen if its query's score is higher.
-        detection_nms_threshold, track_nms_threshold: greatest IoU in 4 and 2; 0: no suppression.
+        detection_score_thresh: a detection counts if its score is higher.
+        track_score_thresh: an active track is seen if its query's score is higher.
+        detection_nms_thresh, track_nms_thresh: greatest IoU in 4 and 2; 0: no suppression.
         steps_termination: frames in a row, 1 or more. Until then the track is answered where it
             was, and as it was, with its mask: that counts as certain against others' masks.
         inactive_patience: frames for which an inactive track is asked; 0 or less: none.
-        reid_score_threshold: an inactive track comes back if its query's score is higher; 1: never.
-        reid_similarity_threshold: greatest Euclidean distance of the embeddings at which a
+        reid_score_thresh: an inactive track comes back if its query's score is higher; 1: never.
+        reid_similarity_thresh: greatest Euclidean distance of the embeddings at which a
             detection brings back a track. At 0, the official value, none does.
         reid_similarity_only: make all tracks inactive after each frame.
         reid_greedy: bring back tracks by the distance of the boxes, not of the embeddings.
@@ -61,14 +61,14 @@ class Tracker:
         UserError: a value out of range, or an unknown rule.
     """
 
-    detection_score_threshold: float = 0.4
-    track_score_threshold: float = 0.4
-    detection_nms_threshold: float = 0.9
-    track_nms_threshold: float = 0.9
+    detection_score_thresh: float = 0.4
+    track_score_thresh: float = 0.4
+    detection_nms_thresh: float = 0.9
+    track_nms_thresh: float = 0.9
     steps_termination: int = 1
     inactive_patience: int = -1
-    reid_score_threshold: float = 0.4
-    reid_similarity_threshold: float = 0.0
+    reid_score_thresh: float = 0.4
+    reid_similarity_thresh: float = 0.0
     reid_similarity_only: bool = False
     reid_greedy: bool = False
     public_detections: str = ""
@@ -76,44 +76,32 @@ class Tracker:
     tracked_classes: tuple[int, ...] | None = (0,)
 
     def __post_init__(self) -> None:
-        keys = "MODEL.TRACKFORMER.TRACKER."
-        for key, value in {
-            "DETECTION_SCORE_THRESH": self.detection_score_threshold,
-            "TRACK_SCORE_THRESH": self.track_score_threshold,
-            "DETECTION_NMS_THRESH": self.detection_nms_threshold,
-            "TRACK_NMS_THRESH": self.track_nms_threshold,
-            "REID_SCORE_THRESH": self.reid_score_threshold,
-        }.items():
+        node = "MODEL.TRACKFORMER.TRACKER"
+        for name in ("detection_score", "track_score", "detection_nms", "track_nms", "reid_score"):
+            value = getattr(self, f"{name}_thresh")
             if not 0 <= value <= 1:
-                raise UserError(f"{keys}{key} is {value}: set it between 0 and 1")
-        if not self.reid_similarity_threshold >= 0:
-            value = self.reid_similarity_threshold
-            raise UserError(f"{keys}REID_SIMILARITY_THRESH is {value}: set a distance, 0 or more")
+                raise UserError(f"{node}.{name.upper()}_THRESH is {value}: set it between 0 and 1")
+        if not self.reid_similarity_thresh >= 0:
+            raise UserError(
+                f"{node}.REID_SIMILARITY_THRESH is {self.reid_similarity_thresh}: set a distance, 0 "
+                "or more"
+            )
         if self.steps_termination < 1:
-            raise UserError(f"{keys}STEPS_TERMINATION is {self.steps_termination}: set 1 or more")
+            raise UserError(f"{node}.STEPS_TERMINATION is {self.steps_termination}: set 1 or more")
         if self.public_detections and self.public_detections not in RULES:
             raise UserError(
-                f"{keys}PUBLIC_DETECTIONS is '{self.public_detections}': choose "
+                f"{node}.PUBLIC_DETECTIONS is '{self.public_detections}': choose "
                 f"{', '.join(RULES)}, or '' to start tracks without public detections"
             )
         self.reset()
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Self:
-        """The tracker that MODEL.TRACKFORMER describes."""
+        """The tracker that MODEL.TRACKFORMER describes; the keys of TRACKER are its arguments."""
         node = cfg.MODEL.TRACKFORMER
+        settings = {key.lower(): value for key, value in node.TRACKER.items() if key != "OFFICIAL"}
         return cls(
-            detection_score_threshold=node.TRACKER.DETECTION_SCORE_THRESH,
-            track_score_threshold=node.TRACKER.TRACK_SCORE_THRESH,
-            detection_nms_threshold=node.TRACKER.DETECTION_NMS_THRESH,
-            track_nms_threshold=node.TRACKER.TRACK_NMS_THRESH,
-            steps_termination=node.TRACKER.STEPS_TERMINATION,
-            inactive_patience=node.TRACKER.INACTIVE_PATIENCE,
-            reid_score_threshold=node.TRACKER.REID_SCORE_THRESH,
-            reid_similarity_threshold=node.TRACKER.REID_SIMILARITY_THRESH,
-            reid_similarity_only=node.TRACKER.REID_SIMILARITY_ONLY,
-            reid_greedy=node.TRACKER.REID_GREEDY,
-            public_detections=node.TRACKER.PUBLIC_DETECTIONS,
+            **settings,
             clip_boxes=not node.OVERFLOW_BOXES,
             tracked_classes=tuple(node.TRACKED_CLASSES) or None,
         )
@@ -161,7 +149,7 @@ class Tracker:
         candidates = Candidates.of(output, image_size, self.clip_boxes, self.tracked_classes)
 
         active, inactive = self._ask(known, candidates)
-        active, suppressed = self._suppress(active, active.tracks.scores, self.track_nms_threshold)
+        active, suppressed = self._suppress(active, active.tracks.scores, self.track_nms_thresh)
         inactive = self._wanted(Tracks.cat([inactive, suppressed]))
         rows = self._detections(candidates, len(known), public_detections)
         back, inactive, rows = self._reidentify(inactive, candidates, rows)
@@ -169,7 +157,7 @@ class Tracker:
         nowhere = torch.full_like(rows, -1)
         active = FrameTracks.cat([active, back, FrameTracks(born, born, rows, nowhere)])
         scores = active.tracks.scores.masked_fill(active.tracks.ids < self._next_id, torch.inf)
-        active, suppressed = self._suppress(active, scores, self.detection_nms_threshold)
+        active, suppressed = self._suppress(active, scores, self.detection_nms_thresh)
         inactive = Tracks.cat([inactive, suppressed[suppressed.ids < self._next_id]])
         tracks = self._number(active.tracks, len(born))
 
@@ -200,7 +188,7 @@ class Tracker:
         """What became of the known tracks, active ones first: those now active, the inactive."""
         places = torch.arange(len(known))
         was_active = places < len(self.active)
-        threshold = torch.where(was_active, self.track_score_threshold, self.reid_score_threshold)
+        threshold = torch.where(was_active, self.track_score_thresh, self.reid_score_thresh)
         seen = candidates.scores[: len(known)] > threshold
         missed = was_active & ~seen
         rows = torch.where(seen, places, -1)
@@ -225,7 +213,7 @@ class Tracker:
 
     def _detections(self, candidates: Candidates, first: int, public: Tensor | None) -> Tensor:
         """Rows, from ``first`` on, that may bring back or start a track."""
-        rows = (candidates.scores[first:] > self.detection_score_threshold).nonzero()[:, 0] + first
+        rows = (candidates.scores[first:] > self.detection_score_thresh).nonzero()[:, 0] + first
         if self.public_detections:
             assert public is not None
             public = public[:, :4].cpu().float()
@@ -239,10 +227,10 @@ class Tracker:
         track = found = torch.zeros(0, dtype=torch.int64)
         if len(inactive) and len(rows) and self.reid_greedy:
             track, found = match_by_place(inactive.boxes, candidates.boxes[rows])
-        elif len(inactive) and len(rows) and self.reid_similarity_threshold > 0:
+        elif len(inactive) and len(rows) and self.reid_similarity_thresh > 0:
             embeddings = candidates.embeddings[rows.to(candidates.embeddings.device)]
             track, found = match_by_look(
-                inactive.embeddings, embeddings, self.reid_similarity_threshold
+                inactive.embeddings, embeddings, self.reid_similarity_thresh
             )
         before = inactive[track]
         back = before.seen_at(candidates, rows[found])
