@@ -13,10 +13,9 @@ from tqdm import tqdm
 from d2video.inference.predictor import VideoPredictor
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
-from d2video.video.frame_writer import FrameWriter
+from d2video.video.frame_writer import FrameWriter, PacedWriter
 from d2video.video.image_io import IMAGE_SUFFIXES, list_images
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
-from d2video.video.paced_writer import PacedWriter
 from d2video.video.video_reader import open_video
 from d2video.video.video_writer import VideoWriter
 from d2video.visualization.options import DrawingOptions

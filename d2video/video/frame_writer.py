@@ -1,46 +1,128 @@
-"""The interface of what takes frames or pictures one by one."""
+"""What all writers of frames share: their output appears whole or not at all."""
 
+import os
+import shutil
 from abc import ABC, abstractmethod
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from av.error import FFmpegError
+
+from d2video.utils.errors import UserError
+from d2video.utils.files import partial_path
 
 Writer = TypeVar("Writer", bound="FrameWriter")
 
 
 class FrameWriter(ABC):
-    """Takes frames one by one. As a context manager it keeps its output only on success."""
+    """Takes frames one by one.
 
-    @abstractmethod
+    The output has a temporary name until :meth:`close`; what had its name before stays until then.
+    :meth:`abort`, or an exception in the ``with`` block, removes it.
+
+    Args:
+        path: file or folder to write. The folder above it is created.
+
+    Raises:
+        UserError: the path cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._partial = partial_path(self.path)
+        self._is_finished = False
+
     def write(self, image: np.ndarray) -> None:
-        """Append a frame, a uint8 array (H,W,3), RGB."""
+        """Append a frame, a uint8 array (H,W,3), RGB.
 
-    @abstractmethod
+        Raises:
+            UserError: the disk refuses.
+        """
+        assert not self._is_finished, "write() after close() or abort()"
+        assert image.dtype == np.uint8, image.dtype
+        assert image.ndim == 3, image.shape
+        assert image.shape[2] == 3, image.shape
+        with self._one_line_errors():
+            self._append(image)
+
     def close(self) -> None:
-        """Finish the output and give it its name."""
+        """Finish the output and give it its name; a second call does nothing.
 
-    @abstractmethod
+        Raises:
+            UserError: the disk refuses; nothing is left behind.
+        """
+        if self._is_finished:
+            return
+        try:
+            with self._one_line_errors():
+                self._finish()
+                if self.path.is_dir():
+                    self.path.rmdir()  # empty, as the constructor saw
+                if self._partial.exists():
+                    os.replace(self._partial, self.path)
+        finally:
+            self.abort()
+
     def abort(self) -> None:
         """Drop what was written; does nothing after :meth:`close`."""
+        self._is_finished = True
+        self._release()
+        if self._partial.is_dir():
+            shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.unlink(missing_ok=True)
 
     def __enter__(self: Writer) -> Writer:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         if exc_type is None:
             self.close()
         else:
             self.abort()
 
+    @abstractmethod
+    def _append(self, image: np.ndarray) -> None:
+        """Write a frame to the temporary file or folder."""
 
-def assert_rgb(image: np.ndarray) -> None:
-    """A frame must be a uint8 array (H,W,3)."""
-    assert image.dtype == np.uint8, image.dtype
-    assert image.ndim == 3, image.shape
-    assert image.shape[2] == 3, image.shape
+    def _finish(self) -> None:  # noqa: B027
+        """Complete the temporary file or folder."""
+
+    def _release(self) -> None:  # noqa: B027
+        """Close what is open; may be called again."""
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (FFmpegError, OSError) as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+class PacedWriter:
+    """Hands pictures on, each as often as it takes until the next one's time has come.
+
+    So the video of a camera plays at the pace of the scene, however slow the model is.
+
+    Args:
+        writer: takes the pictures; the caller closes it.
+        fps: pictures a second of what it writes; ``None`` hands each on once.
+    """
+
+    def __init__(self, writer: FrameWriter, fps: float | None) -> None:
+        self._writer = writer
+        self._fps = fps
+        self._count = 0
+        self._last: np.ndarray | None = None
+
+    def write(self, picture: np.ndarray, time: float) -> None:
+        """Take a picture, uint8 (H,W,3), RGB, of a time in seconds since the first one."""
+        if self._fps is not None and self._last is not None:
+            for _ in range(self._count, round(time * self._fps)):
+                self._writer.write(self._last)
+                self._count += 1
+        self._writer.write(picture)
+        self._count += 1
+        self._last = picture

@@ -1,9 +1,9 @@
-"""Pictures out: image files and folders of them, complete or not at all."""
+"""Pictures out: image files and folders of them."""
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +11,32 @@ import numpy as np
 from PIL import Image
 
 from d2video.utils.errors import UserError
-from d2video.utils.files import partial_path
-from d2video.video.frame_writer import FrameWriter, assert_rgb
+from d2video.video.frame_writer import FrameWriter
 from d2video.video.image_io import IMAGE_SUFFIXES
 
 
 class ImageFileWriter(FrameWriter):
-    """Write one picture to a file that appears when complete; an older one stays until then.
-
-    Args:
-        path: the file to write, in the format of its suffix. Its folder is created.
+    """Write one picture to a file, in the format of its suffix.
 
     Raises:
         UserError: no image has such a suffix, or the path cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if self.path.suffix.lower() not in IMAGE_SUFFIXES:
+        if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
             known = " ".join(sorted(IMAGE_SUFFIXES))
             raise UserError(f"cannot write an image to {path}: the name must end in one of {known}")
-        if self.path.is_dir():
+        if Path(path).is_dir():
             raise UserError(f"cannot write an image to {path}: it is a folder")
-        self._partial = partial_path(self.path)
+        super().__init__(path)
 
-    def write(self, image: np.ndarray) -> None:
-        """The picture, a uint8 array (H,W,3), RGB.
-
-        Raises:
-            UserError: the disk refuses.
-        """
+    def _append(self, image: np.ndarray) -> None:
         assert not self._partial.exists(), "one file holds one picture"
-        _save(image, self._partial, self.path)
-
-    def close(self) -> None:
-        if self._partial.exists():
-            os.replace(self._partial, self.path)
-
-    def abort(self) -> None:
-        self._partial.unlink(missing_ok=True)
+        _save(image, self._partial)
 
 
 class ImageFolderWriter(FrameWriter):
-    """Write pictures into a folder that appears when complete.
+    """Write pictures of any size into a new folder.
 
     Args:
         path: the folder to make; it must not exist, or be empty.
@@ -65,32 +48,14 @@ class ImageFolderWriter(FrameWriter):
     """
 
     def __init__(self, path: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
-        self.path = Path(path)
-        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+        if Path(path).is_file() or (Path(path).is_dir() and any(Path(path).iterdir())):
             raise UserError(f"cannot write frames to {path}: it exists; give a new or empty folder")
-        self._names = None if names is None else iter(names)
-        self._partial = partial_path(self.path)
+        super().__init__(path)
+        self._names = iter(names or (f"{index:06d}.jpg" for index in count()))
         self._partial.mkdir(exist_ok=True)
-        self._count = 0
 
-    def write(self, image: np.ndarray) -> None:
-        """The next picture, a uint8 array (H,W,3), RGB, of any size.
-
-        Raises:
-            UserError: the disk refuses.
-        """
-        name = f"{self._count:06d}.jpg" if self._names is None else next(self._names)
-        _save(image, self._partial / name, self.path)
-        self._count += 1
-
-    def close(self) -> None:
-        if self._partial.is_dir():
-            if self.path.is_dir():
-                self.path.rmdir()  # empty, as the constructor saw
-            os.replace(self._partial, self.path)
-
-    def abort(self) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
+    def _append(self, image: np.ndarray) -> None:
+        _save(image, self._partial / next(self._names))
 
 
 def lossless_names(names: Sequence[str]) -> list[str]:
@@ -105,13 +70,8 @@ def lossless_names(names: Sequence[str]) -> list[str]:
     return short if len({*short}) == len(short) else [f"{name}.png" for name in names]
 
 
-def _save(image: np.ndarray, path: Path, destination: Path) -> None:
-    assert_rgb(image)
+def _save(image: np.ndarray, path: Path) -> None:
     # Other formats have other ideas of quality, or none.
-    options: dict[str, Any] = (
-        {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-    )
-    try:
-        Image.fromarray(image).save(path, **options)
-    except OSError as error:
-        raise UserError(f"cannot write {destination}: {error.strerror or error}") from error
+    is_lossy = path.suffix.lower() in (".jpg", ".jpeg", ".webp")
+    options: dict[str, Any] = {"quality": 92} if is_lossy else {}
+    Image.fromarray(image).save(path, **options)

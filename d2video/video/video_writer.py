@@ -11,8 +11,7 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
 from d2video.utils.errors import UserError
-from d2video.utils.files import partial_path
-from d2video.video.frame_writer import FrameWriter, assert_rgb
+from d2video.video.frame_writer import FrameWriter
 
 # x264's settings: a constant rate factor of 20 is hard to tell from the original; "veryfast" keeps
 # encoding off the critical path on small machines.
@@ -22,9 +21,8 @@ _X264_OPTIONS = {"crf": "20", "preset": "veryfast"}
 class VideoWriter(FrameWriter):
     """Write frames to an MP4 file that plays in every browser: H.264, yuv420p, index at the front.
 
-    The file is written under a temporary name and takes its own in :meth:`close`; :meth:`abort`, or
-    an exception in the ``with`` block, removes it. An older file of that name stays until then.
-    H.264 in yuv420p needs even sides: an odd one gets its last row or column repeated.
+    All frames must have one size. H.264 in yuv420p needs even sides: an odd one gets its last row or
+    column repeated.
 
     Args:
         path: file to write, ending in ``.mp4``. Its folder is created.
@@ -33,38 +31,30 @@ class VideoWriter(FrameWriter):
             x264 chooses, at most 250.
 
     Raises:
-        UserError: the path cannot be written or has another suffix; ``fps`` is not above 0.
+        UserError: the path cannot be written or has another suffix; ``fps`` is not above 0; later, a
+            frame has another size than the first, or no frame was written.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], fps: float, key_frame_interval: int | None = None
     ) -> None:
         assert key_frame_interval is None or key_frame_interval >= 1, key_frame_interval
-        self.path = Path(path)
-        if self.path.suffix.lower() != ".mp4":
+        if Path(path).suffix.lower() != ".mp4":
             raise UserError(f"cannot write a video to {path}: the name must end in .mp4")
-        if self.path.is_dir():
+        if Path(path).is_dir():
             raise UserError(f"cannot write a video to {path}: it is a folder")
         if not fps > 0:
             raise UserError(f"the frame rate must be above 0, got {fps}")
+        super().__init__(path)
         # NTSC rates such as 30000/1001 stay exact.
         self._fps = Fraction(fps).limit_denominator(1001)
         self._options = dict(_X264_OPTIONS)
         if key_frame_interval is not None:
             self._options["g"] = str(key_frame_interval)
-        self._partial = partial_path(self.path)
         self._container: av.container.OutputContainer | None = None
         self._size: tuple[int, int] | None = None
-        self._is_finished = False
 
-    def write(self, image: np.ndarray) -> None:
-        """Append a frame, a uint8 array (H,W,3), RGB, of the same size as the first.
-
-        Raises:
-            UserError: the size differs, or the disk refuses.
-        """
-        assert not self._is_finished, "write() after close() or abort()"
-        assert_rgb(image)
+    def _append(self, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if self._size is None:
             self._size = (height, width)
@@ -75,55 +65,36 @@ class VideoWriter(FrameWriter):
             )
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        try:
-            if self._container is None:
-                self._start(*image.shape[:2])
-            assert self._container is not None
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-            )
-            self._container.mux(self._stream.encode(frame))
-        except (FFmpegError, OSError) as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+        if self._container is None:
+            self._container = self._start(*image.shape[:2])
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = frame.reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+        self._container.mux(self._stream.encode(frame))
 
-    def close(self) -> None:
-        """Finish the file and give it its name; a second call does nothing.
+    def _finish(self) -> None:
+        if self._container is None:
+            raise UserError(f"{self.path} was not written: there were no frames")
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        self._container = None
 
-        Raises:
-            UserError: no frame was written, or the disk refuses; nothing is left behind.
-        """
-        if self._is_finished:
-            return
-        try:
-            if self._container is None:
-                raise UserError(f"{self.path} was not written: there were no frames")
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._container = None
-            os.replace(self._partial, self.path)
-        except (FFmpegError, OSError) as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
-        finally:
-            self.abort()
-
-    def abort(self) -> None:
-        self._is_finished = True
+    def _release(self) -> None:
         if self._container is not None:
             with suppress(FFmpegError):  # a full disk: the file is removed next, complete or not
                 self._container.close()
             self._container = None
-        self._partial.unlink(missing_ok=True)
 
-    def _start(self, height: int, width: int) -> None:
+    def _start(self, height: int, width: int) -> "av.container.OutputContainer":
         # "faststart" moves the index to the front, so that a browser starts before the last byte.
-        self._container = av.open(
+        container = av.open(
             str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
         )
-        self._stream = self._container.add_stream("libx264", rate=self._fps, options=self._options)
+        self._stream = container.add_stream("libx264", rate=self._fps, options=self._options)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
         # Untagged, small and large videos would be shown with different colour matrices.
@@ -131,3 +102,4 @@ class VideoWriter(FrameWriter):
         context.colorspace = Colorspace.ITU709
         context.color_range = ColorRange.MPEG
         context.color_primaries = context.color_trc = 1  # BT.709 in ITU-T H.273
+        return container

@@ -106,7 +106,7 @@ def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("d2video.video.video_writer.os.replace", refuse)
+    monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(UserError, match=r"a\.mp4: No space left on device"):
         writer.close()
     assert not list(tmp_path.iterdir())
