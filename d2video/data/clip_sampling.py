@@ -82,14 +82,12 @@ class RandomRangeSampler:
         """
         assert 0 <= key_frame < length
         if length < self.num_frames:
-            chosen = np.asarray(self._window(length, key_frame, rng))
-        else:
-            span = min(max(2 * self.frame_range + 1, self.num_frames), length)
-            first = min(max(key_frame - span // 2, 0), length - span)
-            others = np.delete(np.arange(first, first + span), key_frame - first)
-            drawn = rng.choice(others, self.num_frames - 1, replace=False)
-            chosen = np.sort(np.append(drawn, key_frame))
-        return chosen.tolist()
+            return self._window(length, key_frame, rng)
+        span = min(max(2 * self.frame_range + 1, self.num_frames), length)
+        first = min(max(key_frame - span // 2, 0), length - span)
+        others = np.delete(np.arange(first, first + span), key_frame - first)
+        drawn = rng.choice(others, self.num_frames - 1, replace=False)
+        return np.sort(np.append(drawn, key_frame)).tolist()
 
 
 def build_clip_sampler(cfg: CfgNode):

@@ -1,15 +1,20 @@
 """The frames of a video, read one at a time when they are asked for."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
+from typing import Any
 
 import numpy as np
 import torch
 from fvcore.transforms.transform import Transform
 from torch import Tensor
+from typing_extensions import Self
 
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.video.image_io import read_rgb
 from d2video.video.prefetch import prefetch
+from d2video.video.video_file import VideoFile
 
 
 def read_frame(
@@ -53,12 +58,59 @@ def frame_to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
-class FrameSequence(Sequence[Tensor]):
-    """The frames of one video, resized, as a sequence that holds no pixels.
+class LazyFrames(Sequence[Tensor]):
+    """The frames of one video, augmented, as a sequence that holds no pixels; it pickles.
 
-    ``frames[t]`` reads frame t and returns it as a uint8 tensor (3,h,w). Iteration does the same in
-    order and reads ahead in the background. The object pickles (paths and transform only).
+    ``frames[t]`` is a uint8 tensor (3,h,w), ``frames[a:b]`` another such sequence. Iteration reads in
+    order, ahead in the background.
     """
+
+    def __init__(
+        self, transform: Transform, *, image_format: str = "RGB", decode_ahead: int = 0
+    ) -> None:
+        """
+        Args:
+            transform: applied to each frame.
+            image_format: order of the channels, "RGB" or "BGR".
+            decode_ahead: during iteration, frames read before they are asked for; 0 reads in the
+                caller's thread.
+        """
+        self.transform = transform
+        self.image_format = image_format
+        self.decode_ahead = decode_ahead
+
+    @abstractmethod
+    def _part(self, index: slice) -> Self:
+        """The sequence of a slice's frames."""
+
+    @abstractmethod
+    def _read(self) -> Iterator[np.ndarray]:
+        """All frames in order, RGB (H,W,3)."""
+
+    def __getitem__(self, index):
+        """Frame ``index`` (a negative one counts from the end), or a sequence for a slice.
+
+        Raises:
+            IndexError: there is no such frame.
+            BrokenFile: it cannot be read, or has another size.
+        """
+        if isinstance(index, slice):
+            return self._part(index)
+        t = range(len(self))[index]
+        (frame,) = self._part(slice(t, t + 1))._tensors()
+        return frame
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return prefetch(self._tensors(), self.decode_ahead)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for image in self._read():
+            image = image if self.image_format == "RGB" else image[:, :, ::-1]
+            yield frame_to_tensor(self.transform.apply_image(image))
+
+
+class FrameSequence(LazyFrames):
+    """The frames of a video that is a list of image files."""
 
     def __init__(
         self,
@@ -66,47 +118,55 @@ class FrameSequence(Sequence[Tensor]):
         height: int,
         width: int,
         transform: Transform,
-        *,
-        image_format: str = "RGB",
-        decode_ahead: int = 0,
-    ):
+        **options: Any,
+    ) -> None:
         """
         Args:
             file_names: image files, one a frame.
             height, width: of the files' images, in pixels.
-            transform: applied to each frame.
-            image_format: order of the channels, "RGB" or "BGR".
-            decode_ahead: during iteration, frames read before they are asked for; 0 reads in the
-                caller's thread.
+            transform, options: see :class:`LazyFrames`.
         """
+        super().__init__(transform, **options)
         self.file_names = list(file_names)
         self.height = height
         self.width = width
-        self.transform = transform
-        self.image_format = image_format
-        self.decode_ahead = decode_ahead
 
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def __getitem__(self, index):
-        """Frame ``index`` (a negative one counts from the end), or a FrameSequence for a slice.
+    def _part(self, index: slice) -> Self:
+        part = copy(self)
+        part.file_names = self.file_names[index]
+        return part
 
-        Raises:
-            IndexError: there is no such frame.
-            BrokenFile: its file is missing, damaged, or of another size.
+    def _read(self) -> Iterator[np.ndarray]:
+        for name in self.file_names:
+            yield read_frame(name, self.height, self.width)
+
+
+class VideoFrameSequence(LazyFrames):
+    """Frames of a video file. Single ones are found anew each time, which is slow."""
+
+    def __init__(self, path: str, times: np.ndarray, transform: Transform, **options: Any) -> None:
         """
-        if isinstance(index, slice):
-            return FrameSequence(
-                self.file_names[index],
-                self.height,
-                self.width,
-                self.transform,
-                image_format=self.image_format,
-                decode_ahead=self.decode_ahead,
-            )
-        image = read_frame(self.file_names[index], self.height, self.width, self.image_format)
-        return frame_to_tensor(self.transform.apply_image(image))
+        Args:
+            path: of the video file.
+            times: float (T,), seconds since the first frame, ascending.
+            transform, options: see :class:`LazyFrames`.
+        """
+        super().__init__(transform, **options)
+        self.path = path
+        self.times = times
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return prefetch((self[t] for t in range(len(self))), self.decode_ahead)
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def _part(self, index: slice) -> Self:
+        part = copy(self)
+        part.times = self.times[index]
+        return part
+
+    def _read(self) -> Iterator[np.ndarray]:
+        with VideoFile(self.path) as video:
+            for frame in video.frames_at(self.times):
+                yield frame.image

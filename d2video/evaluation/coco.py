@@ -15,7 +15,7 @@ from detectron2.utils.file_io import PathManager
 
 from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
-from d2video.formats.coco import annotation_file_errors, read_coco_instances
+from d2video.formats.coco import read_coco_instances
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -46,13 +46,15 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 "detectron2's register_coco_instances"
             )
         read_coco_instances(path)
-        with annotation_file_errors(dataset_name, path):
-            if metadata.get("thing_dataset_id_to_contiguous_id") is None:
-                DatasetCatalog.get(dataset_name)  # sets it; datasets are read on first use
-            super().__init__(dataset_name, output_dir=output_dir, use_fast_impl=False)
-            for category_id in metadata.thing_dataset_id_to_contiguous_id:
-                if category_id not in self._coco_api.cats:
-                    raise ValueError(f"it lacks category {category_id} of the dataset's metadata")
+        if metadata.get("thing_dataset_id_to_contiguous_id") is None:
+            DatasetCatalog.get(dataset_name)  # sets it; datasets are read on first use
+        super().__init__(dataset_name, output_dir=output_dir, use_fast_impl=False)
+        for category_id in metadata.thing_dataset_id_to_contiguous_id:
+            if category_id not in self._coco_api.cats:
+                raise UserError(
+                    f"{path} lacks category {category_id} of dataset {dataset_name}'s metadata: "
+                    "register the dataset with its own categories"
+                )
         for annotation in self._annotations():
             annotation.setdefault("iscrowd", 0)
             for key in ("area", "bbox"):

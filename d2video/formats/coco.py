@@ -1,10 +1,9 @@
 """Annotation files in COCO's JSON of images, which detectron2's and pycocotools' readers trust.
 
-They are checked here first, and what the readers find besides is told to the user.
+They are checked here first.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,32 +15,6 @@ from d2video.formats.text import json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
 
-# What the readers raise for a file of another format, besides OSError.
-_NOT_AS_EXPECTED = (
-    *(AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError),
-    *(OverflowError, RecursionError),
-)
-
-
-@contextmanager
-def annotation_file_errors(dataset_name: str, path: str) -> Iterator[None]:
-    """Turn what readers raise within this context into a UserError of one line.
-
-    Args:
-        dataset_name: the registered dataset.
-        path: its annotation file.
-
-    Raises:
-        UserError: the file or one that it names is missing, or the file is not in its format.
-    """
-    try:
-        yield
-    except (OSError, *_NOT_AS_EXPECTED) as error:
-        raise UserError(
-            f"dataset {dataset_name} cannot be read from {path} ({_reason(error)}): check the path "
-            "and that the file is in the COCO format of the task"
-        ) from error
-
 
 def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
     """The content of a file of COCO instances, without what detectron2 or pycocotools would choke on.
@@ -52,7 +25,7 @@ def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
             unknown; a file name leaves the image root; a size, box, polygon or RLE cannot be.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or lacks a list.
+        UserError: the file cannot be read, is not JSON, lacks a list or has no categories.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -61,6 +34,8 @@ def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
     if missing is not None:
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
     categories = _sound_entries(content, "categories", path, report, _category_fault)
+    if not content["categories"]:
+        raise UserError(f"{path}: 'categories' is empty; add them to the file")
     images = _sound_entries(content, "images", path, report, _image_fault, (int, str))
     sound = {**content, "categories": categories, "images": images}
     if "annotations" in content:
@@ -92,6 +67,7 @@ def _sound_entries(
             if fault is not None:
                 raise EntryError(fault)
             seen[name] = fields
+            id_types = (type(name),)  # they are sorted
     return [*seen.values()]
 
 
@@ -114,6 +90,8 @@ def _annotation_fault(fields: dict[str, Any], categories: set[int]) -> str | Non
         return f"its image_id {image} is no id"
     if type(category) is not int or category not in categories:
         return f"its category_id {category} is not in the file"
+    if fields.get("ignore", 0) != 0:
+        return "its ignore is set, which detectron2 does not take; remove the annotation"
     if type(fields.get("iscrowd", 0)) not in (int, bool):
         return "its iscrowd must be 0 or 1"
     for key, length in (("bbox", 4), ("area", None)):
@@ -154,17 +132,3 @@ def _size_fault(height: Any, width: Any) -> str | None:
 def _is_number(value: Any) -> bool:
     # Written so that NaN fails, and what is too large to be a float.
     return type(value) in (int, float) and abs(value) < 2**53
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"{error.filename} does not exist"
-    if isinstance(error, OSError):
-        return str(error)
-    cause = error.args[0] if error.args else ""
-    text = " ".join(str(cause).split())
-    if isinstance(error, KeyError) and text.isidentifier():
-        return f"'{text}' is missing"
-    if isinstance(error, KeyError) and isinstance(cause, int):
-        return f"id {cause} is unknown"
-    return text if isinstance(error, KeyError) else f"{type(error).__name__}: {text}"

@@ -16,7 +16,7 @@ from d2video.data import (
     build_train_loader,
     register_video_folders,
 )
-from d2video.data.video_file_sequence import VideoFrameSequence
+from d2video.data.frame_sequence import VideoFrameSequence
 from d2video.utils.errors import BrokenFile, UserError
 from tests.video.test_video_reader import HEIGHT, LENGTH, WIDTH, write_mp4
 

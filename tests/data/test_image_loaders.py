@@ -137,7 +137,7 @@ for _image in UNSIZED["images"]:
         ("{}", "'categories' is missing"),
         ([], "it is a list"),
         (YTVIS, "'images' is missing"),
-        ({"images": [], "annotations": [], "categories": []}, "ValueError"),
+        ({"images": [], "annotations": [], "categories": []}, "'categories' is empty"),
         ({**instance_content(), "images": []}, "mine is empty: .*mine.json names no image"),
         (UNSIZED, "'height' is missing"),
         (

@@ -11,9 +11,10 @@ from detectron2.data.datasets import load_coco_json, register_coco_instances
 from d2video.data.datasets.coco_panoptic import load_coco_panoptic
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Record
-from d2video.formats.coco import annotation_file_errors, read_coco_instances
+from d2video.formats.coco import read_coco_instances
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.faults import Fault, Report, refuse
+from d2video.utils.errors import UserError
 
 
 @dataset_format("coco")
@@ -38,8 +39,7 @@ def load_coco_instances(json_file: str, image_root: str, report: Report = refuse
         path = os.path.join(folder, os.path.basename(json_file))
         with open(path, "w", encoding="utf-8") as file:
             json.dump(content, file)
-        with annotation_file_errors(os.path.basename(json_file), json_file):
-            return load_coco_json(path, image_root)
+        return load_coco_json(path, image_root)
 
 
 def load_checked(name: str, load: Any, report: Report) -> list[Record]:
@@ -72,7 +72,7 @@ def load_checked(name: str, load: Any, report: Report) -> list[Record]:
         if faults:
             roots = meta.image_root, meta.panoptic_root
             return [*load_coco_panoptic(path, *roots, name, lambda fault: None)]
-    if not path:
+    try:
         return load()
-    with annotation_file_errors(name, path):
-        return load()
+    except (AssertionError, OSError) as error:  # how detectron2 says that a file is missing
+        raise UserError(f"dataset {name} cannot be read ({error}): check its paths") from error

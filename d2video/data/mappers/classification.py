@@ -20,9 +20,12 @@ from d2video.data.augmentation import (
     build_augmentations,
 )
 from d2video.data.classification_sampling import check_sampling, evaluation_frames, training_frames
-from d2video.data.frame_sequence import check_image_format, frame_to_tensor
+from d2video.data.frame_sequence import (
+    VideoFrameSequence,
+    check_image_format,
+    frame_to_tensor,
+)
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, augment_frames, sample_seed
-from d2video.data.video_file_sequence import VideoFrameSequence
 from d2video.utils.errors import UserError
 from d2video.video.video_file import VideoFile
 

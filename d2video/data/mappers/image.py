@@ -136,7 +136,7 @@ def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
         BrokenFile: the label image cannot be read or has another size.
         UserError: there are no labels.
     """
-    annotations: list[Any]
+    annotations: Any
     # Only things' objects would be trained on if a record has both.
     if "segments_info" in record:
         labels = read_frame(record["pan_seg_file_name"], *size)
@@ -148,5 +148,5 @@ def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
             f"image {record['file_name']} has no labels: training needs an annotated split in "
             "DATASETS.TRAIN"
         )
-    kept = [a for a in annotations if not a.get("iscrowd", 0)]
+    kept: list[Any] = [a for a in annotations if not a.get("iscrowd", 0)]
     return [annotation | {"id": i} for i, annotation in enumerate(kept)]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
-from d2video.formats.coco import annotation_file_errors
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.panoptic_png import segment_ids
 from d2video.structures.answers import ImageAnswer
@@ -117,8 +116,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         ids = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
         for key in ("panoptic_json", "panoptic_root", *ids):
             if key in ids and metadata.get(key) is None and dataset_name in DatasetCatalog:
-                with annotation_file_errors(dataset_name, metadata.panoptic_json):
-                    DatasetCatalog.get(dataset_name)  # may set it; datasets are read on first use
+                DatasetCatalog.get(dataset_name)  # may set it; datasets are read on first use
             if metadata.get(key) is None:
                 raise UserError(
                     f"dataset {dataset_name} has no {key} in its metadata: register it with "
