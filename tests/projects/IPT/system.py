@@ -18,7 +18,7 @@ def training_cfg(*options) -> CfgNode:
     return tiny_cfg(
         *("DATASETS.TRAIN", ["shapes_images_train"], "INPUT.DATASET_MAPPER", "RestorationMapper"),
         *("INPUT.EPOCH_UNIT", "video", "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
-        *("DATALOADER.ASPECT_RATIO_GROUPING", False, *options),
+        *("DATALOADER.ASPECT_RATIO_GROUPING", False, "SOLVER.OPTIMIZER", "ADAMW", *options),
     )
 
 
