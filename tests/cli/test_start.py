@@ -13,7 +13,6 @@ from d2video.cli.arguments import add_config, command_parser
 from d2video.cli.train import argument_parser
 from tests.helpers import ROOT
 
-PENDING = ("check_dataset.py",)
 PROGRAMS = sorted(
     str(path.relative_to(ROOT))
     for pattern in (
@@ -24,7 +23,7 @@ PROGRAMS = sorted(
         "demo/quick_start.py",
     )
     for path in ROOT.glob(pattern)
-    if path.name != "__init__.py" and path.name not in PENDING
+    if path.name != "__init__.py"
 )
 # Runs each program with each list of arguments; prints its exit status, its last line of help or
 # error, and which of the slow libraries are imported by then.

@@ -362,4 +362,6 @@ def test_command_line_refuses_what_only_videos_have(tool, tmp_path, capsys, wron
     with pytest.raises(SystemExit) as stop:
         tool.main([str(tmp_path / "a"), "--format", "coco", "--split", "a=1", *wrong])
     assert stop.value.code == 1
-    assert capsys.readouterr().err.startswith(f"error: {wrong[0]}: only for videos")
+    assert capsys.readouterr().err.startswith(
+        f"error: {wrong[0]}: not for --format coco, only for ytvis"
+    )

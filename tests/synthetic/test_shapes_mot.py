@@ -310,9 +310,18 @@ def test_command_line_makes_longer_videos_for_tracking(tool, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--format", "coco", "--speed", "1", "1"], "error: --speed: only for videos"),
-        (["--format", "coco", "--num-frames", "8", "12"], "error: --num-frames: only for videos"),
-        (["--format", "mot", "--uncompressed-rle"], "error: --uncompressed-rle: only for YouTube"),
+        (
+            ["--format", "coco", "--speed", "1", "1"],
+            "error: --speed: not for --format coco, only for ytvis",
+        ),
+        (
+            ["--format", "coco", "--num-frames", "8", "12"],
+            "error: --num-frames: not for --format coco, only",
+        ),
+        (
+            ["--format", "mot", "--uncompressed-rle"],
+            "error: --uncompressed-rle: not for --format mot, only for ytvis; ",
+        ),
     ],
 )
 def test_command_line_refuses_what_the_format_lacks(tool, tmp_path, capsys, wrong, message):
