@@ -4,6 +4,8 @@
 What is there already is reused; an interrupted training is resumed. ``make demo`` calls this.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import json
@@ -15,14 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-
-from detectron2.config import CfgNode
+from typing import TYPE_CHECKING
 
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import replace_on_success
 from demo.recipe import ROOT, Clips, Recipe, Run, load_recipe, recipe_files
 from demo.report import write_report
 from demo.results import comparison_table, final_results, read_metrics
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 
 @contextmanager

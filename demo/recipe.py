@@ -3,18 +3,21 @@
 A project declares it in ``projects/<Name>/demo.py``, as ``RECIPE``.
 """
 
+from __future__ import annotations
+
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from detectron2.config import CfgNode
+from typing import TYPE_CHECKING, Any
 
 from d2video.projects import PROJECT_FOLDERS
 from d2video.utils.errors import UserError
 from demo.report import Table
 from demo.results import class_table, final_results, metrics_table
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,7 +57,7 @@ class Run:
     evaluations: dict[str, Callable[[CfgNode], dict[str, Any]]] = field(default_factory=dict)
     processes: int = 1
 
-    def render(self, recipe: "Recipe", cfg: CfgNode, folder: Path) -> Clips:
+    def render(self, recipe: Recipe, cfg: CfgNode, folder: Path) -> Clips:
         """Draw what the model, of ``MODEL.WEIGHTS``, answers to validation videos or images.
 
         Args:
