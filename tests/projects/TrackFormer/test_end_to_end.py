@@ -6,7 +6,7 @@ from d2video.projects.trackformer.official import OfficialTracker
 from detectron2.structures import Instances
 
 from tests.projects.TrackFormer.golden_models import golden_model, golden_network, load_golden
-from tests.projects.TrackFormer.test_golden_network import close
+from tests.projects.TrackFormer.network.test_golden_network import close
 
 # As arguments of ours.
 SETTINGS = {

@@ -1,20 +1,11 @@
-"""Training and answers of the whole model: gradients, padding, masks, bad configs."""
+"""Training of the whole model: gradients, padding, order."""
 
-import re
-
-import numpy as np
 import pytest
 import torch
 from d2video.projects.trackformer.network.base import FrameFeatures, Pyramid
 from d2video.projects.trackformer.training.track_queries import NO_OBJECT, PADDED, TrackQueries
-from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultPredictor
-from detectron2.modeling import build_model
-from detectron2.structures import Boxes
-from pycocotools import mask as rle
 from torch import Tensor
 
-from d2video.utils.errors import UserError
 from tests.projects.TrackFormer.tiny import (
     NODE,
     VARIANTS,
@@ -22,7 +13,6 @@ from tests.projects.TrackFormer.tiny import (
     losses_of,
     make_frame,
     make_pair,
-    tiny_cfg,
 )
 
 KEEP_ALL = (f"{NODE}.FALSE_NEGATIVE_PROB", 0.0, f"{NODE}.FALSE_POSITIVE_PROB", 0.0)
@@ -49,7 +39,7 @@ def equal(ours: dict, others: dict, rtol: float = 1e-5) -> None:
         torch.testing.assert_close(ours[name], others[name], rtol=rtol, atol=1e-5, msg=name)
 
 
-# ---- inputs -------------------------------------------------------------------------------------
+# ---- inputs ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", [(40, 40), (40, 33)])
@@ -125,7 +115,7 @@ def test_proposals_have_no_class():
     assert not torch.equal(losses[0]["loss_ce"], losses[1]["loss_ce"])
 
 
-# ---- gradients ----------------------------------------------------------------------------------
+# ---- gradients ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -258,7 +248,7 @@ def test_mixed_precision_stays_near_float32(variant):
     assert other == pytest.approx(total, rel=0.15)
 
 
-# ---- padding and order --------------------------------------------------------------------------
+# ---- padding and order ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "three_frames"])
@@ -381,203 +371,3 @@ def test_ids_tell_which_object_a_track_query_has():
     model.sampler = record
     losses_of(model, [make_pair((5, 0, 2), (0, 1, 2), height=64, width=96)])
     assert sorted(rows[0][0].tolist()) == [NO_OBJECT, 1, 2]
-
-
-# ---- answers ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("variant", ["deformable", "detr_masks", "two_stage"])
-def test_answer_to_an_image(variant):
-    model = build(variant).eval()
-    image = make_frame(40, 56, [], 0, 0)["image"]
-    found = model([{"image": image, "height": 80, "width": 112}])[0]["instances"]
-    assert found.image_size == (80, 112)
-    assert len(found) == 7
-    assert set(found.pred_classes.tolist()) <= {0, 1, 2}
-    assert found.has("pred_masks") == ("masks" in variant)
-    if found.has("pred_masks"):
-        assert found.pred_masks.shape == (7, 80, 112)
-        assert found.pred_masks.dtype == torch.bool
-    assert model([{"image": image}])[0]["instances"].image_size == (40, 56)
-    model.score_threshold = 1.0
-    empty = model([{"image": image, "height": 80, "width": 112}])[0]["instances"]
-    assert len(empty) == 0
-    assert not empty.has("pred_masks") or empty.pred_masks.shape == (0, 80, 112)
-
-
-@pytest.mark.parametrize("tracked", [[0, 1], [2]])
-def test_tracked_classes_alone_are_answered(tracked):
-    model = build("deformable", f"{NODE}.TRACKED_CLASSES", tracked).eval()
-    with torch.no_grad():  # classes of about equal scores
-        for head in model.network.class_embed:
-            head.bias.zero_()
-            head.weight.normal_()
-    image = make_frame(40, 56, [], 0, 0)["image"]
-    model._tracker.tracked_classes, wanted = None, model._tracker.tracked_classes
-    every = model([{"image": image}])[0]["instances"]
-    model._tracker.tracked_classes = wanted
-    found = model([{"image": image}])[0]["instances"]
-    chosen = torch.isin(every.pred_classes, torch.tensor(tracked))
-    assert 0 < len(found) < len(every)
-    assert torch.equal(found.scores, every.scores[chosen])
-
-
-@pytest.mark.parametrize("overflow", [True, False])
-def test_boxes_are_cut_at_the_border_if_asked(overflow):
-    model = build("deformable", f"{NODE}.OVERFLOW_BOXES", overflow).eval()
-    heads = model.network.bbox_embed
-    with torch.no_grad():
-        for head in heads:
-            head.layers[-1].bias[2:] = 4.0  # large
-    frame = make_frame(40, 56, [], 0, 0)["image"]
-    image = model([{"image": frame}])[0]["instances"]
-    video = model([{"image": [frame], "height": 40, "width": 56}])[0]["frames"][0]
-    for found in (image, video):
-        cut = Boxes(found.pred_boxes.tensor.clone())
-        cut.clip((40, 56))
-        assert torch.equal(cut.tensor, found.pred_boxes.tensor) != overflow
-
-
-def test_default_predictor(tmp_path):
-    """detectron2's own predictor: BGR array in, ``Instances`` at the array's size out."""
-    cfg = tiny_cfg("detr_masks", "MODEL.WEIGHTS", str(tmp_path / "model.pth"))
-    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 32, 64
-    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
-    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    found = DefaultPredictor(cfg)(picture)["instances"]
-    assert found.image_size == (50, 70)
-    assert found.pred_masks.shape == (7, 50, 70)
-
-
-@pytest.mark.parametrize("variant", ["multi_frame", "detr_masks", "deformable_masks"])
-def test_answer_to_a_video(variant):
-    model = build(variant).eval()
-    if "masks" in variant:  # as many pixels inside as outside
-        torch.nn.init.zeros_(model.network.mask_branch.out_conv.bias)
-    frames = [make_frame(40, 56, [], 0, seed)["image"] for seed in range(4)]
-    answer = model([{"image": frames, "height": 80, "width": 112}])[0]
-    assert set(answer) == {"image_size", "frames"}
-    assert answer["image_size"] == (80, 112)
-    assert len(answer["frames"]) == 4
-    pixels = 0
-    for found in answer["frames"]:
-        assert found.image_size == (80, 112)
-        assert len(found)
-        ids = found.track_ids
-        assert ids.dtype == torch.int64
-        assert len(ids.unique()) == len(ids)
-        assert (ids >= 0).all()
-        assert not found.has("pred_masks")
-        assert found.has("pred_rles") == ("masks" in variant)
-        if found.has("pred_rles"):
-            assert isinstance(found.pred_rles, list)
-            masks = rle.decode(found.pred_rles)
-            assert masks.shape == (80, 112, len(found))
-            assert masks.sum(-1).max() <= 1
-            pixels += masks.sum()
-    assert "masks" not in variant or pixels > 0
-
-
-@torch.no_grad()
-def test_masks_come_from_the_current_frame():
-    """Of two frames, the memory at the level of the coarsest lateral; and from the last layer."""
-    model = build("multi_frame", "MODEL.MASK_ON", True).eval()
-    network = model.network
-    memories, encode = [], network.transformer.encode
-    network.transformer.encode = lambda *args: memories.append(encode(*args)) or memories[-1]
-    frames = torch.stack([make_frame(40, 56, [], 0, seed)["image"] for seed in range(2)])
-    old, new = (network.features(model.normalize(frame[None]), None) for frame in frames)
-    current = network.project(new)
-    output = network(new, current, [network.project(old)], None)
-    fine, height, width = 5 * 7, 3, 4  # tokens of res3; res4, the last of MASK_FEATURES
-    assert current.levels[1].shape[-2:] == (height, width)
-    own = memories[0][:, 1, fine : fine + height * width]
-    assert torch.equal(output.encoded.memory.flatten(1, 2), own)
-    assert torch.equal(output.encoded.source, current.levels[1])
-    assert torch.equal(output.encoded.queries, output.embeddings)
-    assert [lateral.shape[-2:] for lateral in output.encoded.laterals] == [(3, 4), (5, 7), (10, 14)]
-
-
-# ---- mistakes -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("width", [32, 48, 80])
-def test_width_is_free_where_nothing_forbids_it(width):
-    model = build("detr", f"{NODE}.HIDDEN_DIM", width)
-    assert sum(losses_of(model, BATCHES["one_size"]).values()).isfinite()
-
-
-DEFORMABLE = f"{NODE}.DEFORMABLE"
-
-
-@pytest.mark.parametrize(
-    ("variant", "overrides", "message"),
-    [
-        ("detr", [f"{NODE}.NUM_CLASSES", 0], "NUM_CLASSES is 0"),
-        ("detr", [f"{NODE}.NUM_QUERIES", 0], "NUM_QUERIES is 0"),
-        ("detr", [f"{NODE}.HIDDEN_DIM", 0], "HIDDEN_DIM is 0"),
-        ("detr", [f"{NODE}.NUM_HEADS", 0], "NUM_HEADS is 0"),
-        ("detr", [f"{NODE}.DEC_LAYERS", 0], "DEC_LAYERS is 0"),
-        ("deformable", [f"{DEFORMABLE}.NUM_LEVELS", 0], "NUM_LEVELS is 0"),
-        ("deformable", [f"{DEFORMABLE}.NUM_FRAMES", 0], "NUM_FRAMES is 0"),
-        ("deformable", [f"{DEFORMABLE}.ENC_POINTS", 0], "ENC_POINTS is 0"),
-        ("deformable", [f"{DEFORMABLE}.DEC_POINTS", 0], "DEC_POINTS is 0"),
-        ("detr", [f"{NODE}.HIDDEN_DIM", 30], "HIDDEN_DIM (30)"),
-        ("deformable", [f"{NODE}.HIDDEN_DIM", 100], "HIDDEN_DIM is 100.* of 32, such as 128"),
-        ("deformable", [f"{NODE}.NUM_HEADS", 5], "NUM_HEADS 5 .*must be a multiple of 160"),
-        ("multi_frame", [f"{NODE}.HIDDEN_DIM", 256], "NUM_FRAMES 2 .* of 96, such as 288"),
-        ("deformable", [f"{DEFORMABLE}.NUM_LEVELS", 2], "3 backbone features for 2 levels"),
-        (
-            "two_stage",
-            [f"{DEFORMABLE}.BOX_REFINE", False],
-            "two stages need box refinement",
-        ),
-        ("detr", [f"{NODE}.IN_FEATURES", ["res9"]], "IN_FEATURES is"),
-        ("detr_masks", [f"{NODE}.MASK_FEATURES", ["res9"]], "MASK_FEATURES is"),
-        ("detr_masks", [f"{NODE}.MASK_FEATURES", []], "MASK_FEATURES is"),
-        ("deformable_masks", [f"{NODE}.MASK_FEATURES", ["res2"]], "must be one of IN_FEATURES"),
-        ("deformable", [f"{DEFORMABLE}.OFFSET_UNIT", "xy"], "choose wh or hw"),
-        ("detr", [f"{NODE}.IN_FEATURES", ["res4", "res5"]], "set DEFORMABLE.ENABLED True"),
-        ("detr", [f"{DEFORMABLE}.NUM_FRAMES", 2], "set DEFORMABLE.ENABLED True"),
-        ("detr", [f"{NODE}.FOCAL_LOSS", True], "set DEFORMABLE.ENABLED True"),
-        ("deformable", [f"{NODE}.TRACK_ATTENTION", True], "set DEFORMABLE.ENABLED False"),
-        ("deformable_masks", [f"{NODE}.PRE_NORM", True], "set DEFORMABLE.ENABLED False"),
-        ("detr", [f"{NODE}.FALSE_NEGATIVE_PROB", 1.5], "FALSE_NEGATIVE_PROB is 1.5"),
-        ("detr", [f"{NODE}.FALSE_POSITIVE_PROB", -0.5], "FALSE_POSITIVE_PROB is -0.5"),
-        ("detr", [f"{NODE}.FREEZE_DETECTOR", True], "set MODEL.MASK_ON True"),
-        ("detr", ["DATASETS.TRAIN", ["four_classes"]], "four_classes has 4 classes"),
-        ("detr", [f"{NODE}.TRACKED_CLASSES", [0, 3]], "TRACKED_CLASSES is [0, 3].*are 0 to 2"),
-        ("detr", [f"{NODE}.TRACKED_CLASSES", [-1]], "TRACKED_CLASSES is [-1]"),
-        (
-            "detr",
-            ["DATASETS.TEST", ["mots20_val_half"]],
-            "mots20_val_half .*set MODEL.MASK_ON True",
-        ),
-        (
-            "detr",
-            [f"{NODE}.TRACKER.PUBLIC_DETECTIONS", "min_iou_0_5", "DATASETS.TEST", ["mot17_test"]],
-            "mot17_test of DATASETS.TEST has no public detections",
-        ),
-    ],
-)
-def test_bad_configs(variant, overrides, message):
-    MetadataCatalog.get("four_classes").thing_classes = ["a", "b", "c", "d"]
-    escaped = re.sub(r"([()[\]])", r"\\\1", message)
-    with pytest.raises(UserError, match=escaped):
-        build(variant, *overrides)
-
-
-def test_another_mapper():
-    item = make_pair()
-    del item["previous"]
-    with pytest.raises(UserError, match="set INPUT.DATASET_MAPPER FramePairMapper"):
-        losses_of(build("deformable"), [item])
-
-
-@pytest.mark.parametrize("where", ["current", "previous"])
-def test_class_beyond_the_model(where):
-    item = make_pair()
-    frame = item if where == "current" else item["previous"][0]
-    frame["instances"].gt_classes[1] = 3
-    with pytest.raises(UserError, match=f"raise {NODE}.NUM_CLASSES"):
-        losses_of(build("deformable"), [item])

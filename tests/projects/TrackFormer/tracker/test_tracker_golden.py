@@ -10,7 +10,7 @@ from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.tracks import Tracks
 
 from tests.helpers.golden_io import GOLDEN
-from tests.projects.TrackFormer.scripted_detector import ScriptedDetector
+from tests.projects.TrackFormer.tracker.scripted_detector import ScriptedDetector
 
 NUM_FRAMES = 18
 WORLD = json.loads((GOLDEN / "trackformer_5_tracker_world.json").read_text())

@@ -15,7 +15,7 @@ from tests.projects.TrackFormer.golden_models import (
     load_golden,
     official_name,
 )
-from tests.projects.TrackFormer.test_golden_network import TRACKING, check, close
+from tests.projects.TrackFormer.network.test_golden_network import TRACKING, check, close
 
 
 def golden_targets(data: dict, prefix: str = "") -> list[ImageTargets]:

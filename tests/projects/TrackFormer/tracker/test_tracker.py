@@ -1,0 +1,275 @@
+"""The tracker's rules one by one; test_tracker_golden.py has them together."""
+
+import gc
+from types import FunctionType, ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from d2video.projects.trackformer.config import add_trackformer_config
+from d2video.projects.trackformer.network.frame_output import FrameOutput
+from d2video.projects.trackformer.tracker.tracker import Tracker
+from detectron2.config import CfgNode as CN
+
+from d2video.utils.errors import UserError
+from tests.projects.TrackFormer.tracker.seen_frames import (
+    BOX,
+    FAR,
+    NOTHING,
+    SIZE,
+    START,
+    ids,
+    maps,
+    seen,
+    sees,
+)
+
+
+def test_answer():
+    tracker = Tracker()
+    first = tracker.step(sees(found=[(3, 0.7, [-5.0, 10, 120, 40]), (4, 0.3, FAR)]), SIZE)
+    assert first.image_size == SIZE
+    assert first.pred_boxes.tensor.tolist() == [pytest.approx([-5, 10, 120, 40], abs=1e-4)]
+    assert first.scores.tolist() == [pytest.approx(0.7)]
+    assert ids(first) == [0]
+    assert first.track_ids.dtype == first.pred_classes.dtype == torch.int64
+    assert not first.has("pred_masks")
+    second = sees({3: (0.8, BOX)}, [(1, 0.9, FAR)])
+    answer = tracker.step(second, SIZE)
+    assert ids(answer) == [0, 1]
+    assert answer.pred_boxes.tensor[0].tolist() == pytest.approx(BOX, abs=1e-4)
+    embeddings, boxes = second.called_with
+    assert embeddings.tolist() == torch.eye(8)[[3]].tolist()
+    assert boxes.tolist() == [pytest.approx([57.5 / 100, 25 / 80, 125 / 100, 30 / 80])]
+
+
+def test_an_answer_may_be_changed():
+    tracker = Tracker()
+    answer = tracker.step(START, SIZE)
+    answer.pred_boxes.scale(2, 2)
+    answer.track_ids += 7
+    second = sees(seen())
+    assert ids(tracker.step(second, SIZE)) == [0]
+    assert second.called_with[1].tolist() == [pytest.approx([0.2, 25 / 80, 0.2, 30 / 80])]
+
+
+def test_no_tracks_and_no_detections():
+    tracker = Tracker()
+    for frame in (NOTHING, NOTHING, START, NOTHING, NOTHING):
+        answer = tracker.step(frame, SIZE)
+    assert len(answer) == len(tracker.active) == len(tracker.inactive) == 0
+    assert answer.pred_boxes.tensor.shape == (0, 4)
+
+
+def test_clip_boxes():
+    tracker = Tracker(clip_boxes=True)
+    answer = tracker.step(sees(found=[(3, 0.7, [-5.0, -1, 120, 90])]), SIZE)
+    assert answer.pred_boxes.tensor.tolist() == [[0, 0, 100, 80]]
+
+
+@pytest.mark.parametrize("score", [0.5, 0.51])
+def test_scores_must_exceed_the_thresholds(score):
+    passes = score > 0.5
+    tracker = Tracker(detection_score_thresh=0.5)
+    assert len(tracker.step(sees(found=[(0, score, BOX)]), SIZE)) == passes
+    tracker = Tracker(track_score_thresh=0.5)
+    tracker.step(START, SIZE)
+    assert len(tracker.step(sees(seen(score)), SIZE)) == passes
+    tracker = Tracker(reid_score_thresh=0.5, inactive_patience=1)
+    tracker.step(START, SIZE)
+    tracker.step(NOTHING, SIZE)
+    assert len(tracker.step(sees(seen(score)), SIZE)) == passes
+
+
+def test_tracked_classes():
+    frames = sees(found=[(0, 0.9, BOX), (1, 0.9, FAR)], classes={1: 2})
+    for classes, wanted in (((0,), [0]), ((2,), [2]), ((0, 2), [0, 2]), (None, [0, 2]), ((1,), [])):
+        answer = Tracker(tracked_classes=classes).step(frames, SIZE)
+        assert answer.pred_classes.tolist() == wanted
+    tracker = Tracker()
+    tracker.step(START, SIZE)
+    assert len(tracker.step(sees(seen(), classes={0: 1}), SIZE)) == 0
+
+
+@pytest.mark.parametrize("patience", [-1, 0, 1, 3])
+def test_patience(patience):
+    """An inactive track is asked in so many frames after the miss."""
+    tracker = Tracker(inactive_patience=patience)
+    tracker.step(START, SIZE)
+    asked = []
+    for _ in range(6):
+        frame = sees()
+        tracker.step(frame, SIZE)
+        asked.append(len(frame.called_with[0]))
+    assert asked == [1] + [1] * max(patience, 0) + [0] * (5 - max(patience, 0))
+
+
+def test_steps_termination_keeps_the_old_box():
+    tracker = Tracker(steps_termination=3)
+    tracker.step(START, SIZE)
+    for _ in range(2):
+        answer = tracker.step(NOTHING, SIZE)
+        assert ids(answer) == [0]
+        assert answer.pred_boxes.tensor[0].tolist() == pytest.approx(BOX, abs=1e-4)
+        assert answer.scores.tolist() == [pytest.approx(0.9)]
+    assert len(tracker.step(NOTHING, SIZE)) == 0
+
+
+def test_inactive_tracks_without_area_are_dropped():
+    tracker = Tracker(inactive_patience=5)
+    tracker.step(sees(found=[(0, 0.9, [10.0, 10, 10, 40])]), SIZE)
+    tracker.step(NOTHING, SIZE)
+    assert len(tracker.inactive) == 0
+
+
+def test_reset():
+    tracker = Tracker(inactive_patience=5)
+    tracker.step(sees(found=[(0, 0.9, BOX), (1, 0.9, FAR)]), SIZE)
+    tracker.step(sees(seen()), SIZE)
+    tracker.reset()
+    again = sees(found=[(0, 0.9, BOX)])
+    assert ids(tracker.step(again, SIZE)) == [0]
+    assert len(again.called_with[0]) == 0
+
+
+def tensors_of(tracker: Tracker) -> tuple[int, int]:
+    """How many can be reached from it, and the bytes that they hold."""
+    found, upcoming, seen = [], [tracker], {}
+    while upcoming:
+        thing = upcoming.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, torch.Tensor):
+            found.append(thing)
+        upcoming += gc.get_referents(thing)
+    return len(found), sum(tensor.untyped_storage().nbytes() for tensor in found)
+
+
+@pytest.mark.parametrize("frames", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_the_state_does_not_grow(frames):
+    """Tracks start, overlap, are missed and come back; of all that nothing stays."""
+    generator = torch.Generator().manual_seed(0)
+    identity = torch.eye(4)
+    corner = torch.tensor([[0.2, 0.2], [0.2, 0.21], [0.6, 0.6], [0.8, 0.2]])
+    boxes = torch.cat([corner, torch.full((4, 2), 0.2)], 1)
+    small = (8, 10)
+    masks = torch.rand(4, *small, generator=generator)
+
+    def detect(embeddings, _):
+        rows = embeddings.argmax(1) if len(embeddings) else torch.zeros(0, dtype=torch.int64)
+        rows = torch.cat([rows, torch.arange(4)])
+        scores = torch.rand(len(rows), generator=generator)
+        classes = torch.zeros_like(rows)
+        return FrameOutput(scores, classes, boxes[rows], identity[rows], lambda m: masks[rows[m]])
+
+    tracker = Tracker(inactive_patience=3, steps_termination=2)
+
+    def run(count):
+        most = 0
+        for _ in range(count):
+            tracker.step(detect, small)
+            most = max(most, len(tracker.active) + len(tracker.inactive))
+        return most
+
+    run(frames // 3)
+    first_count, first_bytes = tensors_of(tracker)
+    most = run(frames - frames // 3)
+    count, size = tensors_of(tracker)
+    assert count <= first_count + 4
+    one_track = masks[0].numel() + 200  # bytes
+    assert size <= first_bytes + most * one_track
+    assert 3 < most < 50
+    assert tracker._next_id > frames / 20  # much has happened
+    for tracks in (tracker.active, tracker.inactive):
+        for value in vars(tracks).values():  # no column hangs on to a frame's whole output
+            assert value.untyped_storage().nbytes() <= 8 * value.numel()
+
+
+def test_embeddings_have_no_history():
+    weight = torch.ones(1, requires_grad=True)
+
+    def detect(embeddings, boxes):
+        output = START(embeddings, boxes)
+        output.embeddings = output.embeddings * weight
+        return output
+
+    tracker = Tracker()
+    tracker.step(detect, SIZE)
+    assert not tracker.active.embeddings.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"detection_score_thresh": 1.1}, "TRACKER.DETECTION_SCORE_THRESH is 1.1"),
+        ({"track_score_thresh": -0.1}, "TRACKER.TRACK_SCORE_THRESH is -0.1"),
+        ({"detection_nms_thresh": 2}, "TRACKER.DETECTION_NMS_THRESH is 2"),
+        ({"track_nms_thresh": float("nan")}, "TRACKER.TRACK_NMS_THRESH is nan"),
+        ({"reid_score_thresh": 1.1}, "TRACKER.REID_SCORE_THRESH is 1.1"),
+        ({"reid_similarity_thresh": -1}, "TRACKER.REID_SIMILARITY_THRESH is -1"),
+        ({"steps_termination": 0}, "TRACKER.STEPS_TERMINATION is 0"),
+        ({"public_detections": "iou"}, "TRACKER.PUBLIC_DETECTIONS is 'iou'"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(UserError, match=f"MODEL.TRACKFORMER.{message}"):
+        Tracker(**settings)
+
+
+def test_from_config():
+    cfg = CN({"MODEL": CN({"TRACKFORMER": CN()})})
+    add_trackformer_config(cfg)
+    by_config, by_default = vars(Tracker.from_config(cfg)), vars(Tracker(clip_boxes=True))
+    settings = [name for name, value in by_default.items() if not hasattr(value, "ids")]
+    assert {n: by_config[n] for n in settings} == {n: by_default[n] for n in settings}
+
+    node = cfg.MODEL.TRACKFORMER
+    node.TRACKED_CLASSES, node.OVERFLOW_BOXES = [], True
+    keys = {
+        "DETECTION_SCORE_THRESH": ("detection_score_thresh", 0.31),
+        "TRACK_SCORE_THRESH": ("track_score_thresh", 0.32),
+        "DETECTION_NMS_THRESH": ("detection_nms_thresh", 0.33),
+        "TRACK_NMS_THRESH": ("track_nms_thresh", 0.34),
+        "STEPS_TERMINATION": ("steps_termination", 4),
+        "INACTIVE_PATIENCE": ("inactive_patience", 5),
+        "REID_SCORE_THRESH": ("reid_score_thresh", 0.35),
+        "REID_SIMILARITY_THRESH": ("reid_similarity_thresh", 2.5),
+        "REID_SIMILARITY_ONLY": ("reid_similarity_only", True),
+        "REID_GREEDY": ("reid_greedy", True),
+        "PUBLIC_DETECTIONS": ("public_detections", "min_iou_0_5"),
+    }
+    assert {*keys, "OFFICIAL"} == set(node.TRACKER)
+    for key, (_, value) in keys.items():
+        node.TRACKER[key] = value
+    tracker = SimpleNamespace(**vars(Tracker.from_config(cfg)))
+    assert {name: getattr(tracker, name) for name, _ in keys.values()} == dict(keys.values())
+    assert tracker.tracked_classes is None
+    assert not tracker.clip_boxes
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_accelerator():
+    def on_gpu(frame):
+        def detect(embeddings, boxes):
+            output = frame(embeddings.cpu(), boxes.cpu())
+            inner = output.masks
+            values = {n: getattr(output, n).cuda() for n in ("scores", "classes", "boxes")}
+            masks = (lambda rows: inner(rows.cpu()).cuda()) if inner else None
+            return FrameOutput(**values, embeddings=output.embeddings.cuda(), masks=masks)
+
+        return detect
+
+    probabilities = maps(o0=0.6, o1=0.7)
+    frames = [
+        sees(found=[(0, 0.9, BOX), (1, 0.8, FAR)], masks=probabilities),
+        sees({0: (0.9, BOX)}, masks=probabilities),
+        sees({0: (0.9, BOX), 1: (0.7, BOX)}, [(1, 0.9, FAR)], masks=probabilities),
+    ]
+    for settings in ({"steps_termination": 2}, {"inactive_patience": 3}):
+        settings["reid_similarity_thresh"] = 0.1
+        cpu, gpu = Tracker(**settings), Tracker(**settings)
+        for frame in frames:
+            wanted, answer = cpu.step(frame, SIZE), gpu.step(on_gpu(frame), SIZE)
+            assert ids(answer) == ids(wanted)
+            assert torch.equal(answer.pred_masks.cpu(), wanted.pred_masks)
+        assert gpu.active.embeddings.is_cuda
