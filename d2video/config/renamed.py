@@ -20,6 +20,13 @@ REMOVED: dict[str, tuple[Any, str]] = {
     "MODEL.IPT.CONTRASTIVE_TEMPERATURE": (1.0, "choose it by CONTRASTIVE_FORM"),
     "MODEL.IPT.PATCHES_AT_ONCE": (0, "set the model's patches_at_once"),
     "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": (0.0, "train without such queries"),
+    "MODEL.DETR.AUX_LOSS": (True, "set the model's aux_loss"),
+    "MODEL.DETR.PANOPTIC.MIN_AREA": (4, "set PanopticRules.min_area"),
+    "MODEL.TRACKFORMER.AUX_LOSS": (True, "set the model's aux_loss"),
+    "MODEL.TRACKFORMER.BACKPROP_PREV_FRAME": (False, "set the model's backprop_previous"),
+    "MODEL.TRACKFORMER.FALSE_POSITIVE_WEIGHT": (1.0, "set the model's false_positive_weight"),
+    "MODEL.TRACKFORMER.PREV_FRAME_DIST": (1, "set the model's prev_frame_distance"),
+    "MODEL.VISTR.AUX_LOSS": (True, "set the model's aux_loss"),
     "MODEL.VTN.FRAMES_AT_ONCE": (0, "set the model's frame_encoder.frames_at_once"),
     "INPUT.VIDEO.MAX_DECODED_FRAMES": (512, "lower NUM_FRAMES_TEST"),
 }

@@ -20,7 +20,6 @@ class SinePositionEncoding(nn.Module):
     Args:
         num_channels: C; C / axes must be even.
         num_axes: 2 (images) or 3 (clips).
-        normalize: scale coordinates by the extent of the valid part; False uses the plain counts.
         offset: added to the counts: 0 (DETR, VisTR) or -0.5, the cells' centres (Deformable DETR).
     """
 
@@ -30,9 +29,7 @@ class SinePositionEncoding(nn.Module):
         num_axes: int,
         *,
         temperature: float = 10000.0,
-        normalize: bool = True,
         scale: float = 2 * math.pi,
-        eps: float = 1e-6,
         offset: float = 0.0,
     ):
         super().__init__()
@@ -44,15 +41,13 @@ class SinePositionEncoding(nn.Module):
         self.channels_per_axis = num_channels // num_axes
         self.num_axes = num_axes
         self.temperature = temperature
-        self.normalize = normalize
         self.scale = scale
-        self.eps = eps
         self.offset = offset
 
     def forward(self, padding: Tensor) -> Tensor:
         """(B, [T,] H, W) bool, True = padding, to (B, [T,] H, W, C) float32.
 
-        Always float32: bf16 cannot tell neighbouring positions apart.
+        Always float32: in bfloat16 neighbouring positions would be equal.
         """
         assert padding.dim() == self.num_axes + 1, padding.shape
         valid = (~padding).float()
@@ -61,11 +56,8 @@ class SinePositionEncoding(nn.Module):
         encodings = []
         for axis in range(1, self.num_axes + 1):
             position = valid.cumsum(axis)
-            if self.normalize:
-                last = position.narrow(axis, position.shape[axis] - 1, 1)
-                position = (position + self.offset) / (last + self.eps) * self.scale
-            else:
-                position = position + self.offset
+            last = position.narrow(axis, position.shape[axis] - 1, 1)
+            position = (position + self.offset) / (last + 1e-6) * self.scale
             angle = position[..., None] / period
             encodings.append(
                 torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
@@ -76,8 +68,8 @@ class SinePositionEncoding(nn.Module):
 class LearnedPositionEncoding(nn.Module):
     """A learned vector for each column and each row (DETR, table 3: "learned at attention").
 
-    Channels 0 to C/2 - 1 tell the column, the others the row, as in the official code. Padding is not
-    looked at: cells are counted from the top left corner.
+    Channels 0 to C/2 - 1 encode the column, the others the row, as in the official code. Padding is
+    ignored: cells are counted from the top left corner.
 
     Args:
         num_channels: C, even.

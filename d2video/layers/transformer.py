@@ -184,17 +184,33 @@ class Transformer(nn.Module):
         return source
 
     def decode(
-        self, query_pos: Tensor, memory: Tensor, pos: Tensor, padding: Tensor | None
-    ) -> Tensor:
-        """query_pos (Q, C); memory, pos (B, S, C); returns all layers' outputs (L, B, Q, C)."""
-        query_pos = query_pos[None].expand(len(memory), -1, -1)
+        self,
+        x: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        pos: Tensor,
+        padding: Tensor | None,
+        query_padding: Tensor | None = None,
+        before_layer: Callable[[int, Tensor], Tensor] = lambda index, x: x,
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            x, query_pos: (B, Q, C).
+            memory, pos: (B, S, C).
+            padding: (B, S) bool or None.
+            query_padding: (B, Q) bool, True where there is no query, or None.
+            before_layer: called with a layer's number and its input x; returns what replaces x.
+
+        Returns:
+            all layers' outputs (L, B, Q, C), and the last one's before the closing norm (B, Q, C).
+        """
         memory_with_pos = memory + pos
-        x = torch.zeros_like(query_pos)
         outputs = []
-        for layer in self.decoder.layers:
-            x = self.run(layer, x, query_pos, memory, memory_with_pos, padding)
+        for index, layer in enumerate(self.decoder.layers):
+            x = before_layer(index, x)
+            x = self.run(layer, x, query_pos, memory, memory_with_pos, padding, query_padding)
             outputs.append(self.decoder.norm(x))
-        return torch.stack(outputs)
+        return torch.stack(outputs), x
 
     def forward(
         self, source: Tensor, query_pos: Tensor, pos: Tensor, padding: Tensor | None = None
@@ -209,4 +225,6 @@ class Transformer(nn.Module):
             decoder outputs of all layers (L, B, Q, C) and the memory (B, S, C).
         """
         memory = self.encode(source, pos, padding)
-        return self.decode(query_pos, memory, pos, padding), memory
+        query_pos = query_pos[None].expand(len(memory), -1, -1)
+        outputs, _ = self.decode(torch.zeros_like(query_pos), query_pos, memory, pos, padding)
+        return outputs, memory

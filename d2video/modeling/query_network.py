@@ -7,6 +7,7 @@ H_f×W_f: the transformer's feature map.
 from functools import partial
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
@@ -105,6 +106,26 @@ class QueryNetwork(SetPredictionNetwork):
                 activation_checkpoint,
                 mask_positions,
             )
+
+    def image_tokens(
+        self, source: Tensor, padding: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the transformer takes of images.
+
+        Args:
+            source: (B, C, H_f, W_f).
+            padding: (B, H_f, W_f) bool or None.
+
+        Returns:
+            tokens and positions (B, H_f·W_f, C), and their padding (B, H_f·W_f) bool or None.
+        """
+        tokens = source.flatten(2).transpose(1, 2)
+        grid = padding
+        if grid is None:
+            size = source.shape[-2:]
+            grid = torch.zeros(len(source), *size, dtype=torch.bool, device=source.device)
+        pos = self.position_encoding(grid).flatten(1, 2).to(tokens.dtype)
+        return tokens, pos, None if padding is None else padding.flatten(1)
 
     def predict(self, outputs: Tensor, encoded: Encoded | None) -> Predictions:
         """Predictions from the decoder's outputs (L, B, Q, C)."""

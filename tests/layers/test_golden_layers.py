@@ -35,12 +35,12 @@ def test_transformer(norm):
 POSITION_CASES = ["nopad_h96", "pad_h96_b2", "varyframes_h24", "h384_t36", "allpadframe_h12"]
 
 
-@pytest.mark.parametrize("case", [*POSITION_CASES, "nonorm_feats6"])
+@pytest.mark.parametrize("case", POSITION_CASES)
 def test_positions_in_three_dimensions(case):
     _, data, _ = load("vistr_pos3d.npz")
     golden = data[f"{case}.out"].permute(0, 1, 3, 4, 2)
     padding = data[f"{case}.mask"].view(golden.shape[:-1])
-    encoding = SinePositionEncoding(golden.shape[-1], 3, normalize=case != "nonorm_feats6")
+    encoding = SinePositionEncoding(golden.shape[-1], 3)
     # One float32 step of the angle, at most 36 frames or 2 pi.
     torch.testing.assert_close(encoding(padding), golden, rtol=0, atol=5e-6)
 

@@ -23,12 +23,10 @@ def test_padded_queries_do_not_speak(pre_norm):
     assert (free[0, :3] - alone[0]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_positions_of_cell_centres(normalize):
+def test_positions_of_cell_centres():
     """A row of four cells, one of them padding: the first channel is the sine of the position."""
     padding = torch.tensor([[[False, False, False, True]]])
-    encoding = SinePositionEncoding(4, 2, normalize=normalize, offset=-0.5)(padding)
+    encoding = SinePositionEncoding(4, 2, offset=-0.5)(padding)
     across = encoding[0, 0, :3, 2]
-    unit = 2 * math.pi / 3 if normalize else 1.0
-    expected = torch.sin(torch.tensor([0.5, 1.5, 2.5]) * unit)
+    expected = torch.sin(torch.tensor([0.5, 1.5, 2.5]) * 2 * math.pi / 3)
     torch.testing.assert_close(across, expected, rtol=0, atol=1e-5)

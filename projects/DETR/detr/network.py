@@ -4,7 +4,6 @@ Shapes: B: images, Q: queries, K: classes, C: transformer width, L: decoder laye
 H_f×W_f: the transformer's feature map.
 """
 
-import torch
 from torch import Tensor
 
 from d2video.modeling.predictions import Encoded, Predictions
@@ -31,13 +30,9 @@ class DETRNetwork(QueryNetwork):
             coarse_to_fine = [features[name] for name in reversed(self.in_features[:-1])]
             laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
         size = (int(source.shape[-2]), int(source.shape[-1]))
-        if padding is None:
-            grid = torch.zeros(len(images), *size, dtype=torch.bool, device=images.device)
-        else:
-            grid = padding = resize_padding(padding, size)
-        tokens = source.flatten(2).transpose(1, 2)
-        pos = self.position_encoding(grid).flatten(1, 2).to(tokens.dtype)
-        token_padding = None if padding is None else padding.flatten(1)
+        if padding is not None:
+            padding = resize_padding(padding, size)
+        tokens, pos, token_padding = self.image_tokens(source, padding)
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
         if not all_layers:
             outputs = outputs[-1:]

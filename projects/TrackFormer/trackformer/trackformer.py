@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from d2video.projects.detr.panoptic import unpad_masks
 from d2video.projects.detr.postprocess import Detections, instances_of
 from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, TrackingNetwork
@@ -183,7 +182,7 @@ class TrackFormer(SetPredictionModel):
                     self.matcher(output, targets[index], rows),
                     targets[index],
                     targets[index + 1],
-                    padding=self._query_padding(tracks, output),
+                    padding=output.query_padding,
                     # Only the frame that is trained on learns to drop them.
                     false_positives=index == len(frames) - 2,
                 )
@@ -193,21 +192,10 @@ class TrackFormer(SetPredictionModel):
         # Projected anew: the projection learns from the earlier frames, too.
         previous = [network.project(earlier) for earlier in seen[: network.num_previous]]
         output = network(features, network.project(features), previous, tracks, self.aux_loss)
-        return self._frame_losses(output, targets[-1], rows, self._query_padding(tracks, output))
-
-    def _query_padding(self, tracks, output: NetworkOutput) -> Tensor | None:
-        """(B, N) bool, True where the network's row is no query."""
-        if tracks is None or tracks.padding is None:
-            return None
-        objects = output.logits.shape[2] - tracks.padding.shape[1]
-        return F.pad(tracks.padding, (0, objects))
+        return self._frame_losses(output, targets[-1], rows)
 
     def _frame_losses(
-        self,
-        output: NetworkOutput,
-        targets: list[ImageTargets],
-        rows: Tensor | None,
-        padding: Tensor | None,
+        self, output: NetworkOutput, targets: list[ImageTargets], rows: Tensor | None
     ) -> dict[str, Tensor]:
         matches = self.matcher(output, targets, rows)
         weights = None
@@ -216,7 +204,7 @@ class TrackFormer(SetPredictionModel):
             false_positive = self.false_positive_weight if class_loss.weighted_mean else 1.0
             objects = output.logits.shape[2] - rows.shape[1]
             weights = no_object_weights(rows, objects, class_loss.no_object_weight, false_positive)
-        losses = self.matched_losses(output, matches, targets, weights, padding)
+        losses = self.matched_losses(output, matches, targets, weights, output.query_padding)
         if output.proposals is not None:
             losses |= self._proposal_losses(output.proposals, targets)
         return losses

@@ -34,8 +34,6 @@ class VisTRNetwork(QueryNetwork):
         position_temperature: of the sine positions.
         position_waves: the shortest sine waves that fit into the frame, and into the clip.
         mask_positions: ``use_positions`` of :class:`MHAttentionMap`.
-        mask_on: build and run the mask branch. :class:`VisTR` needs it; False is the network of the
-            authors' pretraining, boxes only, for comparing with their arrays.
         activation_checkpoint: recompute the mask heads in the backward pass.
     """
 
@@ -52,7 +50,6 @@ class VisTRNetwork(QueryNetwork):
         position_temperature: float = 10000.0,
         position_waves: float = 1.0,
         mask_positions: bool = False,
-        mask_on: bool = True,
         activation_checkpoint: bool = False,
     ):
         super().__init__(
@@ -70,15 +67,13 @@ class VisTRNetwork(QueryNetwork):
         )
         self.num_frames = num_frames
         self.num_slots = num_slots
-        self.mask_on = mask_on
         self.activation_checkpoint = activation_checkpoint
-        if mask_on:
-            width, num_heads = transformer.width, transformer.num_heads
-            self.bbox_attention = MHAttentionMap(width, width, num_heads, mask_positions)
-            self.mask_head = MaskHeadSmallConv(
-                width, num_heads, self.lateral_channels, mask_width, activation_checkpoint
-            )
-            self.insmask_head = InstanceMaskHead(self.mask_head.out_channels)
+        width, num_heads = transformer.width, transformer.num_heads
+        self.bbox_attention = MHAttentionMap(width, width, num_heads, mask_positions)
+        self.mask_head = MaskHeadSmallConv(
+            width, num_heads, self.lateral_channels, mask_width, activation_checkpoint
+        )
+        self.insmask_head = InstanceMaskHead(self.mask_head.out_channels)
 
     def compiled_parts(self) -> list[nn.Module]:
         """The attention maps and the single convolutions before the heads stay as they are."""
@@ -88,8 +83,6 @@ class VisTRNetwork(QueryNetwork):
         """(N, 3, H, W) to the projected transformer input (N, C, H_f, W_f) and the laterals."""
         features = self.backbone(frames)
         source = self.input_proj(features[self.in_features[-1]])
-        if not self.mask_on:
-            return source, []
         return source, self.mask_head.laterals(
             [features[name] for name in reversed(self.in_features[:-1])]
         )
@@ -142,8 +135,7 @@ class VisTRNetwork(QueryNetwork):
             positions=pos.unflatten(1, (num_frames, *size)).flatten(0, 1),
         )
         predictions = self.predict(outputs, encoded)
-        if self.mask_on:
-            predictions.masks = partial(self._query_masks, encoded)
+        predictions.masks = partial(self._query_masks, encoded)
         return predictions
 
     def _query_masks(self, encoded: Encoded, clips: Tensor, queries: Tensor) -> Tensor:

@@ -29,9 +29,6 @@ class FrameFeatures:
     maps: list[Tensor]
     padding: Tensor | None
 
-    def detach(self) -> "FrameFeatures":
-        return FrameFeatures([feature.detach() for feature in self.maps], self.padding)
-
 
 @dataclass
 class Pyramid:
@@ -52,10 +49,12 @@ class NetworkOutput(Predictions):
 
     Attributes:
         embeddings: (B, N, C), what these queries are if they are asked again in the next frame.
+        query_padding: (B, N) bool, True where a row is not a query; None where all are.
         proposals: of a two-stage network, one layer of predictions of the first stage.
     """
 
     embeddings: Tensor
+    query_padding: Tensor | None = None
     proposals: Predictions | None = None
 
 

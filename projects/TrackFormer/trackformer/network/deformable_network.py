@@ -216,7 +216,10 @@ class DeformableTrackingNetwork(TrackingNetwork):
             )
             masks = partial(self.mask_branch, encoded)
         return NetworkOutput(
-            logits, boxes, masks, encoded, embeddings=outputs[-1], proposals=proposals
+            *(logits, boxes, masks, encoded),
+            embeddings=outputs[-1],
+            query_padding=padding,
+            proposals=proposals,
         )
 
     def _predict(

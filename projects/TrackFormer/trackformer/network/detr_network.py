@@ -84,23 +84,23 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
     ) -> NetworkOutput:
         """See :class:`.network.TrackingNetwork`; ``previous`` is not used."""
         (source,) = current.levels
-        tokens = source.flatten(2).transpose(1, 2)
-        padding = token_padding = None
-        if current.paddings is not None:
-            (padding,) = current.paddings
-            token_padding = padding.flatten(1)
-        grid = padding
-        if grid is None:
-            grid = torch.zeros(len(source), *source.shape[-2:], dtype=torch.bool)
-        pos = self.position_encoding(grid.to(source.device)).flatten(1, 2).to(tokens.dtype)
+        padding = None if current.paddings is None else current.paddings[0]
+        tokens, pos, token_padding = self.image_tokens(source, padding)
         memory = self.transformer.encode(tokens, pos, token_padding)
 
         query_pos = self.query_embed.weight.expand(len(source), -1, -1)
         queries, query_pos, query_padding = with_track_queries(
             track_queries, torch.zeros_like(query_pos), query_pos
         )
-        outputs, last = self._decode(
-            queries, query_pos, memory, pos, token_padding, query_padding, track_queries
+
+        def attend_tracks(index: int, x: Tensor) -> Tensor:
+            if self.track_attention is None or track_queries is None:
+                return x
+            return self._attend_tracks(self.track_attention[index], x, track_queries)
+
+        # What goes on to the next frame is the last layer's output before its norm.
+        outputs, embeddings = self.transformer.decode(
+            queries, query_pos, memory, pos, token_padding, query_padding, attend_tracks
         )
         if not all_layers:
             outputs = outputs[-1:]
@@ -111,31 +111,11 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
             memory = memory.unflatten(1, source.shape[-2:])
             encoded = Encoded(outputs[-1], memory, source, padding, laterals)
         found = self.predict(outputs, encoded)
-        return NetworkOutput(found.logits, found.boxes, found.masks, encoded, embeddings=last)
-
-    def _decode(
-        self,
-        x: Tensor,
-        query_pos: Tensor,
-        memory: Tensor,
-        pos: Tensor,
-        padding: Tensor | None,
-        query_padding: Tensor | None,
-        tracks: TrackQueries | None,
-    ) -> tuple[Tensor, Tensor]:
-        """All layers' normalised outputs (D, B, N, C), and the last one's before its norm, which is
-        what goes on to the next frame."""
-        decoder = self.transformer.decoder
-        memory_with_pos = memory + pos
-        outputs = []
-        for index, layer in enumerate(decoder.layers):
-            if self.track_attention is not None and tracks is not None:
-                x = self._attend_tracks(self.track_attention[index], x, tracks)
-            x = self.transformer.run(
-                layer, x, query_pos, memory, memory_with_pos, padding, query_padding
-            )
-            outputs.append(decoder.norm(x))
-        return torch.stack(outputs), x
+        return NetworkOutput(
+            *(found.logits, found.boxes, found.masks, encoded),
+            embeddings=embeddings,
+            query_padding=query_padding,
+        )
 
     def _attend_tracks(self, layer: nn.Module, x: Tensor, tracks: TrackQueries) -> Tensor:
         count = tracks.embeddings.shape[1]
