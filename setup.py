@@ -33,6 +33,7 @@ setup(
     license="Apache-2.0",
     packages=[*find_packages(include=["d2video", "d2video.*"]), *PROJECTS],
     package_dir=PROJECTS,
+    package_data={"d2video": ["py.typed"]},
     python_requires=">=3.10",
     # detectron2 is missing here because PyPI has none: tools/install_detectron2.py installs it.
     # trackeval (1.3.0) too: it asks for opencv-python, which lies where opencv-python-headless does.

@@ -1,3 +1,5 @@
+"""Checkpoints: saved, loaded, resumed from, converted."""
+
 from d2video.checkpoint.checkpointer import VideoCheckpointer
 from d2video.checkpoint.convert import (
     CONVERTER_REGISTRY,

@@ -1,3 +1,5 @@
+"""nn.Modules without a task."""
+
 from d2video.layers.attention import MultiheadAttention
 from d2video.layers.deform_conv import DeformConv, deform_conv2d_sampled
 from d2video.layers.position_encoding import LearnedPositionEncoding, SinePositionEncoding

@@ -1,0 +1,1 @@
+"""Helpers of every room: errors, files, registries, random state. Import the modules."""

@@ -1,0 +1,1 @@
+"""Video instance segmentation (YouTube-VIS)."""
