@@ -29,7 +29,7 @@ from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
 from d2video.video.prefetch import prefetch
-from d2video.video.video_reader import Source, open_video
+from d2video.video.video_reader import VideoSource, open_video
 from d2video.visualization.options import DEFAULT_TOPK
 
 logger = logging.getLogger(__name__)
@@ -69,13 +69,13 @@ class VideoPredictor:
     ):
         """
         Args:
-            model: in evaluation mode, on its device, with ``stream_video``.
+            model: in evaluation mode, on its device, with ``task`` and ``stream_video``.
             min_size: the short side is resized to this many pixels; 0: no resizing.
             max_size: limit of the long side in pixels; 0: none. Where it would be exceeded, the
                 short side gives way. The rule is that of the test mapper.
             image_format: the model's channel order, "RGB" or "BGR".
             decode_ahead: frames decoded and resized ahead.
-            class_names: by class index, for those who draw; ``None`` where unknown.
+            class_names: by class index, for pictures and results; ``None`` where unknown.
         """
         assert image_format in ("RGB", "BGR"), image_format
         self.model = model
@@ -84,7 +84,8 @@ class VideoPredictor:
         self._resize = ResizeShortestEdge(min_size, max_size)
         self._image_format = image_format
         self._decode_ahead = decode_ahead
-        self._stream: PushStream | None = None
+        self._stream: PushStream | None = None  # of predict_frame, since time.monotonic's _start
+        self._start = 0.0
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class VideoPredictor:
             "class_names": class_names(test_sets[0]) if has_classes else None,
         }
 
-    def __call__(self, source: Source | FrameSource) -> Generator[Any, None, None]:
+    def __call__(self, source: VideoSource | FrameSource) -> Generator[Any, None, None]:
         """Predict on a video.
 
         Args:
@@ -145,7 +146,7 @@ class VideoPredictor:
 
     @torch.no_grad()
     def predict_frame(self, image: np.ndarray) -> Any:
-        """Predict on the next frame of a video whose frames the caller has one at a time.
+        """Predict on the next frame of a video whose frames come one at a time.
 
         What the model knows of the video is kept from call to call, until :meth:`reset`; calls of
         the predictor itself and of :meth:`predict_images` have no part in it. After any error but
@@ -165,7 +166,7 @@ class VideoPredictor:
         image = check_frame("predict_frame", self._stream.count if self._stream else 0, image)
         size = (image.shape[0], image.shape[1])
         if self._stream is None:
-            self._stream = PushStream(self.model, size, start=now)
+            self._stream, self._start = PushStream(self.model, size), now
         stream = self._stream
         if size != stream.output_size:
             height, width = stream.output_size
@@ -179,7 +180,7 @@ class VideoPredictor:
         except BaseException:  # the model's iterator is over
             self.reset()
             raise
-        return self.task.read(Frame(index, now - stream.start, image), answer)
+        return self.task.read(Frame(index, now - self._start, image), answer)
 
     def reset(self) -> None:
         """Let the next :meth:`predict_frame` begin a new video."""
@@ -187,12 +188,11 @@ class VideoPredictor:
             self._stream.close()
         self._stream = None
 
-    def classify(self, source: Source | FrameSource, topk: int = DEFAULT_TOPK) -> VideoClasses:
-        """What a video shows, by a model that classifies: the best classes, and the time line.
+    def classify(self, source: VideoSource | FrameSource, topk: int = DEFAULT_TOPK) -> VideoClasses:
+        """Classify a video: the best classes, and the time line.
 
         Args:
-            source: as for a call of the predictor; of a camera the caller has to take the frames
-                himself, since it has no end.
+            source: as for a call of the predictor, but not a camera, which has no end.
             topk: number of classes, at least 1.
 
         Raises:

@@ -20,11 +20,11 @@ from d2video.video.image_io import IMAGE_SUFFIXES, list_images, read_rgb
 logger = logging.getLogger(__name__)
 
 # A file or folder, a camera's number, or frames.
-Source = str | os.PathLike[str] | int | Iterable[np.ndarray]
+VideoSource = str | os.PathLike[str] | int | Iterable[np.ndarray]
 
 
 def open_video(
-    source: Source,
+    source: VideoSource,
     *,
     fps: float | None = None,
     prefetch: int = 8,
