@@ -24,7 +24,7 @@ import pycocotools.mask as coco_mask
 from detectron2.structures import Instances
 
 from d2video.formats.faults import refuse
-from d2video.formats.mot_rows import MOTSRows, masks_overlap, read_mots_table, without_sizes
+from d2video.formats.mot_rows import MOTSRows, Rows, masks_overlap, read_mots_table, without_sizes
 from d2video.formats.mot_text import read_table, repeated
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
@@ -36,23 +36,18 @@ _LAYOUT = "frame,id,left,top,width,height,confidence,-1,-1,-1"
 
 
 @dataclass(frozen=True)
-class MOTResults:
+class MOTResults(Rows):
     """N boxes of a sequence, as they stand in a file.
 
     Attributes:
-        frame: (N,) int64, from 1 on.
         id: (N,) int64, at least 0, unique in a frame; a tracker's of d2video + 1.
         box: (N,4) float64, left, top, width, height in pixels, the corner from 1 on; none empty.
         score: (N,) float64, of no effect on the metrics.
     """
 
-    frame: np.ndarray
     id: np.ndarray
     box: np.ndarray
     score: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.frame)
 
 
 def mot_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTResults:

@@ -8,11 +8,12 @@ corners count from 1. MOTS20's ``gt.txt`` is split by spaces: ``frame id class h
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pycocotools.mask as coco_mask
 from numpy.typing import ArrayLike
+from typing_extensions import Self
 
 from d2video.formats.faults import Entry, EntryError, Fault, Report, refuse
 from d2video.formats.mot_text import TextTable, check_number, read_table
@@ -24,15 +25,41 @@ _DET_LAYOUT = "frame,-1,left,top,width,height,score"
 _MOTS_LAYOUT = "frame id class height width rle"
 MOTS_IGNORE_CLASS = 10
 
-T = TypeVar("T", "MOTRows", "MOTSRows", "MOTDetections")
-
 
 @dataclass(frozen=True)
-class MOTRows:
-    """The whole of a ``gt.txt``, N rows in the order of the file.
+class Rows:
+    """Columns of N rows each.
 
     Attributes:
         frame: (N,) int64, from 1 on.
+    """
+
+    frame: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def select(self, chosen: np.ndarray) -> Self:
+        """The rows that ``chosen`` names, (N,) bool or indices."""
+        return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+    def of_frames(self, first_frame: int, num_frames: int) -> Self:
+        """The rows of a part of a sequence, in which the frames count from 1 again.
+
+        Args:
+            first_frame: the part's first frame, from 1 on.
+            num_frames: length of the part.
+        """
+        frame = self.frame - (first_frame - 1)
+        inside = (frame >= 1) & (frame <= num_frames)
+        return replace(self.select(inside), frame=frame[inside])
+
+
+@dataclass(frozen=True)
+class MOTRows(Rows):
+    """The whole of a ``gt.txt``, N rows in the order of the file.
+
+    Attributes:
         id: (N,) int64, of the track, at least 0; unique in a frame.
         box: (N,4) float64, left, top, width, height in pixels as in the file, the corner from 1 on.
         flag: (N,) int64; 0: not to be considered.
@@ -40,72 +67,39 @@ class MOTRows:
         visibility: (N,) float64, 0 to 1. All 1 for MOT15.
     """
 
-    frame: np.ndarray
     id: np.ndarray
     box: np.ndarray
     flag: np.ndarray
     cls: np.ndarray
     visibility: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.frame)
-
 
 @dataclass(frozen=True)
-class MOTSRows:
+class MOTSRows(Rows):
     """The whole of a MOTS ``gt.txt``, N rows in the order of the file.
 
     Attributes:
-        frame: (N,) int64, from 1 on.
         id: (N,) int64, of the track, at least 0; unique in a frame but for ignore regions.
         cls: (N,) int64; 1: car, 2: pedestrian, 10: ignore region.
         rle: (N,) object, compressed RLE dicts (``counts`` bytes), sound and of one size.
     """
 
-    frame: np.ndarray
     id: np.ndarray
     cls: np.ndarray
     rle: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.frame)
-
 
 @dataclass(frozen=True)
-class MOTDetections:
+class MOTDetections(Rows):
     """A ``det.txt``, N rows in the order of the file.
 
     Attributes:
-        frame: (N,) int64, from 1 on.
         box: (N,4) float64 as in :class:`MOTRows`.
         score: (N,) float64, in no given range.
     """
 
-    frame: np.ndarray
     box: np.ndarray
     score: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-
-def select_rows(rows: T, chosen: np.ndarray) -> T:
-    """The rows that ``chosen`` tells, (N,) bool or indices."""
-    return type(rows)(**{f.name: getattr(rows, f.name)[chosen] for f in fields(rows)})
-
-
-def rows_of_frames(rows: T, first_frame: int, num_frames: int) -> T:
-    """The rows of a part of a sequence, in which the frames count from 1 again.
-
-    Args:
-        rows: of the sequence.
-        first_frame: the part's first frame, from 1 on.
-        num_frames: length of the part.
-    """
-    frame = rows.frame - (first_frame - 1)
-    inside = (frame >= 1) & (frame <= num_frames)
-    columns = {f.name: getattr(rows, f.name)[inside] for f in fields(rows)}
-    return type(rows)(**{**columns, "frame": frame[inside]})
 
 
 def read_mot_ground_truth(path: str, num_frames: int, report: Report = refuse) -> MOTRows:

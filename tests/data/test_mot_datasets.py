@@ -353,6 +353,7 @@ def test_training_loader_takes_the_records(mot17, scratch_catalog):
     register_mot("x_train", mot17, benchmark="MOT17", detector="FRCNN")
     cfg = get_cfg()
     cfg.DATASETS.TRAIN = ("x_train",)
+    cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
     cfg.INPUT.EPOCH_UNIT = "frame"
     assert build_train_loader(cfg).loader.epoch_length == 6
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False

@@ -7,7 +7,6 @@ from d2video.formats.mot_rows import (
     read_mot_detections,
     read_mot_ground_truth,
     read_mots_ground_truth,
-    rows_of_frames,
 )
 from d2video.formats.mot_sequence import list_frames, read_seqinfo
 from d2video.utils.errors import UserError
@@ -82,7 +81,7 @@ def test_part_of_a_sequence_counts_its_frames_from_1(write):
     rows = read_mot_ground_truth(
         write("1,1,1,1,1,1,1,1,1\n3,1,3,1,1,1,1,1,1\n5,1,5,1,1,1,1,1,1"), 5
     )
-    part = rows_of_frames(rows, first_frame=2, num_frames=2)
+    part = rows.of_frames(first_frame=2, num_frames=2)
     assert part.frame.tolist() == [2]
     assert part.box[:, 0].tolist() == [3]
 

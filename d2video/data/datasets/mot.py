@@ -22,8 +22,6 @@ from d2video.formats.mot_rows import (
     read_mot_detections,
     read_mot_ground_truth,
     read_mots_ground_truth,
-    rows_of_frames,
-    select_rows,
 )
 from d2video.formats.mot_sequence import MOTSequence, list_frames, read_seqinfo
 from d2video.utils.errors import UserError
@@ -137,11 +135,11 @@ def load_mot(
         if sequence.gt_file is None:
             continue
         rows = read_mot_ground_truth(sequence.gt_file, sequence.seq_length, report)
-        rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
+        rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
         kept = (rows.flag == 1) & (rows.cls == _PEDESTRIAN) if has_classes else rows.flag != 0
         if min_visibility is not None:
             kept &= rows.visibility > min_visibility
-        rows = select_rows(rows, kept)
+        rows = rows.select(kept)
         columns = {
             "bbox": rows.box - [corner, corner, 0, 0],
             "visibility": rows.visibility,
@@ -169,9 +167,9 @@ def load_mots(
             continue
         size = (sequence.height, sequence.width)
         rows = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size, report)
-        rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
-        rows = select_rows(rows, rows.cls == _MOTS_PEDESTRIAN)
-        rows = select_rows(rows, coco_mask.area(rows.rle.tolist()) > 0)
+        rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
+        rows = rows.select(rows.cls == _MOTS_PEDESTRIAN)
+        rows = rows.select(coco_mask.area(rows.rle.tolist()) > 0)
         boxes = np.reshape(coco_mask.toBbox(rows.rle.tolist()), (-1, 4))
         columns = {"bbox": boxes, "segmentation": rows.rle}
         record["annotations"] = _annotations(sequence, rows, columns)
@@ -211,7 +209,7 @@ def _detections(sequence: MOTSequence, corner: float, report: Report) -> list[np
     """Per frame float32 (n,5): x0, y0, x1, y1 in pixels, score."""
     path = os.path.join(sequence.folder, "det", "det.txt")
     rows = read_mot_detections(path, sequence.seq_length, report)
-    rows = rows_of_frames(rows, sequence.first_frame, sequence.num_frames)
+    rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
     low = rows.box[:, :2] - corner
     table = np.concatenate([low, low + rows.box[:, 2:], rows.score[:, None]], axis=1)
     order = np.argsort(rows.frame, kind="stable")

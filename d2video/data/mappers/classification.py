@@ -26,6 +26,7 @@ from d2video.data.frame_sequence import (
     frame_to_tensor,
 )
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, augment_frames, sample_seed
+from d2video.data.records import ClassificationRecord
 from d2video.utils.errors import UserError
 from d2video.video.video_file import VideoFile
 
@@ -129,7 +130,7 @@ class VideoClipMapper:
             "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
         }
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, record: ClassificationRecord) -> dict[str, Any]:
         """
         Args:
             record: of a video of classification (docs/architecture.md); not changed.
@@ -156,7 +157,7 @@ class VideoClipMapper:
                 "DATASETS.TRAIN"
             )
         keys = ("file_name", "video_id", "label")
-        output = {key: record[key] for key in keys if key in record}
+        output = {key: value for key, value in record.items() if key in keys}
         with VideoFile(record["file_name"]) as video:
             return output | (self._clip(video) if self.is_train else self._views(video, record))
 
@@ -166,7 +167,7 @@ class VideoClipMapper:
         frames, index = self._read(video, wanted)
         return self._finish(augment_frames(frames, self.augmentations, rng)[0], index, rng)
 
-    def _views(self, video: VideoFile, record: dict[str, Any]) -> dict[str, Any]:
+    def _views(self, video: VideoFile, record: ClassificationRecord) -> dict[str, Any]:
         clips = evaluation_frames(
             video.num_frames, video.fps, self.seconds, self.num_frames, self.num_views, self.start
         )

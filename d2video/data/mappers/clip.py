@@ -19,7 +19,7 @@ from d2video.data.frame_sequence import (
     frame_to_tensor,
     read_frame,
 )
-from d2video.data.records import track_classes
+from d2video.data.records import VideoRecord, track_classes
 from d2video.utils.errors import UserError
 
 DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")
@@ -127,7 +127,7 @@ class ClipDatasetMapper:
             "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
         }
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, record: VideoRecord) -> dict[str, Any]:
         """
         Args:
             record: a video's record (docs/architecture.md); not changed.
@@ -143,13 +143,17 @@ class ClipDatasetMapper:
                 "INPUT.DATASET_MAPPER ClipDatasetMapper takes videos, and this dataset holds "
                 "images: choose ImageDatasetMapper"
             )
-        keys = ("video_id", "height", "width", "length")
-        output = {key: record[key] for key in keys}
+        output = {
+            "video_id": record["video_id"],
+            "height": record["height"],
+            "width": record["width"],
+            "length": record["length"],
+        }
         rng = np.random.default_rng(sample_seed())
         fill = self._clip if self.is_train else self._video
         return output | fill(record, rng)
 
-    def _video(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    def _video(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
         # Only the size of the first frame matters, and the record knows it.
         blank = np.zeros((record["height"], record["width"], 3), np.uint8)
         frames = FrameSequence(
@@ -162,7 +166,7 @@ class ClipDatasetMapper:
         )
         return {"image": frames, "file_names": record["file_names"]}
 
-    def _clip(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    def _clip(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
         if "annotations" not in record:
             raise UserError(
                 f"video {record['video_id']} has no labels: training needs an annotated split "

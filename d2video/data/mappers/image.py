@@ -13,7 +13,7 @@ from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_au
 from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
-from d2video.data.records import Annotation, Record
+from d2video.data.records import Annotation, ImageRecord, Record
 from d2video.formats.panoptic_png import segment_annotations, segment_ids
 from d2video.utils.errors import UserError
 
@@ -65,7 +65,7 @@ class ImageDatasetMapper:
             "with_masks": cfg.MODEL.MASK_ON,
         }
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, record: ImageRecord) -> dict[str, Any]:
         """
         Args:
             record: of an image (docs/architecture.md); not changed.
@@ -106,7 +106,7 @@ class ImageDatasetMapper:
 
     def _targets(
         self,
-        record: dict[str, Any],
+        record: ImageRecord,
         size: tuple[int, int],
         new_size: tuple[int, int],
         transforms: Transform,

@@ -22,7 +22,6 @@ from d2video.formats.mot_rows import (
     MOTSRows,
     read_mot_ground_truth,
     read_mots_ground_truth,
-    rows_of_frames,
 )
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
@@ -221,8 +220,8 @@ def _read_rows(sequence: MOTSequence, gt_file: str, has_masks: bool) -> MOTRows 
     part = sequence.first_frame, sequence.num_frames
     if has_masks:
         size = sequence.height, sequence.width
-        return rows_of_frames(read_mots_ground_truth(gt_file, sequence.seq_length, size), *part)
-    return rows_of_frames(read_mot_ground_truth(gt_file, sequence.seq_length), *part)
+        return read_mots_ground_truth(gt_file, sequence.seq_length, size).of_frames(*part)
+    return read_mot_ground_truth(gt_file, sequence.seq_length).of_frames(*part)
 
 
 def _by_frame(frame: np.ndarray, length: int, *columns: np.ndarray) -> list[list[np.ndarray]]:
