@@ -64,7 +64,7 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
     strange = [key for key in content if not isinstance(key, str)]
     if strange:
         raise BrokenCheckpoint(
-            f"checkpoint {path}: has the key {str(strange[0])[:40]!r}, which is no name: re-save it "
+            f"checkpoint {path}: has the key {str(strange[0])[:40]!r}, which is not a name: re-save it "
             "as a state dict"
         )
     return content
@@ -96,7 +96,7 @@ def state_dict_of(
         ]
     if bad:
         raise BrokenCheckpoint(
-            f"checkpoint {path}: '{str(bad[0])[:60]}' is no tensor, so this is no state dict"
+            f"checkpoint {path}: '{str(bad[0])[:60]}' is not a tensor; expected a state dict"
         )
     return state
 
@@ -157,7 +157,7 @@ def _reason(path: Path, error: Exception) -> str:
     if refused:
         return (
             f"it holds {refused[1] or refused[2]}, code or objects, which are never loaded: convert an "
-            "official file with tools/convert_checkpoint.py, or re-save its state dict alone"
+            "official file with tools/convert_checkpoint.py, or re-save only its state dict"
         )
     # torch's text is about how to load the file all the same.
     detail = "" if "weights_only" in text or text.isdigit() else f" ({text[:120]})"

@@ -66,7 +66,7 @@ def _check_loadable(partial: Path, path: Path) -> None:
     if refused:
         raise UserError(
             f"checkpoint {path} is not written: it would hold {', '.join(sorted(refused)[:3])}, which "
-            "a safe load refuses; give state_dict() of what is saved tensors and plain values alone"
+            "a safe load refuses; let state_dict() of what is saved hold only tensors and plain values"
         )
 
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class COCOInstanceEvaluator(COCOEvaluator):
     """AP of boxes and, where model and dataset have them, of masks, by COCO's own code.
 
-    Differs from detectron2's in that faults of the annotation file are told at the start instead of
+    Differs from detectron2's in that faults of the annotation file are reported at the start instead of
     after the last image, and that datasets which name stuff among their classes are accepted.
     """
 

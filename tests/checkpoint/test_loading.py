@@ -174,7 +174,7 @@ def test_missing_truncated_and_other_files(tmp_path, suffix):
 def test_other_contents(tmp_path):
     with pytest.raises(BrokenCheckpoint, match="holds a list"):
         load_checkpoint_file(save(tmp_path / "list.pth", [1, 2]))
-    with pytest.raises(BrokenCheckpoint, match="has the key '3', which is no name"):
+    with pytest.raises(BrokenCheckpoint, match="has the key '3', which is not a name"):
         load_checkpoint_file(save(tmp_path / "numbers.pth", {3: torch.ones(1)}))
 
 

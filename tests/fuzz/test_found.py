@@ -200,7 +200,7 @@ def test_models_that_cannot_be_built(overrides):
 def test_checkpoints(tmp_path, state):
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"model": state, "__author__": "me"}))
-    with pytest.raises(UserError, match="is no tensor"):
+    with pytest.raises(UserError, match="is not a tensor"):
         VideoCheckpointer(nn.Linear(2, 2)).load(str(path))
 
 

@@ -9,7 +9,7 @@ from d2video.utils.files import replace_on_success
 
 _DPI = 100
 # Cells are as large as a number needs up to this many classes; beyond it they shrink to a name's
-# height, and colours alone tell.
+# height, and only colours tell.
 _MOST_WITH_NUMBERS = 30
 _LARGE_CELL, _SMALL_CELL = 0.5, 0.1  # inches
 

@@ -95,7 +95,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
     def _keep(self, given: Mapping[str, Any], answer: VideoScores) -> Prediction:
         """
         Raises:
-            UserError: ``scores`` are not one for each class, or not finite; a label is no class.
+            UserError: ``scores`` are not one for each class, or not finite; a label is not a class.
         """
         label, scores = given.get("label"), answer["scores"]
         found = Prediction(str(given.get("file_name", given.get("feature_file", ""))), label, [])

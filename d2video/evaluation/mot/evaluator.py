@@ -110,7 +110,7 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
             if len(frame) and bool((frame.pred_classes != 0).any()):
                 raise UserError(
                     f"{where}, frame {t}: class {int(frame.pred_classes.max())}; these data sets "
-                    "have class 0 alone: evaluate a model that answers it alone"
+                    "have only class 0: evaluate a model that answers only this one"
                 )
         try:
             if not self._ground_truth.has_masks:

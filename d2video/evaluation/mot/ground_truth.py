@@ -89,7 +89,7 @@ class MOTGroundTruth:
 
         Raises:
             UserError: a benchmark of masks, or an unknown one; a video's name that another one has
-                or that is no name of a file; objects of another class than 0; or labels but no
+                or that is not the name of a file; objects of another class than 0; or labels but no
                 package trackeval.
         """
         _check_benchmark(source, benchmark)
@@ -191,7 +191,7 @@ class MOTGroundTruth:
             if not os.path.isfile(path):
                 raise UserError(
                     f"results {path} are missing: write one file for each sequence of {self.source}, "
-                    "an empty one where nothing was found, or mend the folder"
+                    "an empty one where nothing was found, or correct the folder"
                 )
             if self.has_masks:
                 size = sequence.height, sequence.width

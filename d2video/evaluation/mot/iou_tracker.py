@@ -1,4 +1,4 @@
-"""Tracking by overlap alone: what a tracker must beat."""
+"""Baseline of trackers: detections linked by IoU."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -114,7 +114,7 @@ def box_metrics(
         if odd.size:
             raise UserError(
                 f"{sequence}: class {odd[0]} in the ground truth; those of MOTChallenge are 1 to "
-                f"{len(_MOT_CLASSES)}; mend the file"
+                f"{len(_MOT_CLASSES)}; correct the file"
             )
     challenge = require_trackeval().datasets.MotChallenge2DBox
     # Its __init__ only looks for folders.

@@ -174,7 +174,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
             isthing, label = bool(segment["isthing"]), segment["category_id"]
             if label not in self._category_ids[isthing]:
                 raise UserError(
-                    f"{where}: category {label} of segment {segment['id']} is no "
+                    f"{where}: category {label} of segment {segment['id']} is not a "
                     f"{'thing' if isthing else 'stuff'} category of the dataset; evaluate with its "
                     "categories"
                 )

@@ -90,7 +90,7 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, Restore
             source: what messages call the data.
             baselines: measure the baselines as well.
             save_images: write the restored images, as PNG, to where the images lie below
-                ``image_root``; images that are no PNG files get ".png" after their names.
+                ``image_root``; images that are not PNG files get ".png" after their names.
             image_root: folder of the images; "": they have names of their own.
         """
         self._output_dir = Path(output_dir)

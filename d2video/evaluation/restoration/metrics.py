@@ -53,7 +53,7 @@ def measure(restored: Tensor, target: Tensor, border: int = 0) -> Measures:
         psnr_rgb = peak_signal_noise_ratio(true, found, data_range=255)
     ssim = float("nan")
     if min(luma[0].shape) >= _WINDOW:
-        # With these arguments scikit-image's is the definition itself, of whole windows alone.
+        # With these arguments scikit-image's is the definition itself, only of whole windows.
         ssim = structural_similarity(
             luma[0] + _LUMA_OFFSET,
             luma[1] + _LUMA_OFFSET,

@@ -13,9 +13,9 @@ def add_ipt_config(cfg: CN) -> None:
     pixels is MODEL.PIXEL_MEAN (MODEL.PIXEL_STD is 1 in the official models).
     """
     cfg.MODEL.IPT = ipt = CN()
-    # The tasks, each with head, tail and query: names sr_x<scale>, denoise_<sigma>, derain, or one's
+    # The tasks, each with head, tail and query: names sr_x<scale>, denoise_<sigma>, derain, or your
     # own, then as ["name", {"scale": 1}]. In checkpoints they are found by name, not by place.
-    # The order matters to tools/convert_checkpoint.py alone: this one is that of the official
+    # The order matters only to tools/convert_checkpoint.py: this one is that of the official
     # pre-trained models.
     ipt.TASKS = ["sr_x2", "sr_x3", "sr_x4", "derain", "denoise_30", "denoise_50"]
     # The task of inputs that name none, as in tools/demo.py; "": the only one there is.
@@ -40,7 +40,7 @@ def add_ipt_config(cfg: CN) -> None:
     ipt.CONTRASTIVE_WEIGHT = 0.1
     # "paper" (temperature 1), or "supcon" (0.07), which the official MindSpore code has.
     ipt.CONTRASTIVE_FORM = "paper"
-    # Train heads, tails and queries alone.
+    # Train only heads, tails and queries.
     ipt.FREEZE_TRUNK = False
 
     # ---- whole images ---------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def add_ipt_config(cfg: CN) -> None:
     restoration.TRAIN_TASKS = []
     # How often each is drawn, relative to the others, in the same order; empty: equally often.
     restoration.TASK_WEIGHTS = []
-    # The draw depends on this number and that of the batch alone, so all processes agree.
+    # The draw depends only on this number and that of the batch, so all processes agree.
     restoration.TASK_SEED = 0
     # Flip and turn patches at random (official: for fine-tuning on super-resolution and derain only).
     restoration.FLIP_AND_TURN = False

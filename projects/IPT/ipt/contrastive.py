@@ -27,7 +27,7 @@ def contrastive_loss(
       ``-log(exp d(f_i, f_p) / sum over all q != i of exp d(f_i, f_q))``; without the official 1e-8
       within the logarithm, which guards against a sum of 0 that cannot be.
 
-    Only the images of this process are compared. One image alone has no negatives: the loss is 0
+    Only the images of this process are compared. A single image has no negatives: the loss is 0
     then, in both forms, and so is the gradient.
 
     The (B*N)^2 similarities are made in chunks of rows, and again in the backward pass, in float32 at

@@ -45,7 +45,8 @@ class ImagePair:
         return cls(clean, degraded, names[1])
 
     def patch(self, side: int, scale: int, rng: np.random.Generator) -> "ImagePair":
-        """A random cut of (s·p,s·p) pixels, and of (p,p); a clean image alone is enlarged if need be.
+        """A random cut of (s·p,s·p) pixels, and of (p,p). A small clean image without a partner is
+        enlarged.
 
         Raises:
             UserError: the degraded image is smaller than a patch.

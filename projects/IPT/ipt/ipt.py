@@ -39,7 +39,7 @@ class IPT(nn.Module):
         task: of inputs that name none; "": the only one of the network.
         contrastive_weight: of the contrastive loss; 0: it is not computed.
         contrastive_form: see :func:`.contrastive.contrastive_loss`.
-        freeze_trunk: train the heads, tails and queries alone.
+        freeze_trunk: train only the heads, tails and queries.
         tiling: of whole images; None: the default of :class:`.tiling.Tiling`.
         patches_at_once: at inference; 0: by the memory.
         self_ensemble: give the mean of the answers to the eight flips and quarter turns of an image.
@@ -129,7 +129,7 @@ class IPT(nn.Module):
 
         Raises:
             UserError: a task that the model lacks, patches of another size than the model's, or
-                one image alone for the contrastive loss.
+                a single image for the contrastive loss.
         """
         if self.training:
             return self._losses(batched_inputs)

@@ -188,7 +188,7 @@ class IPTNetwork(nn.Module):
         super().__init__()
         if patch_size % token_size:
             raise UserError(
-                f"MODEL.IPT.PATCH_SIZE {patch_size} is no multiple of TOKEN_SIZE {token_size}: "
+                f"MODEL.IPT.PATCH_SIZE {patch_size} is not a multiple of TOKEN_SIZE {token_size}: "
                 "change one of them"
             )
         width = num_features * token_size**2

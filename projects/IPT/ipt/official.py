@@ -14,12 +14,12 @@ class OfficialTiling(Tiling):
     """Patches every p/4 pixels, and one more at the end where that leaves a rest (``forward_chop``).
 
     Of a patch counts its inner half, where two of them overlap their mean; but the first p/4 pixels
-    are those of the first patch alone, and the end, from the middle of what the last two share, those
-    of the last one alone, without blending. About seven times the patches of the default.
+    are those of the first patch only, and the end, from the middle of what the last two share, those
+    of the last one only, without blending. About seven times the patches of the default.
 
     Args:
         patch_size: p, a multiple of 4.
-        corner: take the first p/4 rows of the first p columns from the first patch alone, as the
+        corner: take the first p/4 rows of the first p columns from the first patch only, as the
             official code does (the strip at the left is blended).
 
     Raises:

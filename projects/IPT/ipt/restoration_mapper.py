@@ -28,7 +28,7 @@ class RestorationMapper:
 
     Patches and corruptions of training are seeded as
     :class:`~d2video.data.mappers.clip.ClipDatasetMapper` does; those of testing depend on the name of
-    the file and the task alone.
+    the file and the task only.
     """
 
     # The clean image is the target.
@@ -82,7 +82,7 @@ class RestorationMapper:
         restoration = cfg.INPUT.RESTORATION
         if cfg.INPUT.FORMAT != "RGB":
             raise UserError(
-                f"INPUT.FORMAT is '{cfg.INPUT.FORMAT}': RestorationMapper gives RGB alone"
+                f"INPUT.FORMAT is '{cfg.INPUT.FORMAT}': RestorationMapper gives only RGB"
             )
         if any(len(pair) != 2 for pair in restoration.RESTORE_AS):
             raise UserError(
@@ -117,7 +117,7 @@ class RestorationMapper:
         Raises:
             BrokenFile: an image cannot be read.
             UserError: a pair does not match, the record has no ``batch_number`` or another task than
-                the batch, or the task is unknown or one's own and the record has no degraded image.
+                the batch, or the task is unknown or your own and the record has no degraded image.
         """
         _check_is_image(record)
         if self.is_train:

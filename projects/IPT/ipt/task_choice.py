@@ -117,8 +117,8 @@ def check_is_for(record: Mapping[str, Any], task: Task) -> None:
     """A training record for a batch's task."""
     if record.get("task", task.name) != task.name:
         raise UserError(
-            f"image {record['file_name']} is of a data set for task {record['task']} alone, and "
-            f"a batch is for {task.name}: train on that task alone (MODEL.IPT.TASKS, "
+            f"image {record['file_name']} is of a data set only for task {record['task']}, and "
+            f"a batch is for {task.name}: train only on that task (MODEL.IPT.TASKS, "
             "INPUT.RESTORATION.TRAIN_TASKS), or on plain image folders"
         )
 

@@ -12,7 +12,7 @@ from d2video.utils.errors import UserError
 Kind = Literal["sr", "denoise", "derain", "own"]
 
 _FORM = (
-    "write a name (sr_x<scale>, denoise_<sigma>, derain or one's own) or [name, {scale: <scale>}]"
+    "write a name (sr_x<scale>, denoise_<sigma>, derain or your own) or [name, {scale: <scale>}]"
 )
 
 

@@ -8,7 +8,7 @@ in the official code, and without, as in most other papers::
         --config-file configs/IPT/ipt_finetune_denoise_30.yaml --images CBSD68 \\
         --json noise.json --opts MODEL.WEIGHTS model.pth
 
-The noise of an image depends on its file name and the level alone. Beside the model stand the noisy
+The noise of an image depends only on its file name and the level. Beside the model stand the noisy
 images themselves and the bilateral filter whose settings are best for each level.
 """
 

@@ -88,7 +88,7 @@ def add_trackformer_config(cfg: CN) -> None:
     # It also comes back where a detection's embedding is at most this far from its own (Euclidean
     # distance). At 0 that never happens.
     tracker.REID_SIMILARITY_THRESH = 0.0
-    # Every track is inactive between two frames; with REID_SCORE_THRESH 1 similarity alone decides.
+    # Every track is inactive between two frames; with REID_SCORE_THRESH 1 only similarity decides.
     tracker.REID_SIMILARITY_ONLY = False
     # Look for a detection nearby in place of a similar one.
     tracker.REID_GREEDY = False

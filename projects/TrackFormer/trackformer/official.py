@@ -98,7 +98,7 @@ def sample(
         false_negative_prob: 0 keeps all; any other value a random number of them.
         false_positive_prob: of the number kept, rounded up, is the greatest number added.
         false_positives: add any.
-        padding: (B, Q) bool, True for queries that are no false positives either.
+        padding: (B, Q) bool, True for queries that cannot be false positives either.
 
     Returns:
         B tensors of the chosen queries and B tensors of their rows, both (n,) int64; false
@@ -129,8 +129,8 @@ def sample(
 
 
 def _false_positives(boxes: Tensor, free: Tensor, tracked: Tensor, spawning: Tensor) -> Tensor:
-    """A free query (of Q) for each number in ``spawning``: far from that tracked query, by its x
-    alone, or any query where the number exceeds the tracked ones."""
+    """A free query (of Q) for each number in ``spawning``: far from that tracked query, only by
+    its x, or any query where the number exceeds the tracked ones."""
     pool = free.nonzero()[:, 0]
     new = []
     for number in spawning.tolist():

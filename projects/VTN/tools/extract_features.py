@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Extract the features of all frames of a data set's videos with VTN's backbone, for training its
-temporal encoder alone.
+"""Extract the features of all frames of a data set's videos with VTN's backbone, for training only its
+temporal encoder.
 
 A run that was broken off goes on where it stopped: files that are there are kept. Afterwards the set
 "<data set>_features" is there for DATASETS.TRAIN and TEST, if --output is left as it is

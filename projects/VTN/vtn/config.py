@@ -41,7 +41,7 @@ def add_vtn_config(cfg: CN) -> None:
     vtn.HEAD_DROPOUT = 0.5
 
     # ---- frames ---------------------------------------------------------------------------------
-    # Train the temporal encoder and the head alone; the backbone behaves as in testing. Needed for
+    # Train only the temporal encoder and the head; the backbone behaves as in testing. Needed for
     # training on features extracted beforehand (projects/VTN/tools/extract_features.py).
     vtn.FREEZE_BACKBONE = False
 

@@ -56,7 +56,7 @@ def pyslowfast_name(name: str) -> str:
 
 
 def timm_name(name: str) -> str:
-    """Our parameter's name in a file of timm's ViT, which has the backbone alone."""
+    """Our parameter's name in a file of timm's ViT, which has only the backbone."""
     return name.removeprefix(_VIT)
 
 

@@ -164,7 +164,7 @@ class TemporalEncoder(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=init_std)
                 nn.init.zeros_(module.bias)
-        # Of the last layer CLS alone is read, and it never looks through these. They are kept for
+        # Of the last layer only CLS is read, and it never looks through these. They are kept for
         # official checkpoints and for `all_tokens`; as trained parameters they would be left without
         # a gradient, which DistributedDataParallel takes for an error.
         for name in ("query", "key", "value"):

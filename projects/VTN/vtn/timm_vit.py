@@ -22,8 +22,9 @@ _NODE = "MODEL.VTN.VIT"
 class TimmViT(Backbone):
     """A timm ``VisionTransformer`` that gives the normalised class token of each frame.
 
-    Nothing but the class token of the last block is used, so in that block it alone is a query, and
-    goes alone through the rest of it. The result is the same, for 7 % fewer operations (ViT-B).
+    Only the class token of the last block is used, so in that block it is the only query and goes
+    through the rest of it without the patches. The result is the same, for 7 % fewer operations
+    (ViT-B).
     A last block that is not timm's plain one is computed whole.
 
     Args:
@@ -87,7 +88,7 @@ def _is_plain(block: nn.Module) -> bool:
 
 
 def class_token_block(x: Tensor, block: Any) -> Tensor:
-    """timm's pre-norm block (attention, then feed-forward) for the first token alone.
+    """timm's pre-norm block (attention, then feed-forward) for the first token only.
 
     Args:
         x: (B, N, C).

@@ -126,7 +126,7 @@ def test_things_and_stuff_may_share_numbers(tmp_path, scratch_catalog):
     assert evaluator.evaluate()["panoptic_seg"] == pytest.approx(EXPECTED)
     evaluator.reset()
     segments[1]["category_id"] = 0
-    with pytest.raises(UserError, match="category 0 of segment 5 is no stuff category"):
+    with pytest.raises(UserError, match="category 0 of segment 5 is not a stuff category"):
         evaluator.process([{"image_id": 5}], [answer(segments=segments)])
 
 
@@ -138,7 +138,11 @@ def test_things_and_stuff_may_share_numbers(tmp_path, scratch_catalog):
         (5, answer(PREDICTED + 1), "image 5: the ids of the map and of segments_info differ"),
         (5, answer(segments=[*ANSWER, ANSWER[0]]), "one is given twice"),
         (5, answer(segments=[*ANSWER, {**ANSWER[0], "id": 0}]), "0, which is void"),
-        (5, answer(segments=[{**ANSWER[0], "category_id": 2}]), "segment 3 is no thing category"),
+        (
+            5,
+            answer(segments=[{**ANSWER[0], "category_id": 2}]),
+            "segment 3 is not a thing category",
+        ),
     ],
 )
 def test_answers_that_do_not_fit(evaluator, image_id, given, message):

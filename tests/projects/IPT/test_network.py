@@ -140,7 +140,7 @@ def test_scale_of_the_pixels():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch_size": 20}, "PATCH_SIZE 20 is no multiple of TOKEN_SIZE 3"),
+        ({"patch_size": 20}, "PATCH_SIZE 20 is not a multiple of TOKEN_SIZE 3"),
         ({"num_heads": 5}, "tokens of 72 numbers .* cannot be split into 5 heads"),
         ({"tasks": parse_tasks(["sr_x6"])}, "scale 6: possible are 3 and powers of two"),
     ],

@@ -239,7 +239,7 @@ def test_bad_input(tmp_path, path):
     cases = [
         ({"file_name": str(tmp_path / "broken.png")}, "cannot read image"),
         ({"file_name": str(tmp_path / "none.png")}, "does not exist"),
-        ({"task": "sr_x3"}, "is of a data set for task sr_x3 alone"),
+        ({"task": "sr_x3"}, "is of a data set only for task sr_x3"),
     ]
     for change, message in cases:
         with pytest.raises(UserError, match=message):
@@ -372,7 +372,7 @@ def test_slips_of_tasks_are_told_with_the_loaders(cfg, tmp_path):
 
     cfg.INPUT.RESTORATION.TEST_TASK, cfg.INPUT.RESTORATION.RESTORE_AS = "", []
     cfg.DATASETS.TRAIN = ("plain", "noisy")
-    with pytest.raises(UserError, match="dataset noisy: .* for task denoise_30 alone"):
+    with pytest.raises(UserError, match="dataset noisy: .* only for task denoise_30"):
         build_train_loader(cfg)
     cfg.INPUT.RESTORATION.TRAIN_TASKS = ["denoise_30"]
     build_train_loader(cfg)
@@ -395,7 +395,7 @@ def test_config_slips(cfg):
     with pytest.raises(UserError, match="give pairs"):
         build_test_loader(cfg, "noisy")
     cfg.INPUT.FORMAT = "BGR"
-    with pytest.raises(UserError, match="RGB alone"):
+    with pytest.raises(UserError, match="gives only RGB"):
         build_test_loader(cfg, "noisy")
 
 

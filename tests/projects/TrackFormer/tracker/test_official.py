@@ -1,9 +1,10 @@
 """What the official tracker does otherwise."""
 
 import pytest
-from d2video.projects.trackformer.official import OfficialTracker
+from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
 
+from tests.projects.TrackFormer.tiny import NODE, build
 from tests.projects.TrackFormer.tracker.seen_frames import (
     BOX,
     FAR,
@@ -122,3 +123,11 @@ def test_box_of_a_resting_track(official):
     assert len(tracker.active) == 0
     wanted = BOX if official else FAR
     assert tracker.inactive.boxes.tolist() == [pytest.approx(wanted, abs=1e-4)]
+
+
+def test_config_chooses():
+    keys = (f"{NODE}.TRACKER.OFFICIAL", f"{NODE}.OFFICIAL_SAMPLING")
+    for official in (False, True):
+        model = build("detr", *(x for key in keys for x in (key, official)))
+        assert type(model._tracker) is tracker_of(official)
+        assert isinstance(model.sampler, OfficialTrackQuerySampler) == official
