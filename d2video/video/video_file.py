@@ -75,8 +75,7 @@ class VideoFile:
         self.size = (frame.width, frame.height) if turned else (frame.height, frame.width)
         duration, self._is_promised = self._header_duration()
         if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also of what is no number
-            self.close()
-            raise BrokenFile(
+            raise self._broken(
                 f"video {self.path} says that it lasts {duration:g} s at {self.fps:g} frames a second, "
                 f"above the limit of {MAX_VIDEO_FRAMES} frames: it is damaged, or split it"
             )
@@ -94,6 +93,11 @@ class VideoFile:
         if self._container is not None:
             self._container.close()
         self._container = self._stream = self._frames = self._shown = self._ahead = None
+
+    def _broken(self, message: str) -> BrokenFile:
+        """The error; closes the file, since an error keeps what its frames hold."""
+        self.close()
+        return BrokenFile(message)
 
     def read_frames_at(self, times: Sequence[float] | np.ndarray) -> list[TimedFrame]:
         """The frames on show at some times, in any order.
@@ -134,10 +138,9 @@ class VideoFile:
             if image is None or image_time != self._shown[0]:
                 image_time, image = self._shown[0], upright(self._shown[1])
                 if image.shape[:2] != self.size:
-                    path, (height, width), size = self.path, image.shape[:2], self.size
-                    self.close()
-                    raise BrokenFile(
-                        f"video {path} changes its size at {image_time:.1f} s, from "
+                    (height, width), size = image.shape[:2], self.size
+                    raise self._broken(
+                        f"video {self.path} changes its size at {image_time:.1f} s, from "
                         f"{size[1]}x{size[0]} to {width}x{height} pixels: convert it to one size or "
                         "leave it out"
                     )
@@ -185,11 +188,9 @@ class VideoFile:
             shown, frame = self._shown
             end = shown + max(float((frame.duration or 0) * frame.time_base), 2 / self.fps)
             if time - end > 0.5:
-                path, promised = self.path, self.duration
-                self.close()
-                raise BrokenFile(
-                    f"video {path} ends at {end:.1f} s of the {promised:.1f} s that its header "
-                    "promises: it is cut off; fetch it again or leave it out"
+                raise self._broken(
+                    f"video {self.path} ends at {end:.1f} s of the {self.duration:.1f} s that its "
+                    "header promises: it is cut off; fetch it again or leave it out"
                 )
 
     def _seek_pays(self, time: float) -> bool:
@@ -239,8 +240,7 @@ class VideoFile:
         self._start = 0.0
         first = self._next()
         if first is None:
-            self.close()
-            raise BrokenFile(f"video {self.path} has no frames; the file is empty or damaged")
+            raise self._broken(f"video {self.path} has no frames; the file is empty or damaged")
         self._has_times = first[1].pts is not None
         self._start = first[0] if self._has_times else 0.0
         self._shown, self._ahead = (first[0] - self._start, first[1]), self._next()
@@ -252,8 +252,7 @@ class VideoFile:
         except (FFmpegError, CutOff) as error:
             # What an error's frames hold lives as long as it: here it would be a decoder.
             error.with_traceback(None)
-            self.close()
-            raise BrokenFile(
+            raise self._broken(
                 f"cannot decode video {self.path} ({reason(error)}); the file is damaged: fetch it "
                 "again or leave it out"
             ) from error
