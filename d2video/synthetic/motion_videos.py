@@ -30,7 +30,6 @@ from d2video.synthetic.render import draw_scene, video_rng
 from d2video.synthetic.scene import TEXTURE_SIZE, Scene, SceneObject
 from d2video.synthetic.textures import background_texture, object_texture
 from d2video.utils.errors import UserError
-from d2video.video.video_writer import VideoWriter
 
 # class -> its scene, and +1 for forwards. x grows to the right; with y down the angle grows clockwise; the
 # lamp forwards: red, blue, dark, red, ...
@@ -206,6 +205,8 @@ def write_motion_videos(
         )
 
     def write_split(folder: Path, name: str, count: int) -> None:
+        from d2video.video.video_writer import VideoWriter  # imports torch
+
         for index in tqdm(range(count), desc=f"motion {name}", unit="video", disable=not progress):
             motion = spec.classes[index % len(spec.classes)]
             path = folder / name / motion / f"{index:05d}.mp4"
