@@ -132,8 +132,8 @@ def test_a_signal_to_one_process(start, number, group):
 @pytest.mark.parametrize(
     ("number", "group", "may_fork"),
     [
-        (signal.SIGTERM, False, False),
-        (signal.SIGUSR1, True, True),
+        (signal.SIGTERM, False, True),
+        (signal.SIGUSR1, True, False),  # workers hear of it, too
         (signal.SIGINT, True, True),
     ],
 )
