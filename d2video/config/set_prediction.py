@@ -73,14 +73,20 @@ def transformer_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def build_transformer(node: CfgNode, cfg: CfgNode) -> Transformer:
-    """DETR's transformer, as the keys of :func:`add_transformer_keys` in ``node`` describe it.
+def network_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
+    """Arguments of :class:`d2video.modeling.query_network.QueryNetwork` that are the same for all
+    systems, transformer included, from the keys of :func:`add_transformer_keys` in ``node``.
 
     Raises:
         ValueError: a size that the layers refuse, see
             :func:`d2video.config.checks.layer_errors`.
     """
-    return Transformer(pre_norm=node.PRE_NORM, **transformer_arguments(node, cfg))
+    return {
+        "transformer": Transformer(pre_norm=node.PRE_NORM, **transformer_arguments(node, cfg)),
+        "num_classes": node.NUM_CLASSES,
+        "mask_width": node.MASK_DIM or None,
+        "activation_checkpoint": cfg.MODEL.ACTIVATION_CHECKPOINT,
+    }
 
 
 def model_arguments(

@@ -1,12 +1,13 @@
 """The base of the meta-architectures that predict a set: DETR, VisTR and TrackFormer."""
 
 import torch
+from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from d2video.modeling.criterion import SetCriterion, matching_metrics
+from d2video.modeling.frames import PixelNormalizer
 from d2video.modeling.matcher import Matches
-from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
 from d2video.modeling.targets import ImageTargets
@@ -80,6 +81,18 @@ class SetPredictionModel(nn.Module):
             frames (B, T, 3, H, W) and padding (B, H, W) bool, None if nothing is padded.
         """
         return pad_clips([self.normalize(clip) for clip in clips])
+
+    def image_targets(self, instances: Instances, classes: Tensor) -> ImageTargets:
+        """The targets of one image, on the model's device.
+
+        Args:
+            instances: of a mapper (docs/architecture.md).
+            classes: see :meth:`check_classes`.
+        """
+        with_masks = self.network.mask_branch is not None
+        return ImageTargets.from_instances(
+            instances, self.check_classes(classes), with_masks=with_masks
+        )
 
     def check_classes(self, classes: Tensor) -> Tensor:
         """The class logits of a training sample's objects, (n,) int64, on the model's device.

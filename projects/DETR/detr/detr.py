@@ -21,7 +21,7 @@ from d2video.config.checks import (
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import build_transformer, model_arguments
+from d2video.config.set_prediction import model_arguments, network_arguments
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
@@ -85,14 +85,11 @@ class DETR(SetPredictionModel):
             network = DETRNetwork(
                 backbone=backbone,
                 in_features=detr.IN_FEATURES,
-                transformer=build_transformer(detr, cfg),
                 position_encoding=positions,
                 num_queries=detr.NUM_QUERIES,
-                num_classes=detr.NUM_CLASSES,
                 mask_on=cfg.MODEL.MASK_ON,
-                mask_width=detr.MASK_DIM or None,
                 mask_positions=detr.MASK_POSITIONS,
-                activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+                **network_arguments(detr, cfg),
             )
         panoptic = None
         if detr.PANOPTIC.ENABLED:
@@ -167,10 +164,7 @@ class DETR(SetPredictionModel):
                     f"{len(self.class_logits)}: list the logit of every class, or leave it empty"
                 )
             classes = self.class_logits[classes.to(self.device)]
-        with_masks = self.network.mask_branch is not None
-        return ImageTargets.from_instances(
-            instances, self.check_classes(classes), with_masks=with_masks
-        )
+        return self.image_targets(instances, classes)
 
     def losses(
         self, images: Tensor, padding: Tensor | None, targets: list[ImageTargets]

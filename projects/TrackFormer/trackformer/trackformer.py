@@ -142,16 +142,12 @@ class TrackFormer(SetPredictionModel):
         samples = [[*item["previous"][::-1], item] for item in batched_inputs]
         clips = [torch.stack([frame["image"] for frame in sample]) for sample in samples]
         canvas, padding = self.batch(clips)
+        frames = zip(*[[frame["instances"] for frame in sample] for sample in samples])
         targets = [
-            [self._targets(sample[t]["instances"]) for sample in samples]
-            for t in range(canvas.shape[1])
+            [self.image_targets(instances, instances.gt_classes) for instances in frame]
+            for frame in frames
         ]
         return self.losses(list(canvas.unbind(1)), padding, targets)
-
-    def _targets(self, instances: Instances) -> ImageTargets:
-        classes = self.check_classes(instances.gt_classes)
-        with_masks = self.network.mask_branch is not None
-        return ImageTargets.from_instances(instances, classes, with_masks=with_masks)
 
     def losses(
         self, frames: list[Tensor], padding: Tensor | None, targets: list[list[ImageTargets]]

@@ -26,7 +26,7 @@ from d2video.config.checks import (
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import build_transformer, model_arguments
+from d2video.config.set_prediction import model_arguments, network_arguments
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.predictions import Predictions
@@ -92,15 +92,12 @@ class VisTR(SetPredictionModel):
             network = VisTRNetwork(
                 backbone=backbone,
                 in_features=vistr.IN_FEATURES,
-                transformer=build_transformer(vistr, cfg),
                 num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
                 num_slots=vistr.NUM_SLOTS,
-                num_classes=vistr.NUM_CLASSES,
-                mask_width=vistr.MASK_DIM or None,
                 position_temperature=vistr.POSITION_TEMPERATURE,
                 position_waves=vistr.POSITION_WAVES,
                 mask_positions=vistr.MASK_POSITIONS,
-                activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+                **network_arguments(vistr, cfg),
             )
         return model_arguments(vistr, cfg, giou_eps=1e-6) | {
             "network": network,

@@ -13,7 +13,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from d2video.inference.push_stream import PushStream
-from d2video.modeling import chunking
+from d2video.modeling.frames import INFERENCE_ELEMENTS
 from d2video.utils.errors import UserError
 from tests.helpers.golden_io import GOLDEN
 from tests.projects.VTN.tiny import NODE, build, losses_of, make_clip, tiny_cfg
@@ -211,7 +211,7 @@ def test_frames_go_through_the_backbone_a_few_at_a_time(monkeypatch):
     assert asked == [3, 6, 7]  # none is read before its turn
     model.frame_encoder.frames_at_once = 0
     sizes.clear()
-    monkeypatch.setitem(chunking.INFERENCE_ELEMENTS, "cpu", 2 * 16 * 32 * 32)
+    monkeypatch.setitem(INFERENCE_ELEMENTS, "cpu", 2 * 16 * 32 * 32)
     model([view])
     assert sizes == [2, 2, 2, 1]
 

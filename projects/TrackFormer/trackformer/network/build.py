@@ -19,7 +19,7 @@ from d2video.config.checks import (
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import build_transformer, transformer_arguments
+from d2video.config.set_prediction import network_arguments, transformer_arguments
 from d2video.layers import SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.utils.errors import UserError
@@ -43,18 +43,15 @@ def build_network(cfg: CfgNode) -> TrackingNetwork:
         return DETRTrackingNetwork(
             backbone=backbone,
             in_features=_mask_features(cfg) + list(node.IN_FEATURES),
-            transformer=build_transformer(node, cfg),
             position_encoding=SinePositionEncoding(
                 node.HIDDEN_DIM, num_axes=2, temperature=node.POSITION_TEMPERATURE, offset=-0.5
             ),
             num_queries=node.NUM_QUERIES,
-            num_classes=node.NUM_CLASSES,
             mask_on=cfg.MODEL.MASK_ON,
-            mask_width=node.MASK_DIM or None,
-            activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
             track_attention=node.TRACK_ATTENTION,
             feedforward=node.DIM_FEEDFORWARD,
             dropout=node.DROPOUT,
+            **network_arguments(node, cfg),
         )
 
 
