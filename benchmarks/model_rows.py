@@ -14,6 +14,7 @@ from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.tracks import Tracks
 from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeTransform
+from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from PIL import Image
@@ -24,7 +25,6 @@ from d2video.config import load_cfg
 from d2video.data import FrameSequence
 from d2video.engine import build_optimizer
 from d2video.engine.step import build_step_trainer
-from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from d2video.utils.measuring import Run, measure
 

@@ -53,6 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     import torch
+    from detectron2.modeling import build_model
 
     from d2video.checkpoint import (
         CONVERTER_REGISTRY,
@@ -63,7 +64,6 @@ def run(args: argparse.Namespace) -> None:
         write_checkpoint,
     )
     from d2video.config import load_cfg
-    from d2video.modeling.build import build_model
     from d2video.projects import register_all
 
     register_all()

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
 from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.engine.train_loop import TrainerBase
+from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
@@ -31,7 +32,6 @@ from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_e
 from d2video.engine.step import build_step_trainer
 from d2video.engine.summary import summarize_training
 from d2video.evaluation import build_evaluator
-from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 

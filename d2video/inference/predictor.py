@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.modeling import build_model
 from torch import Tensor
 
 from d2video.checkpoint import VideoCheckpointer
@@ -24,7 +25,6 @@ from d2video.inference.tasks.classification import (
     collect_classes,
 )
 from d2video.inference.tasks.task import StreamingModel, Task
-from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb

@@ -6,25 +6,11 @@ import pytest
 
 from d2video.engine.logs import LogFile, set_up_logs
 
-
-@pytest.fixture
-def logger(tmp_path):
-    names = ("d2video", "detectron2", "fvcore")
-    before = {
-        name: (logging.getLogger(name).handlers, logging.getLogger(name).propagate)
-        for name in names
-    }
-    for name in names:
-        logging.getLogger(name).handlers = []
-    yield logging.getLogger("d2video.any")
-    for name, (handlers, propagate) in before.items():
-        found = logging.getLogger(name)
-        for handler in found.handlers:
-            handler.close()
-        found.handlers, found.propagate = handlers, propagate
+pytestmark = pytest.mark.usefixtures("loggers_as_before")
+logger = logging.getLogger("d2video.any")
 
 
-def test_the_console_leaves_out_details_and_the_file_colours(logger, tmp_path, capsys):
+def test_the_console_leaves_out_details_and_the_file_colours(tmp_path, capsys):
     set_up_logs(str(tmp_path), 0)
     logger.debug("all of the config")
     logger.info("\x1b[32mgreen\x1b[0m")
@@ -41,14 +27,14 @@ def test_the_console_leaves_out_details_and_the_file_colours(logger, tmp_path, c
     ]
 
 
-def test_only_process_0_speaks_on_the_console(logger, tmp_path, capsys):
+def test_only_process_0_speaks_on_the_console(tmp_path, capsys):
     set_up_logs(str(tmp_path), 1)
     logger.info("here")
     assert capsys.readouterr().out == ""
     assert "here" in (tmp_path / "log.txt.rank1").read_text()
 
 
-def test_a_second_run_in_this_process_has_its_own_file(logger, tmp_path, capsys):
+def test_a_second_run_in_this_process_has_its_own_file(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         set_up_logs(str(tmp_path / name), 0)

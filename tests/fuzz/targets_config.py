@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 
 from d2video.config import load_cfg
-from d2video.modeling.build import build_model
 from d2video.projects import register_all
 from tests.fuzz.mutators import STRINGS, extreme, mutate_structure, mutate_text
 from tests.fuzz.session import MakeInput, target

@@ -7,10 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 from detectron2.data.datasets import register_coco_instances
+from detectron2.modeling import build_model
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
-from d2video.config import load_cfg
 from d2video.data.build import load_records
 from d2video.data.datasets.video_classification import load_video_list
 from d2video.data.datasets.ytvis import load_ytvis_json
@@ -19,7 +19,6 @@ from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import read_results
 from d2video.formats.mot_results import read_mots_results
 from d2video.formats.polygons import find_polygon_fault
-from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
 from d2video.video.video_reader import open_video
 from tests.fuzz.targets_json import panoptic_content
@@ -167,18 +166,6 @@ def test_numbers_of_mots(tmp_path, text):
         read_mots_results(path, 3)
 
 
-def test_config_files_that_are_their_own_base(tmp_path):
-    path = tmp_path / "a.yaml"
-    for base, message in (
-        ("a.yaml", "leads back to itself"),
-        ("https://x.org/a.yaml", "fetch it first"),
-        ("[3]", "must be a file"),
-    ):
-        path.write_text(f"_BASE_: {base}\n")
-        with pytest.raises(UserError, match=message):
-            load_cfg(str(path), [])
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -190,9 +177,8 @@ def test_config_files_that_are_their_own_base(tmp_path):
     ids=str,
 )
 def test_models_that_cannot_be_built(overrides):
-    with pytest.raises(
-        UserError, match=r"(no DETR can be built|cannot be built).*check .* under MODEL"
-    ):
+    key = overrides[0].replace(".", r"\.")
+    with pytest.raises(UserError, match=f"^{key} is "):
         build_model(tiny_cfg(*overrides))
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from detectron2.modeling import BACKBONE_REGISTRY
 from torchvision.models import resnet50
 from torchvision.ops.misc import FrozenBatchNorm2d
 
@@ -53,8 +54,8 @@ def test_dilation_inside_an_fpn_and_without_res5():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"DEPTH": 51}, r"KeyError: 51.*DEPTH is 51"),
-        ({"DEPTH": 18}, r"RES2_OUT_CHANNELS = 64.*DEPTH is 18"),
+        ({"DEPTH": 51}, r"RESNETS\.DEPTH is 51: use one of"),
+        ({"DEPTH": 18}, r"RES2_OUT_CHANNELS is 256: DEPTH 18 and 34 need 64"),
     ],
 )
 def test_mistakes_in_the_backbone(keys, message):
@@ -66,4 +67,15 @@ def test_unknown_backbone():
     cfg = resnet_cfg()
     cfg.MODEL.BACKBONE.NAME = "build_resnet"
     with pytest.raises(UserError, match=r"BACKBONE.NAME is 'build_resnet'.*build_resnet_backbone"):
+        build_frame_backbone(cfg)
+
+
+def test_a_slip_in_the_code_of_a_backbone_is_not_blamed_on_the_config():
+    @BACKBONE_REGISTRY.register()
+    def build_slip(cfg, input_shape):
+        return {}["reset"]
+
+    cfg = resnet_cfg()
+    cfg.MODEL.BACKBONE.NAME = "build_slip"
+    with pytest.raises(KeyError, match="reset"):
         build_frame_backbone(cfg)

@@ -8,13 +8,13 @@ import torch
 from d2video.projects.ipt.restoration_mapper import RestorationMapper
 from d2video.projects.ipt.tasks import Task, parse_tasks
 from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.evaluation import RestorationEvaluator
-from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
 
 MEASURES = ("PSNR-Y", "PSNR-RGB", "SSIM")

@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> None:
     cfg = model_cfg(args)
     import torch
     from d2video.projects.ipt.tiling_comparison import compare, table
+    from detectron2.modeling import build_model
 
     from d2video.checkpoint import VideoCheckpointer
-    from d2video.modeling.build import build_model
     from d2video.utils.measuring import environment
 
     if cfg.MODEL.META_ARCHITECTURE != "IPT":

@@ -11,6 +11,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from torch import nn
 from tqdm import tqdm
@@ -19,7 +20,6 @@ from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
 from d2video.evaluation import build_evaluator
 from d2video.evaluation.mot.iou_tracker import link_by_iou
-from d2video.modeling.build import build_model
 from d2video.utils.errors import UserError
 
 Results = dict[str, Any]

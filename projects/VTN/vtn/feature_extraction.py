@@ -17,11 +17,11 @@ from d2video.projects.vtn.feature_files import (
 from d2video.projects.vtn.vtn import VTN
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_mapper, build_test_loader
-from d2video.modeling.build import build_model
 from d2video.utils.errors import BrokenFile, UserError
 
 logger = logging.getLogger("d2video.extract_features")
