@@ -39,7 +39,7 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     bases = content.pop(_BASE, [])
     values: dict[str, Any] = {}
     for base in bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str) or "://" in base:
+        if not isinstance(base, str) or "://" in base or not base.isprintable():
             raise UserError(
                 f"config {path}: its {_BASE} must be a file or a list of files, not {base}"
             )

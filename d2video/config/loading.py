@@ -38,7 +38,7 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
     values = overlay(read_config(config_file) if config_file else {}, given)
     cfg = get_cfg()
     for key, value in values.items():
-        _set_value(cfg, key, value, "command line" if key in given else f"config {config_file}")
+        set_value(cfg, key, value, "command line" if key in given else f"config {config_file}")
     _check_schedule(cfg)
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
     counts = {
@@ -53,8 +53,12 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
     return cfg
 
 
-def _set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
-    """Set a key as yacs does: the type stays; lists and tuples are converted."""
+def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
+    """Set a key as yacs does: the type stays; lists and tuples are converted.
+
+    Raises:
+        UserError: an unknown key, or a value of another type.
+    """
     *nodes, name = key.split(".")
     node = cfg
     for part in nodes:
@@ -70,7 +74,13 @@ def _set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
     if isinstance(default, CfgNode) or not fits or not isinstance(value, _LEAF_TYPES):
         wanted = "a node of keys" if isinstance(default, CfgNode) else type(default).__name__
         raise UserError(f"{source}: {key} is {value!r}, {type(value).__name__}: give {wanted}")
+    if default and _are_numbers(default) and not _are_numbers(value):
+        raise UserError(f"{source}: {key} is {value!r}: give numbers")
     node[name] = value
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(x, int | float) for x in value)
 
 
 def _keys(node: CfgNode, prefix: str = "") -> list[str]:

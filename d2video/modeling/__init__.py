@@ -1,7 +1,6 @@
 """What several networks and losses share."""
 
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.build import build_model
 from d2video.modeling.criterion import BoxLoss, ClassificationLoss, MaskLoss, SetCriterion
 from d2video.modeling.frames import PixelNormalizer, rows_at_once
 from d2video.modeling.losses import CrossEntropy, Focal, dice_loss, sigmoid_focal_loss
@@ -32,7 +31,6 @@ __all__ = [
     "SetPredictionModel",
     "SetPredictionNetwork",
     "build_frame_backbone",
-    "build_model",
     "dice_loss",
     "rows_at_once",
     "sigmoid_focal_loss",

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from d2video.config import load_cfg
+from d2video.config.loading import set_value
 from d2video.projects import register_all
 from tests.fuzz.mutators import STRINGS, extreme, mutate_structure, mutate_text
 from tests.fuzz.session import MakeInput, target
@@ -120,7 +121,8 @@ def models(folder: Path) -> MakeInput:
 
         def build() -> None:
             cfg = cases[at][0].clone()
-            cfg.merge_from_list(overrides)
+            for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+                set_value(cfg, key, value, "fuzz")
             build_model(cfg)
 
         return build

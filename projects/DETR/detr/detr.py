@@ -261,12 +261,12 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
     """
     detr = cfg.MODEL.DETR
     counts = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
-    check_counts(detr, "MODEL.DETR", counts)
+    check_counts(detr, "MODEL.DETR", (*counts, "DIM_FEEDFORWARD"))
     if detr.POSITIONS not in ("sine", "learned"):
         raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
     check_in_features(detr, "MODEL.DETR", features, least=2 if cfg.MODEL.MASK_ON else 1)
     logits = list(detr.CLASS_LOGITS)
-    if len(set(logits)) < len(logits) or any(not 0 <= i < detr.NUM_CLASSES for i in logits):
+    if len(set(logits)) < len(logits) or any(i not in range(detr.NUM_CLASSES) for i in logits):
         raise UserError(
             "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
             f"({detr.NUM_CLASSES - 1}), one a class of the data"

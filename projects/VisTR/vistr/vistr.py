@@ -230,7 +230,7 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
     vistr = cfg.MODEL.VISTR
     check_counts(cfg.INPUT.CLIP, "INPUT.CLIP", ["NUM_FRAMES"])
     counts = ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
-    check_counts(vistr, "MODEL.VISTR", counts)
+    check_counts(vistr, "MODEL.VISTR", (*counts, "DIM_FEEDFORWARD"))
     check_in_features(vistr, "MODEL.VISTR", features, least=2)
     key = "MODEL.VISTR.NUM_CLASSES"
     check_class_count(cfg.DATASETS.TRAIN, key, vistr.NUM_CLASSES, unused=vistr.LABEL_OFFSET)

@@ -25,7 +25,7 @@ from d2video.modeling.backbone import build_frame_backbone
 from d2video.utils.errors import UserError
 
 _NAME = "MODEL.TRACKFORMER"
-_COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
+_COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS", "DIM_FEEDFORWARD")
 
 
 def build_network(cfg: CfgNode) -> TrackingNetwork:
@@ -99,7 +99,7 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     check_in_features(node, _NAME, features)
     check_class_count(cfg.DATASETS.TRAIN, f"{_NAME}.NUM_CLASSES", node.NUM_CLASSES)
     _check_test_sets(cfg)
-    if any(not 0 <= c < node.NUM_CLASSES for c in node.TRACKED_CLASSES):
+    if any(c not in range(node.NUM_CLASSES) for c in node.TRACKED_CLASSES):
         raise UserError(
             f"{_NAME}.TRACKED_CLASSES is {list(node.TRACKED_CLASSES)}: the model's classes are 0 to "
             f"{node.NUM_CLASSES - 1} (NUM_CLASSES is {node.NUM_CLASSES})"
