@@ -3,11 +3,12 @@
 :func:`render_video` and :func:`render_image` are pure (specification and random generator in, pixels
 and masks out); :func:`write_ytvis_shapes` puts videos on disk in YouTube-VIS format,
 :func:`write_mot_shapes` in that of MOTChallenge, and :func:`write_coco_shapes` images in COCO
-format, with panoptic labels if wanted. :func:`write_motion_videos` makes MP4 files whose classes are
-told by motion alone, and :func:`write_restoration_images` images with fine detail to be restored.
+format, with panoptic labels if wanted. :func:`write_motion_videos` makes MP4 files whose classes
+differ by motion only, and :func:`write_restoration_images` images with fine detail to be restored.
 """
 
 from d2video.synthetic.coco import write_coco_shapes
+from d2video.synthetic.folder import FORMATS
 from d2video.synthetic.image import render_image
 from d2video.synthetic.mot import write_mot_shapes
 from d2video.synthetic.motion_videos import (
@@ -36,6 +37,7 @@ from d2video.synthetic.stuff import STUFF_NAMES
 from d2video.synthetic.ytvis import write_ytvis_shapes
 
 __all__ = [
+    "FORMATS",
     "MOTION_CLASSES",
     "SHAPE_NAMES",
     "STUFF_NAMES",

@@ -3,22 +3,28 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from d2video.synthetic.files import check_jpeg_quality, encode_masks, thing_categories, write_image
-from d2video.synthetic.folder import GENERATOR_VERSION, write_folder
+from d2video.synthetic.files import encode_masks, thing_categories, write_image
+from d2video.synthetic.folder import GENERATOR_VERSION, Samples, register_format, write_folder
 from d2video.synthetic.image import image_spec, render_image
 from d2video.synthetic.panoptic import panoptic_annotation, panoptic_categories
-from d2video.synthetic.render import video_rng
 from d2video.synthetic.spec import ShapesSpec
 from d2video.synthetic.stuff import STUFF_NAMES
 from d2video.utils.errors import UserError
 
+# An image is one moment of a scene.
+_UNUSED = ("num_frames", "duration", "speed")
 
+
+@register_format("coco", ShapesSpec(), {"panoptic": False}, _UNUSED, jpeg_quality=95)
+@register_format(
+    "panoptic", ShapesSpec(stuff=STUFF_NAMES), {"panoptic": True}, _UNUSED, jpeg_quality=95
+)
 def write_coco_shapes(
     root: str | os.PathLike,
     splits: Mapping[str, int],
@@ -27,9 +33,7 @@ def write_coco_shapes(
     *,
     panoptic: bool = False,
     jpeg_quality: int = 95,
-    reuse: bool = True,
-    overwrite: bool = False,
-    progress: bool = True,
+    **how: Any,
 ) -> bool:
     """Write a dataset of single images in COCO format.
 
@@ -44,20 +48,17 @@ def write_coco_shapes(
         splits: name of each split and how many images it has.
         spec: what the images look like (default: ``ShapesSpec()``, with all of ``STUFF_NAMES`` if
             ``panoptic``); its ``num_frames``, ``duration`` and ``speed`` do not matter.
-        seed: image ``index`` of a split depends on seed, split name and index alone.
         panoptic: write panoptic labels too. They change nothing in the other files.
         jpeg_quality: 1..100.
-        reuse, overwrite: as in :func:`write_folder`.
-        progress: show a progress bar per split.
+        seed, how: as in :func:`write_folder`.
 
     Returns:
         True if the dataset was written, False if the one there was kept.
 
     Raises:
-        UserError: for a wrong ``jpeg_quality``, panoptic labels without stuff in the specification,
-            or as :func:`write_folder` and :func:`render_image`.
+        UserError: for panoptic labels without stuff in the specification, or as :func:`write_folder`
+            and :func:`render_image`.
     """
-    check_jpeg_quality(Path(root), jpeg_quality)
     spec = image_spec(spec or ShapesSpec(stuff=STUFF_NAMES if panoptic else ()))
     if panoptic and not spec.stuff:
         raise UserError(
@@ -65,32 +66,28 @@ def write_coco_shapes(
             f"of {', '.join(STUFF_NAMES)}"
         )
 
-    def write_split(folder: Path, name: str, count: int) -> None:
-        _write_split(folder, name, count, spec, seed, panoptic, jpeg_quality, progress)
-
     return write_folder(
         root,
         splits,
         spec,
         seed,
         {"format": "panoptic" if panoptic else "coco", "jpeg_quality": jpeg_quality},
-        write_split,
+        partial(_write_split, spec=spec, seed=seed, panoptic=panoptic, jpeg_quality=jpeg_quality),
         entries=lambda name: (name, f"panoptic_{name}"),
         shared=("annotations",),
-        reuse=reuse,
-        overwrite=overwrite,
+        **how,
     )
 
 
 def _write_split(
     root: Path,
     split: str,
-    count: int,
+    samples: Samples,
+    *,
     spec: ShapesSpec,
     seed: int,
     panoptic: bool,
     jpeg_quality: int,
-    progress: bool,
 ) -> None:
     folders = [root / split, root / "annotations"]
     folders += [root / f"panoptic_{split}"] if panoptic else []
@@ -99,9 +96,9 @@ def _write_split(
     images: list[dict[str, Any]] = []
     instances: list[dict[str, Any]] = []
     panoptics: list[dict[str, Any]] = []
-    for index in tqdm(range(count), desc=f"shapes {split}", unit="image", disable=not progress):
+    for index, rng in samples:
         image_id = index + 1
-        drawn = render_image(spec, video_rng(seed, split, index))
+        drawn = render_image(spec, rng)
         masks = drawn.masks[:, 0]
         name = f"{image_id:012d}"
         write_image(root / split / f"{name}.jpg", drawn.frames[0], jpeg_quality)

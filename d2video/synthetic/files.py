@@ -11,12 +11,6 @@ from d2video.synthetic.spec import ShapesSpec
 from d2video.utils.errors import UserError
 
 
-def check_jpeg_quality(root: Path, quality: int) -> None:
-    """Raise a UserError for a quality outside 1..100."""
-    if not 1 <= quality <= 100:
-        raise UserError(f"shapes dataset {root}: jpeg_quality is {quality}, must be 1..100")
-
-
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
     """Write uint8 (H, W, 3), RGB, in the format that the suffix names.
 

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from d2video.synthetic.files import check_jpeg_quality, encode_masks, write_image
-from d2video.synthetic.folder import write_folder
-from d2video.synthetic.render import draw_without_hidden, finish_video, video_rng, whole_extents
+from d2video.synthetic.files import encode_masks, write_image
+from d2video.synthetic.folder import Samples, register_format, write_folder
+from d2video.synthetic.render import draw_without_hidden, finish_video, whole_extents
 from d2video.synthetic.scene import sample_scene
 from d2video.synthetic.spec import ShapesSpec
 
@@ -17,8 +17,11 @@ _FRAME_RATE = 25  # of no meaning here, but readers expect one
 # The benchmarks' number for a pedestrian, the one class that counts.
 _MOT_CLASS = 1
 _MOTS_CLASS = 2
+_SPEC = ShapesSpec(num_frames=(20, 40))
 
 
+@register_format("mot", _SPEC, {"masks": False}, jpeg_quality=95)
+@register_format("mots", _SPEC, {"masks": True}, jpeg_quality=95)
 def write_mot_shapes(
     root: str | os.PathLike,
     splits: Mapping[str, int],
@@ -27,9 +30,7 @@ def write_mot_shapes(
     *,
     masks: bool = False,
     jpeg_quality: int = 95,
-    reuse: bool = True,
-    overwrite: bool = False,
-    progress: bool = True,
+    **how: Any,
 ) -> bool:
     """Write tracking data: ``<root>/<split>/<split>-0001/`` and so on, one folder a sequence.
 
@@ -46,26 +47,22 @@ def write_mot_shapes(
     Args:
         splits: name of each split and how many sequences it has.
         spec: what the videos look like (default: ``ShapesSpec()`` with 20 to 40 frames).
-        seed: sequence ``index`` of a split depends on seed, split name and index alone.
         masks: write the layout of MOTS20. The images are the same.
         jpeg_quality: 1..100.
-        reuse, overwrite: as in :func:`write_folder`.
-        progress: show a progress bar per split.
+        seed, how: as in :func:`write_folder`.
 
     Returns:
         True if the dataset was written, False if the one there was kept.
 
     Raises:
-        UserError: for a wrong ``jpeg_quality``, or as :func:`write_folder`.
+        UserError: as :func:`write_folder`.
     """
-    check_jpeg_quality(Path(root), jpeg_quality)
-    spec = spec or ShapesSpec(num_frames=(20, 40))
+    spec = spec or _SPEC
 
-    def write_split(folder: Path, name: str, count: int) -> None:
-        indices = tqdm(range(count), desc=f"shapes {name}", unit="video", disable=not progress)
-        for index in indices:
+    def write_split(folder: Path, name: str, samples: Samples) -> None:
+        for index, rng in samples:
             sequence = folder / name / f"{name}-{index + 1:04d}"
-            _write_sequence(sequence, spec, video_rng(seed, name, index), masks, jpeg_quality)
+            _write_sequence(sequence, spec, rng, masks, jpeg_quality)
 
     return write_folder(
         root,
@@ -74,9 +71,7 @@ def write_mot_shapes(
         seed,
         {"format": "mots" if masks else "mot", "jpeg_quality": jpeg_quality},
         write_split,
-        entries=lambda name: (name,),
-        reuse=reuse,
-        overwrite=overwrite,
+        **how,
     )
 
 

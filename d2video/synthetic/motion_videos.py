@@ -21,12 +21,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from d2video.synthetic.folder import write_folder
-from d2video.synthetic.render import draw_scene, video_rng
+from d2video.synthetic.folder import Samples, register_format, write_folder
+from d2video.synthetic.render import draw_scene
 from d2video.synthetic.scene import TEXTURE_SIZE, Scene, SceneObject
 from d2video.synthetic.textures import background_texture, object_texture
 from d2video.utils.errors import UserError
@@ -171,24 +171,20 @@ def _scene(spec: MotionSpec, rng: np.random.Generator, scene: int, length: int) 
     return Scene(spec.height, spec.width, background, camera, tuple(objects))
 
 
+@register_format("motion", MotionSpec())
 def write_motion_videos(
     root: str | os.PathLike,
     splits: Mapping[str, int],
     spec: MotionSpec | None = None,
     seed: int = 0,
-    *,
-    reuse: bool = True,
-    overwrite: bool = False,
-    progress: bool = True,
+    **how: Any,
 ) -> bool:
     """Write a dataset, folders of classes: ``<root>/<split>/<class>/00000.mp4`` and so on.
 
     Args:
         splits: name of each split and how many videos it has, over all classes in turn.
         spec: what the videos look like (default: ``MotionSpec()``).
-        seed: video ``index`` of a split depends on seed, split name, index and class alone.
-        reuse, overwrite: as in :func:`write_folder`.
-        progress: show a progress bar per split.
+        seed, how: as in :func:`write_folder`.
 
     Returns:
         True if the dataset was written, False if the one there was kept.
@@ -204,24 +200,14 @@ def write_motion_videos(
             f"{len(spec.classes)} classes: {few}"
         )
 
-    def write_split(folder: Path, name: str, count: int) -> None:
+    def write_split(folder: Path, name: str, samples: Samples) -> None:
         from d2video.video.video_writer import VideoWriter  # imports torch
 
-        for index in tqdm(range(count), desc=f"motion {name}", unit="video", disable=not progress):
+        for index, rng in samples:
             motion = spec.classes[index % len(spec.classes)]
             path = folder / name / motion / f"{index:05d}.mp4"
             with VideoWriter(path, spec.fps, key_frame_interval=1) as writer:
-                for frame in render_motion_video(spec, video_rng(seed, name, index), motion):
+                for frame in render_motion_video(spec, rng, motion):
                     writer.write(frame)
 
-    return write_folder(
-        root,
-        splits,
-        spec,
-        seed,
-        {"format": "motion"},
-        write_split,
-        entries=lambda name: (name,),
-        reuse=reuse,
-        overwrite=overwrite,
-    )
+    return write_folder(root, splits, spec, seed, {"format": "motion"}, write_split, **how)

@@ -4,16 +4,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from d2video.synthetic.files import write_image
-from d2video.synthetic.folder import write_folder
+from d2video.synthetic.folder import Samples, register_format, write_folder
 from d2video.synthetic.image import render_image
 from d2video.synthetic.outlines import SHAPE_NAMES, shape_outline
-from d2video.synthetic.render import video_rng
 from d2video.synthetic.spec import ShapesSpec
 from d2video.synthetic.textures import hsv_colour, paint, texture_pattern
 from d2video.utils.errors import UserError
@@ -90,24 +89,20 @@ def render_detailed_image(spec: RestorationSpec, rng: np.random.Generator) -> np
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
 
 
+@register_format("restoration", RestorationSpec())
 def write_restoration_images(
     root: str | os.PathLike,
     splits: Mapping[str, int],
     spec: RestorationSpec | None = None,
     seed: int = 0,
-    *,
-    reuse: bool = True,
-    overwrite: bool = False,
-    progress: bool = True,
+    **how: Any,
 ) -> bool:
     """Write PNG images: ``<root>/<split>/00000.png`` and so on.
 
     Args:
         splits: name of each split and how many images it has.
         spec: what they look like (default: ``RestorationSpec()``).
-        seed: image ``index`` of a split depends on seed, split name and index alone.
-        reuse, overwrite: as in :func:`write_folder`.
-        progress: show a progress bar per split.
+        seed, how: as in :func:`write_folder`.
 
     Returns:
         True if the images were written, False if those there were kept.
@@ -117,23 +112,13 @@ def write_restoration_images(
     """
     spec = spec or RestorationSpec()
 
-    def write_split(folder: Path, name: str, count: int) -> None:
+    def write_split(folder: Path, name: str, samples: Samples) -> None:
         (folder / name).mkdir()
-        for index in tqdm(range(count), desc=name, unit="image", disable=not progress):
-            image = render_detailed_image(spec, video_rng(seed, name, index))
+        for index, rng in samples:
+            image = render_detailed_image(spec, rng)
             write_image(folder / name / f"{index:05d}.png", image)
 
-    return write_folder(
-        root,
-        splits,
-        spec,
-        seed,
-        {"format": "restoration"},
-        write_split,
-        entries=lambda name: (name,),
-        reuse=reuse,
-        overwrite=overwrite,
-    )
+    return write_folder(root, splits, spec, seed, {"format": "restoration"}, write_split, **how)
 
 
 def _colours(rng: np.random.Generator) -> np.ndarray:

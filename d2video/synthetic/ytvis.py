@@ -3,18 +3,19 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from d2video.synthetic.files import check_jpeg_quality, encode_masks, thing_categories, write_image
-from d2video.synthetic.folder import GENERATOR_VERSION, write_folder
-from d2video.synthetic.render import ShapesVideo, render_video, video_rng
+from d2video.synthetic.files import encode_masks, thing_categories, write_image
+from d2video.synthetic.folder import GENERATOR_VERSION, Samples, register_format, write_folder
+from d2video.synthetic.render import ShapesVideo, render_video
 from d2video.synthetic.spec import ShapesSpec
 
 
+@register_format("ytvis", ShapesSpec(), compressed=True, jpeg_quality=95)
 def write_ytvis_shapes(
     root: str | os.PathLike,
     splits: Mapping[str, int],
@@ -23,39 +24,28 @@ def write_ytvis_shapes(
     *,
     compressed: bool = True,
     jpeg_quality: int = 95,
-    reuse: bool = True,
-    overwrite: bool = False,
-    progress: bool = True,
+    **how: Any,
 ) -> bool:
     """Write a dataset: ``<root>/<split>/JPEGImages/<video>/00000.jpg`` and ``<root>/<split>.json``.
 
     The JSON has ``categories``, ``videos`` and ``annotations`` as YouTube-VIS has them: one
     annotation an object, with lists over the frames of ``segmentations`` (COCO RLE), ``bboxes``
     (XYWH, pixels) and ``areas`` (pixels), null where the object cannot be seen. All ids start at 1.
-    The folder appears under its name only when it is complete.
 
     Args:
         splits: name of each split and how many videos it has.
         spec: what the videos look like (default: ``ShapesSpec()``).
-        seed: video ``index`` of a split depends on seed, split name and index alone.
         compressed: RLE counts as a string; False: as a list of run lengths.
         jpeg_quality: 1..100.
-        reuse: keep a folder that was made with the same arguments.
-        overwrite: replace a dataset of this generator that was made with other arguments (or, with
-            ``reuse=False``, any). Other folders are never replaced.
-        progress: show a progress bar per split.
+        seed, how: as in :func:`write_folder`.
 
     Returns:
         True if the dataset was written, False if the one there was kept.
 
     Raises:
-        UserError: for a wrong ``jpeg_quality``, or as :func:`write_folder`.
+        UserError: as :func:`write_folder`.
     """
-    check_jpeg_quality(Path(root), jpeg_quality)
     spec = spec or ShapesSpec()
-
-    def write_split(folder: Path, name: str, count: int) -> None:
-        _write_split(folder, name, count, spec, seed, compressed, jpeg_quality, progress)
 
     return write_folder(
         root,
@@ -63,28 +53,29 @@ def write_ytvis_shapes(
         spec,
         seed,
         {"compressed": compressed, "jpeg_quality": jpeg_quality},
-        write_split,
+        partial(
+            _write_split, spec=spec, seed=seed, compressed=compressed, jpeg_quality=jpeg_quality
+        ),
         entries=lambda name: (name, f"{name}.json"),
-        reuse=reuse,
-        overwrite=overwrite,
+        **how,
     )
 
 
 def _write_split(
     root: Path,
     split: str,
-    count: int,
+    samples: Samples,
+    *,
     spec: ShapesSpec,
     seed: int,
     compressed: bool,
     jpeg_quality: int,
-    progress: bool,
 ) -> None:
     images = root / split / "JPEGImages"
     videos: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for index in tqdm(range(count), desc=f"shapes {split}", unit="video", disable=not progress):
-        video = render_video(spec, video_rng(seed, split, index))
+    for index, rng in samples:
+        video = render_video(spec, rng)
         folder = f"{index:05d}"
         (images / folder).mkdir(parents=True)
         names = [f"{folder}/{t:05d}.jpg" for t in range(len(video.frames))]

@@ -73,7 +73,7 @@ def test_command_line(tmp_path, capsys):
     spec.loader.exec_module(tool)
     root = str(tmp_path / "images")
     options = [root, "--format", "restoration", "--split", "a=2", "--seed", "3"]
-    tool.main([*options, "--height", "40", "--max-objects", "2", "--classes", "circle"])
+    tool.main([*options, "--height", "40", "40", "--objects", "2", "--classes", "circle"])
     expected = RestorationSpec(height=(40, 40), classes=("circle",), objects=2)
     assert not write_restoration_images(root, {"a": 2}, expected, 3, progress=False)
     with pytest.raises(SystemExit):

@@ -356,12 +356,12 @@ def test_command_line_uses_all_stuff_unless_named(tool, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--num-frames", "2", "2"], ["--duration", "0.5"], ["--uncompressed-rle"]]
+    "wrong", [["--num-frames", "2", "2"], ["--duration", "0.5"], ["--no-compressed"]]
 )
 def test_command_line_refuses_what_only_videos_have(tool, tmp_path, capsys, wrong):
     with pytest.raises(SystemExit) as stop:
         tool.main([str(tmp_path / "a"), "--format", "coco", "--split", "a=1", *wrong])
     assert stop.value.code == 1
     assert capsys.readouterr().err.startswith(
-        f"error: {wrong[0]}: not for --format coco, only for ytvis"
+        f"error: {wrong[0]}: not for --format coco, only for "
     )

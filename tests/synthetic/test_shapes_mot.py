@@ -312,15 +312,15 @@ def test_command_line_makes_longer_videos_for_tracking(tool, tmp_path):
     [
         (
             ["--format", "coco", "--speed", "1", "1"],
-            "error: --speed: not for --format coco, only for ytvis",
+            "error: --speed: not for --format coco, only for ",
         ),
         (
             ["--format", "coco", "--num-frames", "8", "12"],
             "error: --num-frames: not for --format coco, only",
         ),
         (
-            ["--format", "mot", "--uncompressed-rle"],
-            "error: --uncompressed-rle: not for --format mot, only for ytvis; ",
+            ["--format", "mot", "--no-compressed"],
+            "error: --no-compressed: not for --format mot, only for ytvis; ",
         ),
     ],
 )
