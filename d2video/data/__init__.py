@@ -11,11 +11,12 @@ from d2video.data.clip_sampling import (
     WindowSampler,
     build_clip_sampler,
 )
-from d2video.data.datasets import (  # noqa: F401  registers the datasets
+from d2video.data.datasets import (  # noqa: F401  registers data sets and formats
     builtin,
     builtin_mot,
     builtin_restoration,
     builtin_video_classification,
+    coco_tracks,
 )
 from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
 from d2video.data.datasets.video_classification import (

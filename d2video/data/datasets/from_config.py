@@ -2,12 +2,12 @@
 
 import inspect
 import os
+import types
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from detectron2.data import DatasetCatalog
 
-from d2video.utils.argument_types import fits
 from d2video.utils.errors import UserError
 
 _KEY = "DATASETS.REGISTER"
@@ -64,7 +64,7 @@ def _register(name: str, kind: str, arguments: dict[str, Any]) -> None:
     try:
         wanted.bind(name, **arguments)
         for key, value in arguments.items():
-            if not fits(value, wanted.parameters[key].annotation):
+            if not _fits(value, wanted.parameters[key].annotation):
                 raise TypeError(f"{key} cannot be {value!r}")
     except TypeError as error:
         known = ", ".join(str(each) for key, each in wanted.parameters.items() if key != "name")
@@ -89,3 +89,29 @@ def _at_home(path: Any) -> Any:
     if isinstance(path, list | tuple):
         return [_at_home(each) for each in path]
     return os.path.expanduser(path) if isinstance(path, str) else path
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a literal (numbers, text, lists, dicts) may be given where ``annotation`` stands.
+
+    A bool is not a number, and text is not a sequence; a list may stand for a tuple and an int for a
+    float. A parameter without an annotation, or with one of another kind, takes everything.
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, each) for each in inner)
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in inner)
+    if origin is tuple and ... not in inner:
+        is_list = isinstance(value, list | tuple) and len(value) == len(inner)
+        return is_list and all(map(_fits, value, inner))
+    if origin in (Sequence, list, tuple):
+        return isinstance(value, list | tuple) and all(_fits(each, inner[0]) for each in value)
+    if annotation in (None, types.NoneType):
+        return value is None
+    if annotation in (int, float):
+        allowed = (int,) if annotation is int else (int, float)
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    if annotation in (bool, str):
+        return isinstance(value, annotation)
+    return origin is not dict or isinstance(value, dict)
