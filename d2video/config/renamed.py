@@ -13,22 +13,27 @@ RENAMED = {
     "INPUT.CLIP.EPOCH_UNIT": "INPUT.EPOCH_UNIT",
     "INPUT.VIDEO": "INPUT.CLASSIFICATION",
 }
-# Key: its default at the time, and what to do where a config has another value.
+# Key: its default at the time, which is what happens now, and what to do where a config has another.
 REMOVED: dict[str, tuple[Any, str]] = {
     "INPUT.CLIP.SHUFFLE": (False, "register a clip sampler that shuffles"),
-    "MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS": (2**24, "leave it to the default"),
-    "MODEL.IPT.CONTRASTIVE_TEMPERATURE": (1.0, "choose it by CONTRASTIVE_FORM"),
-    "MODEL.IPT.PATCHES_AT_ONCE": (0, "set the model's patches_at_once"),
-    "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": (0.0, "train without such queries"),
-    "MODEL.DETR.AUX_LOSS": (True, "set the model's aux_loss"),
-    "MODEL.DETR.PANOPTIC.MIN_AREA": (4, "set PanopticRules.min_area"),
-    "MODEL.TRACKFORMER.AUX_LOSS": (True, "set the model's aux_loss"),
-    "MODEL.TRACKFORMER.BACKPROP_PREV_FRAME": (False, "set the model's backprop_previous"),
-    "MODEL.TRACKFORMER.FALSE_POSITIVE_WEIGHT": (1.0, "set the model's false_positive_weight"),
-    "MODEL.TRACKFORMER.PREV_FRAME_DIST": (1, "set the model's prev_frame_distance"),
-    "MODEL.VISTR.AUX_LOSS": (True, "set the model's aux_loss"),
-    "MODEL.VTN.FRAMES_AT_ONCE": (0, "set the model's frame_encoder.frames_at_once"),
     "INPUT.VIDEO.MAX_DECODED_FRAMES": (512, "lower NUM_FRAMES_TEST"),
+    **{
+        key: (default, "change the code where its default does not do")
+        for key, default in {
+            "MODEL.DETR.AUX_LOSS": True,
+            "MODEL.DETR.PANOPTIC.MIN_AREA": 4,
+            "MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS": 2**24,
+            "MODEL.IPT.CONTRASTIVE_TEMPERATURE": 1.0,
+            "MODEL.IPT.PATCHES_AT_ONCE": 0,
+            "MODEL.TRACKFORMER.AUX_LOSS": True,
+            "MODEL.TRACKFORMER.BACKPROP_PREV_FRAME": False,
+            "MODEL.TRACKFORMER.FALSE_POSITIVE_WEIGHT": 1.0,
+            "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": 0.0,
+            "MODEL.TRACKFORMER.PREV_FRAME_DIST": 1,
+            "MODEL.VISTR.AUX_LOSS": True,
+            "MODEL.VTN.FRAMES_AT_ONCE": 0,
+        }.items()
+    },
 }
 
 

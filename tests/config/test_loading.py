@@ -97,6 +97,8 @@ def test_the_table_of_names_is_of_today():
         node = cfg
         for part in new.split("."):
             node = node[part]
+    dump = cfg.dump()
+    assert not [key for key in REMOVED if f" {key.rpartition('.')[2]}:" in dump]
 
 
 # ---- the last schedule given counts ----------------------------------------------------------------
