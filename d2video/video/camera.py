@@ -32,32 +32,25 @@ def camera_number(name: str) -> int:
 class Camera(FrameSource):
     """A camera of this machine, which goes on until the reader stops.
 
-    A thread takes every frame off the device at once, and the reader gets the newest, each at most
-    once. Those that come while the reader is still busy with an earlier one are skipped: in order,
-    a slow model would fall behind the scene further and further. A warning at the end counts them.
-    Nothing is read ahead. Frames are numbered as they are given out, and their times are those of
-    the clock. Iterating again opens the camera anew.
+    A thread takes every frame off the device at once. The reader gets the newest one, each at most
+    once; frames that come while it is busy are skipped. In order, a slow model would fall behind the
+    scene further and further. A warning at the end counts the skipped ones. Frames are numbered as
+    they are given out, and their times are the clock's. Iterating again opens the camera anew.
 
-    Attributes:
-        num_skipped: frames that the reader was too slow for, up to now.
+    Args:
+        number: OpenCV's, from 0 on.
+        fps: sets ``fps``; by default the device's.
+        on_broken: if the camera fails, "raise" a ``UserError``, or "stop" with a logged warning.
+
+    Raises:
+        UserError: it cannot be opened, or gives no picture.
     """
 
     is_live = True
     estimated_length = None
 
     def __init__(self, number: int, fps: float | None = None, on_broken: str = "raise") -> None:
-        """
-        Args:
-            number: OpenCV's, from 0 on.
-            fps: what ``fps`` shall say; by default what the device says.
-            on_broken: what follows the last frame where the camera fails: "raise" a ``UserError``,
-                or "stop" with a logged warning.
-
-        Raises:
-            UserError: it cannot be opened, or gives no picture.
-        """
         self.name = f"camera {number}"
-        self.num_skipped = 0
         self._number = number
         self._on_broken = on_broken
         self._capture: cv2.VideoCapture | None = self._open()
@@ -82,23 +75,21 @@ class Camera(FrameSource):
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
         capture = self._capture or self._open()
         self._capture = None  # it is released at the end of this iteration
-        self.num_skipped = 0
         newest = _NewestFrame(capture)
         start: float | None = None
         count = 0
         try:
-            while (taken := newest.take()) is not None:
-                moment, image, self.num_skipped = taken
+            for moment, image in iter(newest.take, None):
                 start = moment if start is None else start
                 image = check_frame(self.name, count, image)
                 yield moment - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
                 count += 1
         finally:
             newest.stop()
-            if self.num_skipped:
+            if newest.num_skipped:
                 logger.warning(
                     "%s: %d of %d frames skipped, as they came faster than they were used",
-                    *(self.name, self.num_skipped, self.num_skipped + count),
+                    *(self.name, newest.num_skipped, newest.num_skipped + count),
                 )
         stop = f"{self.name} stopped after {count} frames"
         if self._on_broken == "raise":
@@ -107,37 +98,38 @@ class Camera(FrameSource):
 
 
 class _NewestFrame:
-    """A thread that reads a capture, and the last frame it got."""
+    """A thread that reads a capture, and the last frame it got.
+
+    Attributes:
+        num_skipped: frames that a later one replaced before they were taken.
+    """
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
         self._changed = threading.Condition()
         self._newest: tuple[float, np.ndarray] | None = None
-        self._num_skipped = 0
+        self.num_skipped = 0
         self._is_over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="d2video-camera", daemon=True)
         self._thread.start()
 
-    def take(self) -> tuple[float, np.ndarray, int] | None:
+    def take(self) -> tuple[float, np.ndarray] | None:
         """Wait for a frame that was not taken yet.
 
         Returns:
-            when it came (seconds, of a clock without a date), the frame, and how many were skipped
-            so far; ``None`` once the capture has failed. An exception of it is raised here.
+            ``time.monotonic()`` when it came, and the frame; ``None`` once the capture has failed.
+            An exception of the capture is raised here.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._is_over)
-            if self._newest is None:
-                if self._error is not None:
-                    raise self._error
-                return None
-            taken = (*self._newest, self._num_skipped)
-            self._newest = None
-            return taken
+            taken, self._newest = self._newest, None
+        if taken is None and self._error is not None:
+            raise self._error
+        return taken
 
     def stop(self) -> None:
-        """End the thread; the capture is released."""
+        """End the thread, which releases the capture."""
         self._is_over = True
         self._thread.join()
 
@@ -148,7 +140,7 @@ class _NewestFrame:
                 if not is_good:
                     return
                 with self._changed:
-                    self._num_skipped += self._newest is not None
+                    self.num_skipped += self._newest is not None
                     self._newest = time.monotonic(), image
                     self._changed.notify()
         except BaseException as caught:  # carried to the reader, who raises it

@@ -1,4 +1,4 @@
-"""What all readers of video files share: opening, decoding up to a cut, turning frames upright."""
+"""Opening video files, decoding them up to a cut, turning frames upright."""
 
 import os
 import threading
@@ -22,21 +22,22 @@ class CutOff(Exception):
 
 
 def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer":
-    """Open a file that has a video stream. Its decoders refuse frames of more than
-    ``limits.MAX_IMAGE_PIXELS``; no other place is opened, whatever is in the file (a playlist).
+    """Open a file that has a video stream.
+
+    Its decoders refuse frames of more than ``limits.MAX_IMAGE_PIXELS``. A playlist in it is not
+    followed.
 
     Raises:
-        BrokenFile: it is missing, no video, damaged at its start, has sound alone (and a cover), or its
-            frames have no size or are too large.
+        BrokenFile: it is missing, not a video, damaged at its start, has only sound (and a cover), or
+            its frames have no size or are too large.
     """
     largest = {"max_pixels": str(limits.MAX_IMAGE_PIXELS)}
     try:
         # The prefix: what a name holds before a colon would be taken for a protocol.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file", **largest})
-    # The last: a text in the file that is none.
+    # UnicodeDecodeError: of text in the file.
     except (FFmpegError, OSError, UnicodeDecodeError) as error:
-        # Errors keep what their frames hold.
-        error.with_traceback(None)
+        error.with_traceback(None)  # it would keep what its frames hold
         raise BrokenFile(
             f"cannot read video {path} ({reason(error)}); it is damaged or not a video"
         ) from error
@@ -64,7 +65,7 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
 
 
 def average_rate(stream: "av.VideoStream") -> float:
-    """Frames a second by the header, or :data:`DEFAULT_FPS` where it tells none."""
+    """Frames a second by the header, else :data:`DEFAULT_FPS`."""
     return float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
 
 
@@ -73,10 +74,8 @@ def decode(
 ) -> "Iterator[av.VideoFrame]":
     """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
 
-    Of a last packet that is too short some decoders make a frame all the same, and say nothing.
-
     Raises:
-        CutOff: there is such a packet.
+        CutOff: the last packet is too short; some decoders make a frame of it without an error.
         FFmpegError: something cannot be decoded.
     """
     waiting = None
@@ -92,8 +91,7 @@ def decode(
 
 def upright(frame: "av.VideoFrame") -> np.ndarray:
     """The frame as uint8 (H,W,3), RGB, turned as the file's display matrix asks (phone videos)."""
-    # A frame would set up a conversion of its own, which takes a hundred times as long as converting a
-    # small frame.
+    # Otherwise each frame sets up a conversion, a hundred times as slow as converting a small frame.
     if not hasattr(_OF_THREAD, "reformatter"):
         _OF_THREAD.reformatter = VideoReformatter()
     image = _OF_THREAD.reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()

@@ -40,10 +40,9 @@ class FrameSource(ABC):
         name: what error messages call the video.
         fps: frames a second, on average.
         size: (height, width) of the frames in pixels.
-        estimated_length: number of frames by the header, ``None`` where unknown. A guess, good for
-            a progress bar: headers are often wrong.
+        estimated_length: number of frames by the header, often wrong; ``None`` if unknown.
         prefetch: frames decoded ahead.
-        is_live: whether it goes on by itself, with no end, as a camera does.
+        is_live: it has no end, as a camera.
     """
 
     name: str
@@ -77,10 +76,10 @@ class FrameSource(ABC):
 
 
 def check_frame(video: str, index: int, image: Any) -> np.ndarray:
-    """The frame itself, if it is an array as :class:`Frame` holds it.
+    """Return ``image`` if it is a uint8 array (H,W,3).
 
     Raises:
-        UserError: it is not; ``video`` and ``index`` tell which one.
+        UserError: it is not; ``video`` and ``index`` say which frame.
     """
     if not isinstance(image, np.ndarray):
         raise UserError(f"{video}: frame {index} is a {type(image).__name__}, not an array")

@@ -18,10 +18,11 @@ Writer = TypeVar("Writer", bound="FrameWriter")
 
 
 class FrameWriter(ABC):
-    """Takes frames one by one.
+    """Takes frames one by one in a ``with`` block.
 
-    The output has a temporary name until :meth:`close`; what had its name before stays until then.
-    :meth:`abort`, or an exception in the ``with`` block, removes it.
+    The output has a temporary name until the block ends; an older output of its name stays until
+    then. An exception in the block removes the new one. If the disk refuses at the end, a
+    :class:`UserError` is raised and nothing is left behind.
 
     Args:
         path: file or folder to write. The folder above it is created.
@@ -41,47 +42,30 @@ class FrameWriter(ABC):
         Raises:
             UserError: the disk refuses.
         """
-        assert not self._is_finished, "write() after close() or abort()"
+        assert not self._is_finished, "write() after the end of the block"
         assert image.dtype == np.uint8, image.dtype
         assert image.ndim == 3, image.shape
         assert image.shape[2] == 3, image.shape
         with self._one_line_errors():
             self._append(image)
 
-    def close(self) -> None:
-        """Finish the output and give it its name; a second call does nothing.
-
-        Raises:
-            UserError: the disk refuses; nothing is left behind.
-        """
-        if self._is_finished:
-            return
-        try:
-            with self._one_line_errors():
-                self._finish()
-                if self.path.is_dir():
-                    self.path.rmdir()  # empty, as the constructor saw
-                if self._partial.exists():
-                    os.replace(self._partial, self.path)
-        finally:
-            self.abort()
-
-    def abort(self) -> None:
-        """Drop what was written; does nothing after :meth:`close`."""
-        self._is_finished = True
-        self._release()
-        if self._partial.is_dir():
-            shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.unlink(missing_ok=True)
-
     def __enter__(self: Writer) -> Writer:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        if exc_type is None:
-            self.close()
-        else:
-            self.abort()
+        self._is_finished = True
+        try:
+            if exc_type is None:
+                with self._one_line_errors():
+                    self._finish()
+                    if self.path.is_dir():
+                        self.path.rmdir()  # empty, as the constructor saw
+                    os.replace(self._partial, self.path)
+        finally:
+            self._release()
+            if self._partial.is_dir():
+                shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.unlink(missing_ok=True)
 
     @abstractmethod
     def _append(self, image: np.ndarray) -> None:
@@ -91,7 +75,7 @@ class FrameWriter(ABC):
         """Complete the temporary file or folder."""
 
     def _release(self) -> None:  # noqa: B027
-        """Close what is open; may be called again."""
+        """Close what is open."""
 
     @contextmanager
     def _one_line_errors(self) -> Iterator[None]:
@@ -102,13 +86,11 @@ class FrameWriter(ABC):
 
 
 class PacedWriter:
-    """Hands pictures on, each as often as it takes until the next one's time has come.
-
-    So the video of a camera plays at the pace of the scene, however slow the model is.
+    """Repeats each picture until the next one's time: a camera's video plays at the scene's pace.
 
     Args:
         writer: takes the pictures; the caller closes it.
-        fps: pictures a second of what it writes; ``None`` hands each on once.
+        fps: pictures a second of its output; ``None`` repeats none.
     """
 
     def __init__(self, writer: FrameWriter, fps: float | None) -> None:

@@ -24,19 +24,18 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an image file, upright (the EXIF orientation is applied), of any colour mode.
 
-    Transparency is dropped. Of 16-bit values the high byte is taken, for grey as Pillow does for
-    colours (its own conversion of 16-bit grey turns nearly all of it white).
+    Transparency is dropped. 16-bit values keep their high byte. Pillow does so for colours, but turns
+    nearly all of 16-bit grey white.
 
     Returns:
         uint8 array (H,W,3), RGB.
 
     Raises:
-        BrokenFile: the file is missing, is no image, is cut off, has pixels of another range, or
-            is larger than :mod:`d2video.utils.limits` allows.
+        BrokenFile: the file is missing, not an image, cut off, has pixels of another range, or is
+            larger than :mod:`d2video.utils.limits` allows.
     """
     with _open_image(path) as image:
-        # Not ImageOps.exif_transpose: it writes the other EXIF entries anew, and fails on odd
-        # ones; this function leaves a picture with unreadable EXIF as it is stored.
+        # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
         return np.asarray(_to_8_bit(_apply_exif_orientation(image)).convert("RGB"))
 
 
@@ -44,7 +43,7 @@ def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Height and width of the upright image, from the head of the file.
 
     Raises:
-        BrokenFile: the file is missing, is no image, or too large.
+        BrokenFile: the file is missing, not an image, or too large.
     """
     with _open_image(path) as image:
         width, height = image.size
@@ -54,7 +53,7 @@ def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 @contextmanager
 def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """An image of bounded size. What Pillow raises on it, also in the block, becomes BrokenFile."""
+    """Open an image of bounded size; Pillow's errors, also in the block, become BrokenFile."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             fault = size_fault(image.height, image.width)
@@ -84,7 +83,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """The visible image files of a folder in natural order: ``2.jpg`` before ``10.jpg``.
 
     Raises:
-        UserError: there is none.
+        UserError: it holds no image.
     """
     paths = [
         path

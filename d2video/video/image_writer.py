@@ -59,8 +59,7 @@ class ImageFolderWriter(FrameWriter):
 
 
 def lossless_names(names: Sequence[str]) -> list[str]:
-    """Names of PNG files in the place of image files': ``a.jpg`` to ``a.png``, or to ``a.jpg.png``
-    where two would have one name."""
+    """Names with the suffix PNG: ``a.png`` for ``a.jpg``, or ``a.jpg.png`` if two would be equal."""
     stems = [Path(name).stem for name in names]
     counts = Counter(stems)
     short = [

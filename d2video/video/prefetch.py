@@ -14,18 +14,16 @@ _END: Any = object()
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Iterate over ``items`` in a worker thread that runs at most ``depth`` items ahead.
 
-    Meant for iterables that decode, read or resize: libraries such as PyAV and Pillow release the
-    interpreter's lock while they work, so that the consumer computes meanwhile.
+    For iterables that decode, read or resize: PyAV and Pillow release the interpreter's lock while
+    they work.
 
-    An exception of ``items`` is raised here, after the items that came before it. When the consumer
-    stops early (the generator is closed or collected), a generator in ``items`` is closed in its own
-    thread, the worker ends, and only then does this one return. Until the first ``next`` no thread
-    exists.
+    An exception of ``items`` is raised after the items that came before it. When the consumer stops
+    early (the generator is closed or collected), a generator in ``items`` is closed in its thread,
+    and the worker ends before this one returns. No thread exists before the first ``next``.
 
     Args:
-        items: any iterable. It is consumed in another thread.
-        depth: greatest number of finished items that wait for the consumer (a further one may be in
-            the making); 0 iterates in the consumer's own thread.
+        depth: greatest number of finished items that wait for the consumer, besides one in the
+            making; 0 iterates in the consumer's thread.
     """
     assert depth >= 0, depth
     if depth == 0:

@@ -12,8 +12,8 @@ from d2video.utils.errors import BrokenFile
 from d2video.utils.limits import MAX_VIDEO_FRAMES
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 
-# Gaps between wanted frames, in seconds. Over a short one decoding on is cheaper than a seek. Where
-# the file does not tell its key frames, a seek pays only if the gap is longer than most are apart.
+# Gaps between wanted frames, in seconds. Over a short one decoding on is cheaper than a seek. In a
+# file without an index of key frames, a seek pays only if the gap is longer than most are apart.
 _DECODE_ON = 0.5
 _SEEK_BLINDLY = 10.0
 
@@ -41,37 +41,26 @@ class VideoFile:
         duration: seconds, by the header.
         num_frames: frames by the header, at least 1: an estimate, as headers are often wrong.
         size: (height, width) in pixels of the first frame, upright.
-        rotation: degrees, a multiple of 90, by which the file asks to turn its stored frames
-            counter-clockwise. Frames that are read have been turned already.
+
+    Raises:
+        BrokenFile: the file is missing, no video, empty, has no video stream, or its first frames
+            cannot be decoded.
     """
 
+    # None after close().
+    _container: Any
+    _stream: Any
+    _frames: Any
+    # The frame of the last time asked for and the one after it, each with its time.
+    _shown: Any
+    _ahead: Any
+
     def __init__(self, path: str | os.PathLike[str]):
-        """
-        Args:
-            path: of the file.
-
-        Raises:
-            BrokenFile: the file is missing, no video, empty, has no video stream, or its first
-                frames cannot be decoded.
-        """
         self.path = str(path)
-        self._container: Any = None  # with what hangs on it, None after close()
-        self._stream: Any = None
-        self._frames: Any = None
-        # The frame of the last time asked for and the one after it, each with its time.
-        self._shown: Any = None
-        self._ahead: Any = None
-        self._count = 0
-        self._has_times = True
-        self._start = 0.0
-        self._restart()
-        self._read_header()
-
-    def _read_header(self) -> None:
-        frame, stream = self._shown[1], self._stream
-        self.fps = average_rate(stream)
-        self.rotation = round(frame.rotation / 90) * 90 % 360
-        turned = self.rotation % 180 == 90
+        self._open()
+        frame = self._shown[1]
+        self.fps = average_rate(self._stream)
+        turned = round(frame.rotation / 90) % 2
         self.size = (frame.width, frame.height) if turned else (frame.height, frame.width)
         duration, self._is_promised = self._header_duration()
         if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also of what is no number
@@ -79,7 +68,8 @@ class VideoFile:
                 f"video {self.path} says that it lasts {duration:g} s at {self.fps:g} frames a second, "
                 f"above the limit of {MAX_VIDEO_FRAMES} frames: it is damaged, or split it"
             )
-        self.num_frames = max(round(duration * self.fps), 1) if duration else self._count_packets()
+        length = round(duration * self.fps) if duration else self._count_packets()
+        self.num_frames = max(length, 1)
         self.duration = duration or self.num_frames / self.fps
 
     def __enter__(self) -> "VideoFile":
@@ -100,17 +90,7 @@ class VideoFile:
         return BrokenFile(message)
 
     def read_frames_at(self, times: Sequence[float] | np.ndarray) -> list[TimedFrame]:
-        """The frames on show at some times, in any order.
-
-        Args:
-            times: seconds since the first frame, see :meth:`frames_at`.
-
-        Returns:
-            One frame for each time; a frame that is wanted repeatedly is one array.
-
-        Raises:
-            BrokenFile: as :meth:`frames_at`.
-        """
+        """:meth:`frames_at` of times in any order; a frame that is wanted repeatedly is one array."""
         order = np.argsort(times, kind="stable")
         frames: list[TimedFrame] = [None] * len(times)  # type: ignore[list-item]
         for place, frame in zip(order, self.frames_at(np.asarray(times)[order]), strict=True):
@@ -121,15 +101,15 @@ class VideoFile:
         """The frames on show at some times, in order, decoded as they are asked for.
 
         A time means the last frame that begins no later than half an average frame after it; at a
-        constant rate that is the nearest. The last frame stands for all times after it, as far as
-        the header does not say that there is more.
+        constant rate that is the nearest. The last frame stands for all times after it, unless the
+        header promises more frames.
 
         Args:
             times: seconds since the first frame, ascending.
 
         Raises:
             BrokenFile: a frame cannot be decoded or is of another size than the first, or the file
-                ends before the time that its header tells and that is asked for.
+                ends before a time that lies within its header's duration.
         """
         assert np.all(np.diff(times) >= 0), "times must ascend"
         image_time, image = 0.0, None
@@ -153,7 +133,7 @@ class VideoFile:
             times: float (T,), seconds since the first frame.
 
         Returns:
-            float (T,), seconds since the first frame; ``times`` as they are if the file does not tell.
+            float (T,), seconds since the first frame; ``times`` if packets lack time stamps.
 
         Raises:
             BrokenFile: the file cannot be read.
@@ -172,13 +152,12 @@ class VideoFile:
             return times
         else:
             starts = np.sort(np.array(stamps)) * unit - self._start
-        # Of frames that come before the first one shown nothing is seen.
+        # Frames before the first one shown are not seen.
         starts = np.append(0.0, starts[starts > 0.01 / self.fps])
         return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
 
     def _move_to(self, time: float) -> None:
         """Make ``_shown`` the frame of that time, and ``_ahead`` the one after (None at the end)."""
-        assert self._container is not None, "read after close()"
         limit = time + 0.5 / self.fps
         if self._shown[0] > limit or self._seek_pays(time):
             self._seek(time, limit)
@@ -217,38 +196,38 @@ class VideoFile:
             except FFmpegError as error:  # not every format can
                 error.with_traceback(None)
                 break
-            self._frames = decode(self._container, self._stream)
+            self._frames = enumerate(decode(self._container, self._stream))
             shown = self._next()
             if shown is not None and shown[0] <= limit:
                 self._shown, self._ahead = shown, self._next()
                 return
-        self._restart()
+        self.close()
+        self._open()
 
     def _timestamp(self, time: float) -> int:
         return int((time + self._start) / float(self._stream.time_base))
 
-    def _restart(self) -> None:
+    def _open(self) -> None:
         """Open the file and decode its first two frames."""
-        self.close()
         self._container = open_container(self.path)
         stream = self._stream = self._container.streams.video[0]
         # With frame threads FFmpeg drops the error of a packet that is cut off; and a process that
         # is forked while there are threads would wait for them for ever.
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 1
-        self._frames, self._count, self._has_times = decode(self._container, stream), 0, True
+        self._frames = enumerate(decode(self._container, stream))
         self._start = 0.0
         first = self._next()
         if first is None:
             raise self._broken(f"video {self.path} has no frames; the file is empty or damaged")
-        self._has_times = first[1].pts is not None
-        self._start = first[0] if self._has_times else 0.0
-        self._shown, self._ahead = (first[0] - self._start, first[1]), self._next()
+        self._start, frame = first
+        self._has_times = frame.pts is not None
+        self._shown, self._ahead = (0.0, frame), self._next()
 
     def _next(self) -> "tuple[float, av.VideoFrame] | None":
         """The next decoded frame and its time; None at the end."""
         try:
-            frame = next(self._frames, None)
+            index, frame = next(self._frames, (0, None))
         except (FFmpegError, CutOff) as error:
             # What an error's frames hold lives as long as it: here it would be a decoder.
             error.with_traceback(None)
@@ -258,13 +237,12 @@ class VideoFile:
             ) from error
         if frame is None:
             return None
-        self._count += 1
-        if frame.time is None:  # bare streams have no times
-            return (self._count - 1) / average_rate(self._stream), frame
+        if frame.time is None:  # bare streams have no times, and no seeking
+            return index / average_rate(self._stream), frame
         return frame.time - self._start, frame
 
     def _header_duration(self) -> tuple[float | None, bool]:
-        """Seconds that the header tells, and whether they are those of the pictures for certain."""
+        """Seconds by the header, and whether they are certainly those of the pictures."""
         stream, container = self._stream, self._container
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base), True
@@ -279,5 +257,4 @@ class VideoFile:
 
     def _count_packets(self) -> int:
         with open_container(self.path) as container:
-            stream = container.streams.video[0]
-            return max(sum(packet.size > 0 for packet in container.demux(stream)), 1)
+            return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))

@@ -40,15 +40,13 @@ def open_video(
             file's or the camera's own, and for images and arrays, which have none,
             :data:`DEFAULT_FPS`.
         prefetch: frames decoded ahead in a background thread, 0 for none; of no effect on a camera.
-        on_broken: what follows the good frames of a file or folder that is damaged further on, or
-            of a camera that fails: ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged
-            warning.
+        on_broken: after the good frames of a damaged file or folder, or of a camera that fails,
+            ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged warning.
 
     Raises:
         UserError: the source is missing, unreadable, has no video stream or no frame. Iterating
             raises it for later frames that are damaged or of another size.
     """
-    assert prefetch >= 0, prefetch
     assert on_broken in ("raise", "stop"), on_broken
     if fps is not None and not fps > 0:
         raise UserError(f"the frame rate must be above 0, got {fps}")
@@ -98,11 +96,10 @@ class _FileSource(FrameSource):
             else:
                 self.estimated_length = stream.frames or None
         # Only the decoded frame tells size and rotation for certain.
-        for _, image in self._read():
-            self.size = image.shape[:2]
-            break
-        else:
+        first = next(self._read(), None)
+        if first is None:
             raise UserError(f"video {path} has no frames; the file is empty or damaged")
+        self.size = first[1].shape[:2]
 
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
         count = 0
@@ -112,29 +109,25 @@ class _FileSource(FrameSource):
             stream = container.streams.video[0]
             # With frame threads FFmpeg drops the error of a packet that is cut off.
             stream.thread_type = "SLICE"
-            frames = decode(container, stream)
-            while True:
-                try:
-                    # After an error the decoder may hold a few more frames, but with gaps among
-                    # them (B-frames whose turn had not come): they are not asked for.
-                    frame = next(frames, None)
-                except (FFmpegError, CutOff) as error:
-                    # Errors keep what their frames hold: here a decoder and its threads, and a
-                    # process that is forked meanwhile would wait for them for ever when it ends it.
-                    del container, stream, frames
-                    error.with_traceback(None)
-                    self._report_break(count, error)
-                    return
-                if frame is None:
-                    self._warn_of_early_end(container, stream, end)
-                    return
-                end = frame.time
-                time: float | None = None
-                if self._fixed_fps is None and frame.time is not None:
-                    start = frame.time if start is None else start
-                    time = frame.time - start
-                yield time, upright(frame)
-                count += 1
+            try:
+                for frame in decode(container, stream):
+                    end = frame.time
+                    time: float | None = None
+                    if self._fixed_fps is None and end is not None:
+                        start = end if start is None else start
+                        time = end - start
+                    yield time, upright(frame)
+                    count += 1
+            # The decoder may hold a few more frames, but with gaps among them (B-frames whose turn
+            # had not come): they are not asked for.
+            except (FFmpegError, CutOff) as error:
+                # Errors keep what their frames hold: here a decoder and its threads. A process that
+                # is forked meanwhile would wait for these threads for ever when it ends.
+                del container, stream
+                error.with_traceback(None)
+                self._report_break(count, error)
+                return
+            self._warn_of_early_end(container, stream, end)
 
     def _report_break(self, count: int, error: Exception) -> None:
         if count == 0:
@@ -149,7 +142,7 @@ class _FileSource(FrameSource):
     def _warn_of_early_end(
         self, container: "av.container.InputContainer", stream: "av.VideoStream", end: float | None
     ) -> None:
-        """Of formats whose files can be cut between two frames without a fault (Matroska)."""
+        """A Matroska file, for one, can be cut between two frames without a decoding error."""
         if stream.duration is not None or container.duration is None or end is None:
             return
         promised = container.duration / av.time_base

@@ -38,7 +38,6 @@ class VideoWriter(FrameWriter):
     def __init__(
         self, path: str | os.PathLike[str], fps: float, key_frame_interval: int | None = None
     ) -> None:
-        assert key_frame_interval is None or key_frame_interval >= 1, key_frame_interval
         if Path(path).suffix.lower() != ".mp4":
             raise UserError(f"cannot write a video to {path}: the name must end in .mp4")
         if Path(path).is_dir():
@@ -52,21 +51,19 @@ class VideoWriter(FrameWriter):
         if key_frame_interval is not None:
             self._options["g"] = str(key_frame_interval)
         self._container: av.container.OutputContainer | None = None
-        self._size: tuple[int, int] | None = None
 
     def _append(self, image: np.ndarray) -> None:
         height, width = image.shape[:2]
-        if self._size is None:
+        if self._container is None:
             self._size = (height, width)
-        elif self._size != (height, width):
+            self._container = self._start(height + height % 2, width + width % 2)
+        if self._size != (height, width):
             raise UserError(
                 f"{self.path}: a frame of {width}x{height} pixels follows frames of "
                 f"{self._size[1]}x{self._size[0]}; all frames of a video must have one size"
             )
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        if self._container is None:
-            self._container = self._start(*image.shape[:2])
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(
             format="yuv420p",
@@ -81,13 +78,11 @@ class VideoWriter(FrameWriter):
             raise UserError(f"{self.path} was not written: there were no frames")
         self._container.mux(self._stream.encode(None))
         self._container.close()
-        self._container = None
 
     def _release(self) -> None:
         if self._container is not None:
             with suppress(FFmpegError):  # a full disk: the file is removed next, complete or not
                 self._container.close()
-            self._container = None
 
     def _start(self, height: int, width: int) -> "av.container.OutputContainer":
         # "faststart" moves the index to the front, so that a browser starts before the last byte.

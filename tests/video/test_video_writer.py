@@ -19,6 +19,12 @@ def colour_bars(height: int, width: int) -> np.ndarray:
     return np.broadcast_to(COLOURS.repeat(width // 6 + 1, 0)[:width], (height, width, 3)).copy()
 
 
+def write_all(path, images) -> None:
+    with VideoWriter(path, fps=25) as writer:
+        for image in images:
+            writer.write(image)
+
+
 def test_round_trip(tmp_path):
     path = tmp_path / "new folder" / "bars.mp4"
     with VideoWriter(path, fps=30000 / 1001) as writer:
@@ -68,11 +74,9 @@ def test_nothing_is_left_after_an_exception(tmp_path):
 
 
 def test_the_file_appears_only_when_it_is_complete(tmp_path):
-    writer = VideoWriter(tmp_path / "a.mp4", fps=25)
-    writer.write(colour_bars(64, 96))
-    assert not (tmp_path / "a.mp4").exists()
-    writer.close()
-    writer.close()  # harmless
+    with VideoWriter(tmp_path / "a.mp4", fps=25) as writer:
+        writer.write(colour_bars(64, 96))
+        assert not (tmp_path / "a.mp4").exists()
     assert (tmp_path / "a.mp4").exists()
     with pytest.raises(AssertionError):
         writer.write(colour_bars(64, 96))
@@ -91,24 +95,19 @@ def test_faults(tmp_path):
         VideoWriter(tmp_path / "file" / "a.mp4", fps=25)
     with pytest.raises(UserError, match="no frames"), VideoWriter(tmp_path / "a.mp4", fps=25):
         pass
-    writer = VideoWriter(tmp_path / "a.mp4", fps=25)
-    writer.write(np.zeros((4, 6, 3), np.uint8))
+    images = [np.zeros((4, 6, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)]
     with pytest.raises(UserError, match="8x4 pixels follows frames of 6x4"):
-        writer.write(np.zeros((4, 8, 3), np.uint8))
-    writer.abort()
+        write_all(tmp_path / "a.mp4", images)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4"]
 
 
 def test_full_disk_is_one_clear_line(tmp_path, monkeypatch):
-    writer = VideoWriter(tmp_path / "a.mp4", fps=25)
-    writer.write(colour_bars(64, 96))
-
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(UserError, match=r"a\.mp4: No space left on device"):
-        writer.close()
+        write_all(tmp_path / "a.mp4", [colour_bars(64, 96)])
     assert not list(tmp_path.iterdir())
 
 
