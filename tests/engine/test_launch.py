@@ -246,7 +246,7 @@ def test_a_signal_to_torchrun(start_torchrun):
     check_goes_on(start_torchrun, [], training.saved())
 
 
-@pytest.mark.long  # of tools/train_net.py itself: tests/engine/test_train_net.py
+@slow
 def test_torchrun_restarts_what_has_failed(start_torchrun):
     options = ("accident", "kill", "once", 1, "steps", 6)
     training = start_torchrun("--resume", *options, start=torchrun("--max-restarts", "1"))
