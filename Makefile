@@ -46,7 +46,7 @@ lint: install
 	cd .lint/d2video/projects && ln -s ../../../d2video/projects/__init__.py .
 	cd .lint/d2video/projects && ln -s $$(dirname ../../../projects/*/*/__init__.py) .
 	$(BIN)/mypy
-	PYTHONPATH=.lint $(BIN)/lint-imports pyproject.toml
+	cd .lint && ../$(BIN)/lint-imports ../pyproject.toml
 
 install: $(INSTALLED)
 
