@@ -11,8 +11,10 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
 from d2video.config import register_config
+from d2video.config.checks import check_counts
 from d2video.data import register_video_folders
 from d2video.inference.tasks import ClassificationTask
+from d2video.utils.errors import UserError
 
 
 @register_config
@@ -41,7 +43,11 @@ class Toy(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return {"num_classes": cfg.MODEL.TOY.NUM_CLASSES, "dropout": cfg.MODEL.TOY.DROPOUT}
+        node = cfg.MODEL.TOY
+        check_counts(node, "MODEL.TOY", ("NUM_CLASSES",))
+        if not 0 <= node.DROPOUT < 1:
+            raise UserError(f"MODEL.TOY.DROPOUT is {node.DROPOUT}: set 0 or more, below 1")
+        return {"num_classes": node.NUM_CLASSES, "dropout": node.DROPOUT}
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         if not self.training:
