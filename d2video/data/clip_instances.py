@@ -12,7 +12,7 @@ from torch import Tensor
 from d2video.data.records import Annotation, xyxy_box
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_codec import sum_counts
+from d2video.formats.rle_codec import find_mask_faults
 from d2video.utils.errors import BrokenFile, UserError
 
 
@@ -136,25 +136,18 @@ def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, in
             "an object has no segmentation; complete the annotation file, or train on boxes with "
             "MODEL.MASK_ON False"
         )
-    for frame in annotations:
-        for a in frame:
-            if isinstance(a["segmentation"], list):
-                fault = find_polygon_fault(a["segmentation"])
-                if fault is not None:
-                    raise BrokenFile(
-                        f"the mask of object {a['id']}: {fault}: mend the annotation file"
-                    )
-    coded = [a for frame in annotations for a in frame if isinstance(a["segmentation"], dict)]
-    codes = [a["segmentation"]["counts"] for a in coded]
-    runs = sum_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
-    sound = runs.well_formed & (runs.least >= 0) & (runs.total == size[0] * size[1])
-    sizes = [tuple(a["segmentation"]["size"]) == size for a in coded]
-    sound &= np.array(sizes, bool)
-    if not sound.all():
-        track = coded[int(np.argmin(sound))]["id"]
+    objects = [a for frame in annotations for a in frame]
+    for a in objects:
+        fault = None
+        if isinstance(a["segmentation"], list):
+            fault = find_polygon_fault(a["segmentation"])
+        if fault is not None:
+            raise BrokenFile(f"the mask of object {a['id']}: {fault}: correct the annotation file")
+    coded = [a for a in objects if isinstance(a["segmentation"], dict)]
+    for k, _ in find_mask_faults([a["segmentation"] for a in coded], *size):
         raise BrokenFile(
-            f"a mask of object {track} is damaged RLE (it does not cover the frame of "
-            f"{size[1]}x{size[0]} pixels): mend the annotation file"
+            f"a mask of object {coded[k]['id']} is damaged RLE (it does not cover the frame of "
+            f"{size[1]}x{size[0]} pixels): correct the annotation file"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_codec import find_mask_fault
+from d2video.formats.rle_codec import find_mask_faults
 from d2video.formats.text import ids_without, json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_IMAGE_PIXELS, size_fault
@@ -225,12 +225,10 @@ def _read_segmentations(fields: dict[str, Any], video: VideoEntry) -> list[Any]:
     # An empty list is how some exporters write null.
     found = [None if s == [] else s for s in frame_list(fields, "segmentations", video)]
     found = [_compress_rle(s) if isinstance(s, dict) else s for s in found]
-    faults = ((t, _fault(s, *size)) for t, s in enumerate(found))
-    fault = next(((t, f) for t, f in faults if f), None)
-    if fault is None:
-        fault = find_mask_fault([None if isinstance(s, list) else s for s in found], *size)
-    if fault is not None:
-        raise EntryError(f"segmentations, frame {fault[0]}: {fault[1]}; correct the file")
+    faults = [(t, fault) for t, s in enumerate(found) if (fault := _fault(s, *size))]
+    faults += find_mask_faults([None if isinstance(s, list) else s for s in found], *size)
+    for frame, fault in faults:
+        raise EntryError(f"segmentations, frame {frame}: {fault}; correct the file")
     return found
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.formats.rle_codec import find_mask_fault
+from d2video.formats.rle_codec import find_mask_faults
 from d2video.formats.text import parse_json
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
@@ -145,9 +145,8 @@ def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
             f", segmentations: {len(masks)} entries, but video {video_id} has {video.num_frames} "
             "frames; write one for each, null where the object is absent"
         )
-    fault = find_mask_fault(masks, video.height, video.width)
-    if fault is not None:
-        return f", segmentations, frame {fault[0]}: {fault[1]}"
+    for frame, fault in find_mask_faults(masks, video.height, video.width):
+        return f", segmentations, frame {frame}: {fault}"
     return None
 
 

@@ -103,9 +103,9 @@ def test_codes_are_decoded_as_pycocotools_does():
     rng = np.random.default_rng(0)
     masks = rng.random((40, 700, 9)) < rng.choice([0.0, 0.002, 0.5, 1.0], (40, 1, 1))
     codes = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
-    counts, well_formed = decode_counts([code["counts"] for code in codes])
+    counts, per_code, well_formed = decode_counts([code["counts"] for code in codes])
     assert well_formed.all()
-    for mask, row in zip(masks, counts):
+    for mask, row in zip(masks, np.split(counts, np.cumsum(per_code)[:-1])):
         values = np.arange(len(row)) % 2 == 1
         np.testing.assert_array_equal(np.repeat(values, row).reshape(9, 700).T, mask)
 
