@@ -13,9 +13,6 @@ from d2video.data.clip_sampling import (
 )
 from d2video.data.datasets import (  # noqa: F401  registers data sets and formats
     builtin,
-    builtin_mot,
-    builtin_restoration,
-    builtin_video_classification,
     coco_tracks,
 )
 from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs

@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from d2video.data import register_image_folder, register_image_pairs
-from d2video.data.datasets.builtin_restoration import register_builtin_restoration
+from d2video.data.datasets.builtin import register_restoration
 from d2video.data.datasets.image_folder import load_image_folder, load_image_pairs
 from d2video.utils.errors import UserError
 
@@ -90,7 +90,7 @@ def test_rain100l_in_both_layouts(tmp_path, folder, scratch_catalog):
 def clear_and_register(root):
     DatasetCatalog.clear()
     MetadataCatalog.clear()
-    register_builtin_restoration(str(root))
+    register_restoration(str(root))
 
 
 def test_builtin_sets(tmp_path, scratch_catalog):

@@ -9,7 +9,7 @@ from detectron2.structures import BoxMode
 import d2video.data  # noqa: F401  registers the datasets
 from d2video.config import get_cfg
 from d2video.data import build_train_loader
-from d2video.data.datasets.builtin_mot import register_builtin_mot
+from d2video.data.datasets.builtin import register_tracking
 from d2video.data.datasets.mot import (
     find_sequences,
     load_mot,
@@ -310,7 +310,7 @@ def test_builtin_names(mot17, tmp_path, scratch_catalog):
     (tmp_path / "MOT17").mkdir()
     (tmp_path / "train").rename(tmp_path / "MOT17" / "train")
     write_sequence(tmp_path / "shapes_mots" / "val" / "A", gt="")
-    register_builtin_mot(str(tmp_path))
+    register_tracking(str(tmp_path))
     records = {
         name: DatasetCatalog.get(f"mot17_{name}")
         for name in ("train", "train_half", "val_half", "train_public")

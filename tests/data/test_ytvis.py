@@ -3,7 +3,7 @@ import pycocotools.mask as mask_util
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from d2video.data.datasets.builtin import register_builtin
+from d2video.data.datasets.builtin import register_instance_videos
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from d2video.data.datasets.ytvis_categories import (
     OVIS_CLASSES,
@@ -96,7 +96,7 @@ def test_builtin_datasets(scratch_catalog):
         assert MetadataCatalog.get(name).evaluator_type == "ytvis"
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    register_builtin("/data")
+    register_instance_videos("/data")
     meta = MetadataCatalog.get("ytvis_2019_val")
     assert meta.json_file == "/data/ytvis_2019/valid.json"
     assert meta.image_root == "/data/ytvis_2019/valid/JPEGImages"
