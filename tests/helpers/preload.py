@@ -11,6 +11,6 @@ import detectron2.model_zoo
 import detectron2.modeling
 import detectron2.utils.visualizer  # noqa: F401
 import skimage.metrics  # noqa: F401
-import torch.distributed.run
+import torch.distributed.launcher.api
 import torch.utils.tensorboard  # noqa: F401
 import torchvision  # noqa: F401
