@@ -115,8 +115,6 @@ def models(folder: Path) -> MakeInput:
             key, value = rng.choice(keys[at])
             # Of another type: load_cfg tells, see the targets above.
             fitting = [v for v in SMALL_VALUES if type(v) is type(value)]
-            if ".VIT." in key:  # a size of 0 means that of a large model, and weights are fetched
-                fitting = [v for v in fitting if v is not True and v != 0]
             overrides += [key, rng.choice(fitting or [value])]
 
         def build() -> None:

@@ -62,12 +62,6 @@ def add_vtn_config(cfg: CN) -> None:
 
     # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone, a ViT with a class token -------------------
     vtn.VIT = CN()
-    # Sizes in place of those of MODEL.TIMM.NAME; 0: as it says.
-    vtn.VIT.IMAGE_SIZE = 0
-    vtn.VIT.PATCH_SIZE = 0
-    vtn.VIT.EMBED_DIM = 0
-    vtn.VIT.DEPTH = 0
-    vtn.VIT.NUM_HEADS = 0
     # Probability that a residual branch of the last block is skipped in training; less in those
     # before it.
     vtn.VIT.DROP_PATH = 0.0

@@ -16,8 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from d2video.modeling.timm_backbone import create_timm_model
 from d2video.utils.errors import UserError
 
-_NODE = "MODEL.VTN.VIT"
-
 
 class TimmViT(Backbone):
     """A timm ``VisionTransformer`` that gives the normalised class token of each frame.
@@ -58,7 +56,7 @@ class TimmViT(Backbone):
             (height, width), (h, w) = self.image_size, frames.shape[-2:]
             raise UserError(
                 f"the Vision Transformer takes frames of {width}x{height} pixels, these are {w}x{h}: "
-                f"crop them to that size, or set {_NODE}.IMAGE_SIZE"
+                "crop them to that size, or choose another MODEL.TIMM.NAME"
             )
         vit: Any = self.vit
         x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(frames))))
@@ -121,19 +119,12 @@ def class_token_block(x: Tensor, block: Any) -> Tensor:
 
 @BACKBONE_REGISTRY.register()
 def build_timm_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmViT:
-    """The Vision Transformer that MODEL.TIMM names and MODEL.VTN.VIT describes.
+    """The Vision Transformer that MODEL.TIMM names, regularized by MODEL.VTN.VIT.
 
     Raises:
         UserError: as :func:`create_timm_model`, or the model is of another kind.
     """
     node = cfg.MODEL.VTN.VIT
-    sizes = {
-        "img_size": node.IMAGE_SIZE,
-        "patch_size": node.PATCH_SIZE,
-        "embed_dim": node.EMBED_DIM,
-        "depth": node.DEPTH,
-        "num_heads": node.NUM_HEADS,
-    }
     vit = create_timm_model(
         cfg,
         num_classes=0,
@@ -141,7 +132,6 @@ def build_timm_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmViT:
         drop_path_rate=node.DROP_PATH,
         pos_drop_rate=node.DROPOUT,
         proj_drop_rate=node.DROPOUT,
-        **{name: value for name, value in sizes.items() if value},
     )
     from timm.models import VisionTransformer  # behind the message of a missing package
 

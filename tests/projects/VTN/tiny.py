@@ -1,5 +1,6 @@
 """Very small VTNs, and clips for them."""
 
+import timm
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -24,12 +25,15 @@ RESNET = [
     *("MODEL.RESNETS.RES2_OUT_CHANNELS", 16, "MODEL.RESNETS.WIDTH_PER_GROUP", 4),
     *("MODEL.RESNETS.NORM", "BN", "MODEL.RESNETS.OUT_FEATURES", ["res3", "res4"]),
 ]
-VIT = [
-    *("MODEL.BACKBONE.NAME", "build_timm_vit_backbone"),
-    *(f"{NODE}VIT.IMAGE_SIZE", 32, f"{NODE}VIT.PATCH_SIZE", 8, f"{NODE}VIT.EMBED_DIM", 32),
-    *(f"{NODE}VIT.DEPTH", 2, f"{NODE}VIT.NUM_HEADS", 4),
-]
+VIT = ["MODEL.BACKBONE.NAME", "build_timm_vit_backbone", "MODEL.TIMM.NAME", "vit_of_tests"]
 BACKBONES = {"resnet": RESNET, "vit": VIT}
+
+
+@timm.models.register_model
+def vit_of_tests(**arguments) -> nn.Module:
+    """Frames of 32x32, 16 patches, 2 blocks; by its name MODEL.TIMM.NAME asks for it."""
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+    return timm.create_model("vit_base_patch16_224", **sizes, **arguments)
 
 
 def tiny_cfg(backbone: str = "resnet", *options) -> CfgNode:
