@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import numpy as np
-import pycocotools.mask as coco_mask
 from detectron2.structures import Instances
 
 from d2video.formats.faults import refuse
 from d2video.formats.mot_rows import MOTSRows, Rows, masks_overlap, read_mots_table, without_sizes
 from d2video.formats.mot_text import read_table, repeated
-from d2video.formats.rle import encode_masks
+from d2video.formats.rle import encode_masks, mask_areas
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
@@ -103,7 +102,7 @@ def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
         masks += found
     rle = np.empty(len(masks), dtype=object)
     rle[:] = masks
-    keep = _areas(masks) > 0
+    keep = mask_areas(masks) > 0
     pedestrian = np.full(len(masks), MOTS_PEDESTRIAN)
     return MOTSRows(frame[keep], track_id[keep], pedestrian[keep], rle[keep])
 
@@ -204,7 +203,7 @@ def read_mots_results(
         ~np.isin(cls, (MOTS_CAR, MOTS_PEDESTRIAN)),
         lambda i: f"class {cls[i]} is neither 2, pedestrian, nor 1",
     )
-    table = table.without(_areas(table.texts.tolist()) == 0, lambda i: "the mask is empty")
+    table = table.without(mask_areas(table.texts.tolist()) == 0, lambda i: "the mask is empty")
     return MOTSRows(table.column(0), table.column(1), table.column(2), table.texts)
 
 
@@ -238,10 +237,6 @@ def _concatenate(tensors: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
     if not tensors:
         return np.zeros(empty, np.int64)
     return np.concatenate([tensor.cpu().numpy() for tensor in tensors])
-
-
-def _areas(masks: Sequence[dict[str, Any]]) -> np.ndarray:
-    return np.asarray(coco_mask.area(list(masks)), np.int64).reshape(-1)
 
 
 def _mot_lines(results: MOTResults) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from d2video.formats.faults import Entry, EntryError, Fault, Report, refuse
 from d2video.formats.mot_text import TextTable, check_number, read_table
+from d2video.formats.rle import mask_areas
 from d2video.formats.rle_codec import find_mask_faults
 from d2video.formats.text import read_lines
 
@@ -240,4 +241,4 @@ def masks_overlap(masks: Sequence[dict[str, Any]]) -> bool:
     if len(masks) < 2:
         return False
     union = coco_mask.merge(list(masks), intersect=False)
-    return int(np.sum(coco_mask.area(list(masks)))) != int(coco_mask.area(union))
+    return int(mask_areas(list(masks)).sum()) != int(coco_mask.area(union))

@@ -4,6 +4,7 @@ Shapes: N: masks or tracks, L: frames, H×W: image.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +12,8 @@ from pycocotools import mask as coco_mask
 
 # Pixels that are looked at together: what a processor's cache holds.
 _BATCH_PIXELS = 2**22
+# pycocotools.mask.area (2.0.11) fails on longer lists: it puts their length in a byte.
+_AREA_BATCH = 255
 
 
 def encode_masks(masks: ArrayLike) -> list[dict]:
@@ -38,6 +41,12 @@ def encode_tracks(masks: ArrayLike) -> list[list[dict | None]]:
         for track in np.asarray(masks)
         for rles, empty in [(encode_masks(track), _empty(*track.shape[-2:]))]
     ]
+
+
+def mask_areas(masks: list[dict[str, Any]]) -> np.ndarray:
+    """Pixels of N compressed RLEs, (N,) int64."""
+    batches = [masks[i : i + _AREA_BATCH] for i in range(0, len(masks), _AREA_BATCH)]
+    return np.concatenate([np.zeros(0, np.int64), *map(coco_mask.area, batches)])
 
 
 def to_rle(segmentation: list | dict, height: int, width: int) -> dict:

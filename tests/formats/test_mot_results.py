@@ -198,6 +198,13 @@ def test_masks_round_trip(tmp_path, as_codes):
     assert again.id.tolist() == [6, 1, 2]
 
 
+def test_more_masks_than_pycocotools_takes_at_once(tmp_path):
+    frame = _masks([0, 1], [_rectangle(0, 0, 4, 6), _rectangle(4, 0, 16, 12)], True)
+    results = mots_results([frame] * 150)
+    write_results(tmp_path / "a.txt", results)
+    assert len(read_mots_results(tmp_path / "a.txt", 150, SIZE)) == len(results) == 300
+
+
 def test_models_without_masks_or_with_overlapping_ones():
     with pytest.raises(UserError, match="predicts no masks"):
         mots_results([BOX_FRAMES[0]])

@@ -42,6 +42,14 @@ def test_views_and_tracks():
     np.testing.assert_array_equal(coco_mask.decode(tracks[0][1]), masks[0, 1].numpy())
 
 
+@pytest.mark.parametrize("count", [0, 1, 600])
+def test_areas_of_any_number_of_masks(count):
+    masks = np.arange(count)[:, None, None] % 7 > np.arange(6).reshape(2, 3)
+    areas = rle.mask_areas(rle.encode_masks(masks))
+    assert areas.dtype == np.int64
+    assert areas.tolist() == masks.sum((1, 2)).tolist()
+
+
 def test_all_forms_of_a_segmentation_become_the_same_code():
     mask = torch.zeros(1, 8, 12, dtype=torch.bool)
     mask[0, 2:5, 3:7] = True

@@ -24,6 +24,7 @@ from d2video.formats.mot_rows import (
     read_mots_ground_truth,
 )
 from d2video.formats.mot_sequence import MOTSequence, list_frames, read_seqinfo
+from d2video.formats.rle import mask_areas
 from d2video.utils.errors import UserError
 
 __all__ = ["find_sequences", "load_mot", "load_mots", "read_sequences", "register_mot"]
@@ -169,7 +170,7 @@ def load_mots(
         rows = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size, report)
         rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
         rows = rows.select(rows.cls == _MOTS_PEDESTRIAN)
-        rows = rows.select(coco_mask.area(rows.rle.tolist()) > 0)
+        rows = rows.select(mask_areas(rows.rle.tolist()) > 0)
         boxes = np.reshape(coco_mask.toBbox(rows.rle.tolist()), (-1, 4))
         columns = {"bbox": boxes, "segmentation": rows.rle}
         record["annotations"] = _annotations(sequence, rows, columns)

@@ -14,11 +14,10 @@ import numpy as np
 import pycocotools.mask as coco_mask
 
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth
+from d2video.formats.rle import mask_areas
 
 # Best-scored predictions of a video *and category* that take part.
 MAX_PREDICTIONS = 100
-# pycocotools.mask.area (2.0.11) fails on longer lists: it puts their length in a byte.
-_AREA_BATCH = 255
 
 
 @dataclass(frozen=True)
@@ -161,11 +160,5 @@ def _frame_areas(tracks: Sequence[Sequence[RLE | None]]) -> np.ndarray:
     areas = np.zeros((len(tracks), len(tracks[0]) if tracks else 0))
     present = np.array([[mask is not None for mask in track] for track in tracks], dtype=bool)
     flat = [mask for track in tracks for mask in track if mask is not None]
-    if flat:
-        areas[present] = np.concatenate(
-            [
-                coco_mask.area(flat[start : start + _AREA_BATCH])
-                for start in range(0, len(flat), _AREA_BATCH)
-            ]
-        )
+    areas[present] = mask_areas(flat)
     return areas.T
