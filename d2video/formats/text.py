@@ -9,6 +9,9 @@ from detectron2.utils.file_io import PathManager
 from d2video.formats.faults import Entry, Fault, Report
 from d2video.utils.errors import UserError
 
+# What reading an entry of another kind than expected raises.
+NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
 
 def read_bytes(path: str) -> bytes:
     """The content of a file, local or anything that detectron2's PathManager reads.
@@ -110,6 +113,24 @@ def json_entries(
             report(Fault(path, kind, f"[{number}]", "it is not an object; correct the file"))
             continue
         yield Entry(report, path, kind, fields.get(name, f"[{number}]")), fields
+
+
+def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
+    """The list ``categories`` as id → name, ids ascending.
+
+    Raises:
+        UserError: there is no such list, it is empty, or it repeats an id.
+    """
+    try:
+        pairs = [(int(c["id"]), str(c["name"])) for c in content["categories"]]
+    except NOT_AS_EXPECTED:
+        raise UserError(
+            f"{path}: 'categories' must be a list of {{id, name}}; add it to the file"
+        ) from None
+    names = dict(sorted(pairs))
+    if not names or len(names) < len(pairs):
+        raise UserError(f"{path}: 'categories' is empty or repeats an id; correct the file")
+    return names
 
 
 def ids_without(entries: list[Any], known: Collection[Any]) -> list[Any]:

@@ -15,12 +15,15 @@ from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
 from d2video.formats.rle_codec import find_mask_faults
-from d2video.formats.text import ids_without, json_entries, read_json
+from d2video.formats.text import (
+    NOT_AS_EXPECTED,
+    ids_without,
+    json_entries,
+    read_categories,
+    read_json,
+)
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_IMAGE_PIXELS, size_fault
-
-# What ``int(entry["key"])`` raises for an entry of another kind.
-_NOT_AS_EXPECTED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ class YTVISFile:
                 f"{source} is not in YouTube-VIS format: {_what_it_is(content)}; give an "
                 "annotation file"
             )
-        categories = _read_categories(content, source)
+        categories = read_categories(content, source)
+        if len(set(categories.values())) < len(categories):
+            raise UserError(f"{source}: 'categories' repeats a name; correct the file")
         videos: dict[int, VideoEntry] = {}
         for entry, fields in json_entries(content, "videos", source, report):
             with entry:
@@ -159,27 +164,12 @@ def _what_it_is(content: Any) -> str:
     return "it has no list 'videos'"
 
 
-def _read_categories(content: dict[str, Any], source: str) -> dict[int, str]:
-    try:
-        pairs = [(int(c["id"]), str(c["name"])) for c in content["categories"]]
-    except _NOT_AS_EXPECTED:
-        raise UserError(
-            f"{source}: 'categories' must be a list of {{id, name}}; add it to the file"
-        ) from None
-    names = dict(sorted(pairs))
-    if not pairs or len(names) < len(pairs) or len(set(names.values())) < len(pairs):
-        raise UserError(
-            f"{source}: 'categories' is empty or repeats an id or a name; correct the file"
-        )
-    return names
-
-
 def _read_video(fields: dict[str, Any]) -> VideoEntry:
     try:
         video_id, height, width = (int(fields[key]) for key in ("id", "height", "width"))
         names = fields.get("file_names")
         length = int(fields["length"]) if names is None else fields.get("length")
-    except _NOT_AS_EXPECTED:
+    except NOT_AS_EXPECTED:
         raise EntryError(
             "it needs id, height, width (numbers) and file_names; correct the file"
         ) from None
@@ -207,7 +197,7 @@ def _read_track(
             int(fields[key]) for key in ("id", "video_id", "category_id")
         )
         is_crowd = bool(fields.get("iscrowd", 0))
-    except _NOT_AS_EXPECTED:
+    except NOT_AS_EXPECTED:
         raise EntryError(
             "it needs id, video_id, category_id and segmentations; correct the file"
         ) from None

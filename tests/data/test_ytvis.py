@@ -212,7 +212,7 @@ FAULTS = {
     "no videos": (_edit(("videos",), []), "lists no videos"),
     "no categories": (_edit(("categories",), None), "'categories' must be a list"),
     "repeated category": (_edit(("categories", 0, "id"), 4), "repeats an id"),
-    "repeated category name": (_edit(("categories", 0, "name"), "four"), "repeats an id or a name"),
+    "repeated category name": (_edit(("categories", 0, "name"), "four"), "repeats a name"),
     "COCO images": (
         lambda content: content.update(images=content.pop("videos")),
         "not in YouTube-VIS format: it holds 'images'",

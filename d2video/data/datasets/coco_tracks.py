@@ -1,20 +1,52 @@
-"""Register tracking data in COCO's JSON with track ids (formats/coco_tracks.py)."""
+"""Tracking data in COCO's JSON with track ids, the form that TrackFormer uses.
+
+Besides COCO's keys ``images`` have ``frame_id`` (a number that grows through the video) and either
+``video_id`` or ``first_frame_image_id`` (the same for all images of a video), and optionally
+``seq_length``. ``annotations`` have ``track_id`` and optionally ``ignore`` and ``visibility``.
+``videos`` with ``id`` and ``name`` may be there.
+"""
 
 import logging
+import math
 import os
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
-from d2video.data.records import TrackingRecord
-from d2video.formats.coco_tracks import BoxEntry, COCOTracksFile, ImageEntry
-from d2video.formats.faults import Report, refuse
+from d2video.data.records import Annotation, TrackingRecord
+from d2video.formats.faults import Entry, EntryError, Report, refuse
+from d2video.formats.paths import leaves_folder
+from d2video.formats.polygons import find_polygon_fault
+from d2video.formats.rle import to_rle
+from d2video.formats.rle_codec import find_rle_fault
+from d2video.formats.text import (
+    NOT_AS_EXPECTED,
+    ids_without,
+    json_entries,
+    read_categories,
+    read_json,
+)
+from d2video.utils.errors import UserError
+from d2video.utils.limits import size_fault
 
 logger = logging.getLogger(__name__)
+
+
+class _Image(NamedTuple):
+    """An image; ``video`` is the (key, value) that the images of its video share."""
+
+    image_id: Any
+    file_name: str
+    height: int
+    width: int
+    frame_id: int
+    video: tuple[str, Any]
+    video_length: int | None
 
 
 @dataset_format("coco_tracks")
@@ -52,7 +84,10 @@ def load_coco_tracks(
         image_root: folder that ``file_name`` is relative to.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
-        report: takes the faults of entries, see :meth:`COCOTracksFile.read`.
+        report: takes the faults of entries: something is missing, or an id is repeated or refers to
+            nothing; images of a video differ in size, share a frame or are not as many as
+            ``seq_length``; objects have no track, no area or a damaged mask, or a track is twice in
+            an image; some have masks and others have none.
 
     Returns:
         one dict a video as docs/architecture.md describes those of tracking data. ``sequence`` is
@@ -61,15 +96,31 @@ def load_coco_tracks(
         ``ignore`` are left out.
 
     Raises:
-        UserError: as :meth:`COCOTracksFile.read`.
+        UserError: the file is missing, no JSON or not in the format, or lists no images.
     """
-    file = COCOTracksFile.read(json_file, report)
-    contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
+    content = read_json(json_file)
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{json_file} is a {type(content).__name__}, not COCO's JSON: give another file"
+        )
+    categories = read_categories(content, json_file)
+    contiguous_id = {category_id: k for k, category_id in enumerate(categories)}
     if dataset_name is not None:
         MetadataCatalog.get(dataset_name).set(
-            thing_classes=[*file.categories.values()],
+            thing_classes=[*categories.values()],
             thing_dataset_id_to_contiguous_id=contiguous_id,
         )
+    images: dict[Any, _Image] = {}
+    for entry, fields in json_entries(content, "images", json_file, report):
+        with entry:
+            image = _read_image(fields)
+            if image.image_id in images:
+                raise EntryError("it is there twice; give every image its own id")
+            images[image.image_id] = image
+    if not content["images"]:
+        raise UserError(f"{json_file} lists no images; fetch or write it again")
+    videos = _group(images, json_file, report)
+    names = _names(content, [frames[0].video for frames in videos], json_file)
     records: list[TrackingRecord] = [
         {
             "video_id": video_id,
@@ -80,32 +131,152 @@ def load_coco_tracks(
             "length": len(frames),
             "first_frame": 1,
         }
-        for video_id, (name, frames) in enumerate(zip(file.names, file.videos, strict=True), 1)
+        for video_id, (name, frames) in enumerate(zip(names, videos, strict=True), 1)
     ]
-    if file.boxes is not None:
-        per_image: dict[Any, list[BoxEntry]] = {}
-        for box in file.boxes:
-            per_image.setdefault(box.image_id, []).append(box)
-        for record, frames in zip(records, file.videos, strict=True):
-            record["annotations"] = _annotations(frames, per_image, contiguous_id)
+    if content.get("annotations") is not None:
+        found = _read_annotations(content, images, contiguous_id, json_file, report)
+        for record, frames in zip(records, videos, strict=True):
+            record["annotations"] = _columns([found[image.image_id] for image in frames])
     logger.info("Read %d videos from %s", len(records), json_file)
     return records
 
 
-def _annotations(
-    frames: list[ImageEntry], per_image: dict[Any, list[BoxEntry]], contiguous_id: dict[int, int]
-) -> FrameAnnotations:
-    placed = [
-        (t, box) for t, image in enumerate(frames) for box in per_image.get(image.image_id, ())
-    ]
-    boxes = [box for _, box in placed]
-    columns = {
-        "id": np.array([box.track_id for box in boxes], dtype=np.int64),
-        "category_id": np.array([contiguous_id[box.category_id] for box in boxes], dtype=np.int64),
-        "bbox": np.array([box.box for box in boxes]).reshape(-1, 4),
-        "visibility": np.array([box.visibility for box in boxes]),
+def _read_image(fields: dict[str, Any]) -> _Image:
+    key = "video_id" if "video_id" in fields else "first_frame_image_id"
+    try:
+        height, width, frame_id = (int(fields[k]) for k in ("height", "width", "frame_id"))
+        name, length, video = str(fields["file_name"]), fields.get("seq_length"), (key, fields[key])
+        hash((fields["id"], video))
+    except NOT_AS_EXPECTED:
+        raise EntryError(
+            "it needs id, file_name, height, width, frame_id and video_id (or "
+            "first_frame_image_id); correct the file"
+        ) from None
+    fault = size_fault(height, width)
+    if fault:
+        raise EntryError(f"{fault}; correct it")
+    if leaves_folder(name):
+        raise EntryError(f"{name} lies outside the image root; correct the file")
+    return _Image(fields["id"], name, height, width, frame_id, video, length)
+
+
+def _group(images: dict[Any, _Image], path: str, report: Report) -> list[list[_Image]]:
+    """The images of each video in order; videos in the order of their first images in the file."""
+    groups: dict[tuple[str, Any], list[_Image]] = {}
+    for image in images.values():
+        groups.setdefault(image.video, []).append(image)
+    videos = []
+    for (key, value), frames in groups.items():
+        with Entry(report, path, f"images with {key}", value):
+            frames.sort(key=lambda image: image.frame_id)
+            if len({image.frame_id for image in frames}) < len(frames):
+                raise EntryError("two have the same frame_id; correct the file")
+            if len({(image.height, image.width) for image in frames}) > 1:
+                raise EntryError("they differ in size; resize them or make several videos of them")
+            if frames[0].video_length not in (None, len(frames)):
+                raise EntryError(
+                    f"there are {len(frames)}, but their seq_length is {frames[0].video_length}; "
+                    "make them agree"
+                )
+            videos.append(frames)
+    return videos
+
+
+def _names(content: dict[str, Any], videos: list[tuple[str, Any]], path: str) -> list[str]:
+    try:
+        given = {("video_id", v["id"]): str(v["name"]) for v in content.get("videos") or ()}
+    except NOT_AS_EXPECTED:
+        raise UserError(
+            f"{path}: 'videos' must be a list of {{id, name}}, or not be there; correct the file"
+        ) from None
+    names = [given.get(video, f"video_{k}") for k, video in enumerate(videos, 1)]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: 'videos' repeats a name; correct the file")
+    return names
+
+
+def _read_annotations(
+    content: dict[str, Any],
+    images: dict[Any, _Image],
+    contiguous_id: dict[int, int],
+    path: str,
+    report: Report,
+) -> dict[Any, dict[int, Annotation]]:
+    """image id → track id → annotation, without crowds; all have a mask or none has."""
+    found: dict[Any, dict[int, Annotation]] = {image_id: {} for image_id in images}
+    masked: bool | None = None
+    faulty = ids_without(content["images"], images)
+    for entry, fields in json_entries(content, "annotations", path, report):
+        if fields.get("iscrowd") or fields.get("ignore") or fields.get("image_id") in faulty:
+            continue
+        with entry:
+            annotation = _read_annotation(fields, images, contiguous_id)
+            track_id, image_id = annotation["id"], fields["image_id"]
+            if track_id in found[image_id]:
+                raise EntryError(f"track {track_id} is twice in image {image_id}; correct the file")
+            if masked not in (None, "segmentation" in annotation):
+                raise EntryError(
+                    "some annotations have a segmentation and others have none: complete the "
+                    "file, or remove all"
+                )
+            masked = "segmentation" in annotation
+            found[image_id][track_id] = annotation
+    return found
+
+
+def _read_annotation(
+    fields: dict[str, Any], images: dict[Any, _Image], contiguous_id: dict[int, int]
+) -> Annotation:
+    try:
+        image, category_id = images[fields["image_id"]], int(fields["category_id"])
+        track_id, visibility = int(fields["track_id"]), float(fields.get("visibility", 1))
+        box = [float(number) for number in fields["bbox"]]
+        _, _, width, height = box
+    except KeyError as error:
+        missing = error.args[0] in ("image_id", "category_id", "track_id", "bbox")
+        fault = f"it has no {error.args[0]}" if missing else f"there is no image {error.args[0]}"
+        raise EntryError(f"{fault}; correct the file") from None
+    except NOT_AS_EXPECTED as error:
+        raise EntryError(
+            f"track_id and category_id must be whole numbers and bbox four numbers ({error}); "
+            "correct the file"
+        ) from None
+    if category_id not in contiguous_id:
+        raise EntryError(f"category {category_id} is not in the file; correct it")
+    if not all(map(math.isfinite, box)) or min(width, height) <= 0:
+        raise EntryError(f"its bbox {fields['bbox']} has no area; correct or remove it")
+    if track_id < 0:
+        raise EntryError(f"track_id {track_id} is negative; correct it")
+    annotation: Annotation = {
+        "id": track_id,
+        "category_id": contiguous_id[category_id],
+        "bbox": box,
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "visibility": visibility,
     }
-    if boxes and boxes[0].mask is not None:
-        columns["segmentation"] = np.empty(len(boxes), dtype=object)
-        columns["segmentation"][:] = [box.mask for box in boxes]
-    return FrameAnnotations(len(frames), np.array([t for t, _ in placed], dtype=np.int64), columns)
+    segmentation, size = fields.get("segmentation"), (image.height, image.width)
+    if segmentation:  # an empty list is how some exporters write null
+        if isinstance(segmentation, list):
+            fault = find_polygon_fault(segmentation)
+        else:
+            fault = find_rle_fault(segmentation, *size)
+        if fault is not None:
+            raise EntryError(f"segmentation: {fault}; correct the file")
+        annotation["segmentation"] = to_rle(segmentation, *size)
+    return annotation
+
+
+def _columns(frames: list[dict[int, Annotation]]) -> FrameAnnotations:
+    """The annotations of a video's frames, {track id: annotation} each."""
+    frame = np.repeat(np.arange(len(frames)), [len(each) for each in frames])
+    annotations: list[Any] = [a for each in frames for a in each.values()]
+    columns = {
+        "id": np.array([a["id"] for a in annotations], dtype=np.int64),
+        "category_id": np.array([a["category_id"] for a in annotations], dtype=np.int64),
+        "bbox": np.array([a["bbox"] for a in annotations]).reshape(-1, 4),
+        "visibility": np.array([a["visibility"] for a in annotations]),
+    }
+    if annotations and "segmentation" in annotations[0]:
+        columns["segmentation"] = np.empty(len(annotations), dtype=object)
+        columns["segmentation"][:] = [a["segmentation"] for a in annotations]
+    return FrameAnnotations(len(frames), frame, columns)

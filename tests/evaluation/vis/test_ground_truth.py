@@ -88,7 +88,7 @@ def _with(**fields):
         (_with(segmentations=[[["a"] * 6], None, None]), "frame 0: the coordinates of a polygon"),
         (lambda content: content["videos"][1].pop("height"), "video 2: it needs"),
         (lambda content: content["videos"][1].update(id=1), "video 1: it is there twice"),
-        (lambda content: content["categories"][1].update(name="eight"), "repeats an id or a name"),
+        (lambda content: content["categories"][1].update(name="eight"), "repeats a name"),
         (lambda content: content.pop("categories"), "'categories' must be a list"),
     ],
 )
