@@ -20,32 +20,27 @@ from d2video.visualization.options import DEFAULT_TOPK
 _BACKGROUND, _GRID, _INK = (24, 26, 30), (70, 74, 82), (235, 236, 240)
 # From this width on, in pixels, the bars stand beside the curves, not above them.
 _SIDE_BY_SIDE = 720
+_MAX_ENTRIES = 1024  # of a history
 
 
 class ScoreHistory:
     """The class scores of a video so far, in bounded memory.
 
-    Every N-th frame is kept, from the first one on, and the newest; N grows with the video, so that
-    the curves of a long one get coarser, but still show all of it.
+    The first frame, every N-th one after it and the newest are kept. N grows with the video: the
+    curves of a long one get coarser, but still show all of it.
     """
 
-    def __init__(self, limit: int = 1024) -> None:
-        """
-        Args:
-            limit: entries kept at most, at least 2.
-        """
-        assert limit >= 2, limit
-        self._limit = limit
+    def __init__(self) -> None:
         self._stride = 1
         self._count = 0
-        # The last entry is the newest frame's, whether it is to be kept or not.
+        # The last entry is the newest frame's, even if it will not be kept.
         self._entries: list[tuple[float, Tensor]] = []
 
     def add(self, time: float, scores: Tensor) -> None:
         """Take in the next frame: seconds since the first one, and float (K,), 0 to 1."""
         if self._count and (self._count - 1) % self._stride:
             self._entries.pop()
-        if len(self._entries) == self._limit:
+        if len(self._entries) == _MAX_ENTRIES:
             del self._entries[1::2]
             self._stride *= 2
         self._entries.append((time, scores))
@@ -53,11 +48,8 @@ class ScoreHistory:
 
     def curves(self, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Times, float64 (n,), and the classes' scores then, float32 (n, len(classes))."""
-        index = torch.tensor(list(classes), dtype=torch.int64)
-        if not self._entries:
-            return np.empty(0), np.empty((0, len(index)), np.float32)
         times, scores = zip(*self._entries, strict=True)
-        return np.array(times), torch.stack(scores)[:, index].float().numpy()
+        return np.array(times), torch.stack(scores)[:, list(classes)].float().numpy()
 
 
 def add_class_panel(
@@ -77,11 +69,11 @@ def add_class_panel(
         scores: float (K,), 0 to 1.
         class_names: by class index; ``None`` shows the index.
         topk: number of classes, at least 1.
-        history: up to this frame, which the caller has added already; ``None``: no curves.
+        history: up to this frame, already added; ``None``: no curves.
 
     Returns:
-        uint8 (H',W,3), RGB, whose first H rows are the picture. H' depends on nothing but the
-        picture's size, ``topk``, K, and whether there is a history.
+        uint8 (H',W,3), RGB, whose first H rows are the picture. H' depends only on the picture's
+        size, ``topk``, K, and whether there is a history.
 
     Raises:
         UserError: a class has no name in ``class_names``.
@@ -124,9 +116,7 @@ def _draw_bars(
             cv2.rectangle(canvas, (left, top + 2), (right, bottom), _GRID, -1)
             end = left + round(min(max(score, 0), 1) * (right - left))
             cv2.rectangle(canvas, (left, top + 2), (end, bottom), track_colour(index), -1)
-        text = f"{100 * score:.1f} %"
-        at = width - text_coverage(text, font_size).shape[1]
-        draw_text(canvas, text, (at, top), font_size, _INK)
+        _draw_right_aligned(canvas, f"{100 * score:.1f} %", width, top, font_size)
 
 
 def _draw_curves(
@@ -139,7 +129,7 @@ def _draw_curves(
     height, width = canvas.shape[:2]
     classes = [index for index, _ in best]
     times, scores = history.curves(classes)
-    label_height = text_coverage("0 s", font_size).shape[0]
+    label_height = text_coverage("0 s", font_size).shape[0]  # that of every text
     left = text_coverage("100", font_size).shape[1] + 2
     right, top, bottom = width - font_size, font_size, height - label_height
     if right <= left or bottom <= top:
@@ -147,24 +137,29 @@ def _draw_curves(
     for share in (0, 50, 100):
         y = round(bottom - share / 100 * (bottom - top))
         cv2.line(canvas, (left, y), (right, y), _GRID, 1)
-        text_height, text_width = text_coverage(str(share), font_size).shape
-        draw_text(canvas, str(share), (left - text_width, y - text_height // 2), font_size, _INK)
+        _draw_right_aligned(canvas, str(share), left, y - label_height // 2, font_size)
     draw_text(canvas, "0 s", (left, bottom), font_size, _INK)
-    if not len(times):
-        return
     text = f"{times[-1]:.1f} s"
-    at = right - text_coverage(text, font_size).shape[1]
-    if at > left + text_coverage("0 s", font_size).shape[1]:
-        draw_text(canvas, text, (at, bottom), font_size, _INK)
+    labels_width = sum(text_coverage(label, font_size).shape[1] for label in ("0 s", text))
+    if right - left > labels_width:
+        _draw_right_aligned(canvas, text, right, bottom, font_size)
     x = left + times / max(times[-1], 1e-6) * (right - left)
     y = bottom - scores.clip(0, 1) * (bottom - top)
     fractional_bits = 4  # OpenCV takes fixed-point coordinates
+    thickness = max(1, font_size // 8)
     # The best class last, over the others.
     for column, index in reversed(list(enumerate(classes))):
         points = (2**fractional_bits * np.stack([x, y[:, column]], 1)).round().astype(np.int32)
-        colour, thickness = track_colour(index), max(1, font_size // 8)
+        colour = track_colour(index)
         cv2.polylines(
             canvas, [points[:, None]], False, colour, thickness, cv2.LINE_AA, fractional_bits
         )
         end = (round(float(x[-1])), round(float(y[-1, column])))
         cv2.circle(canvas, end, thickness + 1, colour, -1, cv2.LINE_AA)
+
+
+def _draw_right_aligned(
+    canvas: np.ndarray, text: str, right: int, top: int, font_size: int
+) -> None:
+    left = right - text_coverage(text, font_size).shape[1]
+    draw_text(canvas, text, (left, top), font_size, _INK)

@@ -1,7 +1,4 @@
-"""What pictures of predictions are painted with: colours, filled and outlined masks, labels.
-
-OpenCV does the pixels, and each mask touches only its own rectangle.
-"""
+"""Parts of pictures of predictions: colours, filled and outlined masks, labels."""
 
 import functools
 from collections.abc import Sequence
@@ -24,9 +21,9 @@ def track_colour(track_id: int) -> tuple[int, int, int]:
 
 @functools.lru_cache(maxsize=1)
 def _palette() -> list[tuple[int, int, int]]:
-    """Colours chosen one by one, each as far as possible from those before it in CIELAB.
+    """Lively colours of middle lightness, which stand out from photographs.
 
-    Only lively colours of middle lightness take part: they stand out from photographs.
+    They are chosen one by one, each as far as possible from those before it in CIELAB.
     """
     levels = np.linspace(0, 1, 14, dtype=np.float32)
     rgb = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(1, -1, 3)
@@ -44,7 +41,7 @@ def _palette() -> list[tuple[int, int, int]]:
 
 
 def label_of_class(index: int, class_names: Sequence[str] | None) -> str:
-    """The class's name, or its index where ``class_names`` is ``None``.
+    """The class's name, or its index if ``class_names`` is ``None``.
 
     Raises:
         UserError: a class has no name in ``class_names``.
@@ -137,8 +134,7 @@ def draw_text(
 def text_coverage(text: str, font_size: int) -> np.ndarray:
     """The text with a margin, as float32 (h,w) ink coverage from 0 to 1.
 
-    Pillow with matplotlib's DejaVu font knows Latin, Greek and Cyrillic letters; OpenCV's own text
-    is ASCII only.
+    Matplotlib's DejaVu font has Latin, Greek and Cyrillic letters; OpenCV's text is ASCII only.
     """
     font = _font(font_size)
     left, _, right, _ = font.getbbox(text)

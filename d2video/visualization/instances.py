@@ -1,8 +1,7 @@
 """Draw instances on video frames, in a small part of the time that a model takes.
 
-detectron2's own visualizer goes through matplotlib, takes a large part of a second for a frame and
-gives an object another colour in each. Here the colour belongs to the track, each object touches
-only its own rectangle, and OpenCV does the pixels.
+detectron2's visualizer takes a large part of a second for a frame, through matplotlib, and gives an
+object another colour in each. Here the colour is the track's, and OpenCV draws small rectangles.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,12 +39,12 @@ def draw_instances(
         image: uint8 (H,W,3), RGB; stays as it is.
         instances: detectron2's, of image size (H,W), on any device. Drawn are those of its fields
             that exist: ``pred_masks`` (bool N,H,W), ``pred_boxes`` (XYXY, pixels), ``scores``,
-            ``pred_classes`` and ``track_ids``, which also choose the colours (else the row does).
+            ``pred_classes`` and ``track_ids``, which also choose the colours (else the row).
         class_names: by class index; ``None`` shows the index.
         draw_boxes: draw the boxes of instances that have masks too.
         scale: whole number to enlarge everything by first, so that labels do not cover small
             frames.
-        trails: the tracks' ways up to this frame, which the caller has added already.
+        trails: the tracks' paths up to this frame, already added.
 
     Returns:
         uint8 (scale·H, scale·W, 3), RGB.

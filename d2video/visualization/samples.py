@@ -1,12 +1,14 @@
-"""Sheets of what a model is fed or gives: the frames of a training clip, images side by side."""
+"""Sheets of pictures: the frames of a training clip, images side by side."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from detectron2.structures import Instances
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from d2video.visualization.instances import draw_instances
 
@@ -71,14 +73,7 @@ def arrange(panels: list[Tensor], scale: int) -> np.ndarray:
     Args:
         scale: whole number to enlarge by; pixels stay squares.
     """
-    height, width = panels[0].shape[-2:]
     columns = 2 if len(panels) == 4 else len(panels)
-    rows = len(panels) // columns
-    pixels = np.full(
-        (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8
-    )
-    for index, panel in enumerate(panels):
-        y, x = (index // columns) * (height + _GAP), (index % columns) * (width + _GAP)
-        shown = panel.float().clamp(0, 255).round().byte().permute(1, 2, 0)
-        pixels[y : y + height, x : x + width] = shown.cpu().numpy()
-    return pixels.repeat(scale, 0).repeat(scale, 1)
+    pixels = torch.stack([panel.float().cpu() for panel in panels]).clamp(0, 255).round().byte()
+    grid = make_grid(pixels, columns, padding=_GAP, pad_value=255)[:, _GAP:-_GAP, _GAP:-_GAP]
+    return grid.permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1)

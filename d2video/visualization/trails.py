@@ -11,21 +11,19 @@ from d2video.visualization.drawing import track_colour
 
 
 class TrailHistory:
-    """The places of each track in the last frames; those of a lost track fade away.
+    """The places of each track in the last ``length`` frames.
 
-    An object's place is the middle of its box's lower side, where it stands on the ground. Memory is
-    bounded by the objects of ``length`` frames.
+    An object's place is the middle of its box's lower side, where it stands on the ground.
     """
 
     def __init__(self, length: int) -> None:
-        assert length >= 1, length
         # track id -> (x, y), one dict a frame.
         self._frames: deque[dict[int, tuple[float, float]]] = deque(maxlen=length)
 
     def add(self, instances: Instances) -> None:
         """Take in the next frame: ``pred_boxes`` (XYXY, pixels) and ``track_ids``.
 
-        Boxes without area, as those of empty masks, and instances without ids have no place.
+        Boxes without area (of empty masks) and instances without ids have no place.
         """
         places = {}
         if instances.has("pred_boxes") and instances.has("track_ids"):

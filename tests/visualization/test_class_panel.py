@@ -6,6 +6,7 @@ import torch
 
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
+from d2video.visualization import class_panel
 from d2video.visualization.class_panel import ScoreHistory, add_class_panel
 from d2video.visualization.drawing import track_colour
 
@@ -79,8 +80,9 @@ def test_pictures_of_any_size(height, width):
         assert len(drawn) > height
 
 
-def test_memory_of_a_long_video_is_bounded():
-    history = ScoreHistory(limit=8)
+def test_memory_of_a_long_video_is_bounded(monkeypatch):
+    monkeypatch.setattr(class_panel, "_MAX_ENTRIES", 8)
+    history = ScoreHistory()
     for t in range(1000):
         history.add(float(t), torch.tensor([t / 1000, 0.5]))
         times, scores = history.curves([0])
