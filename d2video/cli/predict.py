@@ -24,14 +24,10 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from d2video.cli.arguments import add_config, command_parser, model_cfg, not_negative, positive
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
-
-if TYPE_CHECKING:
-    from d2video.inference import Task
 
 RESULTS = ("results", "mot_results", "mots_results")
 
@@ -124,33 +120,19 @@ def check_input(args: argparse.Namespace) -> None:
         raise UserError(f"--output is the input {path} itself; give another name")
 
 
-def check_offers(args: argparse.Namespace, model: str, task: "Task") -> None:
-    """Refuse outputs that the model's task does not offer.
-
-    Raises:
-        UserError: there is one.
-    """
-    for name, fault in (
-        ("results", "finds nothing in images that could be written"),
-        ("mot_results", "does not track, so there are no tracks to write"),
-        ("mots_results", "does not track, so there are no tracks to write"),
-        ("side_by_side", "does not restore images"),
-    ):
-        if getattr(args, name) and name not in task.offers:
-            raise UserError(f"{model} {fault}; leave out --{name.replace('_', '-')}")
-
-
 def run(args: argparse.Namespace) -> None:
     import logging
 
     from detectron2.utils.logger import setup_logger
 
     from d2video.inference import VideoPredictor, annotate, open_source
+    from d2video.inference.output import check_offers
 
     cfg = model_cfg(args)
     setup_logger(name="fvcore")
     predictor = VideoPredictor(cfg)
-    check_offers(args, cfg.MODEL.META_ARCHITECTURE, predictor.task)
+    asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
+    check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})
     is_video = Path(args.output or "").suffix.lower() == ".mp4"
     source = open_source(
         args.input,

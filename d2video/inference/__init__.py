@@ -2,24 +2,12 @@
 
 from d2video.inference.output import Images, Source, annotate, open_source
 from d2video.inference.predictor import VideoPredictor
-from d2video.inference.tasks import (
-    ClassificationTask,
-    DetectionTask,
-    RestorationTask,
-    Task,
-    TrackingTask,
-)
 from d2video.visualization.options import DrawingOptions
 
 __all__ = [
-    "ClassificationTask",
-    "DetectionTask",
     "DrawingOptions",
     "Images",
-    "RestorationTask",
     "Source",
-    "Task",
-    "TrackingTask",
     "VideoPredictor",
     "annotate",
     "open_source",

@@ -22,8 +22,8 @@ def open_json(
 ) -> Iterator[Callable[[Answered], None]]:
     """Open a JSON file for the predictions of one video, or of images.
 
-    Memory holds one frame; each takes one line of the file. The file gets its name at the end, and
-    is removed on an exception. Content::
+    A frame is a line, written at once. The file gets its name at the end, and is removed on an
+    exception. Content::
 
         {"video": name, "height": H, "width": W, "fps": rate,
          "categories": [names] or null,
@@ -33,18 +33,18 @@ def open_json(
               "segmentation": {"size": [H, W], "counts": compressed COCO RLE}}, ...]}, ...],
          "num_frames": count}
 
-    Fields that the instances lack are left out. Of images the head is ``{"images": name,
+    Fields that the instances lack are left out. For images the head is ``{"images": name,
     "categories": ...``, and each has ``"file_name"``, ``"height"`` and ``"width"`` in place of
-    ``"time"``. The frames of a panoptic model also have ``"segments"``: [{"id": int, "category_id":
-    int, "isthing": bool, "segmentation": as above}, ...], of which no two overlap. Those of a model
-    that classifies have ``"classes"``: [{"category_id": int, "score": 0 to 1}, ...], the best ones,
-    best first; so has the file of a video at its end, by all frames.
+    ``"time"``. A panoptic model adds ``"segments"``, which do not overlap: [{"id": int,
+    "category_id": int, "isthing": bool, "segmentation": as above}, ...]. A classifying model adds
+    ``"classes"``, best first: [{"category_id": int, "score": 0 to 1}, ...]; those of the whole video
+    follow ``"num_frames"``.
 
     Args:
         path: file to write; its folder is created.
         head: the entries before the frames.
-        record: gives the entries of a frame, besides those above that say which frame it is.
-        video_record: gives the entries of the whole video by its last frame.
+        record: gives the entries of a frame but index, time, name and size.
+        video_record: gives the entries of the whole video from its last frame.
 
     Yields:
         a function that appends a frame.
@@ -52,13 +52,15 @@ def open_json(
     Raises:
         UserError: the path cannot be written, or, on appending, the disk refuses.
     """
-    with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
+    with (
+        replace_on_success(path) as partial,
+        # Buffered by line, so that a full disk shows in put().
+        open(partial, "w", encoding="utf-8", buffering=1) as file,
+    ):
 
-        def put(text: str, flush: bool = False) -> None:
+        def put(text: str) -> None:
             try:
                 file.write(text)
-                if flush:
-                    file.flush()
             except OSError as error:
                 raise UserError(f"cannot write {file.name}: {error.strerror}") from error
 
@@ -79,4 +81,4 @@ def open_json(
 
         put(json.dumps(head)[:-1] + ',\n"frames": [')
         yield write
-        put(f"\n],\n{json.dumps({'num_frames': count} | tail)[1:]}\n", flush=True)
+        put(f"\n],\n{json.dumps({'num_frames': count} | tail)[1:]}\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -16,17 +16,23 @@ from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter, PacedWriter
 from d2video.video.image_io import IMAGE_SUFFIXES, list_images
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
-from d2video.video.video_reader import open_video
+from d2video.video.video_reader import OnBroken, open_video
 from d2video.video.video_writer import VideoWriter
 from d2video.visualization.options import DrawingOptions
 
 logger = logging.getLogger(__name__)
 
-OnBroken = Literal["raise", "stop"]
+# What to say of an output that a task does not offer.
+_NOT_OFFERED = {
+    "results": "finds nothing in images that could be written",
+    "mot_results": "does not track, so there are no tracks to write",
+    "mots_results": "does not track, so there are no tracks to write",
+    "side_by_side": "does not restore images",
+}
 
 
 class Images(NamedTuple):
-    """Image files that have nothing to do with each other, and what to call them."""
+    """Unrelated image files, and a name for all of them."""
 
     name: str
     paths: list[Path]
@@ -49,21 +55,34 @@ def open_source(
     Args:
         name: a path, or "camera:0".
         takes_images: the task takes a folder image by image; see :class:`Task`.
-        as_video: even a single image, or such a folder, is to be a video.
+        as_video: open even an image, or such a folder, as a video.
         fps, prefetch, on_broken: of a video; see :func:`open_video`.
-
-    Returns:
-        a video; or images, for an image file and for a folder that the task takes image by image.
 
     Raises:
         UserError: as :func:`open_video`.
     """
     path = Path(name)
-    if path.is_dir() and takes_images and not as_video:
-        return Images(name, list_images(path))
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not as_video:
-        return Images(name, [path])
+    if not as_video:
+        if path.is_dir() and takes_images:
+            return Images(name, list_images(path))
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            return Images(name, [path])
     return open_video(name, fps=fps, prefetch=prefetch, on_broken=on_broken)
+
+
+def check_offers(predictor: VideoPredictor, asked: Mapping[str, str]) -> None:
+    """Check that the predictor's task offers some outputs.
+
+    Args:
+        asked: their names in ``Task.offers``, each with the caller's name for it.
+
+    Raises:
+        UserError: it does not offer one of them.
+    """
+    for kind, name in asked.items():
+        if kind not in predictor.task.offers:
+            model = type(predictor.model).__name__
+            raise UserError(f"{model} {_NOT_OFFERED[kind]}; leave out {name}")
 
 
 def annotate(
@@ -82,20 +101,22 @@ def annotate(
 
     Args:
         output: annotated video (.mp4), image, or new folder (a name without a suffix).
-        results: results files by kind, of those that the predictor's task offers.
+        results: results files by kind; see ``Task.offers``.
         options: how to draw, and how many classes to write.
-        on_broken: what follows the images before one that cannot be read; see
-            :meth:`VideoPredictor.predict_images`.
+        on_broken: of images; see :meth:`VideoPredictor.predict_images`.
         progress: show a progress bar.
 
     Returns:
         the number of frames or images.
 
     Raises:
-        UserError: the source cannot be read, or a file cannot be written.
+        UserError: the task does not offer an output, the source cannot be read, or a file cannot be
+            written.
     """
     task, names = predictor.task, predictor.class_names
-    options = options or DrawingOptions()
+    options, results = options or DrawingOptions(), results or {}
+    asked = [*results, "side_by_side"] if options.side_by_side else results
+    check_offers(predictor, {kind: kind for kind in asked})
     head: dict[str, Any]
     frames: Iterable[Any]
     total: int | None
@@ -114,7 +135,7 @@ def annotate(
     with ExitStack() as stack:
         writers: list[Callable[[Any], None]] = [
             stack.enter_context(task.open_results(kind, path, head, options.topk))
-            for kind, path in (results or {}).items()
+            for kind, path in results.items()
         ]
         if output is not None:
             writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
@@ -142,7 +163,7 @@ def annotate(
 
 
 def _open_output(path: Path, source: Source, is_lossless: bool) -> FrameWriter:
-    """A folder of images for a name without a suffix, else an image or a video."""
+    """Open a folder of images for a name without a suffix, else an image or a video."""
     is_folder = path.is_dir() or not path.suffix
     if isinstance(source, FrameSource):
         numbered = (f"{index:06d}.png" for index in count()) if is_lossless else None
@@ -160,9 +181,9 @@ def _open_output(path: Path, source: Source, is_lossless: bool) -> FrameWriter:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C was pressed; a second time it acts as usual.
+    """Yield a function that says whether Ctrl-C was pressed; a second Ctrl-C acts as usual.
 
-    Only in the main thread, which is the one that Python gives signals to.
+    For the main thread, which gets the signals.
     """
     is_asked = False
 

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # A file or folder, a camera's number, or frames.
 VideoSource = str | os.PathLike[str] | int | Iterable[np.ndarray]
+OnBroken = Literal["raise", "stop"]
 
 
 def open_video(
@@ -28,7 +29,7 @@ def open_video(
     *,
     fps: float | None = None,
     prefetch: int = 8,
-    on_broken: Literal["raise", "stop"] = "raise",
+    on_broken: OnBroken = "raise",
 ) -> FrameSource:
     """Open a video for reading; the first frame is decoded at once, so that faults show up here.
 

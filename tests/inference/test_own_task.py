@@ -9,7 +9,8 @@ import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import nn
 
-from d2video.inference import DetectionTask, Images, Task, TrackingTask, VideoPredictor, annotate
+from d2video.inference import DrawingOptions, Images, VideoPredictor, annotate
+from d2video.inference.tasks import DetectionTask, Task, TrackingTask
 from d2video.utils.errors import UserError
 from d2video.video import Frame, VideoWriter, open_video, read_rgb
 from tests.helpers.stub_video_model import StubVideoModel
@@ -81,6 +82,16 @@ def test_files(clip, caplog):
     with pytest.raises(UserError, match="cannot write 3 images to"):
         annotate(predictor, images, clip / "one.png")
     assert read_rgb(clip / "more" / "000000.jpg").shape == (8, 8, 3)
+
+
+def test_outputs_that_the_task_does_not_offer(clip):
+    predictor = VideoPredictor(model=StubCounter(), min_size=0, max_size=0)
+    source = open_video(clip / "in.mp4")
+    with pytest.raises(UserError, match="StubCounter does not track, .*; leave out mot_results"):
+        annotate(predictor, source, results={"mot_results": clip / "out.txt"})
+    with pytest.raises(UserError, match="does not restore images; leave out side_by_side"):
+        annotate(predictor, source, clip / "out", options=DrawingOptions(side_by_side=True))
+    assert [path.name for path in clip.iterdir()] == ["in.mp4"]
 
 
 def test_the_program_knows_it(clip, capsys):

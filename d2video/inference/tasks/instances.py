@@ -1,7 +1,7 @@
 """Objects in images, and objects followed through a video."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,32 @@ class DetectionTask(Task[InstanceFrame]):
     def drawer(
         self, class_names: Sequence[str] | None, options: DrawingOptions
     ) -> Callable[[InstanceFrame], np.ndarray]:
-        return InstanceDrawer(class_names, options)
+        """Draw panoptic maps, or else instances."""
+        length = options.trail_length
+        if length is None:
+            length = DEFAULT_TRAIL_LENGTH
+        trails = TrailHistory(length) if length else None
+
+        def draw(frame: InstanceFrame) -> np.ndarray:
+            image, scale = frame.image, options.scale
+            if frame.panoptic_seg is not None:
+                return draw_panoptic(image, frame.panoptic_seg, class_names, scale=scale)
+            shown = frame.instances
+            if shown.has("scores"):
+                shown = shown[shown.scores >= options.score_threshold]
+            if trails is not None:
+                trails.add(shown)
+            without_trails = options.trail_length is None and shown.has("pred_masks")
+            return draw_instances(
+                image,
+                shown,
+                class_names,
+                draw_boxes=options.draw_boxes,
+                scale=scale,
+                trails=None if without_trails else trails,
+            )
+
+        return draw
 
     def record(self, frame: InstanceFrame, topk: int) -> dict[str, Any]:
         """``instances`` and, of a panoptic model, ``segments``; see :func:`.json_results.open_json`."""
@@ -69,66 +94,24 @@ class TrackingTask(DetectionTask):
     def read(self, frame: Frame, answer: Instances) -> InstanceFrame:
         return InstanceFrame(**vars(frame), instances=answer.to("cpu"))
 
+    @contextmanager
     def open_results(
         self, kind: str, path: str | Path, head: dict[str, Any], topk: int
-    ) -> AbstractContextManager[Callable[[InstanceFrame], None]]:
+    ) -> Iterator[Callable[[InstanceFrame], None]]:
         if kind == "results":
-            return super().open_results(kind, path, head, topk)
-        return _open_tracks(kind, path)
-
-
-@contextmanager
-def _open_tracks(kind: str, path: str | Path) -> Iterator[Callable[[InstanceFrame], None]]:
-    opened = {"mot_results": open_mot_results, "mots_results": open_mots_results}[kind](path)
-    with opened as writer:
-        yield lambda frame: writer.write(frame.index, frame.instances)
-
-
-class InstanceDrawer:
-    """Draws panoptic maps, or else instances."""
-
-    def __init__(self, class_names: Sequence[str] | None, options: DrawingOptions) -> None:
-        self._class_names = class_names
-        self._options = options
-        length = options.trail_length
-        self._only_boxes = length is None
-        length = DEFAULT_TRAIL_LENGTH if length is None else length
-        self._trails = TrailHistory(length) if length else None
-
-    def __call__(self, frame: InstanceFrame) -> np.ndarray:
-        """The picture, uint8 (scale·H, scale·W, 3), RGB.
-
-        Raises:
-            UserError: a class has no name.
-        """
-        names, scale = self._class_names, self._options.scale
-        if frame.panoptic_seg is not None:
-            return draw_panoptic(frame.image, frame.panoptic_seg, names, scale=scale)
-        shown = frame.instances
-        if shown.has("scores"):
-            shown = shown[shown.scores >= self._options.score_threshold]
-        if self._trails is not None:
-            self._trails.add(shown)
-        has_trails = not (self._only_boxes and shown.has("pred_masks"))
-        return draw_instances(
-            frame.image,
-            shown,
-            names,
-            draw_boxes=self._options.draw_boxes,
-            scale=scale,
-            trails=self._trails if has_trails else None,
-        )
+            with super().open_results(kind, path, head, topk) as write:
+                yield write
+        else:
+            opened = open_mot_results if kind == "mot_results" else open_mots_results
+            with opened(path) as writer:
+                yield lambda frame: writer.write(frame.index, frame.instances)
 
 
 def _instance_records(instances: Instances) -> list[dict[str, Any]]:
-    columns: dict[str, list[Any]] = {}
-    for key, field in (
-        ("track_id", "track_ids"),
-        ("category_id", "pred_classes"),
-        ("score", "scores"),
-    ):
-        if instances.has(field):
-            columns[key] = instances.get(field).tolist()
+    fields = {"track_id": "track_ids", "category_id": "pred_classes", "score": "scores"}
+    columns: dict[str, list[Any]] = {
+        key: instances.get(field).tolist() for key, field in fields.items() if instances.has(field)
+    }
     if instances.has("pred_boxes"):
         boxes = instances.pred_boxes.tensor.clone()
         boxes[:, 2:] -= boxes[:, :2]
