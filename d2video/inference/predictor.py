@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
 from d2video.video.prefetch import prefetch
-from d2video.video.video_reader import VideoSource, open_video
+from d2video.video.video_reader import OnBroken, VideoSource, open_video
 from d2video.visualization.options import DEFAULT_TOPK
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class VideoPredictor:
             frame = predictor.predict_frame(image)
         predictor.classify("video.mp4").names  # by a model that classifies, best first
 
-    From a config it builds the model, loads ``MODEL.WEIGHTS``, and takes class names from the first
-    dataset in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
+    A config gives the model, its weights (``MODEL.WEIGHTS``), and class names, from the first dataset
+    in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
     """
 
     @configurable
@@ -71,11 +71,11 @@ class VideoPredictor:
         Args:
             model: in evaluation mode, on its device, with ``task`` and ``stream_video``.
             min_size: the short side is resized to this many pixels; 0: no resizing.
-            max_size: limit of the long side in pixels; 0: none. Where it would be exceeded, the
-                short side gives way. The rule is that of the test mapper.
+            max_size: limit of the long side in pixels, which may shrink the short side further; 0:
+                none. The test mapper has the same rule.
             image_format: the model's channel order, "RGB" or "BGR".
             decode_ahead: frames decoded and resized ahead.
-            class_names: by class index, for pictures and results; ``None`` where unknown.
+            class_names: by class index, for pictures and results; ``None`` if unknown.
         """
         assert image_format in ("RGB", "BGR"), image_format
         self.model = model
@@ -108,13 +108,11 @@ class VideoPredictor:
         """Predict on a video.
 
         Args:
-            source: what :func:`open_video` takes, or its result (whose estimated length and frame
-                rate the caller may want).
+            source: what :func:`open_video` takes, or its result.
 
         Returns:
             an iterator over all frames in order. It may be left early. A frame comes out as soon as
-            the model is done with it; besides the frames read ahead, those wait in memory that the
-            model has taken in and not yet answered.
+            the model has answered it. Memory holds the frames read ahead and those not yet answered.
 
         Raises:
             UserError: the source cannot be read; damage further on shows while iterating.
@@ -129,8 +127,7 @@ class VideoPredictor:
         def prepare(frame: Frame) -> tuple[Frame, Tensor]:
             return frame, self._prepare(frame.image)
 
-        # Frames that the model has taken and not yet answered, oldest first.
-        waiting: deque[Frame] = deque()
+        waiting: deque[Frame] = deque()  # taken by the model and not yet answered
 
         def inputs() -> Iterator[Tensor]:
             for frame, tensor in prepared:
@@ -148,9 +145,8 @@ class VideoPredictor:
     def predict_frame(self, image: np.ndarray) -> Any:
         """Predict on the next frame of a video whose frames come one at a time.
 
-        What the model knows of the video is kept from call to call, until :meth:`reset`; calls of
-        the predictor itself and of :meth:`predict_images` have no part in it. After any error but
-        that of a wrong ``image`` the next call begins a new video.
+        The state of this video is kept from call to call, until :meth:`reset`; other methods do not
+        touch it. After an error of the model the next call begins a new video.
 
         Args:
             image: uint8 (H,W,3), RGB, of the same size as the frame before.
@@ -163,18 +159,17 @@ class VideoPredictor:
                 model answers a frame only after it has seen later ones.
         """
         now = time.monotonic()
-        image = check_frame("predict_frame", self._stream.count if self._stream else 0, image)
-        size = (image.shape[0], image.shape[1])
+        index = self._stream.count if self._stream else 0
+        height, width = check_frame("predict_frame", index, image).shape[:2]
         if self._stream is None:
-            self._stream, self._start = PushStream(self.model, size), now
+            self._stream, self._start = PushStream(self.model, (height, width)), now
         stream = self._stream
-        if size != stream.output_size:
-            height, width = stream.output_size
+        if (height, width) != stream.output_size:
+            before = stream.output_size
             raise UserError(
-                f"predict_frame: frame {stream.count} is {size[1]}x{size[0]} pixels, the one "
-                f"before {width}x{height}; call reset() before another video"
+                f"predict_frame: frame {index} is {width}x{height} pixels, the one "
+                f"before {before[1]}x{before[0]}; call reset() before another video"
             )
-        index = stream.count
         try:
             answer = stream.push(self._prepare(image))
         except BaseException:  # the model's iterator is over
@@ -192,7 +187,7 @@ class VideoPredictor:
         """Classify a video: the best classes, and the time line.
 
         Args:
-            source: as for a call of the predictor, but not a camera, which has no end.
+            source: as for :meth:`__call__`, but not a camera, which has no end.
             topk: number of classes, at least 1.
 
         Raises:
@@ -217,20 +212,20 @@ class VideoPredictor:
 
     @torch.no_grad()
     def predict_images(
-        self, paths: Sequence[str | Path], on_broken: Literal["raise", "stop"] = "raise"
+        self, paths: Sequence[str | Path], on_broken: OnBroken = "raise"
     ) -> Generator[Any, None, None]:
         """Predict on image files, each by itself (a video of one frame) and of its own size.
 
         Args:
             paths: files that :func:`read_rgb` takes.
-            on_broken: what follows the images before one that cannot be read: ``"raise"`` an error,
-                or ``"stop"`` with a logged warning, which takes a first image that can be.
+            on_broken: at an image that cannot be read, ``"raise"`` an error, or ``"stop"`` with a
+                logged warning; the first image always raises it.
 
         Returns:
             an iterator over the images in order; ``file_name`` is set, ``time`` is 0.
 
         Raises:
-            UserError: on reaching an image that cannot be read; it is named.
+            UserError: on reaching an image that cannot be read.
         """
 
         def prepare() -> Iterator[tuple[Frame, Tensor]]:
@@ -249,12 +244,12 @@ class VideoPredictor:
         ahead = min(self._decode_ahead, _IMAGES_AHEAD)
         with closing(prefetch(prepare(), ahead)) as prepared:
             for frame, tensor in prepared:
-                size = (frame.image.shape[0], frame.image.shape[1])
-                (answer,) = self.model.stream_video(iter([tensor]), output_size=size)
+                height, width = frame.image.shape[:2]
+                (answer,) = self.model.stream_video(iter([tensor]), output_size=(height, width))
                 yield self.task.read(frame, answer)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
-        """An array (H,W,3), RGB, as the model takes it: resized, (3,h,w), in its channel order."""
+        """(H,W,3), RGB, to (3,h,w), resized, in the model's channel order."""
         resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
         return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])
 

@@ -1,4 +1,4 @@
-"""A model's ``stream_video`` turned round: one frame in, its answer out."""
+"""Frames pushed into a model's ``stream_video`` one at a time, each for its answer."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,9 +11,7 @@ from d2video.utils.errors import UserError
 
 
 class PushStream:
-    """One video whose frames come one at a time.
-
-    The model's iterator holds the state of the video. After an exception it is over.
+    """One video whose frames come one at a time. It ends with the first exception.
 
     Args:
         model: see docs/architecture.md, "Streaming".
@@ -43,19 +41,15 @@ class PushStream:
         return answer
 
     def close(self) -> None:
-        """Let the model clear up."""
+        """End the model's generator."""
         if hasattr(self._answers, "close"):
             self._answers.close()
 
 
 class _PushedFrames(Iterator[Tensor]):
-    """The frames as the model sees them: at most one is there.
+    """The frames as the model sees them: at most one is there."""
 
-    Attributes:
-        one_at_a_time: true: a model that would like to see a frame ahead must do without.
-    """
-
-    one_at_a_time = True
+    one_at_a_time = True  # a model must not look a frame ahead
 
     def __init__(self, model_name: str):
         self.given: deque[Tensor] = deque()

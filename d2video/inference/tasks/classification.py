@@ -1,4 +1,4 @@
-"""What a video shows as a whole."""
+"""Classes of a whole video."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,7 @@ from d2video.visualization.options import DrawingOptions
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClassifiedFrame(Frame):
-    """A frame and what the video up to it shows.
-
-    Attributes:
-        class_scores: float (K,), on the CPU, the probabilities of the classes.
-    """
+    """A frame and the class probabilities of the video up to it: float (K,), on the CPU."""
 
     class_scores: Tensor
 
@@ -38,7 +34,7 @@ class ClassificationTask(Task[ClassifiedFrame]):
     def drawer(
         self, class_names: Sequence[str] | None, options: DrawingOptions
     ) -> Callable[[ClassifiedFrame], np.ndarray]:
-        """Put a panel of the best classes under each picture, for a video with their curves."""
+        """Put a panel of the best classes under each picture, with their curves for a video."""
         history = ScoreHistory()
 
         def draw(frame: ClassifiedFrame) -> np.ndarray:
@@ -72,14 +68,14 @@ class ClassificationTask(Task[ClassifiedFrame]):
 
 
 class VideoClasses(NamedTuple):
-    """The best classes of a video, and how the answer came about.
+    """The best classes of a video, and the scores over time.
 
     Attributes:
-        labels: class indices, best first; as many as were asked for, or all.
+        labels: class indices, best first; ``topk`` or all.
         names: of these classes.
         scores: of these classes, 0 to 1, after the last frame.
-        times: float64 (n,), seconds since the first frame, ascending: of the frames whose answer
-            differs from that of the frame before, and of the last frame.
+        times: float64 (n,), ascending seconds since the first frame: of the frames whose scores
+            differ from those before, and of the last frame.
         time_line: float32 (n,K), the scores of all classes at these times.
     """
 
@@ -93,29 +89,23 @@ class VideoClasses(NamedTuple):
 def collect_classes(
     video: str, frames: Iterable[ClassifiedFrame], topk: int, class_names: Sequence[str] | None
 ) -> VideoClasses:
-    """Run through the answered frames of a video; of each only its scores are kept.
-
-    Args:
-        video: its name, for messages.
-        topk: number of classes, at least 1.
-        class_names: by class index; ``None`` where unknown.
+    """The ``topk`` best classes of a video and its time line; ``video`` is its name in messages.
 
     Raises:
         UserError: there are no frames, or a class has no name.
     """
     times: list[float] = []
     rows: list[Tensor] = []
-    last_time = 0.0
+    frame = None
     for frame in frames:
-        last_time = frame.time
         if not rows or not torch.equal(rows[-1], frame.class_scores):
             times.append(frame.time)
             rows.append(frame.class_scores)
-    if not rows:
+    if frame is None:
         raise UserError(f"{video} has no frames, so there is nothing to classify")
-    if times[-1] < last_time:
-        times.append(last_time)
-        rows.append(rows[-1])
+    if times[-1] < frame.time:
+        times.append(frame.time)
+        rows.append(frame.class_scores)
     best = top_classes(rows[-1], topk)
     return VideoClasses(
         labels=[index for index, _ in best],

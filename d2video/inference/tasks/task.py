@@ -1,4 +1,4 @@
-"""A task: what a model answers to a frame, and how the answer is read, drawn and written."""
+"""A task: how a model's answer to a frame is read, drawn and written."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -18,19 +18,18 @@ Answered = TypeVar("Answered", bound=Frame)
 
 
 class Task(ABC, Generic[Answered]):
-    """What models of one kind have in common for those who run them.
+    """What models of one kind answer.
 
-    A meta-architecture names its task in the attribute ``task``, of the class, or of the built model
-    where the config decides. A project may bring a task of its own.
+    The attribute ``task`` of a meta-architecture names it, of the class, or of the built model if the
+    config decides. A project may bring its task.
 
     Attributes:
-        takes_images: a folder holds images of any sizes, each answered by itself; otherwise the
-            frames of one video.
+        takes_images: a folder holds unrelated images; otherwise the frames of one video.
         resizes: frames are resized by INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST.
         has_classes: answers name classes of the data set.
         is_lossless: pictures of a folder are PNG files.
-        offers: those of the optional outputs "results" (JSON), "mot_results", "mots_results" and
-            "side_by_side" that make sense.
+        offers: of the optional outputs "results" (JSON), "mot_results", "mots_results" and
+            "side_by_side".
     """
 
     takes_images = False
@@ -53,24 +52,19 @@ class Task(ABC, Generic[Answered]):
     ) -> Callable[[Answered], np.ndarray]:
         """A function that draws the frames of one video in order, or images, as uint8 (H',W',3), RGB.
 
-        Args:
-            class_names: by class index; ``None`` shows the index.
+        Without ``class_names`` it shows class indices.
         """
 
     def record(self, frame: Answered, topk: int) -> dict[str, Any]:
-        """What the JSON file says of a frame, besides its index and time.
-
-        Args:
-            topk: number of classes of a classifying model.
-        """
+        """The JSON entries of a frame; ``topk``: number of classes of a classifying model."""
         return {}
 
     def video_record(self, last: Answered, topk: int) -> dict[str, Any]:
-        """What the JSON file says of a whole video, by its last frame."""
+        """The JSON entries of a whole video, from its last frame."""
         return {}
 
     def describe(self, last: Answered, class_names: Sequence[str] | None, topk: int) -> str | None:
-        """What the console says of a whole video, by its last frame."""
+        """The line for the console on a whole video, from its last frame."""
         return None
 
     def open_results(
@@ -81,7 +75,7 @@ class Task(ABC, Generic[Answered]):
         Args:
             kind: one of ``offers``.
             path: file to write; its folder is created.
-            head: what the JSON file says of the source.
+            head: the JSON entries of the source.
 
         Raises:
             UserError: the path cannot be written.
