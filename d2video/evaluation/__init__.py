@@ -1,6 +1,6 @@
 """Evaluators: what a model's answers are worth."""
 
-from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, register_evaluator
+from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator
 from d2video.evaluation.gather import GatheringEvaluator
@@ -19,5 +19,4 @@ __all__ = [
     "VideoClassificationEvaluator",
     "YTVISEvaluator",
     "build_evaluator",
-    "register_evaluator",
 ]

@@ -5,23 +5,24 @@ from collections.abc import Callable
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
+from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
+from d2video.evaluation.coco import COCOInstanceEvaluator, build_coco_panoptic_evaluator
+from d2video.evaluation.mot.evaluator import MOTEvaluator
+from d2video.evaluation.restoration.evaluator import RestorationEvaluator
+from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.utils.errors import UserError
 
-EvaluatorFactory = Callable[[str, str], DatasetEvaluator]
-
 # By the ``evaluator_type`` of the dataset's metadata; called as ``f(dataset_name, output_dir)``.
-EVALUATOR_REGISTRY: dict[str, EvaluatorFactory] = {}
-
-
-def register_evaluator(evaluator_type: str) -> Callable[[EvaluatorFactory], EvaluatorFactory]:
-    """Decorate the factory of the evaluator for datasets of this ``evaluator_type``."""
-
-    def register(factory: EvaluatorFactory) -> EvaluatorFactory:
-        assert evaluator_type not in EVALUATOR_REGISTRY, f"{evaluator_type} is registered twice"
-        EVALUATOR_REGISTRY[evaluator_type] = factory
-        return factory
-
-    return register
+# Projects may add their own.
+EVALUATOR_REGISTRY: dict[str, Callable[[str, str], DatasetEvaluator]] = {
+    "coco": COCOInstanceEvaluator,
+    "coco_panoptic_seg": build_coco_panoptic_evaluator,
+    "mot": MOTEvaluator.from_dataset,
+    "mots": MOTEvaluator.from_dataset,
+    "restoration": RestorationEvaluator.from_dataset,
+    "video_classification": VideoClassificationEvaluator.from_dataset,
+    "ytvis": YTVISEvaluator.from_dataset,
+}
 
 
 def build_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
@@ -32,9 +33,9 @@ def build_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
         output_dir: folder for the files that the evaluator writes.
 
     Raises:
-        UserError: the dataset's metadata names no ``evaluator_type``, or one that nobody registered.
+        UserError: the dataset's metadata names no ``evaluator_type``, or an unknown one.
     """
-    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
+    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if evaluator_type not in EVALUATOR_REGISTRY:
         fault = "no evaluator_type" if evaluator_type is None else f"'{evaluator_type}'"
         raise UserError(

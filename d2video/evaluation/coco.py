@@ -4,7 +4,7 @@ import importlib.util
 import logging
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import (
     COCOEvaluator,
     COCOPanopticEvaluator,
@@ -13,7 +13,7 @@ from detectron2.evaluation import (
 )
 from detectron2.utils.file_io import PathManager
 
-from d2video.evaluation.build import register_evaluator
+from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.formats.coco import read_coco_instances
 from d2video.utils.errors import UserError
@@ -38,18 +38,12 @@ class COCOInstanceEvaluator(COCOEvaluator):
             UserError: the metadata lacks ``json_file``, or the file is missing, not in COCO's
                 format, or lacks what AP is computed from.
         """
-        metadata = MetadataCatalog.get(dataset_name)
-        path = metadata.get("json_file")
-        if path is None:
-            raise UserError(
-                f"dataset {dataset_name} has no json_file in its metadata: register it with "
-                "detectron2's register_coco_instances"
-            )
+        register = "detectron2's register_coco_instances"
+        path = required_metadata(dataset_name, "json_file", register)
         read_coco_instances(path)
-        if metadata.get("thing_dataset_id_to_contiguous_id") is None:
-            DatasetCatalog.get(dataset_name)  # sets it; datasets are read on first use
+        ids = required_metadata(dataset_name, "thing_dataset_id_to_contiguous_id", register)
         super().__init__(dataset_name, output_dir=output_dir, use_fast_impl=False)
-        for category_id in metadata.thing_dataset_id_to_contiguous_id:
+        for category_id in ids:
             if category_id not in self._coco_api.cats:
                 raise UserError(
                     f"{path} lacks category {category_id} of dataset {dataset_name}'s metadata: "
@@ -82,17 +76,10 @@ class COCOInstanceEvaluator(COCOEvaluator):
         return super()._derive_coco_results(coco_eval, iou_type, class_names)
 
 
-@register_evaluator("coco")
-def build_coco_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
-    """See :class:`COCOInstanceEvaluator`."""
-    return COCOInstanceEvaluator(dataset_name, output_dir)
-
-
-@register_evaluator("coco_panoptic_seg")
 def build_coco_panoptic_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
     """Panoptic quality and, where the file of ``json_file`` exists, AP of the things.
 
-    The former is detectron2's, which needs the panopticapi package, or else
+    Panoptic quality is by detectron2 where the package panopticapi is installed, else by
     :class:`PanopticEvaluator`, which gives the same numbers.
 
     Raises:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from tabulate import tabulate
 
-from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
 from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.metadata import required_metadata
 from d2video.structures.answers import VideoScores
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
@@ -79,15 +78,8 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
         Raises:
             UserError: its metadata have no ``thing_classes``; or the loader refuses the data.
         """
-        metadata = MetadataCatalog.get(dataset_name)
-        if metadata.get("thing_classes") is None and dataset_name in DatasetCatalog:
-            DatasetCatalog.get(dataset_name)  # may set them
-        if not metadata.get("thing_classes"):
-            raise UserError(
-                f"dataset {dataset_name} has no thing_classes in its metadata: register it with the "
-                "names of its classes"
-            )
-        return cls(metadata.thing_classes, output_dir, source=f"dataset {dataset_name}")
+        classes = required_metadata(dataset_name, "thing_classes", "the names of its classes")
+        return cls(classes, output_dir, source=f"dataset {dataset_name}")
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
@@ -209,11 +201,3 @@ def most_confused(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]
     order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
     pairs = np.stack(np.unravel_index(order, mistakes.shape), 1).tolist()
     return [(i, j, int(mistakes[i, j])) for i, j in pairs if mistakes[i, j]]
-
-
-@register_evaluator("video_classification")
-def build_classification_evaluator(
-    dataset_name: str, output_dir: str
-) -> VideoClassificationEvaluator:
-    """See :meth:`VideoClassificationEvaluator.from_dataset`."""
-    return VideoClassificationEvaluator.from_dataset(dataset_name, output_dir)

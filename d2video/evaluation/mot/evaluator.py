@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
@@ -52,6 +51,11 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
         self._ground_truth = ground_truth
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.sequences)
+
+    @classmethod
+    def from_dataset(cls, dataset_name: str, output_dir: str) -> "MOTEvaluator":
+        """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`."""
+        return cls(MOTGroundTruth.from_dataset(dataset_name), output_dir)
 
     def _key(self, given: Mapping[str, Any]) -> str:
         if "sequence" not in given:
@@ -125,10 +129,3 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
                     f"{size}"
                 )
         return results
-
-
-@register_evaluator("mot")
-@register_evaluator("mots")
-def build_mot_evaluator(dataset_name: str, output_dir: str) -> MOTEvaluator:
-    """See :meth:`MOTGroundTruth.from_dataset`."""
-    return MOTEvaluator(MOTGroundTruth.from_dataset(dataset_name), output_dir)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.evaluation.mot.metrics import (
@@ -145,39 +144,11 @@ class MOTGroundTruth:
         """
         length = self.sequences[name].num_frames
         truth = self.rows[name]
-        where = f"sequence {name}"
         if isinstance(truth, MOTSRows):
             assert isinstance(results, MOTSRows)
-            true_ids, true_classes, true_masks = _by_frame(
-                truth.frame, length, truth.id, truth.cls, truth.rle
-            )
-            ids, classes, masks = _by_frame(
-                results.frame, length, results.id, results.cls, results.rle
-            )
-            return mask_metrics(
-                true_ids=true_ids,
-                true_classes=true_classes,
-                true_masks=[rles.tolist() for rles in true_masks],
-                ids=ids,
-                classes=classes,
-                masks=[rles.tolist() for rles in masks],
-                sequence=where,
-            )
+            return mask_metrics(truth, results, length, f"sequence {name}")
         assert isinstance(results, MOTResults)
-        true_ids, true_boxes, true_classes, true_flags = _by_frame(
-            truth.frame, length, truth.id, truth.box, truth.cls, truth.flag
-        )
-        ids, boxes = _by_frame(results.frame, length, results.id, results.box)
-        return box_metrics(
-            self.benchmark,
-            true_ids=true_ids,
-            true_boxes=true_boxes,
-            true_classes=true_classes,
-            true_flags=true_flags,
-            ids=ids,
-            boxes=boxes,
-            sequence=where,
-        )
+        return box_metrics(self.benchmark, truth, results, length, f"sequence {name}")
 
     def read_results(self, folder: str | os.PathLike[str]) -> dict[str, TrackResults]:
         """Read and check ``<sequence>.txt`` for each sequence; a file may be empty, but not missing.
@@ -222,10 +193,3 @@ def _read_rows(sequence: MOTSequence, gt_file: str, has_masks: bool) -> MOTRows 
         size = sequence.height, sequence.width
         return read_mots_ground_truth(gt_file, sequence.seq_length, size).of_frames(*part)
     return read_mot_ground_truth(gt_file, sequence.seq_length).of_frames(*part)
-
-
-def _by_frame(frame: np.ndarray, length: int, *columns: np.ndarray) -> list[list[np.ndarray]]:
-    """Columns (N, ...) as lists of ``length`` arrays; rows of a frame keep their order."""
-    order = np.argsort(frame, kind="stable")
-    cuts = np.searchsorted(frame[order], np.arange(2, length + 1))
-    return [np.split(column[order], cuts) for column in columns]

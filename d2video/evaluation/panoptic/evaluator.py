@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from tabulate import tabulate
 from torch import Tensor
 
 from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.panoptic_png import segment_ids
@@ -112,18 +112,14 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         Raises:
             UserError: the metadata lacks an entry, or the annotation file is at fault.
         """
-        metadata = MetadataCatalog.get(dataset_name)
-        ids = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
-        for key in ("panoptic_json", "panoptic_root", *ids):
-            if key in ids and metadata.get(key) is None and dataset_name in DatasetCatalog:
-                DatasetCatalog.get(dataset_name)  # may set it; datasets are read on first use
-            if metadata.get(key) is None:
-                raise UserError(
-                    f"dataset {dataset_name} has no {key} in its metadata: register it with "
-                    "register_coco_panoptic"
-                )
-        truth = PanopticTruth.from_json(metadata.panoptic_json, metadata.panoptic_root)
-        return cls(truth, *(metadata.get(key) for key in ids))
+        path, folder, thing_ids, stuff_ids = (
+            required_metadata(dataset_name, key, "register_coco_panoptic")
+            for key in (
+                *("panoptic_json", "panoptic_root"),
+                *("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id"),
+            )
+        )
+        return cls(PanopticTruth.from_json(path, folder), thing_ids, stuff_ids)
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["image_id"]

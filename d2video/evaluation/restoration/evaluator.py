@@ -12,7 +12,6 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from tabulate import tabulate
 
-from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.restoration.baselines import BILATERAL, baselines
 from d2video.evaluation.restoration.metrics import Measures, measure, quantize
@@ -98,6 +97,18 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, Restore
         self._save_images = save_images
         self._image_root = image_root
         super().__init__(source)
+
+    @classmethod
+    def from_dataset(cls, dataset_name: str, output_dir: str) -> "RestorationEvaluator":
+        """The evaluator of a registered data set, whose metadata may have ``image_root`` and
+        ``restoration_evaluator``, a dict with ``baselines`` and ``save_images``."""
+        metadata = MetadataCatalog.get(dataset_name)
+        return cls(
+            output_dir,
+            source=f"dataset {dataset_name}",
+            image_root=metadata.get("image_root", ""),
+            **metadata.get("restoration_evaluator", {}),
+        )
 
     def _key(self, given: Mapping[str, Any]) -> tuple[str, str]:
         return measured_task(given), str(given["file_name"])
@@ -218,14 +229,3 @@ def _best_bilateral(task: str, images: Sequence[Restored]) -> list[Restored]:
 
 def _size(image: Any) -> str:
     return f"{image.shape[-1]}x{image.shape[-2]}"
-
-
-@register_evaluator("restoration")
-def build_restoration_evaluator(dataset_name: str, output_dir: str) -> RestorationEvaluator:
-    """Of a registered data set; its metadata may set ``restoration_evaluator``, a dict with
-    ``baselines`` and ``save_images``."""
-    metadata = MetadataCatalog.get(dataset_name)
-    options = metadata.get("restoration_evaluator", {})
-    root = metadata.get("image_root", "")
-    source = f"dataset {dataset_name}"
-    return RestorationEvaluator(output_dir, source=source, image_root=root, **options)

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 from torch import Tensor
 
-from d2video.evaluation.build import register_evaluator
 from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
@@ -83,20 +82,11 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
         Raises:
             UserError: the metadata lacks ``json_file``, or the file is at fault.
         """
-        metadata = MetadataCatalog.get(dataset_name)
-        json_file = metadata.get("json_file", None)
-        if json_file is None:
-            raise UserError(
-                f"dataset {dataset_name} has no json_file in its metadata: register it with "
-                "register_ytvis_instances"
-            )
-        if metadata.get("thing_dataset_id_to_contiguous_id", None) is None:
-            DatasetCatalog.get(dataset_name)  # sets it; datasets are read on first use
-        return cls(
-            YTVISGroundTruth.from_json(json_file),
-            metadata.thing_dataset_id_to_contiguous_id,
-            output_dir,
+        path, ids = (
+            required_metadata(dataset_name, key, "register_ytvis_instances")
+            for key in ("json_file", "thing_dataset_id_to_contiguous_id")
         )
+        return cls(YTVISGroundTruth.from_json(path), ids, output_dir)
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
@@ -186,12 +176,6 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
         rows = [(name.removeprefix("AP-"), value) for name, value in per_class.items()]
         logger.info("AP by class:\n%s", tabulate(rows, ("class", "AP"), "pipe", floatfmt=".3f"))
         return {**results, **per_class}
-
-
-@register_evaluator("ytvis")
-def build_ytvis_evaluator(dataset_name: str, output_dir: str) -> YTVISEvaluator:
-    """See :meth:`YTVISEvaluator.from_dataset`."""
-    return YTVISEvaluator.from_dataset(dataset_name, output_dir)
 
 
 def _percent(fraction: float) -> float:

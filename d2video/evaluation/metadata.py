@@ -1,0 +1,24 @@
+"""What evaluators need of a data set's metadata."""
+
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from d2video.utils.errors import UserError
+
+
+def required_metadata(dataset_name: str, key: str, registered_with: str) -> Any:
+    """An entry of a data set's metadata. Some loaders set it when they first read the data set.
+
+    Raises:
+        UserError: there is none, or an empty list; the message says how to register the data set.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    if metadata.get(key) is None and dataset_name in DatasetCatalog:
+        DatasetCatalog.get(dataset_name)
+    if metadata.get(key) in (None, []):
+        raise UserError(
+            f"dataset {dataset_name} has no {key} in its metadata: register it with "
+            f"{registered_with}"
+        )
+    return metadata.get(key)
