@@ -30,8 +30,6 @@ def scratch_catalog():
 def loggers_as_before():
     """A tool's ``main`` gives loggers a handler that writes to the test's own standard output, which
     is closed afterwards: later tests would find complaints about that in theirs."""
-    from detectron2.utils.logger import setup_logger
-
     loggers = [logging.getLogger(name) for name in ("d2video", "detectron2", "fvcore")]
     before = [(each, each.handlers[:], each.propagate, each.level) for each in loggers]
     yield
@@ -39,7 +37,6 @@ def loggers_as_before():
         logger.handlers[:] = handlers
         logger.propagate = propagate
         logger.setLevel(level)
-    setup_logger.cache_clear()  # else it would not set them up again
 
 
 @pytest.fixture(params=["eager", pytest.param("inductor", marks=pytest.mark.long)])

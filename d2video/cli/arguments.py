@@ -58,14 +58,13 @@ def model_cfg(args: argparse.Namespace) -> "CfgNode":
     Raises:
         UserError: the device is missing, or the config cannot be read.
     """
-    from detectron2.utils.logger import setup_logger
-
     from d2video.config import load_cfg
+    from d2video.engine.logs import set_up_logs
     from d2video.engine.setup import check_device
     from d2video.projects import register_all
 
     register_all()
-    setup_logger(name="d2video")
+    set_up_logs()
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     return cfg

@@ -123,13 +123,10 @@ def check_input(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> None:
     import logging
 
-    from detectron2.utils.logger import setup_logger
-
     from d2video.inference import VideoPredictor, annotate, open_source
     from d2video.inference.output import check_offers
 
     cfg = model_cfg(args)
-    setup_logger(name="fvcore")
     predictor = VideoPredictor(cfg)
     asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
     check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})

@@ -12,25 +12,28 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _DATE = "%m/%d %H:%M:%S"
 
 
-def set_up_logs(output_dir: str, rank: int) -> None:
+def set_up_logs(output_dir: str | None = None, rank: int = 0) -> None:
     """Send the messages of d2video, detectron2 and fvcore to the console and to ``output_dir``.
 
-    The console has those of process 0, without debugging ones. The file log.txt, in other processes
-    log.txt.rank<number>, has all, in plain text.
+    The console shows those of process 0, without debugging ones and detectron2's three on every data
+    set that it serializes. The file log.txt, in other processes log.txt.rank<number>, has all, in plain
+    text.
 
     Args:
-        output_dir: a folder that exists.
+        output_dir: a folder that exists; None: no file.
         rank: of this process.
 
     Raises:
         OSError: the file cannot be opened.
     """
-    name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
-    handlers: list[logging.Handler] = [LogFile(Path(output_dir, name))]
+    handlers: list[logging.Handler] = []
+    if output_dir is not None:
+        name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
+        handlers.append(LogFile(Path(output_dir, name)))
     if rank == 0:
         console = logging.StreamHandler(sys.stdout)
-        console.setLevel(logging.INFO)
         console.setFormatter(_Console())
+        console.addFilter(_is_for_console)
         handlers.append(console)
     for logger in map(logging.getLogger, _LOGGERS):
         logger.setLevel(logging.DEBUG)
@@ -55,6 +58,11 @@ class LogFile(logging.FileHandler):
         elif not self._failed:
             self._failed = True
             print(f"{self.baseFilename}: cannot write ({error.strerror})", file=sys.stderr)
+
+
+def _is_for_console(record: logging.LogRecord) -> bool:
+    least = logging.WARNING if record.name == "detectron2.data.common" else logging.INFO
+    return record.levelno >= least
 
 
 class _Plain(logging.Formatter):

@@ -16,7 +16,6 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
@@ -28,6 +27,7 @@ from d2video.engine.hooks.bad_samples import BadSampleHook
 from d2video.engine.hooks.checkpoint import CheckpointHook
 from d2video.engine.hooks.start_warnings import settings_of, warn_of_changes, warn_of_frozen_noise
 from d2video.engine.hooks.stop_signal import StopOnSignal
+from d2video.engine.logs import set_up_logs
 from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
 from d2video.engine.step import build_step_trainer
 from d2video.engine.summary import summarize_training
@@ -61,8 +61,8 @@ class VideoTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
         logging.getLogger(TrainerBase.__module__).addFilter(_ONE_LINE)
-        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
-            setup_logger()
+        if not logger.hasHandlers():
+            set_up_logs(rank=comm.get_rank())
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         # First the data: a mistake in the test sets shows now, not at the end of the training, and
         # the model can compare its classes with those of the training set.

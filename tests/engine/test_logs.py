@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from detectron2.data.common import _TorchSerializedList
 
 from d2video.engine.logs import LogFile, set_up_logs
 
@@ -25,6 +26,22 @@ def test_the_console_leaves_out_details_and_the_file_colours(tmp_path, capsys):
         "INFO: green",
         "WARNING: look out",
     ]
+
+
+def test_only_the_file_says_how_data_sets_are_serialized(tmp_path, capsys):
+    set_up_logs(str(tmp_path), 0)
+    _TorchSerializedList([{}, {}])
+    logging.getLogger(_TorchSerializedList.__module__).warning("failed")
+    told = capsys.readouterr().out
+    assert "Serializ" not in told
+    assert "failed" in told
+    assert (tmp_path / "log.txt").read_text().count("Serializ") == 2
+
+
+def test_without_a_folder_there_is_only_the_console(capsys):
+    set_up_logs()
+    logger.info("here")
+    assert "here" in capsys.readouterr().out
 
 
 def test_only_process_0_speaks_on_the_console(tmp_path, capsys):
