@@ -1,48 +1,34 @@
-"""Measure a video model: inference latency and memory, training step; table and JSON.
+"""Measure a model of clips, or the steps of a TrackFormer: latency and memory; table and JSON.
 
 Random weights and frames: neither changes the cost of the model, as long as its score thresholds
 lie below what random weights give (about 1 / classes), so that nothing is dropped. Medians after
-warm-up. Each row runs in a process of its own; memory is the peak of that process on a CPU (with
-everything that Python and torch hold) and the peak of allocated tensors on a GPU.
+one run to warm up. Each row runs in a process of its own; memory is the peak of that process on a CPU
+(with everything that Python and torch hold) and the peak of allocated tensors on a GPU.
 
 Examples::
 
     python -m benchmarks.model --config-file configs/VisTR/vistr_R50_ytvis2019.yaml --size 300 540
     python -m benchmarks.model --config-file configs/TrackFormer/trackformer_mot17_private.yaml \\
-        --task tracking --size 384 672
+        --size 384 672
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from d2video.cli.arguments import (
-    add_config,
-    add_json,
-    command_parser,
-    model_cfg,
-    not_negative,
-    positive,
-)
-from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg, positive
+from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import write_json
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__)
     add_config(parser)
-    parser.add_argument(
-        "--task", choices=("inference", "training", "tracking"), default="inference"
-    )
     for size, default in (("--size", (300, 540)), ("--video-size", (720, 1280))):
         parser.add_argument(size, type=positive, nargs=2, default=default, metavar=("H", "W"))
-    parser.add_argument("--instances", type=positive, default=5, help="objects in a training clip")
-    parser.add_argument("--warmup", type=not_negative, default=1)
     parser.add_argument("--repeats", type=positive, default=3)
     add_json(parser)
-    args = parser.parse_args(argv)
-    args.size, args.video_size = tuple(args.size), tuple(args.video_size)
-    return args
+    return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,20 +36,12 @@ def run(args: argparse.Namespace) -> None:
     import torch
     from tabulate import tabulate
 
-    from benchmarks.model_rows import ROWS, measure_row
+    from benchmarks.model_rows import measure_row, rows_of
     from d2video.utils.measuring import apart, environment
 
-    if args.task == "tracking" and cfg.MODEL.META_ARCHITECTURE != "TrackFormer":
-        raise UserError(
-            f"{cfg.MODEL.META_ARCHITECTURE} has no track queries: choose another --task"
-        )
-    if args.task == "training" and cfg.MODEL.META_ARCHITECTURE == "TrackFormer":
-        raise UserError(
-            "TrackFormer trains on pairs of frames, not on clips: choose another --task"
-        )
-    results = {name: apart(measure_row, args, name) for name in ROWS[args.task]}
-
-    num_frames = 1 if args.task == "tracking" else cfg.INPUT.CLIP.NUM_FRAMES
+    results = {name: apart(measure_row, args, name) for name in rows_of(cfg)}
+    is_tracker = cfg.MODEL.META_ARCHITECTURE == "TrackFormer"
+    num_frames = 1 if is_tracker else cfg.INPUT.CLIP.NUM_FRAMES
     about = environment(torch.device(cfg.MODEL.DEVICE))
     print(f"{args.config_file}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
     print(", ".join(f"{key} {value}" for key, value in about.items()))

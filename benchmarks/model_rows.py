@@ -1,12 +1,10 @@
 """What ``benchmarks.model`` measures: a row of its table each."""
 
 import argparse
-import itertools
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from d2video.projects.trackformer.network.frame_output import Candidates
@@ -15,16 +13,12 @@ from d2video.projects.trackformer.tracker.tracks import Tracks
 from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeTransform
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Boxes, Instances
-from detectron2.utils.events import EventStorage
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from d2video.config import load_cfg
 from d2video.data import FrameSequence
-from d2video.engine import build_optimizer
-from d2video.engine.step import build_step_trainer
 from d2video.projects import register_all
 from d2video.utils.measuring import Run, measure
 
@@ -37,23 +31,10 @@ def random_frames(count: int, size: tuple[int, int]) -> list[Tensor]:
     ]
 
 
-def training_clip(frames: list[Tensor], num_instances: int) -> dict[str, Any]:
-    """The frames with equal objects of class 0 in all of them, as a training mapper gives them."""
-    height, width = frames[0].shape[-2:]
-    instances = Instances((height, width))
-    instances.gt_boxes = Boxes(torch.tensor([[0.0, 0.0, width / 2, height / 2]] * num_instances))
-    instances.gt_classes = torch.zeros(num_instances, dtype=torch.int64)
-    instances.gt_ids = torch.arange(num_instances)
-    masks = torch.zeros(num_instances, height, width, dtype=torch.bool)
-    masks[:, : height // 2, : width // 2] = True
-    instances.gt_masks = BitMasks(masks)
-    return {"image": frames, "instances": [instances] * len(frames)}
-
-
 def small_masks(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
     """One clip to instances of the network's input size."""
     frames = random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size)
-    return lambda: list(model.stream_video(iter(frames), args.size))  # type: ignore[operator]
+    return lambda: list(model.stream_video(iter(frames), tuple(args.size)))  # type: ignore[operator]
 
 
 def answer(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
@@ -82,25 +63,11 @@ def decode_and_answer(
     return lambda: model([{"image": frames, "height": height, "width": width}])
 
 
-def training_step(cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path) -> Run:
-    """One clip forward, backward, and the optimizer's step, as in training."""
-    clip = training_clip(random_frames(cfg.INPUT.CLIP.NUM_FRAMES, args.size), args.instances)
-    clips = itertools.repeat([clip])
-    trainer = build_step_trainer(cfg, model, clips, build_optimizer(cfg, model))
-    trainer.iter = 0
-
-    def step() -> None:
-        with EventStorage():
-            trainer.run_step()
-
-    return step
-
-
 def tracking_step(
     cfg: CfgNode, model: nn.Module, args: argparse.Namespace, folder: Path, num_tracks: int
 ) -> Run:
     """One frame of a video to its answer, while ``num_tracks`` tracks live; none ends or starts."""
-    stream = model.new_stream(args.video_size)  # type: ignore[operator]
+    stream = model.new_stream(tuple(args.video_size))  # type: ignore[operator]
     stream.tracker = Tracker(
         detection_score_thresh=1.0,
         track_score_thresh=0.0,
@@ -125,48 +92,44 @@ def tracking_step(
     return step
 
 
-def matmul_floor(run: Run) -> dict[str, float]:
+def matmul_floor(run: Run, device: torch.device) -> dict[str, float]:
     """What the matrix products and convolutions of ``run`` would take if nothing else did, at the
-    speed at which this machine multiplies large float32 matrices."""
+    speed at which the device multiplies large float32 matrices."""
     size = 2048
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    if torch.cuda.is_available():
-        a, b = a.cuda(), b.cuda()
-    figures = measure(lambda: a @ b, a.device, warmup=2, repeats=7)
-    rate = 2 * size**3 / figures["min_s"]
+    a, b = torch.rand(2, size, size, device=device)
+    rate = 2 * size**3 / measure(lambda: a @ b, device, warmup=2, repeats=7)["min_s"]
     with FlopCounterMode(display=False) as counter:
         run()
     flops = counter.get_total_flops()
     return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}
 
 
-ROWS: dict[str, dict[str, Callable[..., Run]]] = {
-    "tracking": {
-        f"step with {n} tracks": partial(tracking_step, num_tracks=n) for n in (0, 20, 60, 100)
-    },
-    "inference": {
+def rows_of(cfg: CfgNode) -> dict[str, Callable[..., Run]]:
+    """The rows of a model by their names."""
+    if cfg.MODEL.META_ARCHITECTURE == "TrackFormer":
+        return {
+            f"step with {n} tracks": partial(tracking_step, num_tracks=n) for n in (0, 20, 60, 100)
+        }
+    return {
         "masks at network size": small_masks,
         "masks at video size as RLE": answer,
         "with JPEG decoding as well": decode_and_answer,
-    },
-    "training": {"training step": training_step},
-}
+    }
 
 
+@torch.no_grad()
 def measure_row(args: argparse.Namespace, name: str) -> dict[str, float]:
     """Build the model and measure one row of the table in this process."""
     register_all()
     cfg = load_cfg(args.config_file, args.opts)
     torch.manual_seed(0)
-    is_training = args.task == "training"
-    model = build_model(cfg).train(is_training)
-    if not is_training:
-        # FlopCounterMode asks for the gradient of module inputs that are views of parameters; under
-        # no_grad such views require one but have none.
-        model.requires_grad_(False)
-    with tempfile.TemporaryDirectory() as folder, torch.set_grad_enabled(is_training):
-        run = ROWS[args.task][name](cfg, model, args, Path(folder))
-        figures = measure(run, torch.device(cfg.MODEL.DEVICE), args.warmup, args.repeats)
-        if args.task == "tracking":
-            figures |= matmul_floor(run)
+    # FlopCounterMode asks for the gradient of module inputs that are views of parameters; under
+    # no_grad such views require one but have none.
+    model = build_model(cfg).eval().requires_grad_(False)
+    device = torch.device(cfg.MODEL.DEVICE)
+    with tempfile.TemporaryDirectory() as folder:
+        run = rows_of(cfg)[name](cfg, model, args, Path(folder))
+        figures = measure(run, device, warmup=1, repeats=args.repeats)
+        if cfg.MODEL.META_ARCHITECTURE == "TrackFormer":
+            figures |= matmul_floor(run, device)
         return figures

@@ -11,6 +11,7 @@ from d2video.structures.answers import VideoInstances
 
 # Shares of the synthetic set, chosen so that it has the 270,000 masks of some 320 bytes and 11,200
 # pairs of tracks of one class that the reference was measured with.
+TRACKS = 2.7  # labelled, a video
 VISIBLE = 0.9  # of a track's frames
 SAME_CLASS = 0.97  # of the predictions have the class of the object that they follow
 ALIKE = 0.1  # of a video's objects have the class of its first
@@ -18,34 +19,30 @@ ALIKE = 0.1  # of a video's objects have the class of its first
 
 @dataclass(frozen=True)
 class SetShape:
-    """How large the synthetic set is."""
+    """How large the synthetic set is; by default as the one of the reference measurements."""
 
-    videos: int
-    frames: int
-    height: int
-    width: int
-    predictions: int  # a video
-    tracks: int  # labelled, over all videos
-    classes: int
-
-
-@dataclass(frozen=True)
-class SyntheticSet:
-    """Labels, and a model's answers with masks as RLE, in the order of the videos."""
-
-    annotations: dict[str, Any]
-    answers: list[VideoInstances]
+    videos: int = 100
+    frames: int = 30  # a video
+    height: int = 360
+    width: int = 640
+    predictions: int = 100  # a video
+    classes: int = 40
 
 
-def make_set(shape: SetShape, seed: int) -> SyntheticSet:
-    """Objects drifting over the frame, and predictions that follow them more or less well."""
+def make_set(shape: SetShape, seed: int) -> tuple[dict[str, Any], list[VideoInstances]]:
+    """Objects drifting over the frame, and predictions that follow them more or less well.
+
+    Returns:
+        labels as in a YouTube-VIS file, and a model's answers with masks as RLE, in the order of the
+        videos.
+    """
     rng = np.random.default_rng(seed)
-    size = {"height": shape.height, "width": shape.width}
     videos: list[dict] = []
     annotations: list[dict] = []
     answers: list[VideoInstances] = []
-    per_video = np.diff(np.linspace(0, shape.tracks, shape.videos + 1).astype(int))
+    per_video = np.diff(np.linspace(0, TRACKS * shape.videos, shape.videos + 1).astype(int))
     for video_id, count in enumerate(per_video.tolist(), start=1):
+        size = {"height": shape.height, "width": shape.width}
         videos.append({"id": video_id, "length": shape.frames, **size})
         labels = rng.integers(0, shape.classes, count)
         labels[rng.random(count) < ALIKE] = labels[0]
@@ -74,9 +71,7 @@ def make_set(shape: SetShape, seed: int) -> SyntheticSet:
             }
         )
     names = [{"id": c, "name": f"class {c}"} for c in range(1, shape.classes + 1)]
-    return SyntheticSet(
-        {"videos": videos, "categories": names, "annotations": annotations}, answers
-    )
+    return {"videos": videos, "categories": names, "annotations": annotations}, answers
 
 
 @dataclass(frozen=True)

@@ -60,18 +60,19 @@ def built(tool, folder):
 def test_wrong_hash_stops_before_anything_is_installed(tool, tmp_path, monkeypatch, capsys, no_pip):
     wheel, _ = fake_wheel(tmp_path)
     monkeypatch.setattr(tool, "find_installed", lambda: None)
-    assert tool.main(["--wheel", str(wheel)]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: labgym-3.1.2-py3-none-any.whl has sha256 ")
-    assert captured.err.count("\n") == 1
-    assert tool.SOURCE_SHA256 in captured.err
-    assert not captured.out
+    with pytest.raises(SystemExit) as stop:
+        tool.main(["--wheel", str(wheel)])
+    message = stop.value.code  # which Python prints, and exits with status 1
+    assert message.startswith("error: labgym-3.1.2-py3-none-any.whl has sha256 ")
+    assert "\n" not in message
+    assert tool.SOURCE_SHA256 in message
+    assert not capsys.readouterr().out
 
 
-def test_missing_wheel_is_one_line(tool, tmp_path, monkeypatch, capsys, no_pip):
+def test_missing_wheel_is_one_line(tool, tmp_path, monkeypatch, no_pip):
     monkeypatch.setattr(tool, "find_installed", lambda: None)
-    assert tool.main(["--wheel", str(tmp_path / "none.whl")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit, match=r"^error: --wheel .*none.whl: no such file$"):
+        tool.main(["--wheel", str(tmp_path / "none.whl")])
 
 
 def test_only_the_folder_is_taken_and_its_imports_named_back(tool, tmp_path):
@@ -83,26 +84,6 @@ def test_only_the_folder_is_taken_and_its_imports_named_back(tool, tmp_path):
     assert files["detectron2/__init__.py"].startswith(b"from detectron2.ops import add\n")
     assert b'getLogger("detectron2")' in files["detectron2/ops.py"]
     assert files["detectron2/modeling/__init__.py"] == b"import detectron2.ops as ops\n"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"LabGym/detectron2/x.py": "from LabGym import tools\n"}, "still names LabGym"),
-        ({"LabGym/detectron2/x.py": "def broken(:\n"}, "does not compile"),
-    ],
-)
-def test_what_the_renaming_does_not_mend_stops_it(tool, tmp_path, changes, message):
-    with pytest.raises(tool.InstallError, match=message):
-        tool.read_source(*fake_wheel(tmp_path, changes))
-
-
-def test_wheel_without_detectron2(tool, tmp_path):
-    path = tmp_path / "labgym.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("LabGym/__init__.py", "")
-    with pytest.raises(tool.InstallError, match="holds no package"):
-        tool.read_source(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_wheel_is_complete(tool, tmp_path):
@@ -143,7 +124,7 @@ def test_same_source_gives_the_same_wheel(tool, tmp_path):
 
 def test_installed_detectron2_is_kept(tool, monkeypatch, capsys, no_pip):
     """This environment has one, or no other test would run."""
-    assert tool.main([]) == 0
+    tool.main([])
     assert capsys.readouterr().out.startswith("kept: detectron2 ")
 
 

@@ -1,12 +1,11 @@
 """Install detectron2 where there is none, from PyPI and without a compiler.
 
-detectron2 is not on PyPI under its own name, but the wheel of LabGym 3.1.2 carries its pure-Python
-code (version 0.6, Apache-2.0) as the folder ``LabGym/detectron2``. This script takes that folder
-alone out of the wheel, names the imports back, and installs the result as an ordinary distribution
-``detectron2``, which pip lists and removes. LabGym and its requirements are not installed.
+PyPI has no detectron2, but the wheel of LabGym 3.1.2 carries its pure-Python code (version 0.6,
+Apache-2.0) as the folder ``LabGym/detectron2``. This script takes only that folder out of the wheel,
+restores the names of the imports, and installs the result as an ordinary distribution ``detectron2``.
 
-A detectron2 that is installed already is kept: those who want its compiled operators build it as
-https://detectron2.readthedocs.io says, before or instead of running this.
+A detectron2 that is installed already is kept. If you want its compiled operators, build it before as
+https://detectron2.readthedocs.io says.
 
 Standard library only, because it runs before anything else is installed.
 """
@@ -16,11 +15,9 @@ import base64
 import hashlib
 import importlib.metadata
 import importlib.util
-import re
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,27 +31,6 @@ LICENCE = Path(__file__).resolve().parents[1] / "LICENSE"
 # What detectron2 0.6 itself asks for, less black (wanted only to print LazyConfig as code), and
 # with what it leaves unsaid: torch, numpy, and pkg_resources, which setuptools 81 has dropped.
 # iopath 0.1.10 is let in; detectron2 excluded it before it was out.
-REQUIREMENTS = (
-    "Pillow>=7.1",
-    "cloudpickle",
-    "fvcore>=0.1.5,<0.1.6",
-    "hydra-core>=1.1",
-    "iopath>=0.1.7,<=0.1.10",
-    "matplotlib",
-    "numpy",
-    "omegaconf>=2.1,<2.4",
-    "packaging",
-    "pycocotools>=2.0.2",
-    "setuptools<81",
-    "tabulate",
-    "tensorboard",
-    "termcolor>=1.1",
-    "torch>=1.8",
-    "torchvision",
-    "tqdm>4.29.0",
-    "yacs>=0.1.8",
-)
-
 METADATA = f"""\
 Metadata-Version: 2.1
 Name: detectron2
@@ -64,7 +40,25 @@ Home-page: https://github.com/facebookresearch/detectron2
 Author: FAIR
 License: Apache-2.0
 Requires-Python: >=3.7
-{"".join(f"Requires-Dist: {requirement}{chr(10)}" for requirement in REQUIREMENTS)}
+Requires-Dist: Pillow>=7.1
+Requires-Dist: cloudpickle
+Requires-Dist: fvcore>=0.1.5,<0.1.6
+Requires-Dist: hydra-core>=1.1
+Requires-Dist: iopath>=0.1.7,<=0.1.10
+Requires-Dist: matplotlib
+Requires-Dist: numpy
+Requires-Dist: omegaconf>=2.1,<2.4
+Requires-Dist: packaging
+Requires-Dist: pycocotools>=2.0.2
+Requires-Dist: setuptools<81
+Requires-Dist: tabulate
+Requires-Dist: tensorboard
+Requires-Dist: termcolor>=1.1
+Requires-Dist: torch>=1.8
+Requires-Dist: torchvision
+Requires-Dist: tqdm>4.29.0
+Requires-Dist: yacs>=0.1.8
+
 The pure-Python code of detectron2 {VERSION}, without its compiled operators. NOTICE says where it
 comes from and what was changed.
 """
@@ -87,10 +81,6 @@ Generator: d2video install_detectron2
 Root-Is-Purelib: true
 Tag: py3-none-any
 """
-
-
-class InstallError(Exception):
-    """The installation cannot go on; the message is one line for the user."""
 
 
 def find_installed() -> str | None:
@@ -118,49 +108,28 @@ def download(folder: Path) -> Path:
 
 
 def read_source(wheel: Path, sha256: str = SOURCE_SHA256) -> dict[str, bytes]:
-    """Check the downloaded wheel and take detectron2 out of it, imports named back.
+    """Check the downloaded wheel and take detectron2 out of it, with the imports' names restored.
 
     Returns:
         the files of the package, ``"detectron2/..."`` to content.
 
     Raises:
-        InstallError: for another hash than ``sha256``, a wheel without the folder, a file that
-            still names LabGym afterwards, and a module that does not compile.
+        SystemExit: another hash than ``sha256``.
     """
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != sha256:
-        raise InstallError(
-            f"{wheel.name} has sha256 {found}, expected {sha256}: the download is damaged or not "
+        sys.exit(
+            f"error: {wheel.name} has sha256 {found}, expected {sha256}: the download is damaged or not "
             "the file that was examined, nothing was installed"
         )
     with zipfile.ZipFile(wheel) as archive:
-        names = [
-            name
+        return {
+            name.removeprefix("LabGym/"): archive.read(name).replace(
+                b"LabGym.detectron2", b"detectron2"
+            )
             for name in archive.namelist()
             if name.startswith(SOURCE_FOLDER) and not name.endswith("/")
-        ]
-        content = {name: archive.read(name) for name in names}
-    if SOURCE_FOLDER + "__init__.py" not in content:
-        raise InstallError(f"{wheel.name} holds no package {SOURCE_FOLDER}")
-    files = {
-        name.removeprefix("LabGym/"): re.sub(rb"\bLabGym\.detectron2\b", b"detectron2", data)
-        for name, data in content.items()
-    }
-    for name, data in files.items():
-        if b"labgym" in data.lower():
-            raise InstallError(f"{name} in {wheel.name} still names LabGym after the renaming")
-        if name.endswith(".py"):
-            _check_syntax(name, data)
-    return files
-
-
-def _check_syntax(name: str, source: bytes) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old escapes in detectron2's strings
-            compile(source, name, "exec")
-    except SyntaxError as error:
-        raise InstallError(f"{name} does not compile: {error}") from error
+        }
 
 
 def write_wheel(files: dict[str, bytes], folder: Path, licence: Path = LICENCE) -> Path:
@@ -202,17 +171,16 @@ def install(wheel: Path, pip_arguments: Sequence[str] = ()) -> None:
     if result.returncode:
         _pip("uninstall", "--yes", "detectron2", failure="pip could not remove detectron2 again")
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InstallError(f"detectron2 was installed but cannot be imported, so removed: {reason}")
+        sys.exit(f"error: detectron2 was installed but cannot be imported, so removed: {reason}")
 
 
 def _pip(*arguments: str, failure: str) -> None:
     """Run this Python's pip; its own output stays visible."""
     if subprocess.run([sys.executable, "-m", "pip", *arguments]).returncode:
-        raise InstallError(f"{failure} (pip's message is above)")
+        sys.exit(f"error: {failure} (pip's message is above)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Keep the detectron2 that is there, or install one. Returns the exit status."""
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -222,26 +190,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--wheel", type=Path, help=f"wheel of {SOURCE} on disk, for machines without network"
     )
-    arguments = parser.parse_args(argv)
-    installed = find_installed()
-    if installed:
+    args = parser.parse_args(argv)
+    if installed := find_installed():
         print(f"kept: {installed}")
-        return 0
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            if arguments.wheel and not arguments.wheel.is_file():
-                raise InstallError(f"--wheel {arguments.wheel}: no such file")
-            source = arguments.wheel or download(folder)
-            wheel = write_wheel(read_source(source), folder)
-            install(wheel, ["-c", arguments.constraint] if arguments.constraint else [])
-    except InstallError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return
+    if args.wheel and not args.wheel.is_file():
+        sys.exit(f"error: --wheel {args.wheel}: no such file")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wheel = write_wheel(read_source(args.wheel or download(folder)), folder)
+        install(wheel, ["-c", args.constraint] if args.constraint else [])
     importlib.invalidate_caches()
     print(f"installed: {find_installed()}, taken from the wheel of {SOURCE}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

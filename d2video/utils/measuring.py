@@ -34,16 +34,14 @@ def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[s
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     times = [timed(run, device) for _ in range(repeats)]
-    return spread(times) | {"peak_gb": peak_memory(device) / 1e9}
-
-
-def spread(times: list[float]) -> dict[str, float]:
-    return {"median_s": statistics.median(times), "min_s": min(times), "max_s": max(times)}
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes that this process has held, or, on a GPU, has allocated there."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident()
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident()
+    return {
+        "median_s": statistics.median(times),
+        "min_s": min(times),
+        "max_s": max(times),
+        "peak_gb": peak / 1e9,
+    }
 
 
 def peak_resident() -> int:

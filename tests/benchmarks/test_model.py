@@ -26,29 +26,17 @@ def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def arguments(task: str, **fields) -> Namespace:
-    return Namespace(
-        **({"config_file": CONFIG, "opts": OPTIONS} | fields),
-        task=task,
-        size=(32, 48),
-        video_size=(64, 96),
-        instances=2,
-        warmup=0,
-        repeats=2,
-    )
+def arguments(**fields) -> Namespace:
+    given = {"config_file": CONFIG, "opts": OPTIONS} | fields
+    return Namespace(**given, size=(32, 48), video_size=(64, 96), repeats=2)
 
 
 @pytest.mark.parametrize(
-    ("task", "name"),
-    [
-        ("inference", "masks at network size"),
-        ("inference", "masks at video size as RLE"),
-        ("inference", "with JPEG decoding as well"),
-        ("training", "training step"),
-    ],
+    "name",
+    ["masks at network size", "masks at video size as RLE", "with JPEG decoding as well"],
 )
-def test_rows(task, name):
-    figures = model_rows.measure_row(arguments(task), name)
+def test_rows(name):
+    figures = model_rows.measure_row(arguments(), name)
     assert 0 < figures["min_s"] <= figures["median_s"] <= figures["max_s"]
     assert figures["peak_gb"] > 0.05
 
@@ -56,7 +44,7 @@ def test_rows(task, name):
 @pytest.mark.parametrize("variant", ["multi_frame", "detr_masks"])
 def test_steps_of_a_tracker_keep_their_tracks(variant, monkeypatch):
     """As often as they are repeated: the network gets as many track queries as the row says."""
-    cfg, args = trackformer.tiny_cfg(variant), arguments("tracking", **TRACKER)
+    cfg, args = trackformer.tiny_cfg(variant), arguments(**TRACKER)
     model = trackformer.build(variant).eval()
     asked = []
     forward = model.network.forward
@@ -84,26 +72,13 @@ def test_repeats_0_is_a_mistake(capsys):
     )
 
 
-def test_other_models_have_no_steps_of_a_tracker(capsys):
-    with pytest.raises(SystemExit):
-        main(["--config-file", CONFIG, "--task", "tracking", *OPTIONS])
-    assert "VisTR has no track queries: choose another --task" in capsys.readouterr().err
-
-
-def test_a_tracker_is_not_trained_on_clips(capsys):
-    config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
-    with pytest.raises(SystemExit):
-        main(["--config-file", config, "--task", "training"])
-    assert "TrackFormer trains on pairs of frames" in capsys.readouterr().err
-
-
 def test_table_and_file_of_a_tracker(tmp_path, monkeypatch, capsys):
     """Of one frame, and with the floor; the measurements are made up."""
     figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}
     floor = {"gflop": 30.0, "matmul_gflops": 100.0, "floor_s": 0.3}
     monkeypatch.setattr(measuring, "apart", lambda function, args, name: figures | floor)
     path = tmp_path / "figures.json"
-    command = ["--config-file", TRACKER["config_file"], "--task", "tracking", "--json", str(path)]
+    command = ["--config-file", TRACKER["config_file"], "--json", str(path)]
     main([*command, *TRACKER["opts"]])
     printed = capsys.readouterr().out
     assert "1 frames of 300x540" in printed
@@ -121,7 +96,7 @@ def test_table_and_file_of_a_tracker(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_rows_of_a_tracker():
     names = ["step with 20 tracks", "step with 100 tracks"]
-    few, many = (model_rows.measure_row(arguments("tracking", **TRACKER), name) for name in names)
+    few, many = (model_rows.measure_row(arguments(**TRACKER), name) for name in names)
     for figures in (few, many):
         assert 0 < figures["floor_s"] < figures["median_s"]
         assert figures["floor_s"] == pytest.approx(figures["gflop"] / figures["matmul_gflops"])
@@ -133,16 +108,14 @@ def test_memory_of_a_row_is_its_own():
     torch.ones(2**28)  # 1 GiB that this process, but no other, has once held
     mine = measuring.peak_resident() / 1e9
     assert mine > 1
-    figures = measuring.apart(
-        model_rows.measure_row, arguments("inference"), "masks at network size"
-    )
+    figures = measuring.apart(model_rows.measure_row, arguments(), "masks at network size")
     assert figures["peak_gb"] < mine - 0.5
 
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
     words = ["-m", "benchmarks.model", "--config-file", CONFIG]
-    words += ["--size", "32", "48", "--video-size", "64", "96", "--warmup", "0"]
+    words += ["--size", "32", "48", "--video-size", "64", "96"]
     words += ["--repeats", "1", "--json", tmp_path / "figures.json", *OPTIONS]
     done = run_fresh(*words)
     assert done.returncode == 0, done.stderr[-2000:]
