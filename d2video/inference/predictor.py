@@ -192,7 +192,7 @@ class VideoPredictor:
 
         Raises:
             UserError: the model does not classify, ``topk`` is below 1, or the source cannot be
-                read, has no end, or has no frames.
+                read or has no end.
         """
         if topk < 1:
             raise UserError(f"classify: topk is {topk}: ask for 1 class or more")
@@ -208,7 +208,7 @@ class VideoPredictor:
                 f"classify: {source.name} has no end; take the frames of predictor(...) one by one, "
                 "each has class_scores"
             )
-        return collect_classes(source.name, self._predict(source), topk, self.class_names)
+        return collect_classes(self._predict(source), topk, self.class_names)
 
     @torch.no_grad()
     def predict_images(

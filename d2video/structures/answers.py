@@ -1,4 +1,4 @@
-"""What models answer: the types that evaluators, the predictor and the projects share.
+"""Types of the models' answers, for evaluators, the predictor and the projects.
 
 Of a frame or an image (``stream_video``, and DETR's ``forward``): :class:`ImageAnswer`,
 :class:`ScoresAnswer`, :class:`RestoredAnswer`, or, of a tracker, ``Instances`` with ``track_ids``. Of
@@ -41,7 +41,7 @@ class ScoresAnswer(TypedDict):
 class RestoredAnswer(TypedDict):
     """Of a restoring model: float32 (3,s·H,s·W), RGB, about 0..255, neither clamped nor rounded.
 
-    The receiver may change the tensor: the model made it for this answer and keeps no reference.
+    The receiver may change the tensor.
     """
 
     restored: Tensor

@@ -15,9 +15,8 @@ from d2video.utils.errors import UserError
 def partial_path(path: str | os.PathLike[str]) -> Path:
     """The temporary name under which a file or folder is written until it is complete.
 
-    It lies in the same folder, so that ``os.replace`` puts it in place in one step, is hidden,
-    keeps the suffix (from which libraries guess the format) and differs between processes. The
-    folder is created.
+    It is hidden, in the same folder (for ``os.replace``), keeps the suffix (for libraries that guess
+    the format from it) and differs between processes. The folder is created.
 
     Raises:
         UserError: the folder cannot be created or written.

@@ -1,7 +1,7 @@
-"""How large pictures and videos may be, so that a small file from elsewhere cannot fill the memory.
+"""How large pictures and videos may be, so that a small untrusted file cannot fill the memory.
 
-Sizes are checked where a header or an annotation file states them, before anything is decoded. Whoever
-has larger pictures sets these constants before data are read.
+Sizes stated by headers and annotation files are checked before anything is decoded. For larger
+pictures, set these constants before data are read.
 """
 
 # Of one picture: 256 MiB as RGB. From here on Pillow warns of a decompression bomb.
@@ -13,7 +13,7 @@ MAX_VIDEO_FRAMES = 10_000_000
 
 
 def size_fault(height: int, width: int) -> str | None:
-    """What is wrong with a size that a file states for a picture, in pixels; None if nothing is."""
+    """What is wrong with a picture's stated size in pixels; ``None`` if nothing is."""
     if min(height, width) < 1:
         return f"its size is {width}x{height}, which cannot be"
     if max(height, width) > MAX_IMAGE_SIDE or height * width > MAX_IMAGE_PIXELS:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: times, peaks of memory, and the machine they were measured on."""
+"""For benchmarks: times, peaks of memory, and the machine they were measured on."""
 
 import multiprocessing
 import platform
@@ -64,21 +64,14 @@ def apart(function: Callable[..., T], *args: object) -> T:
 
 
 def environment(device: torch.device) -> dict[str, str | int]:
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
-    cpu = next(
-        (line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")),
-        platform.processor(),
-    )
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": cpu,
+        "cpu": models[0] if models else platform.processor(),
         "threads": torch.get_num_threads(),
-        "gpu": gpu,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none",
         "torch": torch.__version__,
         "detectron2": detectron2.__version__,
         "python": platform.python_version(),
     }
-
-
-def _cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []

@@ -1,4 +1,4 @@
-"""The global random generators of python, numpy and torch: set for a while, kept, restored."""
+"""The global random generators of python, numpy and torch: seed, save and restore them."""
 
 import random
 from collections.abc import Iterator
@@ -12,11 +12,9 @@ State = dict[str, Any]
 
 
 def random_state(device: torch.device | str = "cpu") -> State:
-    """The state of all global generators, of tensors and plain values: ``torch.load`` reads it with
-    ``weights_only``.
+    """The state of all global generators, and of a GPU's if ``device`` is one.
 
-    Args:
-        device: where the model is; of a GPU its generator is in the state, too.
+    It consists of tensors and plain values, so that ``torch.load`` reads it with ``weights_only``.
     """
     version, words, gauss = random.getstate()
     twister: dict[str, Any] = np.random.get_state(legacy=False)
@@ -53,7 +51,7 @@ def set_random_state(state: State, device: torch.device | str = "cpu") -> None:
 
 @contextmanager
 def kept_random_state(device: torch.device | str = "cpu") -> Iterator[None]:
-    """What is drawn inside leaves no trace: afterwards all global generators are as before."""
+    """Restore all global generators at the end of the block."""
     state = random_state(device)
     try:
         yield
@@ -63,17 +61,11 @@ def kept_random_state(device: torch.device | str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Inside, the global generators of the CPU depend on ``entropy`` (>= 0) alone; afterwards they are
-    as before."""
+    """In the block, seed the CPU's global generators by ``entropy`` (>= 0); then restore them."""
     words = np.random.SeedSequence(entropy).generate_state(6)
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(int(words[0]))
-    np.random.seed(words[1:5])
-    # Not torch.manual_seed, which would seed the GPUs as well.
-    torch.default_generator.manual_seed(int(words[5]))
-    try:
+    with kept_random_state():
+        random.seed(int(words[0]))
+        np.random.seed(words[1:5])
+        # Not torch.manual_seed, which would seed the GPUs as well.
+        torch.default_generator.manual_seed(int(words[5]))
         yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])

@@ -8,12 +8,7 @@ from d2video.utils.errors import UserError
 
 
 def lookup(registry: Registry, name: str, config_key: str) -> Any:
-    """The object registered as ``name``.
-
-    Args:
-        registry: where to look.
-        name: the value of the config key.
-        config_key: e.g. ``"INPUT.CLIP.SAMPLER"``, named in the error.
+    """The object registered as ``name``, which is the value of ``config_key``.
 
     Raises:
         UserError: ``name`` is not registered; the message lists what is.

@@ -19,12 +19,7 @@ _SEEK_BLINDLY = 10.0
 
 
 class TimedFrame(NamedTuple):
-    """A frame and when it is shown.
-
-    Attributes:
-        time: seconds since the first frame.
-        image: uint8 (H,W,3), RGB, upright.
-    """
+    """A frame, uint8 (H,W,3), RGB, upright, and its time in seconds since the first one."""
 
     time: float
     image: np.ndarray

@@ -11,7 +11,6 @@ from torch import Tensor
 from d2video.inference.tasks.task import Task
 from d2video.structures.answers import ScoresAnswer
 from d2video.structures.class_scores import top_classes
-from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
 from d2video.visualization.class_panel import ScoreHistory, add_class_panel
 from d2video.visualization.drawing import enlarge, label_of_class
@@ -87,22 +86,19 @@ class VideoClasses(NamedTuple):
 
 
 def collect_classes(
-    video: str, frames: Iterable[ClassifiedFrame], topk: int, class_names: Sequence[str] | None
+    frames: Iterable[ClassifiedFrame], topk: int, class_names: Sequence[str] | None
 ) -> VideoClasses:
-    """The ``topk`` best classes of a video and its time line; ``video`` is its name in messages.
+    """The ``topk`` best classes of a video of at least one frame, and its time line.
 
     Raises:
-        UserError: there are no frames, or a class has no name.
+        UserError: a class has no name.
     """
     times: list[float] = []
     rows: list[Tensor] = []
-    frame = None
     for frame in frames:
         if not rows or not torch.equal(rows[-1], frame.class_scores):
             times.append(frame.time)
             rows.append(frame.class_scores)
-    if frame is None:
-        raise UserError(f"{video} has no frames, so there is nothing to classify")
     if times[-1] < frame.time:
         times.append(frame.time)
         rows.append(frame.class_scores)
