@@ -58,7 +58,6 @@ def decode_and_answer(
         width,
         ResizeTransform(height, width, *args.size),
         image_format=cfg.INPUT.FORMAT,
-        decode_ahead=cfg.TEST.VIDEO.PREFETCH,
     )
     return lambda: model([{"image": frames, "height": height, "width": width}])
 

@@ -136,7 +136,6 @@ def run(args: argparse.Namespace) -> None:
         takes_images=predictor.task.takes_images,
         as_video=is_video or bool(args.mot_results or args.mots_results),
         fps=args.fps,
-        prefetch=cfg.TEST.VIDEO.PREFETCH,
         on_broken=args.on_broken,
     )
     done = annotate(

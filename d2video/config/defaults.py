@@ -71,10 +71,9 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.INPUT.CLASSIFICATION.NUM_FRAMES_TEST = 250
     cfg.INPUT.CLASSIFICATION.TEST_SECONDS = 10.0
     # Views of a video in the evaluation: clips in time, times square crops along the longer side.
-    # A single clip is at the "begin" of the video or in its "center".
+    # A single clip is at the beginning.
     cfg.INPUT.CLASSIFICATION.NUM_VIEWS = 1
     cfg.INPUT.CLASSIFICATION.NUM_CROPS = 1
-    cfg.INPUT.CLASSIFICATION.START_TEST = "begin"
     # Side of the test crops in pixels; 0: no crop, NUM_CROPS must be 1.
     cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST = 224
     # Numbers of the frames that the model sees: "absolute" in the video, or from the beginning of
@@ -133,5 +132,3 @@ def add_d2video_config(cfg: CN) -> None:
     # Least similarity at which tracks of two windows are one: on their shared frames, the summed
     # intersection of the masks over the summed union, times the cosine of the class probabilities.
     cfg.TEST.VIDEO.LINK_IOU = 0.3
-    # Frames decoded ahead in the background.
-    cfg.TEST.VIDEO.PREFETCH = 8

@@ -41,14 +41,9 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
         set_value(cfg, key, value, "command line" if key in given else f"config {config_file}")
     _check_schedule(cfg)
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
-    counts = {
-        "TEST.VIDEO.PREFETCH": cfg.TEST.VIDEO.PREFETCH,
-        "INPUT.MIN_SIZE_TEST": cfg.INPUT.MIN_SIZE_TEST,
-        "INPUT.MAX_SIZE_TEST": cfg.INPUT.MAX_SIZE_TEST,
-    }
-    for key, value in counts.items():
-        if value < 0:
-            raise UserError(f"{key} is {value}: set 0 or more")
+    for key in ("MIN_SIZE_TEST", "MAX_SIZE_TEST"):
+        if cfg.INPUT[key] < 0:
+            raise UserError(f"INPUT.{key} is {cfg.INPUT[key]}: set 0 or more")
     register_datasets(cfg.DATASETS.REGISTER)
     return cfg
 

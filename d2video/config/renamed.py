@@ -20,6 +20,8 @@ REMOVED: dict[str, tuple[Any, str]] = {
     **{
         key: (default, "change the code where its default does not do")
         for key, default in {
+            "INPUT.CLASSIFICATION.START_TEST": "begin",
+            "INPUT.VIDEO.START_TEST": "begin",
             "MODEL.DETR.AUX_LOSS": True,
             "MODEL.DETR.PANOPTIC.MIN_AREA": 4,
             "MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS": 2**24,
@@ -29,9 +31,12 @@ REMOVED: dict[str, tuple[Any, str]] = {
             "MODEL.TRACKFORMER.BACKPROP_PREV_FRAME": False,
             "MODEL.TRACKFORMER.FALSE_POSITIVE_WEIGHT": 1.0,
             "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": 0.0,
+            "MODEL.TRACKFORMER.NUM_PREV_FRAMES": 1,
             "MODEL.TRACKFORMER.PREV_FRAME_DIST": 1,
+            "MODEL.TRACKFORMER.TRACKER.STEPS_TERMINATION": 1,
             "MODEL.VISTR.AUX_LOSS": True,
             "MODEL.VTN.FRAMES_AT_ONCE": 0,
+            "TEST.VIDEO.PREFETCH": 8,
         }.items()
     },
 }

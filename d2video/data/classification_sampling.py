@@ -59,7 +59,6 @@ def evaluation_frames(
     seconds: float,
     num_frames: int,
     num_views: int = 1,
-    start: str = "begin",
 ) -> list[np.ndarray]:
     """The clips of an evaluation, which nothing random is about.
 
@@ -71,28 +70,25 @@ def evaluation_frames(
         fps: frames of the video a second.
         seconds: length of a clip; 0: the whole video.
         num_frames: frames in a clip; 0: every frame of it.
-        num_views: clips, evenly spread from the beginning to the end of the video.
-        start: where a single clip is: at the "begin" of the video or in its "center".
+        num_views: clips, evenly spread from the beginning to the end of the video; a single one is
+            at the beginning.
 
     Returns:
         For each clip int64 (num_frames,), frame numbers of 0..video_frames-1, ascending.
     """
     length = min(seconds * fps, video_frames) if seconds else video_frames
     free = max(int(np.floor(video_frames - length + 1e-6)), 0)
-    if num_views == 1:
-        starts = np.array([free // 2 if start == "center" else 0])
-    else:
-        starts = np.linspace(0, free, num_views).astype(np.int64)
+    starts = np.linspace(0, free, num_views).astype(np.int64)
     spaced = spaced_frames(length, num_frames or max(round(length), 1))
     return [np.minimum(first + spaced, video_frames - 1) for first in starts]
 
 
-def check_sampling(num_frames: int, seconds: float, num_views: int, start: str, order: str) -> None:
+def check_sampling(num_frames: int, seconds: float, num_views: int, order: str) -> None:
     """Refuse values of INPUT.CLASSIFICATION that no clip can have.
 
     Args:
         num_frames, seconds: of the clip, 0 allowed for both.
-        num_views, start: see :func:`evaluation_frames`.
+        num_views: see :func:`evaluation_frames`.
         order: of the frames, "forward" or "shuffled".
 
     Raises:
@@ -102,7 +98,6 @@ def check_sampling(num_frames: int, seconds: float, num_views: int, start: str, 
         "the number of frames must not be negative": num_frames < 0,
         "the length in seconds must not be negative": seconds < 0,
         "NUM_VIEWS must be at least 1": num_views < 1,
-        f"START_TEST is '{start}': choose begin or center": start not in ("begin", "center"),
         f"FRAME_ORDER is '{order}': choose forward or shuffled": order
         not in ("forward", "shuffled"),
     }

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.video.image_io import read_rgb
-from d2video.video.prefetch import prefetch
+from d2video.video.prefetch import FRAMES_AHEAD, prefetch
 from d2video.video.video_file import VideoFile
 
 
@@ -66,7 +66,7 @@ class LazyFrames(Sequence[Tensor]):
     """
 
     def __init__(
-        self, transform: Transform, *, image_format: str = "RGB", decode_ahead: int = 0
+        self, transform: Transform, *, image_format: str = "RGB", decode_ahead: int = FRAMES_AHEAD
     ) -> None:
         """
         Args:

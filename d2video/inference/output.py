@@ -47,7 +47,6 @@ def open_source(
     takes_images: bool,
     as_video: bool = False,
     fps: float | None = None,
-    prefetch: int = 8,
     on_broken: OnBroken = "raise",
 ) -> Source:
     """Open a video, an image, a folder or a camera.
@@ -56,7 +55,7 @@ def open_source(
         name: a path, or "camera:0".
         takes_images: the task takes a folder image by image; see :class:`Task`.
         as_video: open even an image, or such a folder, as a video.
-        fps, prefetch, on_broken: of a video; see :func:`open_video`.
+        fps, on_broken: of a video; see :func:`open_video`.
 
     Raises:
         UserError: as :func:`open_video`.
@@ -67,7 +66,7 @@ def open_source(
             return Images(name, list_images(path))
         if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
             return Images(name, [path])
-    return open_video(name, fps=fps, prefetch=prefetch, on_broken=on_broken)
+    return open_video(name, fps=fps, on_broken=on_broken)
 
 
 def check_offers(predictor: VideoPredictor, asked: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ from d2video.inference.tasks.task import StreamingModel, Task
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
-from d2video.video.prefetch import prefetch
+from d2video.video.prefetch import FRAMES_AHEAD, prefetch
 from d2video.video.video_reader import OnBroken, VideoSource, open_video
 from d2video.visualization.options import DEFAULT_TOPK
 
@@ -64,7 +64,7 @@ class VideoPredictor:
         min_size: int,
         max_size: int,
         image_format: str = "RGB",
-        decode_ahead: int = 8,
+        decode_ahead: int = FRAMES_AHEAD,
         class_names: list[str] | None = None,
     ):
         """
@@ -100,7 +100,6 @@ class VideoPredictor:
             "min_size": cfg.INPUT.MIN_SIZE_TEST if task.resizes else 0,
             "max_size": cfg.INPUT.MAX_SIZE_TEST if task.resizes else 0,
             "image_format": cfg.INPUT.FORMAT,
-            "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
             "class_names": class_names(test_sets[0]) if has_classes else None,
         }
 

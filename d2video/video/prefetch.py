@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+FRAMES_AHEAD = 8  # decoded before they are asked for, where nothing else is said
 THREAD_NAME = "d2video-prefetch"
 _END: Any = object()
 

@@ -16,6 +16,7 @@ from d2video.video.camera import CAMERA_PREFIX, Camera, camera_number
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
 from d2video.video.image_io import IMAGE_SUFFIXES, list_images, read_rgb
+from d2video.video.prefetch import FRAMES_AHEAD
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def open_video(
     source: VideoSource,
     *,
     fps: float | None = None,
-    prefetch: int = 8,
+    prefetch: int = FRAMES_AHEAD,
     on_broken: OnBroken = "raise",
 ) -> FrameSource:
     """Open a video for reading; the first frame is decoded at once, so that faults show up here.

@@ -113,18 +113,6 @@ def test_damaged_video(demo, clip, capsys):
     assert sum(1 for _ in open_video(clip / "out.mp4")) == kept
 
 
-def test_prefetch_of_the_config_is_used(demo, clip, monkeypatch):
-    opened = []
-
-    def recorded(*args, **kwargs):
-        opened.append(open_video(*args, **kwargs))
-        return opened[-1]
-
-    monkeypatch.setattr("d2video.inference.output.open_video", recorded)
-    demo.main(arguments(clip, "--results", f"{clip}/o.json", "--opts", "TEST.VIDEO.PREFETCH", "3"))
-    assert [video.prefetch for video in opened] == [3]
-
-
 def rows(path) -> np.ndarray:
     return np.loadtxt(path, delimiter=",", ndmin=2)
 

@@ -292,7 +292,6 @@ def test_whole_video_for_testing(record):
     assert len(frames) == LENGTH
     # 32/24*17 exceeds 22: the short side becomes round(22*24/32) = 16 and the long one 21.
     assert frames[0].shape == (3, 16, 21)
-    assert frames.decode_ahead == cfg.TEST.VIDEO.PREFETCH
 
 
 # ---- faults ------------------------------------------------------------------------------------

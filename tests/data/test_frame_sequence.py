@@ -63,7 +63,7 @@ def test_nothing_is_read_before_it_is_asked_for(paths, monkeypatch):
     monkeypatch.setattr(
         frame_sequence, "read_rgb", lambda path: read.append(path) or original(path)
     )
-    frames = FrameSequence(paths, 8, 10, T.NoOpTransform())
+    frames = FrameSequence(paths, 8, 10, T.NoOpTransform(), decode_ahead=0)
     iterator = iter(frames)
     assert read == []
     next(iterator)

@@ -129,7 +129,6 @@ def test_epochs_become_iterations():
         (CONFIG, ["MODEL.VISTR.NUM_CLASSES", "many"], "NUM_CLASSES is 'many', str: give int"),
         (CONFIG, ["MODEL.VISTR.NUM_CLASSES"], "odd length"),
         (CONFIG, ["MODEL.META_ARCHITECTURE", "VisTr"], "META_ARCHITECTURE is 'VisTr'.*VisTR"),
-        (CONFIG, ["TEST.VIDEO.PREFETCH", "-1"], "PREFETCH is -1"),
         (CONFIG, ["INPUT.MIN_SIZE_TEST", "-1"], "MIN_SIZE_TEST is -1"),
         ("configs/no_such.yaml", [], "no_such.yaml"),
     ],

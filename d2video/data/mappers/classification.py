@@ -50,12 +50,10 @@ class VideoClipMapper:
         num_views: int = 1,
         num_crops: int = 1,
         crop_size: int = 0,
-        start: str = "begin",
         frame_index: str = "absolute",
         frame_order: str = "forward",
         image_format: str = "RGB",
         max_decoded_frames: int = 512,
-        decode_ahead: int = 0,
     ):
         """
         Args:
@@ -66,19 +64,17 @@ class VideoClipMapper:
             num_views: for testing, clips in time.
             num_crops: for testing, square crops along the longer side of each clip.
             crop_size: side of these in pixels, 0: none.
-            start: for testing, where a single clip is, "begin" or "center".
             frame_index: "absolute" numbers in the video, or from the beginning of the "clip".
             frame_order: "forward", or "shuffled": pictures change places and the numbers stay (for
                 testing alike in every run).
             image_format: order of the channels, "RGB" or "BGR".
             max_decoded_frames: for testing, a view of more is a lazy sequence.
-            decode_ahead: frames that iteration over this one decodes ahead.
 
         Raises:
             UserError: a value is out of range.
         """
         check_image_format(image_format)
-        check_sampling(num_frames, seconds, num_views, start, frame_order)
+        check_sampling(num_frames, seconds, num_views, frame_order)
         if is_train and num_frames < 1:
             raise UserError(f"INPUT.CLASSIFICATION.NUM_FRAMES is {num_frames}: give at least 1")
         if frame_index not in ("absolute", "clip"):
@@ -97,12 +93,10 @@ class VideoClipMapper:
         crops = [SpacedCrop(crop_size, k, num_crops) for k in range(num_crops) if crop_size]
         self.crops: list[SpacedCrop | None] = [*crops] or [None]
         self.num_views = num_views
-        self.start = start
         self.frame_index = frame_index
         self.frame_order = frame_order
         self.image_format = image_format
         self.max_decoded_frames = max_decoded_frames
-        self.decode_ahead = decode_ahead
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -126,8 +120,6 @@ class VideoClipMapper:
             "num_views": video.NUM_VIEWS,
             "num_crops": video.NUM_CROPS,
             "crop_size": video.CROP_SIZE_TEST,
-            "start": video.START_TEST,
-            "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
         }
 
     def __call__(self, record: ClassificationRecord) -> dict[str, Any]:
@@ -169,7 +161,7 @@ class VideoClipMapper:
 
     def _views(self, video: VideoFile, record: ClassificationRecord) -> dict[str, Any]:
         clips = evaluation_frames(
-            video.num_frames, video.fps, self.seconds, self.num_frames, self.num_views, self.start
+            video.num_frames, video.fps, self.seconds, self.num_frames, self.num_views
         )
         rng = np.random.default_rng(record["video_id"])
         if len(clips[0]) > self.max_decoded_frames:
@@ -211,7 +203,6 @@ class VideoClipMapper:
                     clip / video.fps,
                     T.TransformList([*resize.transforms, *crops]),
                     image_format=self.image_format,
-                    decode_ahead=self.decode_ahead,
                 )
                 views.append({"image": frames, "frame_index": torch.from_numpy(index)})
         return views

@@ -90,7 +90,6 @@ class ClipDatasetMapper:
         augmentations: Sequence[T.Augmentation | Transform],
         image_format: str = "RGB",
         official_targets: bool = False,
-        decode_ahead: int = 0,
     ):
         """
         Args:
@@ -99,7 +98,6 @@ class ClipDatasetMapper:
             augmentations: applied in order. For testing, deterministic and given any first frame.
             image_format: order of the channels, "RGB" or "BGR".
             official_targets: see :func:`~d2video.data.clip_instances.clip_instances`.
-            decode_ahead: for testing, see :class:`FrameSequence`.
 
         Raises:
             UserError: another ``image_format``.
@@ -111,7 +109,6 @@ class ClipDatasetMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.official_targets = official_targets
-        self.decode_ahead = decode_ahead
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -124,7 +121,6 @@ class ClipDatasetMapper:
             }
         return common | {
             "augmentations": [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)],
-            "decode_ahead": cfg.TEST.VIDEO.PREFETCH,
         }
 
     def __call__(self, record: VideoRecord) -> dict[str, Any]:
@@ -162,7 +158,6 @@ class ClipDatasetMapper:
             record["width"],
             self.augmentations(ClipAugInput(blank, rng)),
             image_format=self.image_format,
-            decode_ahead=self.decode_ahead,
         )
         return {"image": frames, "file_names": record["file_names"]}
 

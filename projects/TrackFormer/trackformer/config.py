@@ -40,13 +40,12 @@ def add_trackformer_config(cfg: CN) -> None:
     node.DEFORMABLE.OFFSET_UNIT = "wh"
 
     # ---- training -----------------------------------------------------------------------------
-    # The previous frame lies up to so many frames before or after the current one.
+    # Greatest distance of the previous frame from the current one, before or after it, in frames.
     node.PREV_FRAME_RANGE = 5
-    # 2: with a third frame, as far from the previous one as that from the current one.
-    node.NUM_PREV_FRAMES = 1
-    # Previous frames are crops of this much less than the frame, resized back, of videos and …
+    # The previous frame is cropped and resized back: the greatest part of its width that is cut off,
+    # from 0 (none) to below 1. Official: 0.01 for videos …
     node.PREV_FRAME_JITTER = 0.01
-    # … of single images, whose previous frame is the image itself.
+    # … and 0.2 for single images, whose previous frame is the image itself.
     node.PREV_IMAGE_JITTER = 0.2
     # A track query is left out of training with this probability, so that its object is detected …
     node.FALSE_NEGATIVE_PROB = 0.4
@@ -77,9 +76,6 @@ def add_trackformer_config(cfg: CN) -> None:
     # 0: none.
     tracker.TRACK_NMS_THRESH = 0.9
     tracker.DETECTION_NMS_THRESH = 0.9
-    # Frames in a row without sight of a track until it becomes inactive. Before that it is answered
-    # where it was last seen.
-    tracker.STEPS_TERMINATION = 1
     # Frames for which an inactive track is looked for. 0 or less: none (the official "reid" setting,
     # with which the published results were made, has 5).
     tracker.INACTIVE_PATIENCE = -1

@@ -153,8 +153,8 @@ def test_one_process_evaluates_like_two(data, trained):
 
 
 def test_training_resumes(data, trained, tmp_path):
-    """With random draws, jitter, AdamW and a third frame, in two processes of unequal batches."""
-    learning = [*MULTI_FRAME, f"{NODE}.NUM_PREV_FRAMES", 2, "SOLVER.IMS_PER_BATCH", 2]
+    """With random draws, jitter, and AdamW, in two processes of unequal batches."""
+    learning = [*MULTI_FRAME, "SOLVER.IMS_PER_BATCH", 2]
     pair = ["--config-file", CONFIG, "--num-gpus", 2, "--dist-url", "auto"]
     some = options(tmp_path, *learning, "SOLVER.MAX_ITER", 2, "DATASETS.TEST", [])
     run_tool(data, "train_net.py", *pair, *some)

@@ -86,8 +86,7 @@ class Tracker:
                 f"{node}.REID_SIMILARITY_THRESH is {self.reid_similarity_thresh}: set a distance, 0 "
                 "or more"
             )
-        if self.steps_termination < 1:
-            raise UserError(f"{node}.STEPS_TERMINATION is {self.steps_termination}: set 1 or more")
+        assert self.steps_termination >= 1, self.steps_termination
         if self.public_detections and self.public_detections not in RULES:
             raise UserError(
                 f"{node}.PUBLIC_DETECTIONS is '{self.public_detections}': choose "

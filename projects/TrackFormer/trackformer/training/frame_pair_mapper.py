@@ -72,7 +72,6 @@ class FramePairMapper:
         jitter: float = 0.01,
         image_jitter: float = 0.2,
         overflow_boxes: bool = False,
-        decode_ahead: int = 0,
     ):
         """
         Args:
@@ -87,7 +86,6 @@ class FramePairMapper:
             image_jitter: and of those of images.
             overflow_boxes: boxes may reach beyond the image; else they are clipped. Those wholly
                 outside are dropped either way.
-            decode_ahead: for testing, see :class:`~d2video.data.FrameSequence`.
 
         Raises:
             UserError: another ``image_format``.
@@ -106,7 +104,7 @@ class FramePairMapper:
         self.overflow_boxes = overflow_boxes
         if not is_train:
             common = {"augmentations": augmentations, "image_format": image_format}
-            self._test_video = ClipDatasetMapper(False, decode_ahead=decode_ahead, **common)
+            self._test_video = ClipDatasetMapper(False, **common)
             self._test_image = ImageDatasetMapper(False, **common)
 
     @classmethod
@@ -115,10 +113,9 @@ class FramePairMapper:
         if not is_train:
             return arguments
         config = cfg.MODEL.TRACKFORMER
-        if config.PREV_FRAME_RANGE < 0 or config.NUM_PREV_FRAMES not in (1, 2):
+        if config.PREV_FRAME_RANGE < 0:
             raise UserError(
-                f"MODEL.TRACKFORMER.PREV_FRAME_RANGE is {config.PREV_FRAME_RANGE} and "
-                f"NUM_PREV_FRAMES {config.NUM_PREV_FRAMES}: give 0 or more, and 1 or 2"
+                f"MODEL.TRACKFORMER.PREV_FRAME_RANGE is {config.PREV_FRAME_RANGE}: give 0 or more"
             )
         for key in ("PREV_FRAME_JITTER", "PREV_IMAGE_JITTER"):
             if not 0 <= config[key] < 1:
@@ -128,7 +125,6 @@ class FramePairMapper:
             "augmentations": build_augmentations(cfg.INPUT.AUGMENTATIONS),
             "with_masks": cfg.MODEL.MASK_ON,
             "frame_range": config.PREV_FRAME_RANGE,
-            "num_previous": config.NUM_PREV_FRAMES,
             "jitter": config.PREV_FRAME_JITTER,
             "image_jitter": config.PREV_IMAGE_JITTER,
             "overflow_boxes": config.OVERFLOW_BOXES,

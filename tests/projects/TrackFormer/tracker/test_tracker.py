@@ -207,7 +207,6 @@ def test_embeddings_have_no_history():
         ({"track_nms_thresh": float("nan")}, "TRACKER.TRACK_NMS_THRESH is nan"),
         ({"reid_score_thresh": 1.1}, "TRACKER.REID_SCORE_THRESH is 1.1"),
         ({"reid_similarity_thresh": -1}, "TRACKER.REID_SIMILARITY_THRESH is -1"),
-        ({"steps_termination": 0}, "TRACKER.STEPS_TERMINATION is 0"),
         ({"public_detections": "iou"}, "TRACKER.PUBLIC_DETECTIONS is 'iou'"),
     ],
 )
@@ -230,7 +229,6 @@ def test_from_config():
         "TRACK_SCORE_THRESH": ("track_score_thresh", 0.32),
         "DETECTION_NMS_THRESH": ("detection_nms_thresh", 0.33),
         "TRACK_NMS_THRESH": ("track_nms_thresh", 0.34),
-        "STEPS_TERMINATION": ("steps_termination", 4),
         "INACTIVE_PATIENCE": ("inactive_patience", 5),
         "REID_SCORE_THRESH": ("reid_score_thresh", 0.35),
         "REID_SIMILARITY_THRESH": ("reid_similarity_thresh", 2.5),

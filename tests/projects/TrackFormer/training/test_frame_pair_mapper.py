@@ -178,7 +178,6 @@ def cfg():
     cfg.MODEL.TRACKFORMER = CfgNode(
         {
             "PREV_FRAME_RANGE": 0,
-            "NUM_PREV_FRAMES": 2,
             "PREV_FRAME_JITTER": 0.0,
             "PREV_IMAGE_JITTER": 0.4,
             "OVERFLOW_BOXES": True,
@@ -190,25 +189,23 @@ def cfg():
 def test_config(cfg, video, image_record):
     mapper = build_mapper(cfg, True)
     pair = mapper({**video, "key_frame": 12})
-    assert len(pair["previous"]) == 2
+    assert len(pair["previous"]) == 1
     assert pair["instances"].gt_boxes.tensor[0, 2] == 64
     assert len(pair["instances"].gt_masks) == 2
-    assert torch.equal(pair["image"], pair["previous"][1]["image"])
+    assert torch.equal(pair["image"], pair["previous"][0]["image"])
     np.random.seed(0)
     pair = mapper(image_record)
-    assert not torch.equal(pair["image"], pair["previous"][1]["image"])
+    assert not torch.equal(pair["image"], pair["previous"][0]["image"])
 
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 20, 100
     output = build_mapper(cfg, False)(video)
     assert output["image"][0].shape == (3, 20, 30)
-    assert output["image"].decode_ahead == cfg.TEST.VIDEO.PREFETCH
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("PREV_FRAME_RANGE", -1),
-        ("NUM_PREV_FRAMES", 3),
         ("PREV_FRAME_JITTER", 1.0),
         ("PREV_IMAGE_JITTER", -0.1),
     ],
