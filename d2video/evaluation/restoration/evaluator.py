@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -24,22 +24,11 @@ from d2video.video.image_writer import ImageFileWriter
 logger = logging.getLogger(__name__)
 
 TABLE_NAME = "images.csv"
-NAMES = {"psnr_y": "PSNR-Y", "psnr_rgb": "PSNR-RGB", "ssim": "SSIM"}
+NAMES = ("PSNR-Y", "PSNR-RGB", "SSIM")  # of Measures
 _MODEL = ""
 
-
-class Restored(NamedTuple):
-    """What is kept of one image.
-
-    Attributes:
-        task: name of what it was measured as.
-        file_name: of the image.
-        measures: by method: "" is the model, the others are baselines.
-    """
-
-    task: str
-    file_name: str
-    measures: dict[str, Measures]
+# Measures of an image by method: _MODEL, or the name of a baseline.
+ByMethod = dict[str, Measures]
 
 
 def measured_task(given: Mapping[str, Any]) -> str:
@@ -50,7 +39,7 @@ def measured_task(given: Mapping[str, Any]) -> str:
     return given.get("measured_as", given["task"])
 
 
-class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, RestoredAnswer]):
+class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, RestoredAnswer]):
     """PSNR of luma and RGB and SSIM of luma, means over the images; of each task, too.
 
     Restored images are quantised to 8 bits first. As many pixels as the scale of super-resolution are
@@ -117,7 +106,7 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, Restore
         task, file_name = key
         return f"{file_name} ({task})"
 
-    def _keep(self, given: Mapping[str, Any], answer: RestoredAnswer) -> Restored:
+    def _keep(self, given: Mapping[str, Any], answer: RestoredAnswer) -> ByMethod:
         """
         Raises:
             UserError: ``restored`` has another size than the target, or holds values that are not
@@ -145,14 +134,14 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, Restore
             )
         measures = {_MODEL: measure(restored, target, border)}
         if self._with_baselines:
-            size = (target.shape[-2], target.shape[-1])
+            size = tuple(target.shape[-2:])
             others = baselines(image, size, denoises=task.startswith("denoise"))
             measures |= {name: measure(each, target, border) for name, each in others.items()}
         if self._save_images:
             with ImageFileWriter(self._path_of(task, file_name)) as writer:
                 pixels = quantize(restored).byte().permute(1, 2, 0)
                 writer.write(np.ascontiguousarray(pixels.cpu().numpy()))
-        return Restored(task, file_name, measures)
+        return measures
 
     def _path_of(self, task: str, file_name: str) -> Path:
         name = os.path.basename(file_name)
@@ -162,35 +151,35 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, Restore
         suffix = "" if name.lower().endswith(".png") else ".png"
         return self._output_dir / "restored" / task / f"{name}{suffix}"
 
-    def _score(self, kept: dict[tuple[str, str], Restored]) -> dict[str, float]:
+    def _score(self, kept: dict[tuple[str, str], ByMethod]) -> dict[str, float]:
         if not kept:
             return {}
-        by_task: dict[str, list[Restored]] = {}
-        for each in kept.values():
-            by_task.setdefault(each.task, []).append(each)
-        by_task = {task: _best_bilateral(task, group) for task, group in by_task.items()}
-        self._write([each for group in by_task.values() for each in group])
-        everything = [each.measures[_MODEL] for group in by_task.values() for each in group]
-        results = dict(zip(NAMES.values(), _means(everything), strict=True))
+        by_task: dict[str, dict[str, ByMethod]] = {}
+        for (task, file_name), measures in kept.items():
+            by_task.setdefault(task, {})[file_name] = measures
+        by_task = {task: _best_bilateral(task, images) for task, images in by_task.items()}
+        self._write(by_task)
+        results = dict(zip(NAMES, _means([each[_MODEL] for each in kept.values()]), strict=True))
         rows = []
-        for task, group in by_task.items():
-            for method in group[0].measures:
-                means = _means([each.measures[method] for each in group])
+        for task, images in by_task.items():
+            for method in next(iter(images.values())):
+                means = _means([each[method] for each in images.values()])
                 prefix = f"{method}-" if method else ""
                 results |= {
                     f"{prefix}{name}-{task}": value
-                    for name, value in zip(NAMES.values(), means, strict=True)
+                    for name, value in zip(NAMES, means, strict=True)
                 }
-                rows.append((task, method or "model", *means, len(group)))
-        columns = ("task", "method", *NAMES.values(), "images")
+                rows.append((task, method or "model", *means, len(images)))
+        columns = ("task", "method", *NAMES, "images")
         formats = ("", "", *[".4f"] * 3)
         logger.info("%s:\n%s", self._source, tabulate(rows, columns, "pipe", floatfmt=formats))
         return results
 
-    def _write(self, images: Sequence[Restored]) -> None:
+    def _write(self, by_task: Mapping[str, Mapping[str, ByMethod]]) -> None:
         """A row for each image; columns of methods that its task does not have stay empty."""
-        methods = list(dict.fromkeys(method for each in images for method in each.measures))
-        head = [f"{method} {name}".strip() for method in methods for name in NAMES.values()]
+        rows = [(task, *item) for task, images in by_task.items() for item in images.items()]
+        methods = list(dict.fromkeys(method for *_, measures in rows for method in measures))
+        head = [f"{method} {name}".strip() for method in methods for name in NAMES]
         path = self._output_dir / TABLE_NAME
         with (
             replace_on_success(path) as partial,
@@ -198,10 +187,10 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], Restored, Restore
         ):
             writer = csv.writer(file, lineterminator=os.linesep)
             writer.writerow(["task", "file_name", *head])
-            for each in images:
-                cells = [each.measures.get(method, [""] * len(NAMES)) for method in methods]
-                writer.writerow([each.task, each.file_name, *(v for cell in cells for v in cell)])
-        logger.info("Wrote the measures of %d images to %s", len(images), path)
+            for task, file_name, measures in rows:
+                cells = [measures.get(method, [""] * len(NAMES)) for method in methods]
+                writer.writerow([task, file_name, *(v for cell in cells for v in cell)])
+        logger.info("Wrote the measures of %d images to %s", len(rows), path)
 
 
 def _means(measures: Sequence[Measures]) -> list[float]:
@@ -213,18 +202,17 @@ def _means(measures: Sequence[Measures]) -> list[float]:
     ]
 
 
-def _best_bilateral(task: str, images: Sequence[Restored]) -> list[Restored]:
+def _best_bilateral(task: str, images: dict[str, ByMethod]) -> dict[str, ByMethod]:
     """The images of a task with one bilateral filter, that of the highest mean PSNR-Y."""
-    settings = [name for name in images[0].measures if name.startswith(BILATERAL)]
+    settings = [m for m in next(iter(images.values())) if m.startswith(BILATERAL)]
     if not settings:
-        return list(images)
-    best = max(settings, key=lambda name: _means([each.measures[name] for each in images])[0])
+        return images
+    best = max(settings, key=lambda m: _means([each[m] for each in images.values()])[0])
     logger.info("%s: the best bilateral filter has sigmas %s", task, best.removeprefix(BILATERAL))
-    kept = []
-    for each in images:
-        measures = {k: v for k, v in each.measures.items() if k not in settings}
-        kept.append(each._replace(measures=measures | {BILATERAL: each.measures[best]}))
-    return kept
+    return {
+        file_name: {m: v for m, v in each.items() if m not in settings} | {BILATERAL: each[best]}
+        for file_name, each in images.items()
+    }
 
 
 def _size(image: Any) -> str:

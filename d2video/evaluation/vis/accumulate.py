@@ -51,12 +51,10 @@ class Accumulated:
     Attributes:
         precision: (T, R, K, A, M) float64.
         recall: (T, K, A, M) float64.
-        scores: (T, R, K, A, M) float64, score at which a recall level is reached.
     """
 
     precision: np.ndarray
     recall: np.ndarray
-    scores: np.ndarray
 
     def summarize(self, category: int | None = None) -> dict[str, float]:
         """The protocol's 12 figures as fractions, -1.0 where nothing can be said.
@@ -200,7 +198,6 @@ def accumulate(
     result = Accumulated(
         precision=np.full((t, r, k, a, m), -1.0),
         recall=np.full((t, k, a, m), -1.0),
-        scores=np.full((t, r, k, a, m), -1.0),
     )
     for index, pairs in enumerate(by_category.values()):
         if pairs:
@@ -222,7 +219,7 @@ def _accumulate_category(
     scores = np.concatenate([unit.scores for unit, _ in pairs])
     rank = np.concatenate([np.arange(len(unit.scores)) for unit, _ in pairs])
     order = np.argsort(-scores, kind="stable")
-    scores, rank = scores[order], rank[order]
+    rank = rank[order]
     matched = np.concatenate([each.truth for _, each in pairs], axis=-1)[..., order] >= 0
     ignored = np.concatenate([each.ignored for _, each in pairs], axis=-1)[..., order]
     true = (matched & ~ignored)[present]
@@ -230,34 +227,29 @@ def _accumulate_category(
     positives = num_positives[present]
     for limit_index, limit in enumerate(MAX_DETECTIONS):
         chosen = rank < limit
-        precision, recall, reached = _curves(
-            true[..., chosen], false[..., chosen], positives, scores[chosen]
-        )
+        precision, recall = _curves(true[..., chosen], false[..., chosen], positives)
         # (A, T, R) to (T, R, A)
         result.precision[:, :, index, present, limit_index] = np.moveaxis(precision, 0, -1)
-        result.scores[:, :, index, present, limit_index] = np.moveaxis(reached, 0, -1)
         result.recall[:, index, present, limit_index] = recall.T
 
 
 def _curves(
-    true: np.ndarray, false: np.ndarray, positives: np.ndarray, scores: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision at the recall levels, final recall, and score at the recall levels.
+    true: np.ndarray, false: np.ndarray, positives: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision at the recall levels, and final recall.
 
     Args:
         true: (A, T, N) bool, true positives by falling score.
         false: (A, T, N) bool, false positives.
         positives: (A,) number of tracks to be found, not 0.
-        scores: (N,) float64.
 
     Returns:
-        (A, T, R), (A, T) and (A, T, R) float64.
+        (A, T, R) and (A, T) float64.
     """
     a, t, n = true.shape
     levels = len(RECALL_LEVELS)
-    precision_at, score_at = np.zeros((a, t, levels)), np.zeros((a, t, levels))
     if n == 0:
-        return precision_at, np.zeros((a, t)), score_at
+        return np.zeros((a, t, levels)), np.zeros((a, t))
     hits = true.cumsum(axis=-1)
     misses = false.cumsum(axis=-1)
     precision = hits / (hits + misses + np.spacing(1.0))
@@ -272,11 +264,8 @@ def _curves(
         (hits.reshape(a * t, n) + lift[:, None]).ravel(),
         (np.repeat(needed, t, axis=0) + lift[:, None]).ravel(),
     ).reshape(a, t, levels) - (np.arange(a * t) * n).reshape(a, t, 1)
-    reached = place < n
-    place = np.minimum(place, n - 1)
-    precision_at[reached] = np.take_along_axis(precision, place, axis=-1)[reached]
-    score_at[reached] = scores[place][reached]
-    return precision_at, hits[..., -1] / positives[:, None], score_at
+    found = np.take_along_axis(precision, np.minimum(place, n - 1), axis=-1)
+    return np.where(place < n, found, 0.0), hits[..., -1] / positives[:, None]
 
 
 def _mean_of_present(values: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """Compare the predicted tracks of a video with its labelled tracks.
 
-This is the costly half of the YouTube-VIS protocol (see ytvis_eval.py for the other), and needs one
-video at a time: evaluators run it in the process that made the predictions.
+This is the costly half of the YouTube-VIS protocol (:mod:`.accumulate` is the other). It needs one
+video at a time, so evaluators run it in the process that made the predictions.
 
 Shapes: D predictions and G labelled tracks of a category in a video, sorted by falling score and in
 file order; L frames.
@@ -25,24 +25,19 @@ class Unit:
     """The predictions and labelled tracks of one category in one video.
 
     Attributes:
-        video_id: as in the annotation file.
-        category_id: as in the annotation file.
-        prediction_index: (D,) int64, places in the list of the video's predictions.
+        video_id, category_id: as in the annotation file.
         scores: (D,) float64, falling; equal scores keep the order of the predictions.
         areas: (D,) float64, mean area over the frames with a mask that is not empty, pixels.
         ious: (D, G) float64 in [0, 1].
-        truth_ids: (G,) int64.
         truth_areas: (G,) float64, pixels.
         truth_crowd: (G,) bool.
     """
 
     video_id: int
     category_id: int
-    prediction_index: np.ndarray
     scores: np.ndarray
     areas: np.ndarray
     ious: np.ndarray
-    truth_ids: np.ndarray
     truth_areas: np.ndarray
     truth_crowd: np.ndarray
 
@@ -66,7 +61,6 @@ def compare_video(
     Returns:
         One unit for each category that has a prediction or a labelled track, ascending by id.
     """
-    assert len(category_ids) == len(scores) == len(masks)
     labels = np.asarray(category_ids, dtype=np.int64)
     all_scores = np.asarray(scores, dtype=np.float64)
     truth_labels = np.array([track.category_id for track in video.tracks], dtype=np.int64)
@@ -85,11 +79,9 @@ def compare_video(
             Unit(
                 video_id=video.video_id,
                 category_id=category_id,
-                prediction_index=mine,
                 scores=all_scores[mine],
                 areas=areas,
                 ious=ious,
-                truth_ids=np.array([track.track_id for track in tracks], dtype=np.int64),
                 truth_areas=np.array([track.area for track in tracks], dtype=np.float64),
                 truth_crowd=np.array([track.is_crowd for track in tracks], dtype=bool),
             )

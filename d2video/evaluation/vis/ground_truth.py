@@ -65,20 +65,12 @@ class YTVISGroundTruth:
 
     @classmethod
     def from_json(cls, path: str) -> "YTVISGroundTruth":
-        """Read an annotation file.
-
-        Raises:
-            UserError: as :meth:`YTVISFile.read`, or faulty ``areas``.
-        """
+        """Read an annotation file, see :meth:`YTVISFile.read` and :meth:`from_file`."""
         return cls.from_file(YTVISFile.read(path))
 
     @classmethod
     def from_dict(cls, content: Any, source: str = "ground truth") -> "YTVISGroundTruth":
-        """Read the content of an annotation file, which stays as it is.
-
-        Raises:
-            UserError: as :meth:`YTVISFile.from_dict`, or faulty ``areas``.
-        """
+        """Read the content of an annotation file, see :meth:`YTVISFile.from_dict`."""
         return cls.from_file(YTVISFile.from_dict(content, source))
 
     @classmethod
