@@ -8,8 +8,7 @@ import numpy as np
 from d2video.utils.files import replace_on_success
 
 _DPI = 100
-# Cells are as large as a number needs up to this many classes; beyond it they shrink to a name's
-# height, and only colours tell.
+# Up to this many classes a cell has room for a number; with more it is as high as a name.
 _MOST_WITH_NUMBERS = 30
 _LARGE_CELL, _SMALL_CELL = 0.5, 0.1  # inches
 
@@ -31,9 +30,8 @@ def draw_confusion(
         UserError: the path cannot be written.
     """
     # Not above: 0.3 s for every program.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # no pyplot, which keeps state and may want a display
 
     count = len(class_names)
     assert confusion.shape == (count, count), (confusion.shape, count)
@@ -43,17 +41,10 @@ def draw_confusion(
     )
     has_numbers = count <= _MOST_WITH_NUMBERS
     cell, font = (_LARGE_CELL, 10) if has_numbers else (_SMALL_CELL, 6)
-    longest = max(map(len, class_names))
-    names = 0.0088 * font * longest + 0.15  # room for the longest name, in inches
-    title, bar, side = 0.65, 0.75, cell * count
-    width, height = names + side + bar + 0.55, max(names + side + title + 0.35, 2.5)
-    figure = Figure(figsize=(width, height), dpi=_DPI)
-    canvas = FigureCanvasAgg(figure)  # no pyplot, which keeps state and may want a display
-
-    bottom = names + 0.3
-    axes = figure.add_axes(
-        ((names + 0.3) / width, bottom / height, side / width, side / height), facecolor="#d0d0d0"
-    )
+    side = cell * count
+    # The cells fill the figure; saving widens it by what stands around them.
+    figure = Figure(figsize=(side, side), dpi=_DPI)
+    axes = figure.add_axes((0, 0, 1, 1), facecolor="#d0d0d0")
     # The root lets a few confusions among hundreds of videos show.
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
     ticks = np.arange(count)
@@ -66,19 +57,15 @@ def draw_confusion(
     colour, thickness = "#e8e8e8", 1.0 if has_numbers else 0.3
     axes.vlines(ticks[1:] - 0.5, -0.5, count - 0.5, colour, linewidth=thickness)
     axes.hlines(ticks[1:] - 0.5, -0.5, count - 0.5, colour, linewidth=thickness)
-    long = min(side, 4)
-    scale = figure.add_axes(
-        (1 - (bar + 0.1) / width, (bottom + side - long) / height, 0.15 / width, long / height)
-    )
-    figure.colorbar(image, cax=scale, label="% of the row")
     if has_numbers:
         for true, predicted in np.argwhere(confusion > 0).tolist():
             value = float(share[true, predicted])
             colour = "white" if value > 45 else "black"
             axes.text(predicted, true, f"{value:.0f}", ha="center", va="center", color=colour)
+    height = min(4 / side, 1)
+    scale = figure.add_axes((1 + 0.1 / side, 1 - height, 0.15 / side, height))
+    figure.colorbar(image, cax=scale, label="% of the row")
     accuracy = confusion.trace() / max(int(totals.sum()), 1)
-    figure.suptitle(
-        f"{int(totals.sum())} videos, top-1 {100 * accuracy:.1f} %", y=1 - 0.2 / height, fontsize=11
-    )
+    axes.set_title(f"{int(totals.sum())} videos, top-1 {100 * accuracy:.1f} %", fontsize=11)
     with replace_on_success(path) as partial:
-        canvas.print_png(partial)
+        figure.savefig(partial, format="png", bbox_inches="tight")

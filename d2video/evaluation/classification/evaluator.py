@@ -1,6 +1,5 @@
 """Evaluation of video classification while the model runs: top-1, top-5, mean class accuracy."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from d2video.evaluation.metadata import required_metadata
 from d2video.structures.answers import VideoScores
 from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
-from d2video.utils.files import replace_on_success
+from d2video.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,6 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             output_dir: folder for ``predictions.json`` and ``confusion.png``.
             source: what messages call the data.
         """
-        assert class_names, "a classification needs classes"
         self._class_names = list(class_names)
         self._output_dir = output_dir
         super().__init__(source)
@@ -107,7 +105,9 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
                 "%s: %d of %d videos have no label and are not scored",
                 *(self._source, unlabelled, len(kept)),
             )
-        confusion = self._confusion(scored)
+        confusion = np.zeros((len(self._class_names),) * 2, np.int64)  # (true, predicted)
+        for each in scored:
+            confusion[each.label, each.top[0][0]] += 1
         draw_confusion(os.path.join(self._output_dir, CONFUSION_NAME), confusion, self._class_names)
         return self._summarize(scored, confusion)
 
@@ -146,16 +146,8 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             for video_id, each in predictions.items()
         ]
         path = os.path.join(self._output_dir, PREDICTIONS_NAME)
-        with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
-            json.dump({"classes": self._class_names, "videos": videos}, file, indent=1)
+        write_json(path, {"classes": self._class_names, "videos": videos})
         logger.info("Wrote the predictions of %d videos to %s", len(videos), path)
-
-    def _confusion(self, scored: Sequence[Prediction]) -> np.ndarray:
-        """Numbers of videos, int (K,K), by true and predicted class."""
-        confusion = np.zeros((len(self._class_names),) * 2, np.int64)
-        pairs = np.array([(each.label, each.top[0][0]) for each in scored])
-        np.add.at(confusion, (pairs[:, 0], pairs[:, 1]), 1)
-        return confusion
 
     def _summarize(self, scored: Sequence[Prediction], confusion: np.ndarray) -> dict[str, float]:
         """Percentages, logged and returned."""
@@ -169,10 +161,8 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             "top5": 100 * float(np.mean(in_top)),
             "mean_class_accuracy": float(accuracy[shown].mean()),
         }
-        by_class = sorted(
-            zip(self._class_names, accuracy.tolist(), counts.tolist(), strict=True),
-            key=lambda row: (np.isnan(row[1]), -row[1]),
-        )
+        rows = zip(self._class_names, accuracy.tolist(), counts.tolist(), strict=True)
+        by_class = sorted(rows, key=lambda row: (np.isnan(row[1]), -row[1]))
         logger.info(
             "Classification of %d videos:\n%s",
             len(scored),
@@ -180,8 +170,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
         )
         columns = ("class", "top1", "videos")
         logger.info("By class:\n%s", tabulate(by_class, columns, "pipe", floatfmt=".2f"))
-        confused = most_confused(confusion, _MOST_CONFUSED)
-        if confused:
+        if confused := most_confused(confusion, _MOST_CONFUSED):
             rows = [(*(self._class_names[i] for i in pair), count) for *pair, count in confused]
             columns = ("true class", "predicted", "videos")
             logger.info("Confused most often:\n%s", tabulate(rows, columns, "pipe"))

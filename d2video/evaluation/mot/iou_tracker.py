@@ -1,6 +1,5 @@
 """Baseline of trackers: detections linked by IoU."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,19 +7,6 @@ import torch
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-
-
-@dataclasses.dataclass
-class _Tracks:
-    """Live tracks: last boxes (K,4), classes (K,), ids (K,), and frames since they were seen (K,)."""
-
-    boxes: Tensor
-    classes: Tensor
-    ids: Tensor
-    unseen: Tensor
-
-    def select(self, chosen: Tensor) -> "_Tracks":
-        return _Tracks(*(getattr(self, f.name)[chosen] for f in dataclasses.fields(self)))
 
 
 def link_by_iou(
@@ -42,8 +28,9 @@ def link_by_iou(
     Returns:
         copies of the frames with ``track_ids`` (int64), from 0 in order of appearance.
     """
+    # Live tracks, K: boxes and classes as last seen, ids, and frames since then.
     empty = torch.zeros(0, dtype=torch.int64)
-    tracks = _Tracks(torch.zeros(0, 4), empty, empty, empty)
+    tracks = {"boxes": torch.zeros(0, 4), "classes": empty, "ids": empty, "unseen": empty}
     num_ids = 0
     linked = []
     for frame in frames:
@@ -51,25 +38,21 @@ def link_by_iou(
         classes = torch.zeros(len(frame), dtype=torch.int64)
         if frame.has("pred_classes"):
             classes = frame.pred_classes.cpu()
-        overlap = pairwise_iou(Boxes(tracks.boxes), Boxes(boxes))
-        overlap[tracks.classes[:, None] != classes] = 0
+        overlap = pairwise_iou(Boxes(tracks["boxes"]), Boxes(boxes))
+        overlap[tracks["classes"][:, None] != classes] = 0
         old, new = _assign(overlap.numpy(), iou_threshold)
 
         ids = torch.full((len(frame),), -1, dtype=torch.int64)
-        ids[new] = tracks.ids[old]
+        ids[new] = tracks["ids"][old]
         fresh = ids < 0
         ids[fresh] = torch.arange(num_ids, num_ids + int(fresh.sum()))
         num_ids += int(fresh.sum())
 
-        waiting = tracks.unseen < max_age
+        tracks["unseen"] += 1
+        waiting = tracks["unseen"] <= max_age
         waiting[old] = False
-        kept = tracks.select(waiting)
-        tracks = _Tracks(
-            torch.cat([boxes, kept.boxes]),
-            torch.cat([classes, kept.classes]),
-            torch.cat([ids, kept.ids]),
-            torch.cat([torch.zeros_like(ids), kept.unseen + 1]),
-        )
+        seen = {"boxes": boxes, "classes": classes, "ids": ids, "unseen": torch.zeros_like(ids)}
+        tracks = {key: torch.cat([seen[key], tracks[key][waiting]]) for key in tracks}
         result = Instances(frame.image_size, **frame.get_fields())
         result.track_ids = ids.to(frame.pred_boxes.device)
         linked.append(result)
