@@ -79,18 +79,14 @@ class VideoCheckpointer(DetectionCheckpointer):
         if not self.save_dir or not self.save_to_disk:
             return
         path = Path(self.save_dir) / f"{name}.pth"
-        assert path.parent == Path(self.save_dir), name
         content = {"model": self.model.state_dict()}
         content |= {key: each.state_dict() for key, each in self.checkpointables.items()}
         logger.info("Saving checkpoint to %s", path)
         remove_partial(path.parent)
         write_checkpoint(content | kwargs, path)
-        self.tag_last_checkpoint(path.name)
+        write_pointer(path.parent, path.name)
         if self.keep:
             remove_old(path.parent, self.keep, newest=path, damaged=self._damaged - {path})
-
-    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        write_pointer(Path(self.save_dir), last_filename_basename)
 
     # ---- finding --------------------------------------------------------------------------------
 
@@ -100,11 +96,6 @@ class VideoCheckpointer(DetectionCheckpointer):
             return False
         folder = Path(self.save_dir)
         return (folder / POINTER).exists() or bool(checkpoints_in(folder))
-
-    def get_all_checkpoint_files(self) -> list[str]:
-        """As in the base class, without those that are being written."""
-        files = super().get_all_checkpoint_files()
-        return [path for path in files if not Path(path).name.startswith(".")]
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """As in the base class. A resumed run takes all of its own checkpoint: ``ignore`` is for
@@ -168,7 +159,7 @@ class VideoCheckpointer(DetectionCheckpointer):
                     f"checkpoint {path}: it holds no '{key}', so that no training can go on from it: "
                     "name it in MODEL.WEIGHTS and start without --resume in another OUTPUT_DIR"
                 )
-        self._log_incompatible_keys(self._load_model(content))
+        self._load_model(content)
         for key in wanted:
             try:
                 self.checkpointables[key].load_state_dict(content.pop(key))
@@ -212,7 +203,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         state_dict_of(content, filename, arrays=zoo)
         return content
 
-    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["model"] = {
             name: value
             for name, value in checkpoint["model"].items()
@@ -224,24 +215,22 @@ class VideoCheckpointer(DetectionCheckpointer):
         except _UNFIT as error:
             raise self._unfit("its parameters do not fit", error) from error
         self._check(names, incompatible)
-        return incompatible
 
     def _check(self, names: set[str], incompatible: Any) -> None:
-        wrong = [
-            f"{name} {tuple(found)} instead of {tuple(wanted)}"
-            for name, found, wanted in incompatible.incorrect_shapes
-        ]
-        missing = [n for n in incompatible.missing_keys if not n.startswith(self.ignore)]
-        missing = sorted(set(missing) - {name for name, *_ in incompatible.incorrect_shapes})
-        unexpected = sorted(incompatible.unexpected_keys)
-        loaded = names - set(missing)
         where = f"checkpoint {self._path}"
-        if wrong:
+        if incompatible.incorrect_shapes:
+            wrong = [
+                f"{name} {tuple(found)} instead of {tuple(wanted)}"
+                for name, found, wanted in incompatible.incorrect_shapes
+            ]
             raise UserError(
                 f"{where}: {len(wrong)} parameters have another shape: {', '.join(wrong[:4])}; set "
                 "the config's classes, frames and widths to the checkpoint's, or list prefixes to "
                 "train anew in MODEL.WEIGHTS_IGNORE"
             )
+        missing = sorted(n for n in incompatible.missing_keys if not n.startswith(self.ignore))
+        unexpected = sorted(incompatible.unexpected_keys)
+        loaded = names - set(missing)
         if not loaded:
             raise UserError(
                 f"{where}: no parameter fits this model (the file has "

@@ -70,6 +70,15 @@ def _list(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
+def _foreign_names(ours: State, fmt: CheckpointFormat) -> State:
+    """Our parameters that the format has, under its names."""
+    return {
+        fmt.name_of(name): value
+        for name, value in ours.items()
+        if not name.startswith(fmt.not_in_file)
+    }
+
+
 def adapt_foreign(
     state: State, model: State, fmt: CheckpointFormat, widen: Adapter | None = None
 ) -> tuple[State, list[str]]:
@@ -86,11 +95,7 @@ def adapt_foreign(
         parameters under foreign names, and lines that say what was done to them.
     """
     notes = []
-    target = {
-        fmt.name_of(name): value
-        for name, value in model.items()
-        if not name.startswith(fmt.not_in_file)
-    }
+    target = _foreign_names(model, fmt)
     for step in (fmt.adapt, widen):
         if step is not None:
             state, lines = step(state, target)
@@ -116,9 +121,9 @@ def from_foreign(
     """
     names = {fmt.name_of(ours): ours for ours in model if not ours.startswith(fmt.not_in_file)}
     unused = [n for n in state if n.startswith(fmt.not_in_model) and n not in names]
-    missing = sorted(set(names) - set(state))
-    unknown = sorted(set(state) - set(names) - set(unused))
-    if not set(names) & set(state):
+    missing = sorted(names.keys() - state.keys())
+    unknown = sorted(state.keys() - names.keys() - set(unused))
+    if not names.keys() & state.keys():
         raise UserError(
             f"the file holds no parameter of the format '{fmt.description}' (it has "
             f"{_list(sorted(state), 3)}): choose another --format or file"
@@ -128,10 +133,8 @@ def from_foreign(
         for name, ours in names.items()
         if name in state and state[name].shape != model[ours].shape
     ]
-    faults = []
-    for fault, found in (("missing", missing), ("unknown", unknown), ("misshapen", misshapen)):
-        if found:
-            faults.append(f"{len(found)} {fault}: {_list(found)}")
+    by_fault = {"missing": missing, "unknown": unknown, "misshapen": misshapen}
+    faults = [f"{len(found)} {fault}: {_list(found)}" for fault, found in by_fault.items() if found]
     if faults:
         raise UserError(
             "the file does not fit the model of --config-file; " + "; ".join(faults) + "; set "
@@ -149,15 +152,16 @@ def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:
     Raises:
         UserError: ``state`` is not one of the model's.
     """
-    missing, unknown = sorted(set(model) - set(state)), sorted(set(state) - set(model))
-    misshapen = sorted(n for n in set(model) & set(state) if state[n].shape != model[n].shape)
-    for fault, found in (("misses", missing), ("adds", unknown), ("misshapes", misshapen)):
+    shared = model.keys() & state.keys()
+    for fault, found in (
+        ("misses", model.keys() - shared),
+        ("adds", state.keys() - shared),
+        ("misshapes", {name for name in shared if state[name].shape != model[name].shape}),
+    ):
         if found:
             raise UserError(
-                f"the file is not one of this config's model: it {fault} {_list(found)}"
+                f"the file is not one of this config's model: it {fault} {_list(sorted(found))}"
             )
     # In the model's order, which may say what the foreign names do not.
-    foreign = {
-        fmt.name_of(ours): state[ours] for ours in model if not ours.startswith(fmt.not_in_file)
-    }
+    foreign = _foreign_names({ours: state[ours] for ours in model}, fmt)
     return foreign if fmt.restore is None else fmt.restore(foreign)

@@ -49,7 +49,7 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
             f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given"
         )
     try:
-        content = _READERS.get(path.suffix, _load_torch)(path, foreign)
+        content = _read(path, foreign)
     # A file of a stranger can make the readers fail in any way (KeyError, IndexError, MemoryError …).
     except Exception as error:
         logger.debug("checkpoint %s", path, exc_info=True)
@@ -85,31 +85,31 @@ def state_dict_of(
         BrokenCheckpoint: there is something else among them, or a tensor is not a dense one.
     """
     state = content.get("model", content.get("model_state", content))
-    kinds = (torch.Tensor, np.ndarray) if arrays else torch.Tensor
-    if not isinstance(state, dict):
-        bad = [state]
-    else:
-        bad = [
-            key
-            for key, value in state.items()
-            if not isinstance(key, str) or not isinstance(value, kinds) or not _is_dense(value)
-        ]
-    if bad:
-        raise BrokenCheckpoint(
-            f"checkpoint {path}: '{str(bad[0])[:60]}' is not a tensor; expected a state dict"
-        )
+    items = state.items() if isinstance(state, dict) else [(state, None)]
+    for key, value in items:
+        is_array = arrays and isinstance(value, np.ndarray)
+        if not isinstance(key, str) or not (is_array or _is_dense_tensor(value)):
+            raise BrokenCheckpoint(
+                f"checkpoint {path}: '{str(key)[:60]}' is not a tensor; expected a state dict"
+            )
     return state
 
 
-def _is_dense(value: torch.Tensor | np.ndarray) -> bool:
-    """Whether a tensor holds all of its numbers: a sparse one, or one without data, can pretend to
-    be of any size."""
-    return isinstance(value, np.ndarray) or (
-        value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
+def _is_dense_tensor(value: Any) -> bool:
+    """A sparse tensor, or one without data, can pretend to be of any size."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and not value.is_quantized
+        and value.device.type == "cpu"
     )
 
 
-def _load_torch(path: Path, foreign: bool) -> Any:
+def _read(path: Path, foreign: bool) -> Any:
+    if path.suffix == ".pkl":
+        return load_numpy_pickle(path)
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
     if zipfile.is_zipfile(path):
         _check_archive(path)
     with torch.serialization.safe_globals(_FOREIGN if foreign else []):
@@ -136,12 +136,6 @@ def _check_archive(path: Path) -> None:
         raise UserError(
             f"it is damaged, the checksum of its record {damaged} is wrong: fetch it again"
         )
-
-
-_READERS: dict[str, Any] = {
-    ".pkl": lambda path, foreign: load_numpy_pickle(path),
-    ".safetensors": lambda path, foreign: safetensors.torch.load_file(path),
-}
 
 
 def _reason(path: Path, error: Exception) -> str:

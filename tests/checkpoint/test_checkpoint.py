@@ -91,7 +91,7 @@ def test_backbone_weights_start_a_training_but_no_evaluation(tmp_path, caplog):
 )
 def test_what_is_no_state_dict_ends_in_one_line(tmp_path, content):
     with pytest.raises(
-        UserError, match=r"x\.pth: .*(no state dict|no name|no parameter fits)"
+        UserError, match=r"x\.pth: .*(expected a state dict|not a name|no parameter fits)"
     ) as error:
         VideoCheckpointer(Model()).load(save(tmp_path / "x.pth", content))
     assert "\n" not in str(error.value)

@@ -130,7 +130,7 @@ def flip(path: Path) -> None:
         (lambda path: path.write_text("text"), "truncated or no checkpoint"),
         (lambda path: path.write_bytes(b""), "it is empty"),
         (lambda path: path.unlink(), "no such file"),
-        (lambda path: torch.save({"model": {"weight": 3}}, path), "no state dict"),
+        (lambda path: torch.save({"model": {"weight": 3}}, path), "expected a state dict"),
     ],
 )
 def test_a_damaged_newest_file_is_named_and_the_newest_good_one_taken(
@@ -231,7 +231,6 @@ def test_what_a_killed_process_began_is_removed(tmp_path):
     for name in (".model_0000003.1234.partial.pth", ".last_checkpoint.1234.partial"):
         (tmp_path / name).touch()
     (tmp_path / ".mine").touch()
-    assert checkpointer(tmp_path).get_all_checkpoint_files() == []
     assert not checkpointer(tmp_path).has_checkpoint()
     save(tmp_path, 4)
     assert names(tmp_path) == [".mine", "last_checkpoint", "model_0000004.pth"]
