@@ -42,7 +42,8 @@ def test_data_and_model(path):
         assert name.endswith(tuple(f"_{task}" for task in tasks))
     for is_train in (True, False):
         mapper = build_mapper(cfg, is_train)
-        assert mapper.tasks == parse_tasks(cfg.MODEL.IPT.TASKS)
+        chosen = mapper.batch_task if is_train else mapper.image_task
+        assert tuple(chosen.tasks) == tuple(parse_tasks(cfg.MODEL.IPT.TASKS))
         assert mapper.patch_size == model.network.patch_size
 
 
