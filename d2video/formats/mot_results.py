@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from detectron2.structures import Instances
@@ -27,7 +27,7 @@ from d2video.formats.mot_rows import MOTSRows, Rows, masks_overlap, read_mots_ta
 from d2video.formats.mot_text import read_table, repeated
 from d2video.formats.rle import encode_masks, mask_areas
 from d2video.utils.errors import UserError
-from d2video.utils.files import replace_on_success
+from d2video.utils.files import open_text
 
 MOTS_CAR, MOTS_PEDESTRIAN = 1, 2
 _DECIMALS = 3  # of a pixel: finer than any detector, and what is scored is what is written
@@ -107,46 +107,29 @@ def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
     return MOTSRows(frame[keep], track_id[keep], pedestrian[keep], rle[keep])
 
 
-class MOTResultsWriter:
-    """Writes one frame at a time; made by :func:`open_mot_results` and :func:`open_mots_results`."""
-
-    def __init__(self, file: TextIO, lines: Callable[[Instances, int], Iterator[str]]) -> None:
-        self._file = file
-        self._lines = lines
-
-    def write(self, frame_index: int, instances: Instances) -> None:
-        """Append a frame.
-
-        Args:
-            frame_index: from 0.
-            instances: on any device; fields as :func:`mot_results` or :func:`mots_results` say.
-
-        Raises:
-            UserError: as those two, or the disk refuses.
-        """
-        _put(self._file, self._lines(instances, frame_index))
-
-
 @contextmanager
-def open_mot_results(path: str | os.PathLike[str]) -> Iterator[MOTResultsWriter]:
+def open_mot_results(
+    path: str | os.PathLike[str],
+) -> Iterator[Callable[[int, Instances], None]]:
     """Open a file for boxes, which appears at the end, or not at all on an exception.
 
+    The function that it yields appends a frame: its index, from 0, and :func:`mot_results`' instances.
+
     Raises:
-        UserError: the path cannot be written.
+        UserError: the path cannot be written; on appending, as :func:`mot_results`, or the disk
+            refuses.
     """
-    with _open(path) as file:
-        yield MOTResultsWriter(file, lambda frame, t: _mot_lines(mot_results([frame], t + 1)))
+    with open_text(path) as put:
+        yield lambda index, frame: put("".join(_mot_lines(mot_results([frame], index + 1))))
 
 
 @contextmanager
-def open_mots_results(path: str | os.PathLike[str]) -> Iterator[MOTResultsWriter]:
-    """Open a file for masks, which appears at the end, or not at all on an exception.
-
-    Raises:
-        UserError: the path cannot be written.
-    """
-    with _open(path) as file:
-        yield MOTResultsWriter(file, lambda frame, t: _mots_lines(mots_results([frame], t + 1)))
+def open_mots_results(
+    path: str | os.PathLike[str],
+) -> Iterator[Callable[[int, Instances], None]]:
+    """As :func:`open_mot_results`, for the masks of :func:`mots_results`."""
+    with open_text(path) as put:
+        yield lambda index, frame: put("".join(_mots_lines(mots_results([frame], index + 1))))
 
 
 def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) -> None:
@@ -156,8 +139,8 @@ def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) 
         UserError: the path cannot be written.
     """
     lines = _mot_lines(results) if isinstance(results, MOTResults) else _mots_lines(results)
-    with _open(path) as file:
-        _put(file, lines)
+    with open_text(path) as put:
+        put("".join(lines))
 
 
 def read_mot_results(path: str | os.PathLike[str], num_frames: int) -> MOTResults:
@@ -253,16 +236,3 @@ def _mots_lines(results: MOTSRows) -> Iterator[str]:
         code = counts if isinstance(counts, str) else counts.decode("ascii")
         height, width = mask["size"]
         yield f"{frame} {track_id} {object_class} {height} {width} {code}\n"
-
-
-@contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    with replace_on_success(path) as partial, open(partial, "w", encoding="ascii") as file:
-        yield file
-
-
-def _put(file: TextIO, lines: Iterator[str]) -> None:
-    try:
-        file.writelines(lines)
-    except OSError as error:
-        raise UserError(f"cannot write {file.name}: {error.strerror}") from error

@@ -4,8 +4,8 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,39 @@ def replace_on_success(path: str | os.PathLike[str], durable: bool = False) -> I
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def open_text(path: str | os.PathLike[str]) -> Iterator[Callable[[str], None]]:
+    """Yield a function that appends lines to a text file, which has its name at the end.
+
+    Raises:
+        UserError: as :func:`replace_on_success`, or the disk refuses.
+    """
+
+    def guarded(call: Callable[..., object], *args: str) -> None:
+        try:
+            call(*args)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+    with replace_on_success(path) as partial:
+        file = open(partial, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+        try:
+            yield lambda lines: guarded(file.write, lines)
+        except BaseException:
+            with suppress(OSError):  # what the full disk left in the buffer
+                file.close()
+            raise
+        guarded(file.close)
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write ``content`` as indented JSON; NaN and infinities, which JSON lacks, become null.
 
     Raises:
-        UserError: as :func:`replace_on_success`.
+        UserError: as :func:`open_text`.
     """
-    with replace_on_success(path) as partial:
-        partial.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    with open_text(path) as put:
+        put(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:

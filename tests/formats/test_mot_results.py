@@ -75,9 +75,9 @@ def test_boxes_count_from_1_and_keep_their_size(tmp_path):
 
 def test_boxes_frame_by_frame(tmp_path):
     path = tmp_path / "a.txt"
-    with open_mot_results(path) as writer:
+    with open_mot_results(path) as write:
         for t, frame in enumerate(BOX_FRAMES):
-            writer.write(t, frame)
+            write(t, frame)
         assert not path.exists()
     assert path.read_text() == BOX_TEXT
 
@@ -88,8 +88,8 @@ def test_nothing_is_left_of_an_interrupted_file(tmp_path, open_file):
     frame.pred_masks = torch.zeros(2, *SIZE, dtype=torch.bool)
 
     def interrupted() -> None:
-        with open_file(tmp_path / "a.txt") as writer:
-            writer.write(0, frame)
+        with open_file(tmp_path / "a.txt") as write:
+            write(0, frame)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -178,9 +178,9 @@ def test_masks_round_trip(tmp_path, as_codes):
         _masks([0, 1], [_rectangle(3, 3, 3, 3), _rectangle(1, 2, 9, 9)], as_codes),  # one is empty
     ]
     path = tmp_path / "a.txt"
-    with open_mots_results(path) as writer:
+    with open_mots_results(path) as write:
         for t, frame in enumerate(frames):
-            writer.write(t, frame)
+            write(t, frame)
     streamed = path.read_text()
     results = mots_results(frames)
     write_results(path, results)

@@ -1,4 +1,4 @@
-"""open_json: valid JSON, streamed, whole or absent."""
+"""JSON of predictions: valid JSON, streamed, whole or absent."""
 
 import json
 
@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 
 from d2video.inference.tasks import InstanceFrame, TrackingTask
 from d2video.utils.errors import UserError
+from d2video.utils.files import partial_path
 
 HEAD = {
     "video": 'a "quoted" name.mp4',
@@ -83,6 +84,20 @@ def test_nothing_is_left_after_an_exception(tmp_path):
 
     with pytest.raises(KeyError):
         write_and_fail()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["results", "mot_results", "mots_results"])
+def test_full_disk_is_one_clear_line(tmp_path, kind):
+    path = tmp_path / "results.txt"
+    partial_path(path).symlink_to("/dev/full")
+
+    def write():
+        with TrackingTask().open_results(kind, path, HEAD, topk=5) as write_frame:
+            write_frame(make_frame(0, 1))
+
+    with pytest.raises(UserError, match=r"cannot write .*/results\.txt: No space left on device"):
+        write()
     assert not list(tmp_path.iterdir())
 
 

@@ -78,7 +78,7 @@ class DetectionTask(Task[InstanceFrame]):
         return draw
 
     def record(self, frame: InstanceFrame, topk: int) -> dict[str, Any]:
-        """``instances`` and, of a panoptic model, ``segments``; see :func:`.json_results.open_json`."""
+        """``instances`` and, of a panoptic model, ``segments``; see :meth:`open_results`."""
         record: dict[str, Any] = {"instances": _instance_records(frame.instances)}
         if frame.panoptic_seg is not None:
             record["segments"] = _segment_records(frame.panoptic_seg)
@@ -103,8 +103,8 @@ class TrackingTask(DetectionTask):
                 yield write
         else:
             opened = open_mot_results if kind == "mot_results" else open_mots_results
-            with opened(path) as writer:
-                yield lambda frame: writer.write(frame.index, frame.instances)
+            with opened(path) as append:
+                yield lambda frame: append(frame.index, frame.instances)
 
 
 def _instance_records(instances: Instances) -> list[dict[str, Any]]:

@@ -1,15 +1,16 @@
 """A task: how a model's answer to a frame is read, drawn and written."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from d2video.inference.json_results import open_json
+from d2video.utils.files import open_text
 from d2video.video.frame_source import Frame
 from d2video.visualization.options import DrawingOptions
 
@@ -67,26 +68,58 @@ class Task(ABC, Generic[Answered]):
         """The line for the console on a whole video, from its last frame."""
         return None
 
+    @contextmanager
     def open_results(
         self, kind: str, path: str | Path, head: dict[str, Any], topk: int
-    ) -> AbstractContextManager[Callable[[Answered], None]]:
+    ) -> Iterator[Callable[[Answered], None]]:
         """Open a results file; the function that it yields appends a frame.
+
+        The base class writes JSON, a frame a line::
+
+            {"video": name, "height": H, "width": W, "fps": rate,
+             "categories": [names] or null,
+             "frames": [{"index": 0, "time": seconds, "instances": [
+                 {"track_id": int, "category_id": int (0-based), "score": 0 to 1,
+                  "bbox": [x, y, width, height] in pixels,
+                  "segmentation": {"size": [H, W], "counts": compressed COCO RLE}}, ...]}, ...],
+             "num_frames": count}
+
+        Fields that the instances lack are left out. For images the head is ``{"images": name,
+        "categories": ...``, and each has ``"file_name"``, ``"height"`` and ``"width"`` in place of
+        ``"time"``. A panoptic model adds ``"segments"``, which do not overlap: [{"id": int,
+        "category_id": int, "isthing": bool, "segmentation": as above}, ...]. A classifying model
+        adds ``"classes"``, best first: [{"category_id": int, "score": 0 to 1}, ...]; those of the
+        whole video follow ``"num_frames"``.
 
         Args:
             kind: one of ``offers``.
-            path: file to write; its folder is created.
-            head: the JSON entries of the source.
+            path: file to write; its folder is created. It appears at the end, not on an exception.
+            head: the JSON entries before the frames.
 
         Raises:
-            UserError: the path cannot be written.
+            UserError: the path cannot be written, or the disk refuses.
         """
         assert kind == "results", kind
-        return open_json(
-            path,
-            head,
-            lambda frame: self.record(frame, topk),
-            lambda last: self.video_record(last, topk),
-        )
+        count = 0
+        tail: dict[str, Any] = {}
+
+        def write(frame: Answered) -> None:
+            nonlocal count, tail
+            entries: dict[str, Any] = {"index": frame.index}
+            if frame.file_name is None:
+                entries["time"] = round(frame.time, 6)
+                tail = self.video_record(frame, topk)
+            else:
+                height, width = frame.image.shape[:2]
+                entries |= {"file_name": frame.file_name, "height": height, "width": width}
+            entries |= self.record(frame, topk)
+            put((",\n" if count else "\n") + json.dumps(entries))
+            count += 1
+
+        with open_text(path) as put:
+            put(json.dumps(head)[:-1] + ',\n"frames": [')
+            yield write
+            put(f"\n],\n{json.dumps({'num_frames': count} | tail)[1:]}\n")
 
 
 class StreamingModel(Protocol):
