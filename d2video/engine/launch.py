@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -19,6 +18,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.utils import comm
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 from d2video.engine.hooks.stop_signal import SAME_PRESS, STOP_SIGNALS
 from d2video.engine.setup import check_num_processes
@@ -26,7 +26,7 @@ from d2video.utils.errors import UserError
 
 # Seconds that the other processes of a machine have to end by themselves once one has failed.
 GRACE = 15.0
-# Seconds that a process which lost another holds back its own report, so that the cause comes first.
+# Seconds for which a process that lost another delays its own report, so that the cause comes first.
 HOLD = 3.0
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -48,7 +48,7 @@ def launch_run(
 
     Raises:
         UserError: more processes than GPUs, or arguments that do not fit together.
-        SystemExit: a process failed, or a signal stopped the training; its reason has been told.
+        SystemExit: a process failed, or a signal stopped the training; the reason is on stderr.
     """
     under_torchrun = "LOCAL_RANK" in os.environ
     local_size = _torchrun_size(args) if under_torchrun else args.num_gpus
@@ -108,9 +108,7 @@ def _dist_url(args: argparse.Namespace) -> str:
             f"--dist-url auto is for one machine: for {args.num_machines} give tcp://HOST:PORT, of "
             "the machine with --machine-rank 0"
         )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{get_free_port()}"
 
 
 def _run_in_group(
@@ -122,10 +120,10 @@ def _run_in_group(
     run: Callable[[argparse.Namespace], Any],
     args: argparse.Namespace,
 ) -> None:
-    """``run(args)`` as process ``first + local_rank`` of ``size``; an error is told on stderr at once."""
+    """``run(args)`` as process ``first + local_rank`` of ``size``; an error goes to stderr at once."""
     rank = first + local_rank
     hold_back = _CauseFirst()
-    # Where TrainerBase.train tells an error before it comes here.
+    # TrainerBase.train logs an error before it arrives here.
     logging.getLogger("detectron2.engine.train_loop").addFilter(hold_back)
     _fork_workers()
     try:
@@ -145,12 +143,12 @@ def _run_in_group(
 
 
 def _fork_workers() -> None:
-    """Data loading workers start by forking, also where this process was spawned.
+    """Let data loading workers start by forking, even if this process was spawned.
 
-    Python would spawn them then, as it does from 3.14 on: each would import everything anew, have
-    its own copy of the data sets, and know nothing of this process's signal handlers.
+    Spawned workers, the default then and from Python 3.14 on, import everything anew, copy the data
+    sets, and lack this process's signal handlers.
     """
-    if sys.platform == "linux":  # elsewhere system libraries do not bear it
+    if sys.platform == "linux":  # elsewhere system libraries do not support it
         multiprocessing.set_start_method("fork", force=True)
 
 
@@ -186,9 +184,9 @@ def _make_groups(
 
 
 class _CauseFirst(logging.Filter):
-    """Holds back, once, the report of a process that failed only because another did.
+    """Delays, once, the report of a process that failed only because another did.
 
-    It learns of that in the same moment as the parent, which tells the cause.
+    It learns of that in the same moment as the parent, which reports the cause.
     """
 
     def __init__(self):
@@ -236,7 +234,7 @@ def _signals_handed_on() -> Iterator[None]:
 
 
 def _watch(processes: list[Any], first: int, size: int) -> int:
-    """Wait until all have ended. What has been killed is told at once.
+    """Wait until all have ended; report at once which were killed.
 
     Returns:
         0, or the exit code of the first that failed, 128 + number for one that a signal killed.
@@ -262,7 +260,7 @@ def _watch(processes: list[Any], first: int, size: int) -> int:
 
 def _exit_code(code: int, rank: int, size: int) -> int:
     if code > 0:
-        return code  # the process has told its reason
+        return code  # the process has printed its reason
     name = signal.Signals(-code).name
     hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
     print(f"error: process {rank} of {size} was ended by {name}{hint}", file=sys.stderr, flush=True)

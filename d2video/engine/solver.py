@@ -70,7 +70,7 @@ def _lr_factors(cfg: CfgNode, names: list[str]) -> Callable[[str], float]:
                 if not any(_has_part(name, part) for name in names):
                     raise UserError(
                         f"SOLVER.LR_MULTIPLIERS names '{part}', which no parameter of the model has "
-                        "in its name: mend it or take it out"
+                        "in its name: correct it or take it out"
                     )
             case _:
                 raise UserError(

@@ -35,15 +35,15 @@ class NonFiniteError(UserError):
 
 
 class StepTrainer(SimpleTrainer):
-    """Forward pass, backward pass and update; autocast and loss scaling where asked for.
+    """Forward pass, backward pass and update, with autocast and loss scaling if asked for.
 
-    Before each update all processes look, whatever the period of logging, whether the losses of all
-    of them and the gradient norm are finite. If not, ``non_finite_<iteration>.json`` is written: of
-    every process the losses, the gradient norm and what its batch was made of. Then all processes
-    raise, or leave this step out. A model may itself raise FloatingPointError in its forward pass.
+    Before each update all processes check whether their losses and the gradient norm are finite. If
+    not, ``non_finite_<iteration>.json`` holds of every process the losses, the gradient norm and the
+    sources of its batch. Then all processes raise, or leave this step out. A model may raise
+    FloatingPointError in its forward pass, with the same effect.
 
-    That a gradient scaler finds infinite gradients and leaves a step out is how it finds its scale:
-    it does not count, unless the scale has fallen below ``LOWEST_SCALE``.
+    A gradient scaler searches for its scale by leaving out steps with infinite gradients. They do not
+    count, unless the scale has fallen below ``LOWEST_SCALE``.
     """
 
     def __init__(
@@ -62,13 +62,12 @@ class StepTrainer(SimpleTrainer):
         """
         Args:
             model: from a batch to a dict of losses; perhaps in DistributedDataParallel.
-            precision: of autocast in the forward pass; None: no autocast. The backward pass takes
-                the types of the forward pass by itself.
+            precision: of autocast in the forward pass; None: no autocast.
             scaler: of the loss, for float16.
-            clip_norm: what the norm over all gradients is lowered to where it is above; 0: never.
+            clip_norm: upper limit of the norm over all gradients; 0: none.
             norm_type: exponent of that norm, above 0; infinity: the largest entry.
-            max_skipped: how many steps in all, over resumed runs, may be left out; the next raises.
-            output_dir: where the reports go.
+            max_skipped: steps that may be left out, resumed runs included; the next raises.
+            output_dir: folder of the reports.
         """
         super().__init__(model, data_loader, optimizer)
         self.precision = precision
@@ -151,7 +150,8 @@ class StepTrainer(SimpleTrainer):
         report = self._output_dir / f"non_finite_{self.iter:07d}.json"
         if comm.is_main_process():
             with replace_on_success(report) as partial:
-                text = json.dumps({"iteration": self.iter, "ranks": ranks}, indent=1)
+                report_of_all = {"iteration": self.iter, "ranks": ranks}
+                text = json.dumps(report_of_all, indent=1, default=Tensor.tolist)
                 partial.write_text(text + "\n")
         rank, reason = next((each["rank"], each["fault"]) for each in ranks if each["fault"])
         message = f"iteration {self.iter}: {reason} (rank {rank}), see {report}"
@@ -160,7 +160,7 @@ class StepTrainer(SimpleTrainer):
         if self.skipped >= self._max_skipped:
             more = f", after {self.skipped} such steps that were left out" if self.skipped else ""
             raise NonFiniteError(
-                f"{message}{more}: lower SOLVER.BASE_LR, mend the data or, for float16, set "
+                f"{message}{more}: lower SOLVER.BASE_LR, correct the data or, for float16, set "
                 "SOLVER.AMP.DTYPE bfloat16; SOLVER.SKIP_NON_FINITE leaves such steps out"
             )
         self.skipped += 1
@@ -198,8 +198,7 @@ def build_step_trainer(
     loader: Iterable[list[dict[str, Any]]],
     optimizer: torch.optim.Optimizer,
 ) -> StepTrainer:
-    """By SOLVER.AMP.ENABLED and DTYPE, SOLVER.SKIP_NON_FINITE and, where it is of the full model,
-    SOLVER.CLIP_GRADIENTS.
+    """The trainer that SOLVER.AMP, SKIP_NON_FINITE and CLIP_GRADIENTS of type full_model describe.
 
     Raises:
         UserError: an unknown DTYPE, float16 without a GPU, or a negative number of steps.
@@ -237,13 +236,7 @@ def _as_json(number: float) -> float | str:
 
 def _source(record: dict[str, Any]) -> dict[str, Any]:
     """Where a mapped record comes from, with the frames before it if it has such."""
-    found = {key: _plain(record[key]) for key in _SOURCE_KEYS if key in record}
+    found = {key: record[key] for key in _SOURCE_KEYS if key in record}
     if "previous" in record:
         found["previous"] = [_source(each) for each in record["previous"]]
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.tolist()
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -20,7 +20,6 @@ from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader, build_train_loader
-from d2video.data.bad_samples import CountingLoader
 from d2video.data.sample_stream import TrainLoader
 from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
@@ -38,14 +37,9 @@ from d2video.utils.random_state import kept_random_state, random_state, set_rand
 logger = logging.getLogger(__name__)
 
 
-class _OneLine(logging.Filter):
+def _is_not_user_error(record: logging.LogRecord) -> bool:
     """A user's mistake ends the training with the tool's one line: no traceback before it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], UserError))
-
-
-_ONE_LINE = _OneLine()
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
 class VideoTrainer(DefaultTrainer):
@@ -53,14 +47,16 @@ class VideoTrainer(DefaultTrainer):
 
     A system is chosen by cfg.MODEL.META_ARCHITECTURE, its data by INPUT.DATASET_MAPPER, its
     evaluator by the dataset's ``evaluator_type``: registering these is all that a project does.
-
-    Args:
-        cfg: see d2video/config/defaults.py.
     """
+
+    build_optimizer = staticmethod(build_optimizer)
+    build_lr_scheduler = staticmethod(build_lr_scheduler)
+    build_train_loader = staticmethod(build_train_loader)
+    build_test_loader = staticmethod(build_test_loader)
 
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
-        logging.getLogger(TrainerBase.__module__).addFilter(_ONE_LINE)
+        logging.getLogger(TrainerBase.__module__).addFilter(_is_not_user_error)
         if not logger.hasHandlers():
             set_up_logs(rank=comm.get_rank())
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
@@ -83,8 +79,7 @@ class VideoTrainer(DefaultTrainer):
             # Models of several tasks, of which a batch uses one.
             find_unused_parameters=getattr(model, "leaves_parameters_unused", False),
         )
-        samples = loader.loader.epoch_length
-        logger.info("Training\n%s", summarize_training(cfg, model, samples))
+        logger.info("Training\n%s", summarize_training(cfg, model, loader.loader.epoch_length))
         self._trainer = build_step_trainer(cfg, model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = VideoCheckpointer(
@@ -107,7 +102,7 @@ class VideoTrainer(DefaultTrainer):
             lambda: self._trainer.data_loader.bad_samples, self.cfg.DATALOADER.MAX_BAD_SHARE
         )
         hooks = [h for h in super().build_hooks() if not isinstance(h, PeriodicCheckpointer)]
-        # Where detectron2 has its own, which knows the main process alone.
+        # Where detectron2 has its own, which saves only what the main process knows.
         place = next(k for k, hook in enumerate(hooks) if isinstance(hook, EvalHook))
         saving = CheckpointHook(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD)
         hooks[place:place] = [saving, StopOnSignal(saving.save_now)]
@@ -119,14 +114,6 @@ class VideoTrainer(DefaultTrainer):
         model = build_model(cfg)
         logger.debug("Model:\n%s", model)
         return model
-
-    @classmethod
-    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        return build_optimizer(cfg, model)
-
-    @classmethod
-    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
-        return build_lr_scheduler(cfg, optimizer)
 
     @property
     def _loader(self) -> TrainLoader:
@@ -146,25 +133,27 @@ class VideoTrainer(DefaultTrainer):
             warn_of_frozen_noise(self._trainer.model)
 
     def gather_random_state(self) -> None:
-        """Before a checkpoint, in all processes: collect what each of them has of its own."""
+        """Collect, in all processes before a checkpoint, the random state and the place of each."""
         own = random_state(self.cfg.MODEL.DEVICE) | {"loader": self._loader.state_dict()}
         self._gathered = (self.iter, comm.gather(own))
 
     def state_dict(self) -> dict[str, Any]:
-        """As detectron2's, with "random": of every process its random generators and its place in the
-        data; and "settings", by which the training is told from one with another config.
-        :meth:`gather_random_state` comes first."""
+        """As detectron2's, with two more keys; call :meth:`gather_random_state` first.
+
+        "random": of every process the random generators and the place in the data. "settings": see
+        :func:`settings_of`.
+        """
         assert self._gathered is not None, "gather_random_state comes first"
         iteration, states = self._gathered
         assert iteration == self.iter, "gather_random_state was called in an earlier step"
         return super().state_dict() | {"random": states, "settings": settings_of(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A training goes on as if it had never stopped, where the number of processes is the same;
-        for another number see :meth:`TrainLoader.load_state_dicts`.
+        """Go on as if the training had never stopped, if the number of processes is the same; for
+        another number see :meth:`TrainLoader.load_state_dicts`.
 
         Raises:
-            AttributeError, KeyError, RuntimeError, TypeError, ValueError: no state of such a training.
+            AttributeError, KeyError, RuntimeError, TypeError, ValueError: the state of something else.
         """
         iteration = state_dict["iteration"]
         if type(iteration) is not int or iteration < 0:
@@ -174,7 +163,7 @@ class VideoTrainer(DefaultTrainer):
         states = state_dict.get("random")
         if states is None:
             logger.warning(
-                "the checkpoint tells nothing of random generators and data: it is of an older "
+                "the checkpoint has no random generators and no place in the data: it is of an older "
                 "version, and the training goes on with others"
             )
             self._loader.skip(self.iter + 1)
@@ -190,7 +179,8 @@ class VideoTrainer(DefaultTrainer):
         logger.warning(
             "the checkpoint is of %d processes, this training has %d: it goes on with other random "
             "numbers",
-            *(len(states), comm.get_world_size()),
+            len(states),
+            comm.get_world_size(),
         )
         place = [self._loader.seed, self.iter, comm.get_rank()]
         seed_all_rng(int(np.random.SeedSequence(place).generate_state(1)[0]))
@@ -210,7 +200,7 @@ class VideoTrainer(DefaultTrainer):
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
-        """Logs and metrics meet a full disk, too, and often first."""
+        """A full disk, which logs and metrics often meet first, as a user's mistake."""
         try:
             yield
         except OSError as error:
@@ -227,17 +217,9 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
-        """As detectron2's; what is drawn in it does not change the training around it."""
+        """As detectron2's; its random draws do not change the training around it."""
         with kept_random_state(cfg.MODEL.DEVICE):
             return super().test(cfg, model, evaluators)
-
-    @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> CountingLoader:
-        return build_train_loader(cfg)
-
-    @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        return build_test_loader(cfg, dataset_name)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:

@@ -28,14 +28,14 @@ class BadSampleHook(HookBase):
             period: steps between two looks; the last step has one, too.
 
         Raises:
-            UserError: ``max_share`` is no part.
+            UserError: ``max_share`` is out of range.
         """
         if not 0 <= max_share <= 1:
             raise UserError(f"DATALOADER.MAX_BAD_SHARE is {max_share}: give a part from 0 to 1")
         self._counts = counts
         self._max_share = max_share
         self._period = period
-        self._told = 0  # faults that the other processes know
+        self._sent = 0  # faults that the other processes know
         self._drawn = self._bad = 0  # of all processes
         self._before = (0, 0)  # drawn and bad in the runs that this one continues
 
@@ -56,13 +56,13 @@ class BadSampleHook(HookBase):
             return
         counts = self._counts()
         faults = list(counts.faults)
-        news = comm.all_gather((counts.drawn, counts.bad, faults[self._told :]))
-        self._told = len(faults)
+        news = comm.all_gather((counts.drawn, counts.bad, faults[self._sent :]))
+        self._sent = len(faults)
         if comm.is_main_process():
             for _, _, others in news:
                 for fault in others:
                     counts.name(fault)
-            self._told = len(counts.faults)
+            self._sent = len(counts.faults)
         self._drawn, self._bad = (
             before + sum(each[k] for each in news) for k, before in enumerate(self._before)
         )

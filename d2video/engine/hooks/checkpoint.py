@@ -7,15 +7,13 @@ from d2video.utils.errors import UserError
 
 
 class CheckpointHook(PeriodicCheckpointer):
-    """detectron2's PeriodicCheckpointer for all processes: each has a random state to be saved.
-
-    It belongs to a :class:`~d2video.engine.VideoTrainer` and is registered in all processes.
-    """
+    """PeriodicCheckpointer of a :class:`~d2video.engine.VideoTrainer`, registered in all processes,
+    since each has a random state to be saved."""
 
     def __init__(self, checkpointer: Checkpointer, period: int):
         """
         Args:
-            checkpointer: writes in the main process alone.
+            checkpointer: writes only in the main process.
             period: steps from one checkpoint to the next.
 
         Raises:
