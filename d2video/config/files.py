@@ -2,6 +2,7 @@
 
 import ast
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -45,7 +46,7 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
             )
         base_path = os.path.join(os.path.dirname(path), os.path.expanduser(base))
         values = overlay(values, read_config(base_path, (*above, place)))
-    return overlay(values, current_keys(dict(_flatten(content)), f"config {path}"))
+    return overlay(values, current_keys(dict(flatten(content)), f"config {path}"))
 
 
 def overlay(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -85,9 +86,10 @@ def _read_yaml(path: str) -> Any:
         raise UserError(f"config {path} is not valid YAML: {reason}") from error
 
 
-def _flatten(content: dict[Any, Any], prefix: str = "") -> Any:
+def flatten(content: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The full keys of nested dicts, such as "SOLVER.BASE_LR", and their parsed values."""
     for name, value in content.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", parse_value(value)

@@ -7,7 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config.defaults import get_cfg
-from d2video.config.files import overlay, parse_value, read_config
+from d2video.config.files import flatten, overlay, parse_value, read_config
 from d2video.config.renamed import current_keys
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
@@ -59,7 +59,7 @@ def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
     for part in nodes:
         node = node.get(part) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or name not in node:
-        close = get_close_matches(key, _keys(cfg), n=3)
+        close = get_close_matches(key, dict(flatten(cfg)), n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "see d2video/config/defaults.py"
         raise UserError(f"{source}: there is no key {key}: {hint}")
     default = node[name]
@@ -76,14 +76,6 @@ def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
 
 def _are_numbers(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(x, int | float) for x in value)
-
-
-def _keys(node: CfgNode, prefix: str = "") -> list[str]:
-    found = []
-    for name, value in node.items():
-        full = f"{prefix}{name}"
-        found += _keys(value, f"{full}.") if isinstance(value, CfgNode) else [full]
-    return found
 
 
 def _check_schedule(cfg: CfgNode) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
@@ -19,14 +19,11 @@ logger = logging.getLogger(__name__)
 RESULTS_NAME = "results.json"
 
 
-class _EvaluatedSequence(NamedTuple):
-    """Tracks as in the file of results, and their comparison with the labels, if there are any."""
-
-    results: TrackResults
-    metrics: Metrics | None
+# Tracks as in the file of results, and their comparison with the labels, if there are any.
+_Compared = tuple[TrackResults, Metrics | None]
 
 
-class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
+class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     """HOTA, CLEAR and identity metrics of tracks, and the files for the benchmarks' servers.
 
     An input has the name of its ``sequence``; an answer ``image_size`` (H, W) and ``frames``, one
@@ -65,7 +62,7 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
             )
         return given["sequence"]
 
-    def _keep(self, given: Mapping[str, Any], answer: Tracks) -> _EvaluatedSequence:
+    def _keep(self, given: Mapping[str, Any], answer: Tracks) -> _Compared:
         """
         Raises:
             UserError: an unknown class, frames that are not as many or not as large as the sequence's,
@@ -74,21 +71,18 @@ class MOTEvaluator(GatheringEvaluator[str, _EvaluatedSequence, Tracks]):
         sequence = self._ground_truth.sequences[given["sequence"]]
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
-    def _compared(self, name: str, results: TrackResults) -> _EvaluatedSequence:
+    def _compared(self, name: str, results: TrackResults) -> _Compared:
         has_labels = name in self._ground_truth.rows
-        metrics = self._ground_truth.compare(name, results) if has_labels else None
-        return _EvaluatedSequence(results, metrics)
+        return results, self._ground_truth.compare(name, results) if has_labels else None
 
-    def _score(self, kept: dict[str, _EvaluatedSequence]) -> dict[str, float]:
+    def _score(self, kept: dict[str, _Compared]) -> dict[str, float]:
         truth = self._ground_truth
-        for name in self._missing(kept):
-            kept[name] = self._compared(
-                name, mots_results([]) if truth.has_masks else mot_results([])
-            )
-        for name, each in kept.items():
-            write_results(os.path.join(self._output_dir, f"{name}.txt"), each.results)
+        nothing = mots_results([]) if truth.has_masks else mot_results([])
+        kept |= {name: self._compared(name, nothing) for name in self._missing(kept)}
+        for name, (results, _) in kept.items():
+            write_results(os.path.join(self._output_dir, f"{name}.txt"), results)
         logger.info("Wrote the tracks of %d sequences to %s", len(kept), self._output_dir)
-        metrics = {name: each.metrics for name, each in kept.items() if each.metrics is not None}
+        metrics = {name: each for name, (_, each) in kept.items() if each is not None}
         if not metrics:
             return {}
         report = MOTReport.of(truth, metrics)

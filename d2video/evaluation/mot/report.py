@@ -14,37 +14,36 @@ from d2video.evaluation.mot.metrics import Metrics, combine_metrics, summarize
 from d2video.utils.files import replace_on_success
 
 COMBINED = "COMBINED"  # all sequences together; last in what follows
-_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "FP", "FN", "MT", "ML")
+_COLUMNS = ("sMOTSA", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "FP", "FN", "MT", "ML")
 
 
 @dataclass(frozen=True)
 class MOTReport:
-    """What there is to tell.
+    """The metrics of a split.
 
     Attributes:
         benchmark: whose rules were followed.
-        has_masks: whether masks were compared.
         details: sequence or ``COMBINED`` → all fields of TrackEval, fractions.
         summaries: sequence or ``COMBINED`` → percentages and counts, see :func:`summarize`.
     """
 
     benchmark: str
-    has_masks: bool
     details: dict[str, Metrics]
     summaries: dict[str, dict[str, float]]
 
     @classmethod
     def of(cls, ground_truth: MOTGroundTruth, metrics: Mapping[str, Metrics]) -> "MOTReport":
         """Put together the metrics of sequences (by name, at least one)."""
-        masks = ground_truth.has_masks
         details = {name: metrics[name] for name in sorted(metrics)}
         details[COMBINED] = combine_metrics(metrics)
-        summaries = {name: summarize(each, masks) for name, each in details.items()}
-        return cls(ground_truth.benchmark, masks, details, summaries)
+        summaries = {
+            name: summarize(each, ground_truth.has_masks) for name, each in details.items()
+        }
+        return cls(ground_truth.benchmark, details, summaries)
 
     def table(self) -> str:
-        """A line a sequence and one for all, for people."""
-        columns = (*(("sMOTSA",) if self.has_masks else ()), *_COLUMNS)
+        """A line a sequence and one for all."""
+        columns = [name for name in _COLUMNS if name in self.summaries[COMBINED]]
         rows = [[name, *(each[c] for c in columns)] for name, each in self.summaries.items()]
         return tabulate(rows, ("sequence", *columns), "pipe", floatfmt=".2f")
 

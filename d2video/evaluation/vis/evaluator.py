@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from detectron2.utils.logger import create_small_table
@@ -26,15 +25,11 @@ logger = logging.getLogger(__name__)
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
 
 
-@dataclass(frozen=True)
-class _EvaluatedVideo:
-    """What is kept of a video: its entries for the result file, and the comparison with the labels."""
-
-    entries: list[dict[str, Any]]
-    units: list[Unit]
+# Of a video the entries for the result file, and the comparison with the labels.
+_Compared = tuple[list[dict[str, Any]], list[Unit]]
 
 
-class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
+class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
     """AP and AR of mask tracks by the YouTube-VIS protocol, and the files for its servers.
 
     An input has its ``video_id``; an answer ``image_size`` (H, W), ``pred_scores`` [N],
@@ -91,7 +86,7 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
 
-    def _keep(self, given: Mapping[str, Any], answer: VideoInstances) -> _EvaluatedVideo:
+    def _keep(self, given: Mapping[str, Any], answer: VideoInstances) -> _Compared:
         """
         Raises:
             UserError: an unknown label, a score that is not finite, or masks that are not one a frame
@@ -106,16 +101,16 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
             {"video_id": video.video_id, "category_id": c, "score": s, "segmentations": list(m)}
             for c, s, m in zip(category_ids, scores, masks)
         ]
-        return _EvaluatedVideo(entries, units)
+        return entries, units
 
-    def _score(self, kept: dict[int, _EvaluatedVideo]) -> dict[str, float]:
+    def _score(self, kept: dict[int, _Compared]) -> dict[str, float]:
         missing = self._missing(kept)
-        entries = (entry for video in kept.values() for entry in video.entries)
-        path = write_results(entries, self._output_dir)
+        all_entries = (entry for entries, _ in kept.values() for entry in entries)
+        path = write_results(all_entries, self._output_dir)
         logger.info("Wrote %s and, for the evaluation server, %s", path, path.with_suffix(".zip"))
         if not self._ground_truth.has_labels:
             return {}
-        units = [unit for video in kept.values() for unit in video.units]
+        units = [unit for _, compared in kept.values() for unit in compared]
         for video_id in missing:
             units += compare_video(self._ground_truth.videos[video_id], [], [], [])
         curves = accumulate(units, match(units), list(self._ground_truth.categories))
@@ -173,9 +168,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _EvaluatedVideo, VideoInstances]):
             f"AP-{name}": _percent(curves.summarize(k)["AP"])
             for k, name in enumerate(self._ground_truth.categories.values())
         }
-        rows = [(name.removeprefix("AP-"), value) for name, value in per_class.items()]
+        rows = zip(self._ground_truth.categories.values(), per_class.values(), strict=True)
         logger.info("AP by class:\n%s", tabulate(rows, ("class", "AP"), "pipe", floatfmt=".3f"))
-        return {**results, **per_class}
+        return results | per_class
 
 
 def _percent(fraction: float) -> float:
