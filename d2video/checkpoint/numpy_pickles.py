@@ -57,10 +57,8 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
     return _Array()
 
 
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: str) -> _Array:
-    made = _Array()
-    made.value = _array(data, dtype, shape, order == "F")
-    return made
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+    return _array(data, dtype, shape, order == "F")
 
 
 def _scalar(dtype: Any, data: Any) -> np.generic:

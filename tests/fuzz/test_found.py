@@ -14,7 +14,7 @@ from d2video.checkpoint import VideoCheckpointer
 from d2video.data.build import load_records
 from d2video.data.datasets.video_classification import load_video_list
 from d2video.data.datasets.ytvis import load_ytvis_json
-from d2video.evaluation.panoptic.evaluator import PanopticTruth
+from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import read_results
 from d2video.formats.mot_results import read_mots_results
@@ -104,7 +104,7 @@ def test_panoptic_files(tmp_path, change, message):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
-        PanopticTruth.from_json(str(path), str(tmp_path))
+        PanopticEvaluator(str(path), str(tmp_path), {}, {})
 
 
 def test_deep_nesting(tmp_path):

@@ -161,8 +161,8 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             "top5": 100 * float(np.mean(in_top)),
             "mean_class_accuracy": float(accuracy[shown].mean()),
         }
-        rows = zip(self._class_names, accuracy.tolist(), counts.tolist(), strict=True)
-        by_class = sorted(rows, key=lambda row: (np.isnan(row[1]), -row[1]))
+        classes = zip(self._class_names, accuracy.tolist(), counts.tolist(), strict=True)
+        by_class = sorted(classes, key=lambda row: (np.isnan(row[1]), -row[1]))
         logger.info(
             "Classification of %d videos:\n%s",
             len(scored),

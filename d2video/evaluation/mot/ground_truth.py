@@ -48,6 +48,20 @@ class MOTGroundTruth:
     sequences: dict[str, MOTSequence]
     rows: dict[str, MOTRows | MOTSRows]
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            UserError: an unknown benchmark, or labels but no package trackeval.
+        """
+        known = (*BENCHMARKS, *MASK_BENCHMARKS)
+        if self.benchmark not in known:
+            raise UserError(
+                f"{self.source}: benchmark {self.benchmark!r} is unknown; it is one of "
+                f"{', '.join(known)}"
+            )
+        if self.rows:
+            require_trackeval()  # rather than fail after hours of tracking
+
     @property
     def has_masks(self) -> bool:
         """Whether masks are compared, and not boxes."""
@@ -60,17 +74,20 @@ class MOTGroundTruth:
         """Read the labels.
 
         Raises:
-            UserError: an unknown benchmark, a name that two sequences have, faulty files, or labels
-                but no package trackeval.
+            UserError: a name that two sequences have, or faulty files.
         """
-        _check_benchmark(source, benchmark)
         by_name = _by_name(source, sequences)
-        if any(sequence.gt_file for sequence in sequences):
-            require_trackeval()  # rather than fail after hours of tracking
         rows: dict[str, MOTRows | MOTSRows] = {}
         for name, sequence in by_name.items():
-            if sequence.gt_file is not None:
-                rows[name] = _read_rows(sequence, sequence.gt_file, benchmark in MASK_BENCHMARKS)
+            if sequence.gt_file is None:
+                continue
+            whole: MOTRows | MOTSRows
+            if benchmark in MASK_BENCHMARKS:
+                size = sequence.height, sequence.width
+                whole = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size)
+            else:
+                whole = read_mot_ground_truth(sequence.gt_file, sequence.seq_length)
+            rows[name] = whole.of_frames(sequence.first_frame, sequence.num_frames)
         return cls(source, benchmark, by_name, rows)
 
     @classmethod
@@ -87,11 +104,9 @@ class MOTGroundTruth:
             class_names: by category id, for messages.
 
         Raises:
-            UserError: a benchmark of masks, or an unknown one; a video's name that another one has
-                or that is not the name of a file; objects of another class than 0; or labels but no
-                package trackeval.
+            UserError: a benchmark of masks; a video's name that another one has or that is not the
+                name of a file; or objects of another class than 0.
         """
-        _check_benchmark(source, benchmark)
         if benchmark in MASK_BENCHMARKS:
             raise UserError(
                 f"{source}: masks are evaluated in data that register_mot reads; lay it out as "
@@ -105,8 +120,6 @@ class MOTGroundTruth:
             for record in records
             if "annotations" in record
         }
-        if rows:
-            require_trackeval()
         return cls(source, benchmark, by_name, rows)
 
     @classmethod
@@ -172,24 +185,8 @@ class MOTGroundTruth:
         return results
 
 
-def _check_benchmark(source: str, benchmark: str) -> None:
-    known = (*BENCHMARKS, *MASK_BENCHMARKS)
-    if benchmark not in known:
-        raise UserError(
-            f"{source}: benchmark {benchmark!r} is unknown; it is one of {', '.join(known)}"
-        )
-
-
 def _by_name(source: str, sequences: Sequence[MOTSequence]) -> dict[str, MOTSequence]:
     by_name = {sequence.name: sequence for sequence in sequences}
     if len(by_name) < len(sequences):
         raise UserError(f"{source}: sequences have the same name; rename their folders")
     return dict(sorted(by_name.items()))
-
-
-def _read_rows(sequence: MOTSequence, gt_file: str, has_masks: bool) -> MOTRows | MOTSRows:
-    part = sequence.first_frame, sequence.num_frames
-    if has_masks:
-        size = sequence.height, sequence.width
-        return read_mots_ground_truth(gt_file, sequence.seq_length, size).of_frames(*part)
-    return read_mot_ground_truth(gt_file, sequence.seq_length).of_frames(*part)

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,46 +21,6 @@ from d2video.video.image_io import read_rgb
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PanopticTruth:
-    """The labels of a dataset; the label images stay on disk.
-
-    Attributes:
-        source: the annotation file, for messages.
-        is_thing: {category id: whether it is a thing}, ascending.
-        images: {image id: (path of the label image, its segments)}.
-    """
-
-    source: str
-    is_thing: dict[int, bool]
-    images: dict[int, tuple[str, list[Segment]]]
-
-    @classmethod
-    def from_json(cls, path: str, folder: str) -> "PanopticTruth":
-        """Read a file in COCO's panoptic format.
-
-        Args:
-            path: of the file.
-            folder: with the label images.
-
-        Raises:
-            UserError: the file is missing or not in that format.
-        """
-        file = PanopticFile.read(path)
-        images = {
-            int(entry["image_id"]): (
-                os.path.join(folder, entry["file_name"]),
-                [
-                    Segment(s["id"], s["category_id"], bool(s.get("iscrowd", 0)))
-                    for s in entry["segments_info"]
-                ],
-            )
-            for entry in file.annotations
-        }
-        is_thing = {each["id"]: bool(each["isthing"]) for each in file.categories}
-        return cls(path, dict(sorted(is_thing.items())), images)
-
-
 class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
     """Panoptic quality by the rules of COCO, see :mod:`.quality`.
 
@@ -78,32 +37,44 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
     answer_key, answer_noun = "panoptic_seg", "panoptic segmentations"
 
     def __init__(
-        self,
-        truth: PanopticTruth,
-        thing_ids: Mapping[int, int],
-        stuff_ids: Mapping[int, int],
+        self, path: str, folder: str, thing_ids: Mapping[int, int], stuff_ids: Mapping[int, int]
     ) -> None:
         """
         Args:
-            truth: the labels.
+            path: annotation file in COCO's panoptic format.
+            folder: with the label images, which are read one by one.
             thing_ids, stuff_ids: the file's category ids → the model's, of things and of stuff.
 
         Raises:
-            UserError: a category of the file is in neither.
+            UserError: the file is missing or not in that format, or one of its categories is in
+                neither mapping.
         """
-        missing = truth.is_thing.keys() - thing_ids.keys() - stuff_ids.keys()
+        file = PanopticFile.read(path)
+        is_thing = {each["id"]: bool(each["isthing"]) for each in file.categories}
+        missing = is_thing.keys() - thing_ids.keys() - stuff_ids.keys()
         if missing:
             raise UserError(
-                f"category id {min(missing)} of {truth.source} is not in the dataset's metadata: "
+                f"category id {min(missing)} of {path} is not in the dataset's metadata: "
                 "register the dataset with its own categories"
             )
-        self._truth = truth
+        self._is_thing = dict(sorted(is_thing.items()))
         # By whether it is a thing: both may use the same number.
         self._category_ids = {
-            True: {label: i for i, label in thing_ids.items() if i in truth.is_thing},
-            False: {label: i for i, label in stuff_ids.items() if i in truth.is_thing},
+            True: {label: i for i, label in thing_ids.items() if i in is_thing},
+            False: {label: i for i, label in stuff_ids.items() if i in is_thing},
         }
-        super().__init__(truth.source, truth.images)
+        # By image id the label image and its segments.
+        self._images = {
+            int(entry["image_id"]): (
+                os.path.join(folder, entry["file_name"]),
+                [
+                    Segment(s["id"], s["category_id"], bool(s.get("iscrowd", 0)))
+                    for s in entry["segments_info"]
+                ],
+            )
+            for entry in file.annotations
+        }
+        super().__init__(path, self._images)
 
     @classmethod
     def from_dataset(cls, dataset_name: str) -> "PanopticEvaluator":
@@ -112,14 +83,12 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         Raises:
             UserError: the metadata lacks an entry, or the annotation file is at fault.
         """
-        path, folder, thing_ids, stuff_ids = (
-            required_metadata(dataset_name, key, "register_coco_panoptic")
-            for key in (
-                *("panoptic_json", "panoptic_root"),
-                *("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id"),
-            )
+        keys = (
+            *("panoptic_json", "panoptic_root"),
+            *("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id"),
         )
-        return cls(PanopticTruth.from_json(path, folder), thing_ids, stuff_ids)
+        register = "register_coco_panoptic"
+        return cls(*(required_metadata(dataset_name, key, register) for key in keys))
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["image_id"]
@@ -131,19 +100,19 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
             UserError: an unknown category or segment id, a label image that cannot be read, or an
                 answer that has not its size.
         """
-        path, segments = self._truth.images[given["image_id"]]
+        path, segments = self._images[given["image_id"]]
         true_ids = segment_ids(read_rgb(path))
         ids, predicted = self._read_answer(
             given["image_id"], true_ids.shape, *answer["panoptic_seg"]
         )
-        return compare_image(true_ids, segments, ids, predicted, [*self._truth.is_thing])
+        return compare_image(true_ids, segments, ids, predicted, [*self._is_thing])
 
     def _score(self, kept: dict[int, np.ndarray]) -> dict[str, float]:
         self._missing(kept)
-        category_ids = [*self._truth.is_thing]
+        category_ids = [*self._is_thing]
         void = np.zeros((1, 1), np.int64)
         total = np.zeros((len(category_ids), 4))
-        for image_id, (_, segments) in self._truth.images.items():
+        for image_id, (_, segments) in self._images.items():
             if image_id in kept:
                 total += kept[image_id]
             else:  # what is missed does not depend on pixels
@@ -185,7 +154,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
 
     def _summarize(self, total: np.ndarray) -> dict[str, float]:
         """Percentages of all categories, things and stuff, logged and returned."""
-        things = np.array([*self._truth.is_thing.values()], bool)
+        things = np.array([*self._is_thing.values()], bool)
         results, rows = {}, []
         for name, suffix, chosen in (
             ("All", "", np.ones_like(things)),

@@ -95,23 +95,19 @@ def match(units: Sequence[Unit]) -> list[UnitMatches]:
     outside the area range.
     """
     bounds = np.array(list(AREA_RANGES.values()))
-    matches: list[UnitMatches | None] = [None] * len(units)
+    matches: dict[int, UnitMatches] = {}
     # Units of similar size share padded arrays.
     order = sorted(range(len(units)), key=lambda i: (units[i].ious.shape[1], len(units[i].scores)))
-    start = 0
-    while start < len(order):
-        stop, widest = start, 0
-        while stop < len(order):
-            widest = max(widest, units[order[stop]].ious.shape[1], 1)
-            per_unit = len(bounds) * len(IOU_THRESHOLDS) * widest
-            if stop > start and (stop + 1 - start) * per_unit > _MATCH_BATCH:
-                break
-            stop += 1
-        batch = [units[i] for i in order[start:stop]]
-        for i, matched in zip(order[start:stop], _match_batch(batch, bounds), strict=True):
-            matches[i] = matched
-        start = stop
-    return [matched for matched in matches if matched is not None]
+    widths = np.array([max(units[i].ious.shape[1], 1) for i in order])  # ascending
+    while len(matches) < len(units):
+        start = len(matches)
+        # Of the first unit, the first two, ...: each pads those before it to its own width.
+        elements = np.arange(1, len(order) - start + 1) * widths[start:]
+        elements *= len(bounds) * len(IOU_THRESHOLDS)
+        count = max(1, int(np.searchsorted(elements, _MATCH_BATCH, "right")))
+        batch = order[start : start + count]
+        matches |= zip(batch, _match_batch([units[i] for i in batch], bounds), strict=True)
+    return [matches[i] for i in range(len(units))]
 
 
 def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]:

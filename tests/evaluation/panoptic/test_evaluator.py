@@ -13,7 +13,6 @@ from detectron2.evaluation import COCOPanopticEvaluator
 
 from d2video.evaluation import PanopticEvaluator, build_evaluator
 from d2video.evaluation import coco as coco_evaluators
-from d2video.evaluation.panoptic.evaluator import PanopticTruth
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import STUFF_IDS, THING_IDS, register_panoptic, write_images
 from tests.helpers.fresh_process import run_in_group
@@ -119,8 +118,8 @@ def test_nan_where_nothing_of_a_kind_occurs(tmp_path, scratch_catalog):
 def test_things_and_stuff_may_share_numbers(tmp_path, scratch_catalog):
     """detectron2's "separated" datasets count stuff from 0 again, with an extra class there."""
     register_panoptic("mine", tmp_path, {5: (IDS, SEGMENTS)})
-    truth = PanopticTruth.from_json(str(tmp_path / "mine.json"), str(tmp_path))
-    evaluator = PanopticEvaluator(truth, {4: 0, 9: 1}, {0: 0, 100: 1, 120: 2})
+    path = str(tmp_path / "mine.json")
+    evaluator = PanopticEvaluator(path, str(tmp_path), {4: 0, 9: 1}, {0: 0, 100: 1, 120: 2})
     segments = [ANSWER[0], {**ANSWER[1], "category_id": 2}]
     evaluator.process([{"image_id": 5}], [answer(segments=segments)])
     assert evaluator.evaluate()["panoptic_seg"] == pytest.approx(EXPECTED)
@@ -194,8 +193,7 @@ def test_registered_for_coco_panoptic(evaluator, tmp_path, caplog, monkeypatch):
 
 
 def _evaluate_in_two_processes(folder: str) -> None:
-    truth = PanopticTruth.from_json(f"{folder}/mine.json", folder)
-    evaluator = PanopticEvaluator(truth, THING_IDS, STUFF_IDS)
+    evaluator = PanopticEvaluator(f"{folder}/mine.json", folder, THING_IDS, STUFF_IDS)
     rank = torch.distributed.get_rank()
     evaluator.process([{"image_id": (5, 9)[rank]}], [answer()])
     evaluator.process([{"image_id": 5}], [answer()])  # both have this one
