@@ -54,7 +54,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from d2video.data.checking import check_records
     from d2video.formats.faults import Fault
     from d2video.projects import register_all
@@ -104,8 +106,3 @@ def _sources(args: argparse.Namespace) -> "list[tuple[str, Reader]]":
         if name not in DatasetCatalog:
             load_records(name)  # raises, before hours of reading others
     return [(name, partial(load_records, name)) for name in names]
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))

@@ -51,7 +51,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     import torch
     from detectron2.modeling import build_model
 
@@ -109,11 +111,10 @@ def _to_ours(
         taken = [name for name in fresh if name in base]
         misshapen = [name for name in taken if base[name].shape != model[name].shape]
         if misshapen or not taken:
-            fault = (
-                f"{', '.join(misshapen[:4])} of another shape" if misshapen else "nothing missing"
-            )
+            named = f"{', '.join(misshapen[:4])} of another shape"
             raise UserError(
-                f"--base {args.base} has {fault}: give a checkpoint of this config's model"
+                f"--base {args.base} has {named if misshapen else 'nothing missing'}: give a "
+                "checkpoint of this config's model"
             )
         converted |= {name: base[name] for name in taken}
         lines[f"come from {args.base}"] = taken
@@ -122,8 +123,3 @@ def _to_ours(
         if names:
             print(f"{len(names)} parameters {title}: {', '.join(names)}")
     return converted
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))

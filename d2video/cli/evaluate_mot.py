@@ -50,15 +50,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from d2video.evaluation.mot.report import MOTReport
 
     ground_truth = _ground_truth(args)
     results = ground_truth.read_results(args.results)
-    rows, frames = (
-        sum(len(each) for each in results.values()),
-        sum(each.num_frames for each in ground_truth.sequences.values()),
-    )
+    rows = sum(len(each) for each in results.values())
+    frames = sum(each.num_frames for each in ground_truth.sequences.values())
     print(
         f"{args.results} is sound: {rows} {'masks' if ground_truth.has_masks else 'boxes'} in "
         f"{frames} frames of {len(results)} sequences"
@@ -89,8 +89,3 @@ def _ground_truth(args: argparse.Namespace) -> "MOTGroundTruth":
         args.ground_truth, sequences=args.sequences, frame_range=tuple(args.frame_range)
     )
     return MOTGroundTruth.read(args.ground_truth, args.benchmark, sequences)
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))

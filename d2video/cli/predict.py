@@ -21,6 +21,7 @@ Examples:
 """
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -99,6 +100,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not outputs(args):
         parser.error("nothing to do: give --output, --results, --mot-results or --mots-results")
+    # A wrong path is refused before it costs the building of a model.
+    path = Path(args.input)
+    if not args.input.startswith("camera:") and not path.exists():
+        raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
+    if args.output is not None and path.resolve() == Path(args.output).resolve():
+        raise UserError(f"--output is the input {path} itself; give another name")
     return args
 
 
@@ -107,22 +114,9 @@ def outputs(args: argparse.Namespace) -> list[str]:
     return [path for kind in ("output", *RESULTS) if (path := getattr(args, kind))]
 
 
-def check_input(args: argparse.Namespace) -> None:
-    """Refuse a wrong path before it costs the building of a model.
-
-    Raises:
-        UserError: there is no such input, or the output is the input.
-    """
-    path = Path(args.input)
-    if not args.input.startswith("camera:") and not path.exists():
-        raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
-    if args.output is not None and path.resolve() == Path(args.output).resolve():
-        raise UserError(f"--output is the input {path} itself; give another name")
-
-
-def run(args: argparse.Namespace) -> None:
-    import logging
-
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from d2video.inference import VideoPredictor, annotate, open_source
     from d2video.inference.output import check_offers
 
@@ -152,10 +146,3 @@ def run(args: argparse.Namespace) -> None:
     logging.getLogger("d2video").info(
         "%d frames or images of %s written to %s", done, args.input, " and ".join(outputs(args))
     )
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    check_input(args)
-    run(args)

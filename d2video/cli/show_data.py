@@ -24,7 +24,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from detectron2.data import MetadataCatalog
     from detectron2.utils.env import seed_all_rng
     from PIL import Image
@@ -56,8 +58,3 @@ def run(args: argparse.Namespace) -> None:
         with replace_on_success(path) as partial:
             Image.fromarray(sheet).save(partial, quality=92)
         print(path)
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))

@@ -34,7 +34,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from d2video.data.datasets.ytvis import load_ytvis_json
     from d2video.data.datasets.ytvis_split import choose_held_out, split
 
@@ -57,8 +59,3 @@ def run(args: argparse.Namespace) -> None:
             f"{path}: {len(part['videos'])} videos, {len(part['annotations'])} tracks of "
             f"{len(classes)} of {len(part['categories'])} classes"
         )
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))

@@ -28,10 +28,6 @@ from d2video.cli.arguments import command_parser
 from d2video.utils.errors import exit_on_user_error
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    return argument_parser().parse_args(argv)
-
-
 def argument_parser() -> argparse.ArgumentParser:
     """The options of ``detectron2.engine.default_argument_parser``, whose import costs seconds, and
     ``--dist-timeout``."""
@@ -108,7 +104,7 @@ def run(args: argparse.Namespace) -> dict | None:
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    args = argument_parser().parse_args(argv)
     from d2video.config import load_cfg
     from d2video.engine.launch import launch_run
     from d2video.projects import register_all

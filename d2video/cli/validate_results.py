@@ -20,7 +20,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
     from d2video.evaluation.vis.results import check_results, read_results
 
@@ -32,8 +34,3 @@ def run(args: argparse.Namespace) -> None:
         f"{args.results} is sound: {len(results)} tracks in {answered} of "
         f"{len(ground_truth.videos)} videos"
     )
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))

@@ -20,6 +20,8 @@ TRACKER = {
     "opts": ["MODEL.DEVICE", "cpu", *map(str, [*trackformer.SMALL, *trackformer.MULTI_FRAME])],
 }
 
+pytestmark = pytest.mark.usefixtures("loggers_as_before")
+
 
 @pytest.fixture(autouse=True)
 def _in_the_repository(monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 
 from d2video.cli import predict
+from tests.helpers import stub_video_model  # noqa: F401  registers the models
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from d2video.cli.train import parse_args
+from d2video.cli.train import argument_parser
 from d2video.engine import launch
 from d2video.engine.launch import GRACE, HOLD, launch_run
 from d2video.utils.errors import UserError
@@ -265,7 +265,7 @@ ENVIRONMENT = {
 
 
 def arguments(*words):
-    return parse_args([str(word) for word in words])
+    return argument_parser().parse_args([str(word) for word in words])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
-from d2video.cli.train import parse_args
+from d2video.cli.train import argument_parser
 from d2video.engine import launch
 from d2video.engine.hooks.stop_signal import StopOnSignal
 from d2video.engine.launch import launch_run
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
 
 @exit_on_user_error
 def main() -> None:
-    args = parse_args()
+    args = argument_parser().parse_args()
     launch.GRACE = options_of(args).grace
     launch_run(run, args, "cpu")
 

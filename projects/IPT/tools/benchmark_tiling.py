@@ -28,7 +28,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     cfg = model_cfg(args)
     import torch
     from d2video.projects.ipt.tiling_comparison import compare, table
@@ -52,11 +54,6 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         content = {"command": " ".join(sys.argv), "environment": about, "results": rows}
         write_json(args.json, content)
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     cfg = model_cfg(args)
     from d2video.projects.ipt.noise_levels import evaluate, table
     from detectron2.data import DatasetCatalog
@@ -57,11 +59,6 @@ def run(args: argparse.Namespace) -> None:
     print(table(rows))
     if args.json:
         write_json(args.json, rows)
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))
 
 
 if __name__ == "__main__":

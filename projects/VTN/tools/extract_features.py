@@ -29,17 +29,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> None:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     cfg = model_cfg(args)
     from d2video.projects.vtn.feature_extraction import extract_features
     from d2video.projects.vtn.features import default_folder
 
     extract_features(cfg, args.dataset, args.output or default_folder(args.dataset), args.dtype)
-
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    run(parse_args(argv))
 
 
 if __name__ == "__main__":

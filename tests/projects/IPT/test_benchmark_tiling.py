@@ -11,6 +11,8 @@ from PIL import Image
 from d2video.data import register_image_folder
 from tests.projects.IPT.tiny import SMALL, build
 
+pytestmark = pytest.mark.usefixtures("loggers_as_before")
+
 
 @pytest.fixture
 def tool():

@@ -11,6 +11,8 @@ from torch import nn
 
 from d2video.projects import register_all
 
+pytestmark = pytest.mark.usefixtures("loggers_as_before")
+
 
 @pytest.fixture
 def tool():
