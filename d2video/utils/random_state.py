@@ -17,14 +17,15 @@ def random_state(device: torch.device | str = "cpu") -> State:
     It consists of tensors and plain values, so that ``torch.load`` reads it with ``weights_only``.
     """
     version, words, gauss = random.getstate()
-    twister: dict[str, Any] = np.random.get_state(legacy=False)
+    twister: Any = np.random.get_state()
+    _, key, position, has_gauss, cached = twister
     state: State = {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {
-            "words": torch.from_numpy(twister["state"]["key"].astype(np.int64)),
-            "position": int(twister["state"]["pos"]),
-            "has_gauss": int(twister["has_gauss"]),
-            "cached": float(twister["gauss"]),
+            "words": torch.from_numpy(key.astype(np.int64)),
+            "position": position,
+            "has_gauss": has_gauss,
+            "cached": cached,
         },
         "torch": torch.get_rng_state(),
     }
@@ -37,13 +38,9 @@ def set_random_state(state: State, device: torch.device | str = "cpu") -> None:
     """Restore what :func:`random_state` gave; a GPU whose state is not in it keeps its own."""
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    np.random.set_state(
-        (
-            "MT19937",
-            numpy_state["words"].numpy().astype(np.uint32),
-            *(numpy_state["position"], numpy_state["has_gauss"], numpy_state["cached"]),
-        )
-    )
+    words = numpy_state["words"].numpy().astype(np.uint32)
+    place = numpy_state["position"], numpy_state["has_gauss"], numpy_state["cached"]
+    np.random.set_state(("MT19937", words, *place))
     torch.set_rng_state(state["torch"])
     if torch.device(device).type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -14,20 +14,6 @@ from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
 
 logger = logging.getLogger(__name__)
 
-CAMERA_PREFIX = "camera:"
-
-
-def camera_number(name: str) -> int:
-    """The 0 of "camera:0".
-
-    Raises:
-        UserError: there is no number.
-    """
-    number = name.removeprefix(CAMERA_PREFIX)
-    if not number.isdecimal():
-        raise UserError(f"'{name}' names no camera; give its number, as in {CAMERA_PREFIX}0")
-    return int(number)
-
 
 class Camera(FrameSource):
     """A camera of this machine, which goes on until the reader stops.

@@ -6,15 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from av.error import FFmpegError
+from typing_extensions import Self
 
 from d2video.utils.errors import UserError
 from d2video.utils.files import partial_path
-
-Writer = TypeVar("Writer", bound="FrameWriter")
 
 
 class FrameWriter(ABC):
@@ -49,7 +47,7 @@ class FrameWriter(ABC):
         with self._one_line_errors():
             self._append(image)
 
-    def __enter__(self: Writer) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:

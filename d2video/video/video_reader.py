@@ -12,7 +12,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from d2video.utils.errors import UserError
-from d2video.video.camera import CAMERA_PREFIX, Camera, camera_number
+from d2video.video.camera import Camera
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
 from d2video.video.image_io import IMAGE_SUFFIXES, list_images, read_rgb
@@ -54,8 +54,11 @@ def open_video(
         raise UserError(f"the frame rate must be above 0, got {fps}")
 
     video: FrameSource
-    if isinstance(source, str) and source.startswith(CAMERA_PREFIX):
-        source = camera_number(source)
+    if isinstance(source, str) and source.startswith("camera:"):
+        number = source.removeprefix("camera:")
+        if not number.isdecimal():
+            raise UserError(f"'{source}' names no camera; give its number, as in camera:0")
+        source = int(number)
     if isinstance(source, int):
         return Camera(source, fps, on_broken)
     if isinstance(source, str | os.PathLike):
@@ -90,13 +93,12 @@ class _FileSource(FrameSource):
         with open_container(self._path) as container:
             stream = container.streams.video[0]
             self.fps = fps or average_rate(stream)
+            length = stream.frames
             # The duration first: it heeds edit lists, which the frame count ignores.
             if stream.duration is not None and stream.time_base is not None:
-                rate = float(stream.average_rate or self.fps)
                 seconds = float(stream.duration * stream.time_base)
-                self.estimated_length = round(seconds * rate) or None
-            else:
-                self.estimated_length = stream.frames or None
+                length = round(seconds * float(stream.average_rate or self.fps))
+            self.estimated_length = length or None
         # Only the decoded frame tells size and rotation for certain.
         first = next(self._read(), None)
         if first is None:

@@ -30,7 +30,8 @@ class RestorationTask(Task[RestoredFrame]):
     offers = frozenset({"side_by_side"})
 
     def read(self, frame: Frame, answer: RestoredAnswer) -> RestoredFrame:
-        restored = _as_picture(answer["restored"], grey=_is_grey(frame.image))
+        grey = bool((frame.image == frame.image[..., :1]).all())
+        restored = _as_picture(answer["restored"], grey)
         return RestoredFrame(**vars(frame), restored=restored)
 
     def drawer(
@@ -53,8 +54,3 @@ def _as_picture(restored: Tensor, grey: bool) -> np.ndarray:
         restored = restored.mean(0, keepdim=True)
     pixels = restored.clamp_(0, 255).round_().byte().cpu().expand(3, -1, -1)
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-
-
-def _is_grey(image: np.ndarray) -> bool:
-    red, green, blue = (image[..., channel] for channel in range(3))
-    return bool((red == green).all() and (green == blue).all())
