@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from unittest import mock
 
 import pytest
@@ -27,7 +28,10 @@ class Gathered(BaseException):
 
 
 def run(make, inputs, outputs, parts):
-    """The main process's results, where each part was seen by a process of its own."""
+    """The main process's results, where each part was seen by a process of its own.
+
+    What the others hand over is pickled, as between real processes.
+    """
     handed_over = []
     for number, places in reversed([*enumerate(parts)]):
         evaluator = make()
@@ -37,7 +41,7 @@ def run(make, inputs, outputs, parts):
             gather = mock.patch("detectron2.utils.comm.gather", side_effect=hand_over)
             with gather, pytest.raises(Gathered) as caught:
                 evaluator.evaluate()
-            handed_over.insert(0, caught.value.args[0])
+            handed_over.insert(0, pickle.loads(pickle.dumps(caught.value.args[0])))
     with mock.patch("detectron2.utils.comm.gather", lambda data, dst=0: [data, *handed_over]):
         return evaluator.evaluate()
 
@@ -89,7 +93,13 @@ CASES = [ytvis, mot, classification, panoptic_set, restoration]
 def case(request, tmp_path, scratch_catalog):
     make, inputs, outputs = request.param(tmp_path)
     expected = run(make, inputs, outputs, [range(len(inputs))])
-    return make, inputs, outputs, plain(expected)
+    return make, inputs, outputs, plain(expected), tmp_path, files(tmp_path)
+
+
+def files(folder):
+    """The content of all files; zip files hold the time of writing."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".zip"]
+    return {path: path.read_bytes() for path in paths}
 
 
 def plain(results):
@@ -103,7 +113,7 @@ def plain(results):
 @few
 @given(data=st.data())
 def test_order_and_processes_change_nothing(case, data):
-    make, inputs, outputs, expected = case
+    make, inputs, outputs, expected, folder, written = case
     order = data.draw(st.permutations(range(len(inputs))))
     processes = data.draw(st.integers(1, 4))
     owners = data.draw(
@@ -113,3 +123,4 @@ def test_order_and_processes_change_nothing(case, data):
         [i for i, owner in zip(order, owners, strict=True) if owner == p] for p in range(processes)
     ]
     assert plain(run(make, inputs, outputs, parts)) == expected
+    assert files(folder) == written

@@ -14,7 +14,6 @@ from d2video.evaluation import VideoClassificationEvaluator, build_evaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
 from d2video.evaluation.classification.evaluator import most_confused
 from d2video.utils.errors import UserError
-from tests.helpers.fresh_process import run_in_group
 
 NAMES = ["left", "right", "up", "down", "clockwise", "anticlockwise", "none"]
 
@@ -174,32 +173,3 @@ def test_confusion_picture(tmp_path, count):
     # The diagonal is the darkest blue of the map: right answers alone.
     dark = (np.abs(pixels - [8, 48, 107]).sum(-1) < 6).sum()
     assert dark > 0.6 * (count - 1) * cell**2
-
-
-def _evaluate_in_two_processes(folder: str) -> None:
-    evaluator = make(folder)
-    rank = torch.distributed.get_rank()
-    evaluator.process(INPUTS[rank::2], OUTPUTS[rank::2])
-    results = evaluator.evaluate()
-    if rank == 0:
-        assert results["classification"] == pytest.approx(EXPECTED, nan_ok=True)
-        with open(f"{folder}/passed", "w") as file:
-            file.write("main process")
-    else:
-        assert results == {}
-    evaluator.reset()
-    evaluator.process(INPUTS[:1], OUTPUTS[:1])  # both have this one
-    if rank == 0:
-        with pytest.raises(UserError, match="video 7 .* was answered twice"):
-            evaluator.evaluate()
-        with open(f"{folder}/refused", "w") as file:
-            file.write("main process")
-    else:
-        evaluator.evaluate()
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
-    run_in_group(_evaluate_in_two_processes, str(tmp_path))
-    assert (tmp_path / "passed").is_file()
-    assert (tmp_path / "refused").is_file()

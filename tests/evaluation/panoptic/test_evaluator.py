@@ -15,7 +15,6 @@ from d2video.evaluation import PanopticEvaluator, build_evaluator
 from d2video.evaluation import coco as coco_evaluators
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import STUFF_IDS, THING_IDS, register_panoptic, write_images
-from tests.helpers.fresh_process import run_in_group
 
 IDS = np.array([[1, 1, 1, 1, 700, 700, 70000, 70000, 70000, 70000]] * 2)
 SEGMENTS = [
@@ -190,23 +189,3 @@ def test_registered_for_coco_panoptic(evaluator, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(coco_evaluators.importlib.util, "find_spec", lambda name: name)
     (official,) = build_evaluator("mine", str(tmp_path))._evaluators
     assert isinstance(official, COCOPanopticEvaluator)
-
-
-def _evaluate_in_two_processes(folder: str) -> None:
-    evaluator = PanopticEvaluator(f"{folder}/mine.json", folder, THING_IDS, STUFF_IDS)
-    rank = torch.distributed.get_rank()
-    evaluator.process([{"image_id": (5, 9)[rank]}], [answer()])
-    evaluator.process([{"image_id": 5}], [answer()])  # both have this one
-    results = evaluator.evaluate()
-    if rank == 0:
-        assert results["panoptic_seg"] == pytest.approx(EXPECTED)
-        with open(f"{folder}/passed", "w") as file:
-            file.write("main process")
-    else:
-        assert results == {}
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(evaluator, tmp_path):
-    run_in_group(_evaluate_in_two_processes, str(tmp_path))
-    assert (tmp_path / "passed").is_file()

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.data import MetadataCatalog
-from detectron2.utils import comm
 
 from d2video.evaluation import RestorationEvaluator, build_evaluator
 from d2video.evaluation.restoration.baselines import BILATERAL_SETTINGS, bicubic, bilateral
@@ -18,7 +17,6 @@ from d2video.evaluation.restoration.metrics import measure, quantize
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_rgb
 from tests.helpers import GOLDEN
-from tests.helpers.fresh_process import run_in_group
 
 CASES = json.loads((GOLDEN / "ipt_psnr.json").read_text())["cases"]
 
@@ -212,23 +210,3 @@ def test_by_name_and_metadata(tmp_path):
     assert isinstance(evaluator, RestorationEvaluator)
     assert not evaluator._with_baselines
     MetadataCatalog.remove("restoration_evaluator_test")
-
-
-def evaluate_in_two_processes(folder, inputs, outputs):
-    rank = comm.get_rank()
-    evaluator = make(f"{folder}/two")
-    evaluator.process(inputs[rank::2], outputs[rank::2])
-    results = evaluator.evaluate()
-    if rank:
-        assert results == {}
-    else:
-        Path(folder, "results.json").write_text(json.dumps(results))
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(images, tmp_path):
-    run_in_group(evaluate_in_two_processes, str(tmp_path), *images)
-    alone = make(tmp_path / "one")
-    alone.process(*images)
-    assert json.loads((tmp_path / "results.json").read_text()) == alone.evaluate()
-    assert (tmp_path / "two/images.csv").read_text() == (tmp_path / "one/images.csv").read_text()

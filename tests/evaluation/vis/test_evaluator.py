@@ -15,7 +15,6 @@ from d2video.evaluation import EVALUATOR_REGISTRY, YTVISEvaluator, build_evaluat
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import check_results
 from d2video.utils.errors import UserError
-from tests.helpers.fresh_process import run_in_group
 from tests.helpers.ytvis_sets import (
     GOLDEN,
     answers_of,
@@ -204,26 +203,3 @@ def test_category_ids_of_another_file(tmp_path):
     truth = YTVISGroundTruth.from_dict(small_annotations())
     with pytest.raises(UserError, match="category id 5"):
         YTVISEvaluator(truth, {3: 0, 5: 1}, str(tmp_path))
-
-
-def _evaluate_in_two_processes(folder: str) -> None:
-    truth, inputs, outputs = _set_a()
-    rank = torch.distributed.get_rank()
-    evaluator = _evaluator(truth, folder)
-    # Video 0 goes to both, as with a sampler that pads.
-    mine = [0, *range(1 + rank, len(inputs), 2)]
-    evaluator.process([inputs[i] for i in mine], [outputs[i] for i in mine])
-    results = evaluator.evaluate()
-    if rank == 0:
-        _check_set_a(results)
-        with open(f"{folder}/passed", "w") as file:
-            file.write("main process")
-    else:
-        assert results == {}
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
-    run_in_group(_evaluate_in_two_processes, str(tmp_path))
-    assert (tmp_path / "passed").is_file()
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 63
