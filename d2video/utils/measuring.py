@@ -18,13 +18,13 @@ Run = Callable[[], object]
 T = TypeVar("T")
 
 
-def timed(run: Run, device: torch.device) -> float:
-    """Seconds that ``run`` takes, what it queued on a GPU included."""
+def timed(run: Callable[[], T], device: torch.device) -> tuple[T, float]:
+    """The result of ``run`` and the seconds that it takes, what it queued on a GPU included."""
     start = time.perf_counter()
-    run()
+    result = run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return result, time.perf_counter() - start
 
 
 def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[str, float]:
@@ -33,7 +33,7 @@ def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[s
         timed(run, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    times = [timed(run, device) for _ in range(repeats)]
+    times = [timed(run, device)[1] for _ in range(repeats)]
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident()
     return {

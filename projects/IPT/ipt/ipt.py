@@ -41,7 +41,6 @@ class IPT(nn.Module):
         contrastive_form: see :func:`.contrastive.contrastive_loss`.
         freeze_trunk: train only the heads, tails and queries.
         tiling: of whole images; None: the default of :class:`.tiling.Tiling`.
-        patches_at_once: at inference; 0: by the memory.
         self_ensemble: give the mean of the answers to the eight flips and quarter turns of an image.
         compile_model: torch.compile the body.
     """
@@ -60,7 +59,6 @@ class IPT(nn.Module):
         contrastive_form: str = "paper",
         freeze_trunk: bool = False,
         tiling: Tiling | None = None,
-        patches_at_once: int = 0,
         self_ensemble: bool = False,
         compile_model: bool = False,
     ):
@@ -72,7 +70,6 @@ class IPT(nn.Module):
         self.contrastive_weight = contrastive_weight
         self.contrastive_form = contrastive_form
         self.tiling = tiling or Tiling(network.patch_size)
-        self.patches_at_once = patches_at_once
         self.self_ensemble = self_ensemble
         if freeze_trunk:
             for parameter in network.trunk_parameters():
@@ -161,9 +158,8 @@ class IPT(nn.Module):
         with torch.no_grad():
             error = F.mse_loss(output, target)
             psnr = 10 * torch.log10(255**2 / error.clamp(min=1e-6))
-            get_event_storage().put_scalar(
-                f"train_psnr_{self.network.tasks[task].name}", psnr.item()
-            )
+            name = self.network.tasks[task].name
+            get_event_storage().put_scalar(f"train_psnr_{name}", psnr.item())
         losses = {"loss_l1": F.l1_loss(output, target)}
         if self.contrastive_weight:
             if len(batched_inputs) == 1:
@@ -220,7 +216,7 @@ class IPT(nn.Module):
             images,
             tiling=self.tiling,
             scale=self.network.tasks[task].scale,
-            patches_at_once=self.patches_at_once or rows_at_once(largest, self.device),
+            patches_at_once=rows_at_once(largest, self.device),
         )
 
     def stream_video(

@@ -11,6 +11,7 @@ that a checkpoint says which tasks it holds.
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,6 @@ from d2video.layers import FeedForwardLayer, TransformerDecoderLayer, Transforme
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-# What comes before the name of a task in a parameter's name.
-TASK_PARTS = ("heads.", "tails.", "body.queries.")
 
 
 class ResidualBlock(nn.Module):
@@ -234,8 +232,7 @@ class IPTNetwork(nn.Module):
 
     def trunk_parameters(self) -> list[nn.Parameter]:
         """Those that all tasks share."""
-        names = dict(self.named_parameters())
-        return [names[name] for name in names if not name.startswith(TASK_PARTS)]
+        return [value for name, value in self.named_parameters() if task_of(name) is None]
 
     def forward(self, x: Tensor, task: int) -> tuple[Tensor, Tensor]:
         """
@@ -260,10 +257,8 @@ class IPTNetwork(nn.Module):
 
 def task_of(name: str) -> str | None:
     """The task that a parameter of the network belongs to; None for those of the trunk."""
-    for part in TASK_PARTS:
-        if name.startswith(part):
-            return name.removeprefix(part).partition(".")[0]
-    return None
+    match = re.match(r"(?:heads|tails|body\.queries)\.([^.]+)", name)
+    return match and match[1]
 
 
 def _choose_tasks(network: IPTNetwork, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -1,6 +1,7 @@
 """How well a denoising model restores noise levels that it was not trained on."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ def measure_level(
     """The figures of one task at one level of noise.
 
     Args:
-        model: in evaluation mode.
-        tasks: its tasks.
+        model: in evaluation mode, of these ``tasks``.
         task: the one that restores.
         records: of clean images.
         sigma: standard deviation of the noise, of 0..255.
@@ -84,27 +84,20 @@ def evaluate(
         raise UserError("give a model with a task denoise_<sigma>, or correct --task")
     model = build_model(cfg).eval()
     VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-    return [
-        measure_level(model, tasks, task, records, sigma, clamp, _folder(cfg, task, sigma, clamp))
-        for clamp in (True, False)
-        for task in chosen
-        for sigma in sigmas
-    ]
-
-
-def _folder(cfg: CfgNode, task: Task, sigma: int, clamp: bool) -> Path:
-    kind = "clamped" if clamp else "unclamped"
-    return Path(cfg.OUTPUT_DIR) / "noise" / f"{task.name}_on_{sigma}_{kind}"
+    rows = []
+    for clamp, task, sigma in product((True, False), chosen, sigmas):
+        name = f"{task.name}_on_{sigma}_{'clamped' if clamp else 'unclamped'}"
+        folder = Path(cfg.OUTPUT_DIR) / "noise" / name
+        rows.append(measure_level(model, tasks, task, records, sigma, clamp, folder))
+    return rows
 
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown: a line for each task, level and kind of noise."""
     columns = [f"{method} {name}" for method in METHODS for name in MEASURES]
     lines = [
-        [
-            *(row["task"], row["sigma"], "yes" if row["clamped"] else "no"),
-            *(row[method][name] for method in METHODS for name in MEASURES),
-        ]
+        [row["task"], row["sigma"], "yes" if row["clamped"] else "no"]
+        + [row[method][name] for method in METHODS for name in MEASURES]
         for row in rows
     ]
     # dB with two decimals, SSIM with four.

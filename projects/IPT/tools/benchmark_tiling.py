@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = model_cfg(args)
     import torch
-    from d2video.projects.ipt.tiling_comparison import compare, table
+    from d2video.projects.ipt.tiling_comparison import compare
     from detectron2.modeling import build_model
+    from tabulate import tabulate
 
     from d2video.checkpoint import VideoCheckpointer
     from d2video.utils.measuring import environment
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [row for name in cfg.DATASETS.TEST for row in compare(cfg, model, name, args.count)]
     about = environment(torch.device(cfg.MODEL.DEVICE))
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    print(table(rows))
+    print(tabulate(rows, "keys", "pipe", floatfmt=("", "", "", "", ".3f", ".3f", ".1f")))
     if args.json:
         content = {"command": " ".join(sys.argv), "environment": about, "results": rows}
         write_json(args.json, content)

@@ -25,23 +25,13 @@ class FrameEncoder(nn.Module):
         backbone: of detectron2; its outputs go from fine to coarse.
         normalize: of its input.
         frozen: the backbone is neither trained nor, in training, put into training mode.
-
-    Attributes:
-        frames_at_once: at inference; 0: by :mod:`d2video.modeling.frames`. The answer is the same.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        normalize: PixelNormalizer,
-        *,
-        frozen: bool = False,
-    ):
+    def __init__(self, backbone: Backbone, normalize: PixelNormalizer, *, frozen: bool = False):
         super().__init__()
         self.backbone = backbone
         self.normalize = normalize
         self.frozen = frozen
-        self.frames_at_once = 0
         self.feature, shape = list(backbone.output_shape().items())[-1]
         self.width: int = shape.channels
         if frozen:
@@ -95,9 +85,8 @@ class FrameEncoder(nn.Module):
     def _chunks(self, frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         frames = iter(frames)
         for first in frames:
-            rows = self.frames_at_once or rows_at_once(
-                _NUMBERS_A_PIXEL * first.shape[-2:].numel(), self.normalize.device
-            )
+            numbers = _NUMBERS_A_PIXEL * first.shape[-2:].numel()
+            rows = rows_at_once(numbers, self.normalize.device)
             yield [first, *islice(frames, rows - 1)]
 
 

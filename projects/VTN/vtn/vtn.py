@@ -75,11 +75,8 @@ class VTN(nn.Module):
         compile_model: bool = False,
     ):
         super().__init__()
-        self.frame_encoder = FrameEncoder(
-            backbone,
-            PixelNormalizer(pixel_mean, pixel_std),
-            frozen=freeze_backbone,
-        )
+        normalizer = PixelNormalizer(pixel_mean, pixel_std)
+        self.frame_encoder = FrameEncoder(backbone, normalizer, frozen=freeze_backbone)
         width = temporal_encoder.cls_token.shape[-1]
         self.projection: nn.Module = nn.Identity()
         if self.frame_encoder.width != width:
@@ -189,10 +186,10 @@ class VTN(nn.Module):
 
     def _labels(self, batched_inputs: list[dict]) -> Tensor:
         labels = torch.tensor([item["label"] for item in batched_inputs])
-        if int(labels.max()) >= self.num_classes or int(labels.min()) < 0:
-            wrong = int(labels[(labels >= self.num_classes) | (labels < 0)][0])
+        wrong = labels[(labels >= self.num_classes) | (labels < 0)].tolist()
+        if wrong:
             raise UserError(
-                f"a video has label {wrong}, the model's classes are 0 to {self.num_classes - 1}: "
+                f"a video has label {wrong[0]}, the model's classes are 0 to {self.num_classes - 1}: "
                 f"set {_NODE}.NUM_CLASSES to the number of classes"
             )
         return labels.to(self.device)
@@ -205,9 +202,7 @@ class VTN(nn.Module):
                     "training on features extracted beforehand leaves the backbone as it is: set "
                     f"{_NODE}.FREEZE_BACKBONE True"
                 )
-            return [
-                self._checked(item["features"], item).to(self.device) for item in batched_inputs
-            ]
+            return [self._checked_features(item).to(self.device) for item in batched_inputs]
         clips = [item["image"] for item in batched_inputs]
         if len({clip.shape[1:] for clip in clips}) > 1:
             sizes = ", ".join(sorted({f"{clip.shape[3]}x{clip.shape[2]}" for clip in clips}))
@@ -217,19 +212,20 @@ class VTN(nn.Module):
         features = self.frame_encoder(torch.cat([clip.to(self.device) for clip in clips]))
         return list(features.split([len(clip) for clip in clips]))
 
-    def _checked(self, features: Tensor, item: dict) -> Tensor:
+    def _checked_features(self, item: dict) -> Tensor:
+        """(F, C), extracted beforehand."""
+        features, source = item["features"], item.get("feature_file", "features")
         if features.dim() != 2 or features.shape[1] != self.frame_encoder.width:
             raise UserError(
-                f"{item.get('feature_file', 'features')} of shape {tuple(features.shape)}: the "
-                f"backbone gives {self.frame_encoder.width} numbers a frame; extract them with "
-                "the backbone of this config"
+                f"{source} of shape {tuple(features.shape)}: the backbone gives "
+                f"{self.frame_encoder.width} numbers a frame; extract them with the backbone of this "
+                "config"
             )
         made_by = item.get("backbone")
         if made_by is not None and made_by != self.frame_encoder.fingerprint():
             raise UserError(
-                f"{item.get('feature_file', 'features')} was made by another backbone than this "
-                "model's: name in MODEL.WEIGHTS the checkpoint that the features were extracted with, "
-                "or extract them anew"
+                f"{source} was made by another backbone than this model's: name in MODEL.WEIGHTS the "
+                "checkpoint that the features were extracted with, or extract them anew"
             )
         return features.float()
 
@@ -240,8 +236,7 @@ class VTN(nn.Module):
         views = item.get("views", [item])
         # Views go one by one: they may differ in length, and the frames are what takes time.
         logits = torch.cat([self._view_logits(view) for view in views]).float()
-        scores = self.combine(logits)
-        answer: VideoScores = {"scores": scores.cpu()}
+        answer: VideoScores = {"scores": self.combine(logits).cpu()}
         if "video_id" in item:
             answer["video_id"] = item["video_id"]
         return answer
@@ -250,7 +245,7 @@ class VTN(nn.Module):
         """(1, K)."""
         index = view["frame_index"]
         if "features" in view:
-            features = self._checked(view["features"], view)
+            features = self._checked_features(view)
         else:
             features = self.frame_encoder.encode_video(view["image"], index)
         return self.classify(features[None], index[None])

@@ -48,10 +48,7 @@ def test_rows_of_both_tilings(tool, options, tmp_path, capsys):
     assert official["images"] == 2
     # Of 24x33 pixels, in patches of 12: every 3 pixels, 5 by 8; or every 9 at most, 3 by 4.
     assert (official["patches"], fast["patches"]) == (40, 12)
-    assert official["psnr_y_difference"] == 0
-    assert fast["psnr_y_difference"] == pytest.approx(fast["psnr_y"] - official["psnr_y"])
-    assert 0 < fast["psnr_y_between"] < 100  # they differ, but
-    assert fast["psnr_y_between"] > fast["psnr_y"]  # less than from the target
+    assert 0 < fast["PSNR-Y"] != official["PSNR-Y"] > 0
     assert min(official["seconds"], fast["seconds"]) > 0
     assert "| official" in capsys.readouterr().out
 

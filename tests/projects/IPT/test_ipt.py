@@ -90,7 +90,7 @@ def test_batches_that_do_not_fit(change, message):
 # ---- whole images -------------------------------------------------------------------------------
 
 
-def test_images_of_several_sizes_and_tasks():
+def test_images_of_several_sizes_and_tasks(monkeypatch):
     model = build()
     inputs = [
         {"image": image_of(20, 33), "task": "sr_x2"},
@@ -103,7 +103,7 @@ def test_images_of_several_sizes_and_tasks():
         assert answer.dtype == torch.float32
         assert not answer.requires_grad
         torch.testing.assert_close(model([item])[0]["restored"], answer, **CLOSE)
-    model.patches_at_once = 1
+    monkeypatch.setitem(INFERENCE_ELEMENTS, "cpu", 1)  # one patch at once
     for one, answer in zip(model(inputs), answers):
         torch.testing.assert_close(one["restored"], answer, **CLOSE)
     official = build(f"{NODE}TILING", "official")(inputs[:1])[0]["restored"]
@@ -155,10 +155,10 @@ def test_self_ensemble():
     torch.testing.assert_close(turned, answer["restored"].rot90(1, (-2, -1)), **CLOSE)
 
 
-def test_self_ensemble_holds_two_answers_besides_an_image_and_its_view():
+def test_self_ensemble_holds_two_answers_besides_an_image_and_its_view(monkeypatch):
     """Or, while one is added to the sum, it, it turned back, and the sum."""
     model = build(f"{NODE}SELF_ENSEMBLE", True)
-    model.patches_at_once = 1
+    monkeypatch.setitem(INFERENCE_ELEMENTS, "cpu", 1)
     inputs = [{"image": image_of(60, 48), "task": "derain"}]
     assert most_alive(lambda: model(inputs), 3 * 60 * 48) == 4
 
