@@ -129,6 +129,8 @@ def _run_in_group(
     try:
         _make_groups(rank, local_rank, size, local_size, url, timedelta(minutes=args.dist_timeout))
         run(args)
+        # Its threads must not outlive the interpreter, which could end a finished process by SIGABRT.
+        dist.destroy_process_group()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
