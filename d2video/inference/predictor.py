@@ -28,7 +28,7 @@ from d2video.inference.tasks.task import StreamingModel, Task
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
-from d2video.video.prefetch import FRAMES_AHEAD, prefetch
+from d2video.video.prefetch import prefetch
 from d2video.video.video_reader import OnBroken, VideoSource, open_video
 from d2video.visualization.options import DEFAULT_TOPK
 
@@ -64,7 +64,6 @@ class VideoPredictor:
         min_size: int,
         max_size: int,
         image_format: str = "RGB",
-        decode_ahead: int = FRAMES_AHEAD,
         class_names: list[str] | None = None,
     ):
         """
@@ -74,7 +73,6 @@ class VideoPredictor:
             max_size: limit of the long side in pixels, which may shrink the short side further; 0:
                 none. The test mapper has the same rule.
             image_format: the model's channel order, "RGB" or "BGR".
-            decode_ahead: frames decoded and resized ahead.
             class_names: by class index, for pictures and results; ``None`` if unknown.
         """
         assert image_format in ("RGB", "BGR"), image_format
@@ -83,7 +81,6 @@ class VideoPredictor:
         self.class_names = class_names
         self._resize = ResizeShortestEdge(min_size, max_size)
         self._image_format = image_format
-        self._decode_ahead = decode_ahead
         self._stream: PushStream | None = None  # of predict_frame, since time.monotonic's _start
         self._start = 0.0
 
@@ -117,7 +114,7 @@ class VideoPredictor:
             UserError: the source cannot be read; damage further on shows while iterating.
         """
         if not isinstance(source, FrameSource):
-            source = open_video(source, prefetch=self._decode_ahead)
+            source = open_video(source)
         return self._predict(source)
 
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
@@ -201,7 +198,7 @@ class VideoPredictor:
                 "classifying model, such as VTN, in MODEL.META_ARCHITECTURE"
             )
         if not isinstance(source, FrameSource):
-            source = open_video(source, prefetch=self._decode_ahead)
+            source = open_video(source)
         if source.is_live:
             raise UserError(
                 f"classify: {source.name} has no end; take the frames of predictor(...) one by one, "
@@ -240,8 +237,7 @@ class VideoPredictor:
                     return
                 yield Frame(index, 0.0, image, Path(path).name), self._prepare(image)
 
-        ahead = min(self._decode_ahead, _IMAGES_AHEAD)
-        with closing(prefetch(prepare(), ahead)) as prepared:
+        with closing(prefetch(prepare(), _IMAGES_AHEAD)) as prepared:
             for frame, tensor in prepared:
                 height, width = frame.image.shape[:2]
                 (answer,) = self.model.stream_video(iter([tensor]), output_size=(height, width))

@@ -48,21 +48,13 @@ class RestoredAnswer(TypedDict):
 
 
 class VideoInstances(TypedDict):
-    """Instances of a video with a score and a label each (YouTube-VIS).
+    """N instances of a video of L frames, with a score and a label each (YouTube-VIS)."""
 
-    Attributes:
-        image_size: (H, W) of the original.
-        pred_scores: N, 0 to 1.
-        pred_labels: N contiguous classes.
-        pred_masks: N lists of L compressed COCO RLEs, ``None`` where absent.
-        pred_ids: N ids.
-    """
-
-    image_size: tuple[int, int]
-    pred_scores: list[float]
-    pred_labels: list[int]
-    pred_masks: list[list[dict[str, Any] | None]]
-    pred_ids: list[int]
+    image_size: tuple[int, int]  # (H, W) of the original
+    pred_scores: list[float]  # N, 0 to 1
+    pred_labels: list[int]  # N contiguous classes
+    pred_masks: list[list[dict[str, Any] | None]]  # N×L compressed COCO RLEs, None where absent
+    pred_ids: list[int]  # N
 
 
 class Tracks(TypedDict):

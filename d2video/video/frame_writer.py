@@ -41,9 +41,7 @@ class FrameWriter(ABC):
             UserError: the disk refuses.
         """
         assert not self._is_finished, "write() after the end of the block"
-        assert image.dtype == np.uint8, image.dtype
-        assert image.ndim == 3, image.shape
-        assert image.shape[2] == 3, image.shape
+        assert (image.dtype, image.ndim, image.shape[2]) == (np.uint8, 3, 3), image.shape
         with self._one_line_errors():
             self._append(image)
 

@@ -79,9 +79,9 @@ def test_memory_does_not_grow_with_length():
             weakref.finalize(image, alive.discard, index)
             yield image
 
-    predictor = make_predictor(model, decode_ahead=3)
+    predictor = make_predictor(model)
     count = 0
-    for frame in predictor(source()):
+    for frame in predictor(open_video(source(), prefetch=3)):
         count += 1
         del frame
         gc.collect(0)

@@ -150,7 +150,7 @@ def test_through_the_predictor(device):
     in_step(device)
     for gate in device.gates.values():
         gate.set()
-    predictor = VideoPredictor(model=StubTracker(), min_size=0, max_size=0, decode_ahead=4)
+    predictor = VideoPredictor(model=StubTracker(), min_size=0, max_size=0)
     frames = predictor("camera:0")
     first = next(frames)
     assert (first.index, first.image.shape) == (0, (4, 6, 3))
