@@ -6,6 +6,7 @@ from d2video.checkpoint.convert import (
     CheckpointFormat,
     State,
     adapt_foreign,
+    checkpoint_format,
     from_foreign,
     to_foreign,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "State",
     "VideoCheckpointer",
     "adapt_foreign",
+    "checkpoint_format",
     "from_foreign",
     "load_checkpoint_file",
     "state_dict_of",

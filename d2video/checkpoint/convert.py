@@ -43,26 +43,22 @@ class CheckpointFormat:
     file_key: str = "model"
 
 
-class _ConverterRegistry:
-    """Foreign formats by meta-architecture and format name."""
-
-    def __init__(self) -> None:
-        self._formats: dict[str, dict[str, CheckpointFormat]] = {}
-
-    def add(self, meta_architecture: str, formats: dict[str, CheckpointFormat]) -> None:
-        self._formats[meta_architecture] = formats
-
-    def get(self, meta_architecture: str, name: str) -> CheckpointFormat:
-        formats = self._formats.get(meta_architecture, {})
-        if name not in formats:
-            known = ", ".join(formats) or "none"
-            raise UserError(
-                f"no checkpoint format '{name}' for {meta_architecture}: known formats are {known}"
-            )
-        return formats[name]
+# By meta-architecture and name; projects add theirs.
+CONVERTER_REGISTRY: dict[str, dict[str, CheckpointFormat]] = {}
 
 
-CONVERTER_REGISTRY = _ConverterRegistry()
+def checkpoint_format(meta_architecture: str, name: str) -> CheckpointFormat:
+    """
+    Raises:
+        UserError: the meta-architecture has no format of this name.
+    """
+    formats = CONVERTER_REGISTRY.get(meta_architecture, {})
+    if name not in formats:
+        known = ", ".join(formats) or "none"
+        raise UserError(
+            f"no checkpoint format '{name}' for {meta_architecture}: known formats are {known}"
+        )
+    return formats[name]
 
 
 def _list(names: list[str], most: int = 8) -> str:

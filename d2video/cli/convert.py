@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from detectron2.modeling import build_model
 
     from d2video.checkpoint import (
-        CONVERTER_REGISTRY,
         CheckpointFormat,
+        checkpoint_format,
         load_checkpoint_file,
         state_dict_of,
         to_foreign,
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = load_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", device])
     fmt = CheckpointFormat("d2video", name_of=lambda name: name)
     if args.format:
-        fmt = CONVERTER_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE, args.format)
+        fmt = checkpoint_format(cfg.MODEL.META_ARCHITECTURE, args.format)
     source = state_dict_of(load_checkpoint_file(args.input, foreign=True), args.input)
     torch.manual_seed(max(cfg.SEED, 0))
     model = build_model(cfg).state_dict()

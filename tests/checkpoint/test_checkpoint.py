@@ -12,6 +12,7 @@ from d2video.checkpoint import (
     CheckpointFormat,
     VideoCheckpointer,
     adapt_foreign,
+    checkpoint_format,
     from_foreign,
     to_foreign,
     write_checkpoint,
@@ -170,7 +171,7 @@ def foreign_state(name: str) -> dict[str, torch.Tensor]:
 def test_official_vistr_files_key_by_key_and_back(depth):
     model = full_size(f"configs/VisTR/vistr_R{depth}_ytvis2019.yaml")
     official = foreign_state(f"vistr_resnet{depth}_state_dict_shapes.json")
-    fmt = CONVERTER_REGISTRY.get("VisTR", "vistr")
+    fmt = CONVERTER_REGISTRY["VisTR"]["vistr"]
     ours, fresh, unused = from_foreign(official, model, fmt)
     assert set(ours) == set(model)
     assert fresh == unused == []
@@ -189,7 +190,7 @@ def test_official_vistr_files_key_by_key_and_back(depth):
 def test_official_detr_files_key_by_key_and_back(config, fmt, file):
     model = full_size(f"configs/DETR/{config}.yaml")
     official = foreign_state(f"{file}_state_dict_shapes.json")
-    fmt = CONVERTER_REGISTRY.get("DETR", fmt)
+    fmt = CONVERTER_REGISTRY["DETR"][fmt]
     ours, fresh, unused = from_foreign(official, model, fmt)
     assert set(ours) == set(model)
     assert fresh == unused == []
@@ -202,7 +203,7 @@ def test_a_detector_starts_a_model_with_masks():
     official = foreign_state("detr_resnet50_state_dict_shapes.json")
     official["class_embed.weight"] = torch.empty(251, 256, device="meta")
     official["class_embed.bias"] = torch.empty(251, device="meta")
-    _, fresh, _ = from_foreign(official, model, CONVERTER_REGISTRY.get("DETR", "detr"))
+    _, fresh, _ = from_foreign(official, model, CONVERTER_REGISTRY["DETR"]["detr"])
     assert {name.split(".")[1] for name in fresh} == {"mask_branch"}
 
 
@@ -235,10 +236,10 @@ def test_detectron2_wrapper_files(fmt):
         if ".backbone." in name:
             inner = name.removeprefix("network.backbone.")
             wrapper[f"{prefix}backbone.0.backbone.{inner}"] = value
-    ours, fresh, unused = from_foreign(wrapper, model, CONVERTER_REGISTRY.get("DETR", fmt))
+    ours, fresh, unused = from_foreign(wrapper, model, CONVERTER_REGISTRY["DETR"][fmt])
     assert set(ours) == set(model)
     assert fresh == unused == []
-    assert set(to_foreign(ours, model, CONVERTER_REGISTRY.get("DETR", fmt))) == set(wrapper)
+    assert set(to_foreign(ours, model, CONVERTER_REGISTRY["DETR"][fmt])) == set(wrapper)
 
 
 def test_detr_pretraining_files():
@@ -259,7 +260,7 @@ def test_detr_pretraining_files():
     }
     detr["detr.class_embed.weight"] = torch.empty(92, 384, device="meta")
     detr["mask_head.lay5.weight"] = torch.empty(24, 48, 3, 3, device="meta")
-    fmt = CONVERTER_REGISTRY.get("VisTR", "detr")
+    fmt = CONVERTER_REGISTRY["VisTR"]["detr"]
     ours, fresh, unused = from_foreign(detr, model, fmt)
     assert unused == ["detr.class_embed.weight", "mask_head.lay5.weight"]
     parts = {name.split(".")[1] for name in fresh}
@@ -277,7 +278,7 @@ def test_our_own_detr_starts_vistr(masks):
         )
     ).state_dict()
     vistr = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")
-    fmt = CONVERTER_REGISTRY.get("VisTR", "own_detr" if masks else "own_detr_boxes")
+    fmt = CONVERTER_REGISTRY["VisTR"]["own_detr" if masks else "own_detr_boxes"]
     ours, fresh, unused = from_foreign(detr, vistr, fmt)
     anew = {"class_embed", "query_embed", "insmask_head"}
     if masks:
@@ -304,7 +305,7 @@ def test_conversion_lists_every_fault():
     state["vistr.class_embed.weight"] = torch.empty(5, 384, device="meta")
     state["surprise"] = torch.empty(1, device="meta")
     with pytest.raises(UserError) as error:
-        from_foreign(state, model, CONVERTER_REGISTRY.get("VisTR", "vistr"))
+        from_foreign(state, model, CONVERTER_REGISTRY["VisTR"]["vistr"])
     for part in (
         "1 missing: vistr.class_embed.bias",
         "1 unknown: surprise",
@@ -312,9 +313,9 @@ def test_conversion_lists_every_fault():
     ):
         assert part in str(error.value)
     with pytest.raises(UserError, match="no parameter of the format"):
-        from_foreign({"x": torch.ones(1)}, model, CONVERTER_REGISTRY.get("VisTR", "vistr"))
+        from_foreign({"x": torch.ones(1)}, model, CONVERTER_REGISTRY["VisTR"]["vistr"])
     with pytest.raises(UserError, match="known formats are vistr, detr, own_detr"):
-        CONVERTER_REGISTRY.get("VisTR", "onnx")
+        checkpoint_format("VisTR", "onnx")
 
 
 # ---- adapting -----------------------------------------------------------------------------------

@@ -73,19 +73,16 @@ def wrapper_segmentation_name(name: str) -> str:
 
 _NO_MASKS = ("network.mask_branch.",)
 
-CONVERTER_REGISTRY.add(
-    "DETR",
-    {
-        # A model with masks can start from a detector: its mask branch starts anew.
-        "detr": CheckpointFormat(
-            "official DETR detection, DC5 included", detection_name, not_in_file=_NO_MASKS
-        ),
-        "detr_segm": CheckpointFormat("official DETR with masks or panoptic", segmentation_name),
-        "detr_d2": CheckpointFormat(
-            "the official detectron2 wrapper, detection", wrapper_name, not_in_file=_NO_MASKS
-        ),
-        "detr_d2_segm": CheckpointFormat(
-            "the official detectron2 wrapper with masks", wrapper_segmentation_name
-        ),
-    },
-)
+CONVERTER_REGISTRY["DETR"] = {
+    # A model with masks can start from a detector: its mask branch starts anew.
+    "detr": CheckpointFormat(
+        "official DETR detection, DC5 included", detection_name, not_in_file=_NO_MASKS
+    ),
+    "detr_segm": CheckpointFormat("official DETR with masks or panoptic", segmentation_name),
+    "detr_d2": CheckpointFormat(
+        "the official detectron2 wrapper, detection", wrapper_name, not_in_file=_NO_MASKS
+    ),
+    "detr_d2_segm": CheckpointFormat(
+        "the official detectron2 wrapper with masks", wrapper_segmentation_name
+    ),
+}

@@ -118,16 +118,13 @@ def to_numbers(state: State) -> State:
     return numbered
 
 
-CONVERTER_REGISTRY.add(
-    "IPT",
-    {
-        "ipt": CheckpointFormat(
-            "official IPT",
-            official_name,
-            not_in_model=("sub_mean.", "add_mean.", _POSITION_IDS),
-            adapt=from_numbers,
-            restore=to_numbers,
-            file_key="",
-        )
-    },
-)
+CONVERTER_REGISTRY["IPT"] = {
+    "ipt": CheckpointFormat(
+        "official IPT",
+        official_name,
+        not_in_model=("sub_mean.", "add_mean.", _POSITION_IDS),
+        adapt=from_numbers,
+        restore=to_numbers,
+        file_key="",
+    )
+}

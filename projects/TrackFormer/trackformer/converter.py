@@ -121,43 +121,40 @@ _DETECTOR = tuple(
 # model does not use.
 _NO_USE = ("query_embed.", "transformer.decoder.class_embed.")
 
-CONVERTER_REGISTRY.add(
-    "TrackFormer",
-    {
-        "trackformer": CheckpointFormat(
-            "official TrackFormer",
-            trackformer_name,
-            not_in_model=_NO_USE,
-            adapt=adapt_trackformer,
-            widen=widener,
-        ),
-        # A tracker can start from a detector: what the latter lacks starts anew.
-        "deformable_detr": CheckpointFormat(
-            "official Deformable DETR, COCO",
-            trackformer_name,
-            not_in_file=_NO_MASKS,
-            not_in_model=_NO_USE,
-            adapt=adapt_deformable_detr,
-            widen=widener,
-        ),
-        "detr": CheckpointFormat(
-            "official DETR, COCO",
-            trackformer_name,
-            not_in_file=(*_NO_MASKS, *_NO_TRACKS),
-            adapt=adapt_detr,
-        ),
-        "detr_segm": CheckpointFormat(
-            "official DETR with masks, COCO or COCO panoptic",
-            segmentation_name,
-            not_in_file=_NO_TRACKS,
-            adapt=adapt_detr,
-        ),
-        "detr_segm_masks": CheckpointFormat(
-            "the mask head of an official DETR with masks, for a detector given with --base",
-            segmentation_name,
-            not_in_file=(*_DETECTOR, *_NO_TRACKS),
-            not_in_model=("detr.",),
-        ),
-        "own": CheckpointFormat("a TrackFormer of this library", _same_name, widen=widener),
-    },
-)
+CONVERTER_REGISTRY["TrackFormer"] = {
+    "trackformer": CheckpointFormat(
+        "official TrackFormer",
+        trackformer_name,
+        not_in_model=_NO_USE,
+        adapt=adapt_trackformer,
+        widen=widener,
+    ),
+    # A tracker can start from a detector: what the latter lacks starts anew.
+    "deformable_detr": CheckpointFormat(
+        "official Deformable DETR, COCO",
+        trackformer_name,
+        not_in_file=_NO_MASKS,
+        not_in_model=_NO_USE,
+        adapt=adapt_deformable_detr,
+        widen=widener,
+    ),
+    "detr": CheckpointFormat(
+        "official DETR, COCO",
+        trackformer_name,
+        not_in_file=(*_NO_MASKS, *_NO_TRACKS),
+        adapt=adapt_detr,
+    ),
+    "detr_segm": CheckpointFormat(
+        "official DETR with masks, COCO or COCO panoptic",
+        segmentation_name,
+        not_in_file=_NO_TRACKS,
+        adapt=adapt_detr,
+    ),
+    "detr_segm_masks": CheckpointFormat(
+        "the mask head of an official DETR with masks, for a detector given with --base",
+        segmentation_name,
+        not_in_file=(*_DETECTOR, *_NO_TRACKS),
+        not_in_model=("detr.",),
+    ),
+    "own": CheckpointFormat("a TrackFormer of this library", _same_name, widen=widener),
+}

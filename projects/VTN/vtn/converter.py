@@ -60,21 +60,18 @@ def timm_name(name: str) -> str:
     return name.removeprefix(_VIT)
 
 
-CONVERTER_REGISTRY.add(
-    "VTN",
-    {
-        "pyslowfast": CheckpointFormat(
-            "official VTN (PySlowFast)",
-            pyslowfast_name,
-            # Numbers 0, 1, 2, ... that older releases of transformers saved.
-            not_in_model=(f"{_TEMPORAL}embeddings.position_ids",),
-            file_key="model_state",
-        ),
-        "timm": CheckpointFormat(
-            "a Vision Transformer of timm",
-            timm_name,
-            not_in_file=(_TEMPORAL, "projection.", "head."),
-            not_in_model=("head.", "fc_norm.", "pre_logits."),
-        ),
-    },
-)
+CONVERTER_REGISTRY["VTN"] = {
+    "pyslowfast": CheckpointFormat(
+        "official VTN (PySlowFast)",
+        pyslowfast_name,
+        # Numbers 0, 1, 2, ... that older releases of transformers saved.
+        not_in_model=(f"{_TEMPORAL}embeddings.position_ids",),
+        file_key="model_state",
+    ),
+    "timm": CheckpointFormat(
+        "a Vision Transformer of timm",
+        timm_name,
+        not_in_file=(_TEMPORAL, "projection.", "head."),
+        not_in_model=("head.", "fc_norm.", "pre_logits."),
+    ),
+}

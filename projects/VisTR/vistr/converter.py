@@ -32,35 +32,32 @@ _LEFT_IN_DETR = (
     "network.mask_branch.out_conv.",
 )
 
-CONVERTER_REGISTRY.add(
-    "VisTR",
-    {
-        "vistr": CheckpointFormat(
-            "official VisTR (training or released files)",
-            name_of=official_name,
+CONVERTER_REGISTRY["VisTR"] = {
+    "vistr": CheckpointFormat(
+        "official VisTR (training or released files)",
+        name_of=official_name,
+    ),
+    "detr": CheckpointFormat(
+        "DETRsegm of width 384, the authors' COCO pretraining for VisTR",
+        name_of=segmentation_name,
+        not_in_file=_NEW_IN_VISTR,
+        not_in_model=(
+            "detr.class_embed.",
+            "detr.query_embed.",
+            "mask_head.lay5.",
+            "mask_head.out_lay.",
         ),
-        "detr": CheckpointFormat(
-            "DETRsegm of width 384, the authors' COCO pretraining for VisTR",
-            name_of=segmentation_name,
-            not_in_file=_NEW_IN_VISTR,
-            not_in_model=(
-                "detr.class_embed.",
-                "detr.query_embed.",
-                "mask_head.lay5.",
-                "mask_head.out_lay.",
-            ),
-        ),
-        "own_detr": CheckpointFormat(
-            "a DETR with masks of this library, of VisTR's width",
-            name_of=own_detr_name,
-            not_in_file=_NEW_IN_VISTR,
-            not_in_model=_LEFT_IN_DETR,
-        ),
-        "own_detr_boxes": CheckpointFormat(
-            "a DETR without masks of this library, of VisTR's width",
-            name_of=own_detr_name,
-            not_in_file=(*_NEW_IN_VISTR, "network.mask_head.", "network.bbox_attention."),
-            not_in_model=_LEFT_IN_DETR,
-        ),
-    },
-)
+    ),
+    "own_detr": CheckpointFormat(
+        "a DETR with masks of this library, of VisTR's width",
+        name_of=own_detr_name,
+        not_in_file=_NEW_IN_VISTR,
+        not_in_model=_LEFT_IN_DETR,
+    ),
+    "own_detr_boxes": CheckpointFormat(
+        "a DETR without masks of this library, of VisTR's width",
+        name_of=own_detr_name,
+        not_in_file=(*_NEW_IN_VISTR, "network.mask_head.", "network.bbox_attention."),
+        not_in_model=_LEFT_IN_DETR,
+    ),
+}

@@ -39,7 +39,7 @@ def golden_detr(
         pixel_std=[1.0, 1.0, 1.0],
         **arguments,
     )
-    fmt = CONVERTER_REGISTRY.get("DETR", "detr_segm" if mask_on else "detr")
+    fmt = CONVERTER_REGISTRY["DETR"]["detr_segm" if mask_on else "detr"]
     state, _, _ = from_foreign(weights, model.state_dict(), fmt)
     model.load_state_dict(state)
     return model.eval()

@@ -27,7 +27,7 @@ register_all()
 OFFICIAL = json.loads((GOLDEN / "ipt_full6_state_dict_shapes.json").read_text())
 POSITION_IDS = "body.position_encoding.position_ids"
 CONSTANTS = {POSITION_IDS} | {f"{m}_mean.{p}" for m in ("sub", "add") for p in ("weight", "bias")}
-FORMAT = CONVERTER_REGISTRY.get("IPT", "ipt")
+FORMAT = CONVERTER_REGISTRY["IPT"]["ipt"]
 
 
 def full_model(tasks):

@@ -57,7 +57,7 @@ def shapes(state):
 
 
 def convert(state, model, name, widen=None):
-    fmt = CONVERTER_REGISTRY.get("TrackFormer", name)
+    fmt = CONVERTER_REGISTRY["TrackFormer"][name]
     state, notes = adapt_foreign(state, model, fmt, widen)
     return (*from_foreign(state, model, fmt), notes)
 
@@ -76,7 +76,7 @@ def test_official_files_key_by_key_and_back(name):
     assert shapes(ours) == shapes(model.state_dict())
     assert fresh == unused == []
     assert "class rows: " in notes[0]
-    back = to_foreign(ours, model.state_dict(), CONVERTER_REGISTRY.get("TrackFormer", fmt))
+    back = to_foreign(ours, model.state_dict(), CONVERTER_REGISTRY["TrackFormer"][fmt])
     assert shapes(back) == OFFICIAL[name]["shapes"]
 
 
@@ -95,7 +95,7 @@ def test_older_files_have_a_prefix_before_the_detector():
 def test_two_stage_files_have_queries_and_names_without_use():
     options = (f"{DEFORMABLE}TWO_STAGE", True, *COCO)
     model = build("mot17_private", *options).state_dict()
-    fmt = CONVERTER_REGISTRY.get("TrackFormer", "deformable_detr")
+    fmt = CONVERTER_REGISTRY["TrackFormer"]["deformable_detr"]
     official = foreign(shapes(to_foreign(model, model, fmt)))
     assert official["transformer.enc_output.weight"].shape == (256, 256)
     assert official["class_embed.6.bias"].shape == (91,)
@@ -153,7 +153,7 @@ def test_proposals_of_a_two_stage_coco_model_keep_their_row():
     options = (f"{DEFORMABLE}TWO_STAGE", True, *SINGLE_FRAME)
     coco = build("mot17_private", *options, "MODEL.TRACKFORMER.NUM_CLASSES", 91).state_dict()
     model = build("mot17_private", *options).state_dict()
-    fmt = CONVERTER_REGISTRY.get("TrackFormer", "deformable_detr")
+    fmt = CONVERTER_REGISTRY["TrackFormer"]["deformable_detr"]
     official = numbered_rows(to_foreign(coco, coco, fmt))
     ours, _, _, notes = convert(official, model, "deformable_detr")
     assert ours["network.class_embed.5.bias"].tolist() == [*range(1, 21)]
@@ -222,7 +222,7 @@ def test_a_smaller_model_is_refused_in_one_line_unless_asked():
 def test_widening_lists_all_that_it_changes():
     model = build("mot17_private").state_dict()
     official = foreign(OFFICIAL["deformable_detr_coco"]["shapes"])
-    fmt = CONVERTER_REGISTRY.get("TrackFormer", "deformable_detr")
+    fmt = CONVERTER_REGISTRY["TrackFormer"]["deformable_detr"]
     ours, fresh, unused, notes = convert(
         official, model, "deformable_detr", fmt.widen(config("mot17_private"))
     )

@@ -22,8 +22,8 @@ register_all()
 
 OFFICIAL = json.loads((GOLDEN / "vtn_vit_b_state_dict_shapes.json").read_text())
 POSITION_IDS = "temporal_encoder.embeddings.position_ids"
-PYSLOWFAST = CONVERTER_REGISTRY.get("VTN", "pyslowfast")
-TIMM = CONVERTER_REGISTRY.get("VTN", "timm")
+PYSLOWFAST = CONVERTER_REGISTRY["VTN"]["pyslowfast"]
+TIMM = CONVERTER_REGISTRY["VTN"]["timm"]
 
 
 @pytest.fixture(scope="module")

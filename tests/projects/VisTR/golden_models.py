@@ -47,7 +47,7 @@ def golden_vistr(
     ).eval()
     if not mask_on:  # a VisTR without masks is saved without the "vistr." prefix
         weights = {f"vistr.{name}": value for name, value in weights.items()}
-    fmt = CONVERTER_REGISTRY.get("VisTR", "vistr")
+    fmt = CONVERTER_REGISTRY["VisTR"]["vistr"]
     if not mask_on:
         parts = ("network.bbox_attention.", "network.mask_head.", "network.insmask_head.")
         fmt = replace(fmt, not_in_file=parts)

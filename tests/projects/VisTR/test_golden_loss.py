@@ -123,7 +123,7 @@ def test_training_step_losses_and_gradients(variant):
     torch.testing.assert_close(total.detach(), data[f"{variant}.total"], rtol=1e-5, atol=0)
     total.backward()
 
-    name_of = CONVERTER_REGISTRY.get("VisTR", "vistr").name_of
+    name_of = CONVERTER_REGISTRY["VisTR"]["vistr"].name_of
     grads = {name_of(n): p.grad for n, p in model.named_parameters() if p.grad is not None}
     names, values = data[f"{variant}.gradnorm.names"], data[f"{variant}.gradnorm.values"]
     assert set(names.tolist()) == set(grads)
