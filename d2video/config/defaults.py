@@ -27,7 +27,7 @@ def get_cfg() -> CN:
 def add_d2video_config(cfg: CN) -> None:
     """Add the keys that two or more systems read."""
     # ---- data ---------------------------------------------------------------------------------
-    # Your own data sets: [name, format, {arguments}], see d2video/data/datasets/from_config.py.
+    # Your own data sets: [[name, format, {arguments}], ...]; see d2video/data/datasets/from_config.py.
     cfg.DATASETS.REGISTER = []
     # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY. "DatasetMapper" is detectron2's.
     cfg.INPUT.DATASET_MAPPER = "DatasetMapper"
@@ -49,15 +49,15 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.INPUT.CLIP.SAMPLER = "WindowSampler"
     # RandomRangeSampler: greatest distance from the key frame, in frames.
     cfg.INPUT.CLIP.RANGE = 20
-    # Keep the official handling of absent instances: flipped zero boxes become (W, 0, W, 0), and
-    # instances that a crop removes stay valid. False (default) marks them absent.
+    # True keeps the official handling of absent instances: flipped zero boxes become (W, 0, W, 0),
+    # and instances that a crop removes stay valid. False marks both absent.
     cfg.INPUT.CLIP.OFFICIAL_TARGETS = False
 
-    # In training another random sample takes the place of one that cannot be read: this many times in
-    # a row at most (0: a bad sample stops the training). Each fault is logged once.
+    # In training another random sample replaces one that cannot be read, at most this many times in a
+    # row. 0: a bad sample stops the training. Each fault is logged once.
     cfg.DATALOADER.MAX_RETRIES = 10
-    # The training stops where more than this part of all samples drawn are bad, of a thousand or all:
-    # at 0.05 not before the 51st bad one. 1: never.
+    # Greatest share of bad samples, 0 to 1, of all drawn or of 1000, whichever are more; above it the
+    # training stops: at 0.05 not before the 51st bad one. 1: never.
     cfg.DATALOADER.MAX_BAD_SHARE = 0.05
 
     # Clips of video classification, cut from video files by VideoClipMapper. For testing the short
@@ -70,16 +70,17 @@ def add_d2video_config(cfg: CN) -> None:
     # A clip of the evaluation: frames (0: every one) and seconds (0: the whole video).
     cfg.INPUT.CLASSIFICATION.NUM_FRAMES_TEST = 250
     cfg.INPUT.CLASSIFICATION.TEST_SECONDS = 10.0
-    # Views of a video in the evaluation: clips in time, times square crops along the longer side.
-    # A single clip is at the beginning.
+    # Views of a video in the evaluation: clips in time, evenly spread (a single one is at the
+    # beginning), times square crops along the longer side. 1 or more each.
     cfg.INPUT.CLASSIFICATION.NUM_VIEWS = 1
     cfg.INPUT.CLASSIFICATION.NUM_CROPS = 1
     # Side of the test crops in pixels; 0: no crop, NUM_CROPS must be 1.
     cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST = 224
-    # Numbers of the frames that the model sees: "absolute" in the video, or from the beginning of
-    # the "clip", as in the official training.
+    # Frame numbers that the model sees: "absolute" counts from the beginning of the video, "clip"
+    # from that of the clip (official training).
     cfg.INPUT.CLASSIFICATION.FRAME_INDEX = "absolute"
-    # "forward", or "shuffled": the pictures of a clip change places while the numbers stay.
+    # "forward", or "shuffled": the pictures of a clip change places while the numbers stay, a
+    # control that shows whether the order matters.
     cfg.INPUT.CLASSIFICATION.FRAME_ORDER = "forward"
 
     # ---- solver -------------------------------------------------------------------------------
@@ -95,13 +96,13 @@ def add_d2video_config(cfg: CN) -> None:
     # builds on another, or on the command line, the one given last of MAX_EPOCHS and MAX_ITER counts.
     cfg.SOLVER.MAX_EPOCHS = 0
     cfg.SOLVER.EPOCH_STEPS = ()
-    # How many numbered checkpoints stay in OUTPUT_DIR, the last written (model_final.pth stays as well);
-    # 0: all. From 2 on there is one to go back to where the newest file is damaged.
+    # Number of latest numbered checkpoints that stay in OUTPUT_DIR, besides model_final.pth; 0: all.
+    # With 2 or more there is one to fall back on if the newest file is damaged.
     cfg.SOLVER.CHECKPOINT_KEEP = 0
-    # Numeric format of mixed precision, used where SOLVER.AMP.ENABLED: "float16" or "bfloat16".
+    # Type of mixed precision if SOLVER.AMP.ENABLED: "float16" (GPUs only) or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
     # A loss or gradient norm that is NaN or infinite stops the training before the update. This many
-    # such steps in all are left out instead (float16's own search for its scale does not count).
+    # such steps in all are left out instead (float16's search for its scale does not count).
     cfg.SOLVER.SKIP_NON_FINITE = 0
 
     # Name prefixes of parameters that are not loaded from MODEL.WEIGHTS but start anew, for
@@ -114,15 +115,15 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.DETERMINISTIC = False
 
     # ---- speed and memory ---------------------------------------------------------------------
-    # torch.compile the parts that a project marks as compilable.
+    # Compile the network by torch.compile; the first steps then take minutes.
     cfg.MODEL.COMPILE = False
-    # MODEL.BACKBONE.NAME build_timm_backbone (stages of a network) and build_timm_vit_backbone (VTN's
-    # frame features): the name of the model in timm, and whether timm's weights for it are fetched
-    # from the Hugging Face Hub where training starts.
+    # For MODEL.BACKBONE.NAME build_timm_backbone (stages of a network) and build_timm_vit_backbone
+    # (VTN's frame features): the model's name in timm, and whether training starts from timm's weights
+    # for it, from the Hugging Face Hub.
     cfg.MODEL.TIMM = CN()
     cfg.MODEL.TIMM.NAME = "vit_base_patch16_224"
     cfg.MODEL.TIMM.PRETRAINED = False
-    # Recompute activations in the backward pass instead of keeping them.
+    # Recompute activations in the backward pass instead of keeping them: less memory, more time.
     cfg.MODEL.ACTIVATION_CHECKPOINT = False
 
     # ---- video inference ----------------------------------------------------------------------

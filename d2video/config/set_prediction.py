@@ -26,17 +26,20 @@ def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
     # Backbone features, fine to coarse: the last one feeds the transformer, the others the masks.
     node.IN_FEATURES = ["res2", "res3", "res4", "res5"]
 
-    # Divisible by NUM_HEADS and by twice the number of axes of the sine positions.
+    # Channels of the transformer, divisible by NUM_HEADS and by twice the number of axes of the sine
+    # positions; attention heads; layers; hidden width of the feed-forward blocks.
     node.HIDDEN_DIM = hidden_dim
     node.NUM_HEADS = 8
     node.ENC_LAYERS = 6
     node.DEC_LAYERS = 6
     node.DIM_FEEDFORWARD = 2048
+    # Probability, from 0 to below 1.
     node.DROPOUT = 0.1
+    # Normalize the input of each block (True) or its output (False, official).
     node.PRE_NORM = False
-    # Sine positions: the ratio of the longest to the shortest wave.
+    # Sine positions: the ratio of the longest to the shortest wave, above 1 (official: 10000).
     node.POSITION_TEMPERATURE = 10000.0
-    # The mask head's steps have 1/2, 1/4, … of this many channels; 0: HIDDEN_DIM, as the official.
+    # The mask head's steps have 1/2, 1/4, … of this many channels; 0: of HIDDEN_DIM (official).
     node.MASK_DIM = 0
 
 
@@ -45,16 +48,17 @@ def add_loss_keys(node: CfgNode) -> None:
 
     The system adds the factor of the overlap in the cost (COST_GIOU, COST_IOU) by itself.
     """
-    # Weight of queries without an object in the cross-entropy of the classes.
+    # Weight of queries without an object in the cross-entropy of the classes, 0 or more.
     node.NO_OBJECT_WEIGHT = 0.1
-    # Factors of the losses.
+    # Factors of the losses, 0 or more: classes; L1 and GIoU of the boxes (relative to the image);
+    # focal and Dice loss of the masks.
     node.CLASS_WEIGHT = 1.0
     node.L1_WEIGHT = 5.0
     node.GIOU_WEIGHT = 2.0
     node.MASK_WEIGHT = 1.0
     node.DICE_WEIGHT = 1.0
 
-    # Factors of the matching cost.
+    # Factors of the matching cost, 0 or more: classes, and L1 of the boxes.
     node.COST_CLASS = 1.0
     node.COST_L1 = 5.0
 

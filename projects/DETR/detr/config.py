@@ -17,7 +17,8 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.CLASS_LOGITS = []
     cfg.MODEL.DETR.NUM_QUERIES = 100
     add_transformer_keys(cfg.MODEL.DETR)
-    # "sine" or "learned" (feature maps up to 50x50).
+    # Positions of the encoder: "sine" (the published models) or "learned" (the official code's other
+    # choice, for feature maps up to 50x50).
     cfg.MODEL.DETR.POSITIONS = "sine"
 
     # Add the positions to the memory where the mask attention looks for a query's object (official:
@@ -27,9 +28,10 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.FREEZE_DETECTOR = False
 
     add_loss_keys(cfg.MODEL.DETR)
+    # Factor of the GIoU in the matching cost.
     cfg.MODEL.DETR.COST_GIOU = 2.0
 
-    # Detections with a lower score are dropped, before their masks are computed (official: 0).
+    # Detections with a lower score, 0 to 1, are dropped before their masks are computed (official: 0).
     cfg.MODEL.DETR.SCORE_THRESH_TEST = 0.0
 
     # Panoptic output, of a model with masks: classes 0 … NUM_THINGS - 1 of the data are things, the
@@ -38,8 +40,8 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.PANOPTIC.ENABLED = False
     cfg.MODEL.DETR.PANOPTIC.NUM_THINGS = 80
     cfg.MODEL.DETR.PANOPTIC.SCORE_THRESH = 0.85
-    # Two defects of the official code, see panoptic.py: masks of the padded canvas are squeezed into
-    # the image.
+    # Keep a defect of the official code (see panoptic.py): masks of the padded canvas are squeezed
+    # into the image.
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_RESIZE = False
-    # Merged stuff loses pixels to other classes.
+    # Keep another: merged stuff loses pixels to other classes.
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_MERGE = False

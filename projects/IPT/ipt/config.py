@@ -33,6 +33,7 @@ def add_ipt_config(cfg: CN) -> None:
     ipt.NUM_HEADS = 12
     # Hidden width of the feed-forward blocks over that of the tokens.
     ipt.FEEDFORWARD_RATIO = 4
+    # Probability, from 0 to below 1.
     ipt.DROPOUT = 0.0
 
     # ---- training -------------------------------------------------------------------------------
@@ -40,25 +41,26 @@ def add_ipt_config(cfg: CN) -> None:
     ipt.CONTRASTIVE_WEIGHT = 0.1
     # "paper" (temperature 1), or "supcon" (0.07), which the official MindSpore code has.
     ipt.CONTRASTIVE_FORM = "paper"
-    # Train only heads, tails and queries.
+    # Train only heads, tails and queries, on a trunk that stays as it is.
     ipt.FREEZE_TRUNK = False
 
     # ---- whole images ---------------------------------------------------------------------------
     # Patches are blended by a smooth window at a wide stride ("fast"), or as in the official code
     # ("official"): stride a quarter of a patch.
     ipt.TILING = "fast"
-    # "official" with its unblended top left corner.
+    # With TILING official: leave the top left corner unblended, as the official code does.
     ipt.OFFICIAL_CORNER = False
-    # The mean over the eight flips and quarter turns of the image: eight times the work.
+    # Answer with the mean over the eight flips and quarter turns of the image, eight times the work
+    # (--self_ensemble of the official code, there off as well).
     ipt.SELF_ENSEMBLE = False
 
     # ---- data, read by RestorationMapper; the side of a training patch is MODEL.IPT.PATCH_SIZE ----
     cfg.INPUT.RESTORATION = restoration = CN()
-    # Names out of MODEL.IPT.TASKS to train on; empty: all. One is drawn for every batch.
+    # Names of MODEL.IPT.TASKS to train on; empty: all. One is drawn for every batch.
     restoration.TRAIN_TASKS = []
     # How often each is drawn, relative to the others, in the same order; empty: equally often.
     restoration.TASK_WEIGHTS = []
-    # The draw depends only on this number and that of the batch, so all processes agree.
+    # Seed of the draw, 0 or more. It depends only on this and the batch's number: all processes agree.
     restoration.TASK_SEED = 0
     # Flip and turn patches at random (official: for fine-tuning on super-resolution and derain only).
     restoration.FLIP_AND_TURN = False
@@ -66,8 +68,8 @@ def add_ipt_config(cfg: CN) -> None:
     restoration.CLAMP_NOISE = True
     # Folder of grey images of rain streaks, such as those of RainTrainL; "": they are generated.
     restoration.STREAK_FOLDER = ""
-    # Task of images whose data set tells none; "": MODEL.IPT.TASK, or the only one of the model.
+    # Task in testing of images whose data set names none; "": MODEL.IPT.TASK, or the model's only one.
     restoration.TEST_TASK = ""
-    # [[task of a data set, task of the model], ...]: by which task images are restored that the model
-    # has no task for, such as ["denoise_70", "denoise_50"].
+    # [[task of a data set, task of the model], ...]: restore images of a task that the model lacks by
+    # another one of the same scale, such as ["denoise_70", "denoise_50"].
     restoration.RESTORE_AS = []

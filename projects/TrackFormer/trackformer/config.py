@@ -33,7 +33,10 @@ def add_trackformer_config(cfg: CN) -> None:
     # Frames whose features the decoder attends to: 1, or 2, the official multi-frame attention.
     # HIDDEN_DIM is then a multiple of 96 and of NUM_HEADS.
     node.DEFORMABLE.NUM_FRAMES = 1
+    # Each decoder layer refines the boxes of the one before it (official: True).
     node.DEFORMABLE.BOX_REFINE = True
+    # Object queries start from the encoder's best boxes, as in two-stage Deformable DETR (official:
+    # False). Needs BOX_REFINE.
     node.DEFORMABLE.TWO_STAGE = False
     # Sampling offsets are divided by (width, height), "wh", as in Deformable DETR and its released
     # models, or by (height, width), "hw", as in TrackFormer's code and, so it seems, its models.
@@ -51,18 +54,20 @@ def add_trackformer_config(cfg: CN) -> None:
     node.FALSE_NEGATIVE_PROB = 0.4
     # … and brings along a query without an object with this one.
     node.FALSE_POSITIVE_PROB = 0.1
-    # Draw the first two as the official code does (see official.py).
+    # Draw the first two as the official code does (see official.py); False: independently.
     node.OFFICIAL_SAMPLING = False
     # Train only the mask head (MODEL.MASK_ON), on a model that stays as it is.
     node.FREEZE_DETECTOR = False
 
     add_loss_keys(node)
+    # Factor of the GIoU in the matching cost.
     node.COST_GIOU = 2.0
     # Focal loss over independent classes in place of a softmax with "no object".
     node.FOCAL_LOSS = False
 
     # ---- inference ----------------------------------------------------------------------------
-    # Classes that are tracked: queries of another class count as "nothing there". Empty: all.
+    # Indices of the classes that are tracked (official: 0, "person"): queries of another class count
+    # as "nothing there". Empty: all.
     node.TRACKED_CLASSES = [0]
     # Boxes may reach beyond the image, in training as in the answers. False: cut at the border.
     node.OVERFLOW_BOXES = False
@@ -79,19 +84,20 @@ def add_trackformer_config(cfg: CN) -> None:
     # Frames for which an inactive track is looked for. 0 or less: none (the official "reid" setting,
     # with which the published results were made, has 5).
     tracker.INACTIVE_PATIENCE = -1
-    # An inactive track comes back if its query's score is higher. 1: never.
+    # An inactive track comes back if its query's score, 0 to 1, is higher. 1: never.
     tracker.REID_SCORE_THRESH = 0.4
-    # It also comes back where a detection's embedding is at most this far from its own (Euclidean
-    # distance). At 0 that never happens.
+    # It also comes back if the Euclidean distance of a detection's embedding from its own is at most
+    # this. 0 (official): never.
     tracker.REID_SIMILARITY_THRESH = 0.0
-    # Every track is inactive between two frames; with REID_SCORE_THRESH 1 only similarity decides.
+    # Make every track inactive between two frames (official: False). With REID_SCORE_THRESH 1 only
+    # similarity decides.
     tracker.REID_SIMILARITY_ONLY = False
-    # Look for a detection nearby in place of a similar one.
+    # Bring tracks back by the distance of the boxes, not of the embeddings (official: False).
     tracker.REID_GREEDY = False
     # Start tracks only at detections given with the sequence (MOT's public detections). Which of
     # the model's own they support: "min_iou_0_5", "center_distance"; "": no such condition.
     tracker.PUBLIC_DETECTIONS = ""
-    # Defects of the official tracker (see official.py).
+    # Keep the defects of the official tracker (see official.py).
     tracker.OFFICIAL = False
-    # Detections of a single image with a lower score are dropped.
+    # Detections of a single image with a lower score, 0 to 1, are dropped.
     node.SCORE_THRESH_TEST = 0.0

@@ -46,7 +46,7 @@ def add_vtn_config(cfg: CN) -> None:
     vtn.FREEZE_BACKBONE = False
 
     # ---- several views of a video ---------------------------------------------------------------
-    # Add up the views' class logits (official) in place of averaging their probabilities.
+    # True (official): add up the views' class logits; False: average their probabilities.
     vtn.SUM_LOGITS = False
 
     # ---- following a video ----------------------------------------------------------------------
@@ -54,7 +54,7 @@ def add_vtn_config(cfg: CN) -> None:
     # INPUT.CLASSIFICATION, as in testing.
     # The answer is renewed every so many frames; the frames between go through the backbone together.
     vtn.STREAM_INTERVAL = 8
-    # Use every N-th frame.
+    # Use every N-th frame, N 1 or more.
     vtn.STREAM_STRIDE = 1
     # Frame features kept at most, at least 2. Where there would be more, every other one is dropped,
     # and STREAM_STRIDE doubles: the answer remains one for the whole video.
@@ -62,8 +62,8 @@ def add_vtn_config(cfg: CN) -> None:
 
     # ---- MODEL.BACKBONE.NAME build_timm_vit_backbone, a ViT with a class token -------------------
     vtn.VIT = CN()
-    # Probability that a residual branch of the last block is skipped in training; less in those
-    # before it.
+    # Probability, from 0 to below 1, that training skips a residual branch of the last block; it
+    # grows linearly from 0 at the first block.
     vtn.VIT.DROP_PATH = 0.0
-    # Dropout after the positions are added and in the projections of all blocks.
+    # Dropout, from 0 to below 1, after the positions are added and in the projections of all blocks.
     vtn.VIT.DROPOUT = 0.0

@@ -18,23 +18,24 @@ def add_vistr_config(cfg: CN) -> None:
     # Instances that a clip can show at most.
     cfg.MODEL.VISTR.NUM_SLOTS = 10
     add_transformer_keys(cfg.MODEL.VISTR, hidden_dim=384)
-    # How many of the shortest sine waves fit into the frame (and into the clip). The official value,
+    # Number of shortest sine waves in the frame (and in the clip), above 0. The official value of 1,
     # with POSITION_TEMPERATURE, gives neighbouring cells nearly equal encodings. A pretrained model
-    # learns to live with that; a short training has no time to.
+    # copes with that; a short training does not.
     cfg.MODEL.VISTR.POSITION_WAVES = 1.0
     # Add the positions to the memory where the mask attention looks for a slot's object (official:
     # False). Without a pretrained start masks of neighbouring objects separate far earlier.
     cfg.MODEL.VISTR.MASK_POSITIONS = False
 
     add_loss_keys(cfg.MODEL.VISTR)
+    # Factor of the IoU in the matching cost.
     cfg.MODEL.VISTR.COST_IOU = 2.0
-    # Two behaviours of the official matcher, off by default (see InstanceSequenceMatcher):
-    # frames in which an instance is absent count in its cost, as class 0 with a zero box …
+    # Frames in which an instance is absent count in its matching cost, as class 0 with a zero box
+    # (official: True; see InstanceSequenceMatcher).
     cfg.MODEL.VISTR.COST_ABSENT_FRAMES = False
-    # … and the presence of an instance is looked up at the wrong instance.
+    # Look up the presence of an instance at the wrong instance, a defect of the official matcher.
     cfg.MODEL.VISTR.OFFICIAL_PRESENCE = False
 
-    # Slots whose score is lower are dropped before their masks are computed.
+    # Slots with a lower score, 0 to 1, are dropped before their masks are computed.
     cfg.MODEL.VISTR.SCORE_THRESH_TEST = 0.001
     # A track has no mask in frames where its best class is less probable (official 0.001).
     cfg.MODEL.VISTR.FRAME_SCORE_THRESH_TEST = 0.001
