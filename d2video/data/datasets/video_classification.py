@@ -111,7 +111,7 @@ def load_video_list(
     Raises:
         UserError: the list cannot be read or is empty, or classes have the same name.
     """
-    check_class_names(class_names, list_file)
+    _check_class_names(class_names, list_file)
     if not separator:
         raise UserError(f"{list_file}: the separator is empty: give the one between path and label")
     records: list[ClassificationRecord] = []
@@ -180,7 +180,7 @@ def load_kinetics(
         UserError: the file cannot be read, is empty or lacks a column, or the classes are not
             ``num_classes``.
     """
-    check_class_names(class_names, list_file)
+    _check_class_names(class_names, list_file)
     reader = csv.DictReader(read_lines(list_file))
     try:
         columns = [column.strip() for column in reader.fieldnames or ()]
@@ -196,8 +196,14 @@ def load_kinetics(
             "label,youtube_id,time_start,time_end,split (lists without header: "
             "register_video_list)"
         )
+    if not table:
+        raise UserError(f"{list_file} is empty: it names no video")
     has_labels = "label" in columns
-    rows: list[tuple[int, str, str]] = []  # line, file, class
+    names = list(class_names) if class_names else None
+    if has_labels and names is None:
+        names = sorted({row["label"] for _, row in table if row["label"]})
+    labels = {label: k for k, label in enumerate(names or ())}
+    records: list[ClassificationRecord] = []
     seen: dict[str, int] = {}
     for number, row in table:
         with Entry(report, list_file, "line", number):
@@ -211,29 +217,19 @@ def load_kinetics(
             path = os.path.join(video_root, name)
             if seen.setdefault(path, number) != number:
                 raise EntryError(f"the same video as in line {seen[path]}; leave one out")
-            if has_labels and not row["label"]:
-                raise EntryError(f"no label for video {row['youtube_id']}")
-            rows.append((number, path, row["label"] if has_labels else ""))
-    if not table:
-        raise UserError(f"{list_file} is empty: it names no video")
-    names = list(class_names) if class_names else None
-    if has_labels and names is None:
-        names = sorted({label for _, _, label in rows})
-        if num_classes is not None and len(names) != num_classes:
-            raise UserError(
-                f"{list_file} has {len(names)} classes where {num_classes} are expected: "
-                "take the whole file, or register it with class_names"
-            )
-    labels = {label: k for k, label in enumerate(names or ())}
-    records: list[ClassificationRecord] = []
-    for number, path, label in rows:
-        with Entry(report, list_file, "line", number):
             record: ClassificationRecord = {"file_name": path, "video_id": len(records) + 1}
-            if has_labels and label not in labels:
-                raise EntryError(f"label '{label}' is not one of the classes")
             if has_labels:
-                record["label"] = labels[label]
+                if not row["label"]:
+                    raise EntryError(f"no label for video {row['youtube_id']}")
+                if row["label"] not in labels:
+                    raise EntryError(f"label '{row['label']}' is not one of the classes")
+                record["label"] = labels[row["label"]]
             records.append(record)
+    if has_labels and not class_names and num_classes not in (None, len(labels)):
+        raise UserError(
+            f"{list_file} has {len(labels)} classes where {num_classes} are expected: "
+            "take the whole file, or register it with class_names"
+        )
     return _present(records, list_file, on_missing, report), names
 
 
@@ -254,7 +250,7 @@ def load_video_folders(
     Raises:
         UserError: there is no folder.
     """
-    check_class_names(class_names, video_root)
+    _check_class_names(class_names, video_root)
     if not os.path.isdir(video_root):
         raise UserError(
             f"folder {video_root} does not exist: set DETECTRON2_DATASETS or fetch the data; it "
@@ -287,12 +283,7 @@ def load_video_folders(
     return records, names
 
 
-def check_class_names(class_names: Sequence[str] | None, where: str) -> None:
-    """Refuse an empty list of names, and a name that occurs twice.
-
-    Raises:
-        UserError: ``where`` tells whose they are.
-    """
+def _check_class_names(class_names: Sequence[str] | None, where: str) -> None:
     if class_names is None:
         return
     repeated = sorted({name for name in class_names if list(class_names).count(name) > 1})
