@@ -56,8 +56,11 @@ class ClipDataset(Dataset):
         Raises:
             UserError: another unit.
         """
-        self.num_samples = _samples_per_video(records, epoch_unit)
+        if epoch_unit not in ("frame", "video"):
+            raise UserError(f"INPUT.EPOCH_UNIT is '{epoch_unit}': choose frame or video")
         self.per_frame = epoch_unit == "frame"
+        samples = [num_frames(record) if self.per_frame else 1 for record in records]
+        self.num_samples = np.array(samples, np.int64)
         self._first = np.concatenate([[0], np.cumsum(self.num_samples)])
         self._records = DatasetFromList(records, copy=False)
 
@@ -137,11 +140,8 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """
     records, mapper = load_records(dataset_name), build_mapper(cfg, is_train=False)
     _check(mapper, records, dataset_name)
-    return build_detection_test_loader(
-        records,
-        mapper=mapper,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-    )
+    workers = cfg.DATALOADER.NUM_WORKERS
+    return build_detection_test_loader(records, mapper=mapper, num_workers=workers)
 
 
 def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
@@ -174,12 +174,6 @@ def _mapper_class(cfg: CfgNode) -> Any:
 def _needs_labels(cfg: CfgNode) -> bool:
     """Whether the mapper trains on labels; one with ``needs_labels = False`` makes its own targets."""
     return getattr(_mapper_class(cfg), "needs_labels", True)
-
-
-def _samples_per_video(records: list[Record], epoch_unit: str) -> np.ndarray:
-    if epoch_unit not in ("frame", "video"):
-        raise UserError(f"INPUT.EPOCH_UNIT is '{epoch_unit}': choose frame or video")
-    return np.array([num_frames(r) if epoch_unit == "frame" else 1 for r in records], np.int64)
 
 
 def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:

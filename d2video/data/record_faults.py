@@ -12,7 +12,7 @@ import numpy as np
 
 from d2video.data.clip_instances import check_masks
 from d2video.data.frame_sequence import read_frame
-from d2video.data.records import Annotation, Record, xyxy_box
+from d2video.data.records import Annotation, Record, has_area
 from d2video.formats.faults import Fault
 from d2video.formats.panoptic_png import segment_ids
 from d2video.utils.errors import UserError
@@ -110,12 +110,9 @@ def _video_file(record: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _box(annotation: Annotation, size: tuple[int, int], path: str, name: Any) -> Iterator[Fault]:
-    x0, y0, x1, y1 = xyxy_box(annotation)
-    height, width = size
-    # Written so that NaN is a fault.
-    if not (min(x1, width) > max(x0, 0) and min(y1, height) > max(y0, 0)):
+    if not has_area(annotation, *size):
         box = list(annotation["bbox"])
-        text = f"its box {box} has no area inside the {width}x{height} image"
+        text = f"its box {box} has no area inside the {size[1]}x{size[0]} image"
         yield Fault(path, "object", name, text)
 
 

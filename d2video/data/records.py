@@ -173,11 +173,22 @@ def xyxy_box(annotation: Annotation) -> tuple[float, ...]:
     return tuple(BoxMode.convert([x0, y0, x1, y1], mode, BoxMode.XYXY_ABS))
 
 
+def has_area(annotation: Annotation, height: float, width: float) -> bool:
+    """Whether a part of the box with an area is inside the image of this size, in pixels.
+
+    Raises:
+        KeyError, TypeError, ValueError: as :func:`xyxy_box`.
+    """
+    x0, y0, x1, y1 = xyxy_box(annotation)
+    # False for NaN.
+    return min(x1, width) > max(x0, 0) and min(y1, height) > max(y0, 0)
+
+
 def without_degenerate_boxes(records: Sequence[Record], dataset_name: str) -> list[Record]:
     """Image records without the annotations whose box has no area inside the image.
 
-    One warning tells their number and the first image. Other records are handed back as they are,
-    and none is changed.
+    One warning gives their number and the first image. Records of videos are handed back as they
+    are, and no record is changed.
 
     Args:
         records: of images or videos.
@@ -186,42 +197,30 @@ def without_degenerate_boxes(records: Sequence[Record], dataset_name: str) -> li
     Raises:
         UserError: a box is missing or is not four numbers.
     """
-    owners = [
-        (i, annotation)
-        for i, record in enumerate(records)
-        if "length" not in record
-        for annotation in record.get("annotations", ())
-    ]
-    cleaned = list(records)
-    if not owners:
-        return cleaned
-    boxes = np.array([_xyxy(a, records[i], dataset_name) for i, a in owners])
-    # Records need not state a size; then only the box itself can be judged.
-    sizes = np.array([[r.get("width", np.inf), r.get("height", np.inf)] for r in records])
-    image = np.array([i for i, _ in owners])
-    high = np.minimum(boxes[:, 2:], sizes[image])
-    sound = (high > np.maximum(boxes[:, :2], 0)).all(1)  # False for nan
-    if sound.all():
-        return cleaned
-    first = records[image[np.argmin(sound)]]
-    logger.warning(
-        "%s: %d of %d boxes have no area inside their image and are left out, the first in image %s",
-        dataset_name,
-        np.count_nonzero(~sound),
-        len(sound),
-        first["file_name"],
-    )
-    for i in np.unique(image[~sound]).tolist():
-        cleaned[i] = {**records[i], "annotations": []}
-    for (i, annotation), kept in zip(owners, sound.tolist(), strict=True):
-        if kept and cleaned[i] is not records[i]:
-            cleaned[i]["annotations"].append(annotation)
+    cleaned: list[Record] = []
+    in_all = 0
+    left_out: list[str] = []  # the file of each
+    for record in records:
+        annotations = () if "length" in record else record.get("annotations", ())
+        sound = [a for a in annotations if _is_in_image(a, record, dataset_name)]
+        in_all += len(annotations)
+        if len(sound) < len(annotations):
+            left_out += [record["file_name"]] * (len(annotations) - len(sound))
+            record = {**record, "annotations": sound}
+        cleaned.append(record)
+    if left_out:
+        logger.warning(
+            "%s: %d of %d boxes have no area inside their image and are left out, the first in "
+            "image %s",
+            *(dataset_name, len(left_out), in_all, left_out[0]),
+        )
     return cleaned
 
 
-def _xyxy(annotation: Annotation, record: Record, dataset_name: str) -> tuple[float, ...]:
+def _is_in_image(annotation: Annotation, record: Record, dataset_name: str) -> bool:
     try:
-        return xyxy_box(annotation)
+        # A record need not state a size; then only the box itself can be judged.
+        return has_area(annotation, record.get("height", np.inf), record.get("width", np.inf))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"dataset {dataset_name}, image {record['file_name']}: an annotation's bbox "

@@ -105,7 +105,7 @@ class TrainLoader:
             _Samples(self),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            collate_fn=_as_list,
+            collate_fn=list,
             worker_init_fn=worker_init_reset_seed,
             # Otherwise a number is drawn from torch's global generator, which the model uses.
             generator=torch.Generator().manual_seed(self.seed),
@@ -199,37 +199,27 @@ class _Samples(IterableDataset):
     chunks of ``batch_size`` in turn, as the DataLoader takes them."""
 
     def __init__(self, loader: TrainLoader):
-        self._dataset = loader.dataset
-        self._indices = loader.indices
-        self._seed = loader.seed
-        self._batch_size = loader.batch_size
-        self._numbered = not loader.group_by_shape
-        self._stride = loader.num_processes
-        self._position = loader.position
+        self._loader = loader
+        self._position = loader.position  # which the loader moves on
 
     def __iter__(self) -> Iterator[tuple[int, Sample]]:
         worker = get_worker_info()
         workers, own = (worker.num_workers, worker.id) if worker else (1, 0)
+        loader = self._loader
         for place, (number, index) in enumerate(self._places()):
-            chunk = place // self._batch_size
+            chunk = place // loader.batch_size
             if chunk % workers != own:
                 continue
-            batch = self._position.batches + chunk
-            with seeded(self._seed, number):
-                sample = self._dataset[NumberedIndex(index, batch) if self._numbered else index]
+            numbered = NumberedIndex(index, self._position.batches + chunk)
+            with seeded(loader.seed, number):
+                sample = loader.dataset[index if loader.group_by_shape else numbered]
             yield number, sample
 
     def _places(self) -> Iterator[tuple[int, int]]:
         """(number, index) of what is to be made, ascending."""
-        stream = self._indices(self._seed)
+        stream = self._loader.indices(self._loader.seed)
         passed = 0
-        numbers = itertools.chain(
-            self._position.pending, itertools.count(self._position.next, self._stride)
-        )
-        for number in numbers:
+        new = itertools.count(self._position.next, self._loader.num_processes)
+        for number in itertools.chain(self._position.pending, new):
             yield number, int(next(itertools.islice(stream, number - passed, None)))
             passed = number + 1
-
-
-def _as_list(samples: list[Any]) -> list[Any]:
-    return samples
