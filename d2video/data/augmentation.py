@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 from fvcore.transforms.transform import Transform
@@ -31,14 +32,9 @@ MaskSampling = Literal["center", "corner"]
 
 
 class ClipAugInput(T.AugInput):
-    """What augmentations of a clip are drawn from: its first frame and a random generator."""
+    """What augmentations are drawn from: a clip's first frame, uint8 (H,W,3), and a generator."""
 
     def __init__(self, image: np.ndarray, rng: np.random.Generator):
-        """
-        Args:
-            image: uint8 array (H,W,3), the first frame of the clip.
-            rng: source of all draws.
-        """
         super().__init__(image)
         self.rng = rng
 
@@ -64,6 +60,17 @@ def build_augmentations(specs: Sequence[Sequence[Any]]) -> list[T.Augmentation]:
         except (TypeError, ValueError) as error:
             raise UserError(f"{key}: {name} does not take {arguments}: {error}") from error
     return built
+
+
+def configured_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """INPUT.AUGMENTATIONS for training; for testing only a resizing, by INPUT.MIN_SIZE_TEST.
+
+    Raises:
+        UserError: as :func:`build_augmentations`.
+    """
+    if is_train:
+        return build_augmentations(cfg.INPUT.AUGMENTATIONS)
+    return [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
 
 
 def shortest_edge_size(
@@ -122,13 +129,9 @@ class ClipResizeTransform(T.ResizeTransform):
 
 @AUGMENTATION_REGISTRY.register()
 class RandomFlip(T.Augmentation):
-    """Flip the clip left to right."""
+    """Flip the clip left to right with a probability."""
 
     def __init__(self, prob: float = 0.5):
-        """
-        Args:
-            prob: probability of the flip.
-        """
         if not 0 <= prob <= 1:
             raise ValueError(f"prob {prob} is not in 0..1")
         self.prob = prob
@@ -176,13 +179,12 @@ class ResizeShortestEdge(T.Augmentation):
 
 @AUGMENTATION_REGISTRY.register()
 class RandomShortEdge(ResizeShortestEdge):
-    """Resize by a short side of any length in a range (the usual scale jitter of video clips)."""
+    """Resize by a short side of ``min_size`` to ``max_size`` pixels, both included.
+
+    This is the usual scale jitter of video clips.
+    """
 
     def __init__(self, min_size: int, max_size: int):
-        """
-        Args:
-            min_size, max_size: of the short side, ends included, in pixels.
-        """
         if not 0 < min_size <= max_size:
             raise ValueError(f"0 < min_size <= max_size does not hold: {min_size}, {max_size}")
         super().__init__(range(min_size, max_size + 1))
@@ -190,13 +192,9 @@ class RandomShortEdge(ResizeShortestEdge):
 
 @AUGMENTATION_REGISTRY.register()
 class RandomCrop(T.Augmentation):
-    """Crop a square of fixed size at a random place, the same in every frame."""
+    """Crop a square of ``size`` pixels a side at a random place, the same in every frame."""
 
     def __init__(self, size: int):
-        """
-        Args:
-            size: side of the square, in pixels.
-        """
         if size < 1:
             raise ValueError(f"size {size} is below 1")
         self.size = size
@@ -316,13 +314,9 @@ class PhotometricDistort(T.Augmentation):
         # A generator of its own: a transform that draws at every frame must not disturb the draws
         # of the augmentations that follow.
         child = np.random.default_rng(rng.integers(2**63))
-
-        def draw() -> PhotometricDistortion:
-            return self._draw(child)
-
-        drawn = draw()
+        drawn = self._draw(child)
         return PhotometricTransform(
-            draw if self.per_frame else lambda: drawn,
+            (lambda: self._draw(child)) if self.per_frame else (lambda: drawn),
             per_frame=self.per_frame,
             official=self.official,
         )
@@ -338,8 +332,7 @@ class PhotometricDistort(T.Augmentation):
         saturation = half_the_time(self.saturation, 1.0)
         hue = half_the_time((-self.hue, self.hue), 0.0)
         order = rng.permutation(3) if rng.random() < 0.5 else np.arange(3)
-        if not self.swap_channels:
-            order = np.arange(3)
+        order = order if self.swap_channels else np.arange(3)
         return PhotometricDistortion(
             brightness, contrast, contrast_first, saturation, hue, tuple(order.tolist())
         )

@@ -1,7 +1,7 @@
 """Training goes on when a sample cannot be read: another takes its place, within bounds.
 
-The data set replaces bad samples where they are read, in worker processes too, and tells of them in
-the sample; the loader takes that out again in the process that trains, where it is counted.
+The data set replaces bad samples where they are read, in worker processes too, and notes them in the
+sample; the loader takes the note out again in the process that trains, and counts.
 """
 
 import logging
@@ -55,7 +55,7 @@ class RetryingDataset(Dataset):
             index, batch["batch_number"] = index
         faults: list[str] = []
         rng = None
-        while True:
+        while len(faults) <= self._max_retries:
             try:
                 record = self._records[int(index)]
                 mapped = self._mapper({**record, **batch} if batch else record)
@@ -64,19 +64,18 @@ class RetryingDataset(Dataset):
                 if self._max_retries == 0:
                     raise
                 faults.append(str(error))
-            if len(faults) > self._max_retries:
-                raise UserError(
-                    f"{len(faults)} samples in a row cannot be read (DATALOADER.MAX_RETRIES), the "
-                    f"last: {faults[-1]}"
-                )
             if rng is None:
                 # A child of the seed, so that the mapper's draws are others.
                 rng = np.random.default_rng(sample_seed().spawn(1)[0])
             index = int(rng.integers(len(self._records)))
+        raise UserError(
+            f"{len(faults)} samples in a row cannot be read (DATALOADER.MAX_RETRIES), the last: "
+            f"{faults[-1]}"
+        )
 
 
 class BadSamples:
-    """What a process has drawn: how many samples, how many of them bad, and why.
+    """How many samples a process has drawn, how many of them are bad, and why.
 
     Attributes:
         drawn: samples, bad ones and their replacements both.
@@ -90,19 +89,14 @@ class BadSamples:
         self.faults: dict[str, None] = {}
 
     def add(self, drawn: int, faults: Iterable[str]) -> None:
-        """Count samples; a fault that is new is logged.
-
-        Args:
-            drawn: with the bad ones.
-            faults: of each bad one.
-        """
+        """Count samples, ``drawn`` with the bad ones; a fault that is new is logged."""
         self.drawn += drawn
         for fault in faults:
             self.bad += 1
             self.name(fault)
 
     def name(self, fault: str) -> None:
-        """Log a fault, unless it has been."""
+        """Log a fault if it is new."""
         if fault not in self.faults:
             self.faults[fault] = None
             logger.warning(
@@ -112,12 +106,7 @@ class BadSamples:
 
 
 class CountingLoader:
-    """A loader of batches of samples that counts the bad ones, as they are taken from it.
-
-    Attributes:
-        loader: of samples from a :class:`RetryingDataset`.
-        bad_samples: of all iterations.
-    """
+    """Takes batches of a :class:`RetryingDataset` from a loader and counts the bad samples."""
 
     def __init__(self, loader: TrainLoader):
         self.loader = loader

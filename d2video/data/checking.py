@@ -41,10 +41,7 @@ def read_annotation_file(path: str, image_root: str, report: Report) -> Sequence
 def check_records(records: Sequence[Record], workers: int, title: str) -> list[Fault]:
     """The faults of all records, in their order.
 
-    Args:
-        records: of a data set.
-        workers: processes that read; 0: this one.
-        title: of the progress bar on stderr.
+    ``workers`` processes read, or this one if 0. ``title`` is that of the progress bar on stderr.
     """
     bar = partial(tqdm, total=len(records), desc=title, unit="record", disable=None)
     if workers == 0:

@@ -5,7 +5,8 @@ import logging
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
-from d2video.data.datasets.coco_panoptic import read_panoptic_metadata
+from d2video.data.datasets.coco_panoptic import panoptic_metadata
+from d2video.formats.coco_panoptic import PanopticFile
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def class_names(name: str) -> list[str] | None:
         fault = f"{path} does not exist"
     elif panoptic_json is not None:
         # The loader would ask for the images as well.
-        return read_panoptic_metadata(panoptic_json)["thing_classes"]
+        return panoptic_metadata(PanopticFile.read(panoptic_json))["thing_classes"]
     else:
         DatasetCatalog.get(name)  # its loader sets them
         known = metadata.get("thing_classes")

@@ -7,8 +7,6 @@ with NUM_FRAMES 16, SAMPLING_RATE 8 and TARGET_FPS 25.)
 
 import numpy as np
 
-from d2video.utils.errors import UserError
-
 
 def spaced_frames(length: float, num_frames: int) -> np.ndarray:
     """``num_frames`` evenly spaced frame numbers from 0 to ``length`` - 1, rounded down.
@@ -38,8 +36,7 @@ def training_frames(
     A video that is shorter than the clip keeps the distance of the frames and repeats its last one.
 
     Args:
-        video_frames: frames of the video, at least 1.
-        fps: frames of the video a second.
+        video_frames, fps: of the video, at least 1 frame.
         seconds: length of the clip; 0: the whole video.
         num_frames: frames in the clip.
         rng: source of the draw.
@@ -60,14 +57,13 @@ def evaluation_frames(
     num_frames: int,
     num_views: int = 1,
 ) -> list[np.ndarray]:
-    """The clips of an evaluation, which nothing random is about.
+    """The clips of an evaluation; nothing is random.
 
     A video that is shorter than the clip is a shorter clip of as many frames, repeated evenly where
     it has fewer (as the official evaluation of full videos).
 
     Args:
-        video_frames: frames of the video, at least 1.
-        fps: frames of the video a second.
+        video_frames, fps: of the video, at least 1 frame.
         seconds: length of a clip; 0: the whole video.
         num_frames: frames in a clip; 0: every frame of it.
         num_views: clips, evenly spread from the beginning to the end of the video; a single one is
@@ -81,26 +77,3 @@ def evaluation_frames(
     starts = np.linspace(0, free, num_views).astype(np.int64)
     spaced = spaced_frames(length, num_frames or max(round(length), 1))
     return [np.minimum(first + spaced, video_frames - 1) for first in starts]
-
-
-def check_sampling(num_frames: int, seconds: float, num_views: int, order: str) -> None:
-    """Refuse values of INPUT.CLASSIFICATION that no clip can have.
-
-    Args:
-        num_frames, seconds: of the clip, 0 allowed for both.
-        num_views: see :func:`evaluation_frames`.
-        order: of the frames, "forward" or "shuffled".
-
-    Raises:
-        UserError: a value is out of range.
-    """
-    wrong = {
-        "the number of frames must not be negative": num_frames < 0,
-        "the length in seconds must not be negative": seconds < 0,
-        "NUM_VIEWS must be at least 1": num_views < 1,
-        f"FRAME_ORDER is '{order}': choose forward or shuffled": order
-        not in ("forward", "shuffled"),
-    }
-    for message, is_wrong in wrong.items():
-        if is_wrong:
-            raise UserError(f"INPUT.CLASSIFICATION: {message}")

@@ -1,8 +1,9 @@
 """Strategies that choose the frames of a training clip.
 
 A sampler is called as ``sampler(length, key_frame, rng)`` and returns ``num_frames`` frame indices
-of 0..length-1. A video with fewer frames than the clip is repeated cyclically, the official VisTR
-rule: the clip is then made of the consecutive frames modulo the length that end at the key frame.
+of 0..length-1, the key frame among them. A video with fewer frames than the clip is repeated
+cyclically, the official VisTR rule: the clip is then made of the consecutive frames modulo the length
+that end at the key frame.
 """
 
 import numpy as np
@@ -25,10 +26,6 @@ class WindowSampler:
 
     @configurable
     def __init__(self, *, num_frames: int):
-        """
-        Args:
-            num_frames: frames in a clip.
-        """
         assert num_frames > 0
         self.num_frames = num_frames
 
@@ -37,18 +34,12 @@ class WindowSampler:
         return {"num_frames": cfg.INPUT.CLIP.NUM_FRAMES}
 
     def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
-        """
-        Args:
-            length: frames in the video, at least 1.
-            key_frame: 0..length-1.
-            rng: not used; the window is determined by the key frame.
-        """
         assert 0 <= key_frame < length
         return ((key_frame + np.arange(1 - self.num_frames, 1)) % length).tolist()
 
 
 @CLIP_SAMPLER_REGISTRY.register()
-class RandomRangeSampler:
+class RandomRangeSampler(WindowSampler):
     """The key frame and others drawn around it without replacement.
 
     The range is moved inwards at the ends of the video, so that frames there are drawn from as many
@@ -62,11 +53,9 @@ class RandomRangeSampler:
             num_frames: frames in a clip.
             frame_range: greatest distance from the key frame, in frames, away from the ends.
         """
-        assert num_frames > 0
+        super().__init__(num_frames=num_frames)
         assert frame_range >= 0
-        self.num_frames = num_frames
         self.frame_range = frame_range
-        self._window = WindowSampler(num_frames=num_frames)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -74,15 +63,9 @@ class RandomRangeSampler:
         return {"num_frames": clip.NUM_FRAMES, "frame_range": clip.RANGE}
 
     def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
-        """
-        Args:
-            length: frames in the video, at least 1.
-            key_frame: 0..length-1; always part of the clip.
-            rng: source of the draws.
-        """
         assert 0 <= key_frame < length
         if length < self.num_frames:
-            return self._window(length, key_frame, rng)
+            return super().__call__(length, key_frame, rng)
         span = min(max(2 * self.frame_range + 1, self.num_frames), length)
         first = min(max(key_frame - span // 2, 0), length - span)
         others = np.delete(np.arange(first, first + span), key_frame - first)

@@ -38,17 +38,18 @@ def read_frame(
     if height is not None and width is not None and image.shape[:2] != (height, width):
         raise BrokenFile(
             f"image {path} is {image.shape[1]}x{image.shape[0]} but its dataset says "
-            f"{width}x{height}: mend the annotation file or the image"
+            f"{width}x{height}: correct the annotation file or the image"
         )
+    return in_format(image, image_format)
+
+
+def in_format(image: np.ndarray, image_format: str) -> np.ndarray:
+    """An RGB image (H,W,3) with the order of channels "RGB" or "BGR"."""
     return image if image_format == "RGB" else image[:, :, ::-1]
 
 
 def check_image_format(image_format: str) -> None:
-    """Refuse an order of the channels other than "RGB" and "BGR".
-
-    Raises:
-        UserError: it is another.
-    """
+    """Raise a UserError for an order of the channels other than "RGB" and "BGR"."""
     if image_format not in ("RGB", "BGR"):
         raise UserError(f"INPUT.FORMAT is '{image_format}': choose RGB or BGR")
 
@@ -105,7 +106,7 @@ class LazyFrames(Sequence[Tensor]):
 
     def _tensors(self) -> Iterator[Tensor]:
         for image in self._read():
-            image = image if self.image_format == "RGB" else image[:, :, ::-1]
+            image = in_format(image, self.image_format)
             yield frame_to_tensor(self.transform.apply_image(image))
 
 

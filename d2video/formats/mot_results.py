@@ -57,7 +57,7 @@ def mot_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTResults
     Args:
         frames: one ``Instances`` a frame with ``pred_boxes`` (XYXY, pixels), ``scores``,
             ``track_ids`` (from 0).
-        first_frame: number of the first of them, from 1 on.
+        first_frame: its number, from 1 on.
 
     Raises:
         UserError: a box or score is not finite, or an id negative or twice in a frame.
@@ -84,7 +84,7 @@ def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
     Args:
         frames: one ``Instances`` a frame with ``track_ids`` (from 0) and either ``pred_rles`` (N
             compressed RLEs) or ``pred_masks`` (bool N,H,W).
-        first_frame: number of the first of them, from 1 on.
+        first_frame: its number, from 1 on.
 
     Raises:
         UserError: there are no masks, those of a frame overlap, or an id is negative or twice in a

@@ -118,7 +118,8 @@ def read_mot_ground_truth(path: str, num_frames: int, report: Report = refuse) -
     table = read_table(path, range(9, 11), _GT_LAYOUT, report)
     is_mot15 = table.values.shape[1] == 10
     table = table.in_sequence(num_frames).with_ids()
-    table = table.with_integers({6: "flag"} if is_mot15 else {6: "flag", 7: "class"})
+    table = table.with_integers(6, "flag")
+    table = table if is_mot15 else table.with_integers(7, "class")
     size = table.values[:, 4:6].min(axis=1)
     table = without_sizes(table, (size < 0) | ((size == 0) & (table.values[:, 6] != 0)))
     frame, track_id, flag, box = table.column(0), table.column(1), table.column(6), table.values
@@ -199,7 +200,9 @@ def read_mots_table(
     table = table.without(
         ~np.isfinite(table.values).all(axis=1), lambda i: "a number is nan or infinite"
     )
-    table = table.in_sequence(num_frames).with_integers({2: "class", 3: "height", 4: "width"})
+    table = table.in_sequence(num_frames)
+    for number, name in ((2, "class"), (3, "height"), (4, "width")):
+        table = table.with_integers(number, name)
     table = table.with_ids(repeats=[MOTS_IGNORE_CLASS])
     if not len(table.lines):
         return table
@@ -225,9 +228,7 @@ def _without_overlap(table: TextTable) -> TextTable:
             kept[rows] = False
             fault = f"masks of frame {frame[rows[0]]} overlap; give each pixel to one object"
             table.report(Fault(table.path, "line", int(table.lines[rows[0]]), fault))
-    return replace(
-        table, values=table.values[kept], lines=table.lines[kept], texts=table.texts[kept]
-    )
+    return table.select(kept)
 
 
 def rows_by_frame(frame: np.ndarray) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,32 +36,29 @@ class TextTable:
     def without(self, bad: ArrayLike, fault: Callable[[int], str]) -> "TextTable":
         """Report the rows for which ``bad`` (N,) bool is set, and leave them out.
 
-        Args:
-            bad: of each row.
-            fault: row to what is wrong with it.
+        ``fault`` says what is wrong with a row.
         """
         if not np.any(bad):
             return self
         for row in np.flatnonzero(bad).tolist():
             text = f"{fault(row)}; correct the file"
             self.report(Fault(self.path, "line", int(self.lines[row]), text))
-        kept = ~np.asarray(bad)
-        return replace(
-            self, values=self.values[kept], lines=self.lines[kept], texts=self.texts[kept]
-        )
+        return self.select(~np.asarray(bad))
 
-    def with_integers(self, names: dict[int, str]) -> "TextTable":
-        """Leave out rows with a fraction in one of these columns, which have names for messages."""
-        table = self
-        for number, name in names.items():
-            values = table.values[:, number]
-            fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
-            table = table.without(fractional, partial(_not_whole, name, values))
-        return table
+    def select(self, kept: np.ndarray) -> "TextTable":
+        """The rows for which ``kept`` (N,) bool is set."""
+        columns = {key: getattr(self, key)[kept] for key in ("values", "lines", "texts")}
+        return replace(self, **columns)
+
+    def with_integers(self, number: int, name: str) -> "TextTable":
+        """Leave out rows with a fraction in this column, whose name is for messages."""
+        values = self.values[:, number]
+        fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
+        return self.without(fractional, lambda i: f"the {name} {values[i]:g} is no whole number")
 
     def in_sequence(self, num_frames: int) -> "TextTable":
         """Leave out rows whose frame, column 0, is not among 1 to ``num_frames``."""
-        table = self.with_integers({0: "frame"})
+        table = self.with_integers(0, "frame")
         frame = table.column(0)
         return table.without(
             (frame < 1) | (frame > num_frames),
@@ -75,7 +71,7 @@ class TextTable:
         Args:
             repeats: classes, in column 2, whose ids may come several times.
         """
-        table = self.with_integers({1: "id"})
+        table = self.with_integers(1, "id")
         below = table.column(1)
         table = table.without(below < 0, lambda i: f"the id {below[i]} is negative")
         frame, track_id = table.column(0), table.column(1)
@@ -84,10 +80,6 @@ class TextTable:
             repeated(frame, track_id, unique),
             lambda i: f"id {track_id[i]} is there twice in frame {frame[i]}",
         )
-
-
-def _not_whole(name: str, values: np.ndarray, row: int) -> str:
-    return f"the {name} {values[row]:g} is no whole number"
 
 
 def repeated(

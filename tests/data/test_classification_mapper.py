@@ -20,6 +20,8 @@ from d2video.data.frame_sequence import VideoFrameSequence
 from d2video.utils.errors import BrokenFile, UserError
 from tests.video.test_video_reader import HEIGHT, LENGTH, WIDTH, write_mp4
 
+MOST_DECODED = "d2video.data.mappers.classification.MOST_DECODED_FRAMES"
+
 
 def make_frames():
     """(T,H,W,3) uint8: brightness tells the frame's number in every part of it."""
@@ -139,10 +141,11 @@ def test_shuffled_pictures_and_one_frame(record):
     assert (one["image"].shape[0], one["frame_index"].tolist()) == (1, [24])
 
 
-def test_long_views_are_lazy(record):
+def test_long_views_are_lazy(record, monkeypatch):
     options = {"num_frames": 0, "num_crops": 2, "crop_size": 32}
     eager = mapper(False, **options)(record)["views"]
-    lazy = mapper(False, **options, max_decoded_frames=LENGTH - 1)(record)["views"]
+    monkeypatch.setattr(MOST_DECODED, LENGTH - 1)
+    lazy = mapper(False, **options)(record)["views"]
     for a, b in zip(eager, lazy, strict=True):
         frames = b["image"]
         assert isinstance(frames, VideoFrameSequence)
@@ -152,7 +155,7 @@ def test_long_views_are_lazy(record):
         assert torch.equal(a["image"][-1], frames[-1])
 
 
-def test_numbers_of_lazy_views_go_by_presentation_time(tmp_path):
+def test_numbers_of_lazy_views_go_by_presentation_time(tmp_path, monkeypatch):
     """At a rate that varies, as those of views that are decoded at once: what is shown twice keeps
     its number."""
     times = np.cumsum(np.r_[0, np.full(10, 0.04), np.full(5, 0.4), np.full(10, 0.02)])
@@ -160,8 +163,10 @@ def test_numbers_of_lazy_views_go_by_presentation_time(tmp_path):
     record = {"file_name": str(path), "video_id": 1}
     for frame_index in ("absolute", "clip"):
         options = {"num_frames": 0, "frame_index": frame_index, "num_views": 2, "seconds": 1.0}
+        monkeypatch.setattr(MOST_DECODED, 512)
         eager = mapper(False, **options)(record)["views"]
-        lazy = mapper(False, **options, max_decoded_frames=3)(record)["views"]
+        monkeypatch.setattr(MOST_DECODED, 3)
+        lazy = mapper(False, **options)(record)["views"]
         assert isinstance(lazy[0]["image"], VideoFrameSequence)
         for a, b in zip(eager, lazy, strict=True):
             assert a["frame_index"].tolist() == b["frame_index"].tolist()
@@ -234,6 +239,9 @@ def test_crops_that_do_not_fit_are_the_users_mistake(cfg, record):
     ("is_train", "changes", "message"),
     [
         (True, {"num_frames": 0}, "NUM_FRAMES is 0"),
+        (False, {"num_frames": -1}, "NUM_FRAMES is -1"),
+        (False, {"seconds": -1.0}, "seconds"),
+        (False, {"num_views": 0}, "NUM_VIEWS"),
         (False, {"frame_index": "video"}, "FRAME_INDEX"),
         (False, {"num_crops": 3}, "CROP_SIZE_TEST"),
         (False, {"frame_order": "sorted"}, "FRAME_ORDER"),

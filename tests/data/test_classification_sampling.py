@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from d2video.data.classification_sampling import (
-    check_sampling,
     evaluation_frames,
     spaced_frames,
     training_frames,
 )
-from d2video.utils.errors import UserError
 
 
 def official(length, num_frames):
@@ -71,17 +69,3 @@ def test_one_frame_is_the_middle_one():
     assert evaluation_frames(101, 25, 0, 1)[0].tolist() == [50]
     for clip in (training_frames(1, 25, 5.12, 4, np.random.default_rng(0)), spaced_frames(1, 4)):
         assert clip.tolist() == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ((-1, 1.0, 1, "forward"), "number of frames"),
-        ((1, -1.0, 1, "forward"), "seconds"),
-        ((1, 1.0, 0, "forward"), "NUM_VIEWS"),
-        ((1, 1.0, 1, "backward"), "FRAME_ORDER"),
-    ],
-)
-def test_wrong_values(values, message):
-    with pytest.raises(UserError, match=message):
-        check_sampling(*values)

@@ -10,13 +10,8 @@ import d2video.data  # noqa: F401  registers the datasets
 from d2video.config import get_cfg
 from d2video.data import build_train_loader
 from d2video.data.datasets.builtin import register_tracking
-from d2video.data.datasets.mot import (
-    find_sequences,
-    load_mot,
-    load_mots,
-    read_sequences,
-    register_mot,
-)
+from d2video.data.datasets.mot import load_mot, load_mots, register_mot
+from d2video.data.datasets.mot_split import find_sequences, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import track_classes
 from d2video.formats.mot_rows import read_mot_ground_truth
@@ -120,10 +115,10 @@ def test_records_follow_the_contract(mot17):
     assert track_classes(first["annotations"]) == {4: 0, 5: 0}
 
 
-def test_all_visibilities_and_unshifted_corners(mot17):
+def test_all_visibilities(mot17):
     split = read_sequences(mot17, detector="FRCNN")
-    record = load_mot(split, min_visibility=None, shift_corners=False)[0]
-    assert plain(record["annotations"])[:2] == [[(5, [1, 1, 10, 8])], [(5, [2.5, 1, 10, 8])]]
+    record = load_mot(split, min_visibility=None)[0]
+    assert plain(record["annotations"])[:2] == [[(5, [0, 0, 10, 8])], [(5, [1.5, 0, 10, 8])]]
 
 
 def test_mot15_has_no_classes(tmp_path):

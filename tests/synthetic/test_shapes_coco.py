@@ -15,7 +15,8 @@ from detectron2.data.datasets.coco_panoptic import load_coco_panoptic_json
 from pycocotools.coco import COCO
 
 from d2video.data.datasets.builtin import register_shapes_images
-from d2video.data.datasets.coco_panoptic import read_panoptic_metadata, register_coco_panoptic
+from d2video.data.datasets.coco_panoptic import panoptic_metadata, register_coco_panoptic
+from d2video.formats.coco_panoptic import PanopticFile
 from d2video.synthetic import (
     STUFF_NAMES,
     ShapesSpec,
@@ -302,7 +303,7 @@ def test_contiguous_ids_count_things_first(tmp_path):
     ]
     content = {"categories": categories, "annotations": []}
     (tmp_path / "p.json").write_text(json.dumps(content))
-    meta = read_panoptic_metadata(str(tmp_path / "p.json"))
+    meta = panoptic_metadata(PanopticFile.read(str(tmp_path / "p.json")))
     assert meta["thing_classes"] == meta["stuff_classes"] == ["dog", "cat", "sea", "sky"]
     assert meta["thing_dataset_id_to_contiguous_id"] == {4: 0, 7: 1}
     assert meta["stuff_dataset_id_to_contiguous_id"] == {2: 2, 9: 3}
@@ -312,7 +313,7 @@ def test_contiguous_ids_count_things_first(tmp_path):
 def test_file_of_another_format(tmp_path, text):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(UserError, match="not in COCO panoptic format|is not JSON") as error:
-        read_panoptic_metadata(str(tmp_path / "p.json"))
+        panoptic_metadata(PanopticFile.read(str(tmp_path / "p.json")))
     assert "\n" not in str(error.value)
 
 

@@ -26,10 +26,7 @@ def register_coco(name: str, metadata: dict[str, Any], json_file: str, image_roo
 def load_coco_instances(json_file: str, image_root: str, report: Report = refuse) -> list[Record]:
     """The records of the sound entries of a file, as detectron2's ``load_coco_json`` makes them.
 
-    Args:
-        json_file: the annotation file.
-        image_root: the folder of its images.
-        report: takes faults, see :func:`read_coco_instances`.
+    ``report`` takes faults, see :func:`read_coco_instances`.
 
     Raises:
         UserError: the file is missing, not JSON or in another format.

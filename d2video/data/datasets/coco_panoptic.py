@@ -26,13 +26,11 @@ def register_coco_panoptic(
     """Register a dataset as detectron2's function of this name does, but read the classes on first use.
 
     Args:
-        name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         metadata: set on the dataset's ``MetadataCatalog`` entry besides the paths (``json_file`` is
             that of the instances), ``evaluator_type`` ("coco_panoptic_seg"), ``ignore_label`` and
-            ``label_divisor``; may be empty. What :func:`read_panoptic_metadata` gives is set when the
+            ``label_divisor``; may be empty. What :func:`panoptic_metadata` gives is set when the
             dataset is read, and must agree.
         image_root, panoptic_root: folders of the images (.jpg) and of the label images (.png).
-        panoptic_json: the panoptic annotation file.
         instances_json: the instances of the same images, for evaluators.
     """
     load = partial(load_coco_panoptic, panoptic_json, image_root, panoptic_root, name)
@@ -59,9 +57,8 @@ def load_coco_panoptic(
     """Read one file of the COCO panoptic format and set the dataset's classes; no image is opened.
 
     Args:
-        panoptic_json: the annotation file.
         image_root, panoptic_root: folders of the images (.jpg) and of the label images.
-        dataset_name: whose metadata are set, see :func:`read_panoptic_metadata`.
+        dataset_name: whose metadata are set, see :func:`panoptic_metadata`.
         report: takes the faults of annotations, see :meth:`PanopticFile.read`, and a first image
             that is not there.
 
@@ -73,7 +70,7 @@ def load_coco_panoptic(
         UserError: as :meth:`PanopticFile.read`, or classes that differ from the registered ones.
     """
     file = PanopticFile.read(panoptic_json, report)
-    found = _metadata(file)
+    found = panoptic_metadata(file)
     meta = MetadataCatalog.get(dataset_name)
     for key, value in found.items():
         if meta.get(key, value) != value:
@@ -84,7 +81,6 @@ def load_coco_panoptic(
     things, stuff = (found[f"{kind}_dataset_id_to_contiguous_id"] for kind in ("thing", "stuff"))
     records: list[ImageRecord] = []
     for each in file.annotations:
-        segments: list[Any] = each["segments_info"]
         stem, _ = os.path.splitext(each["file_name"])
         records.append(
             {
@@ -97,7 +93,7 @@ def load_coco_panoptic(
                         "category_id": (things | stuff)[segment["category_id"]],
                         "isthing": segment["category_id"] in things,
                     }
-                    for segment in segments
+                    for segment in each["segments_info"]
                 ],
             }
         )
@@ -109,25 +105,15 @@ def load_coco_panoptic(
     return records
 
 
-def read_panoptic_metadata(panoptic_json: str) -> dict[str, Any]:
+def panoptic_metadata(file: PanopticFile) -> dict[str, Any]:
     """The classes of a file in COCO panoptic format, as detectron2's standard metadata has them.
-
-    Args:
-        panoptic_json: path, local or anything that detectron2's PathManager reads.
 
     Returns:
         ``thing_classes`` and ``stuff_classes``: both the names of *all* classes, things before stuff,
         each in the order of their ids, so that either can be indexed by a contiguous id;
         ``thing_dataset_id_to_contiguous_id`` (onto 0..K-1 for K things) and
         ``stuff_dataset_id_to_contiguous_id`` (onto K..K+S-1).
-
-    Raises:
-        UserError: as :meth:`PanopticFile.read`.
     """
-    return _metadata(PanopticFile.read(panoptic_json))
-
-
-def _metadata(file: PanopticFile) -> dict[str, Any]:
     # The order of detectron2's COCO_CATEGORIES.
     ordered = sorted(file.categories, key=lambda each: (not each["isthing"], each["id"]))
     names = [each["name"] for each in ordered]

@@ -56,10 +56,7 @@ def register_coco_tracks(name: str, json_file: str, image_root: str) -> None:
     The metadata get ``evaluator_type`` "mot" and ``benchmark`` "MOT17": boxes of class 0 are scored
     as pedestrians. What the records leave out (crowds, ``ignore``) is not in the ground truth.
 
-    Args:
-        name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
-        json_file: the annotation file.
-        image_root: the folder that the file's ``file_name`` are relative to.
+    ``image_root`` is the folder that the file's ``file_name`` are relative to.
     """
     DatasetCatalog.register(name, partial(load_coco_tracks, json_file, image_root, name))
     MetadataCatalog.get(name).set(
@@ -257,11 +254,11 @@ def _read_annotation(
     segmentation, size = fields.get("segmentation"), (image.height, image.width)
     if segmentation:  # an empty list is how some exporters write null
         if isinstance(segmentation, list):
-            fault = find_polygon_fault(segmentation)
+            mask_fault = find_polygon_fault(segmentation)
         else:
-            fault = find_rle_fault(segmentation, *size)
-        if fault is not None:
-            raise EntryError(f"segmentation: {fault}; correct the file")
+            mask_fault = find_rle_fault(segmentation, *size)
+        if mask_fault is not None:
+            raise EntryError(f"segmentation: {mask_fault}; correct the file")
         annotation["segmentation"] = to_rle(segmentation, *size)
     return annotation
 

@@ -2,8 +2,8 @@
 
 The annotation file (``.odgt``) holds one JSON object a line: ``ID`` (name of the image) and
 ``gtboxes``, each with ``tag`` ("person", or "mask" for a region to be ignored), ``fbox`` (the full
-body, left, top, width, height in pixels, also where it is hidden or outside the image) and, where
-told, ``extra`` with ``ignore``.
+body, left, top, width, height in pixels, also where it is hidden or outside the image) and,
+optionally, ``extra`` with ``ignore``.
 """
 
 import logging
@@ -34,7 +34,6 @@ def register_crowdhuman(
     The metadata name no evaluator: CrowdHuman is there to train on.
 
     Args:
-        name: as it will stand in ``DATASETS.TRAIN``.
         odgt: the annotation file.
         image_root: folder of the images, ``<ID>.jpg``.
         class_name: of the people; data sets that are trained on together need the same.
@@ -47,15 +46,13 @@ def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list
     """Read an annotation file; no image is opened.
 
     Args:
-        odgt: the annotation file.
-        image_root: folder of the images.
+        odgt, image_root: see :func:`register_crowdhuman`.
         report: takes the faults of lines.
 
     Returns:
-        one dict an image, in the order of the file: ``file_name``, ``image_id`` (the file's ID) and
-        ``annotations`` with ``bbox`` (the full body, may overflow the image), ``bbox_mode``,
-        ``category_id`` 0, ``iscrowd`` 0. Regions and persons to be ignored are left out. The size of
-        the image is not in the file.
+        one record an image, in the order of the file. ``image_id`` is the file's ID, ``bbox`` the full
+        body, which may overflow the image, ``category_id`` 0. Regions and persons to be ignored are
+        left out. The file does not state the sizes of images.
 
     Raises:
         UserError: the file or the folder of the images is missing, or the file names no image.

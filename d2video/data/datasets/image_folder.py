@@ -1,9 +1,7 @@
 """Images to be restored: folders of clean ones, and pairs of a degraded and a clean one.
 
-Records (docs/architecture.md) have ``file_name`` (the clean image) and ``image_id``; of a set made for
-one task also ``task``, and of a pair ``degraded_file_name``. Layouts are in
-docs/datasets_restoration.md. Clean images are not opened before they are used; of pairs the sizes are
-read.
+Layouts are in docs/datasets_restoration.md. Clean images are not opened before they are used; of
+pairs the sizes are read.
 """
 
 import logging
@@ -116,16 +114,13 @@ def load_image_pairs(
     clean = _by_name(clean_root, clean_pattern)
     degraded = _by_name(degraded_root, degraded_pattern)
     for name in sorted({*clean} ^ {*degraded}):
-        is_clean = name in clean
-        found = clean[name] if is_clean else degraded[name]
-        root, pattern = (
-            (degraded_root, degraded_pattern) if is_clean else (clean_root, clean_pattern)
-        )
+        if name in clean:
+            found, root, pattern = clean[name], degraded_root, degraded_pattern
+        else:
+            found, root, pattern = degraded[name], clean_root, clean_pattern
         missing = os.path.join(root, pattern.replace(_NAME, name))
-        text = (
-            f"image {found} has no partner: there is no {missing}.png (nor another image suffix); "
-        )
-        report(Fault(found, "file", None, f"{text}fetch it or leave both out"))
+        text = f"image {found} has no partner: there is no {missing}.png (nor another image suffix)"
+        report(Fault(found, "file", None, f"{text}; fetch it or leave both out"))
     records: list[RestorationRecord] = []
     for k, name in enumerate(sorted({*clean} & {*degraded}), 1):
         pair = clean[name], degraded[name]
@@ -161,15 +156,15 @@ def check_pair_sizes(
         raise UserError(
             f"images {clean} ({clean_size[0]}x{clean_size[1]}) and {degraded} "
             f"({degraded_size[0]}x{degraded_size[1]}, height x width) are no pair: at scale {scale} "
-            f"the second must be {wanted[0]}x{wanted[1]}; mend or leave out both"
+            f"the second must be {wanted[0]}x{wanted[1]}; correct or leave out both"
         )
 
 
 def _images(root: str, recursive: bool) -> list[str]:
     if not os.path.isdir(root):
         raise UserError(
-            f"image folder {root} does not exist: mend the path, set DETECTRON2_DATASETS or fetch "
-            "the data"
+            f"image folder {root} does not exist: correct the path, set DETECTRON2_DATASETS or "
+            "fetch the data"
         )
 
     def fail(error: OSError) -> None:

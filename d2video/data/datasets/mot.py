@@ -1,10 +1,10 @@
 """Register tracking data sets straight from the MOTChallenge's folders.
 
-The layout of a sequence is told in formats/mot_sequence.py. Nothing is converted or linked.
+formats/mot_sequence.py describes the layout of a sequence. Nothing is converted or linked.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ import pycocotools.mask as coco_mask
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data.datasets.from_config import dataset_format
-from d2video.data.datasets.mot_split import check_frame_range, find_sequences, read_sequences
+from d2video.data.datasets.mot_split import check_frame_range, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import TrackingRecord
 from d2video.formats.faults import Report, refuse
@@ -26,8 +26,6 @@ from d2video.formats.mot_rows import (
 from d2video.formats.mot_sequence import MOTSequence, list_frames, read_seqinfo
 from d2video.formats.rle import mask_areas
 from d2video.utils.errors import UserError
-
-__all__ = ["find_sequences", "load_mot", "load_mots", "read_sequences", "register_mot"]
 
 BENCHMARKS = ("MOT15", "MOT17", "MOT20", "DanceTrack", "MOTS20")
 _PEDESTRIAN = 1
@@ -55,7 +53,6 @@ def register_mot(
     arguments that gives the split's :class:`~d2video.formats.mot_sequence.MOTSequence` list.
 
     Args:
-        name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         root: folder that holds the sequences' folders.
         benchmark: whose files and whose rules of evaluation: MOT15, MOT17 (MOT16 too), MOT20,
             DanceTrack, MOTS20.
@@ -107,20 +104,18 @@ def load_mot(
     has_classes: bool = True,
     min_visibility: float | None = 0.25,
     public_detections: bool = False,
-    shift_corners: bool = True,
     report: Report = refuse,
 ) -> list[TrackingRecord]:
     """Records of sequences with boxes, as docs/architecture.md describes those of tracking data.
 
-    Of the ground truth, rows of class 1 (pedestrians) with flag 1 are annotations.
+    Of the ground truth, rows of class 1 (pedestrians) with flag 1 are annotations. Corners, which
+    count from 1 in the files, count from 0 here (not so in the official TrackFormer).
 
     Args:
         sequences: see :func:`read_sequences`.
         has_classes: False: as in MOT15 there are none, and rows with any flag but 0 count.
         min_visibility: rows of this visibility or less are left out; None: none is.
         public_detections: with those of ``det/det.txt``.
-        shift_corners: turn the files' corners, which count from 1, to ones from 0; the official
-            TrackFormer does not.
         report: takes the faults of rows of the text files.
 
     Returns:
@@ -130,23 +125,18 @@ def load_mot(
     Raises:
         UserError: images, ground truth or detections are missing.
     """
-    corner = 1.0 if shift_corners else 0.0
-    records = _records(sequences, public_detections, corner, report)
-    for record, sequence in zip(records, sequences, strict=True):
-        if sequence.gt_file is None:
-            continue
-        rows = read_mot_ground_truth(sequence.gt_file, sequence.seq_length, report)
+
+    def read(sequence: MOTSequence, gt_file: str) -> FrameAnnotations:
+        rows = read_mot_ground_truth(gt_file, sequence.seq_length, report)
         rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
         kept = (rows.flag == 1) & (rows.cls == _PEDESTRIAN) if has_classes else rows.flag != 0
         if min_visibility is not None:
             kept &= rows.visibility > min_visibility
         rows = rows.select(kept)
-        columns = {
-            "bbox": rows.box - [corner, corner, 0, 0],
-            "visibility": rows.visibility,
-        }
-        record["annotations"] = _annotations(sequence, rows, columns)
-    return records
+        columns = {"bbox": rows.box - [1, 1, 0, 0], "visibility": rows.visibility}
+        return _annotations(sequence, rows, columns)
+
+    return _records(sequences, public_detections, read, report)
 
 
 def load_mots(
@@ -162,23 +152,24 @@ def load_mots(
     Raises:
         UserError: images, ground truth or detections are missing.
     """
-    records = _records(sequences, public_detections, 1.0, report)
-    for record, sequence in zip(records, sequences, strict=True):
-        if sequence.gt_file is None:
-            continue
+
+    def read(sequence: MOTSequence, gt_file: str) -> FrameAnnotations:
         size = (sequence.height, sequence.width)
-        rows = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size, report)
+        rows = read_mots_ground_truth(gt_file, sequence.seq_length, size, report)
         rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
         rows = rows.select(rows.cls == _MOTS_PEDESTRIAN)
         rows = rows.select(mask_areas(rows.rle.tolist()) > 0)
         boxes = np.reshape(coco_mask.toBbox(rows.rle.tolist()), (-1, 4))
-        columns = {"bbox": boxes, "segmentation": rows.rle}
-        record["annotations"] = _annotations(sequence, rows, columns)
-    return records
+        return _annotations(sequence, rows, {"bbox": boxes, "segmentation": rows.rle})
+
+    return _records(sequences, public_detections, read, report)
 
 
 def _records(
-    sequences: Sequence[MOTSequence], public_detections: bool, corner: float, report: Report
+    sequences: Sequence[MOTSequence],
+    public_detections: bool,
+    read: Callable[[MOTSequence, str], FrameAnnotations],
+    report: Report,
 ) -> list[TrackingRecord]:
     records = []
     for video_id, sequence in enumerate(sequences, 1):
@@ -194,7 +185,9 @@ def _records(
             "first_frame": sequence.first_frame,
         }
         if public_detections:
-            record["public_detections"] = _detections(sequence, corner, report)
+            record["public_detections"] = _detections(sequence, report)
+        if sequence.gt_file is not None:
+            record["annotations"] = read(sequence, sequence.gt_file)
         records.append(record)
     return records
 
@@ -206,12 +199,12 @@ def _annotations(
     return FrameAnnotations(sequence.num_frames, rows.frame - 1, columns)
 
 
-def _detections(sequence: MOTSequence, corner: float, report: Report) -> list[np.ndarray]:
+def _detections(sequence: MOTSequence, report: Report) -> list[np.ndarray]:
     """Per frame float32 (n,5): x0, y0, x1, y1 in pixels, score."""
     path = os.path.join(sequence.folder, "det", "det.txt")
     rows = read_mot_detections(path, sequence.seq_length, report)
     rows = rows.of_frames(sequence.first_frame, sequence.num_frames)
-    low = rows.box[:, :2] - corner
+    low = rows.box[:, :2] - 1
     table = np.concatenate([low, low + rows.box[:, 2:], rows.score[:, None]], axis=1)
     order = np.argsort(rows.frame, kind="stable")
     cuts = np.searchsorted(rows.frame[order], np.arange(2, sequence.num_frames + 1))

@@ -5,6 +5,7 @@ docs/datasets_video_classification.md. No video is opened before it is used.
 """
 
 import csv
+import itertools
 import logging
 import os
 import sys
@@ -330,18 +331,17 @@ def _present(
     assert on_missing in ("raise", "skip", "keep"), on_missing
     if on_missing == "keep":
         return records
-    listings: dict[str, set[str]] = {}
-    kept: list[ClassificationRecord] = []
-    missing: list[ClassificationRecord] = []
-    for record in records:
-        folder, name = os.path.split(record["file_name"])
-        if folder not in listings:
-            is_there = os.path.isdir(folder or ".")
-            listings[folder] = set(os.listdir(folder or ".")) if is_there else set()
-        (kept if name in listings[folder] else missing).append(record)
-    if missing:
-        what = f"{list_file}: {len(missing)} of {len(records)} videos do not exist, the first is "
-        what += missing[0]["file_name"]
+    paths = [os.path.split(record["file_name"]) for record in records]
+    folders = {folder for folder, _ in paths if os.path.isdir(folder or ".")}
+    files = {folder: {*os.listdir(folder or ".")} for folder in folders}
+    found = [name in files.get(folder, ()) for folder, name in paths]
+    kept = [*itertools.compress(records, found)]
+    if not all(found):
+        first = records[found.index(False)]["file_name"]
+        what = (
+            f"{list_file}: {found.count(False)} of {len(found)} videos do not exist, the first is "
+        )
+        what += first
         if on_missing == "raise" or not kept:
             text = f"{what}: correct the folder of the videos, or fetch or leave them out"
             report(Fault(list_file, "file", None, text))

@@ -6,6 +6,7 @@ For training, annotations have ``bboxes`` besides: [x, y, w, h] or null, one ent
 import logging
 import os
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,8 @@ def register_ytvis_instances(
     """Register a dataset in YouTube-VIS format under ``name``; the file is read on first use.
 
     Args:
-        name: as it will stand in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         metadata: set on the dataset's ``MetadataCatalog`` entry, e.g. ``thing_classes`` (checked
             against the file when it is read) and ``thing_colors``; may be empty.
-        json_file: the annotation file.
         image_root: the folder that the file's ``file_names`` are relative to.
     """
     DatasetCatalog.register(name, partial(load_ytvis_json, json_file, image_root, name))
@@ -53,7 +52,7 @@ def load_ytvis_json(
     official reading). Uncompressed RLE is compressed, a tenth of the memory.
 
     Args:
-        json_file: path of the JSON file, local or anything that detectron2's PathManager reads.
+        json_file: path, local or anything that detectron2's PathManager reads.
         image_root: folder that ``file_names`` are relative to.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
@@ -94,13 +93,8 @@ def _set_categories(
     registered = meta.get("thing_classes", class_names)
     if list(registered) != class_names:
         # Name one difference: whole lists of 40 classes do not fit on a line.
-        position, expected, found = next(
-            (k, *pair)
-            for k, pair in enumerate(
-                zip([*registered, "(none)"], [*class_names, "(none)"], strict=False)
-            )
-            if pair[0] != pair[1]
-        )
+        pairs = enumerate(zip_longest(registered, class_names, fillvalue="(none)"))
+        position, (expected, found) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
         raise UserError(
             f"{json_file}: class {position} is '{found}', but dataset {dataset_name} is registered "
             f"with '{expected}'; use the file of that dataset or register this one by another name"

@@ -13,22 +13,21 @@ from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
-from d2video.data.augmentation import (
-    ClipAugInput,
-    ResizeShortestEdge,
-    SpacedCrop,
-    build_augmentations,
-)
-from d2video.data.classification_sampling import check_sampling, evaluation_frames, training_frames
+from d2video.data.augmentation import ClipAugInput, SpacedCrop, configured_augmentations
+from d2video.data.classification_sampling import evaluation_frames, training_frames
 from d2video.data.frame_sequence import (
     VideoFrameSequence,
     check_image_format,
     frame_to_tensor,
+    in_format,
 )
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, augment_frames, sample_seed
 from d2video.data.records import ClassificationRecord
 from d2video.utils.errors import UserError
 from d2video.video.video_file import VideoFile
+
+# For testing, a view of more frames is a lazy sequence.
+MOST_DECODED_FRAMES = 512
 
 
 @DATASET_MAPPER_REGISTRY.register()
@@ -53,7 +52,6 @@ class VideoClipMapper:
         frame_index: str = "absolute",
         frame_order: str = "forward",
         image_format: str = "RGB",
-        max_decoded_frames: int = 512,
     ):
         """
         Args:
@@ -68,24 +66,25 @@ class VideoClipMapper:
             frame_order: "forward", or "shuffled": pictures change places and the numbers stay (for
                 testing alike in every run).
             image_format: order of the channels, "RGB" or "BGR".
-            max_decoded_frames: for testing, a view of more is a lazy sequence.
 
         Raises:
             UserError: a value is out of range.
         """
         check_image_format(image_format)
-        check_sampling(num_frames, seconds, num_views, frame_order)
-        if is_train and num_frames < 1:
-            raise UserError(f"INPUT.CLASSIFICATION.NUM_FRAMES is {num_frames}: give at least 1")
-        if frame_index not in ("absolute", "clip"):
-            raise UserError(
-                f"INPUT.CLASSIFICATION.FRAME_INDEX is '{frame_index}': choose absolute or clip"
-            )
-        if num_crops < 1 or crop_size < 0 or (num_crops > 1 and not crop_size):
-            raise UserError(
-                f"INPUT.CLASSIFICATION.NUM_CROPS is {num_crops} and CROP_SIZE_TEST {crop_size}: give at "
-                "least 1, and crops need a size"
-            )
+        wrong = {
+            f"NUM_FRAMES is {num_frames}: give at least {int(is_train)}": num_frames < is_train,
+            "the length in seconds must not be negative": seconds < 0,
+            "NUM_VIEWS must be at least 1": num_views < 1,
+            f"FRAME_INDEX is '{frame_index}': choose absolute or clip": frame_index
+            not in ("absolute", "clip"),
+            f"FRAME_ORDER is '{frame_order}': choose forward or shuffled": frame_order
+            not in ("forward", "shuffled"),
+            f"NUM_CROPS is {num_crops} and CROP_SIZE_TEST {crop_size}: give at least 1, and crops need "
+            "a size": num_crops < 1 or crop_size < 0 or (num_crops > 1 and not crop_size),
+        }
+        for message, is_wrong in wrong.items():
+            if is_wrong:
+                raise UserError(f"INPUT.CLASSIFICATION: {message}")
         self.is_train = is_train
         self.num_frames = num_frames
         self.seconds = seconds
@@ -96,7 +95,6 @@ class VideoClipMapper:
         self.frame_index = frame_index
         self.frame_order = frame_order
         self.image_format = image_format
-        self.max_decoded_frames = max_decoded_frames
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -105,18 +103,14 @@ class VideoClipMapper:
             "is_train": is_train,
             "frame_index": video.FRAME_INDEX,
             "frame_order": video.FRAME_ORDER,
+            "augmentations": configured_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
         }
         if is_train:
-            return common | {
-                "num_frames": video.NUM_FRAMES,
-                "seconds": video.CLIP_SECONDS,
-                "augmentations": build_augmentations(cfg.INPUT.AUGMENTATIONS),
-            }
+            return common | {"num_frames": video.NUM_FRAMES, "seconds": video.CLIP_SECONDS}
         return common | {
             "num_frames": video.NUM_FRAMES_TEST,
             "seconds": video.TEST_SECONDS,
-            "augmentations": [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)],
             "num_views": video.NUM_VIEWS,
             "num_crops": video.NUM_CROPS,
             "crop_size": video.CROP_SIZE_TEST,
@@ -164,7 +158,7 @@ class VideoClipMapper:
             video.num_frames, video.fps, self.seconds, self.num_frames, self.num_views
         )
         rng = np.random.default_rng(record["video_id"])
-        if len(clips[0]) > self.max_decoded_frames:
+        if len(clips[0]) > MOST_DECODED_FRAMES:
             return {"views": self._lazy_views(video, clips)}
         # Clips may overlap, and crops do: every frame is decoded and resized once.
         frames, index = self._read(video, np.concatenate(clips))
@@ -186,7 +180,7 @@ class VideoClipMapper:
         if self.frame_order != "forward":
             raise UserError(
                 "INPUT.CLASSIFICATION.FRAME_ORDER shuffled needs clips that are decoded at once: set "
-                f"NUM_FRAMES_TEST to {self.max_decoded_frames} or less"
+                f"NUM_FRAMES_TEST to {MOST_DECODED_FRAMES} or less"
             )
         blank = ClipAugInput(np.zeros((*video.size, 3), np.uint8), np.random.default_rng(0))
         resize = self.augmentations(blank)
@@ -212,9 +206,7 @@ class VideoClipMapper:
         timed = video.read_frames_at(wanted / video.fps)
         # By the time that it is really shown: headers may be wrong and rates vary.
         index = np.array([round(frame.time * video.fps) for frame in timed], dtype=np.int64)
-        images = {id(frame.image): frame.image for frame in timed}
-        if self.image_format == "BGR":
-            images = {key: image[:, :, ::-1] for key, image in images.items()}
+        images = {id(frame.image): in_format(frame.image, self.image_format) for frame in timed}
         return [images[id(frame.image)] for frame in timed], index
 
     def _finish(

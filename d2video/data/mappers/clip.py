@@ -10,7 +10,7 @@ from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 from fvcore.transforms.transform import Transform
 
-from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
+from d2video.data.augmentation import ClipAugInput, configured_augmentations
 from d2video.data.clip_instances import clip_instances
 from d2video.data.clip_sampling import build_clip_sampler
 from d2video.data.frame_sequence import (
@@ -112,16 +112,15 @@ class ClipDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        common = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
-        if is_train:
-            return common | {
-                "sampler": build_clip_sampler(cfg),
-                "augmentations": build_augmentations(cfg.INPUT.AUGMENTATIONS),
-                "official_targets": cfg.INPUT.CLIP.OFFICIAL_TARGETS,
-            }
-        return common | {
-            "augmentations": [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)],
+        common = {
+            "is_train": is_train,
+            "augmentations": configured_augmentations(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
         }
+        if not is_train:
+            return common
+        official = cfg.INPUT.CLIP.OFFICIAL_TARGETS
+        return common | {"sampler": build_clip_sampler(cfg), "official_targets": official}
 
     def __call__(self, record: VideoRecord) -> dict[str, Any]:
         """
@@ -139,12 +138,8 @@ class ClipDatasetMapper:
                 "INPUT.DATASET_MAPPER ClipDatasetMapper takes videos, and this dataset holds "
                 "images: choose ImageDatasetMapper"
             )
-        output = {
-            "video_id": record["video_id"],
-            "height": record["height"],
-            "width": record["width"],
-            "length": record["length"],
-        }
+        keys = ("video_id", "height", "width", "length")
+        output = {key: value for key, value in record.items() if key in keys}
         rng = np.random.default_rng(sample_seed())
         fill = self._clip if self.is_train else self._video
         return output | fill(record, rng)

@@ -9,7 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 from fvcore.transforms.transform import Transform
 
-from d2video.data.augmentation import ClipAugInput, ResizeShortestEdge, build_augmentations
+from d2video.data.augmentation import ClipAugInput, configured_augmentations
 from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
@@ -53,14 +53,9 @@ class ImageDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        augmentations: list[T.Augmentation]
-        if is_train:
-            augmentations = build_augmentations(cfg.INPUT.AUGMENTATIONS)
-        else:
-            augmentations = [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
         return {
             "is_train": is_train,
-            "augmentations": augmentations,
+            "augmentations": configured_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
             "with_masks": cfg.MODEL.MASK_ON,
         }
