@@ -47,11 +47,7 @@ class ClipDataset(Dataset):
     """
 
     def __init__(self, records: list[Record], epoch_unit: str):
-        """
-        Args:
-            records: of the videos or images (docs/architecture.md).
-            epoch_unit: "video", or "frame": every frame is a sample, a copy of its video's record
-                with ``key_frame``.
+        """``epoch_unit`` is "video", or "frame": then every frame is a sample with ``key_frame``.
 
         Raises:
             UserError: another unit.
@@ -76,20 +72,15 @@ class ClipDataset(Dataset):
 
 
 def build_train_loader(cfg: CfgNode) -> CountingLoader:
-    """An endless loader of batches of clips or images, each a list of mapped records.
+    """An endless loader of full batches of clips or images, each a list of mapped records.
 
-    All of DATASETS.TRAIN are used together. Honoured: INPUT.DATASET_MAPPER, INPUT.EPOCH_UNIT,
-    SOLVER.IMS_PER_BATCH (clips over all processes) and of DATALOADER: FILTER_EMPTY_ANNOTATIONS,
-    SAMPLER_TRAIN (TrainingSampler, RandomSubsetTrainingSampler with RANDOM_SUBSET_RATIO, or
-    RepeatFactorTrainingSampler with REPEAT_THRESHOLD), ASPECT_RATIO_GROUPING, NUM_WORKERS. Batches
-    are always full. Objects of images whose box has no area inside the image are left out. A sample
-    that cannot be read is replaced (DATALOADER.MAX_RETRIES) and counted, see
-    :class:`~d2video.data.bad_samples.CountingLoader`.
-    Records come to the mapper with ``batch_number``, the same in all processes, unless
-    ASPECT_RATIO_GROUPING makes batches of what the mapper gives.
+    All of DATASETS.TRAIN are used together. SOLVER.IMS_PER_BATCH counts over all processes. Objects of
+    images whose box has no area inside the image are left out. A sample that cannot be read is
+    replaced (DATALOADER.MAX_RETRIES) and counted. Records come to the mapper with ``batch_number``, the
+    same in all processes, unless ASPECT_RATIO_GROUPING makes batches of what the mapper gives.
 
-    The order of the samples and all that is drawn for them depend on SEED alone (drawn itself where
-    it is negative), see :mod:`d2video.data.sample_stream`.
+    The order of the samples and all that is drawn for them depend only on SEED (drawn itself where it
+    is negative), see :mod:`d2video.data.sample_stream`.
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
@@ -110,9 +101,7 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
     dataset = ClipDataset(records, cfg.INPUT.EPOCH_UNIT)
     logger.info(
         "Training on %d videos or images of %s, %d samples an epoch",
-        len(records),
-        ", ".join(per_dataset),
-        len(dataset),
+        *(len(records), ", ".join(per_dataset), len(dataset)),
     )
     indices = _index_stream(cfg, records, dataset.num_samples)
     # Clips of classification, and what has no labels, have no sizes of originals to group by.
@@ -154,7 +143,7 @@ def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
 
 
 def _check(mapper: Any, records: list[Record], dataset_name: str) -> None:
-    """Let a mapper that can tell what it will not take do so before anything is trained."""
+    """Let a mapper refuse records before anything is trained."""
     if isinstance(mapper, DatasetMapper) and any("file_name" not in r for r in records):
         raise UserError(
             f"dataset {dataset_name} holds videos, and INPUT.DATASET_MAPPER DatasetMapper takes "

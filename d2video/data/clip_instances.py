@@ -123,9 +123,7 @@ def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
 def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, int]) -> None:
     """Refuse damaged masks: pycocotools reads past the end of such RLE, and worse.
 
-    Args:
-        annotations: per frame, those of the objects in it.
-        size: height and width of the frames.
+    ``annotations`` are those of each frame, whose height and width is ``size``.
 
     Raises:
         BrokenFile: a mask is damaged or of another size.

@@ -20,16 +20,13 @@ from d2video.video.video_file import VideoFile
 def read_frame(
     path: str, height: int | None, width: int | None, image_format: str = "RGB"
 ) -> np.ndarray:
-    """Read one frame or image of a dataset, see :func:`~d2video.video.image_io.read_rgb`.
+    """Read one frame or image of a dataset as uint8 (H,W,3).
 
     Args:
         path: image file.
         height, width: the size that the dataset states, in pixels, or None where it states none;
             that of the upright image, if the file has an EXIF orientation.
         image_format: order of the channels, "RGB" or "BGR".
-
-    Returns:
-        uint8 array (H,W,3).
 
     Raises:
         BrokenFile: the file is missing, damaged, or of another size.
@@ -69,12 +66,9 @@ class LazyFrames(Sequence[Tensor]):
     def __init__(
         self, transform: Transform, *, image_format: str = "RGB", decode_ahead: int = FRAMES_AHEAD
     ) -> None:
-        """
-        Args:
-            transform: applied to each frame.
-            image_format: order of the channels, "RGB" or "BGR".
-            decode_ahead: during iteration, frames read before they are asked for; 0 reads in the
-                caller's thread.
+        """During iteration ``decode_ahead`` frames are read before they are asked for.
+
+        0 reads in the caller's thread.
         """
         self.transform = transform
         self.image_format = image_format
@@ -121,12 +115,7 @@ class FrameSequence(LazyFrames):
         transform: Transform,
         **options: Any,
     ) -> None:
-        """
-        Args:
-            file_names: image files, one a frame.
-            height, width: of the files' images, in pixels.
-            transform, options: see :class:`LazyFrames`.
-        """
+        """``height`` and ``width`` are those of the image files, in pixels."""
         super().__init__(transform, **options)
         self.file_names = list(file_names)
         self.height = height
@@ -149,12 +138,7 @@ class VideoFrameSequence(LazyFrames):
     """Frames of a video file. Single ones are found anew each time, which is slow."""
 
     def __init__(self, path: str, times: np.ndarray, transform: Transform, **options: Any) -> None:
-        """
-        Args:
-            path: of the video file.
-            times: float (T,), seconds since the first frame, ascending.
-            transform, options: see :class:`LazyFrames`.
-        """
+        """``times`` are float (T,), seconds since the first frame, ascending."""
         super().__init__(transform, **options)
         self.path = path
         self.times = times

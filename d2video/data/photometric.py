@@ -29,16 +29,11 @@ class PhotometricDistortion:
     channel_order: tuple[int, ...] = (0, 1, 2)
 
     def apply(self, image: np.ndarray, official: bool = False) -> np.ndarray:
-        """Distort one frame.
+        """Distort one frame, uint8 (H,W,3), into another.
 
-        Args:
-            image: uint8 array (H,W,3).
-            official: take the channels as blue, green, red and let values outside 0..255 wrap
-                around modulo 256, as the official VisTR code does; otherwise red, green, blue, and
-                values are clipped.
-
-        Returns:
-            uint8 array (H,W,3).
+        ``official`` takes the channels as blue, green, red and lets values outside 0..255 wrap around
+        modulo 256, as the official VisTR code does. Otherwise they are red, green, blue, and values
+        are clipped.
         """
         # Between the steps values may leave 0..255 in both variants.
         # Python floats leave the arrays in float32.

@@ -149,11 +149,7 @@ def object_classes(record: Record) -> list[int]:
 
 
 def track_classes(annotations: Sequence[Sequence[Annotation]]) -> dict[int, int]:
-    """{track id: class} of all tracks that some frame shows, ascending by id; crowds left out.
-
-    Args:
-        annotations: per frame, the annotations of the objects in it.
-    """
+    """{track id: class} of all tracks that some frame shows, ascending by id; crowds left out."""
     found = {
         a["id"]: a["category_id"] for frame in annotations for a in frame if not a.get("iscrowd")
     }
@@ -189,10 +185,6 @@ def without_degenerate_boxes(records: Sequence[Record], dataset_name: str) -> li
 
     One warning gives their number and the first image. Records of videos are handed back as they
     are, and no record is changed.
-
-    Args:
-        records: of images or videos.
-        dataset_name: for messages.
 
     Raises:
         UserError: a box is missing or is not four numbers.

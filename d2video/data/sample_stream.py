@@ -19,8 +19,7 @@ from d2video.utils.random_state import seeded
 
 logger = logging.getLogger(__name__)
 
-# Far more than anybody has.
-_MOST_IN_A_BATCH = 2**20
+_MOST_IN_A_BATCH = 2**20  # far more than anybody has
 
 Sample = dict[str, Any]
 # From a seed to the endless stream of indices of all processes.
@@ -30,7 +29,7 @@ IndexStream = Callable[[int], Iterator[int]]
 class NumberedIndex(NamedTuple):
     """Index of a sample, and number of the batch that it is for, the same in all processes.
 
-    By it all samples of a batch can share a choice.
+    Samples of a batch share choices by it.
     """
 
     sample: int
@@ -54,12 +53,8 @@ class Position(NamedTuple):
 class TrainLoader:
     """An endless loader of full batches, lists of mapped records.
 
-    It goes on where it is: a second iteration begins with the batch after the last one taken. What
-    workers have made ahead is not lost, it is made again.
-
-    Attributes:
-        seed: of the stream.
-        position: in the stream.
+    A second iteration begins with the batch after the last one taken. What workers have made ahead is
+    made again.
     """
 
     def __init__(
@@ -84,8 +79,7 @@ class TrainLoader:
             num_workers: processes that load ahead; 0: none.
             group_by_shape: batches are either of wide samples or of others. Which samples share a
                 batch is then known only when they are there, so that they have no batch number.
-            rank: of this process.
-            num_processes: that share the stream.
+            rank, num_processes: this process, and how many share the stream.
         """
         assert batch_size >= 1, batch_size
         assert 0 <= rank < num_processes, (rank, num_processes)

@@ -7,7 +7,6 @@ What leaves nothing to read (no such file, another format) is a UserError at onc
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from d2video.utils.errors import UserError
@@ -46,7 +45,7 @@ def refuse(fault: Fault) -> None:
 
 
 class EntryError(ValueError):
-    """What is wrong with the entry that is being read; becomes a :class:`Fault` by :class:`Entry`."""
+    """What is wrong with the entry that is being read; :class:`Entry` makes a :class:`Fault` of it."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,7 @@ class Entry:
             with Entry(report, path, "line", number):
                 records.append(read(line))
 
-    Attributes:
-        report: takes the fault.
-        path, kind, name: as in :class:`Fault`.
+    ``path``, ``kind`` and ``name`` are those of the :class:`Fault`.
     """
 
     report: Report
@@ -72,12 +69,7 @@ class Entry:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, EntryError):
             return False
         self.report(Fault(self.path, self.kind, self.name, str(error)))

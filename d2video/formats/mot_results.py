@@ -144,11 +144,10 @@ def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) 
 
 
 def read_mot_results(path: str | os.PathLike[str], num_frames: int) -> MOTResults:
-    """Read a file of boxes, of any tracker, with 7 to 10 columns.
+    """Read a file of boxes, of any tracker, with 7 to 10 columns. It may be empty.
 
     Args:
-        path: of the file; it may be empty.
-        num_frames: of the sequence.
+        path, num_frames: of the file and of the sequence.
 
     Raises:
         UserError: names file, line and fault: no such file, other columns, something that is no
@@ -169,11 +168,10 @@ def read_mot_results(path: str | os.PathLike[str], num_frames: int) -> MOTResult
 def read_mots_results(
     path: str | os.PathLike[str], num_frames: int, image_size: tuple[int, int] | None = None
 ) -> MOTSRows:
-    """Read a file of masks, of any tracker.
+    """Read a file of masks, of any tracker. It may be empty.
 
     Args:
-        path: of the file; it may be empty.
-        num_frames: of the sequence.
+        path, num_frames: of the file and of the sequence.
         image_size: height and width of its images in pixels; None: those of the first row.
 
     Raises:

@@ -45,12 +45,7 @@ class Rows:
         return replace(self, **{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
     def of_frames(self, first_frame: int, num_frames: int) -> Self:
-        """The rows of a part of a sequence, in which the frames count from 1 again.
-
-        Args:
-            first_frame: the part's first frame, from 1 on.
-            num_frames: length of the part.
-        """
+        """The rows of ``num_frames`` frames from ``first_frame`` on, which becomes frame 1."""
         frame = self.frame - (first_frame - 1)
         inside = (frame >= 1) & (frame <= num_frames)
         return replace(self.select(inside), frame=frame[inside])
@@ -104,11 +99,10 @@ class MOTDetections(Rows):
 
 
 def read_mot_ground_truth(path: str, num_frames: int, report: Report = refuse) -> MOTRows:
-    """Read a ``gt.txt``, all classes and flags; one of 10 columns is MOT15's.
+    """Read a ``gt.txt``, all classes and flags; one of 10 columns is MOT15's. It may be empty.
 
     Args:
-        path: text file; it may be empty.
-        num_frames: of the whole sequence.
+        path, num_frames: of the file and of the whole sequence.
         report: takes the faults of rows: no numbers of the format; frames outside the sequence; ids
             below 0 or twice in a frame; a negative size, or a size of 0 where the flag is set.
 
@@ -130,11 +124,10 @@ def read_mot_ground_truth(path: str, num_frames: int, report: Report = refuse) -
 
 
 def read_mot_detections(path: str, num_frames: int, report: Report = refuse) -> MOTDetections:
-    """Read a ``det.txt``.
+    """Read a ``det.txt``, which may be empty.
 
     Args:
-        path: text file; it may be empty.
-        num_frames: of the whole sequence.
+        path, num_frames: of the file and of the whole sequence.
         report: takes the faults of rows: no numbers of the format; frames outside the sequence; a
             negative size.
 
@@ -158,11 +151,10 @@ def read_mots_ground_truth(
     image_size: tuple[int, int] | None = None,
     report: Report = refuse,
 ) -> MOTSRows:
-    """Read a ``gt.txt`` of MOTS20, all classes.
+    """Read a ``gt.txt`` of MOTS20, all classes. It may be empty.
 
     Args:
-        path: text file; it may be empty.
-        num_frames: of the whole sequence.
+        path, num_frames: of the file and of the whole sequence.
         image_size: height and width of its images in pixels; None: those of the first row.
         report: takes the faults of rows: not of the format; frames outside the sequence; ids below
             0 or, but for ignore regions, twice in a frame; masks of another size, damaged masks, or

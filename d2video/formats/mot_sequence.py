@@ -24,7 +24,10 @@ _LAYOUT = f"section [Sequence] with {', '.join(_REQUIRED)} and, if not img1, imD
 
 @dataclass(frozen=True)
 class SeqInfo:
-    """What a ``seqinfo.ini`` says; sizes in pixels, ``frame_rate`` in frames a second."""
+    """What a ``seqinfo.ini`` says; sizes in pixels, ``frame_rate`` in frames a second.
+
+    The images have ``image_suffix``, or any if it is None.
+    """
 
     image_dir: str
     frame_rate: float
@@ -83,26 +86,21 @@ def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:
         reason = " ".join(str(error).split())
         reason = f"{reason} is missing" if isinstance(error, KeyError) else reason
         raise UserError(f"{path} cannot be read ({reason}): it needs a {_LAYOUT}") from None
-    if min(length, width, height) < 1 or not 0 < rate < float("inf"):
-        raise UserError(
-            f"{path}: {length} frames of {width}x{height} at {rate:g} a second cannot be; mend it"
-        )
+    image_dir = section.get("imDir", "img1")
     fault = size_fault(height, width)
-    if fault or length > MAX_VIDEO_FRAMES:
+    if min(length, width, height) < 1 or not 0 < rate < float("inf"):
+        fault = f"{length} frames of {width}x{height} at {rate:g} a second cannot be"
+    elif length > MAX_VIDEO_FRAMES:
         fault = fault or f"seqLength {length} is above the limit of {MAX_VIDEO_FRAMES} frames"
-        raise UserError(f"{path}: {fault}; mend it")
-    if leaves_folder(section.get("imDir", "img1")):
-        raise UserError(f"{path}: imDir {section['imDir']} lies outside the sequence; mend it")
-    suffix = section.get("imExt")
-    return SeqInfo(section.get("imDir", "img1"), rate, length, height, width, suffix)
+    elif leaves_folder(image_dir):
+        fault = fault or f"imDir {image_dir} lies outside the sequence"
+    if fault:
+        raise UserError(f"{path}: {fault}; correct it")
+    return SeqInfo(image_dir, rate, length, height, width, section.get("imExt"))
 
 
 def list_frames(folder: str | os.PathLike[str], info: SeqInfo) -> list[str]:
     """The paths of a sequence's images in order; the first one is read to check its size.
-
-    Args:
-        folder: of the sequence.
-        info: its ``seqinfo.ini``; of ``image_suffix`` are the images, unless it is None.
 
     Raises:
         UserError: the images' folder is missing, their names are not the numbers from 1 to the
@@ -132,12 +130,12 @@ def list_frames(folder: str | os.PathLike[str], info: SeqInfo) -> list[str]:
         of_suffix = "" if suffix is None else f" {suffix}"
         raise UserError(
             f"{os.path.join(folder, 'seqinfo.ini')} says {info.num_frames} frames but {images} "
-            f"holds {len(by_number)}{of_suffix} images, {fault}: fetch the images or mend seqLength"
+            f"holds {len(by_number)}{of_suffix} images, {fault}: fetch the images or correct seqLength"
         )
     height, width = read_rgb(by_number[1]).shape[:2]
     if (height, width) != (info.height, info.width):
         raise UserError(
             f"image {by_number[1]} is {width}x{height}, but the sequence's seqinfo.ini says "
-            f"{info.width}x{info.height}: mend imWidth and imHeight"
+            f"{info.width}x{info.height}: correct imWidth and imHeight"
         )
     return [by_number[t] for t in wanted]

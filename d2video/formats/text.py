@@ -45,11 +45,7 @@ def read_lines(path: str) -> list[str]:
 
 
 def read_json(path: str, **options: Any) -> Any:
-    """The content of a JSON file.
-
-    Args:
-        path: as of :func:`read_bytes`.
-        options: of ``json.loads``.
+    """The content of a JSON file, by ``json.loads`` with these options.
 
     Raises:
         UserError: the file does not exist, cannot be read, or is not JSON.
@@ -64,16 +60,7 @@ def read_json(path: str, **options: Any) -> Any:
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """``json.loads``, for which nesting beyond Python's recursion limit is a fault like others.
-
-    Args:
-        text: of the file.
-        options: of ``json.loads``.
-
-    Raises:
-        ValueError: no JSON (``JSONDecodeError``), no text (``UnicodeDecodeError``), or nested too
-            deeply.
-    """
+    """``json.loads``, for which nesting beyond Python's recursion limit is a ValueError, too."""
     try:
         return json.loads(text, **options)
     except RecursionError:
@@ -96,8 +83,7 @@ def json_entries(
     Args:
         content: of the file, or an object in it.
         key: of the list.
-        path: of the file, for faults.
-        report: takes faults.
+        path, report: of the file, and what takes its faults.
         kind: what faults call an entry; by default the singular of ``key``.
         name: the key under which an entry has its id.
 
@@ -134,12 +120,7 @@ def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
 
 
 def ids_without(entries: list[Any], known: Collection[Any]) -> list[Any]:
-    """The ids of the objects that were left out: what refers to them is not at fault.
-
-    Args:
-        entries: as in the file.
-        known: ids of those that were read.
-    """
+    """The ids of entries that are not among the ``known``: what refers to them is not at fault."""
     if len(known) == len(entries):
         return []
     ids = [entry.get("id") for entry in entries if isinstance(entry, dict)]

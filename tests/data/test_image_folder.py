@@ -39,7 +39,7 @@ def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no image"):
         load_image_folder(str(tmp_path / "empty"))
-    with pytest.raises(UserError, match="does not exist: mend the path"):
+    with pytest.raises(UserError, match="does not exist: correct the path"):
         load_image_folder(str(tmp_path / "none"))
 
 

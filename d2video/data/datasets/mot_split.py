@@ -47,7 +47,7 @@ def find_sequences(
     found = [name for name in names if name.endswith(suffix)]
     if not found:
         kind = f"whose name ends in {suffix}" if names and suffix else f"(expected {_LAYOUT})"
-        raise UserError(f"folder {root} holds no sequence {kind}: mend the path or the detector")
+        raise UserError(f"folder {root} holds no sequence {kind}: correct the path or the detector")
     chosen = found if sequences is None else _matching(found, sequences, suffix, root)
     left_out = _matching(found, exclude, suffix, root)
     chosen = [name for name in chosen if name not in left_out]
@@ -87,11 +87,7 @@ def read_sequences(
 
 
 def check_frame_range(frame_range: tuple[float, float]) -> None:
-    """Refuse a part of a sequence that is none.
-
-    Raises:
-        UserError: not 0 <= start < end <= 1.
-    """
+    """Raise a UserError unless 0 <= start < end <= 1."""
     start, end = frame_range
     if not 0 <= start < end <= 1:
         raise UserError(f"frame_range is ({start}, {end}): give 0 <= start < end <= 1")

@@ -51,12 +51,9 @@ def _groups_of_related(videos: list[dict[str, Any]]) -> np.ndarray:
 def split(content: dict[str, Any], held_out: set[int]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(training part, held-out part) of a YouTube-VIS file's content; other keys go to both."""
 
-    def part(in_held_out: bool) -> dict[str, Any]:
-        return content | {
-            "videos": [v for v in content["videos"] if (v["id"] in held_out) == in_held_out],
-            "annotations": [
-                a for a in content["annotations"] if (a["video_id"] in held_out) == in_held_out
-            ],
-        }
+    def part(kept: bool) -> dict[str, Any]:
+        videos = [v for v in content["videos"] if (v["id"] in held_out) == kept]
+        annotations = [a for a in content["annotations"] if (a["video_id"] in held_out) == kept]
+        return content | {"videos": videos, "annotations": annotations}
 
     return part(False), part(True)
