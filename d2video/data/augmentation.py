@@ -76,16 +76,11 @@ def configured_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentatio
 def shortest_edge_size(
     height: int, width: int, short_edge: int, max_size: int = 0
 ) -> tuple[int, int]:
-    """The (height, width) of an image after DETR's resizing, which VisTR shares.
+    """The (height, width) of an image after DETR's resizing, which VisTR shares; in pixels.
 
-    The long side's limit comes first: where it would be exceeded, the short side becomes what fits,
-    rounded. The other side then follows from the aspect ratio, rounded down. (detectron2's own rule
-    rounds both sides at the end and can differ by one pixel.)
-
-    Args:
-        height, width: of the image, in pixels.
-        short_edge: wanted length of the short side.
-        max_size: limit of the long side; 0 means none.
+    The long side's limit, ``max_size`` unless 0, comes first: where it would be exceeded, the short
+    side becomes what fits, rounded. The other side then follows from the aspect ratio, rounded down.
+    (detectron2's own rule rounds both sides at the end and can differ by one pixel.)
     """
     short, long = min(height, width), max(height, width)
     if max_size and long / short * short_edge > max_size:
@@ -110,7 +105,6 @@ class ClipResizeTransform(T.ResizeTransform):
                 official VisTR code; shifts masks against the frame by up to half a pixel).
         """
         super().__init__(h, w, new_h, new_w)
-        assert mask_sampling in ("center", "corner"), mask_sampling
         self.mask_sampling = mask_sampling
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
@@ -200,7 +194,7 @@ class RandomCrop(T.Augmentation):
         self.size = size
 
     def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
-        y, x = (int(rng.integers(free, endpoint=True)) for free in free_space(image, self.size))
+        y, x = (int(rng.integers(free, endpoint=True)) for free in _free_space(image, self.size))
         return T.CropTransform(x, y, self.size, self.size, image.shape[1], image.shape[0])
 
 
@@ -220,7 +214,7 @@ class SpacedCrop(T.Augmentation):
         self.place = index / (count - 1) if count > 1 else 0.5
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        free_y, free_x = free_space(image, self.size)
+        free_y, free_x = _free_space(image, self.size)
         y, x = round(free_y * 0.5), round(free_x * 0.5)
         if free_x >= free_y:
             x = round(free_x * self.place)
@@ -229,12 +223,8 @@ class SpacedCrop(T.Augmentation):
         return T.CropTransform(x, y, self.size, self.size, image.shape[1], image.shape[0])
 
 
-def free_space(image: np.ndarray, size: int) -> tuple[int, int]:
-    """How far a square of a size can be moved in an image (H,W,C), down and to the right.
-
-    Raises:
-        UserError: the image is smaller.
-    """
+def _free_space(image: np.ndarray, size: int) -> tuple[int, int]:
+    """How far a square of a size can be moved in an image (H,W,C), down and to the right."""
     height, width = image.shape[:2]
     if min(height, width) < size:
         raise UserError(
@@ -256,8 +246,7 @@ class RandomSizeCrop(T.Augmentation):
         """
         if not 0 < min_size <= max_size:
             raise ValueError(f"0 < min_size <= max_size does not hold: {min_size}, {max_size}")
-        self.min_size = min_size
-        self.max_size = max_size
+        self._init(locals())
 
     def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
         height, width = image.shape[:2]
@@ -302,13 +291,7 @@ class PhotometricDistort(T.Augmentation):
             raise ValueError(f"brightness {brightness} or hue {hue} is out of range")
         if min(*contrast, *saturation) < 0 or len(contrast) != 2 or len(saturation) != 2:
             raise ValueError("contrast and saturation must be two factors that are not negative")
-        self.brightness = brightness
-        self.contrast = (contrast[0], contrast[1])
-        self.saturation = (saturation[0], saturation[1])
-        self.hue = hue
-        self.swap_channels = swap_channels
-        self.per_frame = per_frame
-        self.official = official
+        self._init(locals())
 
     def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
         # A generator of its own: a transform that draws at every frame must not disturb the draws
@@ -353,9 +336,6 @@ class RandomSelect(T.Augmentation):
             first, second: specifications as those of :func:`build_augmentations`; an empty list
                 changes nothing.
             prob: probability of the first list.
-
-        Raises:
-            UserError: as :func:`build_augmentations`.
         """
         if not 0 <= prob <= 1:
             raise ValueError(f"prob {prob} is not in 0..1")

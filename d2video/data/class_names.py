@@ -1,4 +1,4 @@
-"""The names of a registered data set's classes, also of one that tells them only when it is read."""
+"""The names of a registered data set's classes, also of one that sets them only when it is read."""
 
 import logging
 
@@ -16,13 +16,8 @@ def class_names(name: str) -> list[str] | None:
 
     Where the metadata have no ``thing_classes``, the annotation file (``panoptic_json``, else
     ``json_file``, ``list_file`` or, of folders of videos, ``video_root``) is read. Images need not
-    be there, nor the file: a checkpoint runs without data.
-
-    Args:
-        name: as in ``DATASETS.TEST``.
-
-    Returns:
-        ``None`` where no names can be found; the log says why.
+    be there, nor the file: a checkpoint runs without data. None if no names can be found; the log
+    says why.
 
     Raises:
         UserError: the reader of the annotation file refuses it.

@@ -27,20 +27,15 @@ def encode_masks(masks: ArrayLike) -> list[dict]:
     masks = np.asarray(masks)
     count, height, width = masks.shape
     batch = max(_BATCH_PIXELS // max(height * width, 1), 1)
-    return [
-        rle
-        for start in range(0, count, batch)
-        for rle in _encode_batch(masks[start : start + batch])
-    ]
+    batches = (masks[start : start + batch] for start in range(0, count, batch))
+    return [*itertools.chain.from_iterable(map(_encode_batch, batches))]
 
 
 def encode_tracks(masks: ArrayLike) -> list[list[dict | None]]:
     """(N, L, H, W) bool to N lists of L compressed RLE dicts, None where a mask is empty."""
-    return [
-        [None if rle["counts"] == empty["counts"] else rle for rle in rles]
-        for track in np.asarray(masks)
-        for rles, empty in [(encode_masks(track), _empty(*track.shape[-2:]))]
-    ]
+    masks = np.asarray(masks)
+    (empty,) = encode_masks(np.zeros((1, *masks.shape[2:]), bool))
+    return [[None if rle == empty else rle for rle in encode_masks(track)] for track in masks]
 
 
 def mask_areas(masks: list[dict[str, Any]]) -> np.ndarray:
@@ -56,11 +51,6 @@ def to_rle(segmentation: list | dict, height: int, width: int) -> dict:
     if isinstance(segmentation["counts"], list):
         return coco_mask.frPyObjects(segmentation, height, width)
     return segmentation
-
-
-def _empty(height: int, width: int) -> dict:
-    code = {"size": [height, width], "counts": [height * width]}
-    return coco_mask.frPyObjects(code, height, width)
 
 
 def _encode_batch(masks: np.ndarray) -> list[dict]:

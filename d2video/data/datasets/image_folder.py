@@ -143,13 +143,9 @@ def check_pair_sizes(
     degraded_size: tuple[int, int],
     scale: int,
 ) -> None:
-    """
-    Args:
-        clean, degraded: names of the files, for the message.
-        clean_size, degraded_size: height and width.
+    """Raise a UserError if the clean image is not ``scale`` times as large as the degraded one.
 
-    Raises:
-        UserError: the clean image, cut to a multiple of ``scale``, is not ``scale`` times as large.
+    It is first cut to a multiple of ``scale``. Sizes are (height, width).
     """
     wanted = tuple(side // scale for side in clean_size)
     if tuple(degraded_size) != wanted:

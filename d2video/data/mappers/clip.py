@@ -54,10 +54,7 @@ def read_frames(
 def augment_frames(
     frames: Sequence[np.ndarray], augmentations: T.AugmentationList, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], T.TransformList]:
-    """Draw the augmentations on the first frame and apply them to all.
-
-    Args:
-        frames: uint8 arrays (H,W,3).
+    """Draw the augmentations on the first frame, uint8 (H,W,3), and apply them to all.
 
     Returns:
         The augmented frames, and the transforms. An array that occurs twice is transformed once,
@@ -98,9 +95,6 @@ class ClipDatasetMapper:
             augmentations: applied in order. For testing, deterministic and given any first frame.
             image_format: order of the channels, "RGB" or "BGR".
             official_targets: see :func:`~d2video.data.clip_instances.clip_instances`.
-
-        Raises:
-            UserError: another ``image_format``.
         """
         check_image_format(image_format)
         assert sampler is not None or not is_train

@@ -41,9 +41,6 @@ class ImageDatasetMapper:
             augmentations: applied in order. For testing, deterministic.
             image_format: order of the channels, "RGB" or "BGR".
             with_masks: targets have masks.
-
-        Raises:
-            UserError: another ``image_format``.
         """
         check_image_format(image_format)
         self.is_train = is_train
@@ -119,13 +116,9 @@ class ImageDatasetMapper:
 
 
 def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
-    """Annotations of the objects or panoptic segments of an image, without crowds.
+    """Annotations of the objects or panoptic segments of an image of this size, without crowds.
 
     Their place in the list is their ``id``, so that the image can be handled as a frame of a video.
-
-    Args:
-        record: of an image (docs/architecture.md); not changed.
-        size: its height and width.
 
     Raises:
         BrokenFile: the label image cannot be read or has another size.
