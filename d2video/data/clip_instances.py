@@ -131,8 +131,8 @@ def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, in
     """
     if not all("segmentation" in a for frame in annotations for a in frame):
         raise UserError(
-            "an object has no segmentation; complete the annotation file, or train on boxes with "
-            "MODEL.MASK_ON False"
+            "an object has no segmentation; complete the annotation file, set MODEL.MASK_ON False, "
+            "or choose a mapper for a model of boxes"
         )
     objects = [a for frame in annotations for a in frame]
     for a in objects:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from fvcore.transforms.transform import Transform
 from torch import Tensor
-from typing_extensions import Self
 
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.video.image_io import read_rgb
@@ -64,23 +63,29 @@ class LazyFrames(Sequence[Tensor]):
     """
 
     def __init__(
-        self, transform: Transform, *, image_format: str = "RGB", decode_ahead: int = FRAMES_AHEAD
+        self,
+        places: Sequence[Any] | np.ndarray,
+        transform: Transform,
+        *,
+        image_format: str = "RGB",
+        decode_ahead: int = FRAMES_AHEAD,
     ) -> None:
-        """During iteration ``decode_ahead`` frames are read before they are asked for.
+        """Each frame has one of the ``places``.
 
-        0 reads in the caller's thread.
+        During iteration ``decode_ahead`` frames are read before they are asked for. 0 reads in the
+        caller's thread.
         """
+        self.places = places
         self.transform = transform
         self.image_format = image_format
         self.decode_ahead = decode_ahead
 
     @abstractmethod
-    def _part(self, index: slice) -> Self:
-        """The sequence of a slice's frames."""
-
-    @abstractmethod
     def _read(self) -> Iterator[np.ndarray]:
-        """All frames in order, RGB (H,W,3)."""
+        """The frames at all places in order, RGB (H,W,3)."""
+
+    def __len__(self) -> int:
+        return len(self.places)
 
     def __getitem__(self, index):
         """Frame ``index`` (a negative one counts from the end), or a sequence for a slice.
@@ -90,9 +95,11 @@ class LazyFrames(Sequence[Tensor]):
             BrokenFile: it cannot be read, or has another size.
         """
         if isinstance(index, slice):
-            return self._part(index)
+            part = copy(self)
+            part.places = self.places[index]
+            return part
         t = range(len(self))[index]
-        (frame,) = self._part(slice(t, t + 1))._tensors()
+        (frame,) = self[t : t + 1]._tensors()
         return frame
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -116,21 +123,12 @@ class FrameSequence(LazyFrames):
         **options: Any,
     ) -> None:
         """``height`` and ``width`` are those of the image files, in pixels."""
-        super().__init__(transform, **options)
-        self.file_names = list(file_names)
+        super().__init__(list(file_names), transform, **options)
         self.height = height
         self.width = width
 
-    def __len__(self) -> int:
-        return len(self.file_names)
-
-    def _part(self, index: slice) -> Self:
-        part = copy(self)
-        part.file_names = self.file_names[index]
-        return part
-
     def _read(self) -> Iterator[np.ndarray]:
-        for name in self.file_names:
+        for name in self.places:
             yield read_frame(name, self.height, self.width)
 
 
@@ -139,19 +137,10 @@ class VideoFrameSequence(LazyFrames):
 
     def __init__(self, path: str, times: np.ndarray, transform: Transform, **options: Any) -> None:
         """``times`` are float (T,), seconds since the first frame, ascending."""
-        super().__init__(transform, **options)
+        super().__init__(times, transform, **options)
         self.path = path
-        self.times = times
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def _part(self, index: slice) -> Self:
-        part = copy(self)
-        part.times = self.times[index]
-        return part
 
     def _read(self) -> Iterator[np.ndarray]:
         with VideoFile(self.path) as video:
-            for frame in video.frames_at(self.times):
+            for frame in video.frames_at(self.places):
                 yield frame.image

@@ -5,7 +5,8 @@ A reader hands each fault to ``report``, leaves the entry out and goes on with t
 What leaves nothing to read (no such file, another format) is a UserError at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,32 +46,22 @@ def refuse(fault: Fault) -> None:
 
 
 class EntryError(ValueError):
-    """What is wrong with the entry that is being read; :class:`Entry` makes a :class:`Fault` of it."""
+    """What is wrong with the entry that is being read; :func:`reporting` makes a :class:`Fault` of it."""
 
 
-@dataclass(frozen=True)
-class Entry:
+@contextmanager
+def reporting(report: Report, path: str, kind: str, entry: Any) -> Iterator[None]:
     """The context in which an entry is read: an EntryError raised in it is reported and ends it.
 
     ::
 
         for number, line in enumerate(lines, 1):
-            with Entry(report, path, "line", number):
+            with reporting(report, path, "line", number):
                 records.append(read(line))
 
-    ``path``, ``kind`` and ``name`` are those of the :class:`Fault`.
+    ``path``, ``kind`` and ``entry`` are those of the :class:`Fault`.
     """
-
-    report: Report
-    path: str
-    kind: str
-    name: Any
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, EntryError):
-            return False
-        self.report(Fault(self.path, self.kind, self.name, str(error)))
-        return True
+    try:
+        yield
+    except EntryError as error:
+        report(Fault(path, kind, entry, str(error)))

@@ -15,7 +15,7 @@ import pycocotools.mask as coco_mask
 from numpy.typing import ArrayLike
 from typing_extensions import Self
 
-from d2video.formats.faults import Entry, EntryError, Fault, Report, refuse
+from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
 from d2video.formats.mot_text import TextTable, check_number, read_table
 from d2video.formats.rle import mask_areas
 from d2video.formats.rle_codec import find_mask_faults
@@ -175,7 +175,7 @@ def read_mots_table(
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
-        with Entry(report, path, "line", number):
+        with reporting(report, path, "line", number):
             parts = line.split()
             if len(parts) != 6:
                 raise EntryError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from d2video.formats.faults import Entry, EntryError, Fault, Report
+from d2video.formats.faults import EntryError, Fault, Report, reporting
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 
@@ -138,7 +138,7 @@ def _sound_rows(
     sound: list[tuple[int, str]] = []
     width = None
     for i, line in numbered:
-        with Entry(report, path, "line", i):
+        with reporting(report, path, "line", i):
             fields = line.split(",")
             if len(fields) not in widths:
                 several = "" if len(widths) == 1 else f"{widths[0]} to "

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
-from d2video.formats.faults import Entry, Fault, Report
+from d2video.formats.faults import Fault, Report, reporting
 from d2video.utils.errors import UserError
 
 # What reading an entry of another kind than expected raises.
@@ -75,8 +76,8 @@ def json_entries(
     *,
     kind: str = "",
     name: str = "id",
-) -> Iterator[tuple[Entry, dict[str, Any]]]:
-    """The objects of a list, each with the :class:`Entry` in which to read it.
+) -> Iterator[tuple[AbstractContextManager[None], dict[str, Any]]]:
+    """The objects of a list, each with the context (:func:`reporting`) in which to read it.
 
     What is not an object is reported.
 
@@ -98,7 +99,7 @@ def json_entries(
         if not isinstance(fields, dict):
             report(Fault(path, kind, f"[{number}]", "it is not an object; correct the file"))
             continue
-        yield Entry(report, path, kind, fields.get(name, f"[{number}]")), fields
+        yield reporting(report, path, kind, fields.get(name, f"[{number}]")), fields
 
 
 def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:

@@ -12,7 +12,7 @@ from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.from_config import DATASET_FORMATS, dataset_format
 from d2video.data.datasets.image_folder import load_image_pairs
 from d2video.data.datasets.video_classification import load_video_folders
-from d2video.formats.faults import Entry, EntryError, Fault, refuse
+from d2video.formats.faults import EntryError, Fault, refuse, reporting
 from d2video.formats.mot_rows import read_mots_ground_truth
 from d2video.utils.errors import UserError
 from tests.formats.test_mot_sequence import mots_line, rle
@@ -33,10 +33,10 @@ def test_a_fault_says_where_it_is():
 
 def test_an_entry_takes_its_own_errors_alone():
     faults = []
-    with Entry(faults.append, "a.txt", "line", 3):
+    with reporting(faults.append, "a.txt", "line", 3):
         raise EntryError("it is empty")
     assert faults == [Fault("a.txt", "line", 3, "it is empty")]
-    with pytest.raises(KeyError), Entry(faults.append, "a.txt", "line", 4):
+    with pytest.raises(KeyError), reporting(faults.append, "a.txt", "line", 4):
         raise KeyError("x")
     assert len(faults) == 1
 
@@ -119,7 +119,7 @@ def lines_format(scratch_catalog):
             records = []
             with open(list_file) as file:
                 for number, line in enumerate(file, 1):
-                    with Entry(report, list_file, "line", number):
+                    with reporting(report, list_file, "line", number):
                         if not line.strip():
                             raise EntryError("it is empty")
                         records.append({"file_name": line.strip(), "image_id": number})

@@ -19,7 +19,7 @@ from detectron2.structures import BoxMode
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, TrackingRecord
-from d2video.formats.faults import Entry, EntryError, Report, refuse
+from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
@@ -164,7 +164,7 @@ def _group(images: dict[Any, _Image], path: str, report: Report) -> list[list[_I
         groups.setdefault(image.video, []).append(image)
     videos = []
     for (key, value), frames in groups.items():
-        with Entry(report, path, f"images with {key}", value):
+        with reporting(report, path, f"images with {key}", value):
             frames.sort(key=lambda image: image.frame_id)
             if len({image.frame_id for image in frames}) < len(frames):
                 raise EntryError("two have the same frame_id; correct the file")

@@ -17,7 +17,7 @@ from detectron2.structures import BoxMode
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import ImageRecord
-from d2video.formats.faults import Entry, EntryError, Report, refuse
+from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import parse_json, read_lines
 from d2video.utils.errors import UserError
@@ -60,7 +60,7 @@ def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list
     records: dict[str, ImageRecord] = {}
     lines = [(number, line) for number, line in enumerate(read_lines(odgt), 1) if line.strip()]
     for number, line in lines:
-        with Entry(report, odgt, "line", number):
+        with reporting(report, odgt, "line", number):
             try:
                 entry = parse_json(line)
                 image, boxes = str(entry["ID"]), _full_bodies(entry["gtboxes"])

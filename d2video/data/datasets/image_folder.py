@@ -6,6 +6,7 @@ pairs the sizes are read.
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -187,13 +188,13 @@ def _by_name(root: str, pattern: str) -> dict[str, str]:
         raise UserError(
             f"pattern {pattern!r} of image names must hold {_NAME} once, and no other brace"
         )
-    before, after = pattern.split(_NAME)
+    regex = re.compile("(.*)".join(map(re.escape, pattern.split(_NAME))), re.DOTALL)
     found: dict[str, str] = {}
     for path in _images(root, recursive=False):
-        stem = Path(path).stem
-        if not (stem.startswith(before) and stem.endswith(after)):
+        match = regex.fullmatch(Path(path).stem)
+        if match is None:
             continue
-        name = stem.removeprefix(before).removesuffix(after)
+        name = match[1]
         if name in found:
             raise UserError(f"images {found[name]} and {path} have the same name: leave one out")
         found[name] = path

@@ -17,7 +17,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import ClassificationRecord
-from d2video.formats.faults import Entry, EntryError, Fault, Report, refuse
+from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
@@ -120,7 +120,7 @@ def load_video_list(
     limit = _MOST_CLASSES if class_names is None else len(class_names)
     lines = [(k, line.strip()) for k, line in enumerate(read_lines(list_file), 1) if line.strip()]
     for number, line in lines:
-        with Entry(report, list_file, "line", number):
+        with reporting(report, list_file, "line", number):
             path, found, text = line.rpartition(separator)
             if not found or not path:
                 raise EntryError(f"no label in '{line}'{_hint(line, separator)}")
@@ -207,7 +207,7 @@ def load_kinetics(
     records: list[ClassificationRecord] = []
     seen: dict[str, int] = {}
     for number, row in table:
-        with Entry(report, list_file, "line", number):
+        with reporting(report, list_file, "line", number):
             try:
                 start, end = (round(float(row[key])) for key in _KINETICS_COLUMNS[1:])
             except (TypeError, ValueError, OverflowError) as error:

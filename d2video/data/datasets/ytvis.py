@@ -15,7 +15,7 @@ from detectron2.structures import BoxMode
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Annotation, VideoRecord
-from d2video.formats.faults import Entry, EntryError, Report, refuse
+from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
 from d2video.utils.errors import UserError
@@ -72,7 +72,7 @@ def load_ytvis_json(
         _set_categories(dataset_name, [*file.categories.values()], contiguous_id, json_file)
     records: dict[int, VideoRecord] = {}
     for video in file.videos.values():
-        with Entry(report, json_file, "video", video.video_id):
+        with reporting(report, json_file, "video", video.video_id):
             records[video.video_id] = {
                 "video_id": video.video_id,
                 "file_names": _paths(video, image_root),
@@ -124,7 +124,7 @@ def _add_annotations(
     for track in file.tracks or ():
         if track.video_id not in records:
             continue
-        with Entry(report, file.source, "annotation", track.track_id):
+        with reporting(report, file.source, "annotation", track.track_id):
             boxes = _boxes(track, file.videos[track.video_id])
             for t, (box, segmentation) in enumerate(zip(boxes, track.segmentations, strict=True)):
                 # An empty list is how some exporters write null.

@@ -171,12 +171,6 @@ class ClipDatasetMapper:
         distinct = list(dict.fromkeys(indices))
         position = {frame: k for k, frame in enumerate(distinct)}
         annotations = [record["annotations"][t] for t in distinct]
-        if not all("segmentation" in a for frame in annotations for a in frame):
-            raise UserError(
-                f"video {record['video_id']}: an object has no segmentation, which "
-                "INPUT.DATASET_MAPPER ClipDatasetMapper needs; complete the annotation file, or "
-                "choose a mapper for a model of boxes"
-            )
         # The official code keeps a row for every object of the video, seen in the clip or not.
         source = record["annotations"] if self.official_targets else annotations
         try:

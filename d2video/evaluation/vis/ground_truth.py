@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as coco_mask
 
-from d2video.formats.faults import Entry, EntryError, refuse
+from d2video.formats.faults import EntryError, refuse, reporting
 from d2video.formats.rle import to_rle
 from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
 
@@ -86,7 +86,7 @@ class YTVISGroundTruth:
         tracks: dict[int, list[TrackTruth]] = {video_id: [] for video_id in file.videos}
         for entry in file.tracks or ():
             video = file.videos[entry.video_id]
-            with Entry(refuse, file.source, "annotation", entry.track_id):
+            with reporting(refuse, file.source, "annotation", entry.track_id):
                 tracks[entry.video_id].append(_track_truth(entry, video))
         return cls(
             source=file.source,
