@@ -43,6 +43,9 @@ class PanopticFile:
                 f"{path} is not in COCO panoptic format: it is a {type(content).__name__}; give a "
                 "JSON file with categories and annotations of segments"
             )
+        for key in ("categories", "annotations"):
+            if not isinstance(content.get(key), list):
+                raise UserError(f"{path} is not in COCO panoptic format: it has no list '{key}'")
         categories: dict[int, dict[str, Any]] = {}
         # Without a category all its segments would be faulty: its faults end the reading.
         for entry, fields in json_entries(content, "categories", path, refuse):
