@@ -62,6 +62,12 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
 
 
+def crop(image: np.ndarray, rectangle: Sequence[int]) -> np.ndarray:
+    """The view of an image (H,W,...) in a rectangle (x,y,w,h)."""
+    x, y, width, height = rectangle
+    return image[y : y + height, x : x + width]
+
+
 def fill_mask(
     canvas: np.ndarray,
     mask: np.ndarray,
@@ -70,14 +76,11 @@ def fill_mask(
     alpha: float,
 ) -> None:
     """Blend a mask, uint8 (H,W) of 0 and 1, into the canvas; ``rectangle`` (x,y,w,h) holds it."""
-    x, y, width, height = rectangle
-    if width == 0:
-        return
-    region = canvas[y : y + height, x : x + width]
-    tint = np.empty_like(region)
-    tint[:] = colour
-    blended = cv2.addWeighted(region, 1 - alpha, tint, alpha, 0)
-    cv2.copyTo(blended, mask[y : y + height, x : x + width], region)
+    region = crop(canvas, rectangle)
+    if region.size:
+        tint = np.full_like(region, colour)
+        blended = cv2.addWeighted(region, 1 - alpha, tint, alpha, 0)
+        cv2.copyTo(blended, crop(mask, rectangle), region)
 
 
 def outline_mask(
@@ -88,12 +91,11 @@ def outline_mask(
     thickness: int,
 ) -> None:
     """Draw the outer and inner outlines of a mask, as in :func:`fill_mask`."""
-    x, y, width, height = rectangle
-    if width == 0:
-        return
-    part = mask[y : y + height, x : x + width]
-    contours, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA, offset=(x, y))
+    part = crop(mask, rectangle)
+    if part.size:
+        contours, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        corner = rectangle[:2]
+        cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA, offset=corner)
 
 
 def label_size(canvas: np.ndarray) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 
 from d2video.structures.answers import PanopticMap
 from d2video.visualization.drawing import (
+    crop,
     draw_label,
     enlarge,
     fill_mask,
@@ -29,12 +30,11 @@ def draw_panoptic(
 ) -> np.ndarray:
     """Draw the segments' areas, outlines and class names.
 
+    The things of a picture have different colours. Stuff has the muted colour of its class.
+
     Args:
         image: uint8 (H,W,3), RGB; stays as it is.
-        panoptic_seg: int tensor (H,W) of the id of each pixel's segment, 0 = void, on any device,
-            and a dict for each segment: ``id``, ``category_id`` (contiguous), ``isthing``. The
-            things of a picture have different colours; stuff has the muted colour of its class,
-            the same in every picture.
+        panoptic_seg: of size (H,W), on any device.
         class_names: by class index, of things and stuff; ``None`` shows the index.
         scale: whole number to enlarge everything by first, as in ``draw_instances``.
 
@@ -81,9 +81,7 @@ def stuff_colour(category_id: int) -> tuple[int, int, int]:
 
 def _innermost(mask: np.ndarray, rectangle: Sequence[int]) -> tuple[int, int]:
     """The (x, y) of the mask farthest from its border: the place for its label."""
-    x, y, width, height = rectangle
-    # The border of the image counts as one.
-    part = np.pad(mask[y : y + height, x : x + width], 1)
+    part = np.pad(crop(mask, rectangle), 1)  # the border of the image counts as one
     distance = cv2.distanceTransform(part, cv2.DIST_L2, 3)
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)
-    return x + int(column) - 1, y + int(row) - 1
+    return rectangle[0] + int(column) - 1, rectangle[1] + int(row) - 1
