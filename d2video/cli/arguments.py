@@ -15,9 +15,11 @@ def command_parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def add_config(parser: argparse.ArgumentParser, help: str = "the model's config (YAML)") -> None:
+def add_config(parser: argparse.ArgumentParser) -> None:
     """Add ``--config-file``, which must be given, and :func:`add_opts`."""
-    parser.add_argument("--config-file", required=True, metavar="FILE", help=help)
+    parser.add_argument(
+        "--config-file", required=True, metavar="FILE", help="the model's config (YAML)"
+    )
     add_opts(parser)
 
 

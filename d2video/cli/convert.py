@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__)
-    add_config(parser, help="of the d2video model")
+    add_config(parser)
     parser.add_argument(
         "--format",
         help="foreign format, such as vistr (a wrong name lists those of the model); left out: "

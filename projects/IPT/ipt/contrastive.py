@@ -22,10 +22,10 @@ def contrastive_loss(
 
     - "paper" (equation 6): the mean over images j and patches a, c of
       ``-log(exp d(f_ja, f_jc) / sum over k != j of exp d(f_ja, f_kc))``.
-    - "supcon" (official MindSpore code): supervised contrastive loss whose
-      class is the image. The mean over patches i and the others p of its image of
-      ``-log(exp d(f_i, f_p) / sum over all q != i of exp d(f_i, f_q))``; without the official 1e-8
-      within the logarithm, which guards against a sum of 0 that cannot be.
+    - "supcon" (official MindSpore code): supervised contrastive loss whose class is the image. The
+      mean over patches i and the others p of its image of
+      ``-log(exp d(f_i, f_p) / sum over all q != i of exp d(f_i, f_q))``, without the official 1e-8
+      within the logarithm: the sum is never 0.
 
     Only the images of this process are compared. A single image has no negatives: the loss is 0
     then, in both forms, and so is the gradient.

@@ -55,14 +55,9 @@ class RestorationMapper:
             is_train: patches, or whole images.
             tasks: of the model.
             patch_size: p, in pixels.
-            train_tasks: names of those trained on; empty: all.
-            task_weights: of these, relative frequencies; empty: all alike.
-            task_seed: of the draw of tasks.
-            flip_and_turn: augment patches by the eight flips and quarter turns.
-            clamp_noise: cut noisy images to 0..255.
-            streak_folder: of grey images of rain; "": rain is generated.
             test_task: for records without a task; "": the only one there is.
             restore_as: {task of a record: task of the model} for testing.
+            The others are the keys of INPUT.RESTORATION with these names.
 
         Raises:
             UserError: an unknown task, also for testing, weights of another number or that are not

@@ -44,8 +44,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = model_cfg(args)
-    from d2video.projects.ipt.noise_levels import evaluate, table
+    from d2video.projects.ipt.noise_levels import evaluate
     from detectron2.data import DatasetCatalog
+    from tabulate import tabulate
 
     from d2video.data.datasets.image_folder import load_image_folder
 
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     clean = [{key: record[key] for key in ("file_name", "image_id")} for record in records]
     rows = evaluate(cfg, clean, args.sigma, args.task)
-    print(table(rows))
+    # dB with two decimals, SSIM with four.
+    print(tabulate(rows, "keys", "pipe", floatfmt=("", "", "", *[".2f", ".2f", ".4f"] * 3)))
     if args.json:
         write_json(args.json, rows)
 

@@ -20,7 +20,7 @@ from d2video.utils.errors import exit_on_user_error
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__)
-    add_config(parser, help="of the VTN whose backbone is used")
+    add_config(parser)
     parser.add_argument("--dataset", required=True, help="a registered data set of videos")
     parser.add_argument("--output", type=Path, help="folder for the files")
     parser.add_argument(
