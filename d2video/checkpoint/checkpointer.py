@@ -29,12 +29,12 @@ _UNFIT = (
 
 
 class VideoCheckpointer(DetectionCheckpointer):
-    """Like :class:`DetectionCheckpointer`, but nothing that does not fit is ignored in silence,
-    nothing in a file is run, and what was saved is not lost.
+    """A :class:`DetectionCheckpointer` that reports what does not fit, runs no code in a file, and
+    loses nothing that was saved.
 
-    Accepted are checkpoints of the same model (``.pth`` or ``.safetensors``), backbone weights
-    (detectron2 model zoo, converted torchvision), and, unless ``strict``, checkpoints that lack some
-    parameters (they are listed).
+    It takes checkpoints of the same model (``.pth`` or ``.safetensors``), backbone weights
+    (detectron2 model zoo, converted torchvision) and, unless ``strict``, checkpoints that lack some
+    parameters, which it lists.
 
     Args:
         model, save_dir, checkpointables: as in the base class.
@@ -109,11 +109,13 @@ class VideoCheckpointer(DetectionCheckpointer):
         if not file:
             return self.load(path, checkpointables=[])
         self.ignore = ()
-        return self._take(file, content, checkpointables=None)
+        if content is None:
+            content = self._load_file(self._local(file))
+        return self._take(file, content, list(self.checkpointables))
 
     def _newest(self) -> tuple[str, dict[str, Any] | None]:
-        """The file to resume from ("": none), the same in all processes, and what the main process
-        has read of it."""
+        """The file to resume from ("": none), the same in all processes, and its content if this
+        process has read it."""
         file, content, fault = "", None, ""
         if comm.is_main_process() and self.save_dir:
             try:
@@ -141,18 +143,13 @@ class VideoCheckpointer(DetectionCheckpointer):
             if self.strict:
                 raise UserError("no weights: set MODEL.WEIGHTS to a checkpoint of this model")
             return {}
-        return self._take(path, None, checkpointables)
+        wanted = list(self.checkpointables) if checkpointables is None else checkpointables
+        return self._take(path, self._load_file(self._local(path)), wanted)
 
-    def _take(
-        self, path: str, content: dict[str, Any] | None, checkpointables: list[str] | None
-    ) -> dict[str, Any]:
-        """Put into the model, and into ``checkpointables`` (None: all), what the file holds (None: not
-        read yet); what is left of it is returned."""
+    def _take(self, path: str, content: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
+        """Load the model and the ``wanted`` checkpointables; the rest of the content is returned."""
         self._path = path
         logger.info("Loading %s", path)
-        if content is None:
-            content = self._load_file(self._local(path))
-        wanted = self.checkpointables if checkpointables is None else checkpointables
         for key in wanted:
             if key not in content:
                 raise UserError(

@@ -24,6 +24,7 @@ AREA_RANGES = {
     "medium": (128.0**2, 256.0**2),
     "large": (256.0**2, 1e10),
 }
+_LOW, _HIGH = np.array(list(AREA_RANGES.values())).T[..., None]  # (A, 1) each
 # Best-scored predictions of a video *and category* that count.
 MAX_DETECTIONS = (1, 10, MAX_PREDICTIONS)
 
@@ -94,7 +95,6 @@ def match(units: Sequence[Unit]) -> list[UnitMatches]:
     Crowd tracks stay free. A prediction is ignored if its track is, or if it has none and lies
     outside the area range.
     """
-    bounds = np.array(list(AREA_RANGES.values()))
     matches: dict[int, UnitMatches] = {}
     # Units of similar size share padded arrays.
     order = sorted(range(len(units)), key=lambda i: (units[i].ious.shape[1], len(units[i].scores)))
@@ -103,14 +103,14 @@ def match(units: Sequence[Unit]) -> list[UnitMatches]:
         start = len(matches)
         # Of the first unit, the first two, ...: each pads those before it to its own width.
         elements = np.arange(1, len(order) - start + 1) * widths[start:]
-        elements *= len(bounds) * len(IOU_THRESHOLDS)
+        elements *= len(AREA_RANGES) * len(IOU_THRESHOLDS)
         count = max(1, int(np.searchsorted(elements, _MATCH_BATCH, "right")))
         batch = order[start : start + count]
-        matches |= zip(batch, _match_batch([units[i] for i in batch], bounds), strict=True)
+        matches |= zip(batch, _match_batch([units[i] for i in batch]), strict=True)
     return [matches[i] for i in range(len(units))]
 
 
-def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]:
+def _match_batch(units: Sequence[Unit]) -> list[UnitMatches]:
     num_predictions = max(len(unit.scores) for unit in units)
     num_truths = max(max(unit.ious.shape[1] for unit in units), 1)
     # Tracks in reverse, so that argmax, which returns the first maximum, finds the last in file
@@ -125,10 +125,9 @@ def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]
         real[i, :g] = True
         crowd[i, :g] = unit.truth_crowd[::-1]
         areas[i, :g] = unit.truth_areas[::-1]
-    outside = _outside(areas, bounds)
-    counts = np.logical_and((real & ~crowd)[:, None], ~outside)  # (U, A, G)
+    counts = (real & ~crowd)[:, None] & ~_outside(areas)  # (U, A, G)
     thresholds = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
-    shape = len(units), len(bounds), len(IOU_THRESHOLDS)
+    shape = len(units), len(AREA_RANGES), len(IOU_THRESHOLDS)
     free = np.broadcast_to(real[:, None, None], (*shape, num_truths)).copy()
     found = np.full((*shape, num_predictions), -1, dtype=np.int64)
     track = np.arange(num_truths)
@@ -159,17 +158,16 @@ def _match_batch(units: Sequence[Unit], bounds: np.ndarray) -> list[UnitMatches]
             UnitMatches(
                 truth=np.where(mine >= 0, g - 1 - mine, -1),
                 ignored=np.where(
-                    mine >= 0, truth_ignored[i, ..., :d], _outside(unit.areas, bounds)[:, None]
+                    mine >= 0, truth_ignored[i, ..., :d], _outside(unit.areas)[:, None]
                 ),
             )
         )
     return result
 
 
-def _outside(areas: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+def _outside(areas: np.ndarray) -> np.ndarray:
     """(..., N) areas to (..., A, N) bool: not within the range, whose ends belong to it."""
-    low, high = bounds[:, :1], bounds[:, 1:]
-    return (areas[..., None, :] < low) | (areas[..., None, :] > high)
+    return (areas[..., None, :] < _LOW) | (areas[..., None, :] > _HIGH)
 
 
 def accumulate(
@@ -182,19 +180,14 @@ def accumulate(
         matches: of the units.
         category_ids: all K categories of the data set.
     """
-    by_category: dict[int, list[tuple[Unit, UnitMatches]]] = {
-        category_id: [] for category_id in sorted(category_ids)
-    }
+    by_category: dict[int, list[tuple[Unit, UnitMatches]]] = {i: [] for i in sorted(category_ids)}
     # Ascending by video, so that equal scores come in the protocol's order.
     for unit, matched in sorted(zip(units, matches, strict=True), key=lambda p: p[0].video_id):
         by_category[unit.category_id].append((unit, matched))
 
-    t, r, k = len(IOU_THRESHOLDS), len(RECALL_LEVELS), len(by_category)
-    a, m = len(AREA_RANGES), len(MAX_DETECTIONS)
-    result = Accumulated(
-        precision=np.full((t, r, k, a, m), -1.0),
-        recall=np.full((t, k, a, m), -1.0),
-    )
+    t, r = len(IOU_THRESHOLDS), len(RECALL_LEVELS)
+    shape = len(by_category), len(AREA_RANGES), len(MAX_DETECTIONS)
+    result = Accumulated(np.full((t, r, *shape), -1.0), np.full((t, *shape), -1.0))
     for index, pairs in enumerate(by_category.values()):
         if pairs:
             _accumulate_category(pairs, index, result)
@@ -205,10 +198,9 @@ def _accumulate_category(
     pairs: Sequence[tuple[Unit, UnitMatches]], index: int, result: Accumulated
 ) -> None:
     """Fill in category number ``index`` from its units, ascending by video."""
-    bounds = np.array(list(AREA_RANGES.values()))
     truth_areas = np.concatenate([unit.truth_areas for unit, _ in pairs])
     crowd = np.concatenate([unit.truth_crowd for unit, _ in pairs])
-    num_positives = (~_outside(truth_areas, bounds) & ~crowd).sum(axis=1)  # (A,)
+    num_positives = (~_outside(truth_areas) & ~crowd).sum(axis=1)  # (A,)
     present = np.flatnonzero(num_positives)
     if not len(present):
         return

@@ -152,9 +152,6 @@ def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
 
 def _kind(value: Any) -> str:
     """What JSON calls it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    names = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number"}
-    return names.get(type(value), type(value).__name__)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return {dict: "an object", list: "a list", str: "a string"}.get(type(value), "a number")
