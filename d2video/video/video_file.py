@@ -87,10 +87,8 @@ class VideoFile:
     def read_frames_at(self, times: Sequence[float] | np.ndarray) -> list[TimedFrame]:
         """:meth:`frames_at` of times in any order; a frame that is wanted repeatedly is one array."""
         order = np.argsort(times, kind="stable")
-        frames: list[TimedFrame] = [None] * len(times)  # type: ignore[list-item]
-        for place, frame in zip(order, self.frames_at(np.asarray(times)[order]), strict=True):
-            frames[place] = frame
-        return frames
+        frames = list(self.frames_at(np.asarray(times)[order]))
+        return [frames[place] for place in np.argsort(order)]
 
     def frames_at(self, times: Sequence[float] | np.ndarray) -> Iterator[TimedFrame]:
         """The frames on show at some times, in order, decoded as they are asked for.
