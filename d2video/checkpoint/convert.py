@@ -82,10 +82,10 @@ def adapt_foreign(
 
     Args:
         state: the foreign parameters; not changed.
-        model: our model's state dict; its values are used where something is new, so without
+        model: our model's state dict. ``widen`` takes the values of new parts from it; without
             ``widen`` shapes are enough.
         fmt: the format of ``state``.
-        widen: of the format, for the model's config, or None.
+        widen: what ``fmt.widen`` returned.
 
     Returns:
         parameters under foreign names, and lines that say what was done to them.

@@ -52,7 +52,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        fault = _disk_error(error)
+        fault: BaseException | None = error
+        while fault is not None and not isinstance(fault, OSError):  # torch wraps the disk's error
+            fault = fault.__cause__ or fault.__context__
         if fault is None:
             raise
         raise UserError(
@@ -68,14 +70,6 @@ def _check_loadable(partial: Path, path: Path) -> None:
             f"checkpoint {path} is not written: it would hold {', '.join(sorted(refused)[:3])}, which "
             "a safe load refuses; let state_dict() of what is saved hold only tensors and plain values"
         )
-
-
-def _disk_error(error: BaseException) -> OSError | None:
-    """The failure of the disk behind an error: torch raises one of its own over it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
-    return cause
 
 
 def _free(folder: Path) -> str:

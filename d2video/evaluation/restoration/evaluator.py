@@ -40,14 +40,13 @@ def measured_task(given: Mapping[str, Any]) -> str:
 
 
 class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, RestoredAnswer]):
-    """PSNR of luma and RGB and SSIM of luma, means over the images; of each task, too.
+    """PSNR of luma and RGB and SSIM of luma: means over all images and over those of each task.
 
-    Restored images are quantised to 8 bits first. As many pixels as the scale of super-resolution are
-    left out at each border, none at scale 1. The file ``images.csv`` has a row for each image.
+    Restored images are quantised to 8 bits first. At each border as many pixels are left out as the
+    scale of super-resolution; none at scale 1. The file ``images.csv`` has a row for each image.
 
-    With baselines, a task "sr_…" is compared with bicubic enlargement, all others with the degraded
-    image itself, "denoise_…" also with a bilateral filter, whose settings are those that are best
-    on these very images.
+    Baselines are bicubic enlargement for a task "sr_…", else the degraded image itself and, for
+    "denoise_…", a bilateral filter with the settings that are best on these images.
 
     An input has ``image`` (3,h,w), ``target`` (3,s·h,s·w), both RGB, 0..255; ``task``, ``file_name``
     and, optionally, ``measured_as``, see :func:`measured_task`. An answer has ``restored``, float
