@@ -27,7 +27,7 @@ class RetryingDataset(Dataset):
     def __init__(self, records: Any, mapper: Callable[[dict[str, Any]], Any], max_retries: int):
         """
         Args:
-            records: a dataset of records.
+            records: a dataset of them.
             mapper: called with one, gives a dict; raises :class:`BrokenFile` where another may take
                 its place.
             max_retries: others tried for one sample. 0: a bad sample is an error.

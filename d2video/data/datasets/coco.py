@@ -42,11 +42,8 @@ def load_coco_instances(json_file: str, image_root: str, report: Report = refuse
 def load_checked(name: str, load: Any, report: Report) -> list[Record]:
     """The records of a data set whose loader is detectron2's own, which trusts the annotation file.
 
-    Args:
-        name: of the data set.
-        load: its loader.
-        report: takes the faults of a file of COCO instances or panoptic; the records are then those
-            of its sound entries.
+    ``report`` takes the faults of a file of COCO instances or panoptic. The records are then those of
+    its sound entries.
 
     Raises:
         UserError: the file is missing or in another format, or the loader fails.

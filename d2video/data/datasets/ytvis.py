@@ -143,10 +143,9 @@ def _add_annotations(
                 )
     if half_absent:
         logger.warning(
-            "%s: %d times a track has a box without a segmentation or the reverse; "
-            "it counts as absent there",
-            file.source,
-            half_absent,
+            "%s: %d times a track has a box without a segmentation or the reverse; it counts as "
+            "absent there",
+            *(file.source, half_absent),
         )
 
 
