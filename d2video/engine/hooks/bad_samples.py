@@ -1,4 +1,4 @@
-"""Bad samples of all processes: in the metrics, by name in the log, and the end of a run of too many."""
+"""Bad samples of all processes: counted in the metrics, named in the log; too many end the run."""
 
 from collections.abc import Callable
 
@@ -10,22 +10,22 @@ from d2video.utils.errors import UserError
 
 # A share of fewer samples says little.
 LEAST_SAMPLES = 1000
+_PERIOD = 20  # steps between two sums
 
 
 class BadSampleHook(HookBase):
-    """Adds up what the processes have counted, every few steps, in step with each other.
+    """Adds up what the processes have counted, every 20 steps and after the last one.
 
-    Writes the scalars ``bad_samples`` and ``bad_sample_share`` (of all samples drawn). The counts go
-    on with a training that is resumed; what was named before is named again.
+    Writes the scalars ``bad_samples`` and ``bad_sample_share`` (of all samples drawn). A resumed
+    training goes on with the counts, and names faults again.
     """
 
-    def __init__(self, counts: Callable[[], BadSamples], max_share: float, period: int = 20):
+    def __init__(self, counts: Callable[[], BadSamples], max_share: float):
         """
         Args:
             counts: gives those of this process, of the loader in use.
             max_share: the run stops above this part, 0 to 1, of all samples drawn or
                 ``LEAST_SAMPLES``, whichever are more.
-            period: steps between two looks; the last step has one, too.
 
         Raises:
             UserError: ``max_share`` is out of range.
@@ -34,7 +34,6 @@ class BadSampleHook(HookBase):
             raise UserError(f"DATALOADER.MAX_BAD_SHARE is {max_share}: give a part from 0 to 1")
         self._counts = counts
         self._max_share = max_share
-        self._period = period
         self._sent = 0  # faults that the other processes know
         self._drawn = self._bad = 0  # of all processes
         self._before = (0, 0)  # drawn and bad in the runs that this one continues
@@ -52,7 +51,7 @@ class BadSampleHook(HookBase):
             UserError: too many samples are bad; in all processes alike.
         """
         step = self.trainer.iter + 1
-        if step % self._period and step != self.trainer.max_iter:
+        if step % _PERIOD and step != self.trainer.max_iter:
             return
         counts = self._counts()
         faults = list(counts.faults)

@@ -1,4 +1,4 @@
-"""What a training is warned of when it starts: frozen layers of noise, a config that has changed."""
+"""Warnings at the start of a training: frozen layers of random numbers, a changed config."""
 
 import logging
 
@@ -6,11 +6,13 @@ from detectron2.config import CfgNode
 from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
 
+from d2video.config.files import flatten
+
 logger = logging.getLogger(__name__)
 
 
 def warn_of_frozen_noise(model: nn.Module) -> None:
-    """Where a model without weights has layers that are not trained."""
+    """Warn if a model that starts without weights has layers that are not trained."""
     frozen = [
         name
         for name, module in model.named_modules()
@@ -26,12 +28,9 @@ def warn_of_frozen_noise(model: nn.Module) -> None:
 
 
 def settings_of(cfg: CfgNode) -> dict[str, str]:
-    """What a resumed training had better not change: config keys and their values as text."""
-    found = {"DATASETS.TRAIN": str(tuple(cfg.DATASETS.TRAIN))}
-    for key, value in cfg.SOLVER.items():
-        parts = value.items() if isinstance(value, CfgNode) else [("", value)]
-        found |= {f"SOLVER.{key}{part and '.'}{part}": str(each) for part, each in parts}
-    return found
+    """The config keys that a resumed training should keep, and their values as text."""
+    solver = {key: str(value) for key, value in flatten(cfg.SOLVER, "SOLVER.")}
+    return solver | {"DATASETS.TRAIN": str(tuple(cfg.DATASETS.TRAIN))}
 
 
 def warn_of_changes(before: dict[str, str], now: dict[str, str]) -> None:

@@ -29,8 +29,8 @@ class StopOnSignal(HookBase):
     than a second after the first, interrupts at once and saves nothing.
 
     Data loading workers are forked with these handlers (launch.py). A signal to the whole process
-    group must not end them, whose batch the step may wait for; only when the training is over
-    SIGTERM does.
+    group must not end them, since the step may wait for their batch. Once the training is over,
+    SIGTERM ends them.
     """
 
     def __init__(self, save: Callable[[], Any]):
