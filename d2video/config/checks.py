@@ -23,19 +23,21 @@ def check_counts(node: CfgNode, name: str, keys: Iterable[str]) -> None:
             raise UserError(f"{name}.{key} is {node[key]}: set 1 or more")
 
 
-def check_in_features(node: CfgNode, name: str, features: Sequence[str], least: int = 1) -> None:
+def check_in_features(
+    node: CfgNode, name: str, features: Sequence[str], least: int = 1, key: str = "IN_FEATURES"
+) -> None:
     """
     Args:
         features: the names of the backbone's outputs.
         least: how many of them the system needs.
 
     Raises:
-        UserError: IN_FEATURES are too few, or the backbone lacks one.
+        UserError: the features that ``key`` names are too few, or the backbone lacks one.
     """
-    wanted = list(node.IN_FEATURES)
+    wanted = list(node[key])
     if len(wanted) < least or not set(wanted) <= set(features):
         raise UserError(
-            f"{name}.IN_FEATURES is {wanted}: name {least} or more outputs of the backbone, which "
+            f"{name}.{key} is {wanted}: name {least} or more outputs of the backbone, which "
             f"are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
         )
 

@@ -158,7 +158,8 @@ class Transformer(nn.Module):
         self.width = width
         self.num_heads = num_heads
         self.activation_checkpoint = activation_checkpoint
-        sizes = (width, num_heads, feedforward, dropout, pre_norm)
+        self.layer_sizes = (width, num_heads, feedforward, dropout)
+        sizes = (*self.layer_sizes, pre_norm)
         self.encoder = _Stack(
             [TransformerEncoderLayer(*sizes) for _ in range(num_encoder_layers)],
             nn.LayerNorm(width) if pre_norm else None,

@@ -144,9 +144,7 @@ class SetCriterion:
     ):
         self.num_classes = num_classes
         self.class_loss: ClassLoss = class_loss or CrossEntropy()
-        if losses is None:
-            losses = [ClassificationLoss(self.class_loss), BoxLoss(), MaskLoss()]
-        self.losses = losses
+        self.losses = losses or [ClassificationLoss(self.class_loss), BoxLoss(), MaskLoss()]
 
     def __call__(
         self,
@@ -171,12 +169,10 @@ class SetCriterion:
         terms: dict[str, Tensor] = {}
         for loss in self.losses:
             terms |= loss(assignment)
-        last = len(predictions.logits) - 1
         layered = {name: value for name, value in terms.items() if value.dim()}
-        named = {f"{name}_{i}": value[i] for i in range(last) for name, value in layered.items()}
-        return named | {
-            name: value[last] if value.dim() else value for name, value in terms.items()
-        }
+        earlier = range(len(predictions.logits) - 1)
+        named = {f"{name}_{i}": value[i] for i in earlier for name, value in layered.items()}
+        return named | terms | {name: value[-1] for name, value in layered.items()}
 
     def assign(
         self,

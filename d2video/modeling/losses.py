@@ -10,22 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Of the focal loss: the weight of the positives (1 - alpha of the negatives), and the exponent that fades
+# out easy pixels or classes.
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 
-def sigmoid_focal_loss(
-    logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0
-) -> Tensor:
+
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Focal loss (Lin et al., 2017, eq. 5), element-wise.
 
     Args:
         logits: any shape.
         targets: same shape, 0 or 1.
-        alpha: weight of the positives; 1 - alpha of the negatives.
-        gamma: exponent that fades out easy pixels or classes.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     # exp(-cross_entropy) is the probability of the right answer, without a second sigmoid.
-    modulation = (1 - torch.exp(-cross_entropy)) ** gamma
-    return cross_entropy * modulation * torch.where(targets > 0, alpha, 1 - alpha)
+    modulation = (1 - torch.exp(-cross_entropy)) ** FOCAL_GAMMA
+    return cross_entropy * modulation * torch.where(targets > 0, FOCAL_ALPHA, 1 - FOCAL_ALPHA)
 
 
 def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -112,17 +112,15 @@ class CrossEntropy:
 @dataclass(frozen=True)
 class Focal:
     """K logits, each a binary question; none is true of a query without an object
-    (Deformable DETR, sec. A.4). ``alpha`` and ``gamma``: see :func:`sigmoid_focal_loss`."""
+    (Deformable DETR, sec. A.4)."""
 
-    alpha: float = 0.25
-    gamma: float = 2.0
     no_object_weight: float = 1.0
     weighted_mean: bool = False
 
     def __call__(self, logits: Tensor, classes: Tensor) -> Tensor:
         answers = classes[..., None] == torch.arange(logits.shape[-1], device=logits.device)
         logits = logits.float()
-        return sigmoid_focal_loss(logits, answers.to(logits.dtype), self.alpha, self.gamma).sum(-1)
+        return sigmoid_focal_loss(logits, answers.to(logits.dtype)).sum(-1)
 
     def says_object(self, logits: Tensor) -> Tensor:
         return (logits > 0).any(-1)

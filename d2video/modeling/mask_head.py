@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
 from d2video.layers import DeformConv
@@ -29,18 +30,16 @@ class MHAttentionMap(nn.Module):
             reaches the masks only through what the encoder has made of it.
     """
 
-    def __init__(
-        self, query_dim: int, hidden_dim: int, num_heads: int, use_positions: bool = False
-    ):
+    def __init__(self, width: int, num_heads: int, use_positions: bool):
         super().__init__()
         self.num_heads = num_heads
         self.use_positions = use_positions
-        self.q_linear = nn.Linear(query_dim, hidden_dim)
-        self.k_linear = nn.Linear(query_dim, hidden_dim)
+        self.q_linear = nn.Linear(width, width)
+        self.k_linear = nn.Linear(width, width)
         for linear in (self.q_linear, self.k_linear):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
-        self.scale = (hidden_dim / num_heads) ** -0.5
+        self.scale = (width / num_heads) ** -0.5
 
     def forward(
         self,
@@ -70,16 +69,14 @@ class MHAttentionMap(nn.Module):
         return scores.flatten(2).softmax(-1).view_as(scores)
 
 
-def _group_norm(channels: int, groups: int = 8) -> nn.GroupNorm:
+def _group_norm(channels: int) -> nn.GroupNorm:
     """8 groups as in the official heads, fewer where a width is not divisible by 8."""
-    return nn.GroupNorm(math.gcd(groups, channels), channels)
+    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-    nn.init.kaiming_uniform_(conv.weight, a=1)
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
+    c2_xavier_fill(conv)
     return conv
 
 
@@ -109,8 +106,8 @@ class MaskHeadSmallConv(nn.Module):
         width: int,
         num_heads: int,
         lateral_channels: list[int],
-        context_width: int | None = None,
-        activation_checkpoint: bool = False,
+        context_width: int | None,
+        activation_checkpoint: bool,
         deformable: bool = True,
     ):
         super().__init__()
@@ -129,16 +126,16 @@ class MaskHeadSmallConv(nn.Module):
             _conv(channels, step, 1) for channels, step in zip(lateral_channels, steps)
         )
         # Two names, because their parameters are different ones in checkpoints.
+        self.deformable = deformable
         if deformable:
             self.deform_conv = DeformConv(steps[-2], steps[-1])
         else:
             self.last_conv = _conv(steps[-2], steps[-1], 3)
-        self.deformable = deformable
         self.norms = nn.ModuleList(_group_norm(c) for c in [first, *steps])
 
     def laterals(self, features: list[Tensor]) -> list[Tensor]:
-        """Backbone features, coarse to fine, [(N, C_i, H_i, W_i)], to the widths of the head."""
-        return [adapter(feature) for adapter, feature in zip(self.adapters, features)]
+        """Backbone features, fine to coarse, [(N, C_i, H_i, W_i)], to laterals, coarse to fine."""
+        return [adapter(feature) for adapter, feature in zip(self.adapters, reversed(features))]
 
     def shared(self, memory: Tensor) -> Tensor:
         """The memory's part of the first convolution: (N, C, H, W) to (N, C + h, H, W)."""
@@ -195,12 +192,12 @@ class MaskBranch(nn.Module):
         width: int,
         num_heads: int,
         lateral_channels: list[int],
-        mask_width: int | None = None,
-        activation_checkpoint: bool = False,
+        mask_width: int | None,
+        activation_checkpoint: bool,
         use_positions: bool = False,
     ):
         super().__init__()
-        self.bbox_attention = MHAttentionMap(width, width, num_heads, use_positions)
+        self.bbox_attention = MHAttentionMap(width, num_heads, use_positions)
         self.mask_head = MaskHeadSmallConv(
             width,
             num_heads,

@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from d2video.modeling.losses import FOCAL_ALPHA, FOCAL_GAMMA
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
@@ -45,7 +46,6 @@ class MatchingCost:
             four coordinates) and of their negative overlap.
         focal: the class term is the focal loss of "yes" less that of "no" (Deformable DETR), for
             logits without "no object"; otherwise the negative softmax probability (DETR, eq. 1).
-        alpha, gamma: of the focal loss.
         overlap_of: of XYXY boxes paired by broadcasting, (...); the generalised IoU.
     """
 
@@ -53,8 +53,6 @@ class MatchingCost:
     box: float = 5.0
     overlap: float = 2.0
     focal: bool = False
-    alpha: float = 0.25
-    gamma: float = 2.0
     overlap_of: Callable[[Tensor, Tensor], Tensor] = generalized_box_iou
 
     def __call__(self, predictions: Predictions, target: ImageTargets) -> Tensor:
@@ -78,8 +76,8 @@ class MatchingCost:
         if not self.focal:
             return -logits.softmax(-1)
         probability, tiny = logits.sigmoid(), 1e-8  # tiny as in the official code
-        yes = -self.alpha * (1 - probability) ** self.gamma * (probability + tiny).log()
-        no = -(1 - self.alpha) * probability**self.gamma * (1 - probability + tiny).log()
+        yes = -FOCAL_ALPHA * (1 - probability) ** FOCAL_GAMMA * (probability + tiny).log()
+        no = -(1 - FOCAL_ALPHA) * probability**FOCAL_GAMMA * (1 - probability + tiny).log()
         return yes - no
 
 

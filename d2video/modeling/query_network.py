@@ -107,28 +107,29 @@ class QueryNetwork(SetPredictionNetwork):
                 mask_positions,
             )
 
-    def image_tokens(
+    def tokens(
         self, source: Tensor, padding: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What the transformer takes of images.
+        """What the transformer takes of images or clips.
 
         Args:
-            source: (B, C, H_f, W_f).
-            padding: (B, H_f, W_f) bool or None.
+            source: (B, [T,] H_f, W_f, C).
+            padding: (B, [T,] H_f, W_f) bool or None.
 
         Returns:
-            tokens and positions (B, H_f·W_f, C), and their padding (B, H_f·W_f) bool or None.
+            tokens, frame by frame and row by row, and their positions (B, S, C), and their padding
+            (B, S) bool or None; S = [T·]H_f·W_f.
         """
-        tokens = source.flatten(2).transpose(1, 2)
         grid = padding
         if grid is None:
-            size = source.shape[-2:]
-            grid = torch.zeros(len(source), *size, dtype=torch.bool, device=source.device)
-        pos = self.position_encoding(grid).flatten(1, 2).to(tokens.dtype)
-        return tokens, pos, None if padding is None else padding.flatten(1)
+            grid = torch.zeros(source.shape[:-1], dtype=torch.bool, device=source.device)
+        pos = self.position_encoding(grid).flatten(1, -2).to(source.dtype)
+        return source.flatten(1, -2), pos, None if padding is None else padding.flatten(1)
 
-    def predict(self, outputs: Tensor, encoded: Encoded | None) -> Predictions:
-        """Predictions from the decoder's outputs (L, B, Q, C)."""
+    def predict(self, outputs: Tensor, encoded: Encoded | None, all_layers: bool) -> Predictions:
+        """Predictions from the decoder's outputs (L, B, Q, C), of all layers or the last."""
+        if not all_layers:
+            outputs = outputs[-1:]
         logits = self.class_embed(outputs)
         boxes = self.bbox_embed(outputs).float().sigmoid()
         masks = None

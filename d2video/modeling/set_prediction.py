@@ -22,7 +22,6 @@ class SetPredictionModel(nn.Module):
         network: tensors in, predictions out.
         criterion: the losses.
         pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
-        aux_loss: supervise all decoder layers.
         freeze_detector: train the mask branch only; all else neither learns nor drops out.
         compile_model: torch.compile the network's ``compiled_parts``.
 
@@ -43,7 +42,6 @@ class SetPredictionModel(nn.Module):
         criterion: SetCriterion,
         pixel_mean: list[float],
         pixel_std: list[float],
-        aux_loss: bool = True,
         freeze_detector: bool = False,
         compile_model: bool = False,
     ):
@@ -51,7 +49,6 @@ class SetPredictionModel(nn.Module):
         self.network = network
         self.criterion = criterion
         self.normalize = PixelNormalizer(pixel_mean, pixel_std)
-        self.aux_loss = aux_loss
         self.freeze_detector = freeze_detector
         if compile_model:
             for part in network.compiled_parts():
@@ -108,6 +105,11 @@ class SetPredictionModel(nn.Module):
             )
         return classes.to(self.device)
 
+    def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and classes (N,) of the best class, from logits (N, K), or (N, K + 1)."""
+        scores, classes = self.criterion.class_loss.probabilities(logits).max(-1)
+        return scores, classes
+
     def matched_losses(
         self,
         predictions: Predictions,
@@ -135,3 +137,9 @@ class SetPredictionModel(nn.Module):
         storage.put_scalar("class_error", error.item(), smoothing_hint=False)
         storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
         return losses
+
+
+def answer_size(sample: dict) -> tuple[int, int]:
+    """(height, width) of the answer to a sample with one image: that of the image if missing."""
+    height, width = sample["image"].shape[-2:]
+    return sample.get("height", height), sample.get("width", width)

@@ -60,13 +60,13 @@ class ClipTargets:
         classes: (n,) int64, class logits in [0, K).
         boxes: (n, T, 4) float32, cxcywh divided by the frame's size; meaningless where not present.
         present: (n, T) bool, whether the object is visible in the frame.
-        masks: (n, T, H, W) bool, or None for a model without masks.
+        masks: (n, T, H, W) bool.
     """
 
     classes: Tensor
     boxes: Tensor
     present: Tensor
-    masks: Tensor | None
+    masks: Tensor
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -78,8 +78,8 @@ class ClipTargets:
 
     def by_frame(self) -> ImageTargets:
         """Each object in each frame as a target of its own: object i in frame t is row i·T + t."""
-        masks = None if self.masks is None else self.masks.flatten(0, 1)
-        return ImageTargets(self.frame_classes.flatten(), self.boxes.flatten(0, 1), masks)
+        classes, boxes, masks = self.frame_classes, self.boxes, self.masks
+        return ImageTargets(classes.flatten(), boxes.flatten(0, 1), masks.flatten(0, 1))
 
     @classmethod
     def from_instances(cls, frames: list[Instances], classes: Tensor) -> "ClipTargets":
@@ -91,14 +91,11 @@ class ClipTargets:
         """
         device = classes.device
         boxes = torch.stack([frame.gt_boxes.tensor for frame in frames], dim=1)
-        masks = None
-        if frames[0].has("gt_masks"):
-            masks = torch.stack([frame.gt_masks.tensor for frame in frames], dim=1).to(device)
         return cls(
             classes,
             _relative(boxes, frames[0].image_size).to(device),
             torch.stack([frame.gt_ids >= 0 for frame in frames], dim=1).to(device),
-            masks,
+            torch.stack([frame.gt_masks.tensor for frame in frames], dim=1).to(device),
         )
 
 

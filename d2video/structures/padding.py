@@ -31,12 +31,11 @@ def pad_clips(clips: list[Tensor]) -> tuple[Tensor, Tensor | None]:
     return torch.stack(padded), padding
 
 
-def resize_padding(padding: Tensor, size: tuple[int, int]) -> Tensor:
-    """The padding mask (..., H, W) at the size of a feature map, by nearest sampling: (..., h, w).
+def resize_padding(padding: Tensor, features: Tensor) -> Tensor:
+    """The padding mask (N, H, W) at the size of features (..., h, w), by nearest sampling: (N, h, w).
 
     A feature is padding where the pixel at (floor(i·H/h), floor(j·W/w)) is; this is the official
     rule of DETR and VisTR. On a canvas that is no multiple of the stride it differs from rounding
     the valid size up.
     """
-    flat = padding.flatten(0, -3)[:, None].float()
-    return F.interpolate(flat, size=size).bool().view(*padding.shape[:-2], *size)
+    return F.interpolate(padding[:, None].float(), size=features.shape[-2:]).bool()[:, 0]

@@ -111,8 +111,8 @@ def test_padded_features_change_no_answer_of_vistr(valid, value, seed):
     answers = []
     for features in (source, stirred):
         network._encode_frames = lambda _, f=features: (f, laterals)
-        logits, boxes, _ = network(clip, padding)
-        answers.append((logits, boxes))
+        found = network(clip, padding)
+        answers.append((found.logits, found.boxes))
     torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
 
 
@@ -132,6 +132,6 @@ def test_padded_features_change_no_answer_of_detr(valid, value, seed):
     answers = []
     for given_features in (features, stirred):
         network.backbone.forward = lambda _, f=given_features: f
-        logits, boxes, *_ = network(image, padding)
-        answers.append((logits, boxes))
+        found = network(image, padding)
+        answers.append((found.logits, found.boxes))
     torch.testing.assert_close(*answers, rtol=0, atol=1e-5)

@@ -92,27 +92,37 @@ class ImageDatasetMapper:
             "width": size[1],
         }
         if self.is_train:
-            new_size = aug_input.image.shape[:2]
-            output["instances"] = self._targets(record, size, new_size, transforms)
+            targets = frame_targets(
+                name,
+                image_objects(record, size),
+                size,
+                aug_input.image.shape[:2],
+                transforms,
+                with_masks=self.with_masks,
+            )
+            targets.remove("gt_ids")
+            output["instances"] = targets
         return output
 
-    def _targets(
-        self,
-        record: ImageRecord,
-        size: tuple[int, int],
-        new_size: tuple[int, int],
-        transforms: Transform,
-    ) -> Instances:
-        objects = image_objects(record, size)
-        classes = {a["id"]: a["category_id"] for a in objects}
-        try:
-            (targets,) = clip_instances(
-                [objects], classes, size, new_size, transforms, with_masks=self.with_masks
-            )
-        except UserError as error:
-            raise type(error)(f"image {record['file_name']}: {error}") from error
-        targets.remove("gt_ids")
-        return targets
+
+def frame_targets(
+    name: str,
+    objects: list[Annotation],
+    size: tuple[int, int],
+    new_size: tuple[int, int],
+    transforms: Transform,
+    *,
+    with_masks: bool,
+    clip_boxes: bool = True,
+) -> Instances:
+    """The targets of one frame or image ``name``, see :func:`clip_instances`."""
+    classes = {a["id"]: a["category_id"] for a in objects}
+    options = {"with_masks": with_masks, "clip_boxes": clip_boxes}
+    try:
+        (targets,) = clip_instances([objects], classes, size, new_size, transforms, **options)
+    except UserError as error:
+        raise type(error)(f"image {name}: {error}") from error
+    return targets
 
 
 def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
 from d2video.checkpoint.torchvision_names import torchvision_resnet_name
@@ -17,10 +18,6 @@ _MASK_HEAD = [
     (r"^mask_head\.deform_conv\.weight", lambda match: "mask_head.dcn.weight"),
 ]
 _MASK_PARTS = ("bbox_attention", "mask_head", "out_conv", "insmask_head")
-
-
-def _keep(name: str) -> str:
-    return name
 
 
 def foreign_name(
@@ -51,38 +48,25 @@ def foreign_name(
     return detector + name
 
 
-def detection_name(name: str) -> str:
-    """In the official detection files, DC5 included."""
-    return foreign_name(name)
-
-
-def segmentation_name(name: str) -> str:
-    """In the official files with masks (``DETRsegm``)."""
-    return foreign_name(name, detector="detr.")
-
-
-def wrapper_name(name: str) -> str:
-    """In files of the official detectron2 wrapper."""
-    return foreign_name(name, "detr.", "detr.", "backbone.0.backbone.", _keep)
-
-
-def wrapper_segmentation_name(name: str) -> str:
-    """In files of the official detectron2 wrapper with masks."""
-    return foreign_name(name, "detr.detr.", "detr.", "backbone.0.backbone.", _keep)
-
-
+# In the official files with masks (``DETRsegm``).
+segmentation_name = partial(foreign_name, detector="detr.")
+# In files of the official detectron2 wrapper, whose ResNet has detectron2's own names.
+_wrapper_name = partial(foreign_name, backbone="backbone.0.backbone.", resnet_name=str)
 _NO_MASKS = ("network.mask_branch.",)
 
 CONVERTER_REGISTRY["DETR"] = {
     # A model with masks can start from a detector: its mask branch starts anew.
     "detr": CheckpointFormat(
-        "official DETR detection, DC5 included", detection_name, not_in_file=_NO_MASKS
+        "official DETR detection, DC5 included", foreign_name, not_in_file=_NO_MASKS
     ),
     "detr_segm": CheckpointFormat("official DETR with masks or panoptic", segmentation_name),
     "detr_d2": CheckpointFormat(
-        "the official detectron2 wrapper, detection", wrapper_name, not_in_file=_NO_MASKS
+        "the official detectron2 wrapper, detection",
+        partial(_wrapper_name, detector="detr.", masks="detr."),
+        not_in_file=_NO_MASKS,
     ),
     "detr_d2_segm": CheckpointFormat(
-        "the official detectron2 wrapper with masks", wrapper_segmentation_name
+        "the official detectron2 wrapper with masks",
+        partial(_wrapper_name, detector="detr.detr.", masks="detr."),
     ),
 }

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from d2video.projects.detr.network import DETRNetwork
-from d2video.projects.detr.panoptic import PanopticRules, unpad_masks
-from d2video.projects.detr.postprocess import Detections, best_classes, instances_of
+from d2video.projects.detr.panoptic import PanopticRules
+from d2video.projects.detr.postprocess import Detections, instances_of, unpad_masks
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
@@ -27,7 +27,7 @@ from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
 from d2video.modeling.predictions import Predictions
-from d2video.modeling.set_prediction import SetPredictionModel
+from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer
 from d2video.utils.errors import UserError
@@ -91,14 +91,12 @@ class DETR(SetPredictionModel):
                 mask_positions=detr.MASK_POSITIONS,
                 **network_arguments(detr, cfg),
             )
-        panoptic = None
-        if detr.PANOPTIC.ENABLED:
-            panoptic = PanopticRules(
-                detr.PANOPTIC.NUM_THINGS,
-                detr.PANOPTIC.SCORE_THRESH,
-                official_resize=detr.PANOPTIC.OFFICIAL_RESIZE,
-                official_merge=detr.PANOPTIC.OFFICIAL_MERGE,
-            )
+        panoptic = PanopticRules(
+            detr.PANOPTIC.NUM_THINGS,
+            detr.PANOPTIC.SCORE_THRESH,
+            official_resize=detr.PANOPTIC.OFFICIAL_RESIZE,
+            official_merge=detr.PANOPTIC.OFFICIAL_MERGE,
+        )
         return model_arguments(detr, cfg, freeze_detector=detr.FREEZE_DETECTOR) | {
             "network": network,
             "matcher": HungarianMatcher(
@@ -106,15 +104,14 @@ class DETR(SetPredictionModel):
             ),
             "class_logits": list(detr.CLASS_LOGITS),
             "score_threshold": detr.SCORE_THRESH_TEST,
-            "panoptic": panoptic,
+            "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
         }
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer]:
         """
         Args:
-            batched_inputs: ``image`` (3, h, w) uint8 each; in training ``instances`` with
-                ``gt_boxes``, ``gt_classes`` and, for a model with masks, ``gt_masks``; at inference
-                ``height`` and ``width`` of the answer (those of ``image`` if missing).
+            batched_inputs: samples of :class:`~d2video.data.ImageDatasetMapper`; at inference
+                ``height`` and ``width`` of the answer are those of ``image`` if missing.
 
         Returns:
             in training the weighted losses; otherwise for each image ``{"instances": Instances}``
@@ -122,33 +119,19 @@ class DETR(SetPredictionModel):
             detectron2; ``category_id`` there is the contiguous class, things first, and the
             instances are things only.
         """
-        images = [item["image"] for item in batched_inputs]
-        canvas, padding = self.batch([image[None] for image in images])
-        frames = canvas[:, 0]
+        canvas, padding = self.batch([item["image"][None] for item in batched_inputs])
+        images = canvas[:, 0]
         if self.training:
             targets = [self._targets(item["instances"]) for item in batched_inputs]
-            return self.losses(frames, padding, targets)
-        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-        outputs = [
-            (item.get("height", size[0]), item.get("width", size[1]))
-            for item, size in zip(batched_inputs, sizes)
-        ]
+            return self.losses(images, padding, targets)
         with torch.no_grad():
-            return self.predict(frames, padding, sizes, outputs)
+            return self._answers(images, padding, batched_inputs)
 
     @torch.no_grad()
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[ImageAnswer]:
-        """Answer each frame by itself; nothing is tracked.
-
-        Args:
-            frames: uint8 tensors (3, h, w), resized for the network.
-            output_size: (H, W) of the masks and boxes.
-
-        Yields:
-            one answer a frame, as :meth:`forward` gives it to an image.
-        """
+        """Answer each frame by itself, as :meth:`forward` does ("Streaming" in docs/architecture.md)."""
         for frame in frames:
             item = {"image": frame, "height": output_size[0], "width": output_size[1]}
             yield self([item])[0]
@@ -169,38 +152,24 @@ class DETR(SetPredictionModel):
     def losses(
         self, images: Tensor, padding: Tensor | None, targets: list[ImageTargets]
     ) -> dict[str, Tensor]:
-        """
-        Args:
-            images: (B, 3, H, W), normalised.
-            padding: (B, H, W) bool or None.
-            targets: B images.
-
-        Returns:
-            weighted losses by name.
-        """
-        predictions: Predictions = self.network(images, padding, all_layers=self.aux_loss)
+        """Weighted losses of images (B, 3, H, W), normalised, with padding (B, H, W) bool or None."""
+        predictions: Predictions = self.network(images, padding)
         matches = self.matcher(predictions, targets)
         return self.matched_losses(predictions, matches, targets)
 
     # ---- inference ------------------------------------------------------------------------------
 
-    def predict(
-        self,
-        images: Tensor,
-        padding: Tensor | None,
-        sizes: list[tuple[int, int]],
-        output_sizes: list[tuple[int, int]],
-    ) -> list[ImageAnswer]:
-        """
-        Args:
-            images: (B, 3, H, W), normalised.
-            padding: (B, H, W) bool or None.
-            sizes: (height, width) of each image on the canvas.
-            output_sizes: (height, width) of each answer, in pixels.
+    def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and contiguous classes (Q,) of the best class, from logits (Q, K + 1)."""
+        probabilities = self.criterion.class_loss.probabilities(logits)
+        if self.class_logits is not None:
+            probabilities = probabilities[:, self.class_logits]
+        scores, classes = probabilities.max(-1)
+        return scores, classes
 
-        Returns:
-            the answers, see :meth:`forward`.
-        """
+    def _answers(
+        self, images: Tensor, padding: Tensor | None, samples: list[dict]
+    ) -> list[ImageAnswer]:
         predictions: Predictions = self.network(images, padding, all_layers=False)
         kept = [self._kept(logits) for logits in predictions.logits[-1]]
         masks: list[Tensor | None] = [None] * len(kept)
@@ -213,15 +182,13 @@ class DETR(SetPredictionModel):
             masks = [*predictions.masks(index, queries).split(counts)]
         canvas = (images.shape[-2], images.shape[-1])
         return [
-            self._answer(detections, image_boxes, image_masks, canvas, size, output_size)
-            for detections, image_boxes, image_masks, size, output_size in zip(
-                kept, predictions.boxes[-1], masks, sizes, output_sizes, strict=True
-            )
+            self._answer(*image, canvas)
+            for image in zip(samples, kept, predictions.boxes[-1], masks, strict=True)
         ]
 
     def _kept(self, logits: Tensor) -> Detections:
         """The queries of an image, logits (Q, K + 1), that any part of its answer needs."""
-        scores, classes = best_classes(logits, self.class_logits)
+        scores, classes = self.best_classes(logits)
         wanted = scores >= self.score_threshold
         if self.panoptic:
             wanted |= scores > self.panoptic.score_threshold
@@ -229,14 +196,15 @@ class DETR(SetPredictionModel):
 
     def _answer(
         self,
+        sample: dict,
         kept: Detections,
         boxes: Tensor,
         masks: Tensor | None,
         canvas: tuple[int, int],
-        size: tuple[int, int],
-        output_size: tuple[int, int],
     ) -> ImageAnswer:
-        """The answer to one image of ``size`` on the canvas: boxes (Q, 4), masks (N, H_m, W_m)."""
+        """The answer to one image on the canvas: boxes (Q, 4), masks (N, H_m, W_m)."""
+        size = (sample["image"].shape[-2], sample["image"].shape[-1])
+        output_size = answer_size(sample)
         detected = kept.scores >= self.score_threshold
         if self.panoptic:  # as in detectron2: stuff is in the map only
             detected &= kept.classes < self.panoptic.num_things
@@ -250,15 +218,7 @@ class DETR(SetPredictionModel):
 
 
 def check_config(cfg: CfgNode, features: list[str]) -> None:
-    """Check what no layer checks.
-
-    Args:
-        features: the names of the backbone's outputs.
-
-    Raises:
-        UserError: a count below 1, features that the backbone lacks, class logits out of range, or
-            fewer classes than a training set has (of those sets that have been read already).
-    """
+    """Raise ``UserError`` for what no layer checks; ``features`` are the backbone's outputs."""
     detr = cfg.MODEL.DETR
     counts = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
     check_counts(detr, "MODEL.DETR", (*counts, "DIM_FEEDFORWARD"))
@@ -271,8 +231,7 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
             "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
             f"({detr.NUM_CLASSES - 1}), one a class of the data"
         )
+    key, count = "MODEL.DETR.NUM_CLASSES", detr.NUM_CLASSES
     if logits:
-        length = "the number of MODEL.DETR.CLASS_LOGITS"
-        check_class_count(cfg.DATASETS.TRAIN, length, len(logits))
-    else:
-        check_class_count(cfg.DATASETS.TRAIN, "MODEL.DETR.NUM_CLASSES", detr.NUM_CLASSES)
+        key, count = "the number of MODEL.DETR.CLASS_LOGITS", len(logits)
+    check_class_count(cfg.DATASETS.TRAIN, key, count)

@@ -27,15 +27,12 @@ class DETRNetwork(QueryNetwork):
         source = self.input_proj(features[self.in_features[-1]])
         laterals = []
         if self.mask_branch is not None:
-            coarse_to_fine = [features[name] for name in reversed(self.in_features[:-1])]
-            laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
-        size = (int(source.shape[-2]), int(source.shape[-1]))
+            fine_to_coarse = [features[name] for name in self.in_features[:-1]]
+            laterals = self.mask_branch.mask_head.laterals(fine_to_coarse)
         if padding is not None:
-            padding = resize_padding(padding, size)
-        tokens, pos, token_padding = self.image_tokens(source, padding)
+            padding = resize_padding(padding, source)
+        tokens, pos, token_padding = self.tokens(source.permute(0, 2, 3, 1), padding)
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
-        if not all_layers:
-            outputs = outputs[-1:]
-        memory, positions = memory.unflatten(1, size), pos.unflatten(1, size)
+        memory, positions = (x.unflatten(1, source.shape[-2:]) for x in (memory, pos))
         encoded = Encoded(outputs[-1], memory, source, padding, laterals, positions)
-        return self.predict(outputs, encoded)
+        return self.predict(outputs, encoded, all_layers)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from d2video.projects.detr.postprocess import Detections
+from d2video.projects.detr.postprocess import Detections, unpad_masks
 from PIL import Image
 from torch import Tensor
 
@@ -22,15 +21,13 @@ class PanopticRules:
     Attributes:
         num_things: the first classes of the data, which are things; the rest is stuff.
         score_threshold: queries with a lower score take no part in the map.
-        min_area: segments of at most this many pixels are dropped.
         official_resize: defect of the official code: masks of the padded canvas are squeezed into the
             image.
         official_merge: defect of the official code, see :func:`panoptic_map`.
     """
 
     num_things: int
-    score_threshold: float = 0.85
-    min_area: int = 4
+    score_threshold: float
     official_resize: bool = False
     official_merge: bool = False
 
@@ -42,14 +39,7 @@ class PanopticRules:
         size: tuple[int, int],
         output_size: tuple[int, int],
     ) -> PanopticMap:
-        """The panoptic map of one image, see :func:`panoptic_map`.
-
-        Args:
-            detections: N queries.
-            mask_logits: (N, h, w), of the canvas.
-            canvas, size: see :func:`unpad_masks`.
-            output_size: (H_o, W_o).
-        """
+        """:func:`panoptic_map` of N queries and their masks; for the sizes see :func:`unpad_masks`."""
         sure = detections.scores > self.score_threshold
         classes = detections.classes[sure]
         return panoptic_map(
@@ -57,25 +47,8 @@ class PanopticRules:
             classes,
             classes < self.num_things,
             output_size,
-            min_area=self.min_area,
             official_merge=self.official_merge,
         )
-
-
-def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Mask logits (N, h, w) of a padded canvas, upsampled bilinearly to it and cut to the image.
-
-    Args:
-        canvas: (height, width) that the network saw.
-        size: (H, W) of the image in its upper left corner.
-
-    Returns:
-        (N, H, W).
-    """
-    if not len(mask_logits):
-        return mask_logits.new_zeros(0, *size)
-    masks = F.interpolate(mask_logits[None].float(), size=canvas, mode="bilinear")[0]
-    return masks[:, : size[0], : size[1]]
 
 
 def _merged(classes: Tensor, is_thing: Tensor) -> Tensor:

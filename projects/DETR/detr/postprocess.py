@@ -33,22 +33,18 @@ class Detections:
         return Detections(self.queries[keep], self.scores[keep], self.classes[keep])
 
 
-def best_classes(logits: Tensor, class_logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The best class of each query and its probability.
+def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Mask logits (N, h, w) of a padded canvas, upsampled bilinearly to it and cut to the image.
 
     Args:
-        logits: (Q, K + 1), the last one "no object".
-        class_logits: (number of classes,) int64, the logit of each contiguous class; None where
-            class c has logit c.
+        canvas: (height, width) that the network saw.
+        size: (H, W) of the image in its upper left corner.
 
     Returns:
-        scores (Q,) and contiguous classes (Q,).
+        (N, H, W).
     """
-    probability = logits.float().softmax(-1)[:, :-1]
-    if class_logits is not None:
-        probability = probability[:, class_logits]
-    scores, classes = probability.max(-1)
-    return scores, classes
+    masks = F.interpolate(mask_logits[:, None].float(), size=canvas, mode="bilinear")[:, 0]
+    return masks[:, : size[0], : size[1]]
 
 
 def instances_of(
@@ -75,9 +71,6 @@ def instances_of(
     result.scores = detections.scores
     result.pred_classes = detections.classes
     if masks is not None:
-        if len(masks):
-            resized = F.interpolate((masks > 0)[None].float(), size=output_size, mode="nearest")
-            result.pred_masks = resized[0] > 0.5
-        else:
-            result.pred_masks = torch.zeros(0, *output_size, dtype=torch.bool, device=boxes.device)
+        positive = (masks > 0)[:, None].float()
+        result.pred_masks = F.interpolate(positive, size=output_size, mode="nearest")[:, 0] > 0.5
     return result

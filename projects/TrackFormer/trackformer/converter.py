@@ -26,10 +26,6 @@ def trackformer_name(name: str) -> str:
     return foreign_name(name)
 
 
-def _same_name(name: str) -> str:
-    return name
-
-
 def _class_heads(model: State) -> list[str]:
     return [name for name in model if name.removeprefix("detr.").startswith("class_embed.")]
 
@@ -106,17 +102,15 @@ def _ranges(numbers: list[int]) -> str:
 
 _NO_MASKS = ("network.mask_branch.",)
 _NO_TRACKS = ("network.track_attention.",)
-_DETECTOR = tuple(
-    f"network.{part}."
-    for part in (
-        "backbone",
-        "transformer",
-        "input_proj",
-        "query_embed",
-        "class_embed",
-        "bbox_embed",
-    )
-)
+_DETECTOR_PARTS = [
+    "backbone",
+    "transformer",
+    "input_proj",
+    "query_embed",
+    "class_embed",
+    "bbox_embed",
+]
+_DETECTOR = tuple(f"network.{part}." for part in _DETECTOR_PARTS)
 # Second names of tensors that the files also have under a first one, and queries that a two-stage
 # model does not use.
 _NO_USE = ("query_embed.", "transformer.decoder.class_embed.")
@@ -156,5 +150,5 @@ CONVERTER_REGISTRY["TrackFormer"] = {
         not_in_file=(*_DETECTOR, *_NO_TRACKS),
         not_in_model=("detr.",),
     ),
-    "own": CheckpointFormat("a TrackFormer of this library", _same_name, widen=widener),
+    "own": CheckpointFormat("a TrackFormer of this library", str, widen=widener),
 }

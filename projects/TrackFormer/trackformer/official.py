@@ -1,6 +1,6 @@
 """What the official code does otherwise, where we hold it for a defect; to compare with it.
 
-Shapes: B: images, Q: queries of a frame, m: matched queries of an image, n: its track queries.
+Shapes: B: images, Q: queries of a frame, n: track queries of an image.
 """
 
 import math
@@ -10,7 +10,11 @@ import torch
 from d2video.projects.trackformer.tracker.frame_tracks import FrameTracks
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.tracks import Tracks
-from d2video.projects.trackformer.training.track_queries import PADDED, TrackQuerySampler
+from d2video.projects.trackformer.training.track_queries import (
+    NO_OBJECT,
+    PADDED,
+    TrackQuerySampler,
+)
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -60,72 +64,36 @@ class OfficialTrackQuerySampler(TrackQuerySampler):
         rows: Tensor,
         padding: Tensor | None,
         false_positives: bool,
-        generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor]:
         """Queries and rows, both (B, n), false positives last."""
-        assert generator is None, "the official sampling uses torch's global generator"
+        device, boxes = boxes.device, boxes.cpu()
         images = [matches.batch == b for b in range(len(boxes))]
-        queries, chosen = sample(
-            boxes.cpu(),
-            [matches.query[image].cpu() for image in images],
-            [rows[image].cpu() for image in images],
-            false_negative_prob=self.false_negative_prob,
-            false_positive_prob=self.false_positive_prob,
-            false_positives=false_positives,
-            padding=None if padding is None else padding.cpu(),
-        )
+        least = min(int(image.sum()) for image in images)
+        kept = int(torch.randint(0, least + 1, (1,))) if least else 0
+        added = 0
+        if kept:
+            added = int(torch.randint(math.ceil(self.false_positive_prob * kept) + 1, (1,)))
+        queries, chosen = [], []
+        for b, image in enumerate(images):
+            matched, objects = matches.query[image].cpu(), rows[image].cpu()
+            if self.false_negative_prob:
+                order = torch.randperm(len(matched))[:kept]
+                matched, objects = matched[order], objects[order]
+            if false_positives:
+                free = torch.ones(boxes.shape[1], dtype=torch.bool)
+                free[matched] = False
+                if padding is not None:
+                    free &= ~padding[b].cpu()
+                spawning = torch.randperm(kept)[:added]
+                new = _false_positives(boxes[b], free, matched[objects >= 0], spawning)
+                matched = torch.cat([matched, new])
+                objects = torch.cat([objects, torch.full_like(new, NO_OBJECT)])
+            queries.append(matched)
+            chosen.append(objects)
         return (
-            pad_sequence(queries, batch_first=True).to(boxes.device),
-            pad_sequence(chosen, batch_first=True, padding_value=PADDED).to(boxes.device),
+            pad_sequence(queries, batch_first=True).to(device),
+            pad_sequence(chosen, batch_first=True, padding_value=PADDED).to(device),
         )
-
-
-def sample(
-    boxes: Tensor,
-    queries: list[Tensor],
-    rows: list[Tensor],
-    *,
-    false_negative_prob: float,
-    false_positive_prob: float,
-    false_positives: bool,
-    padding: Tensor | None = None,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """
-    Args:
-        boxes: (B, Q, 4), cxcywh, on the CPU as all else.
-        queries: B tensors (m,) int64, the matched queries of each image in the matcher's order.
-        rows: B tensors (m,) int64, their objects' rows in the current frame, or negative.
-        false_negative_prob: 0 keeps all; any other value a random number of them.
-        false_positive_prob: of the number kept, rounded up, is the greatest number added.
-        false_positives: add any.
-        padding: (B, Q) bool, True for queries that cannot be false positives either.
-
-    Returns:
-        B tensors of the chosen queries and B tensors of their rows, both (n,) int64; false
-        positives come last, with row -1.
-    """
-    least = min(len(matched) for matched in queries)
-    kept = int(torch.randint(0, least + 1, (1,))) if least else 0
-    added = 0
-    if kept:
-        added = int(torch.randint(math.ceil(false_positive_prob * kept) + 1, (1,)))
-    chosen_queries, chosen_rows = [], []
-    for image, (matched, objects) in enumerate(zip(queries, rows, strict=True)):
-        if false_negative_prob:
-            order = torch.randperm(len(matched))[:kept]
-            matched, objects = matched[order], objects[order]
-        if false_positives:
-            free = torch.ones(boxes.shape[1], dtype=torch.bool)
-            free[matched] = False
-            if padding is not None:
-                free &= ~padding[image]
-            spawning = torch.randperm(kept)[:added]
-            new = _false_positives(boxes[image], free, matched[objects >= 0], spawning)
-            matched = torch.cat([matched, new])
-            objects = torch.cat([objects, torch.full_like(new, -1)])
-        chosen_queries.append(matched)
-        chosen_rows.append(objects)
-    return chosen_queries, chosen_rows
 
 
 def _false_positives(boxes: Tensor, free: Tensor, tracked: Tensor, spawning: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from d2video.projects.detr.panoptic import unpad_masks
-from d2video.projects.detr.postprocess import Detections, instances_of
+from d2video.projects.detr.postprocess import Detections, instances_of, unpad_masks
 from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, TrackingNetwork
 from d2video.projects.trackformer.network.build import build_network
 from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
@@ -23,12 +22,11 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from d2video.config.set_prediction import model_arguments
-from d2video.data import FrameSequence
 from d2video.formats.rle import encode_masks
 from d2video.modeling.losses import Focal
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
 from d2video.modeling.predictions import Predictions
-from d2video.modeling.set_prediction import SetPredictionModel
+from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer, Tracks
 from d2video.utils.errors import UserError
@@ -43,10 +41,6 @@ class TrackFormer(SetPredictionModel):
         matcher: of queries and objects.
         sampler: makes track queries of the previous frame's, in training.
         tracker: its settings; each video is followed by a copy of it.
-        false_positive_weight: of a track query without an object in a class loss that weighs
-            queries without an object.
-        backprop_previous: gradients flow through the track queries into the previous frame.
-        prev_frame_distance: at inference, how many frames ago the previous frame is.
         score_threshold: detections of single images with a lower score are dropped.
         clip_boxes: cut detections of single images at the border.
         shared: see :class:`SetPredictionModel`.
@@ -63,9 +57,6 @@ class TrackFormer(SetPredictionModel):
         matcher: HungarianMatcher,
         sampler: TrackQuerySampler,
         tracker: Tracker,
-        false_positive_weight: float = 1.0,
-        backprop_previous: bool = False,
-        prev_frame_distance: int = 1,
         score_threshold: float = 0.0,
         clip_boxes: bool = False,
         **shared: Any,
@@ -74,23 +65,19 @@ class TrackFormer(SetPredictionModel):
         self.matcher = matcher
         self.sampler = sampler
         self._tracker = tracker
-        self.false_positive_weight = false_positive_weight
-        self.backprop_previous = backprop_previous
-        self.prev_frame_distance = prev_frame_distance
         self.score_threshold = score_threshold
         self.clip_boxes = clip_boxes
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         node = cfg.MODEL.TRACKFORMER
-        network = build_network(cfg)
         tracker = OfficialTracker if node.TRACKER.OFFICIAL else Tracker
         class_loss = Focal() if node.FOCAL_LOSS else None
         cost = MatchingCost(node.COST_CLASS, node.COST_L1, node.COST_GIOU, focal=node.FOCAL_LOSS)
         sampler = OfficialTrackQuerySampler if node.OFFICIAL_SAMPLING else TrackQuerySampler
         frozen = node.FREEZE_DETECTOR
         return model_arguments(node, cfg, class_loss=class_loss, freeze_detector=frozen) | {
-            "network": network,
+            "network": build_network(cfg),
             "matcher": HungarianMatcher(cost),
             "sampler": sampler(node.FALSE_NEGATIVE_PROB, node.FALSE_POSITIVE_PROB),
             "tracker": tracker.from_config(cfg),
@@ -102,29 +89,18 @@ class TrackFormer(SetPredictionModel):
         """A stream for one video, with answers of ``output_size`` (H, W)."""
         tracker = copy.copy(self._tracker)
         tracker.reset()
-        return VideoStream(
-            self.network,
-            tracker,
-            normalize=self.normalize,
-            best_classes=self.best_classes,
-            frame_distance=self.prev_frame_distance,
-            output_size=output_size,
-        )
+        return VideoStream(self.network, tracker, self.normalize, self.best_classes, output_size)
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer | Tracks]:
         """
         Args:
-            batched_inputs: in training, of :class:`.frame_pair_mapper.FramePairMapper`: ``image``
-                (3, h, w) uint8, ``instances`` with ``gt_boxes``, ``gt_classes``, ``gt_ids`` and, for
-                a model with masks, ``gt_masks``, and ``previous``, a list of the same two, nearest
-                first. At inference ``image`` is one image, or a video: a :class:`FrameSequence`,
-                optionally with ``public_detections``, one tensor a frame; ``height`` and ``width``
-                of the answer are those of the image if missing.
+            batched_inputs: samples of :class:`.frame_pair_mapper.FramePairMapper`. At inference
+                ``image`` is an image or a video, a :class:`FrameSequence`; ``height`` and ``width``
+                of an image's answer are those of the image if missing.
 
         Returns:
-            in training the weighted losses; otherwise for an image ``{"instances": Instances}``, its
-            detections, and for a video ``{"image_size": (H, W), "frames": [Instances]}``: see
-            docs/architecture.md.
+            in training the weighted losses; otherwise detections for an image and tracks for a
+            video (docs/architecture.md).
         """
         if self.training:
             return self._train_on(batched_inputs)
@@ -158,15 +134,12 @@ class TrackFormer(SetPredictionModel):
             frames: (B, 3, H, W) each, normalised, the earliest first; two or three.
             padding: (B, H, W) bool of all frames, or None.
             targets: of each frame, B images.
-
-        Returns:
-            weighted losses by name.
         """
         network = self.network
         tracks = rows = None
         seen: list[FrameFeatures] = []  # features of earlier frames, the nearest first
         for index, images in enumerate(frames[:-1]):
-            with torch.set_grad_enabled(self.backprop_previous and torch.is_grad_enabled()):
+            with torch.no_grad():
                 features = network.features(images, padding)
                 previous = [network.project(earlier) for earlier in seen]
                 output: NetworkOutput = network(
@@ -187,7 +160,7 @@ class TrackFormer(SetPredictionModel):
         features = network.features(frames[-1], padding)
         # Projected anew: the projection learns from the earlier frames, too.
         previous = [network.project(earlier) for earlier in seen[: network.num_previous]]
-        output = network(features, network.project(features), previous, tracks, self.aux_loss)
+        output = network(features, network.project(features), previous, tracks)
         return self._frame_losses(output, targets[-1], rows)
 
     def _frame_losses(
@@ -196,10 +169,8 @@ class TrackFormer(SetPredictionModel):
         matches = self.matcher(output, targets, rows)
         weights = None
         if rows is not None:
-            class_loss = self.criterion.class_loss
-            false_positive = self.false_positive_weight if class_loss.weighted_mean else 1.0
             objects = output.logits.shape[2] - rows.shape[1]
-            weights = no_object_weights(rows, objects, class_loss.no_object_weight, false_positive)
+            weights = no_object_weights(rows, objects, self.criterion.class_loss.no_object_weight)
         losses = self.matched_losses(output, matches, targets, weights, output.query_padding)
         if output.proposals is not None:
             losses |= self._proposal_losses(output.proposals, targets)
@@ -208,7 +179,7 @@ class TrackFormer(SetPredictionModel):
     def _proposal_losses(
         self, proposals: Predictions, targets: list[ImageTargets]
     ) -> dict[str, Tensor]:
-        """Of the first stage, which only tells objects from background: their class is 0."""
+        """Losses of the first stage, which separates objects (class 0) from background."""
         objects = [
             ImageTargets(torch.zeros_like(target.classes), target.boxes) for target in targets
         ]
@@ -217,20 +188,11 @@ class TrackFormer(SetPredictionModel):
 
     # ---- inference ------------------------------------------------------------------------------
 
-    def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and classes (N,) of the best class, from logits (N, K), or (N, K + 1)."""
-        scores, classes = self.criterion.class_loss.probabilities(logits).max(-1)
-        return scores, classes
-
     @torch.no_grad()
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[Instances]:
-        """Follow the objects of one video; nothing is remembered of another.
-
-        Args:
-            frames: uint8 tensors (3, h, w), resized for the network.
-            output_size: (H, W) of the masks and boxes.
+        """Follow the objects of one video ("Streaming" in docs/architecture.md).
 
         Yields:
             one answer a frame, before the next frame is taken: see :meth:`.tracker.Tracker.step`.
@@ -240,15 +202,10 @@ class TrackFormer(SetPredictionModel):
             yield stream.step(frame)
 
     def _answer(self, item: dict) -> ImageAnswer | Tracks:
-        image = item["image"]
-        if isinstance(image, Tensor):
-            size = (int(image.shape[-2]), int(image.shape[-1]))
-            return self._detect(image, (item.get("height", size[0]), item.get("width", size[1])))
-        return self._follow(image, (item["height"], item["width"]), item.get("public_detections"))
-
-    def _follow(
-        self, video: FrameSequence, output_size: tuple[int, int], public: list | None
-    ) -> Tracks:
+        video = item["image"]
+        if isinstance(video, Tensor):
+            return self._detect(video, answer_size(item))
+        output_size, public = (item["height"], item["width"]), item.get("public_detections")
         stream = self.new_stream(output_size)
         answers = []
         for index, frame in enumerate(video):

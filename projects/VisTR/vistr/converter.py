@@ -1,13 +1,10 @@
 """Names of the official VisTR and DETR checkpoints for the parameters of this VisTR."""
 
+from functools import partial
+
 from d2video.projects.detr.converter import foreign_name, segmentation_name
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
-
-
-def official_name(name: str) -> str:
-    """The official VisTR name of a parameter of :class:`VisTR`."""
-    return foreign_name(name, detector="vistr.")
 
 
 def own_detr_name(name: str) -> str:
@@ -35,7 +32,7 @@ _LEFT_IN_DETR = (
 CONVERTER_REGISTRY["VisTR"] = {
     "vistr": CheckpointFormat(
         "official VisTR (training or released files)",
-        name_of=official_name,
+        name_of=partial(foreign_name, detector="vistr."),
     ),
     "detr": CheckpointFormat(
         "DETRsegm of width 384, the authors' COCO pretraining for VisTR",

@@ -9,7 +9,6 @@ import math
 from functools import partial
 
 import torch
-from d2video.projects.vistr.instance_head import InstanceMaskHead
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
@@ -20,6 +19,30 @@ from d2video.modeling.mask_head import MaskHeadSmallConv, MHAttentionMap
 from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork
 from d2video.structures.padding import resize_padding
+
+
+class InstanceMaskHead(nn.Sequential):
+    """3D convolutions over the frames of one slot (VisTR, sec. 3.3): three dilated 3×3×3 ones with group
+    norm, then one mask logit a pixel.
+
+    Args:
+        in_channels: C; the hidden width is half of it (24 and 12 in the official model).
+    """
+
+    def __init__(self, in_channels: int):
+        hidden = max(1, in_channels // 2)
+        layers: list[nn.Module] = []
+        for channels in (in_channels, hidden, hidden):
+            layers += [
+                nn.Conv3d(channels, hidden, 3, padding=2, dilation=2),
+                nn.GroupNorm(math.gcd(4, hidden), hidden),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers, nn.Conv3d(hidden, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(S, T, C, H_m, W_m) to mask logits (S, T, H_m, W_m)."""
+        return super().forward(features.transpose(1, 2)).squeeze(1)
 
 
 class VisTRNetwork(QueryNetwork):
@@ -69,7 +92,7 @@ class VisTRNetwork(QueryNetwork):
         self.num_slots = num_slots
         self.activation_checkpoint = activation_checkpoint
         width, num_heads = transformer.width, transformer.num_heads
-        self.bbox_attention = MHAttentionMap(width, width, num_heads, mask_positions)
+        self.bbox_attention = MHAttentionMap(width, num_heads, mask_positions)
         self.mask_head = MaskHeadSmallConv(
             width, num_heads, self.lateral_channels, mask_width, activation_checkpoint
         )
@@ -83,9 +106,8 @@ class VisTRNetwork(QueryNetwork):
         """(N, 3, H, W) to the projected transformer input (N, C, H_f, W_f) and the laterals."""
         features = self.backbone(frames)
         source = self.input_proj(features[self.in_features[-1]])
-        return source, self.mask_head.laterals(
-            [features[name] for name in reversed(self.in_features[:-1])]
-        )
+        fine_to_coarse = [features[name] for name in self.in_features[:-1]]
+        return source, self.mask_head.laterals(fine_to_coarse)
 
     def _encode_frames(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
         """All frames at once in training. At inference a few at a time: only the narrow laterals
@@ -111,30 +133,22 @@ class VisTRNetwork(QueryNetwork):
         batch, num_frames = frames.shape[:2]
         assert num_frames == self.num_frames, (num_frames, self.num_frames)
         source, laterals = self._encode_frames(frames)
-        size = (int(source.shape[-2]), int(source.shape[-1]))
-        # Tokens are frame-major, then row-major: (B, T·H_f·W_f, C).
-        tokens = source.unflatten(0, (batch, num_frames)).permute(0, 1, 3, 4, 2).flatten(1, 3)
-        if padding is None:
-            token_padding = None
-            grid = torch.zeros(batch, num_frames, *size, dtype=torch.bool, device=frames.device)
-        else:
-            padding = resize_padding(padding, size)
-            grid = padding[:, None].expand(-1, num_frames, -1, -1)
-            token_padding = grid.flatten(1)
-        pos = self.position_encoding(grid).flatten(1, 3).to(tokens.dtype)
+        by_clip = source.unflatten(0, (batch, num_frames)).permute(0, 1, 3, 4, 2)
+        if padding is not None:
+            padding = resize_padding(padding, source)[:, None].expand(-1, num_frames, -1, -1)
+        tokens, pos, token_padding = self.tokens(by_clip, padding)
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
-        if not all_layers:
-            outputs = outputs[-1:]
-        memory = memory.unflatten(1, (num_frames, *size)).flatten(0, 1)
+        grid = (num_frames, *source.shape[-2:])
+        memory = memory.unflatten(1, grid).flatten(0, 1)
         encoded = Encoded(
             queries=outputs[-1].unflatten(1, (num_frames, self.num_slots)).flatten(0, 1),
             memory=memory,
             source=memory.permute(0, 3, 1, 2),
-            padding=None if padding is None else padding.repeat_interleave(num_frames, dim=0),
+            padding=None if padding is None else padding.flatten(0, 1),
             laterals=laterals,
-            positions=pos.unflatten(1, (num_frames, *size)).flatten(0, 1),
+            positions=pos.unflatten(1, grid).flatten(0, 1),
         )
-        predictions = self.predict(outputs, encoded)
+        predictions = self.predict(outputs, encoded, all_layers)
         predictions.masks = partial(self._query_masks, encoded)
         return predictions
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import Boxes, Instances
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -80,9 +80,8 @@ class TrackedFrame:
 
     def masks(self, size: tuple[int, int]) -> Tensor:
         """(s, H, W) bool: logits resized (bilinear), positive ones kept."""
-        if not self.tracks:
-            return torch.zeros(0, *size, dtype=torch.bool, device=self.mask_logits.device)
-        return F.interpolate(self.mask_logits[None].float(), size=size, mode="bilinear")[0] > 0
+        logits = self.mask_logits[:, None].float()
+        return F.interpolate(logits, size=size, mode="bilinear")[:, 0] > 0
 
 
 @dataclass
@@ -110,21 +109,21 @@ class WindowLinker:
             num_valid: frames of the video in the window; the rest are repetitions.
         """
         num_slots, num_classes = window.probabilities.shape[1:]
-        tracks: list[Track | None] = [None] * num_slots
-        if self._previous is not None and num_shared and self._tracks and num_slots:
+        known: dict[int, Track] = {}
+        if num_shared:
+            assert self._previous is not None
             similarity, confidence = self._similarity(self._previous, window, num_shared)
             for old, new in zip(*linear_sum_assignment(similarity * confidence, maximize=True)):
                 if similarity[old, new] >= self.link_iou:
-                    tracks[new] = self._tracks[old]
+                    known[new] = self._tracks[old]
         linked = []
-        for slot, known in enumerate(tracks):
-            track = known
-            if track is None:
+        for slot in range(num_slots):
+            if slot not in known:
                 votes = torch.zeros(num_classes, dtype=torch.int64)
-                track = Track(self.num_tracks, votes)
+                known[slot] = Track(self.num_tracks, votes)
                 self.num_tracks += 1
-            # A track born late has been seen in the shared frames by this window alone; only new
-            # frames are shown, so only these count.
+            track = known[slot]
+            # Of the shared frames the previous window's answers were shown, so only new ones count.
             track.add(window.probabilities[num_shared:num_valid, slot].cpu())
             linked.append(track)
         self._tracks, self._previous = linked, window
@@ -213,12 +212,23 @@ def frame_instances(
     kept = [track for track, keep in zip(frame.tracks, visible.tolist()) if keep]
     classes = [track.category - label_offset for track in kept]
     result = Instances(size)
-    result.pred_boxes = BitMasks(masks).get_bounding_boxes()  # always on the CPU
+    result.pred_boxes = Boxes(_boxes_around(masks))
     result.scores = torch.tensor([track.score for track in kept])
     result.pred_classes = torch.tensor(classes, dtype=torch.int64)
     result.pred_masks = masks
     result.track_ids = torch.tensor([track.id for track in kept], dtype=torch.int64)
     return result.to(masks.device)
+
+
+def _boxes_around(masks: Tensor) -> Tensor:
+    """(N, H, W) bool, none empty, to XYXY boxes (N, 4) around their pixels.
+
+    As detectron2's ``BitMasks.get_bounding_boxes``, which waits for the device at every mask.
+    """
+    sides = [masks.any(1).byte(), masks.any(2).byte()]  # columns, rows
+    low = [side.argmax(1) for side in sides]
+    high = [side.shape[1] - side.flip(1).argmax(1) for side in sides]
+    return torch.stack(low + high, dim=1).float()
 
 
 def collect_video(

@@ -11,6 +11,7 @@ from d2video.projects.vistr.matcher import InstanceSequenceMatcher
 from d2video.projects.vistr.network import VisTRNetwork
 from d2video.projects.vistr.video_inference import (
     ClipPrediction,
+    TrackedFrame,
     collect_video,
     frame_instances,
     track_video,
@@ -30,7 +31,7 @@ from d2video.config.set_prediction import model_arguments, network_arguments
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.predictions import Predictions
-from d2video.modeling.set_prediction import SetPredictionModel
+from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ClipTargets
 from d2video.structures.answers import ImageAnswer, VideoInstances
 from d2video.utils.errors import UserError
@@ -143,16 +144,8 @@ class VisTR(SetPredictionModel):
     def losses(
         self, frames: Tensor, padding: Tensor | None, targets: list[ClipTargets]
     ) -> dict[str, Tensor]:
-        """
-        Args:
-            frames: (B, T, 3, H, W), normalised.
-            padding: (B, H, W) bool or None.
-            targets: B clips.
-
-        Returns:
-            weighted losses by name.
-        """
-        predictions: Predictions = self.network(frames, padding, all_layers=self.aux_loss)
+        """Weighted losses of clips (B, T, 3, H, W), normalised, with padding (B, H, W) bool or None."""
+        predictions: Predictions = self.network(frames, padding)
         matches = self.matcher(predictions, targets)
         return self.matched_losses(predictions, matches, [target.by_frame() for target in targets])
 
@@ -182,35 +175,22 @@ class VisTR(SetPredictionModel):
         masks = self.network.masks(predictions.encoded, torch.zeros_like(slots), slots)
         return ClipPrediction(probabilities[:, slots], masks)
 
-    def _tracked_frames(self, frames: Iterable[Tensor]):
-        return track_video(
-            frames,
-            self.predict_clip,
-            num_frames=self.network.num_frames,
-            overlap=self.window_overlap,
-            link_iou=self.link_iou,
-        )
+    def _tracked_frames(self, frames: Iterable[Tensor]) -> Iterator[TrackedFrame]:
+        options = {"num_frames": self.network.num_frames, "overlap": self.window_overlap}
+        return track_video(frames, self.predict_clip, link_iou=self.link_iou, **options)
 
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[Instances]:
-        """Follow instances through a video of any length in bounded memory.
-
-        Args:
-            frames: uint8 tensors (3, h, w), resized for the network.
-            output_size: (H, W) of the masks and boxes.
-
-        Yields:
-            one ``Instances`` a frame (see docs/architecture.md), at most T frames late.
-        """
+        """Follow instances through a video of any length in bounded memory ("Streaming" in
+        docs/architecture.md); answers come at most T frames late."""
         for frame in self._tracked_frames(frames):
             yield frame_instances(frame, output_size, self.frame_threshold, self.label_offset)
 
     def _answer(self, item: dict) -> ImageAnswer | VideoInstances:
         image = item["image"]
         if isinstance(image, Tensor):
-            size = (item.get("height", image.shape[-2]), item.get("width", image.shape[-1]))
-            return {"instances": next(self.stream_video([image], size))}
+            return {"instances": next(self.stream_video([image], answer_size(item)))}
         size = (item["height"], item["width"])
         return collect_video(
             self._tracked_frames(image), size, self.frame_threshold, self.label_offset
@@ -218,15 +198,7 @@ class VisTR(SetPredictionModel):
 
 
 def check_config(cfg: CfgNode, features: list[str]) -> None:
-    """Check what no layer checks.
-
-    Args:
-        features: the names of the backbone's outputs.
-
-    Raises:
-        UserError: a count below 1, IN_FEATURES that the backbone lacks, or fewer classes than a
-            training set has (of those sets that have been read already).
-    """
+    """Raise ``UserError`` for what no layer checks; ``features`` are the backbone's outputs."""
     vistr = cfg.MODEL.VISTR
     check_counts(cfg.INPUT.CLIP, "INPUT.CLIP", ["NUM_FRAMES"])
     counts = ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")

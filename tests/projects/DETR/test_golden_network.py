@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from d2video.projects.detr.converter import detection_name, segmentation_name
+from d2video.projects.detr.converter import foreign_name, segmentation_name
 from detectron2.utils.events import EventStorage
 
 from d2video.layers import SinePositionEncoding
@@ -169,7 +169,7 @@ def test_few_queries_at_a_time_equal_all_at_once(monkeypatch):
 
 @pytest.mark.parametrize(
     ("file", "name_of"),
-    [("detr_det_tiny.npz", detection_name), ("detr_segm_tiny.npz", segmentation_name)],
+    [("detr_det_tiny.npz", foreign_name), ("detr_segm_tiny.npz", segmentation_name)],
 )
 def test_losses_and_gradients(file, name_of):
     """The mask branch runs for matched queries only; losses and gradients stay the official ones."""

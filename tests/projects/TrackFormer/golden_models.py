@@ -103,8 +103,6 @@ def build_network(args: dict) -> nn.Module:
         num_classes=20,
         mask_on=args["masks"],
         track_attention=args["track_attention"],
-        feedforward=args["dim_feedforward"],
-        dropout=0.0,
         **common,
     )
 

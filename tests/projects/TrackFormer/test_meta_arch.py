@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.network.base import FrameFeatures, Pyramid
-from d2video.projects.trackformer.training.track_queries import NO_OBJECT, PADDED, TrackQueries
+from d2video.projects.trackformer.network.base import FrameFeatures, Pyramid, TrackQueries
+from d2video.projects.trackformer.training.track_queries import NO_OBJECT, PADDED
 from torch import Tensor
 
 from tests.projects.TrackFormer.tiny import (
@@ -90,18 +90,6 @@ def test_what_track_queries_are_made_of():
     assert later["padding"].tolist() == [[False] * 10, [True] * 3 + [False] * 7]
 
 
-@pytest.mark.parametrize("variant", ["detr", "deformable"])
-def test_weight_of_track_queries_without_an_object(variant):
-    """It is one of the softmax loss, which weighs "no object"."""
-    losses = []
-    for weight in (0.1, 1.0):
-        model = build(variant, *KEEP_ALL)
-        model.false_positive_weight = weight
-        losses.append(losses_of(model, [make_pair()]))
-    same = torch.isclose(losses[0]["loss_ce"], losses[1]["loss_ce"], rtol=1e-5)
-    assert same == (variant == "deformable")
-
-
 def test_proposals_have_no_class():
     model = build("two_stage", *KEEP_ALL)
     losses = []
@@ -154,21 +142,17 @@ def test_gradients_without_any_track_query(variant):
     assert without_gradient(model) == []
 
 
-@pytest.mark.parametrize("aux", [False, True])
-def test_losses_of_all_layers(aux):
+def test_losses_of_all_layers():
     model = build("deformable")
-    model.aux_loss = aux
     losses = losses_of(model, BATCHES["one_size"])
     names = {"loss_ce", "loss_bbox", "loss_giou"}
-    assert set(losses) == names | ({f"{name}_0" for name in names} if aux else set())
+    assert set(losses) == names | {f"{name}_0" for name in names}
 
 
 @pytest.mark.parametrize("variant", ["detr", "multi_frame", "three_frames"])
-@pytest.mark.parametrize("backprop", [False, True])
-def test_previous_frames_learn_only_if_asked(variant, backprop):
-    """Through two frames; what is projected of them for the current frame always learns."""
+def test_previous_frames_do_not_learn(variant):
+    """But what is projected of them for the current frame does."""
     model = build(variant, *KEEP_ALL)
-    model.backprop_previous = backprop
     outputs, projected, current = [], [], model.network.project
     model.network.register_forward_hook(lambda _, inputs, output: outputs.append(output))
     model.network.project = lambda features: projected.append(current(features)) or projected[-1]
@@ -176,15 +160,12 @@ def test_previous_frames_learn_only_if_asked(variant, backprop):
     losses = losses_of(model, [make_pair(same, same, num_previous=2)])
     assert len(outputs) == 3
     embeddings = [output.embeddings for output in outputs]
-    assert [e.requires_grad for e in embeddings] == [backprop, backprop, True]
+    assert [e.requires_grad for e in embeddings] == [False, False, True]
     number = {"detr": 0, "multi_frame": 1, "three_frames": 2}[variant]
     frames = projected[-number:] if number else []
-    if backprop:
-        embeddings[0].retain_grad()
     for frame in frames:
         frame.levels[0].retain_grad()
     sum(losses.values()).backward()
-    assert not backprop or embeddings[0].grad.any()
     assert all(frame.levels[0].grad.any() for frame in frames)
 
 

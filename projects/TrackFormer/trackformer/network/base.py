@@ -9,12 +9,27 @@ from dataclasses import dataclass
 
 import torch
 from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
-from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor, nn
 
 from d2video.layers import Transformer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
+from d2video.structures.padding import resize_padding
+
+
+@dataclass
+class TrackQueries:
+    """What the decoder made of a frame's objects, asked again in the next (TrackFormer, sec. 3.2).
+
+    Attributes:
+        embeddings: (B, n, C), outputs of the previous frame's decoder.
+        boxes: (B, n, 4), cxcywh divided by the image size.
+        padding: (B, n) bool, True where there is no query; None if nothing is padded.
+    """
+
+    embeddings: Tensor
+    boxes: Tensor
+    padding: Tensor | None = None
 
 
 @dataclass
@@ -41,6 +56,13 @@ class Pyramid:
 
     levels: list[Tensor]
     paddings: list[Tensor] | None
+
+    @classmethod
+    def of(cls, levels: list[Tensor], padding: Tensor | None) -> "Pyramid":
+        """Levels and the padding (B, H, W) of their canvas, resized to each."""
+        if padding is None:
+            return cls(levels, None)
+        return cls(levels, [resize_padding(padding, level) for level in levels])
 
 
 @dataclass(kw_only=True)

@@ -49,8 +49,6 @@ def build_network(cfg: CfgNode) -> TrackingNetwork:
             num_queries=node.NUM_QUERIES,
             mask_on=cfg.MODEL.MASK_ON,
             track_attention=node.TRACK_ATTENTION,
-            feedforward=node.DIM_FEEDFORWARD,
-            dropout=node.DROPOUT,
             **network_arguments(node, cfg),
         )
 
@@ -85,12 +83,7 @@ def _deformable(cfg: CfgNode, backbone: Backbone) -> DeformableTrackingNetwork:
 
 
 def check_config(cfg: CfgNode, backbone: Backbone) -> None:
-    """Check what no layer checks.
-
-    Raises:
-        UserError: see :func:`build_network`, fewer classes than a training set has, or a test set
-            that the model cannot be evaluated on.
-    """
+    """Raise ``UserError`` for what no layer checks, and for data sets that do not fit the model."""
     node = cfg.MODEL.TRACKFORMER
     check_counts(node, _NAME, _COUNTS)
     counts = ("NUM_LEVELS", "NUM_FRAMES", "ENC_POINTS", "DEC_POINTS")
@@ -105,31 +98,27 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
             f"{node.NUM_CLASSES - 1} (NUM_CLASSES is {node.NUM_CLASSES})"
         )
     lateral = _mask_features(cfg)
-    if not set(lateral) <= set(features) or (cfg.MODEL.MASK_ON and not lateral):
-        raise UserError(
-            f"{_NAME}.MASK_FEATURES is {lateral}: name outputs of the backbone, which are "
-            f"{', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
-        )
+    if cfg.MODEL.MASK_ON:
+        check_in_features(node, _NAME, features, key="MASK_FEATURES")
     unit = node.DEFORMABLE.OFFSET_UNIT
     if unit not in ("wh", "hw"):
         raise UserError(f"{_NAME}.DEFORMABLE.OFFSET_UNIT is '{unit}': choose wh or hw")
     if node.DEFORMABLE.ENABLED:
         _check_width(node)
-    if not node.DEFORMABLE.ENABLED:
-        if len(node.IN_FEATURES) != 1 or node.DEFORMABLE.NUM_FRAMES > 1 or node.FOCAL_LOSS:
+        if lateral and lateral[-1] not in node.IN_FEATURES:
             raise UserError(
-                f"{_NAME}: IN_FEATURES of several levels, NUM_FRAMES above 1 and FOCAL_LOSS need "
-                "deformable attention: set DEFORMABLE.ENABLED True"
+                f"{_NAME}.MASK_FEATURES ends with {lateral[-1]}: with deformable attention its last "
+                "one must be one of IN_FEATURES"
             )
-    elif lateral and lateral[-1] not in node.IN_FEATURES:
+        if node.TRACK_ATTENTION or node.PRE_NORM:
+            raise UserError(
+                f"{_NAME}: TRACK_ATTENTION and PRE_NORM go with DETR's attention only: set "
+                "DEFORMABLE.ENABLED False"
+            )
+    elif len(node.IN_FEATURES) != 1 or node.DEFORMABLE.NUM_FRAMES > 1 or node.FOCAL_LOSS:
         raise UserError(
-            f"{_NAME}.MASK_FEATURES ends with {lateral[-1]}: with deformable attention its last one "
-            "must be one of IN_FEATURES"
-        )
-    elif node.TRACK_ATTENTION or node.PRE_NORM:
-        raise UserError(
-            f"{_NAME}: TRACK_ATTENTION and PRE_NORM go with DETR's attention only: set "
-            "DEFORMABLE.ENABLED False"
+            f"{_NAME}: IN_FEATURES of several levels, NUM_FRAMES above 1 and FOCAL_LOSS need "
+            "deformable attention: set DEFORMABLE.ENABLED True"
         )
     for key in ("FALSE_NEGATIVE_PROB", "FALSE_POSITIVE_PROB"):
         if not 0 <= node[key] <= 1:
@@ -137,7 +126,7 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
 
 
 def _check_width(node: CfgNode) -> None:
-    """That of deformable attention: heads, groups of norms and halves of sines share it evenly."""
+    """Deformable attention: heads, groups of norms and halves of sines share the width evenly."""
     frames, width = node.DEFORMABLE.NUM_FRAMES, node.HIDDEN_DIM
     axes = 3 if frames > 1 else 2
     unit = math.lcm(NORM_GROUPS, node.NUM_HEADS, 2 * axes)

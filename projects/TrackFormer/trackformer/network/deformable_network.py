@@ -13,6 +13,7 @@ from d2video.projects.trackformer.network.base import (
     NetworkOutput,
     Pyramid,
     TrackingNetwork,
+    TrackQueries,
     with_track_queries,
 )
 from d2video.projects.trackformer.network.deformable_transformer import (
@@ -21,7 +22,6 @@ from d2video.projects.trackformer.network.deformable_transformer import (
     TwoStage,
     refine,
 )
-from d2video.projects.trackformer.training.track_queries import TrackQueries
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
@@ -29,7 +29,6 @@ from d2video.layers import SinePositionEncoding
 from d2video.modeling.mask_head import MaskBranch
 from d2video.modeling.predictions import Encoded
 from d2video.modeling.query_network import MLP
-from d2video.structures.padding import resize_padding
 
 NORM_GROUPS = 32  # of the norms of the levels: HIDDEN_DIM is divisible by it
 
@@ -48,7 +47,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
         num_logits: K for a focal loss, K + 1 with "no object".
         box_refine: every decoder layer has heads of its own and refines the boxes of the one before.
         two_stage: object queries come from the encoder; needs ``box_refine``.
-        prior: probability of any class that the class heads start with.
         temperature: of the sine positions.
         mask_width, activation_checkpoint: see :class:`MaskBranch`.
     """
@@ -66,7 +64,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
         box_refine: bool = True,
         two_stage: bool = False,
         lateral_features: list[str] | None = None,
-        prior: float = 0.01,
         temperature: float = 10000.0,
         mask_width: int | None = None,
         activation_checkpoint: bool = False,
@@ -85,16 +82,12 @@ class DeformableTrackingNetwork(TrackingNetwork):
         self.num_previous = transformer.num_frames - 1
         self.box_refine = box_refine
         width = transformer.width
-        axes = 2 if transformer.num_frames == 1 else 3
         # With several frames, time is the first axis; the official encodings differ in the offset.
+        axes, offset = (2, -0.5) if transformer.num_frames == 1 else (3, 0.0)
         self.position_encoding = SinePositionEncoding(
-            width,
-            num_axes=axes,
-            temperature=temperature,
-            offset=-0.5 if axes == 2 else 0.0,
+            width, num_axes=axes, temperature=temperature, offset=offset
         )
         self.input_proj = nn.ModuleList(self._projections(backbone, transformer.num_levels, width))
-        self.num_queries = num_queries
 
         # A two-stage network has heads for the proposals behind those of the decoder layers; without
         # refinement all layers share one pair.
@@ -103,7 +96,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         class_heads = [nn.Linear(width, num_logits) for _ in range(own)]
         box_heads = [MLP(width, width, 4, 3) for _ in range(own)]
         for class_head, box_head in zip(class_heads, box_heads):
-            nn.init.constant_(class_head.bias, -math.log((1 - prior) / prior))
+            nn.init.constant_(class_head.bias, -math.log(99))  # every class has probability 0.01
             for parameter in box_head.layers[-1].parameters():
                 nn.init.zeros_(parameter)
         self.two_stage: TwoStage | None = None
@@ -136,10 +129,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
 
     def _projections(self, backbone: Backbone, num_levels: int, width: int) -> list[nn.Module]:
         """1×1 convolutions of the backbone's levels, strided 3×3 ones for more levels."""
-        if width % NORM_GROUPS:
-            raise ValueError(
-                f"width {width} is not divisible by {NORM_GROUPS}, the groups of the input norms"
-            )
         shapes = backbone.output_shape()
         convs = [nn.Conv2d(shapes[name].channels, width, 1) for name in self.in_features]
         channels = shapes[self.in_features[-1]].channels
@@ -153,13 +142,11 @@ class DeformableTrackingNetwork(TrackingNetwork):
         return [nn.Sequential(conv, nn.GroupNorm(NORM_GROUPS, width)) for conv in convs]
 
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
-        """See :class:`.network.TrackingNetwork`."""
         outputs = self.backbone(images)
         names = [name for name in self.lateral_features if name not in self.in_features]
         return FrameFeatures([outputs[name] for name in names + self.in_features], padding)
 
     def project(self, features: FrameFeatures) -> Pyramid:
-        """See :class:`.network.TrackingNetwork`."""
         maps = features.maps[-len(self.in_features) :]
         levels: list[Tensor] = []
         for index, projection in enumerate(self.input_proj):
@@ -168,11 +155,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
             else:  # the first extra level comes from the backbone's, the others from one another
                 source = maps[-1] if index == len(maps) else levels[-1]
             levels.append(projection(source))
-        paddings = None
-        if features.padding is not None:
-            sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in levels]
-            paddings = [resize_padding(features.padding, size) for size in sizes]
-        return Pyramid(levels, paddings)
+        return Pyramid.of(levels, features.padding)
 
     def forward(
         self,
@@ -182,7 +165,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
         track_queries: TrackQueries | None,
         all_layers: bool = True,
     ) -> NetworkOutput:
-        """See :class:`.network.TrackingNetwork`."""
         earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
         frames = [current, *earlier[: self.num_previous]][::-1]  # the earliest first
         geometry = Geometry.of(current.levels, current.paddings)
@@ -211,9 +193,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         logits, boxes = self._predict(outputs, bases, all_layers)
         masks = encoded = None
         if self.mask_branch is not None:
-            encoded = self._encoded(
-                self.mask_branch, features, current, geometry, memory[:, -1], outputs[-1]
-            )
+            encoded = self._encoded(features, current, geometry, memory[:, -1], outputs[-1])
             masks = partial(self.mask_branch, encoded)
         return NetworkOutput(
             *(logits, boxes, masks, encoded),
@@ -226,9 +206,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         self, outputs: Tensor, bases: list[Tensor], all_layers: bool
     ) -> tuple[Tensor, Tensor]:
         """Logits and boxes of all layers or the last; ``bases`` as the decoder returns them."""
-        layers = range(len(outputs))
-        if not all_layers:
-            layers = layers[-1:]
+        layers = range(len(outputs))[0 if all_layers else -1 :]
         logits = torch.stack([self.class_embed[index](outputs[index]) for index in layers])
         if self.box_refine:
             return logits, torch.stack([bases[index] for index in layers])
@@ -253,7 +231,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
 
     def _encoded(
         self,
-        branch: MaskBranch,
         features: FrameFeatures,
         current: Pyramid,
         geometry: Geometry,
@@ -270,8 +247,9 @@ class DeformableTrackingNetwork(TrackingNetwork):
         start = sum(h * w for h, w in geometry.sizes[:level])
         own = memory[:, start : start + height * width].unflatten(1, (height, width))
         padding = None if current.paddings is None else current.paddings[level]
-        coarse_to_fine = features.maps[: len(self.lateral_features)][::-1]
-        laterals = branch.mask_head.laterals(coarse_to_fine)
+        assert self.mask_branch is not None
+        fine_to_coarse = features.maps[: len(self.lateral_features)]
+        laterals = self.mask_branch.mask_head.laterals(fine_to_coarse)
         return Encoded(queries, own, current.levels[level], padding, laterals)
 
 

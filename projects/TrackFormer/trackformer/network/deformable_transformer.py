@@ -5,6 +5,7 @@ queries, then object queries), C: width, D: decoder layers.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from d2video.projects.trackformer.network.ms_deform_attn import LevelSizes, MSDeformAttn, OffsetUnit
@@ -13,11 +14,6 @@ from torch import Tensor, nn
 from d2video.layers import FeedForwardLayer, MultiheadAttention
 from d2video.layers.transformer import run
 from d2video.modeling.predictions import Predictions
-
-
-def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """The logit of x, which is first brought into [eps, 1 - eps]."""
-    return torch.log(x.clamp(eps, 1 - eps) / (1 - x.clamp(eps, 1 - eps)))
 
 
 class DeformableEncoderLayer(FeedForwardLayer):
@@ -46,17 +42,10 @@ class DeformableDecoderLayer(FeedForwardLayer):
     official checkpoints.
     """
 
-    def __init__(
-        self,
-        attention: MSDeformAttn,
-        width: int,
-        num_heads: int,
-        feedforward: int,
-        dropout: float,
-    ):
+    def __init__(self, attention: MSDeformAttn, width: int, feedforward: int, dropout: float):
         super().__init__()
         self.cross_attn = attention
-        self.self_attn = MultiheadAttention(width, num_heads, dropout)
+        self.self_attn = MultiheadAttention(width, attention.num_heads, dropout)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm3 = nn.LayerNorm(width)
@@ -178,26 +167,17 @@ class DeformableTransformer(nn.Module):
         all_levels = num_frames * num_levels
         # Rows of the earliest frame first.
         self.level_embed = nn.Parameter(torch.empty(all_levels, width))
+        sizes = (width, feedforward, dropout)
+        attention = partial(MSDeformAttn, width, num_heads=num_heads, offset_unit=offset_unit)
         self.encoder = _Layers(
             [
-                DeformableEncoderLayer(
-                    MSDeformAttn(width, num_levels, num_heads, encoder_points, offset_unit),
-                    width,
-                    feedforward,
-                    dropout,
-                )
+                DeformableEncoderLayer(attention(num_levels, num_points=encoder_points), *sizes)
                 for _ in range(num_encoder_layers)
             ]
         )
         self.decoder = _Layers(
             [
-                DeformableDecoderLayer(
-                    MSDeformAttn(width, all_levels, num_heads, decoder_points, offset_unit),
-                    width,
-                    num_heads,
-                    feedforward,
-                    dropout,
-                )
+                DeformableDecoderLayer(attention(all_levels, num_points=decoder_points), *sizes)
                 for _ in range(num_decoder_layers)
             ]
         )
@@ -287,7 +267,8 @@ def refine(change: Tensor, reference: Tensor) -> Tensor:
         change: (..., 4), in logits.
         reference: (..., 2) points or (..., 4) boxes cxcywh.
     """
-    base = inverse_sigmoid(reference.float())
+    reference = reference.float().clamp(1e-5, 1 - 1e-5)
+    base = torch.log(reference / (1 - reference))
     if base.shape[-1] == 2:
         base = torch.cat([base, torch.zeros_like(base)], dim=-1)
     return (change.float() + base).sigmoid()

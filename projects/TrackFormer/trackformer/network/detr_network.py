@@ -11,15 +11,14 @@ from d2video.projects.trackformer.network.base import (
     NetworkOutput,
     Pyramid,
     TrackingNetwork,
+    TrackQueries,
     with_track_queries,
 )
-from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor, nn
 
 from d2video.layers import Transformer, TransformerEncoderLayer
 from d2video.modeling.predictions import Encoded
 from d2video.modeling.query_network import QueryNetwork
-from d2video.structures.padding import resize_padding
 
 
 class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
@@ -30,49 +29,31 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
     Args:
         track_attention: a layer of self-attention among the track queries before every decoder layer
             (TrackFormer, sec. 3.2 and table 4).
-        feedforward, dropout: of these layers, as in the transformer.
         others: see :class:`QueryNetwork`.
     """
 
     transformer: Transformer
     num_previous = 0
 
-    def __init__(
-        self,
-        *,
-        track_attention: bool = False,
-        feedforward: int = 2048,
-        dropout: float = 0.1,
-        **others: Any,
-    ):
+    def __init__(self, *, track_attention: bool = False, **others: Any):
         super().__init__(**others)
         self.track_attention: nn.ModuleList | None = None
         if track_attention:
-            transformer = self.transformer
-            layers = [
-                TransformerEncoderLayer(
-                    transformer.width, transformer.num_heads, feedforward, dropout
-                )
-                for _ in transformer.decoder.layers
-            ]
-            self.track_attention = nn.ModuleList(layers)
+            self.track_attention = nn.ModuleList(
+                TransformerEncoderLayer(*self.transformer.layer_sizes)
+                for _ in self.transformer.decoder.layers
+            )
             for parameter in self.track_attention.parameters():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
-        """See :class:`.network.TrackingNetwork`."""
         outputs = self.backbone(images)
         return FrameFeatures([outputs[name] for name in self.in_features], padding)
 
     def project(self, features: FrameFeatures) -> Pyramid:
-        """See :class:`.network.TrackingNetwork`."""
         source = self.input_proj(features.maps[-1])
-        paddings = None
-        if features.padding is not None:
-            size = (int(source.shape[-2]), int(source.shape[-1]))
-            paddings = [resize_padding(features.padding, size)]
-        return Pyramid([source], paddings)
+        return Pyramid.of([source], features.padding)
 
     def forward(
         self,
@@ -82,10 +63,10 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
         track_queries: TrackQueries | None,
         all_layers: bool = True,
     ) -> NetworkOutput:
-        """See :class:`.network.TrackingNetwork`; ``previous`` is not used."""
+        """See :class:`TrackingNetwork`; ``previous`` is not used."""
         (source,) = current.levels
         padding = None if current.paddings is None else current.paddings[0]
-        tokens, pos, token_padding = self.image_tokens(source, padding)
+        tokens, pos, token_padding = self.tokens(source.permute(0, 2, 3, 1), padding)
         memory = self.transformer.encode(tokens, pos, token_padding)
 
         query_pos = self.query_embed.weight.expand(len(source), -1, -1)
@@ -102,15 +83,12 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
         outputs, embeddings = self.transformer.decode(
             queries, query_pos, memory, pos, token_padding, query_padding, attend_tracks
         )
-        if not all_layers:
-            outputs = outputs[-1:]
         encoded = None
         if self.mask_branch is not None:
-            coarse_to_fine = features.maps[-2::-1]
-            laterals = self.mask_branch.mask_head.laterals(coarse_to_fine)
+            laterals = self.mask_branch.mask_head.laterals(features.maps[:-1])
             memory = memory.unflatten(1, source.shape[-2:])
             encoded = Encoded(outputs[-1], memory, source, padding, laterals)
-        found = self.predict(outputs, encoded)
+        found = self.predict(outputs, encoded, all_layers)
         return NetworkOutput(
             *(found.logits, found.boxes, found.masks, encoded),
             embeddings=embeddings,

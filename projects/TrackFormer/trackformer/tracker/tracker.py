@@ -38,21 +38,11 @@ class Tracker:
     differently is in :class:`.official.OfficialTracker`.
 
     Args:
-        detection_score_thresh: a detection counts if its score is higher.
-        track_score_thresh: an active track is seen if its query's score is higher.
-        detection_nms_thresh, track_nms_thresh: greatest IoU in 4 and 2; 0: no suppression.
         steps_termination: frames in a row, 1 or more. Until then the track is answered where it
             was, and as it was, with its mask: that counts as certain against others' masks.
-        inactive_patience: frames for which an inactive track is asked; 0 or less: none.
-        reid_score_thresh: an inactive track comes back if its query's score is higher; 1: never.
-        reid_similarity_thresh: greatest Euclidean distance of the embeddings at which a
-            detection brings back a track. At 0, the official value, none does.
-        reid_similarity_only: make all tracks inactive after each frame.
-        reid_greedy: bring back tracks by the distance of the boxes, not of the embeddings.
-        public_detections: "" or the rule by which they support the network's detections:
-            "min_iou_0_5" or "center_distance".
         clip_boxes: cut boxes at the image's border.
         tracked_classes: queries of other classes count as not seen; None: all count.
+        others: the keys of MODEL.TRACKFORMER.TRACKER, explained in config.py.
 
     Attributes:
         active, inactive: the :class:`Tracks` after the last frame.

@@ -5,18 +5,24 @@ Shapes: n: track queries, Q: object queries, N = n + Q, H×W: the network's inpu
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from d2video.projects.detr.panoptic import unpad_masks
-from d2video.projects.trackformer.network.base import NetworkOutput, Pyramid, TrackingNetwork
+from d2video.projects.detr.postprocess import unpad_masks
+from d2video.projects.trackformer.network.base import (
+    NetworkOutput,
+    Pyramid,
+    TrackingNetwork,
+    TrackQueries,
+)
 from d2video.projects.trackformer.network.frame_output import FrameOutput
 from d2video.projects.trackformer.tracker.tracker import Tracker
-from d2video.projects.trackformer.training.track_queries import TrackQueries
 from detectron2.structures import Instances
 from torch import Tensor
 
 
+@dataclass(eq=False)
 class VideoStream:
     """What the model remembers of a video: the tracks and the features of the last frames.
 
@@ -25,28 +31,18 @@ class VideoStream:
         tracker: of this video only.
         normalize: frames for the network.
         best_classes: logits (N, K) to the scores and the classes (N,) of the best class.
-        frame_distance: how many frames ago the previous frame is.
         output_size: (H_o, W_o) of the answers, in pixels.
     """
 
-    def __init__(
-        self,
-        network: TrackingNetwork,
-        tracker: Tracker,
-        *,
-        normalize: Callable[[Tensor], Tensor],
-        best_classes: Callable[[Tensor], tuple[Tensor, Tensor]],
-        frame_distance: int,
-        output_size: tuple[int, int],
-    ):
-        self.network = network
-        self.tracker = tracker
-        self.normalize = normalize
-        self.best_classes = best_classes
-        self.frame_distance = frame_distance
-        self.output_size = output_size
-        # Newest last; projected features, each projected once.
-        self._history: deque[Pyramid] = deque(maxlen=network.num_previous * frame_distance)
+    network: TrackingNetwork
+    tracker: Tracker
+    normalize: Callable[[Tensor], Tensor]
+    best_classes: Callable[[Tensor], tuple[Tensor, Tensor]]
+    output_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        # Projected features of earlier frames, the newest first, each projected once.
+        self._history: deque[Pyramid] = deque(maxlen=self.network.num_previous)
 
     @torch.no_grad()
     def step(self, frame: Tensor, public_detections: Tensor | None = None) -> Instances:
@@ -59,10 +55,10 @@ class VideoStream:
         Returns:
             on the CPU; see :meth:`.tracker.Tracker.step`.
         """
-        network, distance = self.network, self.frame_distance
+        network = self.network
         features = network.features(self.normalize(frame[None]), None)
         current = network.project(features)
-        previous = list(self._history)[::-1][distance - 1 :: distance]
+        previous = list(self._history)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
 
         def detect(embeddings: Tensor, boxes: Tensor) -> FrameOutput:
@@ -73,7 +69,7 @@ class VideoStream:
             return self._frame_output(output, size)
 
         found = self.tracker.step(detect, self.output_size, public_detections)
-        self._history.append(current)
+        self._history.appendleft(current)
         return found.to("cpu")
 
     def _frame_output(self, output: NetworkOutput, size: tuple[int, int]) -> FrameOutput:
@@ -82,11 +78,9 @@ class VideoStream:
 
         def masks(rows: Tensor) -> Tensor:
             assert mask_logits is not None
-            if not len(rows):
-                return torch.zeros(0, *self.output_size, device=rows.device)
             logits = mask_logits(torch.zeros_like(rows), rows)
             probability = unpad_masks(logits, size, size).sigmoid()
-            return F.interpolate(probability[None], size=self.output_size, mode="nearest")[0]
+            return F.interpolate(probability[:, None], size=self.output_size, mode="nearest")[:, 0]
 
         return FrameOutput(
             scores=scores,

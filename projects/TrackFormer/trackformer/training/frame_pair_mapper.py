@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
-from detectron2.structures import Instances
 from fvcore.transforms.transform import Transform
 
 from d2video.data import DATASET_MAPPER_REGISTRY, ClipDatasetMapper, ImageDatasetMapper
 from d2video.data.augmentation import ClipAugInput, ClipResizeTransform, build_augmentations
-from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor
 from d2video.data.mappers.clip import augment_frames, read_frames, sample_seed
-from d2video.data.mappers.image import image_objects
+from d2video.data.mappers.image import frame_targets, image_objects
 from d2video.data.records import Annotation, Record
 from d2video.utils.errors import UserError
 
@@ -76,9 +74,7 @@ class FramePairMapper:
         """
         Args:
             is_train: frames with targets, or whole videos (and images) without.
-            augmentations: applied in order. For testing, deterministic.
-            image_format: order of the channels, "RGB" or "BGR".
-            with_masks: targets have masks.
+            augmentations, image_format, with_masks: see :class:`~d2video.data.ImageDatasetMapper`.
             frame_range: greatest distance of the previous frame, forwards or backwards, in frames.
             num_previous: 1, or 2: also the frame that is as far from the previous frame as that is
                 from the frame, on the other side.
@@ -137,19 +133,15 @@ class FramePairMapper:
                 ``key_frame`` chooses the frame of a video.
 
         Returns:
-            In training ``image`` (uint8 tensor (3,h,w)), ``instances``: Instances of the objects
-            in this frame, without crowds, with ``gt_boxes`` (XYXY, pixels), ``gt_classes``,
-            ``gt_ids`` (int64; the numbers of the annotations if an image) and, with masks,
-            ``gt_masks`` (BitMasks, none empty); ``previous``: ``num_previous`` dicts, nearest
-            first, each with ``image``, ``instances`` and ``file_name``; ``file_name``, and
-            ``height`` and ``width`` of the original. In testing what
-            :class:`~d2video.data.ClipDatasetMapper` and :class:`~d2video.data.ImageDatasetMapper`
-            give, and of a video its ``sequence``, ``first_frame`` and ``public_detections``, if any.
+            In training ``image`` and ``instances`` as of :class:`~d2video.data.ImageDatasetMapper`,
+            with ``gt_ids`` (int64; the numbers of the annotations if an image); ``previous``:
+            ``num_previous`` dicts, nearest first, each with ``image``, ``instances`` and
+            ``file_name``; ``file_name``, and ``height`` and ``width`` of the original. In testing
+            what :class:`~d2video.data.ClipDatasetMapper` and ``ImageDatasetMapper`` give, and of a
+            video its ``sequence``, ``first_frame`` and ``public_detections``, if any.
 
         Raises:
-            BrokenFile: a frame cannot be read or has another size than the record says, or a mask
-                is damaged.
-            UserError: a mask is missing, or, in training, there are no labels.
+            BrokenFile, UserError: as these mappers do.
         """
         if self.is_train:
             return self._pair(record)
@@ -182,13 +174,17 @@ class FramePairMapper:
                 jittered = ClipAugInput(frame, jitter_rng)
                 transforms = common + jitter(jittered)
                 frame = jittered.image
-            outputs.append(
-                {
-                    "image": frame_to_tensor(frame),
-                    "instances": self._targets(name, objects, size, frame.shape[:2], transforms),
-                    "file_name": name,
-                }
+            targets = frame_targets(
+                name,
+                objects,
+                size,
+                frame.shape[:2],
+                transforms,
+                with_masks=self.with_masks,
+                clip_boxes=not self.overflow_boxes,
             )
+            image = frame_to_tensor(frame)
+            outputs.append({"image": image, "instances": targets, "file_name": name})
         current, *previous = outputs
         return current | {"previous": previous, "height": size[0], "width": size[1]}
 
@@ -201,28 +197,6 @@ class FramePairMapper:
         previous = int(rng.integers(first, last, endpoint=True))
         before = min(max(2 * previous - key_frame, 0), length - 1)
         return [key_frame, previous, before][: 1 + self.num_previous]
-
-    def _targets(
-        self,
-        name: str,
-        objects: list[Annotation],
-        size: tuple[int, int],
-        new_size: tuple[int, int],
-        transforms: Transform,
-    ) -> Instances:
-        try:
-            (targets,) = clip_instances(
-                [objects],
-                {a["id"]: a["category_id"] for a in objects},
-                size,
-                new_size,
-                transforms,
-                with_masks=self.with_masks,
-                clip_boxes=not self.overflow_boxes,
-            )
-        except UserError as error:
-            raise type(error)(f"image {name}: {error}") from error
-        return targets
 
 
 def _video_objects(record: Record, indices: list[int]) -> list[list[Annotation]]:

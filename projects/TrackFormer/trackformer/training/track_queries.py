@@ -1,13 +1,11 @@
-"""Track queries: what the decoder of one frame says of its objects, asked again in the next
-(TrackFormer, sec. 3.2), and how training makes them (sec. 3.3).
+"""Track queries of a training sample, with augmentations (TrackFormer, sec. 3.3).
 
 Shapes: B: images, Q: queries of the previous frame, n: track queries (of the image with most), C: width,
 M: matched queries of the batch.
 """
 
-from dataclasses import dataclass
-
 import torch
+from d2video.projects.trackformer.network.base import TrackQueries
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -16,21 +14,6 @@ from d2video.modeling.targets import ImageTargets
 
 NO_OBJECT = -1  # a track query whose object is not in the frame, or that never had one
 PADDED = -2  # no query at all: fills up the batch
-
-
-@dataclass
-class TrackQueries:
-    """Queries that go before the object queries.
-
-    Attributes:
-        embeddings: (B, n, C), outputs of the previous frame's decoder.
-        boxes: (B, n, 4), cxcywh divided by the image size.
-        padding: (B, n) bool, True where there is no query; None if nothing is padded.
-    """
-
-    embeddings: Tensor
-    boxes: Tensor
-    padding: Tensor | None = None
 
 
 class TrackQuerySampler:
@@ -59,7 +42,6 @@ class TrackQuerySampler:
         *,
         padding: Tensor | None = None,
         false_positives: bool = True,
-        generator: torch.Generator | None = None,
     ) -> tuple[TrackQueries, Tensor]:
         """
         Args:
@@ -69,8 +51,6 @@ class TrackQuerySampler:
             previous, current: B frames each.
             padding: (B, Q) bool, True where the previous frame had no query; these are not used.
             false_positives: whether to add any.
-            generator: of the random numbers, which are drawn on its device; without it they come
-                from torch's global generator of the device of ``boxes``.
 
         Returns:
             the track queries, in no particular order and with arbitrary finite values where padded;
@@ -79,7 +59,7 @@ class TrackQuerySampler:
         """
         boxes = boxes.detach()
         rows = current_rows(matches, previous, current)
-        queries, rows = self._sample(boxes, matches, rows, padding, false_positives, generator)
+        queries, rows = self._sample(boxes, matches, rows, padding, false_positives)
         padded = rows == PADDED
         return TrackQueries(
             embeddings.gather(1, queries[..., None].expand(-1, -1, embeddings.shape[-1])),
@@ -94,21 +74,15 @@ class TrackQuerySampler:
         rows: Tensor,
         padding: Tensor | None,
         false_positives: bool,
-        generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor]:
         """Queries and rows, both (B, n), in the order of the queries."""
         batch, query = matches.batch, matches.query
         device, (num_images, num_queries) = boxes.device, boxes.shape[:2]
-        source = device if generator is None else generator.device
-
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, device=source, generator=generator).to(device)
-
-        kept = uniform(len(rows)) >= self.false_negative_prob
+        kept = torch.rand(len(rows), device=device) >= self.false_negative_prob
         assigned = torch.full((num_images, num_queries), PADDED, device=device)
         assigned[batch, query] = rows.where(kept, PADDED)
         if false_positives and self.false_positive_prob > 0:
-            spawning = kept & (uniform(len(rows)) < self.false_positive_prob)
+            spawning = kept & (torch.rand(len(rows), device=device) < self.false_positive_prob)
             candidates = torch.ones_like(assigned, dtype=torch.bool)
             candidates[batch, query] = False
             if padding is not None:
@@ -120,7 +94,7 @@ class TrackQuerySampler:
             wanted = torch.zeros(num_images, dtype=torch.int64, device=device)
             wanted = wanted.index_add(0, batch, spawning.long())
             # Exponential clocks of these rates ring in the order of draws without replacement.
-            clock = -torch.log1p(-uniform(num_images, num_queries)) / share
+            clock = -torch.log1p(-torch.rand(num_images, num_queries, device=device)) / share
             place = clock.argsort(1).argsort(1)
             chosen = (place < wanted[:, None]) & (share > 0)
             assigned = assigned.masked_fill(chosen, NO_OBJECT)
@@ -167,7 +141,7 @@ def nearness(box: Tensor, others: Tensor) -> Tensor:
 
 
 def no_object_weights(
-    track_rows: Tensor, num_object_queries: int, weight: float, false_positive_weight: float
+    track_rows: Tensor, num_object_queries: int, weight: float, false_positive_weight: float = 1.0
 ) -> Tensor:
     """Weights in the class loss of queries without an object, for ``SetCriterion.forward``.
 
@@ -175,11 +149,10 @@ def no_object_weights(
         track_rows: (B, n) int64, see :class:`TrackQuerySampler`.
         num_object_queries: Q', which follow the track queries.
         weight: of an object query.
-        false_positive_weight: of a track query without an object (official 1, where it differs).
+        false_positive_weight: of a track query without an object.
 
     Returns:
         (B, n + Q') float32; 0 for padding.
     """
-    weights = torch.full_like(track_rows, 0, dtype=torch.float32)
-    weights = weights.masked_fill(track_rows != PADDED, false_positive_weight)
+    weights = (track_rows != PADDED) * false_positive_weight
     return torch.nn.functional.pad(weights, (0, num_object_queries), value=weight)

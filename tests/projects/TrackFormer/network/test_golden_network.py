@@ -6,9 +6,13 @@ change the outputs by more than 0.01.
 
 import pytest
 import torch
-from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, Pyramid
+from d2video.projects.trackformer.network.base import (
+    FrameFeatures,
+    NetworkOutput,
+    Pyramid,
+    TrackQueries,
+)
 from d2video.projects.trackformer.tracker.tracker import Tracker
-from d2video.projects.trackformer.training.track_queries import TrackQueries
 from torch import Tensor
 
 from d2video.structures.boxes import box_cxcywh_to_xyxy

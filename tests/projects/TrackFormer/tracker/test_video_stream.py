@@ -82,11 +82,10 @@ def test_streams_do_not_disturb_each_other(multi_frame):
         assert all(same(*pair) for pair in zip(answer["frames"], answers))
 
 
-@pytest.mark.parametrize(("variant", "distance"), [("multi_frame", 1), ("three_frames", 2)])
-def test_previous_frames(variant, distance):
-    """Each frame is projected once and seen again ``distance`` frames later, or twice that."""
+@pytest.mark.parametrize("variant", ["multi_frame", "three_frames"])
+def test_previous_frames(variant):
+    """Each frame is projected once and seen again in the next frames."""
     model = build(variant).eval()
-    model.prev_frame_distance = distance
     network, projected, seen = model.network, [], []
     project = network.project
     network.project = lambda features: projected.append(project(features)) or projected[-1]
@@ -95,10 +94,10 @@ def test_previous_frames(variant, distance):
     for t, frame in enumerate(make_video(7)):
         stream.step(frame)
         assert len(projected) == t + 1
-        assert len(stream._history) <= network.num_previous * distance
+        assert len(stream._history) <= network.num_previous
     number = {p: t for t, p in ((t, id(p)) for t, p in enumerate(projected))}
     for t, (current, previous) in enumerate(seen):
-        steps = range(distance, network.num_previous * distance + 1, distance)
+        steps = range(1, network.num_previous + 1)
         assert number[id(current)] == t
         assert [number[id(p)] for p in previous] == [t - step for step in steps if t >= step]
 
@@ -155,7 +154,6 @@ def test_memory_does_not_grow():
         *("multi_frame", f"{NODE}.ENC_LAYERS", 0, f"{NODE}.DEC_LAYERS", 1),
         *(f"{NODE}.TRACKER.DETECTION_NMS_THRESH", 0.2, f"{NODE}.TRACKER.TRACK_NMS_THRESH", 0.2),
     ).eval()
-    model.prev_frame_distance = 3
     stream = model.new_stream((32, 32))
     video = make_video(10, height=32, width=32)
 
@@ -174,7 +172,7 @@ def test_memory_does_not_grow():
         counts.append(alive())
         elements = sum(level.numel() for pyramid in stream._history for level in pyramid.levels)
     assert counts[0] == counts[1] == counts[2]
-    assert elements == 3 * sum(level.numel() for level in stream._history[0].levels)
+    assert elements == sum(level.numel() for level in stream._history[0].levels)
     assert last[2] > last[0]  # new tracks all the time
 
 

@@ -241,16 +241,6 @@ def test_a_frame_without_objects(kind):
     assert queries.padding.tolist() == [[False] * 2, [True] * 2]
 
 
-def test_generator_decides():
-    data = crowd(4)
-    sampler = TrackQuerySampler(0.5, 0.5)
-    results = [
-        sampler(*data, generator=torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2)
-    ]
-    assert torch.equal(results[0], results[1])
-    assert results[0].shape != results[2].shape or not torch.equal(results[0], results[2])
-
-
 def test_no_object_weights():
     rows = torch.tensor([[2, NO_OBJECT, PADDED]])
     # That of a query with an object is not read.
