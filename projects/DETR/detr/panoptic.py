@@ -103,14 +103,10 @@ def panoptic_map(
         merging = not official_merge
     present = area > 0
     ids = torch.cumsum(present, 0) * present
+    columns = (ids, is_thing[kept], classes[kept], area)
     segments: list[Segment] = [
-        {
-            "id": int(ids[i]),
-            "isthing": bool(is_thing[kept[i]]),
-            "category_id": int(classes[kept[i]]),
-            "area": int(area[i]),
-        }
-        for i in present.nonzero()[:, 0].tolist()
+        {"id": number, "isthing": thing, "category_id": category, "area": pixels}
+        for number, thing, category, pixels in zip(*(c[present].tolist() for c in columns))
     ]
     return ids[owner].int(), segments
 

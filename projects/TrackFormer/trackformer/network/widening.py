@@ -16,6 +16,7 @@ answers change: this is a start for a training, no equivalent model.
 from functools import partial
 
 import torch
+from d2video.projects.trackformer.network.deformable_network import NORM_GROUPS
 from detectron2.config import CfgNode
 from torch import Tensor
 
@@ -25,7 +26,6 @@ from d2video.utils.errors import UserError
 _LEVELS = "transformer.level_embed"
 _QUERIES = "query_embed.weight"
 _PER_FRAME = (".cross_attn.sampling_offsets", ".cross_attn.attention_weights")
-_GROUPS = 32
 
 
 def widener(cfg: CfgNode) -> Adapter:
@@ -40,9 +40,9 @@ def widener(cfg: CfgNode) -> Adapter:
             "--widen is for models with MODEL.TRACKFORMER.DEFORMABLE.ENABLED True: set the sizes in "
             "the config to those of the file"
         )
-    if _GROUPS % node.NUM_HEADS:
+    if NORM_GROUPS % node.NUM_HEADS:
         raise UserError(
-            f"--widen needs a number of heads that divides {_GROUPS}: "
+            f"--widen needs a number of heads that divides {NORM_GROUPS}: "
             f"MODEL.TRACKFORMER.NUM_HEADS is {node.NUM_HEADS}"
         )
     return partial(widen, num_heads=node.NUM_HEADS, num_levels=node.DEFORMABLE.NUM_LEVELS)
@@ -117,7 +117,7 @@ def _places(old: int, new: int, old_width: int, width: int, any_more: bool) -> T
     index = torch.arange(old)
     if old == new or (any_more and old < new):
         return index
-    size, new_size = old_width // _GROUPS, width // _GROUPS
+    size, new_size = old_width // NORM_GROUPS, width // NORM_GROUPS
     if old % old_width or width < old_width or new * old_width != old * width:
         return None
     return index // size * new_size + index % size

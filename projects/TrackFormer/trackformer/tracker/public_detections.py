@@ -11,20 +11,21 @@ from torch import Tensor
 from d2video.structures.boxes import box_iou, box_xyxy_to_cxcywh
 
 
-def supported_by_iou(boxes: Tensor, public: Tensor, threshold: float = 0.5) -> Tensor:
+def supported_by_iou(boxes: Tensor, public: Tensor) -> Tensor:
     """Each public box, in order, supports the detection that it overlaps most, of those left.
+
+    The IoU must be at least 0.5.
 
     Args:
         boxes: (D, 4) xyxy.
         public: (P, 4) xyxy.
-        threshold: least IoU.
 
     Returns:
         (D,) bool.
     """
     iou, _ = box_iou(boxes[:, None], public[None])
     iou = iou.nan_to_num(0.0)  # two boxes without area
-    return _greedy(-iou, torch.full((len(boxes),), -threshold))
+    return _greedy(-iou, torch.full((len(boxes),), -0.5))
 
 
 def supported_by_centre(boxes: Tensor, public: Tensor) -> Tensor:
