@@ -9,7 +9,6 @@ out, so the ratios are lower bounds. Result files are not written. Times are CPU
     python -m benchmarks.evaluator --json figures.json
 """
 
-import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -17,18 +16,15 @@ from d2video.cli.arguments import add_json, command_parser, positive
 from d2video.utils.files import write_json
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     parser.add_argument("--videos", type=positive, default=100, help="(default: %(default)s)")
     parser.add_argument(
         "--repeats", type=positive, default=3, help="the least time of as many runs counts"
     )
     add_json(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     import torch
     from tabulate import tabulate
 

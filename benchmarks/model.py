@@ -3,7 +3,8 @@
 Random weights and frames: neither changes the cost of the model, as long as its score thresholds
 lie below what random weights give (about 1 / classes), so that nothing is dropped. Medians after
 one run to warm up. Each row runs in a process of its own; memory is the peak of that process on a CPU
-(with everything that Python and torch hold) and the peak of allocated tensors on a GPU.
+(with everything that Python and torch hold) and the peak of allocated tensors on a GPU. ``floor_s`` is
+what the matrix products and convolutions of a step would take without anything else.
 
 Examples::
 
@@ -12,7 +13,6 @@ Examples::
         --size 384 672
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -21,19 +21,16 @@ from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import write_json
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     add_config(parser)
     for size, default in (("--size", (300, 540)), ("--video-size", (720, 1280))):
         parser.add_argument(size, type=positive, nargs=2, default=default, metavar=("H", "W"))
     parser.add_argument("--repeats", type=positive, default=3)
     add_json(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     cfg = model_cfg(args)
     import torch
     from tabulate import tabulate
@@ -47,21 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     about = environment(torch.device(cfg.MODEL.DEVICE))
     print(f"{args.config_file}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    lines = [
-        [
-            *(name, figures["median_s"], figures["min_s"], figures["max_s"]),
-            *(num_frames / figures["median_s"], figures["peak_gb"]),
-        ]
+    rows = [
+        {"": name, "frames/s": num_frames / figures["median_s"], **figures}
         for name, figures in results.items()
     ]
-    header = ["", "median s", "min", "max", "frames/s", "peak GB"]
-    print(tabulate(lines, header, "plain", floatfmt=("", ".2f", ".2f", ".2f", ".1f", ".2f")))
-    for name, figures in results.items():
-        if "floor_s" in figures:
-            print(
-                f"{name}: {figures['gflop']:.0f} GFLOP in matrix products and convolutions, which "
-                f"take {figures['floor_s']:.2f} s at {figures['matmul_gflops']:.0f} GFLOP/s"
-            )
+    print(tabulate(rows, "keys", "plain", floatfmt=".2f"))
     if args.json:
         content = {
             "command": " ".join(sys.argv),

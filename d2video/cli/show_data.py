@@ -6,7 +6,6 @@ image restoration is its input, enlarged, beside its target::
     tools/visualize_data.py --config-file configs/VisTR/vistr_tiny_shapes.yaml --num-clips 8
 """
 
-import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +14,15 @@ from d2video.cli.arguments import add_config, command_parser, positive
 from d2video.utils.errors import UserError, exit_on_user_error
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     add_config(parser)
     parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
     parser.add_argument("--num-clips", default=8, type=positive, help="sheets, or patches, to draw")
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     from detectron2.data import MetadataCatalog
     from detectron2.utils.env import seed_all_rng
     from PIL import Image

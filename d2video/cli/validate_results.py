@@ -6,23 +6,19 @@ file holds if it is sound::
     tools/validate_results.py output/results.json datasets/ytvis_2019/valid.json
 """
 
-import argparse
 from collections.abc import Sequence
 
 from d2video.cli.arguments import command_parser
 from d2video.utils.errors import exit_on_user_error
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     parser.add_argument("results", help="results.json, or the server's zip file")
     parser.add_argument("annotations", help="annotation file of the split, labels not needed")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
     from d2video.evaluation.vis.results import check_results, read_results
 

@@ -11,7 +11,6 @@ Seconds are the median of an image, from the image on the CPU to the answer ther
 the first image once before, to warm up.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -20,17 +19,14 @@ from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import write_json
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     add_config(parser)
     add_json(parser)
     parser.add_argument("--count", type=positive, help="images of each test set (default: all)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     cfg = model_cfg(args)
     import torch
     from d2video.projects.ipt.tiling_comparison import compare

@@ -12,7 +12,6 @@ The noise of an image depends only on its file name and the level. Beside the mo
 images themselves and the bilateral filter whose settings are best for each level.
 """
 
-import argparse
 from collections.abc import Sequence
 
 from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg, positive
@@ -20,7 +19,8 @@ from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import write_json
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     add_config(parser)
     add_json(parser)
@@ -37,12 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--task", nargs="+", default=(), help="tasks that restore (default: all that denoise)"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     cfg = model_cfg(args)
     from d2video.projects.ipt.noise_levels import evaluate
     from detectron2.data import DatasetCatalog

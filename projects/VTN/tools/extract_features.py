@@ -10,7 +10,6 @@ Example: projects/VTN/tools/extract_features.py --config-file configs/VTN/vtn_Vi
     --dataset kinetics400_train MODEL.WEIGHTS vtn_vit_b.pth
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from d2video.cli.arguments import add_config, command_parser, model_cfg
 from d2video.utils.errors import exit_on_user_error
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     add_config(parser)
     parser.add_argument("--dataset", required=True, help="a registered data set of videos")
@@ -26,12 +26,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dtype", choices=("float16", "float32"), default="float32", help="of the stored numbers"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
 
-
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
     cfg = model_cfg(args)
     from d2video.projects.vtn.feature_extraction import extract_features
     from d2video.projects.vtn.features import default_folder
