@@ -20,7 +20,7 @@ import torch.multiprocessing as mp
 from detectron2.utils import comm
 from torch.distributed.elastic.utils.distributed import get_free_port
 
-from d2video.engine.hooks.stop_signal import SAME_PRESS, STOP_SIGNALS
+from d2video.engine.hooks.stop_signal import STOP_SIGNALS, SecondInterrupt
 from d2video.engine.setup import check_num_processes
 from d2video.utils.errors import UserError
 
@@ -214,14 +214,10 @@ def _signals_handed_on() -> Iterator[None]:
 
     A second SIGINT, more than a moment after the first, kills them.
     """
-    interrupted: float | None = None
+    is_second = SecondInterrupt()
 
     def hand_on(number: int, frame: Any) -> None:
-        nonlocal interrupted
-        now = time.monotonic()
-        if number == signal.SIGINT and interrupted is None:
-            interrupted = now
-        elif number == signal.SIGINT and now - (interrupted or now) > SAME_PRESS:
+        if is_second(number):
             number = signal.SIGKILL
         for child in multiprocessing.active_children():
             assert child.pid is not None

@@ -17,8 +17,21 @@ from d2video.utils.distributed import highest
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-# One Ctrl-C may arrive twice, from the terminal and from the parent process.
-SAME_PRESS = 1.0  # seconds
+
+
+class SecondInterrupt:
+    """Whether a signal is a second Ctrl-C. One may arrive twice within a second, from the terminal and
+    from the parent process."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def __call__(self, number: int) -> bool:
+        if number != signal.SIGINT:
+            return False
+        now = time.monotonic()
+        self._first = self._first or now
+        return now - self._first > 1.0
 
 
 class StopOnSignal(HookBase):
@@ -40,7 +53,7 @@ class StopOnSignal(HookBase):
         """
         self._save = save
         self._requested = 0
-        self._interrupted: float | None = None  # when SIGINT came first
+        self._is_second = SecondInterrupt()
         self._before: dict[int, Any] = {}
         self._owner = 0
         self._over = mmap.mmap(-1, 1)  # a byte that this process shares with those it forks
@@ -51,7 +64,7 @@ class StopOnSignal(HookBase):
             return
         self._owner = os.getpid()
         self._over[0] = self._requested = 0
-        self._interrupted = None
+        self._is_second = SecondInterrupt()
         self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
 
     def after_step(self) -> None:
@@ -84,10 +97,6 @@ class StopOnSignal(HookBase):
             if number == signal.SIGTERM and self._over[0]:
                 os._exit(128 + number)
             return
-        if number == signal.SIGINT:
-            now = time.monotonic()
-            if self._interrupted is None:
-                self._interrupted = now
-            elif now - self._interrupted > SAME_PRESS:
-                raise KeyboardInterrupt
+        if self._is_second(number):
+            raise KeyboardInterrupt
         self._requested = self._requested or number
