@@ -19,8 +19,9 @@ _RENAMED = {
     "body.position": "body.position_encoding.pe.weight",
     "body.mlp_head.linear1.": "body.mlp_head.0.",
     "body.mlp_head.linear2.": "body.mlp_head.3.",
+    "body.encoder.": "body.encoder.layers.",
+    "body.decoder.": "body.decoder.layers.",
 }
-_IN_STACK = re.compile(r"body\.(encoder|decoder)\.(.+)")
 _QUERY = "body.queries."
 _QUERIES = "body.query_embed.weight"
 _POSITION_IDS = "body.position_encoding.position_ids"
@@ -36,8 +37,6 @@ def official_name(name: str) -> str:
     for ours, theirs in _RENAMED.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
-    if match := _IN_STACK.fullmatch(name):
-        return f"body.{match[1]}.layers.{match[2]}"
     return name
 
 

@@ -14,8 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-PatchModel = Callable[[Tensor], Tensor]
-
 
 class Axis(NamedTuple):
     """The patches along one axis.
@@ -63,7 +61,7 @@ class Tiling:
 
 
 def restore(
-    patch_model: PatchModel,
+    patch_model: Callable[[Tensor], Tensor],
     images: Sequence[Tensor],
     *,
     tiling: Tiling,

@@ -55,11 +55,6 @@ def pyslowfast_name(name: str) -> str:
     return f"{_TEMPORAL}encoder.layer.{match[1]}.{_replace_start(match[2], _LAYER)}"
 
 
-def timm_name(name: str) -> str:
-    """Our parameter's name in a file of timm's ViT, which has only the backbone."""
-    return name.removeprefix(_VIT)
-
-
 CONVERTER_REGISTRY["VTN"] = {
     "pyslowfast": CheckpointFormat(
         "official VTN (PySlowFast)",
@@ -70,7 +65,7 @@ CONVERTER_REGISTRY["VTN"] = {
     ),
     "timm": CheckpointFormat(
         "a Vision Transformer of timm",
-        timm_name,
+        lambda name: name.removeprefix(_VIT),
         not_in_file=(_TEMPORAL, "projection.", "head."),
         not_in_model=("head.", "fc_norm.", "pre_logits."),
     ),
