@@ -57,7 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from d2video.data.checking import check_records
+    from d2video.data.dataset_faults import check_records
     from d2video.formats.faults import Fault
     from d2video.projects import register_all
 
@@ -86,7 +86,7 @@ def _sources(args: argparse.Namespace) -> "list[tuple[str, Reader]]":
 
     from d2video.config import load_cfg
     from d2video.data.build import load_records
-    from d2video.data.checking import read_annotation_file
+    from d2video.data.dataset_faults import read_annotation_file
     from d2video.data.datasets.image_folder import load_image_folder
     from d2video.data.datasets.video_classification import load_video_list
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from d2video.data.records import Annotation, xyxy_box
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_codec import find_mask_faults
+from d2video.formats.rle_checks import find_mask_faults
 from d2video.utils.errors import BrokenFile, UserError
 
 

@@ -1,9 +1,9 @@
 """Evaluators: what a model's answers are worth."""
 
+from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator
-from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.mot.evaluator import MOTEvaluator
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.evaluation.restoration.evaluator import RestorationEvaluator

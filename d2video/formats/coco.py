@@ -10,7 +10,7 @@ from typing import Any
 from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
 from d2video.formats.polygons import find_polygon_fault
-from d2video.formats.rle_codec import find_rle_fault
+from d2video.formats.rle_checks import find_rle_fault
 from d2video.formats.text import json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault

@@ -23,7 +23,13 @@ import numpy as np
 from detectron2.structures import Instances
 
 from d2video.formats.faults import refuse
-from d2video.formats.mot_rows import MOTSRows, Rows, masks_overlap, read_mots_table, without_sizes
+from d2video.formats.mot_ground_truth import (
+    MOTSRows,
+    Rows,
+    masks_overlap,
+    read_mots_table,
+    without_sizes,
+)
 from d2video.formats.mot_text import read_table, repeated
 from d2video.formats.rle import encode_masks, mask_areas
 from d2video.utils.errors import UserError

@@ -14,7 +14,7 @@ from typing import Any
 from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_codec import find_mask_faults
+from d2video.formats.rle_checks import find_mask_faults
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     ids_without,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from d2video.layers import DeformConv
 from d2video.layers.transformer import run
-from d2video.modeling.frames import rows_at_once
+from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded
 
 

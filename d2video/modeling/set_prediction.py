@@ -6,8 +6,8 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from d2video.modeling.criterion import SetCriterion, matching_metrics
-from d2video.modeling.frames import PixelNormalizer
 from d2video.modeling.matcher import Matches
+from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
 from d2video.modeling.targets import ImageTargets

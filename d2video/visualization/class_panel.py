@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from d2video.structures.class_scores import top_classes
-from d2video.visualization.drawing import (
+from d2video.visualization.options import DEFAULT_TOPK
+from d2video.visualization.primitives import (
     draw_text,
     label_of_class,
     label_size,
     text_coverage,
     track_colour,
 )
-from d2video.visualization.options import DEFAULT_TOPK
 
 _BACKGROUND, _GRID, _INK = (24, 26, 30), (70, 74, 82), (235, 236, 240)
 # From this width on, in pixels, the bars stand beside the curves, not above them.

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from detectron2.structures import Instances
 
-from d2video.visualization.drawing import (
+from d2video.visualization.primitives import (
     draw_label,
     enlarge,
     fill_mask,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from d2video.structures.answers import PanopticMap
-from d2video.visualization.drawing import (
+from d2video.visualization.primitives import (
     crop,
     draw_label,
     enlarge,

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from detectron2.structures import Instances
 
-from d2video.visualization.drawing import track_colour
+from d2video.visualization.primitives import track_colour
 
 
 class TrailHistory:

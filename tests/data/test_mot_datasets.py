@@ -14,7 +14,7 @@ from d2video.data.datasets.mot import load_mot, load_mots, register_mot
 from d2video.data.datasets.mot_split import find_sequences, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import track_classes
-from d2video.formats.mot_rows import read_mot_ground_truth
+from d2video.formats.mot_ground_truth import read_mot_ground_truth
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import SIZE, write_sequence

@@ -13,7 +13,7 @@ from d2video.data.datasets.from_config import DATASET_FORMATS, dataset_format
 from d2video.data.datasets.image_folder import load_image_pairs
 from d2video.data.datasets.video_classification import load_video_folders
 from d2video.formats.faults import EntryError, Fault, refuse, reporting
-from d2video.formats.mot_rows import read_mots_ground_truth
+from d2video.formats.mot_ground_truth import read_mots_ground_truth
 from d2video.utils.errors import UserError
 from tests.formats.test_mot_sequence import mots_line, rle
 from tests.fuzz.targets_json import tracks_content

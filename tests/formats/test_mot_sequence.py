@@ -3,7 +3,7 @@ import pycocotools.mask as coco_mask
 import pytest
 from PIL import Image
 
-from d2video.formats.mot_rows import (
+from d2video.formats.mot_ground_truth import (
     read_mot_detections,
     read_mot_ground_truth,
     read_mots_ground_truth,

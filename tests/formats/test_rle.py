@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from d2video.formats import rle
-from d2video.formats.rle_codec import decode_counts, sum_counts
+from d2video.formats.rle_checks import decode_counts, sum_counts
 
 
 @pytest.mark.parametrize("batch", [1, 100, 2**22])

@@ -9,8 +9,8 @@ from d2video.data.datasets.mot import load_mot, load_mots
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.data.datasets.video_classification import load_kinetics, load_video_list
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.formats.mot_ground_truth import read_mot_detections
 from d2video.formats.mot_results import read_mots_results
-from d2video.formats.mot_rows import read_mot_detections
 from tests.fuzz.mutators import mutate_text
 from tests.fuzz.session import MakeInput, target
 from tests.helpers.mot_folders import write_sequence

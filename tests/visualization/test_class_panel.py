@@ -8,7 +8,7 @@ from d2video.structures.class_scores import top_classes
 from d2video.utils.errors import UserError
 from d2video.visualization import class_panel
 from d2video.visualization.class_panel import ScoreHistory, add_class_panel
-from d2video.visualization.drawing import track_colour
+from d2video.visualization.primitives import track_colour
 
 NAMES = ["turns left", "turns right", "jumps", "Ωmega"]
 SCORES = torch.tensor([0.1, 0.6, 0.0, 0.3])

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from d2video.utils.errors import UserError
-from d2video.visualization.drawing import track_colour
 from d2video.visualization.panoptic import OPACITY, draw_panoptic, stuff_colour
+from d2video.visualization.primitives import track_colour
 
 GREY = np.full((240, 320, 3), 100, np.uint8)
 

@@ -23,7 +23,7 @@ from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_codec import find_rle_fault
+from d2video.formats.rle_checks import find_rle_fault
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     ids_without,

@@ -16,7 +16,7 @@ from d2video.data.datasets.mot_split import check_frame_range, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import TrackingRecord
 from d2video.formats.faults import Report, refuse
-from d2video.formats.mot_rows import (
+from d2video.formats.mot_ground_truth import (
     MOTRows,
     MOTSRows,
     read_mot_detections,

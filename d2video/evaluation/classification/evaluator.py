@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
-from d2video.evaluation.gather import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.structures.answers import VideoScores
 from d2video.structures.class_scores import top_classes

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
 from d2video.evaluation.mot.report import COMBINED, MOTReport

@@ -15,13 +15,13 @@ from d2video.evaluation.mot.metrics import (
     require_trackeval,
 )
 from d2video.evaluation.mot.records import rows_of_annotations, sequence_of_record
-from d2video.formats.mot_results import MOTResults, read_mot_results, read_mots_results
-from d2video.formats.mot_rows import (
+from d2video.formats.mot_ground_truth import (
     MOTRows,
     MOTSRows,
     read_mot_ground_truth,
     read_mots_ground_truth,
 )
+from d2video.formats.mot_results import MOTResults, read_mot_results, read_mots_results
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 

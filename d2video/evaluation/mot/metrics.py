@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as coco_mask
 
+from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_results import MOTS_PEDESTRIAN, MOTResults
-from d2video.formats.mot_rows import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.utils.errors import UserError
 
 # TrackEval's: {"HOTA": {field: value}, "CLEAR": ..., "Identity": ..., "Count": ...}. Fractions, not

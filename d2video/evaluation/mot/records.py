@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from detectron2.structures import BoxMode
 
-from d2video.formats.mot_rows import MOTRows
+from d2video.formats.mot_ground_truth import MOTRows
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 

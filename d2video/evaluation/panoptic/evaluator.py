@@ -9,7 +9,7 @@ import numpy as np
 from tabulate import tabulate
 from torch import Tensor
 
-from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
 from d2video.formats.coco_panoptic import PanopticFile

@@ -12,7 +12,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from tabulate import tabulate
 
-from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.restoration.baselines import BILATERAL, baselines
 from d2video.evaluation.restoration.metrics import Measures, measure, quantize
 from d2video.formats.paths import leaves_folder

@@ -9,7 +9,7 @@ from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
 from torch import Tensor
 
-from d2video.evaluation.gather import GatheringEvaluator
+from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video

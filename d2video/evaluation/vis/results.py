@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.formats.rle_codec import find_mask_faults
+from d2video.formats.rle_checks import find_mask_faults
 from d2video.formats.text import parse_json
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success

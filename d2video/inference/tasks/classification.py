@@ -13,8 +13,8 @@ from d2video.structures.answers import ScoresAnswer
 from d2video.structures.class_scores import top_classes
 from d2video.video.frame_source import Frame
 from d2video.visualization.class_panel import ScoreHistory, add_class_panel
-from d2video.visualization.drawing import enlarge, label_of_class
 from d2video.visualization.options import DrawingOptions
+from d2video.visualization.primitives import enlarge, label_of_class
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

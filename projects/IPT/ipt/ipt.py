@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from d2video.config.checks import check_counts
 from d2video.inference.tasks import RestorationTask
-from d2video.modeling.frames import rows_at_once
+from d2video.modeling.pixels import rows_at_once
 from d2video.structures.answers import RestoredAnswer
 from d2video.utils.errors import UserError
 

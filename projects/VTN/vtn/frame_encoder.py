@@ -11,7 +11,7 @@ import torch
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from d2video.modeling.frames import PixelNormalizer, rows_at_once
+from d2video.modeling.pixels import PixelNormalizer, rows_at_once
 
 # Numbers of the largest tensor of a frame, for each of its pixels: 64 channels at half the size in the
 # stem of a ResNet; 4 · 768 for 16·16 pixels in a ViT-B are fewer.

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from d2video.config.checks import check_class_count, check_counts, check_same_classes
 from d2video.inference.tasks import ClassificationTask
 from d2video.modeling.backbone import build_frame_backbone
-from d2video.modeling.frames import PixelNormalizer
+from d2video.modeling.pixels import PixelNormalizer
 from d2video.structures.answers import ScoresAnswer, VideoScores
 from d2video.utils.errors import UserError
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
 from d2video.layers.transformer import run
-from d2video.modeling.frames import rows_at_once
 from d2video.modeling.mask_head import MaskHeadSmallConv, MHAttentionMap
+from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork
 from d2video.structures.padding import resize_padding

@@ -14,7 +14,7 @@ from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.mot import register_mot
 from d2video.evaluation import build_evaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
-from d2video.formats.mot_rows import read_mot_ground_truth
+from d2video.formats.mot_ground_truth import read_mot_ground_truth
 from d2video.synthetic import ShapesSpec, write_mot_shapes
 from d2video.utils.errors import UserError
 

@@ -10,7 +10,7 @@ import pytest
 
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import check_results, read_results, write_results
-from d2video.formats.rle_codec import decode_counts
+from d2video.formats.rle_checks import decode_counts
 from d2video.utils.errors import UserError
 from tests.helpers import GOLDEN
 from tests.helpers.ytvis_sets import load_json, repaired_set_c, small_annotations

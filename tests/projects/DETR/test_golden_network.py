@@ -157,7 +157,7 @@ def test_few_queries_at_a_time_equal_all_at_once(monkeypatch):
     encoded = network(*batch(data)).encoded
     some = (torch.tensor([0, 1, 1]), torch.tensor([4, 0, 8]))
     whole = network.mask_branch(encoded, *some)
-    monkeypatch.setattr("d2video.modeling.frames.INFERENCE_ELEMENTS", {"cpu": 1})
+    monkeypatch.setattr("d2video.modeling.pixels.INFERENCE_ELEMENTS", {"cpu": 1})
     rows = []
     hook = network.mask_branch.mask_head.register_forward_hook(
         lambda _, inputs, output: rows.append(len(output))

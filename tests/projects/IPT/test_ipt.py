@@ -10,7 +10,7 @@ from d2video.projects.ipt.network import task_of
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.inference.push_stream import PushStream
-from d2video.modeling.frames import INFERENCE_ELEMENTS
+from d2video.modeling.pixels import INFERENCE_ELEMENTS
 from d2video.utils.errors import UserError
 from tests.helpers.tensors_alive import most_alive
 from tests.projects.IPT.tiny import NODE, build, losses_of, make_patches, tiny_cfg

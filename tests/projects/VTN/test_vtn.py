@@ -13,7 +13,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from d2video.inference.push_stream import PushStream
-from d2video.modeling.frames import INFERENCE_ELEMENTS
+from d2video.modeling.pixels import INFERENCE_ELEMENTS
 from d2video.utils.errors import UserError
 from tests.helpers.golden_io import GOLDEN
 from tests.projects.VTN.tiny import NODE, build, losses_of, make_clip, tiny_cfg

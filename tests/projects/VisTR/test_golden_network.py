@@ -99,7 +99,7 @@ def test_few_frames_at_a_time_equal_all_at_once(segmentation, monkeypatch):
     network = segmentation.network
     slots = (torch.zeros(3, dtype=torch.int64), torch.tensor([0, 4, 9]))
     whole = network.masks(network(data["A.in.tensors"][None], None).encoded, *slots)
-    monkeypatch.setattr("d2video.modeling.frames.INFERENCE_ELEMENTS", {"cpu": 1})
+    monkeypatch.setattr("d2video.modeling.pixels.INFERENCE_ELEMENTS", {"cpu": 1})
     sizes = {"backbone": [], "mask_head": [], "insmask_head": []}
     hooks = [
         getattr(network, name).register_forward_hook(

@@ -18,7 +18,7 @@ from typing_extensions import Self
 from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
 from d2video.formats.mot_text import TextTable, check_number, read_table
 from d2video.formats.rle import mask_areas
-from d2video.formats.rle_codec import find_mask_faults
+from d2video.formats.rle_checks import find_mask_faults
 from d2video.formats.text import read_lines
 
 _GT_LAYOUT = "frame,id,left,top,width,height,flag,class,visibility; in MOT15 flag,x,y,z"
