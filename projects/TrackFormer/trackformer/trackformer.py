@@ -23,6 +23,7 @@ from torch import Tensor
 
 from d2video.config.set_prediction import model_arguments
 from d2video.formats.rle import encode_masks
+from d2video.inference.tasks import TrackingTask
 from d2video.modeling.losses import Focal
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
 from d2video.modeling.predictions import Predictions
@@ -48,6 +49,8 @@ class TrackFormer(SetPredictionModel):
 
     node = "MODEL.TRACKFORMER"
     network: TrackingNetwork
+
+    task = TrackingTask()
 
     @configurable
     def __init__(
