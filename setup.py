@@ -66,7 +66,7 @@ setup(
     extras_require={
         "dev": [
             "hypothesis>=6.100",
-            "import-linter>=2.5",
+            "import-linter>=2.17",
             "jinja2>=3.1",
             "mypy>=1.8",
             "playwright>=1.40",

@@ -2,5 +2,6 @@
 
 from d2video.config.defaults import get_cfg, register_config
 from d2video.config.loading import load_cfg
+from d2video.config.renamed import register_removed
 
-__all__ = ["get_cfg", "load_cfg", "register_config"]
+__all__ = ["get_cfg", "load_cfg", "register_config", "register_removed"]

@@ -13,33 +13,19 @@ RENAMED = {
     "INPUT.CLIP.EPOCH_UNIT": "INPUT.EPOCH_UNIT",
     "INPUT.VIDEO": "INPUT.CLASSIFICATION",
 }
-# Key: its default at the time, which is what happens now, and what to do where a config has another.
-REMOVED: dict[str, tuple[Any, str]] = {
-    "INPUT.CLIP.SHUFFLE": (False, "register a clip sampler that shuffles"),
-    "INPUT.VIDEO.MAX_DECODED_FRAMES": (512, "lower NUM_FRAMES_TEST"),
-    **{
-        key: (default, "change the code where its default does not do")
-        for key, default in {
-            "INPUT.CLASSIFICATION.START_TEST": "begin",
-            "INPUT.VIDEO.START_TEST": "begin",
-            "MODEL.DETR.AUX_LOSS": True,
-            "MODEL.DETR.PANOPTIC.MIN_AREA": 4,
-            "MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS": 2**24,
-            "MODEL.IPT.CONTRASTIVE_TEMPERATURE": 1.0,
-            "MODEL.IPT.PATCHES_AT_ONCE": 0,
-            "MODEL.TRACKFORMER.AUX_LOSS": True,
-            "MODEL.TRACKFORMER.BACKPROP_PREV_FRAME": False,
-            "MODEL.TRACKFORMER.FALSE_POSITIVE_WEIGHT": 1.0,
-            "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": 0.0,
-            "MODEL.TRACKFORMER.NUM_PREV_FRAMES": 1,
-            "MODEL.TRACKFORMER.PREV_FRAME_DIST": 1,
-            "MODEL.TRACKFORMER.TRACKER.STEPS_TERMINATION": 1,
-            "MODEL.VISTR.AUX_LOSS": True,
-            "MODEL.VTN.FRAMES_AT_ONCE": 0,
-            "TEST.VIDEO.PREFETCH": 8,
-        }.items()
-    },
+# Keys that are gone, by the only value that the code still has.
+REMOVED: dict[str, Any] = {
+    "INPUT.CLIP.SHUFFLE": False,
+    "INPUT.CLASSIFICATION.START_TEST": "begin",
+    "INPUT.VIDEO.MAX_DECODED_FRAMES": 512,
+    "INPUT.VIDEO.START_TEST": "begin",
+    "TEST.VIDEO.PREFETCH": 8,
 }
+
+
+def register_removed(keys: dict[str, Any]) -> None:
+    """Name config keys of a project that are gone, each with the only value that its code still has."""
+    REMOVED.update(keys)
 
 
 def current_keys(values: dict[str, Any], source: str) -> dict[str, Any]:
@@ -59,9 +45,11 @@ def current_keys(values: dict[str, Any], source: str) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for key, value in values.items():
         if key in REMOVED:
-            default, advice = REMOVED[key]
-            if value != default:
-                raise UserError(f"{source}: {key} no longer exists: take it out and {advice}")
+            if value != REMOVED[key]:
+                raise UserError(
+                    f"{source}: {key} no longer exists, and {value!r} is not supported: take it out; "
+                    f"the value is always {REMOVED[key]!r}"
+                )
             continue
         old = next((old for old in RENAMED if f"{key}.".startswith(f"{old}.")), None)
         if old is None:

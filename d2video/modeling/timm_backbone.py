@@ -45,7 +45,7 @@ def create_timm_model(cfg: CfgNode, **arguments: Any) -> Any:
             f"Hub ({_first_line(error)}): set it False, or copy the Hub's cache (HF_HOME) from a "
             "machine that reaches it"
         ) from error
-    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"timm cannot build {node.NAME} for {builder} ({_first_line(error)}): choose another "
             f"{_NODE}.NAME, or check the keys that describe it"

@@ -242,15 +242,9 @@ def test_deterministic_trainings_are_the_same(tmp_path):
     assert_same(*(state for _, state in runs))
 
 
-CASES = [
-    pytest.param(system, ranks, marks=pytest.mark.long if k and ranks == 2 else ())
-    for k, system in enumerate(SYSTEMS)
-    for ranks in (1, 2)
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("system", "ranks"), CASES)
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_every_system(tmp_path, system, ranks):
     """At its end, by a signal, and killed, with worker processes, in one process and in two."""
     words = ("-m", "tests.helpers.training_run", system, ranks, tmp_path)

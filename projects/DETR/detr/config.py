@@ -2,8 +2,15 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config
+from d2video.config import register_config, register_removed
 from d2video.config.set_prediction import add_loss_keys, add_transformer_keys
+
+register_removed(
+    {
+        "MODEL.DETR.AUX_LOSS": True,
+        "MODEL.DETR.PANOPTIC.MIN_AREA": 4,
+    }
+)
 
 
 @register_config

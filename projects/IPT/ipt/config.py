@@ -2,7 +2,15 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config
+from d2video.config import register_config, register_removed
+
+register_removed(
+    {
+        "MODEL.IPT.CONTRASTIVE_MAX_ELEMENTS": 2**24,
+        "MODEL.IPT.CONTRASTIVE_TEMPERATURE": 1.0,
+        "MODEL.IPT.PATCHES_AT_ONCE": 0,
+    }
+)
 
 
 @register_config

@@ -2,8 +2,20 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config
+from d2video.config import register_config, register_removed
 from d2video.config.set_prediction import add_loss_keys, add_transformer_keys
+
+register_removed(
+    {
+        "MODEL.TRACKFORMER.AUX_LOSS": True,
+        "MODEL.TRACKFORMER.BACKPROP_PREV_FRAME": False,
+        "MODEL.TRACKFORMER.FALSE_POSITIVE_WEIGHT": 1.0,
+        "MODEL.TRACKFORMER.FOREIGN_TRACK_PROB": 0.0,
+        "MODEL.TRACKFORMER.NUM_PREV_FRAMES": 1,
+        "MODEL.TRACKFORMER.PREV_FRAME_DIST": 1,
+        "MODEL.TRACKFORMER.TRACKER.STEPS_TERMINATION": 1,
+    }
+)
 
 
 @register_config

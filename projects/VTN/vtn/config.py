@@ -2,7 +2,18 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config
+from d2video.config import register_config, register_removed
+
+register_removed(
+    {
+        "MODEL.VTN.FRAMES_AT_ONCE": 0,
+        "MODEL.VTN.VIT.IMAGE_SIZE": 0,
+        "MODEL.VTN.VIT.PATCH_SIZE": 0,
+        "MODEL.VTN.VIT.EMBED_DIM": 0,
+        "MODEL.VTN.VIT.DEPTH": 0,
+        "MODEL.VTN.VIT.NUM_HEADS": 0,
+    }
+)
 
 
 @register_config

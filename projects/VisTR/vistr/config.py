@@ -2,8 +2,14 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config
+from d2video.config import register_config, register_removed
 from d2video.config.set_prediction import add_loss_keys, add_transformer_keys
+
+register_removed(
+    {
+        "MODEL.VISTR.AUX_LOSS": True,
+    }
+)
 
 
 @register_config
