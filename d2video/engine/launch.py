@@ -1,6 +1,7 @@
 """The processes of a training: started here or by torchrun, on one machine or on several."""
 
 import argparse
+import gc
 import logging
 import multiprocessing
 import os
@@ -129,8 +130,7 @@ def _run_in_group(
     try:
         _make_groups(rank, local_rank, size, local_size, url, timedelta(minutes=args.dist_timeout))
         run(args)
-        # Its threads must not outlive the interpreter, which could end a finished process by SIGABRT.
-        dist.destroy_process_group()
+        _end_groups()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
@@ -142,6 +142,18 @@ def _run_in_group(
         traceback.print_exc()
         sys.stderr.flush()
         sys.exit(1)
+
+
+def _end_groups() -> None:
+    """End the threads of the process groups before the interpreter ends.
+
+    Otherwise a finished process dies of SIGABRT now and then, and torchrun starts all anew. A thread
+    ends with the last reference to its group: detectron2's, or one in the trainer's cycles.
+    """
+    dist.destroy_process_group()
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
+    gc.collect()
 
 
 def _fork_workers() -> None:

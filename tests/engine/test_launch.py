@@ -392,6 +392,8 @@ def test_two_machines(start, tmp_path, hosts):
 @slow
 def test_two_machines_under_torchrun(start_torchrun, tmp_path, hosts):
     check_same_weights(tmp_path, start_both(start_torchrun, hosts, "torchrun", "steps", 4))
+    # Threads of gloo that live on end a finished process by SIGABRT now and then.
+    assert not [k for k in range(4) if "gloo" in (tmp_path / f"threads{k}").read_text()]
 
 
 @slow

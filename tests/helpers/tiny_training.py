@@ -120,6 +120,9 @@ def main() -> None:
     args = argument_parser().parse_args()
     launch.GRACE = options_of(args).grace
     launch_run(run, args, "cpu")
+    if rank := os.environ.get("RANK"):  # under torchrun, in a process of the training
+        names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+        (Path(args.config_file) / f"threads{rank}").write_text(" ".join(names))
 
 
 if __name__ == "__main__":
