@@ -12,5 +12,8 @@ warnings.filterwarnings(
 warnings.filterwarnings(
     "ignore", "This DataLoader will create", UserWarning, r"torch\.utils\.data\.dataloader"
 )
+warnings.filterwarnings(
+    "ignore", "`broadcast_buffers` is deprecated", FutureWarning, r"detectron2\.engine\.defaults"
+)
 warnings.filterwarnings("ignore", "pkg_resources is deprecated", module=r"detectron2\.model_zoo")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"

@@ -125,6 +125,7 @@ def test_two_processes_train_like_one(data, tmp_path):
         data, "--num-gpus", 2, "--dist-url", "auto", *options(tmp_path / "two", **fixed)
     )
     assert pair.returncode == 0, pair.stderr[-2000:]
+    assert "warning" not in pair.stderr.lower()
     one = torch.load(tmp_path / "one/model_final.pth", weights_only=True)["model"]
     two = torch.load(tmp_path / "two/model_final.pth", weights_only=True)["model"]
     losses = [metrics(tmp_path / name)[-1]["total_loss"] for name in ("one", "two")]
