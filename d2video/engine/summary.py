@@ -26,7 +26,7 @@ def summarize_training(cfg: CfgNode, model: nn.Module, samples: int) -> str:
         "evaluation": _names(cfg.DATASETS.TEST) or "none: DATASETS.TEST is empty",
         "model": f"{cfg.MODEL.META_ARCHITECTURE}, {sum(p.numel() for p in parameters):,} parameters, "
         f"{trained:,} of them trained",
-        "start": cfg.MODEL.WEIGHTS or "random weights: MODEL.WEIGHTS is empty",
+        "start": f"{cfg.MODEL.WEIGHTS or 'random weights (MODEL.WEIGHTS is empty)'}, if not resumed",
         "schedule": f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} samples, "
         f"{epochs:.1f} epochs; {solver.OPTIMIZER}, learning rate {solver.BASE_LR:g}, "
         f"{solver.LR_SCHEDULER_NAME}",
