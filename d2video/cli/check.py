@@ -9,7 +9,8 @@ Registered data sets by name, or all that a config trains and tests on; or files
     tools/check_dataset.py --image-folder DIV2K/DIV2K_train_HR
 
 YouTube-VIS, COCO (instances, panoptic, with track ids), MOTChallenge, CrowdHuman, video classification
-and folders of images. The exit status is 1 if there are faults.
+and folders of images. What is not used of the labels is counted by reason. The exit status is 1 if
+there are faults, or doubts whether the file is meant as it reads.
 """
 
 import argparse
@@ -58,24 +59,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from d2video.data.dataset_faults import check_records
-    from d2video.formats.faults import Fault
+    from d2video.formats.faults import Doubt, Fault, Finding, LeftOut
     from d2video.projects import register_all
 
     register_all()
+    kinds = {Fault: "fault", Doubt: "doubt", LeftOut: "left out"}
     total = 0
     for title, read in _sources(args):
-        faults: list[Fault] = []
+        found: list[Finding] = []
         records: Sequence[Record] = ()
         try:
-            records = read(faults.append)
+            records = read(found.append)
         except UserError as error:  # nothing of it can be read
-            faults.append(Fault(title, "file", None, str(error)))
-        faults += check_records(records, args.num_workers, title)
-        for fault in faults:
-            print(f"fault: {fault}", flush=True)
-        count = len(faults)
-        print(f"{title}: {count or 'no'} fault{'s' * (count != 1)}, {len(records)} records read")
-        total += count
+            found.append(Fault(title, "file", None, str(error)))
+        found += check_records(records, args.num_workers, title)
+        for each in found:
+            print(f"{kinds[type(each)]}: {each}", flush=True)
+        faults, doubts = (sum(isinstance(f, kind) for f in found) for kind in (Fault, Doubt))
+        verdict = f"{faults or 'no'} fault{'s' * (faults != 1)}"
+        if doubts:
+            verdict += f", {doubts} doubt{'s' * (doubts != 1)}"
+        print(f"{title}: {verdict}, {len(records)} records read")
+        total += faults + doubts
     if total:
         sys.exit(1)
 

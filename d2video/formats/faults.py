@@ -1,14 +1,24 @@
-"""Faults in files, as objects that say where they are.
+"""What a reader finds in a file beyond what it returns: faults, doubts, and what it leaves out.
 
-A reader hands each fault to ``report``, leaves the entry out and goes on with the next one. By default
-:func:`refuse` raises, so that a training stops at the first fault; tools/check_dataset.py collects all.
-What leaves nothing to read (no such file, another format) is a UserError at once.
+What a file says is either used or told, once. A reader hands what it finds to ``report``:
+
+* :class:`Fault`: an entry is wrong. The reader leaves it out and goes on with the next one.
+* :class:`Doubt`: the file is probably not meant as it reads, but it can be used.
+* :class:`LeftOut`: sound entries that are not used, counted by reason.
+
+By default :func:`refuse` raises at the first fault and logs the others, so that training, evaluation
+and prediction judge alike; tools/check_dataset.py collects all three from the same readers. What leaves
+nothing to read (no such file, another format) is a UserError at once.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+from detectron2.utils.logger import log_first_n
 
 from d2video.utils.errors import UserError
 
@@ -37,12 +47,95 @@ class Fault:
         return f"{self.path}{place}: {self.text}"
 
 
-Report = Callable[[Fault], None]
+@dataclass(frozen=True)
+class Doubt:
+    """Why a file, which can be used, is probably not meant as it reads.
+
+    Attributes:
+        path: of the file.
+        text: what was seen, in how many entries, and what to do.
+    """
+
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        """One sentence with the file."""
+        return f"{self.path}: {self.text}"
 
 
-def refuse(fault: Fault) -> None:
-    """Raise a UserError with the fault's text."""
-    raise UserError(str(fault))
+@dataclass(frozen=True)
+class LeftOut:
+    """The entries of a file or a folder that are sound and not used.
+
+    Attributes:
+        source: path of the file or of the data set's folder.
+        noun: what the entries are, in the plural: "boxes", "annotations".
+        used: how many are used.
+        reasons: how many are not, by reason; each stands after its number: "of class 2".
+    """
+
+    source: str
+    noun: str
+    used: int
+    reasons: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """One sentence: how many are used, and how many are not for which reason."""
+        total = self.used + sum(self.reasons.values())
+        most_first = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        why = ", ".join(f"{count} {reason}" for reason, count in most_first)
+        return f"{self.source}: {self.used} of {total} {self.noun} are used; left out: {why}"
+
+
+Finding: TypeAlias = Fault | Doubt | LeftOut
+Report = Callable[[Finding], None]
+
+
+def refuse(finding: Finding) -> None:
+    """Raise a UserError with a fault's text; log anything else, once in a process.
+
+    Raises:
+        UserError: it is a fault.
+    """
+    if isinstance(finding, Fault):
+        raise UserError(str(finding))
+    log_first_n(logging.WARNING, str(finding), name=__name__, key="message")
+
+
+class Tally:
+    """Counts what is used and what is left out while one source is read.
+
+    ::
+
+        tally = Tally(path, "annotations")
+        for fields in entries:
+            if fields["iscrowd"]:
+                tally.leave_out("that mark a crowd")
+                continue
+            tally.used += 1
+        tally.tell(report)
+    """
+
+    def __init__(self, source: str, noun: str) -> None:
+        """``source`` and ``noun`` are those of :class:`LeftOut`."""
+        self.source, self.noun = source, noun
+        self.used = 0
+        self.reasons: Counter[str] = Counter()
+
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        """Count entries that are not used; ``reason`` stands after their number."""
+        self.reasons[reason] += count
+
+    def left_out(self) -> LeftOut:
+        """What was counted so far."""
+        return LeftOut(self.source, self.noun, self.used, +self.reasons)
+
+    def tell(self, report: Report) -> None:
+        """Report what was left out, if anything was."""
+        found = self.left_out()
+        if found.reasons:
+            report(found)
 
 
 class EntryError(ValueError):

@@ -12,7 +12,7 @@ from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.from_config import DATASET_FORMATS, dataset_format
 from d2video.data.datasets.image_folder import load_image_pairs
 from d2video.data.datasets.video_classification import load_video_folders
-from d2video.formats.faults import EntryError, Fault, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Fault, LeftOut, Tally, refuse, reporting
 from d2video.formats.mot_ground_truth import read_mots_ground_truth
 from d2video.utils.errors import UserError
 from tests.formats.test_mot_sequence import mots_line, rle
@@ -39,6 +39,30 @@ def test_an_entry_takes_its_own_errors_alone():
     with pytest.raises(KeyError), reporting(faults.append, "a.txt", "line", 4):
         raise KeyError("x")
     assert len(faults) == 1
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path, caplog):
+    found = []
+    tally = Tally(str(tmp_path), "rows")
+    tally.tell(found.append)
+    assert found == []
+    tally.used = 30
+    tally.leave_out("with flag 0", 3)
+    tally.leave_out("of class 2")
+    tally.leave_out("of class 2", 47)
+    tally.leave_out("of no frame", 0)
+    tally.tell(found.append)
+    assert found == [LeftOut(str(tmp_path), "rows", 30, {"of class 2": 48, "with flag 0": 3})]
+    text = f"{tmp_path}: 30 of 81 rows are used; left out: 48 of class 2, 3 with flag 0"
+    assert str(found[0]) == text
+    # Training reads a file for records and for its evaluator: it is told once.
+    refuse(found[0])
+    refuse(found[0])
+    refuse(Doubt(str(tmp_path / "a.json"), "it looks odd"))
+    assert [record.getMessage() for record in caplog.records] == [
+        text,
+        f"{tmp_path / 'a.json'}: it looks odd",
+    ]
 
 
 def test_all_rows_of_masks(tmp_path):

@@ -13,7 +13,7 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Record
 from d2video.formats.coco import read_coco_instances
 from d2video.formats.coco_panoptic import PanopticFile
-from d2video.formats.faults import Fault, Report, refuse
+from d2video.formats.faults import Fault, Finding, Report, refuse
 from d2video.utils.errors import UserError
 
 
@@ -52,9 +52,10 @@ def load_checked(name: str, load: Any, report: Report) -> list[Record]:
     path = meta.get("panoptic_json") or meta.get("json_file")
     faults: list[Fault] = []
 
-    def note(fault: Fault) -> None:
-        report(fault)
-        faults.append(fault)
+    def note(finding: Finding) -> None:
+        report(finding)
+        if isinstance(finding, Fault):
+            faults.append(finding)
 
     kind = meta.get("evaluator_type")
     if path and kind == "coco":
