@@ -17,7 +17,7 @@ from demo.results import read_metrics
 
 _MODEL = "IPT"
 # As RestorationEvaluator names its results, with the data set in front where there are several.
-_KEY = re.compile(r"(?:.+/)?restoration/(?:([a-z]+)-)?(PSNR-Y|PSNR-RGB|SSIM)-(\w+)")
+_KEY = re.compile(r"(?:.+/)?restoration/(?:([a-z]+)-)?(PSNR_Y|PSNR_RGB|SSIM)-(\w+)")
 _TITLES = {"input": "degraded input", "bilateral": "bilateral filter, best of several settings"}
 
 
@@ -40,12 +40,12 @@ class RestorationRun(Run):
         figures = {}
         for task, methods in found.items():
             model = methods.pop(_MODEL)
-            gain = model["PSNR-Y"] - max(values["PSNR-Y"] for values in methods.values())
+            gain = model["PSNR_Y"] - max(values["PSNR_Y"] for values in methods.values())
             for method, values in [*methods.items(), (_MODEL, model)]:
-                shown = [values["PSNR-Y"], values["PSNR-RGB"], 100 * values["SSIM"]]
+                shown = [values["PSNR_Y"], values["PSNR_RGB"], 100 * values["SSIM"]]
                 last = gain if method == _MODEL else None
                 rows.append([task, _TITLES.get(method, method), *shown, last])
-            figures.update({f"{task} PSNR-Y": model["PSNR-Y"], f"{task} gain": gain})
+            figures.update({f"{task} PSNR-Y": model["PSNR_Y"], f"{task} gain": gain})
         decibels = [f"{name} (dB)" for name in ("PSNR-Y", "PSNR-RGB")]
         header = ("task", "method", *decibels, "SSIM (%)", "gain in PSNR-Y (dB)")
         caption = f"{self.name}: results on {held_out}"

@@ -260,7 +260,7 @@ def test_table_of_restoration(tmp_path):
         write_page(recipe, "Net", tmp_path, page, [])
 
     def measures(psnr, ssim):
-        return {"PSNR-Y": psnr, "PSNR-RGB": psnr - 1, "SSIM": ssim}
+        return {"PSNR_Y": psnr, "PSNR_RGB": psnr - 1, "SSIM": ssim}
 
     found = {
         ("a/", "", "sr_x2"): measures(30.0, 0.9),
@@ -268,7 +268,7 @@ def test_table_of_restoration(tmp_path):
     }
     for method, psnr in (("", 31.0), ("input-", 20.0), ("bilateral-", 31.25)):
         found["b/", method, "denoise_30"] = measures(psnr, 0.75)
-    line = {"iteration": 9, "a/restoration/PSNR-Y": 30.0}
+    line = {"iteration": 9, "a/restoration/PSNR_Y": 30.0}
     for (folder, method, task), values in found.items():
         for name, value in values.items():
             line[f"{folder}restoration/{method}{name}-{task}"] = value

@@ -24,7 +24,8 @@ from d2video.video.image_writer import ImageFileWriter
 logger = logging.getLogger(__name__)
 
 TABLE_NAME = "images.csv"
-NAMES = ("PSNR-Y", "PSNR-RGB", "SSIM")  # of Measures
+# Of Measures. A "-" in a key would keep it out of the line for copying that detectron2 logs.
+NAMES = ("PSNR_Y", "PSNR_RGB", "SSIM")
 _MODEL = ""
 
 # Measures of an image by method: _MODEL, or the name of a baseline.
@@ -52,8 +53,8 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
     and, optionally, ``measured_as``, see :func:`measured_task`. An answer has ``restored``, float
     (3,s·h,s·w), 0..255.
 
-    The results ``restoration`` are ``PSNR-Y`` and ``PSNR-RGB`` in dB, ``SSIM``; by task,
-    ``PSNR-Y-<task>``, …; and of its baselines ``<baseline>-PSNR-Y-<task>``, … Images too small for
+    The results ``restoration`` are ``PSNR_Y`` and ``PSNR_RGB`` in dB, ``SSIM``; by task,
+    ``PSNR_Y-<task>``, …; and of its baselines ``<baseline>-PSNR_Y-<task>``, … Images too small for
     SSIM do not count in its mean.
     """
 

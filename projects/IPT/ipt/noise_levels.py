@@ -13,7 +13,7 @@ from detectron2.modeling import build_model
 from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
-from d2video.evaluation import RestorationEvaluator
+from d2video.evaluation.restoration.evaluator import NAMES, RestorationEvaluator
 from d2video.utils.errors import UserError
 
 
@@ -61,7 +61,7 @@ def evaluate(
         found = evaluator.evaluate()["restoration"]
         row: dict[str, Any] = {"task": task.name, "sigma": sigma, "clamped": clamp}
         for method, prefix in (("model", ""), ("input", "input-"), ("bilateral", "bilateral-")):
-            for measure in ("PSNR-Y", "PSNR-RGB", "SSIM"):
+            for measure in NAMES:
                 row[f"{method} {measure}"] = found[f"{prefix}{measure}-{noise}"]
         rows.append(row)
     return rows

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.data import MetadataCatalog
+from detectron2.evaluation import print_csv_format
 
 from d2video.evaluation import RestorationEvaluator, build_evaluator
 from d2video.evaluation.restoration.baselines import BILATERAL_SETTINGS, bicubic, bilateral
@@ -120,13 +122,13 @@ def test_means_baselines_and_files(images, tmp_path):
         measure(out["restored"], given["target"], border)
         for given, out, border in zip(inputs, outputs, (0, 0, 3), strict=True)
     ]
-    for i, name in enumerate(("PSNR-Y", "PSNR-RGB", "SSIM")):
+    for i, name in enumerate(("PSNR_Y", "PSNR_RGB", "SSIM")):
         values = [measures[i] for measures in each]
         assert results[name] == pytest.approx(np.mean(values))
         assert results[f"{name}-denoise_30"] == pytest.approx(np.mean(values[:2]))
         assert results[f"{name}-sr_x3"] == pytest.approx(values[2])
     plain = [measure(given["image"], given["target"]).psnr_y for given in inputs[:2]]
-    assert results["input-PSNR-Y-denoise_30"] == pytest.approx(np.mean(plain))
+    assert results["input-PSNR_Y-denoise_30"] == pytest.approx(np.mean(plain))
     large = measure(bicubic(inputs[2]["image"], (36, 42)), inputs[2]["target"], 3)
     assert results["bicubic-SSIM-sr_x3"] == pytest.approx(large.ssim)
     # One filter for the whole task: the best on the mean.
@@ -135,20 +137,28 @@ def test_means_baselines_and_files(images, tmp_path):
         for s in BILATERAL_SETTINGS
     ]
     best = max(np.mean(filtered, 1))
-    assert results["bilateral-PSNR-Y-denoise_30"] == pytest.approx(best)
+    assert results["bilateral-PSNR_Y-denoise_30"] == pytest.approx(best)
     assert best > np.mean(plain) + 3
-    assert not {"bilateral-PSNR-Y-sr_x3", "input-PSNR-Y-sr_x3"} & results.keys()
+    assert not {"bilateral-PSNR_Y-sr_x3", "input-PSNR_Y-sr_x3"} & results.keys()
 
     with open(tmp_path / "images.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["task"], Path(row["file_name"]).stem) for row in rows] == [
         *(("denoise_30", "a"), ("denoise_30", "b"), ("sr_x3", "a"))
     ]
-    assert float(rows[1]["PSNR-Y"]) == each[0].psnr_y
+    assert float(rows[1]["PSNR_Y"]) == each[0].psnr_y
     assert float(rows[2]["bicubic SSIM"]) == large.ssim
-    assert rows[2]["bilateral PSNR-Y"] == ""
+    assert rows[2]["bilateral PSNR_Y"] == ""
     written = read_rgb(tmp_path / "restored" / "denoise_30" / "b.png")
     assert (written == quantize(outputs[0]["restored"]).permute(1, 2, 0).numpy()).all()
+
+
+def test_the_line_for_copying_holds_the_means(images, tmp_path, caplog):
+    evaluator = make(tmp_path)
+    evaluator.process(*images)
+    with caplog.at_level(logging.INFO):
+        print_csv_format(evaluator.evaluate())
+    assert "copypaste: PSNR_Y,PSNR_RGB,SSIM" in caplog.messages
 
 
 def test_measures_have_the_name_of_the_data_sets_task(images, tmp_path):

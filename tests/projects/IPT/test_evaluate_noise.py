@@ -68,13 +68,13 @@ def test_levels_and_kinds(tool, files, capsys):
     # Of 18,432 samples the standard deviation is known to 0.5 %, or 0.05 dB; rounding adds 1/12.
     for method, sigma in (("model", 5), ("input", 10)):
         expected = 10 * np.log10(255**2 / (sigma**2 + 1 / 12))
-        assert weak[f"{method} PSNR-RGB"] == pytest.approx(expected, abs=0.15)
-    assert weak["bilateral PSNR-Y"] > weak["input PSNR-Y"] + 3
+        assert weak[f"{method} PSNR_RGB"] == pytest.approx(expected, abs=0.15)
+    assert weak["bilateral PSNR_Y"] > weak["input PSNR_Y"] + 3
     # Noise depends neither on the task nor on the clamping, which only strong noise feels.
-    for name in ("input PSNR-Y", "input PSNR-RGB", "input SSIM"):
+    for name in ("input PSNR_Y", "input PSNR_RGB", "input SSIM"):
         assert weak[name] == by_key["denoise_50", 10, False][name]
         assert weak[name] == by_key["denoise_50", 10, True][name]
-    strong = [by_key["denoise_30", 70, clamped]["model PSNR-RGB"] for clamped in (True, False)]
+    strong = [by_key["denoise_30", 70, clamped]["model PSNR_RGB"] for clamped in (True, False)]
     assert strong[0] > strong[1]
     assert (files / "out" / "noise" / "denoise_50_on_70_unclamped" / "images.csv").is_file()
     lines = capsys.readouterr().out.splitlines()
