@@ -4,6 +4,7 @@ detectron2 is imported where it is used: pytest-xdist's main process, which runs
 """
 
 import functools
+import json
 import logging
 import os
 
@@ -24,6 +25,18 @@ def scratch_catalog():
     yield
     for catalog, entries in zip(catalogs, before, strict=True):
         catalog.data = entries
+
+
+@pytest.fixture
+def write_json(tmp_path):
+    """Write a value as JSON, return the path."""
+
+    def write(value) -> str:
+        path = tmp_path / "annotations.json"
+        path.write_text(json.dumps(value))
+        return str(path)
+
+    return write
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from fvcore.transforms.transform import Transform
 from torch import Tensor
 
 from d2video.data.records import Annotation, xyxy_box
-from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_checks import find_mask_faults
+from d2video.formats.segmentation import find_segmentation_faults
 from d2video.utils.errors import BrokenFile, UserError
 
 
@@ -135,17 +134,9 @@ def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, in
             "or choose a mapper for a model of boxes"
         )
     objects = [a for frame in annotations for a in frame]
-    for a in objects:
-        fault = None
-        if isinstance(a["segmentation"], list):
-            fault = find_polygon_fault(a["segmentation"])
-        if fault is not None:
-            raise BrokenFile(f"the mask of object {a['id']}: {fault}: correct the annotation file")
-    coded = [a for a in objects if isinstance(a["segmentation"], dict)]
-    for k, _ in find_mask_faults([a["segmentation"] for a in coded], *size):
+    for k, fault in find_segmentation_faults([a["segmentation"] for a in objects], *size):
         raise BrokenFile(
-            f"a mask of object {coded[k]['id']} is damaged RLE (it does not cover the frame of "
-            f"{size[1]}x{size[0]} pixels): correct the annotation file"
+            f"the mask of object {objects[k]['id']}: {fault}: correct the annotation file"
         )
 
 

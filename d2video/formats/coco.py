@@ -3,14 +3,13 @@
 They are checked here first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.polygons import find_polygon_fault
-from d2video.formats.rle_checks import find_rle_fault
+from d2video.formats.segmentation import find_segmentation_fault
 from d2video.formats.text import json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
@@ -40,7 +39,8 @@ def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
     sound = {**content, "categories": categories, "images": images}
     if "annotations" in content:
         known = {each["id"] for each in categories}
-        fault = partial(_annotation_fault, categories=known)
+        sizes = {each["id"]: (each["height"], each["width"]) for each in images}
+        fault = partial(_annotation_fault, categories=known, sizes=sizes)
         sound["annotations"] = _sound_entries(content, "annotations", path, report, fault)
     return sound
 
@@ -84,7 +84,9 @@ def _image_fault(fields: dict[str, Any]) -> str | None:
     return _size_fault(*sides)
 
 
-def _annotation_fault(fields: dict[str, Any], categories: set[int]) -> str | None:
+def _annotation_fault(
+    fields: dict[str, Any], categories: set[int], sizes: Mapping[Any, tuple[int, int]]
+) -> str | None:
     image, category = fields["image_id"], fields["category_id"]
     if type(image) not in (int, str):
         return f"its image_id {image} is no id"
@@ -102,25 +104,10 @@ def _annotation_fault(fields: dict[str, Any], categories: set[int]) -> str | Non
     points = fields.get("keypoints") or []
     if not isinstance(points, list) or len(points) % 3 or not all(map(_is_number, points)):
         return "its keypoints are not triples of numbers"
-    return _segmentation_fault(fields.get("segmentation"))
-
-
-def _segmentation_fault(segmentation: Any) -> str | None:
-    if not segmentation:
+    if image not in sizes:  # nobody asks for what belongs to no image
         return None
-    if isinstance(segmentation, list):
-        if not all(isinstance(polygon, list) for polygon in segmentation):
-            return "its segmentation is no list of polygons"
-        # detectron2 leaves the others out.
-        return find_polygon_fault([p for p in segmentation if len(p) >= 6 and len(p) % 2 == 0])
-    if not isinstance(segmentation, dict):
-        return "its segmentation is neither polygons nor RLE"
-    # Whether that is the image's size, the mapper tells.
-    size = segmentation.get("size")
-    if not isinstance(size, list) or len(size) != 2:
-        return f"the size of its segmentation, {size}, cannot be"
-    fault = _size_fault(*size)
-    return f"its segmentation: {fault}" if fault else find_rle_fault(segmentation, *size)
+    fault = find_segmentation_fault(fields.get("segmentation"), *sizes[image])
+    return fault and f"its segmentation: {fault}"
 
 
 def _size_fault(height: Any, width: Any) -> str | None:

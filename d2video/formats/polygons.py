@@ -4,6 +4,7 @@ pycocotools takes time and memory with the length of an outline, whatever the si
 writes past the end of its buffers where coordinates do not fit into 32 bits.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,23 +13,40 @@ _FARTHEST = 2**20  # pixels from the corner of the image
 _LONGEST = 2**21  # pixels of an outline: 160 MB in pycocotools
 
 
-def find_polygon_fault(polygons: Sequence[Any]) -> str | None:
+def find_polygon_fault(polygons: Sequence[Sequence[Any]], height: int, width: int) -> str | None:
     """What is wrong with the first faulty polygon, each a list x0, y0, x1, y1, ... in pixels.
 
-    They may stick out of the image.
+    They may stick out of the image, as boxes may. Fewer than three points are no fault here.
     """
-    for polygon in polygons:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            return "a polygon is a list of at least 3 pairs x, y"
-        # Written so that NaN fails.
-        if not all(type(n) in (int, float) and abs(n) < _FARTHEST for n in polygon):
+    for polygon in filter(None, polygons):
+        if len(polygon) % 2:
+            return f"a polygon has {len(polygon)} numbers, which are no pairs x, y"
+        if not _is_near(polygon):
             return f"the coordinates of a polygon must be numbers below {_FARTHEST}"
         if _is_too_long(polygon):
             return f"the outline of a polygon is longer than {_LONGEST} pixels"
+        if len(polygon) >= 6 and _is_outside(polygon, height, width):
+            return f"a polygon lies outside the {width}x{height} image"
     return None
 
 
-def _is_too_long(polygon: list[float]) -> bool:
+def _is_near(polygon: Sequence[Any]) -> bool:
+    if not {*map(type, polygon)} <= {int, float}:
+        return False
+    # A NaN may hide from min and max, but not from the sum.
+    low, high = min(polygon), max(polygon)
+    return -_FARTHEST < low and high < _FARTHEST and not math.isnan(sum(polygon))
+
+
+def _is_outside(polygon: Sequence[float], height: int, width: int) -> bool:
+    x, y = polygon[:2]
+    if 0 <= x <= width and 0 <= y <= height:  # in nearly all cases
+        return False
+    xs, ys = polygon[0::2], polygon[1::2]
+    return max(xs) < 0 or min(xs) > width or max(ys) < 0 or min(ys) > height
+
+
+def _is_too_long(polygon: Sequence[float]) -> bool:
     if len(polygon) * max(map(abs, polygon)) <= _LONGEST:  # each of the edges 2 times that at most
         return False
     points = [*zip(polygon[0::2], polygon[1::2], strict=True)]

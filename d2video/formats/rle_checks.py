@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from d2video.formats.misplaced import describe_misplaced
+
 _BYTES_PER_NUMBER = 7  # 35 bits: more than any run of a 32-bit pixel count needs
 
 
@@ -111,19 +113,21 @@ def find_mask_faults(masks: Sequence[Any], height: int, width: int) -> list[tupl
         elif least < 0:
             faults[t] = "'counts' holds a run of negative length"
         elif total != height * width:
-            faults[t] = f"the runs of 'counts' cover {total} pixels, the frame has {height * width}"
+            faults[t] = f"the runs of 'counts' cover {total} pixels, the image has {height * width}"
     return [(t, fault) for t, fault in faults.items() if fault is not None]
 
 
-def find_rle_fault(mask: Any, height: int, width: int) -> str | None:
-    """What is wrong with an RLE of this size, compressed or, with ``counts`` a list, not."""
-    if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
-        counts = mask["counts"]
-        sound = all(type(n) is int and n >= 0 for n in counts) and sum(counts) == height * width
-        if mask.get("size") != [height, width] or not sound:
-            return f"it must be of the image's size and its runs sum to {height * width} pixels"
-        return None
-    return next((fault for _, fault in find_mask_faults([mask], height, width)), None)
+def find_runs_fault(rle: dict[Any, Any], height: int, width: int) -> str | None:
+    """What is wrong with an uncompressed RLE, whose ``counts`` are a list, for an image of this size."""
+    fault = _size_fault(rle.get("size"), height, width)
+    if fault is not None:
+        return fault
+    counts = rle["counts"]
+    if not {*map(type, counts)} <= {int} or min(counts, default=0) < 0:
+        return "the runs of 'counts' must be whole numbers from 0 on"
+    if sum(counts) != height * width:
+        return f"the runs of 'counts' cover {sum(counts)} pixels, the image has {height * width} pixels"
+    return None
 
 
 def _describe_fault(mask: Any, height: int, width: int) -> str | None:
@@ -131,9 +135,20 @@ def _describe_fault(mask: Any, height: int, width: int) -> str | None:
     if mask is None:
         return None
     if not isinstance(mask, dict) or "size" not in mask or "counts" not in mask:
-        return f"a mask is null or {{size, counts}}, not {reprlib.repr(mask)}"
-    if mask["size"] not in ([height, width], (height, width)):
-        return f"the mask's size is {reprlib.repr(mask['size'])}, the video's [{height}, {width}]"
-    if not isinstance(mask["counts"], str | bytes):
+        found = describe_misplaced(mask) or "polygons: write them as RLE"
+        return f"a mask is null or {{size, counts}}, not {found}"
+    fault = _size_fault(mask["size"], height, width)
+    if fault is None and not isinstance(mask["counts"], str | bytes):
         return "'counts' must be a string (compressed RLE)"
-    return None
+    return fault
+
+
+def _size_fault(size: Any, height: int, width: int) -> str | None:
+    """What is wrong with the ``size`` of a mask of an image of this size."""
+    whole = isinstance(size, list | tuple) and {*map(type, size)} <= {int}
+    if whole and [*size] == [height, width]:
+        return None
+    fault = f"the mask's size is {reprlib.repr(size)}, the image's [{height}, {width}]"
+    if whole and [*size] == [width, height]:
+        fault += ": the height comes first"
+    return fault

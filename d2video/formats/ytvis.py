@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from d2video.formats.faults import EntryError, Report, refuse
-from d2video.formats.polygons import find_polygon_fault
+from d2video.formats.faults import EntryError, Report, Tally, refuse
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_checks import find_mask_faults
+from d2video.formats.rle_checks import find_runs_fault
+from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     ids_without,
@@ -23,7 +23,7 @@ from d2video.formats.text import (
     read_json,
 )
 from d2video.utils.errors import UserError
-from d2video.utils.limits import MAX_IMAGE_PIXELS, size_fault
+from d2video.utils.limits import size_fault
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,17 @@ class YTVISFile:
         if content.get("annotations") is None:
             return cls(source, categories, videos, None)
         faulty = ids_without(content["videos"], videos)
+        polygons = Tally(source, "polygons")
         tracks: dict[int, TrackEntry] = {}
         for entry, fields in json_entries(content, "annotations", source, report):
             if fields.get("video_id") in faulty:
                 continue
             with entry:
-                track = _read_track(fields, videos, categories)
+                track = _read_track(fields, videos, categories, polygons)
                 if track.track_id < 1 or track.track_id in tracks:
                     raise EntryError("annotation ids must be unique and start at 1; correct them")
                 tracks[track.track_id] = track
+        polygons.tell(report)
         return cls(source, categories, videos, [*tracks.values()])
 
 
@@ -146,14 +148,14 @@ def frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry) -> list[A
 def _compress_rle(parsed: dict[str, Any]) -> dict[str, Any]:
     """Compress an uncompressed RLE; anything else, faulty RLE too, is returned as it is."""
     counts, size = parsed.get("counts"), parsed.get("size")
-    if isinstance(counts, list) and isinstance(size, list) and len(size) == 2:
-        try:
-            fits = sum(counts) == size[0] * size[1] <= MAX_IMAGE_PIXELS
-            if fits and min(*size, *counts) >= 0:
-                return to_rle(parsed, *size)
-        except TypeError:
-            pass  # not numbers: reported where the annotation's id is known
-    return parsed
+    if not isinstance(counts, list) or not isinstance(size, list) or len(size) != 2:
+        return parsed
+    height, width = size
+    if type(height) is not int or type(width) is not int or size_fault(height, width):
+        return parsed
+    if find_runs_fault(parsed, height, width):
+        return parsed  # reported where the annotation's id is known
+    return to_rle(parsed, height, width)
 
 
 def _what_it_is(content: Any) -> str:
@@ -190,7 +192,10 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
 
 
 def _read_track(
-    fields: dict[str, Any], videos: Mapping[int, VideoEntry], categories: Mapping[int, str]
+    fields: dict[str, Any],
+    videos: Mapping[int, VideoEntry],
+    categories: Mapping[int, str],
+    polygons: Tally,
 ) -> TrackEntry:
     try:
         track_id, video_id, category_id = (
@@ -205,37 +210,15 @@ def _read_track(
         raise EntryError(f"its video {video_id} is not in the file; correct it")
     if category_id not in categories:
         raise EntryError(f"its category {category_id} is not in the file; correct it")
-    segmentations = _read_segmentations(fields, videos[video_id])
+    segmentations = _read_segmentations(fields, videos[video_id], polygons)
     return TrackEntry(track_id, video_id, category_id, is_crowd, segmentations, fields)
 
 
-def _read_segmentations(fields: dict[str, Any], video: VideoEntry) -> list[Any]:
-    """Polygons, compressed RLE or None, one a frame, all sound."""
+def _read_segmentations(fields: dict[str, Any], video: VideoEntry, polygons: Tally) -> list[Any]:
+    """Polygons, compressed RLE or None, one a frame, all sound; short polygons are left out."""
     size = video.height, video.width
-    # An empty list is how some exporters write null.
-    found = [None if s == [] else s for s in frame_list(fields, "segmentations", video)]
-    found = [_compress_rle(s) if isinstance(s, dict) else s for s in found]
-    faults = [(t, fault) for t, s in enumerate(found) if (fault := _fault(s, *size))]
-    faults += find_mask_faults([None if isinstance(s, list) else s for s in found], *size)
-    for frame, fault in faults:
+    given = frame_list(fields, "segmentations", video)
+    for frame, fault in find_segmentation_faults(given, *size):
         raise EntryError(f"segmentations, frame {frame}: {fault}; correct the file")
-    return found
-
-
-def _fault(segmentation: Any, height: int, width: int) -> str | None:
-    """What is wrong with a segmentation, but for the content of compressed RLE."""
-    if isinstance(segmentation, dict):
-        if isinstance(segmentation.get("counts"), list):
-            return f"the runs of its RLE must sum to the {height * width} pixels of the frame"
-    elif isinstance(segmentation, list):
-        fault = find_polygon_fault(segmentation)
-        if fault is not None:
-            return fault
-        for polygon in segmentation:
-            xs, ys = polygon[0::2], polygon[1::2]
-            # A polygon may stick out, as a box may.
-            if max(xs) < 0 or min(xs) > width or max(ys) < 0 or min(ys) > height:
-                return f"a polygon lies outside the {width}x{height} frame"
-    elif segmentation is not None:
-        return "a segmentation is polygons, RLE or null"
-    return None
+    sound = (without_short_polygons(s, polygons) for s in given)
+    return [_compress_rle(s) if isinstance(s, dict) else s for s in sound]

@@ -1,7 +1,5 @@
 """A YouTube-VIS dataset of a few small frames."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +13,6 @@ from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, content
 @pytest.fixture
 def ytvis_content() -> dict[str, Any]:
     return content()
-
-
-@pytest.fixture
-def write_json(tmp_path: Path) -> Callable[[Any], str]:
-    """Write a value as JSON, return the path."""
-
-    def write(value: Any) -> str:
-        path = tmp_path / "annotations.json"
-        path.write_text(json.dumps(value))
-        return str(path)
-
-    return write
 
 
 @pytest.fixture

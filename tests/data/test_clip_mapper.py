@@ -321,7 +321,7 @@ def test_image_of_another_size(record):
 @pytest.mark.parametrize("counts", ["zzzzzz", "1", "P>", "PPP~"])
 def test_damaged_rle(record, counts):
     record["annotations"][0][0]["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": counts}
-    with pytest.raises(UserError, match=r"a mask of object 11 is damaged RLE .*32x24"):
+    with pytest.raises(UserError, match="the mask of object 11: .*counts"):
         make_mapper()({**record, "key_frame": 2})
 
 

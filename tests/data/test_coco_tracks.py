@@ -175,11 +175,11 @@ BAD = {
     "box of nan": (edit(*ANNOTATION, "bbox", [1, 2, float("nan"), 3]), "has no area"),
     "flat box": (edit(*ANNOTATION, "bbox", [1, 2, 0, 3]), "has no area"),
     "one mask": (edit(*ANNOTATION, "segmentation", [[0, 0, 4, 0, 4, 4]]), "others have none"),
-    "line": (edit(*ANNOTATION, "segmentation", [[0, 0, 4, 0]]), "at least 3 pairs"),
+    "half a point": (edit(*ANNOTATION, "segmentation", [[0, 0, 4, 0, 4]]), "has 5 numbers"),
     "points of text": (edit(*ANNOTATION, "segmentation", [["1"] * 6]), "must be numbers"),
     "short runs": (
         edit(*ANNOTATION, "segmentation", {"size": [HEIGHT, WIDTH], "counts": [5]}),
-        "runs sum to 768",
+        "cover 5 pixels, the image has 768",
     ),
     "broken code": (
         edit(*ANNOTATION, "segmentation", {"size": [HEIGHT, WIDTH], "counts": "Pd"}),
@@ -189,7 +189,7 @@ BAD = {
         edit(*ANNOTATION, "segmentation", {"size": [WIDTH, HEIGHT], "counts": "11"}),
         "the mask's size is",
     ),
-    "mask of text": (edit(*ANNOTATION, "segmentation", "mask.png"), "a mask is null or"),
+    "mask of text": (edit(*ANNOTATION, "segmentation", "mask.png"), "a text, 'mask.png'"),
 }
 
 

@@ -159,7 +159,7 @@ FAULTS = {
     "box of three": (_edit((*ANNOTATION, "bboxes", 2), [3, 3, 4]), "frame 2: box"),
     "mask of another size": (
         _edit((*ANNOTATION, "segmentations", 3), compressed_rle(np.ones((WIDTH, HEIGHT), "u1"))),
-        r"frame 3: the mask's size is \[32, 24\], the video's \[24, 32\]",
+        r"frame 3: the mask's size is \[32, 24\], the image's \[24, 32\]: the height",
     ),
     "runs that do not add up": (
         _edit((*ANNOTATION, "segmentations", 3, "counts"), [3, 4]),
@@ -183,7 +183,7 @@ FAULTS = {
     ),
     "empty object for a mask": (
         _edit((*ANNOTATION, "segmentations", 3), {}),
-        "frame 3: a mask is null or",
+        "frame 3: an object without size and counts",
     ),
     "polygon of strings": (
         _edit((*ANNOTATION, "segmentations", 3), [["1"] * 6]),
@@ -191,11 +191,11 @@ FAULTS = {
     ),
     "segmentation of another kind": (
         _edit((*ANNOTATION, "segmentations", 3), "mask.png"),
-        "frame 3: a segmentation is",
+        "frame 3: a text, 'mask.png'; a segmentation is",
     ),
-    "polygon of two points": (
-        _edit((*ANNOTATION, "segmentations", 3), [[1, 1, 2, 2]]),
-        "at least 3 pairs",
+    "polygon of half a point": (
+        _edit((*ANNOTATION, "segmentations", 3), [[1, 1, 2, 2, 3, 3, 4]]),
+        "a polygon has 7 numbers",
     ),
     "polygon beyond the frame": (
         _edit((*ANNOTATION, "segmentations", 3), polygon(40, 40, 5, 5)),

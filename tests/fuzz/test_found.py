@@ -48,15 +48,17 @@ def test_messages_are_one_short_line():
         ([0, 0, 4, 0, 4, NAN], "numbers below"),
         ([0, 0, 4, 0, 4, True], "numbers below"),
         ([0, 0, 2**19, 2**19] * 9, "longer than"),  # gigabytes there
-        ([0, 0, 4, 0], "at least 3 pairs"),
+        ([0, 0, 4, 0, 4], "no pairs x, y"),
+        ([5, 12, 8, 12, 8, 20], "outside the 10x10 image"),
     ],
 )
 def test_polygons(polygon, message):
-    assert message in find_polygon_fault([[0, 0, 4, 0, 4, 4], polygon])
+    assert message in find_polygon_fault([[0, 0, 4, 0, 4, 4], polygon], 10, 10)
 
 
 def test_sound_polygons():
-    assert find_polygon_fault([[-500.5, 0, 2000, 0, 4, 3000], [0, 0, 1, 0, 1, 1] * 5000]) is None
+    large, long = [-500.5, 0, 2000, 0, 4, 3000], [0, 0, 1, 0, 1, 1] * 5000
+    assert find_polygon_fault([large, long, [0, 0, 4, 0]], 10, 10) is None
 
 
 @pytest.mark.parametrize(
@@ -67,8 +69,8 @@ def test_sound_polygons():
             {"segmentation": [[2, 4, 10, 4, 2**32, 10]]},
             "annotation 1: .*numbers",
         ),
-        ("annotations", {"segmentation": {"size": [2, 2], "counts": [-9, 13]}}, "runs sum to 4"),
-        ("annotations", {"segmentation": {"size": [2**40, 2], "counts": "0"}}, "above the limit"),
+        ("annotations", {"segmentation": {"size": [24, 32], "counts": [-9, 777]}}, "from 0 on"),
+        ("annotations", {"segmentation": {"size": [2**40, 2], "counts": "0"}}, "mask's size"),
         ("annotations", {"bbox": [1, 2, NAN, 4]}, "bbox.*finite"),
         ("annotations", {"bbox": [1, 2, 10**400, 4]}, "bbox.*finite"),
         ("annotations", {"category_id": []}, "category_id"),

@@ -19,11 +19,10 @@ from detectron2.structures import BoxMode
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, TrackingRecord
-from d2video.formats.faults import EntryError, Report, refuse, reporting
+from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
-from d2video.formats.polygons import find_polygon_fault
 from d2video.formats.rle import to_rle
-from d2video.formats.rle_checks import find_rle_fault
+from d2video.formats.segmentation import find_segmentation_fault, without_short_polygons
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     ids_without,
@@ -202,12 +201,13 @@ def _read_annotations(
     """image id → track id → annotation, without crowds; all have a mask or none has."""
     found: dict[Any, dict[int, Annotation]] = {image_id: {} for image_id in images}
     masked: bool | None = None
+    polygons = Tally(path, "polygons")
     faulty = ids_without(content["images"], images)
     for entry, fields in json_entries(content, "annotations", path, report):
         if fields.get("iscrowd") or fields.get("ignore") or fields.get("image_id") in faulty:
             continue
         with entry:
-            annotation = _read_annotation(fields, images, contiguous_id)
+            annotation = _read_annotation(fields, images, contiguous_id, polygons)
             track_id, image_id = annotation["id"], fields["image_id"]
             if track_id in found[image_id]:
                 raise EntryError(f"track {track_id} is twice in image {image_id}; correct the file")
@@ -218,11 +218,15 @@ def _read_annotations(
                 )
             masked = "segmentation" in annotation
             found[image_id][track_id] = annotation
+    polygons.tell(report)
     return found
 
 
 def _read_annotation(
-    fields: dict[str, Any], images: dict[Any, _Image], contiguous_id: dict[int, int]
+    fields: dict[str, Any],
+    images: dict[Any, _Image],
+    contiguous_id: dict[int, int],
+    polygons: Tally,
 ) -> Annotation:
     try:
         image, category_id = images[fields["image_id"]], int(fields["category_id"])
@@ -252,13 +256,11 @@ def _read_annotation(
         "visibility": visibility,
     }
     segmentation, size = fields.get("segmentation"), (image.height, image.width)
-    if segmentation:  # an empty list is how some exporters write null
-        if isinstance(segmentation, list):
-            mask_fault = find_polygon_fault(segmentation)
-        else:
-            mask_fault = find_rle_fault(segmentation, *size)
-        if mask_fault is not None:
-            raise EntryError(f"segmentation: {mask_fault}; correct the file")
+    mask_fault = find_segmentation_fault(segmentation, *size)
+    if mask_fault is not None:
+        raise EntryError(f"segmentation: {mask_fault}; correct the file")
+    segmentation = without_short_polygons(segmentation, polygons)
+    if segmentation is not None:
         annotation["segmentation"] = to_rle(segmentation, *size)
     return annotation
 

@@ -78,7 +78,7 @@ def _with(**fields):
             _with(segmentations=[None, {"size": [20, 30], "counts": [10, 5]}, None]),
             "annotation 11: segmentations, frame 1",
         ),
-        (_with(segmentations=[None, None, [[1, 2, 3, 4]]]), "frame 2: a polygon"),
+        (_with(segmentations=[None, None, [[1, 2, 3, 4, 5]]]), "frame 2: a polygon"),
         (lambda content: content.update(annotations={}), "'annotations' must be a list"),
         (lambda content: content.pop("videos"), "no list 'videos'"),
         (

@@ -1,0 +1,65 @@
+"""The segmentation of an object as annotation files hold it, checked under one rule for all formats.
+
+It is a list of polygons, each one flat list x0, y0, x1, y1, ... in pixels, or a COCO run-length code
+(RLE) of the image's size, compressed or not. None and an empty list say that there is none.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from d2video.formats.faults import Tally
+from d2video.formats.misplaced import describe_misplaced
+from d2video.formats.polygons import find_polygon_fault
+from d2video.formats.rle_checks import find_mask_faults, find_runs_fault
+
+
+def find_segmentation_faults(
+    segmentations: Sequence[Any], height: int, width: int
+) -> list[tuple[int, str]]:
+    """The segmentations that cannot be used, each with what it is or what is wrong with it.
+
+    A polygon of fewer than three points covers nothing; it is not a fault, and
+    :func:`without_short_polygons` leaves it out.
+
+    Args:
+        segmentations: as read from JSON, one a frame or one an object.
+        height, width: of the image, in pixels.
+
+    Returns:
+        (place in the list, what is wrong), ascending.
+    """
+    faults: dict[int, str | None] = {}
+    coded: list[Any] = [None] * len(segmentations)
+    for k, each in enumerate(segmentations):
+        if each is None or each == []:
+            continue
+        faults[k] = describe_misplaced(each)
+        if faults[k] is not None:
+            continue
+        if isinstance(each, list):
+            faults[k] = find_polygon_fault(each, height, width)
+        elif isinstance(each["counts"], list):
+            faults[k] = find_runs_fault(each, height, width)
+        else:
+            coded[k] = each
+    if any(each is not None for each in coded):
+        faults |= find_mask_faults(coded, height, width)
+    return sorted((k, fault) for k, fault in faults.items() if fault is not None)
+
+
+def find_segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
+    """What is wrong with one segmentation, see :func:`find_segmentation_faults`."""
+    return next((f for _, f in find_segmentation_faults([segmentation], height, width)), None)
+
+
+def without_short_polygons(segmentation: Any, polygons: Tally) -> Any:
+    """A sound segmentation without polygons of fewer than three points, which ``polygons`` counts.
+
+    None if there is none, or nothing is left of it.
+    """
+    if not isinstance(segmentation, list):
+        return segmentation
+    kept = [polygon for polygon in segmentation if len(polygon) >= 6]
+    polygons.used += len(kept)
+    polygons.leave_out("with fewer than three points", len(segmentation) - len(kept))
+    return kept or None
