@@ -35,7 +35,7 @@ def _is_near(polygon: Sequence[Any]) -> bool:
         return False
     # A NaN may hide from min and max, but not from the sum.
     low, high = min(polygon), max(polygon)
-    return -_FARTHEST < low and high < _FARTHEST and not math.isnan(sum(polygon))
+    return low > -_FARTHEST and high < _FARTHEST and not math.isnan(sum(polygon))
 
 
 def _is_outside(polygon: Sequence[float], height: int, width: int) -> bool:
