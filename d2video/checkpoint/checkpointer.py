@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
-from d2video.checkpoint.loading import load_checkpoint_file, state_dict_of
+from d2video.checkpoint.loading import STATE_KEYS, load_checkpoint_file, state_dict_of
 from d2video.checkpoint.run_folder import (
     POINTER,
     checkpoints_in,
@@ -196,9 +196,9 @@ class VideoCheckpointer(DetectionCheckpointer):
                 f"checkpoint {filename}: not a detectron2 model-zoo file (no 'model' and "
                 "'__author__'): convert it with detectron2's tools first"
             )
-        content = content if "model" in content else {"model": content}
-        state_dict_of(content, filename, arrays=zoo)
-        return content
+        state = state_dict_of(content, filename, arrays=zoo)
+        is_bare = STATE_KEYS.isdisjoint(content)
+        return {"model": state} if is_bare else {**content, "model": state}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["model"] = {

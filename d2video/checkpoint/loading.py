@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 # What torch and the reader of .pkl say of things that they refuse.
 _REFUSED = re.compile(r"GLOBAL ([\w.]+\.\w+)|^([\w.]+\.\w+) is not allowed$")
 
+# Where files hold a state dict: ours, PySlowFast's, and those of PyTorch Lightning and many others.
+STATE_KEYS = {"model", "model_state", "state_dict"}
+# What a state dict's names begin with if a wrapped model was saved: by DistributedDataParallel, by
+# torch.compile, and as the attribute "model" of a larger module.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+
 # What official checkpoints hold besides tensors and plain containers; data, which run nothing.
 _FOREIGN: list[Any] = [argparse.Namespace, *((made, name) for name, made in NUMPY_SCALARS.items())]
 
@@ -73,8 +79,8 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
 def state_dict_of(
     content: dict[str, Any], path: str | Path, arrays: bool = False
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a loaded file: those under "model" or, as in PySlowFast's files, "model_state"
-    where it has such a key, else the file itself.
+    """The tensors of a loaded file: those under one of :data:`STATE_KEYS`, else the file itself. Prefixes
+    of :data:`_WRAPPERS` that all their names have are taken off.
 
     Args:
         content: of :func:`load_checkpoint_file`.
@@ -84,7 +90,8 @@ def state_dict_of(
     Raises:
         BrokenCheckpoint: there is something else among them, or a tensor is not a dense one.
     """
-    state = content.get("model", content.get("model_state", content))
+    keys = sorted(STATE_KEYS & content.keys())  # of a file with two, "model" comes first
+    state = content[keys[0]] if keys else content
     items = state.items() if isinstance(state, dict) else [(state, None)]
     for key, value in items:
         is_array = arrays and isinstance(value, np.ndarray)
@@ -92,6 +99,8 @@ def state_dict_of(
             raise BrokenCheckpoint(
                 f"checkpoint {path}: '{str(key)[:60]}' is not a tensor; expected a state dict"
             )
+    while found := [each for each in _WRAPPERS if state and all(k.startswith(each) for k in state)]:
+        state = {key.removeprefix(found[0]): value for key, value in state.items()}
     return state
 
 

@@ -1,8 +1,9 @@
 """Config files in YAML, each with those that it builds on."""
 
 import ast
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -63,14 +64,43 @@ def overlay(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in below.items() if key not in dropped} | over
 
 
+def read_overrides(overrides: Sequence[Any]) -> dict[str, Any]:
+    """The values of ``KEY VALUE`` or ``KEY=VALUE`` on a command line, with the keys of today's version.
+
+    Raises:
+        UserError: a key without a value, or an option in the place of a key.
+    """
+    pairs: dict[str, Any] = {}
+    waiting = iter(overrides)
+    for key in waiting:
+        if str(key).startswith("-"):
+            raise UserError(
+                f"command line: {key} stands among the config keys: put options before the first "
+                f"key{f', {next(iter(pairs))}' if pairs else ''}"
+            )
+        key, equals, value = str(key).partition("=")
+        value = value if equals else next(waiting, None)
+        if value is None:
+            raise UserError(
+                f"command line: the config key {key} has no value: give KEY VALUE or KEY=VALUE"
+            )
+        pairs[key] = parse_value(value)
+    return current_keys(pairs, "command line")
+
+
 def parse_value(value: Any) -> Any:
-    """Text that is a Python literal becomes its value, as in yacs: YAML reads 1e-4 as text."""
+    """Text that is a Python literal becomes its value, as in yacs: YAML reads 1e-4 as text. Lists and
+    objects may be JSON as well, with its ``true`` and ``null``."""
     if not isinstance(value, str):
         return value
     try:
         return ast.literal_eval(value)
     # All that literal_eval says it raises for text that is not a literal.
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        pass
+    try:
+        return json.loads(value) if value.lstrip().startswith(("[", "{")) else value
+    except (ValueError, RecursionError):
         return value
 
 

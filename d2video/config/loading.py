@@ -1,14 +1,13 @@
 """A config from a file and the command line, checked."""
 
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config.defaults import get_cfg
-from d2video.config.files import flatten, overlay, parse_value, read_config
-from d2video.config.renamed import current_keys
+from d2video.config.files import flatten, overlay, read_config, read_overrides
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
@@ -17,24 +16,18 @@ _LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
 
 def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
-    """The defaults, overlaid with a YAML file and with ``KEY VALUE …`` pairs; not frozen. The data
-    sets of DATASETS.REGISTER are registered.
+    """The defaults, overlaid with a YAML file and with ``KEY VALUE`` or ``KEY=VALUE``; not frozen. The
+    data sets of DATASETS.REGISTER are registered.
 
     Import the projects first (``d2video.projects.register_all()``), which adds their keys. The last
     file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
 
     Raises:
-        UserError: a missing or broken file, an unknown key, a value of the wrong type, an odd
-            number of overrides, a schedule in epochs and in iterations, an unknown
-            meta-architecture, a negative count, a data set that cannot be registered.
+        UserError: a missing or broken file, an unknown key, a value of the wrong type, a key
+            without a value, a schedule in epochs and in iterations, an unknown meta-architecture,
+            a negative count, a data set that cannot be registered.
     """
-    if len(overrides) % 2:
-        raise UserError(
-            f"the config overrides '{' '.join(map(str, overrides))}' have odd length: give pairs of "
-            "KEY VALUE"
-        )
-    pairs = dict(zip(overrides[::2], map(parse_value, overrides[1::2])))
-    given = current_keys(pairs, "command line")
+    given = read_overrides(overrides)
     values = overlay(read_config(config_file) if config_file else {}, given)
     cfg = get_cfg()
     for key, value in values.items():
@@ -59,7 +52,7 @@ def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
     for part in nodes:
         node = node.get(part) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or name not in node:
-        close = get_close_matches(key, dict(flatten(cfg)), n=3)
+        close = _close_keys(key, [known for known, _ in flatten(cfg)])
         hint = f"did you mean {' or '.join(close)}?" if close else "see d2video/config/defaults.py"
         raise UserError(f"{source}: there is no key {key}: {hint}")
     default = node[name]
@@ -68,10 +61,40 @@ def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
     fits = type(value) is type(default) or default is None
     if isinstance(default, CfgNode) or not fits or not isinstance(value, _LEAF_TYPES):
         wanted = "a node of keys" if isinstance(default, CfgNode) else type(default).__name__
-        raise UserError(f"{source}: {key} is {value!r}, {type(value).__name__}: give {wanted}")
+        raise UserError(
+            f"{source}: {key} is {value!r}, {type(value).__name__}: give {wanted}"
+            f"{_example(default, value)}"
+        )
     if default and _are_numbers(default) and not _are_numbers(value):
         raise UserError(f"{source}: {key} is {value!r}: give numbers")
     node[name] = value
+
+
+def _close_keys(key: str, known: list[str]) -> list[str]:
+    """Up to three keys that may be meant, the likeliest first, in whatever case the letters are."""
+    node, _, name = key.upper().rpartition(".")
+
+    def likeness(other: str) -> float:
+        """Of the names at the end, or of the whole keys; of the same name in two nodes the nearer wins."""
+        other_node, _, other_name = other.rpartition(".")
+        end = SequenceMatcher(None, other_name, name).ratio()
+        if node == other_node and name in other_name.split("_"):  # LR for BASE_LR
+            end = max(end, 0.8)
+        whole = SequenceMatcher(None, other, key.upper()).ratio()
+        return max(end, whole) + 0.1 * whole
+
+    scores = {other: likeness(other) for other in known}
+    close = sorted((k for k in known if scores[k] >= 0.85), key=lambda k: -scores[k])
+    return [k for k in close[:3] if scores[k] > scores[close[0]] - 0.02]
+
+
+def _example(default: Any, value: Any) -> str:
+    """How to write a list, where text stands for it: without a tuple's comma, or broken."""
+    if not isinstance(default, list | tuple) or not isinstance(value, str):
+        return ""
+    if value.lstrip().startswith(("[", "(", "{")):
+        return "; the text is neither a Python literal nor JSON: look at its quotes and brackets"
+    return f""", such as '("{value}",)'"""
 
 
 def _are_numbers(value: Any) -> bool:

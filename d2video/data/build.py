@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
@@ -181,12 +182,19 @@ def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:
         close = get_close_matches(dataset_name, DatasetCatalog, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "correct the name or register it"
         raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
-    load = DatasetCatalog[dataset_name]
-    if "report" in inspect.signature(load).parameters:
-        records = load(report=report)
-    else:
-        records = load_checked(dataset_name, load, report)
-    metadata = MetadataCatalog.get(dataset_name)
+    load, metadata = DatasetCatalog[dataset_name], MetadataCatalog.get(dataset_name)
+    try:
+        if "report" in inspect.signature(load).parameters:
+            records = load(report=report)
+        else:
+            records = load_checked(dataset_name, load, report)
+    except UserError as error:
+        folder, command = metadata.get("generator", (".", ""))
+        if os.path.isdir(folder):
+            raise
+        raise UserError(
+            f"dataset {dataset_name} is generated, and {folder} is not there: make it with {command}"
+        ) from error
     path = metadata.get("panoptic_json") or metadata.get("json_file")
     if path and not records and report is refuse:
         raise UserError(f"dataset {dataset_name} is empty: {path} names no image or video")

@@ -50,6 +50,24 @@ def test_own_checkpoint_loads_strictly(tmp_path):
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
 
+@pytest.mark.parametrize("key", ["model", "model_state", "state_dict", ""])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_state_dicts_of_wrapped_models(tmp_path, key, prefix):
+    state = Model().state_dict()
+    wrapped = {prefix + name: value for name, value in state.items()}
+    path = save(tmp_path / "x.pth", {key: wrapped, "epoch": 3} if key else wrapped)
+    model = Model()
+    VideoCheckpointer(model, strict=True).load(path)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+
+
+def test_prefixes_that_not_all_names_have_stay(tmp_path):
+    state = Model().state_dict()
+    content = {"model": {f"module.{n}" if "head" in n else n: v for n, v in state.items()}}
+    with pytest.raises(UserError, match=r"unknown \(module\.head"):
+        VideoCheckpointer(Model(), strict=True).load(save(tmp_path / "x.pth", content))
+
+
 def test_other_class_count_is_refused_or_ignored_on_demand(tmp_path):
     state = Model(classes=5).state_dict()
     with pytest.raises(

@@ -2,7 +2,7 @@ import itertools
 from collections import Counter
 
 import pytest
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.env import seed_all_rng
 
 from d2video.config import get_cfg
@@ -12,7 +12,7 @@ from d2video.data import (
     build_train_loader,
     register_ytvis_instances,
 )
-from d2video.data.build import ClipDataset
+from d2video.data.build import ClipDataset, load_records
 from d2video.utils.errors import UserError
 from tests.helpers.ytvis_content import LENGTH
 
@@ -194,3 +194,28 @@ def test_clip_dataset_maps_indices_to_key_frames():
     got = [(dataset[i]["video_id"], dataset[i]["key_frame"]) for i in range(len(dataset))]
     assert got == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1)]
     assert [ClipDataset(records, "video")[i] for i in range(3)] == records
+
+
+def test_a_generated_set_that_is_not_there_names_its_command(tmp_path, scratch_catalog):
+    register_ytvis_instances("made", {}, str(tmp_path / "made" / "train.json"), str(tmp_path))
+    command = "python tools/make_shapes_dataset.py made --format ytvis"
+    MetadataCatalog.get("made").generator = (str(tmp_path / "made"), command)
+    with pytest.raises(UserError, match=f"made is not there: make it with {command}"):
+        load_records("made")
+    (tmp_path / "made").mkdir()  # it is there, and something else is missing
+    with pytest.raises(UserError, match=r"train\.json does not exist"):
+        load_records("made")
+
+
+def test_the_commands_of_the_generated_sets():
+    from d2video.cli.make_shapes import parse_args
+    from d2video.synthetic import FORMATS
+
+    named = set()
+    for name in DatasetCatalog:
+        folder, command = MetadataCatalog.get(name).get("generator", ("", ""))
+        if folder:
+            args = parse_args(command.split()[2:])
+            assert args.root == folder
+            named.add(args.format)
+    assert named == {*FORMATS} - {"coco"}  # panoptic writes the instances as well

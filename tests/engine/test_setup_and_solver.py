@@ -127,7 +127,6 @@ def test_epochs_become_iterations():
     [
         (CONFIG, ["MODEL.VISTR.NUM_CLASES", "3"], "NUM_CLASES"),
         (CONFIG, ["MODEL.VISTR.NUM_CLASSES", "many"], "NUM_CLASSES is 'many', str: give int"),
-        (CONFIG, ["MODEL.VISTR.NUM_CLASSES"], "odd length"),
         (CONFIG, ["MODEL.META_ARCHITECTURE", "VisTr"], "META_ARCHITECTURE is 'VisTr'.*VisTR"),
         (CONFIG, ["INPUT.MIN_SIZE_TEST", "-1"], "MIN_SIZE_TEST is -1"),
         ("configs/no_such.yaml", [], "no_such.yaml"),

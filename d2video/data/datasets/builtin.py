@@ -26,6 +26,7 @@ sets are in docs/datasets_{tracking,restoration,video_classification}.md.
 import os
 from functools import partial
 
+from detectron2.data import MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
@@ -51,6 +52,15 @@ _HALVES = {"train_half": (0.0, 0.5), "val_half": (0.5, 1.0)}
 _SCALES = (2, 3, 4)
 # IPT's own, and those that it is not trained on (paper, section 4.3).
 _SIGMAS = (10, 30, 50, 70)
+# Folders of generated data, and the format by which tools/make_shapes_dataset.py makes them.
+_GENERATED = {
+    "shapes": "ytvis",
+    "shapes_coco": "panoptic",
+    "shapes_mot": "mot",
+    "shapes_mots": "mots",
+    "shapes_images": "restoration",
+    "motion": "motion",
+}
 
 
 def register_instance_videos(root: str) -> None:
@@ -142,6 +152,16 @@ def register_restoration(root: str) -> None:
     _register_noises("shapes_images_val", shapes)
 
 
+def name_generators(root: str) -> None:
+    """Set ``generator`` in the metadata of generated data sets: their folder and the command for it."""
+    folders = {**{name: name for name in _GENERATED}, "shapes_panoptic": "shapes_coco"}
+    for name, folder in folders.items():
+        path = os.path.join(root, folder)
+        command = f"python tools/make_shapes_dataset.py {path} --format {_GENERATED[folder]}"
+        for split in ("train", "val"):
+            MetadataCatalog.get(f"{name}_{split}").generator = (path, command)
+
+
 def _register_scales(name: str, clean: str, degraded: str) -> None:
     for scale in _SCALES:
         register_image_pairs(
@@ -177,5 +197,6 @@ for _register in (
     register_tracking,
     register_restoration,
     register_video_classes,
+    name_generators,
 ):
     _register(_ROOT)
