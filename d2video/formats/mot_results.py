@@ -2,9 +2,11 @@
 
 One text file a sequence, ``<sequence>.txt``. MOTChallenge (boxes), one line a track and frame::
 
-    frame,id,left,top,width,height,confidence,-1,-1,-1
+    frame,id,left,top,width,height,confidence,class,-1,-1
 
-MOTS (masks, which may not overlap in a frame), class 2 for pedestrians, a compressed COCO RLE::
+The class is -1 where there is only one. Where there are several, it is the number that the class has in
+the labels' file, as in column 8 of a ``gt.txt``. MOTS (masks, which may not overlap in a frame), class 2
+for pedestrians, a compressed COCO RLE::
 
     frame id class height width rle
 
@@ -14,7 +16,7 @@ TrackFormer writes them 1 too large.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +39,8 @@ from d2video.utils.files import open_text
 
 MOTS_CAR, MOTS_PEDESTRIAN = 1, 2
 _DECIMALS = 3  # of a pixel: finer than any detector, and what is scored is what is written
-_LAYOUT = "frame,id,left,top,width,height,confidence,-1,-1,-1"
+_LAYOUT = "frame,id,left,top,width,height,confidence,class,-1,-1"
+_NO_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,27 @@ class MOTResults(Rows):
         id: (N,) int64, at least 0, unique in a frame; a tracker's of d2video + 1.
         box: (N,4) float64, left, top, width, height in pixels, the corner from 1 on; none empty.
         score: (N,) float64, of no effect on the metrics.
+        cls: (N,) int64, the class's number; -1 where there is only one class.
     """
 
     id: np.ndarray
     box: np.ndarray
     score: np.ndarray
+    cls: np.ndarray
 
 
-def mot_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTResults:
+def mot_results(
+    frames: Sequence[Instances], first_frame: int = 1, class_numbers: Sequence[int] | None = None
+) -> MOTResults:
     """A tracker's boxes, rounded as in a file.
 
     Boxes without area, such as those clipped at the border, are left out.
 
     Args:
         frames: one ``Instances`` a frame with ``pred_boxes`` (XYXY, pixels), ``scores``,
-            ``track_ids`` (from 0).
+            ``track_ids`` (from 0) and, with ``class_numbers``, ``pred_classes``.
         first_frame: its number, from 1 on.
+        class_numbers: by class index, what stands for it in the file; None: there is one class.
 
     Raises:
         UserError: a box or score is not finite, or an id negative or twice in a frame.
@@ -81,16 +89,20 @@ def mot_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTResults
     box = np.concatenate([corners[:, :2] + 1, corners[:, 2:] - corners[:, :2]], axis=1)
     box = np.round(box, _DECIMALS)
     keep = (box[:, 2:] > 0).all(axis=1)
-    return MOTResults(frame[keep], track_id[keep], box[keep], score[keep])
+    cls = _class_numbers(frames, class_numbers, _NO_CLASS)
+    return MOTResults(frame[keep], track_id[keep], box[keep], score[keep], cls[keep])
 
 
-def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
-    """A tracker's masks, all as pedestrians. Empty masks are left out.
+def mots_results(
+    frames: Sequence[Instances], first_frame: int = 1, class_numbers: Sequence[int] | None = None
+) -> MOTSRows:
+    """A tracker's masks. Empty masks are left out.
 
     Args:
         frames: one ``Instances`` a frame with ``track_ids`` (from 0) and either ``pred_rles`` (N
-            compressed RLEs) or ``pred_masks`` (bool N,H,W).
+            compressed RLEs) or ``pred_masks`` (bool N,H,W); with ``class_numbers``, ``pred_classes``.
         first_frame: its number, from 1 on.
+        class_numbers: by class index, what stands for it in the file; None: all are pedestrians, 2.
 
     Raises:
         UserError: there are no masks, those of a frame overlap, or an id is negative or twice in a
@@ -109,33 +121,38 @@ def mots_results(frames: Sequence[Instances], first_frame: int = 1) -> MOTSRows:
     rle = np.empty(len(masks), dtype=object)
     rle[:] = masks
     keep = mask_areas(masks) > 0
-    pedestrian = np.full(len(masks), MOTS_PEDESTRIAN)
-    return MOTSRows(frame[keep], track_id[keep], pedestrian[keep], rle[keep])
+    cls = _class_numbers(frames, class_numbers, MOTS_PEDESTRIAN)
+    return MOTSRows(frame[keep], track_id[keep], cls[keep], rle[keep])
 
 
 @contextmanager
 def open_mot_results(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None
 ) -> Iterator[Callable[[int, Instances], None]]:
     """Open a file for boxes, which appears at the end, or not at all on an exception.
 
     The function that it yields appends a frame: its index, from 0, and :func:`mot_results`' instances.
+    ``class_numbers`` are that function's.
 
     Raises:
         UserError: the path cannot be written; on appending, as :func:`mot_results`, or the disk
             refuses.
     """
     with open_text(path) as put:
-        yield lambda index, frame: put("".join(_mot_lines(mot_results([frame], index + 1))))
+        yield lambda index, frame: put(
+            "".join(_mot_lines(mot_results([frame], index + 1, class_numbers)))
+        )
 
 
 @contextmanager
 def open_mots_results(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None
 ) -> Iterator[Callable[[int, Instances], None]]:
     """As :func:`open_mot_results`, for the masks of :func:`mots_results`."""
     with open_text(path) as put:
-        yield lambda index, frame: put("".join(_mots_lines(mots_results([frame], index + 1))))
+        yield lambda index, frame: put(
+            "".join(_mots_lines(mots_results([frame], index + 1, class_numbers)))
+        )
 
 
 def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) -> None:
@@ -149,49 +166,82 @@ def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) 
         put("".join(lines))
 
 
-def read_mot_results(path: str | os.PathLike[str], num_frames: int) -> MOTResults:
+def read_mot_results(
+    path: str | os.PathLike[str], num_frames: int, class_numbers: Collection[int] | None = None
+) -> MOTResults:
     """Read a file of boxes, of any tracker, with 7 to 10 columns. It may be empty.
 
     Args:
         path, num_frames: of the file and of the sequence.
+        class_numbers: those that column 8 may hold, which is then needed; None: there is one class.
 
     Raises:
         UserError: names file, line and fault: no such file, other columns, something that is no
             finite number, frames outside the sequence, ids that are negative or twice in a frame,
-            boxes without area, or a class above 1 in column 8.
+            boxes without area, or another class in column 8 (with one class: above 1).
     """
-    table = read_table(os.fspath(path), range(7, 11), _LAYOUT, refuse)
+    widths = range(7 if class_numbers is None else 8, 11)
+    table = read_table(os.fspath(path), widths, _LAYOUT, refuse)
     table = table.in_sequence(num_frames).with_ids()
     table = without_sizes(table, (table.values[:, 4:6] <= 0).any(axis=1))
     classes = table.values[:, 7:8]
-    table = table.without(
-        (classes > 1).any(axis=1),
-        lambda i: f"column 8 is {classes[i, 0]:g}, a class that is not scored, in place of -1",
-    )
-    return MOTResults(table.column(0), table.column(1), table.values[:, 2:6], table.values[:, 6])
+    if class_numbers is None:
+        table = table.without(
+            (classes > 1).any(axis=1),
+            lambda i: f"column 8 is {classes[i, 0]:g}, a class that is not scored, in place of -1",
+        )
+        cls = np.full(len(table.lines), _NO_CLASS)
+    else:
+        table = table.without(
+            ~np.isin(classes, [*class_numbers]).any(axis=1),
+            lambda i: (
+                f"column 8 is {classes[i, 0]:g}, none of the classes {_listed(class_numbers)}"
+            ),
+        )
+        cls = table.column(7)
+    columns = table.column(0), table.column(1), table.values[:, 2:6], table.values[:, 6]
+    return MOTResults(*columns, cls)
 
 
 def read_mots_results(
-    path: str | os.PathLike[str], num_frames: int, image_size: tuple[int, int] | None = None
+    path: str | os.PathLike[str],
+    num_frames: int,
+    image_size: tuple[int, int] | None = None,
+    class_numbers: Collection[int] = (MOTS_CAR, MOTS_PEDESTRIAN),
 ) -> MOTSRows:
     """Read a file of masks, of any tracker. It may be empty.
 
     Args:
         path, num_frames: of the file and of the sequence.
         image_size: height and width of its images in pixels; None: those of the first row.
+        class_numbers: those that the third column may hold.
 
     Raises:
         UserError: the file is missing or is not text, a fault of :func:`read_mots_ground_truth`,
-            classes other than 1 and 2, or an empty mask.
+            another class, or an empty mask.
     """
     table = read_mots_table(os.fspath(path), num_frames, image_size, refuse)
     cls = table.column(2)
     table = table.without(
-        ~np.isin(cls, (MOTS_CAR, MOTS_PEDESTRIAN)),
-        lambda i: f"class {cls[i]} is neither 2, pedestrian, nor 1",
+        ~np.isin(cls, [*class_numbers]),
+        lambda i: f"class {cls[i]} is none of the classes {_listed(class_numbers)}",
     )
     table = table.without(mask_areas(table.texts.tolist()) == 0, lambda i: "the mask is empty")
     return MOTSRows(table.column(0), table.column(1), table.column(2), table.texts)
+
+
+def _listed(numbers: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _class_numbers(
+    frames: Sequence[Instances], class_numbers: Sequence[int] | None, only: int
+) -> np.ndarray:
+    """Of each object, in the order of the frames; ``only`` where there is one class."""
+    if class_numbers is None:
+        return np.full(sum(map(len, frames)), only)
+    indices = (k for frame in frames for k in frame.pred_classes.tolist())
+    return np.array([class_numbers[k] for k in indices], dtype=np.int64)
 
 
 def _masks(instances: Instances) -> list[dict[str, Any]]:
@@ -227,10 +277,10 @@ def _concatenate(tensors: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
 
 
 def _mot_lines(results: MOTResults) -> Iterator[str]:
-    columns = (c.tolist() for c in (results.frame, results.id, results.box, results.score))
-    for frame, track_id, box, score in zip(*columns):
+    arrays = (results.frame, results.id, results.box, results.score, results.cls)
+    for frame, track_id, box, score, cls in zip(*(array.tolist() for array in arrays)):
         sides = ",".join(f"{value:.{_DECIMALS}f}" for value in box)
-        yield f"{frame},{track_id},{sides},{score:.6f},-1,-1,-1\n"
+        yield f"{frame},{track_id},{sides},{score:.6f},{cls},-1,-1\n"
 
 
 def _mots_lines(results: MOTSRows) -> Iterator[str]:

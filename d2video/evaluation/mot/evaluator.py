@@ -5,11 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from detectron2.structures import Instances
+
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
-from d2video.evaluation.mot.report import COMBINED, MOTReport
-from d2video.formats.mot_results import mot_results, mots_results, write_results
+from d2video.evaluation.mot.report import MOTReport
+from d2video.formats.mot_results import MOTResults, mot_results, mots_results, write_results
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.structures.answers import Tracks
 from d2video.utils.errors import UserError
@@ -19,8 +21,8 @@ logger = logging.getLogger(__name__)
 RESULTS_NAME = "results.json"
 
 
-# Tracks as in the file of results, and their comparison with the labels, if there are any.
-_Compared = tuple[TrackResults, Metrics | None]
+# Tracks as in the file of results, and their comparison with the labels, by class, if there are any.
+_Compared = tuple[TrackResults, dict[str, Metrics] | None]
 
 
 class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
@@ -31,7 +33,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     ``pred_classes``, ``track_ids`` and, for MOTS, ``pred_rles``. What is scored is what the files
     hold.
 
-    The results ``mot`` are those of :func:`~d2video.evaluation.mot.metrics.summarize` for all
+    The results ``mot`` are those of :meth:`~d2video.evaluation.mot.report.MOTReport.results`, for all
     sequences together.
     """
 
@@ -77,7 +79,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
 
     def _score(self, kept: dict[str, _Compared]) -> dict[str, float]:
         truth = self._ground_truth
-        nothing = mots_results([]) if truth.has_masks else mot_results([])
+        nothing = self._results([])
         kept |= {name: self._compared(name, nothing) for name in self._missing(kept)}
         for name, (results, _) in kept.items():
             write_results(os.path.join(self._output_dir, f"{name}.txt"), results)
@@ -88,7 +90,11 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         report = MOTReport.of(truth, metrics)
         report.write(os.path.join(self._output_dir, RESULTS_NAME))
         logger.info("Tracking by the rules of %s:\n%s", truth.benchmark, report.table())
-        return report.summaries[COMBINED]
+        return report.results()
+
+    def _results(self, frames: list[Instances]) -> TrackResults:
+        make = mots_results if self._ground_truth.has_masks else mot_results
+        return make(frames, class_numbers=self._ground_truth.result_numbers)
 
     def _read_answer(self, sequence: MOTSequence, answer: Tracks) -> TrackResults:
         where = f"the model's answer to sequence {sequence.name}"
@@ -98,24 +104,26 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
                 f"{where}: image_size is {list(answer['image_size'])}, the sequence's {size}; tracks "
                 "must be in pixels of the original frames"
             )
-        frames = answer["frames"]
+        frames, names = answer["frames"], self._ground_truth.class_names
         if len(frames) != sequence.num_frames:
             raise UserError(
                 f"{where}: {len(frames)} frames, the sequence has {sequence.num_frames}; answer "
                 "each of them"
             )
         for t, frame in enumerate(frames, 1):
-            if len(frame) and bool((frame.pred_classes != 0).any()):
+            classes = frame.pred_classes.tolist() if len(frame) else ()
+            if odd := [k for k in classes if not 0 <= k < len(names)]:
                 raise UserError(
-                    f"{where}, frame {t}: class {int(frame.pred_classes.max())}; these data sets "
-                    "have only class 0: evaluate a model that answers only this one"
+                    f"{where}, frame {t}: class {odd[0]}; the data set's classes are "
+                    + ", ".join(f"{k} ({name})" for k, name in enumerate(names))
+                    + ": evaluate a model of these classes"
                 )
         try:
-            if not self._ground_truth.has_masks:
-                return mot_results(frames)
-            results = mots_results(frames)
+            results = self._results(frames)
         except UserError as error:
             raise UserError(f"{where}, {error}") from None
+        if isinstance(results, MOTResults):
+            return results
         for t, mask in zip(results.frame, results.rle):
             if list(mask["size"]) != size:
                 raise UserError(

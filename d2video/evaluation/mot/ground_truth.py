@@ -1,27 +1,38 @@
 """The labels that tracks are compared with, all rows of them: what counts is the protocol's to say."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.mot.metrics import (
     BENCHMARKS,
     Metrics,
     box_metrics,
+    class_box_metrics,
     mask_metrics,
     require_trackeval,
 )
-from d2video.evaluation.mot.records import rows_of_annotations, sequence_of_record
+from d2video.evaluation.mot.records import box_rows, mask_rows, sequence_of_record
+from d2video.formats.faults import Tally, refuse
 from d2video.formats.mot_ground_truth import (
     MOTRows,
     MOTSRows,
     read_mot_ground_truth,
     read_mots_ground_truth,
 )
-from d2video.formats.mot_results import MOTResults, read_mot_results, read_mots_results
+from d2video.formats.mot_results import (
+    MOTS_CAR,
+    MOTS_PEDESTRIAN,
+    MOTResults,
+    read_mot_results,
+    read_mots_results,
+)
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 
@@ -29,6 +40,7 @@ from d2video.utils.errors import UserError
 TrackResults = MOTResults | MOTSRows
 
 MASK_BENCHMARKS = ("MOTS20",)
+_PEDESTRIAN = 1
 
 
 @dataclass(frozen=True)
@@ -41,17 +53,23 @@ class MOTGroundTruth:
         sequences: name → sequence, or its part that is in the split; sorted.
         rows: name → all rows of its ``gt.txt``, or what its annotations would be there, the split's
             first frame being 1; sequences without labels are not in it.
+        class_names: by class index.
+        class_numbers: of each class in ``rows`` and in files of results; None: the benchmark's
+            pedestrians, and what else its rules say.
     """
 
     source: str
     benchmark: str
     sequences: dict[str, MOTSequence]
     rows: dict[str, MOTRows | MOTSRows]
+    class_names: tuple[str, ...] = ("pedestrian",)
+    class_numbers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """
         Raises:
-            UserError: an unknown benchmark, or labels but no package trackeval.
+            UserError: an unknown benchmark, labels but no package trackeval, or labels of which
+                nothing counts.
         """
         known = (*BENCHMARKS, *MASK_BENCHMARKS)
         if self.benchmark not in known:
@@ -59,19 +77,30 @@ class MOTGroundTruth:
                 f"{self.source}: benchmark {self.benchmark!r} is unknown; it is one of "
                 f"{', '.join(known)}"
             )
-        if self.rows:
-            require_trackeval()  # rather than fail after hours of tracking
+        if self.rows:  # rather than fail after hours of tracking
+            require_trackeval()
+            self._require_objects()
 
     @property
     def has_masks(self) -> bool:
         """Whether masks are compared, and not boxes."""
         return self.benchmark in MASK_BENCHMARKS
 
+    @property
+    def result_numbers(self) -> tuple[int, ...] | None:
+        """What stands for each class in files of results, in a column that boxes of one class lack."""
+        return None if len(self.class_names) == 1 and not self.has_masks else self.class_numbers
+
     @classmethod
     def read(
-        cls, source: str, benchmark: str, sequences: Sequence[MOTSequence]
+        cls,
+        source: str,
+        benchmark: str,
+        sequences: Sequence[MOTSequence],
+        class_names: Sequence[str] = ("pedestrian",),
+        class_numbers: Sequence[int] | None = None,
     ) -> "MOTGroundTruth":
-        """Read the labels.
+        """Read the labels; the classes are those of :class:`MOTGroundTruth`.
 
         Raises:
             UserError: a name that two sequences have, or faulty files.
@@ -88,7 +117,8 @@ class MOTGroundTruth:
             else:
                 whole = read_mot_ground_truth(sequence.gt_file, sequence.seq_length)
             rows[name] = whole.of_frames(sequence.first_frame, sequence.num_frames)
-        return cls(source, benchmark, by_name, rows)
+        numbers = None if class_numbers is None else tuple(class_numbers)
+        return cls(source, benchmark, by_name, rows, tuple(class_names), numbers)
 
     @classmethod
     def from_records(
@@ -96,36 +126,35 @@ class MOTGroundTruth:
         source: str,
         benchmark: str,
         records: Sequence[Mapping[str, Any]],
-        class_names: Sequence[str] = (),
+        class_names: Sequence[str],
+        class_numbers: Sequence[int] | None = None,
     ) -> "MOTGroundTruth":
-        """The labels are the boxes in the annotations of tracking records: all count.
+        """The labels are the annotations of tracking records, and the regions to ignore: see
+        :mod:`.records`. Masks are compared if the benchmark has them, else boxes.
 
         Args:
-            class_names: by category id, for messages.
+            class_names: by category id.
+            class_numbers: of the classes in files of results; None: 1 for the first, and so on.
 
         Raises:
-            UserError: a benchmark of masks; a video's name that another one has or that is not the
-                name of a file; or objects of another class than 0.
+            UserError: a video's name that another one has or that is not the name of a file; no masks,
+                where they are compared.
         """
-        if benchmark in MASK_BENCHMARKS:
-            raise UserError(
-                f"{source}: masks are evaluated in data that register_mot reads; lay it out as "
-                f"{benchmark} is, or evaluate boxes: set benchmark MOT17, evaluator_type mot"
-            )
         by_name = _by_name(source, [sequence_of_record(record, source) for record in records])
+        numbers = tuple(class_numbers or range(1, len(class_names) + 1))
+        read = mask_rows if benchmark in MASK_BENCHMARKS else box_rows
         rows: dict[str, MOTRows | MOTSRows] = {
-            record["sequence"]: rows_of_annotations(
-                record["annotations"], class_names, f"{source}, video {record['sequence']}"
-            )
+            record["sequence"]: read(record, numbers, source)
             for record in records
             if "annotations" in record
         }
-        return cls(source, benchmark, by_name, rows)
+        return cls(source, benchmark, by_name, rows, tuple(class_names), numbers)
 
     @classmethod
     def from_dataset(cls, dataset_name: str) -> "MOTGroundTruth":
         """The labels of a registered data set: raw ones by the metadata's ``mot_sequences``, else
-        those in its records.
+        those in its records. Classes are the metadata's ``thing_classes``; ``class_numbers`` are
+        those of a ``gt.txt`` that is not read by its benchmark's rules.
 
         Raises:
             UserError: the metadata lack ``benchmark``; there are neither ``mot_sequences`` nor
@@ -142,11 +171,20 @@ class MOTGroundTruth:
             )
         if sequences is None:
             records = DatasetCatalog.get(dataset_name)  # sets the names of classes
-            return cls.from_records(source, benchmark, records, metadata.get("thing_classes", ()))
-        return cls.read(source, benchmark, sequences() if callable(sequences) else sequences)
+            names = required_metadata(dataset_name, "thing_classes", "register_coco_tracks")
+            ids = {k: i for i, k in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
+            numbers = [ids[k] for k in range(len(names))] if ids else None
+            return cls.from_records(source, benchmark, records, names, numbers)
+        return cls.read(
+            source,
+            benchmark,
+            sequences() if callable(sequences) else sequences,
+            metadata.get("thing_classes", ("pedestrian",)),
+            metadata.get("class_numbers"),
+        )
 
-    def compare(self, name: str, results: TrackResults) -> Metrics:
-        """Metrics of a sequence that has labels.
+    def compare(self, name: str, results: TrackResults) -> dict[str, Metrics]:
+        """Metrics of a sequence that has labels, by the name of the class.
 
         Args:
             name: of the sequence.
@@ -155,13 +193,24 @@ class MOTGroundTruth:
         Raises:
             UserError: see :func:`box_metrics` and :func:`mask_metrics`.
         """
-        length = self.sequences[name].num_frames
-        truth = self.rows[name]
+        length, truth, where = self.sequences[name].num_frames, self.rows[name], f"sequence {name}"
         if isinstance(truth, MOTSRows):
             assert isinstance(results, MOTSRows)
-            return mask_metrics(truth, results, length, f"sequence {name}")
+            numbers = self.class_numbers or (MOTS_PEDESTRIAN,)
+            each = [mask_metrics(truth, results, length, where, number) for number in numbers]
+            return dict(zip(self.class_names, each, strict=True))
         assert isinstance(results, MOTResults)
-        return box_metrics(self.benchmark, truth, results, length, f"sequence {name}")
+        if self.class_numbers is None:
+            metrics = box_metrics(self.benchmark, truth, results, length, where)
+            return {self.class_names[0]: metrics}
+        by_class = {}
+        for class_name, number in zip(self.class_names, self.class_numbers, strict=True):
+            found = results
+            if self.result_numbers is not None:
+                found = results.select(results.cls == number)
+            objects = truth.select(truth.cls == number)
+            by_class[class_name] = class_box_metrics(objects, found, length, where)
+        return by_class
 
     def read_results(self, folder: str | os.PathLike[str]) -> dict[str, TrackResults]:
         """Read and check ``<sequence>.txt`` for each sequence; a file may be empty, but not missing.
@@ -170,6 +219,8 @@ class MOTGroundTruth:
             UserError: names file, line and fault.
         """
         results: dict[str, TrackResults] = {}
+        rows = Tally(os.fspath(folder), "masks")
+        _tell_other_files(folder, self.sequences, self.source)
         for name, sequence in self.sequences.items():
             path = os.path.join(folder, f"{name}.txt")
             if not os.path.isfile(path):
@@ -179,10 +230,58 @@ class MOTGroundTruth:
                 )
             if self.has_masks:
                 size = sequence.height, sequence.width
-                results[name] = read_mots_results(path, sequence.num_frames, size)
+                numbers = {MOTS_CAR, MOTS_PEDESTRIAN, *(self.class_numbers or ())}
+                found = read_mots_results(path, sequence.num_frames, size, numbers)
+                scored = np.isin(found.cls, self.class_numbers or (MOTS_PEDESTRIAN,))
+                rows.used += int(scored.sum())
+                for number, count in Counter(found.cls[~scored].tolist()).items():
+                    rows.leave_out(f"of class {number}", count)
+                results[name] = found
             else:
-                results[name] = read_mot_results(path, sequence.num_frames)
+                results[name] = read_mot_results(path, sequence.num_frames, self.result_numbers)
+        rows.tell(refuse)
         return results
+
+    def _require_objects(self) -> None:
+        """
+        Raises:
+            UserError: no labelled object counts.
+        """
+        tally = Tally(self.source, "labelled objects")
+        for rows in self.rows.values():
+            own = (MOTS_PEDESTRIAN,) if self.has_masks else (_PEDESTRIAN,)
+            chosen = np.isin(rows.cls, self.class_numbers or own)
+            for number, count in Counter(rows.cls[~chosen].tolist()).items():
+                tally.leave_out(f"of class {number}", count)
+            if isinstance(rows, MOTRows):
+                tally.leave_out(
+                    "to ignore (flag 0, or a crowd)", int((rows.flag[chosen] == 0).sum())
+                )
+                chosen &= rows.flag != 0
+            tally.used += int(chosen.sum())
+        if not tally.used:
+            found = tally.left_out()
+            raise UserError(
+                f"{found if found.reasons else f'{self.source} has no labelled objects'}; nothing could "
+                "be scored: correct the labels, or leave out gt.txt or 'annotations' to only write the "
+                "tracks"
+            )
+
+
+def _tell_other_files(
+    folder: str | os.PathLike[str], sequences: Collection[str], source: str
+) -> None:
+    """Log the files of results that are of none of these sequences."""
+    files = (
+        sorted(f for f in os.listdir(folder) if f.endswith(".txt")) if os.path.isdir(folder) else []
+    )
+    others = [file for file in files if file.removesuffix(".txt") not in sequences]
+    tally = Tally(os.fspath(folder), "files of results")
+    tally.used = len(files) - len(others)
+    if others:
+        more = ", ..." if len(others) > 3 else ""
+        tally.leave_out(f"of no sequence of {source} ({', '.join(others[:3])}{more})", len(others))
+    tally.tell(refuse)
 
 
 def _by_name(source: str, sequences: Sequence[MOTSequence]) -> dict[str, MOTSequence]:

@@ -34,13 +34,15 @@ _MOT_CLASSES = (
     *("reflection", "crowd"),
 )
 
+_ONE_CLASS = "pedestrian"  # what the class that is evaluated is called, whatever it is
+
 # Reported percentages by TrackEval's family of metrics, and the counts, all of CLEAR.
 _PERCENTAGES = {
     "HOTA": ("HOTA", "DetA", "AssA", "LocA"),
     "CLEAR": ("MOTA", "MOTP"),
     "Identity": ("IDF1", "IDP", "IDR"),
 }
-_COUNTS = ("IDSW", "CLR_FP", "CLR_FN", "MT", "PT", "ML", "Frag")
+COUNTS = ("IDSW", "FP", "FN", "MT", "PT", "ML", "Frag")
 
 
 def require_trackeval() -> Any:
@@ -90,37 +92,61 @@ def box_metrics(
     dataset.benchmark, dataset.do_preproc = BENCHMARKS[benchmark], True
     dataset.class_name_to_class_id = {name: i + 1 for i, name in enumerate(_MOT_CLASSES)}
     dataset.valid_class_numbers = list(range(1, len(_MOT_CLASSES) + 1))
-    true_boxes = _by_frame(truth.frame, num_frames, truth.box)
-    boxes = _by_frame(results.frame, num_frames, results.box)
-    raw = {
-        "gt_ids": _by_frame(truth.frame, num_frames, _ranks(truth.id)),
-        "gt_dets": true_boxes,
+    raw = _raw_boxes(dataset, truth, results, num_frames) | {
         "gt_classes": _by_frame(truth.frame, num_frames, truth.cls),
         "gt_extras": [
             {"zero_marked": flags} for flags in _by_frame(truth.frame, num_frames, truth.flag)
-        ],
-        "tracker_ids": _by_frame(results.frame, num_frames, _ranks(results.id)),
-        "tracker_dets": boxes,
-        "tracker_confidences": [np.zeros(len(b)) for b in boxes],  # of no effect
-        "tracker_classes": [np.ones(len(b), np.int64) for b in boxes],
-        "similarity_scores": [
-            challenge._calculate_box_ious(a, b, box_format="xywh")
-            for a, b in zip(true_boxes, boxes, strict=True)
         ],
     }
     return _metrics(dataset, raw, sequence)
 
 
-def mask_metrics(truth: MOTSRows, results: MOTSRows, num_frames: int, sequence: str) -> Metrics:
-    """Metrics of tracked masks in one sequence by the rules of MOTS20.
+def class_box_metrics(
+    truth: MOTRows, results: MOTResults, num_frames: int, sequence: str
+) -> Metrics:
+    """Metrics of the tracked boxes of one class in one sequence, by the rules of BDD100K.
+
+    Rows with flag 0 are regions to ignore: a result that no object takes, and more than half of
+    which lies in such a region, is taken out before anything is counted. Without such rows the rules
+    are those of MOT17 without distractors.
+
+    Args:
+        truth: the labelled objects of the class, and its regions to ignore.
+        results: the tracks of the class.
+        num_frames: of the sequence.
+        sequence: name for messages.
+
+    Raises:
+        UserError: no trackeval.
+    """
+    dataset = object.__new__(require_trackeval().datasets.BDD100K)  # as above
+    dataset.class_name_to_class_id = {_ONE_CLASS: 1}
+    objects, regions = truth.select(truth.flag != 0), truth.select(truth.flag == 0)
+    raw = _raw_boxes(dataset, objects, results, num_frames)
+    # Which half of a box lies where is asked in this format; the overlaps are there already.
+    raw |= {key: [_corners(b) for b in raw[key]] for key in ("gt_dets", "tracker_dets")}
+    raw["gt_classes"] = [np.ones(len(b), np.int64) for b in raw["gt_dets"]]
+    raw["gt_crowd_ignore_regions"] = _by_frame(regions.frame, num_frames, _corners(regions.box))
+    return _metrics(dataset, raw, sequence)
+
+
+def mask_metrics(
+    truth: MOTSRows,
+    results: MOTSRows,
+    num_frames: int,
+    sequence: str,
+    class_number: int = MOTS_PEDESTRIAN,
+) -> Metrics:
+    """Metrics of the tracked masks of one class in one sequence by the rules of MOTS20.
 
     sMOTSA, MOTSA and MOTSP are what ``CLEAR`` calls sMOTA, MOTA and MOTP.
 
     Args:
-        truth: the labelled objects (class 2) and regions to ignore (10); others are not evaluated.
-        results: the tracks; those of a class other than 2 do not count.
+        truth: the labelled objects and the regions to ignore (class 10).
+        results: the tracks.
         num_frames: of the sequence.
         sequence: name for messages.
+        class_number: objects and tracks of other classes do not count.
 
     Raises:
         UserError: no trackeval.
@@ -128,7 +154,7 @@ def mask_metrics(truth: MOTSRows, results: MOTSRows, num_frames: int, sequence: 
     challenge = require_trackeval().datasets.MOTSChallenge
     dataset = object.__new__(challenge)  # as above
     dataset.class_name_to_class_id = {
-        "pedestrian": str(MOTS_PEDESTRIAN),
+        _ONE_CLASS: str(class_number),
         "ignore": str(MOTS_IGNORE_CLASS),
     }
     is_region = truth.cls == MOTS_IGNORE_CLASS
@@ -168,6 +194,29 @@ def combine_metrics(per_sequence: Mapping[str, Metrics]) -> Metrics:
     }
 
 
+def average_classes(per_class: Mapping[str, Metrics]) -> Metrics:
+    """TrackEval's ``cls_comb_cls_av``: the means of the classes' ratios, the sums of their counts.
+
+    Args:
+        per_class: name → what :func:`combine_metrics` returned; not empty.
+    """
+    return {
+        family: metric.combine_classes_class_averaged({k: m[family] for k, m in per_class.items()})
+        for family, metric in _families().items()
+    }
+
+
+def average_detections(per_class: Mapping[str, Metrics]) -> Metrics:
+    """TrackEval's ``cls_comb_det_av``: the ratios of the classes' summed counts.
+
+    Frequent classes weigh more. ``per_class`` is that of :func:`average_classes`.
+    """
+    return {
+        family: metric.combine_classes_det_averaged({k: m[family] for k, m in per_class.items()})
+        for family, metric in _families().items()
+    }
+
+
 def summarize(metrics: Metrics, masks: bool = False) -> dict[str, float]:
     """What papers report.
 
@@ -182,13 +231,39 @@ def summarize(metrics: Metrics, masks: bool = False) -> dict[str, float]:
     summary = {"sMOTSA": 100 * float(metrics["CLEAR"]["sMOTA"])} if masks else {}
     for family, names in _PERCENTAGES.items():
         summary |= {name: 100 * float(np.mean(metrics[family][name])) for name in names}
-    return summary | {name.removeprefix("CLR_"): int(metrics["CLEAR"][name]) for name in _COUNTS}
+    clear = metrics["CLEAR"]
+    return summary | {k: int(clear[f"CLR_{k}" if k in ("FP", "FN") else k]) for k in COUNTS}
+
+
+def _raw_boxes(
+    dataset: Any, truth: MOTRows, results: MOTResults, num_frames: int
+) -> dict[str, Any]:
+    """What TrackEval's readers of boxes have in common; the tracks are all of class 1."""
+    true_boxes = _by_frame(truth.frame, num_frames, truth.box)
+    boxes = _by_frame(results.frame, num_frames, results.box)
+    return {
+        "gt_ids": _by_frame(truth.frame, num_frames, _ranks(truth.id)),
+        "gt_dets": true_boxes,
+        "tracker_ids": _by_frame(results.frame, num_frames, _ranks(results.id)),
+        "tracker_dets": boxes,
+        "tracker_confidences": [np.zeros(len(b)) for b in boxes],  # of no effect
+        "tracker_classes": [np.ones(len(b), np.int64) for b in boxes],
+        "similarity_scores": [
+            dataset._calculate_box_ious(a, b, box_format="xywh")
+            for a, b in zip(true_boxes, boxes, strict=True)
+        ],
+    }
 
 
 def _metrics(dataset: Any, raw: dict[str, Any], sequence: str) -> Metrics:
     raw |= {"num_timesteps": len(raw["gt_ids"]), "seq": sequence}
-    data = dataset.get_preprocessed_seq_data(raw, "pedestrian")
+    data = dataset.get_preprocessed_seq_data(raw, _ONE_CLASS)
     return {family: metric.eval_sequence(data) for family, metric in _families().items()}
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    """Left, top, width, height as left, top, right, bottom."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _ranks(ids: np.ndarray) -> np.ndarray:

@@ -1,17 +1,16 @@
 """Labels of tracking from records (docs/architecture.md), for data without MOTChallenge's own files."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as coco_mask
 from detectron2.structures import BoxMode
 
-from d2video.formats.mot_ground_truth import MOTRows
+from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
-
-_PEDESTRIAN = 1
 
 
 def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
@@ -42,39 +41,74 @@ def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
     )
 
 
-def rows_of_annotations(
-    annotations: Sequence[Sequence[Mapping[str, Any]]], class_names: Sequence[str], where: str
-) -> MOTRows:
-    """A record's annotations as rows of a ``gt.txt``: every object counts.
+def box_rows(record: Mapping[str, Any], class_numbers: Sequence[int], source: str) -> MOTRows:
+    """A record's boxes as rows of a ``gt.txt``.
 
     Args:
-        annotations: L lists of dicts with boxes XYWH_ABS, pixels from 0.
-        class_names: by category id, for messages, like ``where``; may be empty.
+        record: with ``annotations``, L lists of dicts with boxes XYWH_ABS, pixels from 0, and
+            optionally ``ignored``, as many.
+        class_numbers: by category id.
+        source: data set, for messages.
 
     Returns:
-        rows with class 1 and flag 1, frames and corners from 1 on.
+        rows with flag 1, and with flag 0 those of ``ignored``; frames and corners from 1 on.
+    """
+    objects, ignored = _placed(record, "annotations"), _placed(record, "ignored")
+    rows = objects + ignored
+    assert all(each["bbox_mode"] == BoxMode.XYWH_ABS for _, each in rows)
+    boxes = np.array([each["bbox"] for _, each in rows], dtype=float).reshape(-1, 4)
+    boxes[:, :2] += 1
+    return MOTRows(
+        frame=_column(t for t, _ in rows),
+        id=_column(each["id"] for _, each in rows),
+        box=boxes,
+        flag=np.repeat([1, 0], [len(objects), len(ignored)]),
+        cls=_column(class_numbers[each["category_id"]] for _, each in rows),
+        visibility=np.array([each.get("visibility", 1) for _, each in rows], dtype=float),
+    )
+
+
+def mask_rows(record: Mapping[str, Any], class_numbers: Sequence[int], source: str) -> MOTSRows:
+    """A record's masks, compressed RLEs, as rows of a ``gt.txt`` of MOTS.
+
+    What is ``ignored`` is a region to ignore for all classes: by its mask, or else by its box.
 
     Raises:
-        UserError: objects of another class than 0.
+        UserError: an object has no mask, or a class the number of regions to ignore.
     """
-    placed = [(t, each) for t, frame in enumerate(annotations, 1) for each in frame]
-    objects = [each for _, each in placed]
-    other = next((each["category_id"] for each in objects if each["category_id"] != 0), None)
-    if other is not None:
-        name, only = (f"'{class_names[k]}'" if k < len(class_names) else k for k in (other, 0))
+    if MOTS_IGNORE_CLASS in class_numbers:
         raise UserError(
-            f"{where}: it has objects of class {name}; tracks are evaluated in data of one class, "
-            f"here {only}: make a file of each class"
+            f"{source}: category id {MOTS_IGNORE_CLASS} marks regions to ignore where masks are "
+            "tracked: give the category another id, or evaluate boxes"
         )
-    assert all(each["bbox_mode"] == BoxMode.XYWH_ABS for each in objects)
-    boxes = np.array([each["bbox"] for each in objects], dtype=float).reshape(-1, 4)
-    boxes[:, :2] += 1
-    ones = np.ones(len(objects), dtype=np.int64)
-    return MOTRows(
-        frame=np.array([t for t, _ in placed], dtype=np.int64),
-        id=np.array([each["id"] for each in objects], dtype=np.int64),
-        box=boxes,
-        flag=ones,
-        cls=_PEDESTRIAN * ones,
-        visibility=np.array([each.get("visibility", 1) for each in objects], dtype=float),
+    objects, ignored = _placed(record, "annotations"), _placed(record, "ignored")
+    masks: list[Any] = []
+    for t, each in objects + ignored:
+        mask = each.get("segmentation")
+        if mask is None and len(masks) < len(objects):
+            raise UserError(
+                f"{source}, video {record['sequence']}, frame {t}: track {each['id']} has no mask, and "
+                "masks are compared: add segmentations, or evaluate boxes (evaluator_type mot)"
+            )
+        if mask is None:
+            size = record["height"], record["width"]
+            (mask,) = coco_mask.frPyObjects(np.array([each["bbox"]], dtype=float), *size)
+        masks.append(mask)
+    rle = np.empty(len(masks), dtype=object)
+    rle[:] = masks
+    numbers = [class_numbers[each["category_id"]] for _, each in objects]
+    return MOTSRows(
+        frame=_column(t for t, _ in objects + ignored),
+        id=_column(each["id"] for _, each in objects + ignored),
+        cls=_column([*numbers, *[MOTS_IGNORE_CLASS] * len(ignored)]),
+        rle=rle,
     )
+
+
+def _placed(record: Mapping[str, Any], key: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """(frame from 1 on, object) of a record's objects under a key."""
+    return [(t, each) for t, frame in enumerate(record.get(key, ()), 1) for each in frame]
+
+
+def _column(values: Iterable[int]) -> np.ndarray:
+    return np.fromiter(values, dtype=np.int64)

@@ -1,6 +1,7 @@
 """Tracking metrics of all sequences of a split, as a table and as a file."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,55 @@ import numpy as np
 from tabulate import tabulate
 
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
-from d2video.evaluation.mot.metrics import Metrics, combine_metrics, summarize
+from d2video.evaluation.mot.metrics import (
+    COUNTS,
+    Metrics,
+    average_classes,
+    average_detections,
+    combine_metrics,
+    summarize,
+)
 from d2video.utils.files import replace_on_success
 
 COMBINED = "COMBINED"  # all sequences together; last in what follows
 _COLUMNS = ("sMOTSA", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "FP", "FN", "MT", "ML")
+_BY_CLASS = ("sMOTSA", "HOTA", "MOTA", "IDF1")  # in the results, for each class
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """The metrics of a class.
+
+    Attributes:
+        details: sequence or ``COMBINED`` → all fields of TrackEval, fractions.
+        summaries: sequence or ``COMBINED`` → percentages and counts, see :func:`summarize`; the
+            percentages are nan in ``COMBINED`` if the split has no such object.
+    """
+
+    details: dict[str, Metrics]
+    summaries: dict[str, dict[str, float]]
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Metrics], has_masks: bool) -> "ClassReport":
+        """Put together the metrics of sequences (by name, at least one)."""
+        details = {name: metrics[name] for name in sorted(metrics)}
+        details[COMBINED] = combine_metrics(metrics)
+        summaries = {name: summarize(each, has_masks) for name, each in details.items()}
+        if not details[COMBINED]["Count"]["GT_Dets"]:
+            summaries[COMBINED] |= {k: math.nan for k in summaries[COMBINED] if k not in COUNTS}
+        return cls(details, summaries)
+
+    def as_json(self) -> dict[str, Any]:
+        """``combined`` and ``sequences`` (by name), each with ``summary`` and ``details``."""
+        entries = {
+            name: {
+                "summary": {k: None if math.isnan(v) else v for k, v in summary.items()},
+                "details": self.details[name],
+            }
+            for name, summary in self.summaries.items()
+        }
+        combined = entries.pop(COMBINED)
+        return {"combined": combined, "sequences": entries}
 
 
 @dataclass(frozen=True)
@@ -23,45 +68,101 @@ class MOTReport:
 
     Attributes:
         benchmark: whose rules were followed.
-        details: sequence or ``COMBINED`` → all fields of TrackEval, fractions.
-        summaries: sequence or ``COMBINED`` → percentages and counts, see :func:`summarize`.
+        has_masks: whether masks were compared, and not boxes.
+        classes: name → metrics of the class.
     """
 
     benchmark: str
-    details: dict[str, Metrics]
-    summaries: dict[str, dict[str, float]]
+    has_masks: bool
+    classes: dict[str, ClassReport]
 
     @classmethod
-    def of(cls, ground_truth: MOTGroundTruth, metrics: Mapping[str, Metrics]) -> "MOTReport":
-        """Put together the metrics of sequences (by name, at least one)."""
-        details = {name: metrics[name] for name in sorted(metrics)}
-        details[COMBINED] = combine_metrics(metrics)
-        summaries = {
-            name: summarize(each, ground_truth.has_masks) for name, each in details.items()
+    def of(
+        cls, ground_truth: MOTGroundTruth, metrics: Mapping[str, Mapping[str, Metrics]]
+    ) -> "MOTReport":
+        """Put together the metrics of sequences, by their names and then by class."""
+        classes = {
+            name: ClassReport.of(
+                {sequence: by_class[name] for sequence, by_class in metrics.items()},
+                ground_truth.has_masks,
+            )
+            for name in ground_truth.class_names
         }
-        return cls(ground_truth.benchmark, details, summaries)
+        return cls(ground_truth.benchmark, ground_truth.has_masks, classes)
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """The classes of which the split has no object."""
+        details = {name: each.details[COMBINED] for name, each in self.classes.items()}
+        return [name for name, each in details.items() if not each["Count"]["GT_Dets"]]
+
+    def averages(self) -> dict[str, dict[str, Any]]:
+        """``summary`` and ``details`` of TrackEval's two averages of classes.
+
+        "class average": ``cls_comb_cls_av`` of the classes that have objects; counts are those of all.
+        "detection average": ``cls_comb_det_av`` of all classes.
+        """
+        combined = {name: each.details[COMBINED] for name, each in self.classes.items()}
+        labelled = {k: each for k, each in combined.items() if k not in self.unlabelled}
+        by_class, by_detection = average_classes(labelled), average_detections(combined)
+        summary = summarize(by_detection, self.has_masks)
+        counts = {name: summary[name] for name in COUNTS}
+        return {
+            "class average": {
+                "summary": summarize(by_class, self.has_masks) | counts,
+                "details": by_class,
+            },
+            "detection average": {"summary": summary, "details": by_detection},
+        }
+
+    def results(self) -> dict[str, float]:
+        """Percentages and counts of all sequences together, see :func:`summarize`.
+
+        Of several classes these are the class average, and sMOTSA (of masks), HOTA, MOTA and IDF1 of
+        each class follow as ``HOTA-<class>``, …: nan if the split has no such object.
+        """
+        if len(self.classes) == 1:
+            (only,) = self.classes.values()
+            return only.summaries[COMBINED]
+        results = dict(self.averages()["class average"]["summary"])
+        for name, each in self.classes.items():
+            summary = each.summaries[COMBINED]
+            results |= {f"{key}-{name}": summary[key] for key in _BY_CLASS if key in summary}
+        return results
 
     def table(self) -> str:
-        """A line a sequence and one for all."""
-        columns = [name for name in _COLUMNS if name in self.summaries[COMBINED]]
-        rows = [[name, *(each[c] for c in columns)] for name, each in self.summaries.items()]
-        return tabulate(rows, ("sequence", *columns), "pipe", floatfmt=".2f")
+        """A line a sequence and one for all; of several classes, a line a class and their averages."""
+        if len(self.classes) == 1:
+            (only,) = self.classes.values()
+            head, summaries = "sequence", only.summaries
+        else:
+            head = "class"
+            summaries = {name: each.summaries[COMBINED] for name, each in self.classes.items()}
+            summaries |= {name: each["summary"] for name, each in self.averages().items()}
+        columns = [name for name in _COLUMNS if name in next(iter(summaries.values()))]
+        rows = [[name, *(each[c] for c in columns)] for name, each in summaries.items()]
+        table = tabulate(rows, (head, *columns), "pipe", floatfmt=".2f")
+        if self.unlabelled and len(self.classes) > 1:
+            table += f"\nNot in the class average, having no objects: {', '.join(self.unlabelled)}"
+        return table
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write everything as JSON, whole or not at all.
 
         ``benchmark``, ``combined`` and ``sequences`` (by name); for each ``summary`` and
-        ``details``.
+        ``details``. Of several classes ``benchmark``, ``averages`` and ``classes`` (by name), which
+        have ``combined`` and ``sequences``; nan is null.
 
         Raises:
             UserError: the path cannot be written.
         """
-        entries = {
-            name: {"summary": self.summaries[name], "details": each}
-            for name, each in self.details.items()
-        }
-        combined = entries.pop(COMBINED)
-        content = {"benchmark": self.benchmark, "combined": combined, "sequences": entries}
+        content: dict[str, Any] = {"benchmark": self.benchmark}
+        if len(self.classes) == 1:
+            (only,) = self.classes.values()
+            content |= only.as_json()
+        else:
+            content["averages"] = self.averages()
+            content["classes"] = {name: each.as_json() for name, each in self.classes.items()}
         with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
             json.dump(content, file, default=_plain, indent=1)
 

@@ -69,7 +69,8 @@ def test_golden_sequences_through_the_evaluator(tmp_path, benchmark, caplog):
     truth = golden_truth(tmp_path, benchmark)
     read_again = truth.read_results(output)
     for name in truth.sequences:
-        again = truth.compare(name, read_again[name])["HOTA"]["HOTA"].tolist()
+        (again,) = truth.compare(name, read_again[name]).values()
+        again = again["HOTA"]["HOTA"].tolist()
         assert again == written["sequences"][name]["details"]["HOTA"]["HOTA"]
 
     evaluator.reset()

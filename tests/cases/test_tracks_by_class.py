@@ -1,0 +1,64 @@
+"""``tracks/two_classes.json``: tracks of two classes are trained on and scored by class."""
+
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, Instances
+
+from d2video.data.datasets.coco_tracks import register_coco_tracks
+from d2video.evaluation import build_evaluator
+
+pytestmark = pytest.mark.usefixtures("scratch_catalog")
+
+
+@pytest.fixture
+def dataset(inputs, pictures):
+    path, root = inputs / "tracks" / "two_classes.json", pictures / "shapes_mot" / "val"
+    register_coco_tracks("two_classes", str(path), str(root))
+    return "two_classes"
+
+
+def perfect(record: dict) -> dict:
+    size, frames = (record["height"], record["width"]), []
+    for objects in record["annotations"]:
+        boxes = torch.tensor([each["bbox"] for each in objects], dtype=torch.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        frames.append(
+            Instances(
+                size,
+                pred_boxes=Boxes(boxes),
+                scores=torch.ones(len(objects)),
+                pred_classes=torch.tensor([each["category_id"] for each in objects]),
+                track_ids=torch.tensor([each["id"] for each in objects]),
+            )
+        )
+    return {"image_size": size, "frames": frames}
+
+
+def test_a_perfect_answer_scores_100_for_each_class(dataset, tmp_path):
+    records = DatasetCatalog.get(dataset)
+    assert MetadataCatalog.get(dataset).thing_classes == ["object", "b"]
+    classes = [o["category_id"] for r in records for frame in r["annotations"] for o in frame]
+    assert (classes.count(0), classes.count(1)) == (28, 1)
+    evaluator = build_evaluator(dataset, str(tmp_path))
+    evaluator.process([{"sequence": r["sequence"]} for r in records], [*map(perfect, records)])
+    mot = evaluator.evaluate()["mot"]
+    for metric in ("HOTA", "MOTA", "IDF1"):
+        assert mot[metric] == mot[f"{metric}-object"] == mot[f"{metric}-b"] == 100
+    # In files of results a class has the number that it has in the labels.
+    assert (tmp_path / "val-0001.txt").read_text().splitlines()[0].split(",")[7] == "2"
+
+
+def test_the_command_reads_its_files(dataset, tmp_path, capsys):
+    from d2video.cli.evaluate_mot import main
+
+    records = DatasetCatalog.get(dataset)
+    evaluator = build_evaluator(dataset, str(tmp_path))
+    evaluator.process([{"sequence": r["sequence"]} for r in records], [*map(perfect, records)])
+    evaluator.evaluate()
+    main(["--dataset", dataset, "--results", str(tmp_path)])
+    table = capsys.readouterr().out
+    for name in ("object", "b", "class average", "detection average"):
+        assert any(
+            line.startswith(f"| {name} ") and " 100.00 " in line for line in table.splitlines()
+        ), name
