@@ -10,7 +10,7 @@ from d2video.checkpoint.convert import (
     from_foreign,
     to_foreign,
 )
-from d2video.checkpoint.loading import load_checkpoint_file, state_dict_of
+from d2video.checkpoint.loading import class_names_in, load_checkpoint_file, state_dict_of
 from d2video.checkpoint.writing import write_checkpoint
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "VideoCheckpointer",
     "adapt_foreign",
     "checkpoint_format",
+    "class_names_in",
     "from_foreign",
     "load_checkpoint_file",
     "state_dict_of",

@@ -7,7 +7,12 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
-from d2video.checkpoint.loading import STATE_KEYS, load_checkpoint_file, state_dict_of
+from d2video.checkpoint.loading import (
+    STATE_KEYS,
+    class_names_in,
+    load_checkpoint_file,
+    state_dict_of,
+)
 from d2video.checkpoint.run_folder import (
     POINTER,
     checkpoints_in,
@@ -17,6 +22,7 @@ from d2video.checkpoint.run_folder import (
     write_pointer,
 )
 from d2video.checkpoint.writing import write_checkpoint
+from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -35,6 +41,10 @@ class VideoCheckpointer(DetectionCheckpointer):
     It takes checkpoints of the same model (``.pth`` or ``.safetensors``), backbone weights
     (detectron2 model zoo, converted torchvision) and, unless ``strict``, checkpoints that lack some
     parameters, which it lists.
+
+    The names of the model's classes are kept with it, by row of its class head. :meth:`load` sets those
+    of the model (:func:`~d2video.structures.class_names_of`) if parameters of its class head come from
+    a file that has names.
 
     Args:
         model, save_dir, checkpointables: as in the base class.
@@ -79,11 +89,13 @@ class VideoCheckpointer(DetectionCheckpointer):
         if not self.save_dir or not self.save_to_disk:
             return
         path = Path(self.save_dir) / f"{name}.pth"
+        names = class_names_of(self.model)
+        by_row = None if names is None else ClassHead.of(self.model).by_row(names)
         content = {"model": self.model.state_dict()}
         content |= {key: each.state_dict() for key, each in self.checkpointables.items()}
         logger.info("Saving checkpoint to %s", path)
         remove_partial(path.parent)
-        write_checkpoint(content | kwargs, path)
+        write_checkpoint(content | kwargs, path, by_row)
         write_pointer(path.parent, path.name)
         if self.keep:
             remove_old(path.parent, self.keep, newest=path, damaged=self._damaged - {path})
@@ -212,6 +224,10 @@ class VideoCheckpointer(DetectionCheckpointer):
         except _UNFIT as error:
             raise self._unfit("its parameters do not fit", error) from error
         self._check(names, incompatible)
+        class_names, head = class_names_in(checkpoint, self._path), ClassHead.of(self.model)
+        loaded = names.difference(incompatible.missing_keys)
+        if class_names is not None and head.is_among(loaded, names):
+            set_class_names(self.model, head.by_index(class_names))
 
     def _check(self, names: set[str], incompatible: Any) -> None:
         where = f"checkpoint {self._path}"

@@ -1,6 +1,7 @@
 """Reading checkpoint files that may come from strangers: no code in them is ever run."""
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -43,7 +44,8 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
             and numbers of numpy. For converters.
 
     Returns:
-        what the file holds, a dict with strings as keys.
+        what the file holds, a dict with strings as keys. Of a ``.safetensors`` file with class names
+        these are "model" and "class_names", of another its tensors.
 
     Raises:
         BrokenCheckpoint: the file is missing, damaged, truncated, of another format, or holds
@@ -104,6 +106,23 @@ def state_dict_of(
     return state
 
 
+def class_names_in(content: dict[str, Any], path: str | Path) -> list[str] | None:
+    """The names of the classes that a loaded file holds under "class_names", by row of the class head
+    ("": a row without a name); None if it has none.
+
+    Raises:
+        BrokenCheckpoint: there is something else.
+    """
+    names = content.get("class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BrokenCheckpoint(
+            f"checkpoint {path}: its class_names are not a list of names: re-save it without them"
+        )
+    return names
+
+
 def _is_dense_tensor(value: Any) -> bool:
     """A sparse tensor, or one without data, can pretend to be of any size."""
     return (
@@ -118,7 +137,10 @@ def _read(path: Path, foreign: bool) -> Any:
     if path.suffix == ".pkl":
         return load_numpy_pickle(path)
     if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
+        state = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            names = (file.metadata() or {}).get("class_names")
+        return state if names is None else {"model": state, "class_names": json.loads(names)}
     if zipfile.is_zipfile(path):
         _check_archive(path)
     with torch.serialization.safe_globals(_FOREIGN if foreign else []):

@@ -1,7 +1,8 @@
 """Writing checkpoints that are there whole or not at all, also after a crash or on a full disk."""
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
 
-def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
+def write_checkpoint(
+    content: dict[str, Any], path: str | Path, class_names: Sequence[str] | None = None
+) -> None:
     """Write ``content`` with ``torch.save`` (which adds a checksum to each tensor) or, where the
     suffix is ``.safetensors``, in that format.
 
@@ -22,6 +25,7 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     Args:
         content: for ``.safetensors`` parameters by name, else also plain values and containers.
         path: the file; its folder is created.
+        class_names: by row of the class head, where they are known; see :func:`class_names_in`.
 
     Raises:
         UserError: the disk is full or the file cannot be written, what was there before is
@@ -39,8 +43,13 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in content.items()
             }
-            file.write(safetensors.torch.save(state, {"format": "pt"}))
+            metadata = {"format": "pt"}
+            if class_names is not None:
+                metadata["class_names"] = json.dumps([*class_names])
+            file.write(safetensors.torch.save(state, metadata))
         else:
+            if class_names is not None:
+                content = content | {"class_names": [*class_names]}
             torch.save(content, file)
             file.flush()
             _check_loadable(partial, path)

@@ -2,7 +2,8 @@
 
 Without --format the input is d2video's own, of a training run: its parameters alone are written, to
 be released. An --output that ends in .safetensors is written in that format; both are loaded as
-MODEL.WEIGHTS.
+MODEL.WEIGHTS. The names of the classes are kept; to a file without them the built-in names of the
+first data set in DATASETS.TRAIN are added.
 
 Examples: tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
     --format vistr --input vistr_r50.pth --output vistr_r50_d2video.safetensors
@@ -13,13 +14,14 @@ tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from d2video.cli.arguments import add_config, command_parser
 from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
+    from torch import nn
 
     from d2video.checkpoint import CheckpointFormat, State
 
@@ -30,7 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--format",
         help="foreign format, such as vistr (a wrong name lists those of the model); left out: "
-        "d2video's own, of which all but the parameters is dropped",
+        "d2video's own, of which all but the parameters and class names is dropped",
     )
     parser.add_argument("--input", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -75,18 +77,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     fmt = CheckpointFormat("d2video", name_of=lambda name: name)
     if args.format:
         fmt = checkpoint_format(cfg.MODEL.META_ARCHITECTURE, args.format)
-    source = state_dict_of(load_checkpoint_file(args.input, foreign=True), args.input)
+    content = load_checkpoint_file(args.input, foreign=True)
+    source = state_dict_of(content, args.input)
     torch.manual_seed(max(cfg.SEED, 0))
-    model = build_model(cfg).state_dict()
+    built = build_model(cfg)
+    model, names = built.state_dict(), None
     if args.reverse:
         converted = to_foreign(source, model, fmt)
     else:
-        converted = _to_ours(source, model, fmt, cfg, args)
+        converted, fresh = _to_ours(source, model, fmt, cfg, args)
+        names = _class_names(built, model.keys() - fresh, content, cfg, args)
     key = fmt.file_key if args.reverse else "model"
     if args.output.suffix == ".safetensors":  # which holds parameters and nothing over them
         key = ""
-    write_checkpoint({key: converted} if key else converted, args.output)
+    write_checkpoint({key: converted} if key else converted, args.output, names)
     print(f"{len(converted)} parameters written to {args.output}")
+    if names is not None:
+        print(f"names of {sum(map(bool, names))} classes: {', '.join(filter(None, names))}")
 
 
 def _to_ours(
@@ -95,8 +102,9 @@ def _to_ours(
     fmt: "CheckpointFormat",
     cfg: "CfgNode",
     args: argparse.Namespace,
-) -> "State":
-    """The converted parameters; prints what is more than a new name."""
+) -> tuple["State", list[str]]:
+    """The converted parameters, and the names of those that the file does not have; prints what is more
+    than a new name."""
     from d2video.checkpoint import adapt_foreign, from_foreign, load_checkpoint_file, state_dict_of
 
     if args.widen and fmt.widen is None:
@@ -105,6 +113,7 @@ def _to_ours(
     source, notes = adapt_foreign(source, model, fmt, widen)
     converted, fresh, unused = from_foreign(source, model, fmt)
     print("".join(f"{note}\n" for note in notes), end="")
+    not_in_file = fresh
     lines = {"have no use here": unused}
     if args.base:
         base = state_dict_of(load_checkpoint_file(args.base), args.base)
@@ -122,4 +131,36 @@ def _to_ours(
     for title, names in {"start anew": fresh, **lines}.items():
         if names:
             print(f"{len(names)} parameters {title}: {', '.join(names)}")
-    return converted
+    return converted, not_in_file
+
+
+def _class_names(
+    model: "nn.Module",
+    in_file: set[str],
+    content: dict[str, Any],
+    cfg: "CfgNode",
+    args: argparse.Namespace,
+) -> list[str] | None:
+    """The class names to write, by row: of the file that the class head comes from, else of the data.
+
+    Args:
+        model: of the config.
+        in_file: its parameters that come from the input file.
+        content: of the input file.
+    """
+    from detectron2.data import MetadataCatalog
+
+    from d2video.checkpoint import class_names_in, load_checkpoint_file
+    from d2video.structures import ClassHead
+
+    head = ClassHead.of(model)
+    if not head.is_among(in_file, model.state_dict()):
+        return class_names_in(load_checkpoint_file(args.base), args.base) if args.base else None
+    names = class_names_in(content, args.input)
+    if names is None and cfg.DATASETS.TRAIN:
+        dataset = cfg.DATASETS.TRAIN[0]
+        of_data = MetadataCatalog.get(dataset).get("thing_classes")
+        if of_data is not None:
+            head.check_count(of_data, f"dataset {dataset}")
+            names = head.by_row(of_data)
+    return names

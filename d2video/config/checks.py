@@ -1,14 +1,12 @@
-"""Checks of a system's config, and of its training data against it, that no layer makes.
+"""Checks of a system's config that no layer makes.
 
 ``name`` is always the full name of the system's node, such as "MODEL.DETR", for the messages.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product, zip_longest
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 
 from d2video.utils.errors import UserError
 
@@ -40,64 +38,6 @@ def check_in_features(
             f"{name}.{key} is {wanted}: name {least} or more outputs of the backbone, which "
             f"are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
         )
-
-
-def count_classes(dataset: str) -> int:
-    """Classes that the annotations of a registered data set name, things and, in a panoptic set,
-    stuff; 0 where its metadata do not say so (yet: some sets say it when they are first read)."""
-    metadata = MetadataCatalog.get(dataset)
-    if metadata.get("evaluator_type") == "coco_panoptic_seg":
-        things = metadata.get("thing_dataset_id_to_contiguous_id", {}).values()
-        return len({*things, *metadata.get("stuff_dataset_id_to_contiguous_id", {}).values()})
-    return len(metadata.get("thing_classes", []))
-
-
-def check_class_count(datasets: Iterable[str], key: str, value: int, unused: int = 0) -> None:
-    """
-    Args:
-        datasets: names of the training sets.
-        key: what gives the model its number of classes, such as "MODEL.DETR.NUM_CLASSES".
-        value: that number.
-        unused: how many of them stand for no class of the data.
-
-    Raises:
-        UserError: the model has fewer classes than a training set (of those that are known).
-    """
-    for dataset in datasets:
-        classes = count_classes(dataset)
-        if classes + unused > value:
-            raise UserError(
-                f"dataset {dataset} has {classes} classes: set {key} to {classes + unused} or "
-                f"more, not {value}"
-            )
-
-
-def check_same_classes(train: Iterable[str], test: Iterable[str]) -> None:
-    """Else a video of one class is scored as one of another, or the evaluation after the training
-    stops.
-
-    Args:
-        train, test: names of data sets.
-
-    Raises:
-        UserError: a test set has other ``thing_classes`` than a training set, or has them in another
-            order (of those that are known).
-    """
-    names = {name: MetadataCatalog.get(name).get("thing_classes") for name in [*train, *test]}
-    for trained, tested in product(train, test):
-        if not names[trained] or not names[tested] or names[trained] == names[tested]:
-            continue
-        pairs = enumerate(zip_longest(names[trained], names[tested]))
-        label, (ours, theirs) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
-        raise UserError(
-            f"datasets {trained} and {tested} have different classes: label {label} is "
-            f"{_quoted(ours)} in the first and {_quoted(theirs)} in the second; register both with "
-            "the same class_names"
-        )
-
-
-def _quoted(name: str | None) -> str:
-    return "no class" if name is None else f"'{name}'"
 
 
 @contextmanager

@@ -37,12 +37,12 @@ class RetryingDataset(Dataset):
         """
         if max_retries < 0:
             raise UserError(f"DATALOADER.MAX_RETRIES is {max_retries}: it must not be negative")
-        self._records = records
+        self.records = records
         self._mapper = mapper
         self._max_retries = max_retries
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def __getitem__(self, index: int | NumberedIndex) -> Any:
         """The mapped record, which has ``batch_number`` where the index tells it.
@@ -57,7 +57,7 @@ class RetryingDataset(Dataset):
         rng = None
         while len(faults) <= self._max_retries:
             try:
-                record = self._records[int(index)]
+                record = self.records[int(index)]
                 mapped = self._mapper({**record, **batch} if batch else record)
                 return mapped | {_FAULTS: faults} if faults else mapped
             except BrokenFile as error:
@@ -67,7 +67,7 @@ class RetryingDataset(Dataset):
             if rng is None:
                 # A child of the seed, so that the mapper's draws are others.
                 rng = np.random.default_rng(sample_seed().spawn(1)[0])
-            index = int(rng.integers(len(self._records)))
+            index = int(rng.integers(len(self.records)))
         raise UserError(
             f"{len(faults)} samples in a row cannot be read (DATALOADER.MAX_RETRIES), the last: "
             f"{faults[-1]}"

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from d2video.data.bad_samples import CountingLoader, RetryingDataset
+from d2video.data.class_matching import match_classes
 from d2video.data.datasets.coco import load_checked
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY
+from d2video.data.record_classes import annotated_classes, with_classes
 from d2video.data.records import (
     Record,
     is_labelled,
@@ -45,10 +47,24 @@ class ClipDataset(Dataset):
 
     Records are stored once, serialised, in memory that worker processes share, however many samples
     refer to them.
+
+    Attributes:
+        class_names: of the labels, by class index; None if they are not known.
+        source: what messages call the data.
     """
 
-    def __init__(self, records: list[Record], epoch_unit: str):
-        """``epoch_unit`` is "video", or "frame": then every frame is a sample with ``key_frame``.
+    def __init__(
+        self,
+        records: list[Record],
+        epoch_unit: str,
+        class_names: list[str] | None = None,
+        source: str = "the training data",
+    ):
+        """
+        Args:
+            records: with class indices of ``class_names``.
+            epoch_unit: "video", or "frame": then every frame is a sample with ``key_frame``.
+            class_names, source: see above.
 
         Raises:
             UserError: another unit.
@@ -60,6 +76,38 @@ class ClipDataset(Dataset):
         self.num_samples = np.array(samples, np.int64)
         self._first = np.concatenate([[0], np.cumsum(self.num_samples)])
         self._records = DatasetFromList(records, copy=False)
+        self.class_names = class_names
+        self.source = source
+        self._new_index: list[int | None] | None = None
+
+    def match_classes(self, names: list[str], model_source: str, remedy: str) -> None:
+        """From now on give records class indices of ``names``, which classes are found in by name.
+
+        Args:
+            names: by class index; "" for a class without a name.
+            model_source, remedy: see :func:`~d2video.data.class_matching.match_classes`.
+
+        Raises:
+            UserError: an object has a class that ``names`` lacks.
+        """
+        if self.class_names is None:
+            logger.warning(
+                "the names of the classes of %s are not known: their numbers are taken for those of %s",
+                *(self.source, model_source),
+            )
+            return
+        assert self._new_index is None, "classes are matched once"
+        match = match_classes(
+            names,
+            self.class_names,
+            lambda: annotated_classes(self._records),
+            model_source=model_source,
+            data_source=self.source,
+            remedy=remedy,
+        )
+        if match.to_model != [*range(len(self.class_names))]:
+            self._new_index = match.to_model
+        self.class_names = names
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -67,6 +115,8 @@ class ClipDataset(Dataset):
     def __getitem__(self, index: int) -> Record:
         video = int(np.searchsorted(self._first, index, side="right")) - 1
         record = self._records[video]
+        if self._new_index is not None:
+            record = with_classes(record, self._new_index)
         if self.per_frame:
             record = {**record, "key_frame": index - int(self._first[video])}
         return record
@@ -75,18 +125,19 @@ class ClipDataset(Dataset):
 def build_train_loader(cfg: CfgNode) -> CountingLoader:
     """An endless loader of full batches of clips or images, each a list of mapped records.
 
-    All of DATASETS.TRAIN are used together. SOLVER.IMS_PER_BATCH counts over all processes. Objects of
-    images whose box has no area inside the image are left out. A sample that cannot be read is
-    replaced (DATALOADER.MAX_RETRIES) and counted. Records come to the mapper with ``batch_number``, the
-    same in all processes, unless ASPECT_RATIO_GROUPING makes batches of what the mapper gives.
+    All of DATASETS.TRAIN are used together; where their classes differ, they are matched by name.
+    SOLVER.IMS_PER_BATCH counts over all processes. Objects of images whose box has no area inside the
+    image are left out. A sample that cannot be read is replaced (DATALOADER.MAX_RETRIES) and counted.
+    Records come to the mapper with ``batch_number``, the same in all processes, unless
+    ASPECT_RATIO_GROUPING makes batches of what the mapper gives.
 
     The order of the samples and all that is drawn for them depend only on SEED (drawn itself where it
     is negative), see :mod:`d2video.data.sample_stream`.
 
     Raises:
-        UserError: an unknown, unreadable or unlabelled dataset, datasets of different classes,
-            nothing left to train on, an unknown sampler or mapper, records that the mapper refuses,
-            or a batch that the processes cannot share.
+        UserError: an unknown, unreadable or unlabelled dataset, several of which none has the classes
+            of all, nothing left to train on, an unknown sampler or mapper, records that the mapper
+            refuses, or a batch that the processes cannot share.
     """
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch < 1 or batch % processes:
@@ -95,11 +146,13 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
             "processes"
         )
     per_dataset = _training_records(cfg)
+    class_names = _match_datasets(per_dataset) if _needs_labels(cfg) else None
     records = [record for group in per_dataset.values() for record in group]
     mapper = build_mapper(cfg, is_train=True)
     for name, group in per_dataset.items():
         _check(mapper, group, name)
-    dataset = ClipDataset(records, cfg.INPUT.EPOCH_UNIT)
+    source = f"dataset {', '.join(per_dataset)}"
+    dataset = ClipDataset(records, cfg.INPUT.EPOCH_UNIT, class_names, source)
     logger.info(
         "Training on %d videos or images of %s, %d samples an epoch",
         *(len(records), ", ".join(per_dataset), len(dataset)),
@@ -225,19 +278,53 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
         if not records:
             raise UserError(f"dataset {name} holds no annotated object: nothing to train on")
         per_dataset[name] = records
-    first, *others = per_dataset
-    for other in others:
-        if _classes(other) != _classes(first):
-            raise UserError(
-                f"datasets {first} and {other} of DATASETS.TRAIN have different classes: "
-                "train on one, or give both the same categories"
-            )
     return per_dataset
 
 
-def _classes(name: str) -> list[list[str] | None]:
-    metadata = MetadataCatalog.get(name)
-    return [metadata.get(key) for key in ("thing_classes", "stuff_classes")]
+def _match_datasets(per_dataset: dict[str, list[Record]]) -> list[str] | None:
+    """Give the records of all data sets the class indices of one: of the first that has the annotated
+    classes of all.
+
+    Returns:
+        the class names of that data set, None if it has none.
+
+    Raises:
+        UserError: no data set has the classes of all others, or the names of one are not known.
+    """
+    names = {name: MetadataCatalog.get(name).get("thing_classes") for name in per_dataset}
+    unnamed = [name for name in names if names[name] is None]
+    if unnamed:
+        if len(unnamed) < len(names):
+            raise UserError(
+                f"the names of the classes of dataset {unnamed[0]} are not known, and those of several "
+                "DATASETS.TRAIN are matched by name: set thing_classes in its metadata"
+            )
+        return None
+
+    @cache
+    def annotated(name: str) -> set[int]:
+        return annotated_classes(per_dataset[name])
+
+    def has_all(name: str) -> bool:
+        return all(
+            known in names[name] or index not in annotated(other)
+            for other in names
+            for index, known in enumerate(names[other])
+        )
+
+    reference = next(filter(has_all, names), next(iter(names)))
+    for name, records in per_dataset.items():
+        match = match_classes(
+            names[reference],
+            names[name],
+            partial(annotated, name),
+            model_source=f"dataset {reference}",
+            data_source=f"dataset {name}",
+            remedy="of several DATASETS.TRAIN one must have the classes of all",
+        )
+        if match.to_model != [*range(len(names[name]))]:
+            per_dataset[name] = [with_classes(record, match.to_model) for record in records]
+    return [*names[reference]]
 
 
 def _index_stream(cfg: CfgNode, records: list[Record], num_samples: np.ndarray) -> IndexStream:

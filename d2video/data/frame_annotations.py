@@ -5,6 +5,7 @@ and as many dicts would take longer than everything else that is done with it.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import repeat
 from typing import overload
 
@@ -28,6 +29,13 @@ class FrameAnnotations(Sequence[list[Annotation]]):
         order = np.argsort(frame, kind="stable")
         self._first = np.searchsorted(frame[order], np.arange(num_frames + 1))
         self._columns = {key: values[order] for key, values in columns.items()}
+
+    def with_classes(self, new_index: Sequence[int]) -> "FrameAnnotations":
+        """The same annotations with other classes, by the class that they have."""
+        changed = copy(self)
+        classes = np.asarray(new_index, np.int64)[self._columns["category_id"]]
+        changed._columns = {**self._columns, "category_id": classes}
+        return changed
 
     def __len__(self) -> int:
         return len(self._first) - 1

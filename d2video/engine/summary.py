@@ -1,10 +1,9 @@
 """What is trained on what, in a few lines for the console."""
 
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from torch import nn
-
-from d2video.config.checks import count_classes
 
 
 def summarize_training(cfg: CfgNode, model: nn.Module, samples: int) -> str:
@@ -40,5 +39,5 @@ def summarize_training(cfg: CfgNode, model: nn.Module, samples: int) -> str:
 
 def _names(datasets: list[str]) -> str:
     """Names, with the number of classes where it is known."""
-    counts = {name: count_classes(name) for name in datasets}
+    counts = {name: len(MetadataCatalog.get(name).get("thing_classes", ())) for name in datasets}
     return ", ".join(f"{name} ({n} classes)" if n else name for name, n in counts.items())

@@ -20,6 +20,8 @@ from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader, build_train_loader
+from d2video.data.bad_samples import CountingLoader, RetryingDataset
+from d2video.data.build import ClipDataset
 from d2video.data.sample_stream import TrainLoader
 from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
@@ -31,10 +33,18 @@ from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_e
 from d2video.engine.step import build_step_trainer
 from d2video.engine.summary import summarize_training
 from d2video.evaluation import build_evaluator
+from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 
 logger = logging.getLogger(__name__)
+
+
+def _clips(loader: CountingLoader) -> ClipDataset:
+    """The records behind the training loader."""
+    dataset = loader.loader.dataset
+    assert isinstance(dataset, RetryingDataset)
+    return dataset.records
 
 
 def _is_not_user_error(record: logging.LogRecord) -> bool:
@@ -68,6 +78,7 @@ class VideoTrainer(DefaultTrainer):
             self.build_test_loader(cfg, name)
             self.build_evaluator(cfg, name)
         model = self.build_model(cfg)
+        set_class_names(model, _clips(loader).class_names)
         optimizer = self.build_optimizer(cfg, model)
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
@@ -120,7 +131,11 @@ class VideoTrainer(DefaultTrainer):
         return self._trainer.data_loader.loader
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As detectron2's."""
+        """As detectron2's; then the labels get the class indices of the model.
+
+        Raises:
+            UserError: see :meth:`VideoCheckpointer.load`; or the checkpoint lacks a class of the labels.
+        """
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning(
                 "OUTPUT_DIR %s holds checkpoints of an earlier training, which this one does not go on "
@@ -129,8 +144,29 @@ class VideoTrainer(DefaultTrainer):
             )
         super().resume_or_load(resume=resume)
         resumed = resume and self.checkpointer.has_checkpoint()
+        self._match_classes(resumed)
         if not (resumed or self.cfg.MODEL.WEIGHTS or self.cfg.MODEL.TIMM.PRETRAINED):
             warn_of_frozen_noise(self._trainer.model)
+
+    def _match_classes(self, resumed: bool) -> None:
+        """Give the labels the class indices of the model, whose names a checkpoint may have set.
+
+        Raises:
+            UserError: an object has a class that the model lacks, or the model has too few classes.
+        """
+        model = self.checkpointer.model
+        names, head = class_names_of(model), ClassHead.of(model)
+        if names is None:
+            return
+        ignored = str(head.parameters or ("the prefixes of its class head",))
+        checkpoint = f"checkpoint {self.cfg.MODEL.WEIGHTS}"
+        remedy = f'to train its class head anew, set MODEL.WEIGHTS_IGNORE "{ignored}"'
+        if resumed:
+            checkpoint = f"the checkpoint in {self.cfg.OUTPUT_DIR}"
+            remedy = "go on with the data that the training began with, or start another one"
+        clips = _clips(self._trainer.data_loader)
+        clips.match_classes(names, checkpoint, remedy)
+        head.check_count(names, clips.source)
 
     def gather_random_state(self) -> None:
         """Collect, in all processes before a checkpoint, the random state and the place of each."""

@@ -25,6 +25,7 @@ from d2video.inference.tasks.classification import (
     collect_classes,
 )
 from d2video.inference.tasks.task import StreamingModel, Task
+from d2video.structures import ClassHead, class_names_of
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
@@ -52,8 +53,9 @@ class VideoPredictor:
             frame = predictor.predict_frame(image)
         predictor.classify("video.mp4").names  # by a model that classifies, best first
 
-    A config gives the model, its weights (``MODEL.WEIGHTS``), and class names, from the first dataset
-    in ``DATASETS.TEST``. Decoding and resizing run ahead in a background thread.
+    A config gives the model and its weights (``MODEL.WEIGHTS``). The class names are the checkpoint's;
+    where it has none, those of the first dataset in ``DATASETS.TRAIN`` or ``DATASETS.TEST`` whose names
+    are known. Decoding and resizing run ahead in a background thread.
     """
 
     @configurable
@@ -73,7 +75,8 @@ class VideoPredictor:
             max_size: limit of the long side in pixels, which may shrink the short side further; 0:
                 none. The test mapper has the same rule.
             image_format: the model's channel order, "RGB" or "BGR".
-            class_names: by class index, for pictures and results; ``None`` if unknown.
+            class_names: by class index, for pictures and results; "" for a class without a name;
+                ``None`` if unknown.
         """
         assert image_format in ("RGB", "BGR"), image_format
         self.model = model
@@ -89,15 +92,19 @@ class VideoPredictor:
         cfg = cfg.clone()  # models may change theirs
         model = build_model(cfg).eval()
         VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
-        test_sets = cfg.DATASETS.TEST
         task = _task_of(model)
-        has_classes = len(test_sets) > 0 and task.has_classes
+        names = class_names_of(model)
+        if names is not None:
+            names = ClassHead.of(model).of_all(names)
+        elif task.has_classes:
+            datasets = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+            names = next(filter(None, map(class_names, datasets)), None)
         return {
             "model": model,
             "min_size": cfg.INPUT.MIN_SIZE_TEST if task.resizes else 0,
             "max_size": cfg.INPUT.MAX_SIZE_TEST if task.resizes else 0,
             "image_format": cfg.INPUT.FORMAT,
-            "class_names": class_names(test_sets[0]) if has_classes else None,
+            "class_names": names,
         }
 
     def __call__(self, source: VideoSource | FrameSource) -> Generator[Any, None, None]:

@@ -11,6 +11,7 @@ from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
 from d2video.modeling.targets import ImageTargets
+from d2video.structures import ClassHead
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
 
@@ -48,6 +49,9 @@ class SetPredictionModel(nn.Module):
         super().__init__()
         self.network = network
         self.criterion = criterion
+        self.class_head = ClassHead(
+            ("network.class_embed.",), range(criterion.num_classes), f"{self.node}.NUM_CLASSES"
+        )
         self.normalize = PixelNormalizer(pixel_mean, pixel_std)
         self.freeze_detector = freeze_detector
         if compile_model:

@@ -41,10 +41,10 @@ def _palette() -> list[tuple[int, int, int]]:
 
 
 def label_of_class(index: int, class_names: Sequence[str] | None) -> str:
-    """The class's name, or its index if ``class_names`` is ``None``.
+    """The class's name, or its index if ``class_names`` is ``None`` or has "" for it.
 
     Raises:
-        UserError: a class has no name in ``class_names``.
+        UserError: ``class_names`` ends before the class.
     """
     if class_names is None:
         return f"class {index}"
@@ -53,7 +53,7 @@ def label_of_class(index: int, class_names: Sequence[str] | None) -> str:
             f"the model predicts class {index}, but there are names for {len(class_names)} classes "
             "only; the dataset in DATASETS.TEST does not fit it"
         )
-    return class_names[index]
+    return class_names[index] or f"class {index}"
 
 
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:

@@ -4,6 +4,7 @@ Shapes: B: images, Q: queries, K: classes, n: objects, H×W: padded canvas.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from d2video.config.checks import (
-    check_class_count,
     check_counts,
     check_in_features,
     layer_errors,
@@ -70,6 +70,9 @@ class DETR(SetPredictionModel):
         self.class_logits: Tensor | None
         logits = torch.tensor(class_logits) if class_logits else None
         self.register_buffer("class_logits", logits, False)
+        if class_logits:
+            key = "the number of MODEL.DETR.CLASS_LOGITS"
+            self.class_head = replace(self.class_head, rows=class_logits, key=key)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -231,7 +234,3 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
             "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
             f"({detr.NUM_CLASSES - 1}), one a class of the data"
         )
-    key, count = "MODEL.DETR.NUM_CLASSES", detr.NUM_CLASSES
-    if logits:
-        key, count = "the number of MODEL.DETR.CLASS_LOGITS", len(logits)
-    check_class_count(cfg.DATASETS.TRAIN, key, count)

@@ -4,6 +4,7 @@ Shapes: B: clips, T: frames, S: slots, K: classes, n: instances, H×W: padded ca
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from d2video.config.checks import (
-    check_class_count,
     check_counts,
     check_in_features,
     layer_errors,
@@ -79,6 +79,8 @@ class VisTR(SetPredictionModel):
             )
         self.matcher = matcher
         self.label_offset = label_offset
+        rows = range(label_offset, self.criterion.num_classes)
+        self.class_head = replace(self.class_head, rows=rows)
         self.score_threshold = score_threshold
         self.frame_threshold = frame_threshold
         self.window_overlap = min(window_overlap, network.num_frames - 1)
@@ -204,5 +206,3 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
     counts = ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
     check_counts(vistr, "MODEL.VISTR", (*counts, "DIM_FEEDFORWARD"))
     check_in_features(vistr, "MODEL.VISTR", features, least=2)
-    key = "MODEL.VISTR.NUM_CLASSES"
-    check_class_count(cfg.DATASETS.TRAIN, key, vistr.NUM_CLASSES, unused=vistr.LABEL_OFFSET)
