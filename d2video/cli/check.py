@@ -4,13 +4,16 @@ Registered data sets by name, or all that a config trains and tests on; or files
 
     tools/check_dataset.py --dataset ytvis_2019_train coco_2017_val mot17_train
     tools/check_dataset.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml
+    tools/check_dataset.py --dataset mine --opts DATASETS.REGISTER '[["mine", "mot", {...}]]'
     tools/check_dataset.py --json train.json --image-root train/JPEGImages
     tools/check_dataset.py --video-list train.csv --video-root videos
     tools/check_dataset.py --image-folder DIV2K/DIV2K_train_HR
 
 YouTube-VIS, COCO (instances, panoptic, with track ids), MOTChallenge, CrowdHuman, video classification
-and folders of images. What is not used of the labels is counted by reason. The exit status is 1 if
-there are faults, or doubts whether the file is meant as it reads.
+and folders of images, each by the loader it is registered with; a file of --json that is a registered
+data set's is read as that. The evaluator of a data set is asked as well, and with a config its mappers.
+What is not used of the labels is counted by reason. The exit status is 1 if there are faults, or doubts
+whether the file is meant as it reads.
 """
 
 import argparse
@@ -24,10 +27,7 @@ from d2video.cli.arguments import add_opts, command_parser, not_negative
 from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
-    from d2video.data.records import Record
-    from d2video.formats.faults import Report
-
-    Reader = Callable[[Report], Sequence[Record]]
+    from d2video.cli.dataset_check import Checked
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,7 +38,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     what.add_argument("--json", metavar="FILE", help="annotation file, YouTube-VIS or COCO")
     what.add_argument("--video-list", metavar="FILE", help="lines of a video and a label")
     what.add_argument("--image-folder", metavar="FOLDER", help="images without labels")
-    parser.add_argument("--image-root", metavar="FOLDER", help="of the images of --json")
+    parser.add_argument(
+        "--image-root", metavar="FOLDER", help="of the images of --json, unless it is registered"
+    )
     parser.add_argument("--video-root", metavar="FOLDER", default="", help="of --video-list")
     parser.add_argument(
         "--num-workers",
@@ -47,67 +49,75 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="processes; 0: none besides",
     )
     add_opts(parser)
-    args = parser.parse_args(argv)
-    if args.opts and not args.config_file:
-        parser.error(f"{' '.join(args.opts)}: config keys belong to --config-file")
-    if args.json and not args.image_root:
-        raise UserError("--json needs --image-root, the folder of its images")
-    return args
+    return parser.parse_args(argv)
 
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from d2video.data.dataset_faults import check_records
-    from d2video.formats.faults import Doubt, Fault, Finding, LeftOut
+    from d2video.formats.faults import Doubt, Fault, LeftOut
     from d2video.projects import register_all
 
     register_all()
     kinds = {Fault: "fault", Doubt: "doubt", LeftOut: "left out"}
     total = 0
-    for title, read in _sources(args):
-        found: list[Finding] = []
-        records: Sequence[Record] = ()
-        try:
-            records = read(found.append)
-        except UserError as error:  # nothing of it can be read
-            found.append(Fault(title, "file", None, str(error)))
-        found += check_records(records, args.num_workers, title)
-        for each in found:
+    for title, check in _checks(args):
+        checked = check(workers=args.num_workers)
+        for each in checked.findings:
             print(f"{kinds[type(each)]}: {each}", flush=True)
-        faults, doubts = (sum(isinstance(f, kind) for f in found) for kind in (Fault, Doubt))
+        faults, doubts = (
+            sum(isinstance(f, kind) for f in checked.findings) for kind in (Fault, Doubt)
+        )
         verdict = f"{faults or 'no'} fault{'s' * (faults != 1)}"
         if doubts:
             verdict += f", {doubts} doubt{'s' * (doubts != 1)}"
-        print(f"{title}: {verdict}, {len(records)} records read")
+        print(f"{title}: {verdict}, {checked.num_records} records read")
         total += faults + doubts
     if total:
         sys.exit(1)
 
 
-def _sources(args: argparse.Namespace) -> "list[tuple[str, Reader]]":
-    """(title, what reads the records) of what is to be checked."""
+def _checks(args: argparse.Namespace) -> "list[tuple[str, Callable[..., Checked]]]":
+    """(title, its check) of what is to be checked."""
     from detectron2.data import DatasetCatalog
 
+    from d2video.cli.dataset_check import check_files, check_registered, registered_as
     from d2video.config import load_cfg
     from d2video.data.build import load_records
     from d2video.data.dataset_faults import read_annotation_file
     from d2video.data.datasets.image_folder import load_image_folder
     from d2video.data.datasets.video_classification import load_video_list
 
-    if args.json:
-        return [(args.json, partial(read_annotation_file, args.json, args.image_root))]
+    cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
+    names = args.dataset or []
+    title, read = "", None
     if args.video_list:
         # What is missing is found with the other faults of files.
-        read = partial(load_video_list, args.video_list, args.video_root, on_missing="keep")
-        return [(args.video_list, lambda report: read(report=report)[0])]
-    if args.image_folder:
-        return [(args.image_folder, lambda report: load_image_folder(args.image_folder))]
-    names = args.dataset or []
-    if args.config_file:
-        cfg = load_cfg(args.config_file, args.opts)
+        listed = partial(load_video_list, args.video_list, args.video_root, on_missing="keep")
+        title, read = args.video_list, lambda report: listed(report=report)[0]
+    elif args.image_folder:
+        title, read = args.image_folder, lambda report: load_image_folder(args.image_folder)
+    elif args.json:
+        names = registered_as(args.json, args.image_root)
+        title, read = args.json, partial(read_annotation_file, args.json, args.image_root)
+        if not names and not args.image_root:
+            raise UserError("--json needs --image-root, the folder of its images")
+    elif args.config_file:
         names = [*dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])]
+    if not names and read is not None:
+        return [(title, partial(check_files, title, read))]
     for name in names:
         if name not in DatasetCatalog:
             load_records(name)  # raises, before hours of reading others
-    return [(name, partial(load_records, name)) for name in names]
+    return [
+        (
+            name,
+            partial(
+                check_registered,
+                name,
+                train_cfg=cfg if name in cfg.DATASETS.TRAIN else None,
+                test_cfg=cfg if name in cfg.DATASETS.TEST else None,
+            ),
+        )
+        for name in names
+    ]

@@ -3,7 +3,7 @@
 import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any
@@ -150,7 +150,7 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
     records = [record for group in per_dataset.values() for record in group]
     mapper = build_mapper(cfg, is_train=True)
     for name, group in per_dataset.items():
-        _check(mapper, group, name)
+        check_mapper(mapper, group, name)
     source = f"dataset {', '.join(per_dataset)}"
     dataset = ClipDataset(records, cfg.INPUT.EPOCH_UNIT, class_names, source)
     logger.info(
@@ -182,7 +182,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
         UserError: an unknown or unreadable dataset, an unknown mapper, or records that it refuses.
     """
     records, mapper = load_records(dataset_name), build_mapper(cfg, is_train=False)
-    _check(mapper, records, dataset_name)
+    check_mapper(mapper, records, dataset_name)
     workers = cfg.DATALOADER.NUM_WORKERS
     return build_detection_test_loader(records, mapper=mapper, num_workers=workers)
 
@@ -196,8 +196,12 @@ def build_mapper(cfg: CfgNode, is_train: bool) -> Any:
     return _mapper_class(cfg)(cfg, is_train)
 
 
-def _check(mapper: Any, records: list[Record], dataset_name: str) -> None:
-    """Let a mapper refuse records before anything is trained."""
+def check_mapper(mapper: Any, records: Sequence[Record], dataset_name: str) -> None:
+    """Let a mapper refuse records before anything is trained or tested.
+
+    Raises:
+        UserError: it does.
+    """
     if isinstance(mapper, DatasetMapper) and any("file_name" not in r for r in records):
         raise UserError(
             f"dataset {dataset_name} holds videos, and INPUT.DATASET_MAPPER DatasetMapper takes "
@@ -258,27 +262,29 @@ def _training_records(cfg: CfgNode) -> dict[str, list[Record]]:
     """{dataset name: its records} of DATASETS.TRAIN, without what is not trained on."""
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: name at least one dataset")
-    per_dataset = {}
-    for name in cfg.DATASETS.TRAIN:
-        records = load_records(name)
-        if not _needs_labels(cfg):
-            per_dataset[name] = records
-            continue
-        if not all(map(is_labelled, records)):
-            raise UserError(
-                f"dataset {name} has no labels: name an annotated split in DATASETS.TRAIN"
-            )
-        records = without_degenerate_boxes(records, name)
-        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-            filled = [record for record in records if object_classes(record)]
-            logger.info(
-                "%s: %d videos or images without objects removed", name, len(records) - len(filled)
-            )
-            records = filled
-        if not records:
-            raise UserError(f"dataset {name} holds no annotated object: nothing to train on")
-        per_dataset[name] = records
-    return per_dataset
+    return {name: trained_records(cfg, name, load_records(name)) for name in cfg.DATASETS.TRAIN}
+
+
+def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Record]:
+    """The records of a dataset of DATASETS.TRAIN without what is not trained on.
+
+    Raises:
+        UserError: the mapper needs labels and there are none, or nothing is left.
+    """
+    if not _needs_labels(cfg):
+        return records
+    if not all(map(is_labelled, records)):
+        raise UserError(f"dataset {name} has no labels: name an annotated split in DATASETS.TRAIN")
+    records = without_degenerate_boxes(records, name)
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        filled = [record for record in records if object_classes(record)]
+        logger.info(
+            "%s: %d videos or images without objects removed", name, len(records) - len(filled)
+        )
+        records = filled
+    if not records:
+        raise UserError(f"dataset {name} holds no annotated object: nothing to train on")
+    return records
 
 
 def _match_datasets(per_dataset: dict[str, list[Record]]) -> list[str] | None:

@@ -1,11 +1,14 @@
 """Reading a whole data set for its faults: the records of a file of yours, and all their files."""
 
+import itertools
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from d2video.data.datasets.coco import load_coco_instances
@@ -13,7 +16,7 @@ from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.ytvis import load_ytvis_json
 from d2video.data.record_faults import record_faults
 from d2video.data.records import Record
-from d2video.formats.faults import Fault, Report
+from d2video.formats.faults import Finding, LeftOut, Report, Tally
 from d2video.formats.text import read_json
 from d2video.utils.errors import UserError
 
@@ -29,32 +32,64 @@ def read_annotation_file(path: str, image_root: str, report: Report) -> Sequence
         raise UserError(
             f"{path} is neither in YouTube-VIS nor in COCO format: it has no videos or images"
         )
-    images = content.get("images")
+    images, labels = content.get("images"), content.get("annotations")
     del content  # the readers read it again; both at once may be gigabytes
     if images is None:
         return load_ytvis_json(path, image_root, report=report)
-    if isinstance(images, list) and any("frame_id" in i for i in images if isinstance(i, dict)):
+    if _have("frame_id", images):
         return load_coco_tracks(path, image_root, report=report)
+    if _have("segments_info", labels):
+        raise UserError(
+            f"{path} is in COCO's panoptic format, to which a second folder belongs: register it in "
+            "DATASETS.REGISTER as coco_panoptic and check it by its name"
+        )
     return load_coco_instances(path, image_root, report)
 
 
-def check_records(records: Sequence[Record], workers: int, title: str) -> list[Fault]:
-    """The faults of all records, in their order.
+def _have(key: str, entries: Any) -> bool:
+    """Whether any object of a list has a key."""
+    is_list = isinstance(entries, list)
+    return is_list and any(key in each for each in entries if isinstance(each, dict))
 
-    ``workers`` processes read, or this one if 0. ``title`` is that of the progress bar on stderr.
+
+def check_records(
+    records: Sequence[Record],
+    workers: int,
+    title: str,
+    mappers: Sequence[Callable[[Any], Any]] = (),
+) -> list[Finding]:
+    """What is found in all records, in their order; last what is left out of them all.
+
+    Args:
+        records: of one kind.
+        workers: processes that read; 0: this one.
+        title: of the data set.
+        mappers: that take the records, see :func:`record_faults`.
     """
     bar = partial(tqdm, total=len(records), desc=title, unit="record", disable=None)
+    find = partial(record_faults, mappers=mappers)
     if workers == 0:
-        return [fault for found in bar(map(record_faults, records)) for fault in found]
+        return _together(bar(map(find, records)), title)
     # Forked, as torch's data loaders are: otherwise each would load all libraries anew.
     fork = multiprocessing.get_context("fork")
     chunk = max(1, min(16, len(records) // (4 * workers)))
-    with ProcessPoolExecutor(workers, fork) as pool:
+    with ProcessPoolExecutor(workers, fork, torch.set_num_threads, (1,)) as pool:
         try:
-            found = pool.map(record_faults, records, chunksize=chunk)
-            return [fault for faults in bar(found) for fault in faults]
+            return _together(bar(pool.map(find, records, chunksize=chunk)), title)
         except BrokenProcessPool as error:
             raise UserError(
                 f"{title}: a process was killed while it read, perhaps for want of memory: lower "
                 "--num-workers"
             ) from error
+
+
+def _together(per_record: Iterable[list[Finding]], title: str) -> list[Finding]:
+    findings: list[Finding] = []
+    tally = Tally(title, "boxes")
+    for each in itertools.chain.from_iterable(per_record):
+        if isinstance(each, LeftOut):
+            tally.add(each)
+        else:
+            findings.append(each)
+    tally.tell(findings.append)
+    return findings

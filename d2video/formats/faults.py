@@ -127,6 +127,11 @@ class Tally:
         """Count entries that are not used; ``reason`` stands after their number."""
         self.reasons[reason] += count
 
+    def add(self, counted: LeftOut) -> None:
+        """Count what was counted elsewhere, in a part of the source."""
+        self.used += counted.used
+        self.reasons.update(counted.reasons)
+
     def left_out(self) -> LeftOut:
         """What was counted so far."""
         return LeftOut(self.source, self.noun, self.used, +self.reasons)

@@ -44,10 +44,12 @@ def check(capsys):
         printed = capsys.readouterr()
         if printed.err.startswith("error:"):
             return status, [printed.err]
-        *faults, summary = printed.out.splitlines()
-        assert all(line.startswith("fault: ") for line in faults)
-        assert f"{len(faults) or 'no'} fault" in summary
-        return status, faults
+        *found, summary = printed.out.splitlines()
+        kinds = [line.partition(": ")[0] for line in found]
+        assert f"{kinds.count('fault') or 'no'} fault" in summary
+        assert ("doubt" in summary) == ("doubt" in kinds)
+        assert status == int(not {*kinds} <= {"left out"})
+        return status, found
 
     return run
 
@@ -115,7 +117,7 @@ def test_all_faults_of_a_ytvis_file(check, frames):
         ["a.json: annotation 21: its video 99 is not in the file"],
         ["a.json: video 8", "../../etc/passwd", "outside the image root"],
         ["a.json: annotation 11: frame 2", "[50, 4, 8, 6]"],
-        ["first/00004.png: object 20: its box [3, 3, 0, 5] has no area"],
+        ["a.json: 14 of 15 boxes are used; left out: 1 without area inside the image"],
     )
 
 
@@ -143,8 +145,8 @@ def test_all_faults_of_a_coco_file(check, tmp_path):
         ["a.json", "a.json: annotation 7", "category_id 55"],
         ["a.json", "a.json: annotation 8"],
         ["2.jpg", "cannot identify"],
-        ["9.jpg: object", "has no area inside the 32x24 image"],
         ["9.jpg: object", "does not cover the frame of 32x24"],
+        ["a.json: 5 of 6 boxes are used; left out: 1 without area inside the image"],
     )
 
 

@@ -231,14 +231,19 @@ def panoptic_content() -> dict[str, Any]:
     }
 
 
-@target("coco_panoptic", 2000)
-def coco_panoptic(folder: Path) -> MakeInput:
-    path, name = folder / "a.json", "fuzz_panoptic"
+def write_panoptic_pictures(folder: Path) -> None:
+    """Those of :func:`panoptic_content`."""
     coco_sets.write_images(folder)
     ids = np.full((coco_sets.HEIGHT, coco_sets.WIDTH), 7)
     ids[5:] = 300
     for image_id in (5, 2):
         coco_sets.save_ids(folder / f"{image_id}.png", ids)
+
+
+@target("coco_panoptic", 2000)
+def coco_panoptic(folder: Path) -> MakeInput:
+    path, name = folder / "a.json", "fuzz_panoptic"
+    write_panoptic_pictures(folder)
     mapper = ImageDatasetMapper(True, augmentations=[], with_masks=True)
 
     def read() -> None:
@@ -253,23 +258,22 @@ def coco_panoptic(folder: Path) -> MakeInput:
     return structures(path, [panoptic_content()], read)
 
 
-@target("crowdhuman", 1500)
-def crowdhuman(folder: Path) -> MakeInput:
-    path = folder / "a.odgt"
+def crowdhuman_content() -> list[dict[str, Any]]:
+    """Lines of a file."""
     person = {
         "tag": "person",
         "fbox": [-4, 5, 60, 70.5],
         "vbox": [0, 0, 1, 1],
         "extra": {"ignore": 0},
     }
-    lines = [
+    return [
         {"ID": "27,c9d", "gtboxes": [person, {"tag": "mask", "fbox": [0, 0, 9, 9]}]},
         {"ID": "1,a", "gtboxes": [person]},
     ]
 
-    def read() -> None:
-        for record in without_degenerate_boxes(load_crowdhuman(str(path), str(folder)), "fuzz"):
-            object_classes(record)
+
+def json_lines(path: Path, lines: list[Any], read: Callable[[], Any]) -> MakeInput:
+    """Inputs that are one file with JSON in each line."""
 
     def make_input(rng: random.Random) -> Callable[[], Any]:
         bent = mutate_structure(rng, lines)
@@ -279,3 +283,14 @@ def crowdhuman(folder: Path) -> MakeInput:
         return read
 
     return make_input
+
+
+@target("crowdhuman", 1500)
+def crowdhuman(folder: Path) -> MakeInput:
+    path = folder / "a.odgt"
+
+    def read() -> None:
+        for record in without_degenerate_boxes(load_crowdhuman(str(path), str(folder)), "fuzz"):
+            object_classes(record)
+
+    return json_lines(path, crowdhuman_content(), read)

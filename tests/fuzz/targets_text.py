@@ -26,6 +26,8 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n" + "\n".join(
     f"riding {k},abc-_{k},{k},{k + 10},train" for k in range(4)
 )
 
+VIDEO_LIST = "\n".join(f"clip {k}.mp4 {k}" for k in range(4))
+
 
 def mots_lines() -> str:
     codes = [compressed_rle(rectangle_mask(1 + 12 * i, 2, 8, 6))["counts"] for i in (0, 1)]
@@ -131,9 +133,8 @@ def video_list(folder: Path) -> MakeInput:
     videos.mkdir()
     for k in range(4):
         (videos / f"clip {k}.mp4").touch()
-    seed = "\n".join(f"clip {k}.mp4 {k}" for k in range(4))
 
     def read() -> None:
         load_video_list(str(path), str(videos), on_missing="skip")
 
-    return texts(path, [seed], read, "  /")
+    return texts(path, [VIDEO_LIST], read, "  /")

@@ -1,0 +1,119 @@
+"""The verdict on a data set: what its readers, the mappers and the evaluators find, and all its files.
+
+Nothing is judged here: loaders, mappers and evaluators are those that training and evaluation run.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from d2video.data.build import build_mapper, check_mapper, load_records, trained_records
+from d2video.data.dataset_faults import check_records
+from d2video.data.records import Record
+from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator
+from d2video.formats.faults import Fault, Finding, Report
+from d2video.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found in a data set of ``num_records`` records."""
+
+    findings: list[Finding]
+    num_records: int
+
+
+def check_files(
+    title: str, read: Callable[[Report], Sequence[Record]], workers: int = 0
+) -> Checked:
+    """The findings of files that are not registered.
+
+    Args:
+        title: what messages call them.
+        read: gives the records of what is sound.
+        workers: processes that read; 0: this one.
+    """
+    found: list[Finding] = []
+    records: Sequence[Record] = ()
+    with _as_fault(title, found):
+        records = read(found.append)
+    found += check_records(records, workers, title)
+    return Checked(found, len(records))
+
+
+def check_registered(
+    name: str,
+    *,
+    train_cfg: CfgNode | None = None,
+    test_cfg: CfgNode | None = None,
+    workers: int = 0,
+) -> Checked:
+    """The findings of a registered data set.
+
+    Args:
+        name: of the data set.
+        train_cfg, test_cfg: the config, where it trains or tests on it: then its mappers take every
+            record, too. With neither, the evaluator of the data set is asked, if it has one.
+        workers: processes that read; 0: this one.
+    """
+    found: list[Finding] = []
+    records: list[Record] = []
+    with _as_fault(name, found):
+        records = load_records(name, found.append)
+    mappers: list[Any] = []
+    if records and train_cfg is not None:
+        with _as_fault(name, found):
+            trained_records(train_cfg, name, records)
+        mappers.append(build_mapper(train_cfg, is_train=True))
+    if records and test_cfg is not None:
+        mappers.append(build_mapper(test_cfg, is_train=False))
+    taken = []
+    for mapper in mappers:
+        with _as_fault(name, found):
+            check_mapper(mapper, records, name)
+            taken.append(mapper)
+    found += check_records(records, workers, name, taken)
+    kind = MetadataCatalog.get(name).get("evaluator_type")
+    if test_cfg is not None or (train_cfg is None and kind in EVALUATOR_REGISTRY):
+        with _as_fault(name, found), tempfile.TemporaryDirectory() as folder:
+            build_evaluator(name, folder)
+    return Checked(found, len(records))
+
+
+def registered_as(path: str, image_root: str | None = None) -> list[str]:
+    """The registered data sets whose annotation file this is.
+
+    Raises:
+        UserError: their images are in another folder than ``image_root``.
+    """
+    names = []
+    for name in DatasetCatalog:
+        metadata = MetadataCatalog.get(name)
+        file = metadata.get("panoptic_json") or metadata.get("json_file")
+        if file is None or os.path.realpath(file) != os.path.realpath(path):
+            continue
+        names.append(name)
+        root = metadata.get("image_root")
+        if image_root and root and os.path.realpath(root) != os.path.realpath(image_root):
+            raise UserError(
+                f"{path} is registered as {name} with images in {root}, not in {image_root}: leave "
+                "--image-root out, or register it with that folder"
+            )
+    return names
+
+
+@contextmanager
+def _as_fault(title: str, found: list[Finding]) -> Iterator[None]:
+    """A UserError of the block becomes a fault, unless it tells one that was found before."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        if not any(text in str(each) or str(each) in text for each in found):
+            found.append(Fault(title, "file", None, text))
