@@ -28,6 +28,8 @@ from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     from d2video.cli.dataset_check import Checked
+    from d2video.data.records import Record
+    from d2video.formats.faults import Report
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,7 +92,8 @@ def _checks(args: argparse.Namespace) -> "list[tuple[str, Callable[..., Checked]
 
     cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
     names = args.dataset or []
-    title, read = "", None
+    title = ""
+    read: Callable[[Report], Sequence[Record]] | None = None
     if args.video_list:
         # What is missing is found with the other faults of files.
         listed = partial(load_video_list, args.video_list, args.video_root, on_missing="keep")
