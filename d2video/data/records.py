@@ -71,11 +71,13 @@ class TrackingRecord(VideoRecord):
         sequence: name of the sequence.
         first_frame: number, from 1, of the first frame in the sequence's files.
         public_detections: L float32 arrays (n,5), x0, y0, x1, y1 in pixels from 0, score.
+        ignored: crowds and the like, as ``annotations``, where tracks are not scored.
     """
 
     sequence: str
     first_frame: int
     public_detections: NotRequired[list[np.ndarray]]
+    ignored: NotRequired[Sequence[list[Annotation]]]
 
 
 class Segment(TypedDict):

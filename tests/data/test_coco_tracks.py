@@ -84,6 +84,8 @@ def test_records_follow_the_contract(content, write_json):
     ]
     assert [a["visibility"] for a in first["annotations"][1]] == [0.5]
     assert [[a["id"] for a in frame] for frame in second["annotations"]] == [[], [1]]
+    assert [[a["bbox"][0] for a in frame] for frame in first["ignored"]] == [[4, 5], []]
+    assert "ignored" not in second
 
 
 def test_videos_by_id_and_name(content, write_json):
@@ -226,3 +228,6 @@ def test_registered_set_is_read_on_first_use(content, write_json, scratch_catalo
     assert meta.thing_classes == ["cat", "dog"]
     assert meta.thing_dataset_id_to_contiguous_id == {4: 0, 9: 1}
     assert (meta.evaluator_type, meta.benchmark) == ("mot", "MOT17")
+    register_coco_tracks("z_tracks", "no.json", "", masks=True)
+    meta = MetadataCatalog.get("z_tracks")
+    assert (meta.evaluator_type, meta.benchmark) == ("mots", "MOTS20")

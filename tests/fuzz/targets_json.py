@@ -15,7 +15,7 @@ from PIL import Image
 from d2video.data.build import load_records
 from d2video.data.clip_sampling import WindowSampler
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
-from d2video.data.datasets.coco_tracks import load_coco_tracks
+from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.crowdhuman import load_crowdhuman
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from d2video.data.mappers.clip import ClipDatasetMapper
@@ -174,14 +174,14 @@ def tracks_content() -> dict[str, Any]:
 
 @target("coco_tracks", 3000)
 def coco_tracks(folder: Path) -> MakeInput:
-    path = folder / "a.json"
+    path, name = folder / "a.json", "fuzz_tracks"
 
     def read() -> None:
-        records = load_coco_tracks(str(path), str(folder))
-        truth = MOTGroundTruth.from_records("fuzz", "MOT17", records)
-        for record in filter(is_labelled, records):
-            object_classes(record)
-        assert truth.sequences
+        with scratch_names(name):
+            register_coco_tracks(name, str(path), str(folder))
+            for record in filter(is_labelled, load_records(name)):
+                object_classes(record)
+            assert MOTGroundTruth.from_dataset(name).sequences
 
     return structures(path, [tracks_content()], read)
 

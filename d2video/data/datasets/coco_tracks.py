@@ -49,17 +49,24 @@ class _Image(NamedTuple):
 
 
 @dataset_format("coco_tracks")
-def register_coco_tracks(name: str, json_file: str, image_root: str) -> None:
+def register_coco_tracks(
+    name: str, json_file: str, image_root: str, *, masks: bool = False
+) -> None:
     """Register videos in COCO's JSON with track ids under ``name``; the file is read on first use.
 
-    The metadata get ``evaluator_type`` "mot" and ``benchmark`` "MOT17": boxes of class 0 are scored
-    as pedestrians. What the records leave out (crowds, ``ignore``) is not in the ground truth.
+    Tracks are scored by class, boxes by the rules of BDD100K: crowds and objects with ``ignore`` are
+    regions to ignore. With ``masks`` they are scored by the rules of MOTS20; each object needs one.
+
+    The metadata get ``evaluator_type`` ("mot", or "mots" with ``masks``) and ``benchmark``.
 
     ``image_root`` is the folder that the file's ``file_name`` are relative to.
     """
     DatasetCatalog.register(name, partial(load_coco_tracks, json_file, image_root, name))
     MetadataCatalog.get(name).set(
-        json_file=json_file, image_root=image_root, evaluator_type="mot", benchmark="MOT17"
+        json_file=json_file,
+        image_root=image_root,
+        evaluator_type="mots" if masks else "mot",
+        benchmark="MOTS20" if masks else "MOT17",
     )
 
 
@@ -89,7 +96,7 @@ def load_coco_tracks(
         one dict a video as docs/architecture.md describes those of tracking data. ``sequence`` is
         the name in the file's ``videos``, else "video_1" and so on. ``annotations`` is a
         :class:`FrameAnnotations`, absent where the file has none. Crowds and objects with
-        ``ignore`` are left out.
+        ``ignore`` are ``ignored`` in its place.
 
     Raises:
         UserError: the file is missing, no JSON or not in the format, or lists no images.
@@ -130,9 +137,12 @@ def load_coco_tracks(
         for video_id, (name, frames) in enumerate(zip(names, videos, strict=True), 1)
     ]
     if content.get("annotations") is not None:
-        found = _read_annotations(content, images, contiguous_id, json_file, report)
+        found, ignored = _read_annotations(content, images, contiguous_id, json_file, report)
         for record, frames in zip(records, videos, strict=True):
-            record["annotations"] = _columns([found[image.image_id] for image in frames])
+            record["annotations"] = _columns([[*found[i.image_id].values()] for i in frames])
+            regions = [ignored[image.image_id] for image in frames]
+            if any(regions):
+                record["ignored"] = _columns(regions)
     logger.info("Read %d videos from %s", len(records), json_file)
     return records
 
@@ -197,16 +207,22 @@ def _read_annotations(
     contiguous_id: dict[int, int],
     path: str,
     report: Report,
-) -> dict[Any, dict[int, Annotation]]:
-    """image id → track id → annotation, without crowds; all have a mask or none has."""
+) -> tuple[dict[Any, dict[int, Annotation]], dict[Any, list[Annotation]]]:
+    """Image id → track id → annotation, all with a mask or none; image id → what is to be ignored."""
     found: dict[Any, dict[int, Annotation]] = {image_id: {} for image_id in images}
+    ignored: dict[Any, list[Annotation]] = {image_id: [] for image_id in images}
     masked: bool | None = None
     polygons = Tally(path, "polygons")
     faulty = ids_without(content["images"], images)
     for entry, fields in json_entries(content, "annotations", path, report):
-        if fields.get("iscrowd") or fields.get("ignore") or fields.get("image_id") in faulty:
+        if fields.get("image_id") in faulty:
             continue
         with entry:
+            if fields.get("iscrowd") or fields.get("ignore"):
+                region = {**fields, "track_id": 0}  # which a crowd need not have
+                annotation = _read_annotation(region, images, contiguous_id, polygons)
+                ignored[fields["image_id"]].append(annotation)
+                continue
             annotation = _read_annotation(fields, images, contiguous_id, polygons)
             track_id, image_id = annotation["id"], fields["image_id"]
             if track_id in found[image_id]:
@@ -219,7 +235,7 @@ def _read_annotations(
             masked = "segmentation" in annotation
             found[image_id][track_id] = annotation
     polygons.tell(report)
-    return found
+    return found, ignored
 
 
 def _read_annotation(
@@ -265,17 +281,17 @@ def _read_annotation(
     return annotation
 
 
-def _columns(frames: list[dict[int, Annotation]]) -> FrameAnnotations:
-    """The annotations of a video's frames, {track id: annotation} each."""
+def _columns(frames: list[list[Annotation]]) -> FrameAnnotations:
+    """The annotations of a video's frames."""
     frame = np.repeat(np.arange(len(frames)), [len(each) for each in frames])
-    annotations: list[Any] = [a for each in frames for a in each.values()]
+    annotations: list[Any] = [a for each in frames for a in each]
     columns = {
         "id": np.array([a["id"] for a in annotations], dtype=np.int64),
         "category_id": np.array([a["category_id"] for a in annotations], dtype=np.int64),
         "bbox": np.array([a["bbox"] for a in annotations]).reshape(-1, 4),
         "visibility": np.array([a["visibility"] for a in annotations]),
     }
-    if annotations and "segmentation" in annotations[0]:
+    if any("segmentation" in a for a in annotations):
         columns["segmentation"] = np.empty(len(annotations), dtype=object)
-        columns["segmentation"][:] = [a["segmentation"] for a in annotations]
+        columns["segmentation"][:] = [a.get("segmentation") for a in annotations]
     return FrameAnnotations(len(frames), frame, columns)

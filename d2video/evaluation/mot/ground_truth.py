@@ -174,6 +174,12 @@ class MOTGroundTruth:
             names = required_metadata(dataset_name, "thing_classes", "register_coco_tracks")
             ids = {k: i for i, k in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()}
             numbers = [ids[k] for k in range(len(names))] if ids else None
+            for number in numbers or ():
+                if not 0 <= number < 2**31:
+                    raise UserError(
+                        f"{source}: category id {number} cannot stand in files of results: number the "
+                        "categories from 0 or 1 on"
+                    )
             return cls.from_records(source, benchmark, records, names, numbers)
         return cls.read(
             source,

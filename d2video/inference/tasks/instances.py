@@ -1,5 +1,6 @@
 """Objects in images, and objects followed through a video."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,12 +99,15 @@ class TrackingTask(DetectionTask):
     def open_results(
         self, kind: str, path: str | Path, head: dict[str, Any], topk: int
     ) -> Iterator[Callable[[InstanceFrame], None]]:
+        """As :meth:`Task.open_results`; of several classes, the first has number 1 in MOT's files."""
         if kind == "results":
             with super().open_results(kind, path, head, topk) as write:
                 yield write
         else:
             opened = open_mot_results if kind == "mot_results" else open_mots_results
-            with opened(path) as append:
+            names = head["categories"]
+            several = None if names is not None and len(names) == 1 else range(1, sys.maxsize)
+            with opened(path, several) as append:
                 yield lambda frame: append(frame.index, frame.instances)
 
 

@@ -134,15 +134,19 @@ def test_same_numbers_as_from_files_of_motchallenge(tmp_path, folder):
 
 
 def test_perfect_answers_that_training_would_not_see(tmp_path, folder):
-    """Boxes count however little is visible; crowds and ignored objects are no labels."""
+    """Boxes count however little is visible; tracks on crowds and ignored objects do not count."""
     content = coco_content(folder)
     for annotation in content["annotations"]:
         annotation["visibility"] = 0.01
     content["annotations"][0]["iscrowd"] = content["annotations"][1]["ignore"] = 1
+    del content["annotations"][0]["track_id"]
     name = register(tmp_path, folder, content)
     inputs, outputs = answers(folder)
-    for record, answer in zip(DatasetCatalog.get(name), outputs):
+    records = DatasetCatalog.get(name)
+    assert sum(len(frame) for r in records for frame in r.get("ignored", ())) == 2
+    for record, answer in zip(records, outputs):
         for t, labels in enumerate(record["annotations"]):
+            labels = labels + record["ignored"][t] if "ignored" in record else labels
             boxes = torch.tensor([each["bbox"] for each in labels]).reshape(-1, 4)
             boxes[:, 2:] += boxes[:, :2]
             answer["frames"][t] = Instances(
@@ -150,7 +154,7 @@ def test_perfect_answers_that_training_would_not_see(tmp_path, folder):
                 pred_boxes=Boxes(boxes),
                 scores=torch.ones(len(boxes)),
                 pred_classes=torch.zeros(len(boxes), dtype=torch.int64),
-                track_ids=torch.tensor([each["id"] for each in labels], dtype=torch.int64),
+                track_ids=torch.tensor([each["id"] or 999 for each in labels], dtype=torch.int64),
             )
     mot = evaluate(name, tmp_path / "output", inputs, outputs)["mot"]
     assert mot["HOTA"] == mot["MOTA"] == mot["IDF1"] == 100.0

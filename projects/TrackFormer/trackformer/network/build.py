@@ -139,6 +139,7 @@ def _check_width(node: CfgNode) -> None:
 def _check_test_sets(cfg: CfgNode) -> None:
     """What would show only after the training."""
     rule = cfg.MODEL.TRACKFORMER.TRACKER.PUBLIC_DETECTIONS
+    tracked = cfg.MODEL.TRACKFORMER.TRACKED_CLASSES
     for name in cfg.DATASETS.TEST:
         metadata = MetadataCatalog.get(name)
         if metadata.get("evaluator_type") == "mots" and not cfg.MODEL.MASK_ON:
