@@ -1,5 +1,7 @@
 """``tracks/two_classes.json``: tracks of two classes are trained on and scored by class."""
 
+import json
+
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -7,6 +9,8 @@ from detectron2.structures import Boxes, Instances
 
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.evaluation import build_evaluator
+from tests.helpers.fresh_process import run_fresh
+from tests.projects.TrackFormer.tiny import MULTI_FRAME, NODE, SMALL
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog")
 
@@ -62,3 +66,28 @@ def test_the_command_reads_its_files(dataset, tmp_path, capsys):
         assert any(
             line.startswith(f"| {name} ") and " 100.00 " in line for line in table.splitlines()
         ), name
+
+
+@pytest.mark.slow
+def test_a_training_is_scored_by_class(inputs, pictures, tmp_path):
+    source = {
+        "json_file": str(inputs / "tracks" / "two_classes.json"),
+        "image_root": str(pictures / "shapes_mot" / "val"),
+    }
+    done = run_fresh(
+        "tools/train_net.py",
+        *("--config-file", "configs/TrackFormer/trackformer_tiny_shapes.yaml"),
+        *SMALL,
+        *MULTI_FRAME,
+        *("DATASETS.REGISTER", [["two_classes", "coco_tracks", source]]),
+        *("DATASETS.TRAIN", ["two_classes"], "DATASETS.TEST", ["two_classes"]),
+        *(f"{NODE}.NUM_CLASSES", 2, f"{NODE}.TRACKED_CLASSES", []),
+        *("SOLVER.MAX_ITER", 1, "SOLVER.IMS_PER_BATCH", 2, "OUTPUT_DIR", tmp_path),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (scored,) = [
+        line
+        for line in map(json.loads, (tmp_path / "metrics.json").read_text().splitlines())
+        if "mot/HOTA" in line
+    ]
+    assert {"mot/HOTA-object", "mot/HOTA-b", "mot/MOTA-b", "mot/IDF1-b"} <= scored.keys()

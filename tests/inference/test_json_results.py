@@ -101,6 +101,26 @@ def test_full_disk_is_one_clear_line(tmp_path, kind):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["cat"], {"mot_results": "-1", "mots_results": "2"}),
+        (["cat", ""], {"mot_results": "-1", "mots_results": "2"}),
+        (["cat", "dog"], {"mot_results": "1", "mots_results": "1"}),
+        (None, {"mot_results": "1", "mots_results": "1"}),
+    ],
+)
+def test_classes_in_motchallenges_files(tmp_path, names, columns):
+    frame = make_frame(0, 1)
+    for kind, column in columns.items():
+        path = tmp_path / kind
+        head = HEAD | {"categories": names}
+        with TrackingTask().open_results(kind, path, head, topk=5) as write_frame:
+            write_frame(frame)
+        fields = path.read_text().replace(" ", ",").split(",")
+        assert fields[7 if kind == "mot_results" else 2] == column
+
+
 def test_unwritable_path(tmp_path):
     with pytest.raises(UserError, match="it is a folder"), open_results(tmp_path):
         pass

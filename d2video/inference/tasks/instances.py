@@ -106,7 +106,8 @@ class TrackingTask(DetectionTask):
         else:
             opened = open_mot_results if kind == "mot_results" else open_mots_results
             names = head["categories"]
-            several = None if names is not None and len(names) == 1 else range(1, sys.maxsize)
+            is_one = names is not None and sum(map(bool, names)) == 1
+            several = None if is_one else range(1, sys.maxsize)
             with opened(path, several) as append:
                 yield lambda frame: append(frame.index, frame.instances)
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from detectron2.data import MetadataCatalog
 
 from d2video.utils.errors import UserError
 from tests.projects.TrackFormer.test_meta_arch import BATCHES
@@ -76,6 +77,16 @@ def test_bad_configs(variant, overrides, message):
     escaped = re.sub(r"([()[\]])", r"\\\1", message)
     with pytest.raises(UserError, match=escaped):
         build(variant, *overrides)
+
+
+@pytest.mark.parametrize(("tracked", "is_told"), [([0], True), ([], False), ([1, 0], False)])
+def test_classes_that_are_not_tracked_are_told(tracked, is_told, caplog, scratch_catalog):
+    MetadataCatalog.get("cats_dogs").set(evaluator_type="mot", thing_classes=["cat", "dog"])
+    build("detr", f"{NODE}.TRACKED_CLASSES", tracked, "DATASETS.TEST", ["cats_dogs"])
+    told = (
+        "TRACKED_CLASSES is [0], so that other classes are not found, but dataset cats_dogs has 2"
+    )
+    assert (told in caplog.text) == is_told
 
 
 def test_another_mapper():

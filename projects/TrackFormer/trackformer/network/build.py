@@ -1,5 +1,6 @@
 """TrackFormer's networks from the config."""
 
+import logging
 import math
 
 from d2video.projects.trackformer.network.base import TrackingNetwork
@@ -22,6 +23,8 @@ from d2video.config.set_prediction import network_arguments, transformer_argumen
 from d2video.layers import SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _NAME = "MODEL.TRACKFORMER"
 _COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS", "DIM_FEEDFORWARD")
@@ -142,6 +145,13 @@ def _check_test_sets(cfg: CfgNode) -> None:
     tracked = cfg.MODEL.TRACKFORMER.TRACKED_CLASSES
     for name in cfg.DATASETS.TEST:
         metadata = MetadataCatalog.get(name)
+        classes = metadata.get("thing_classes") or ()
+        if 0 < len(tracked) < len(classes):
+            logger.warning(
+                "%s.TRACKED_CLASSES is %s, so that other classes are not found, but dataset %s has %d "
+                "classes (%s): set it to () to track all",
+                *(_NAME, list(tracked), name, len(classes), ", ".join(classes)),
+            )
         if metadata.get("evaluator_type") == "mots" and not cfg.MODEL.MASK_ON:
             raise UserError(
                 f"dataset {name} of DATASETS.TEST is evaluated by masks: set MODEL.MASK_ON True, or "
