@@ -15,6 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.data.build import build_mapper, check_mapper, load_records, trained_records
 from d2video.data.dataset_faults import check_records
+from d2video.data.exif_doubts import exif_doubts
 from d2video.data.records import Record
 from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator
 from d2video.formats.faults import Fault, Finding, Report
@@ -44,6 +45,7 @@ def check_files(
     with _as_fault(title, found):
         records = read(found.append)
     found += check_records(records, workers, title)
+    found += exif_doubts(records, title)
     return Checked(found, len(records))
 
 
@@ -79,6 +81,7 @@ def check_registered(
             check_mapper(mapper, records, name)
             taken.append(mapper)
     found += check_records(records, workers, name, taken)
+    found += exif_doubts(records, name)
     kind = MetadataCatalog.get(name).get("evaluator_type")
     if test_cfg is not None or (train_cfg is None and kind in EVALUATOR_REGISTRY):
         with _as_fault(name, found), tempfile.TemporaryDirectory() as folder:

@@ -31,6 +31,10 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.DATASETS.REGISTER = []
     # Name of the dataset mapper in d2video.data.DATASET_MAPPER_REGISTRY. "DatasetMapper" is detectron2's.
     cfg.INPUT.DATASET_MAPPER = "DatasetMapper"
+    # Turn images by the orientation in their EXIF entries, as most programs that draw labels do. False:
+    # take the pixels as they are stored, for labels that count those; in training, evaluation and
+    # prediction. Video files are turned by their own rotation either way.
+    cfg.INPUT.EXIF_ORIENTATION = True
     # Training augmentations of d2video's mappers, in order: [name in
     # d2video.data.AUGMENTATION_REGISTRY, {arguments}]. Of a clip they are drawn once and replayed on
     # every frame.

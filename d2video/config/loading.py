@@ -11,6 +11,7 @@ from d2video.config.files import flatten, overlay, read_config, read_overrides
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
+from d2video.video.image_io import use_exif_orientation
 
 _LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
@@ -38,6 +39,7 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
         if cfg.INPUT[key] < 0:
             raise UserError(f"INPUT.{key} is {cfg.INPUT[key]}: set 0 or more")
     register_datasets(cfg.DATASETS.REGISTER)
+    use_exif_orientation(cfg.INPUT.EXIF_ORIENTATION)
     return cfg
 
 

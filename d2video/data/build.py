@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.build import build_detection_test_loader
 from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import (
@@ -26,6 +26,7 @@ from d2video.data.bad_samples import CountingLoader, RetryingDataset
 from d2video.data.class_matching import match_classes
 from d2video.data.datasets.coco import load_checked
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY
+from d2video.data.mappers.detectron2_image import DatasetMapper
 from d2video.data.record_classes import annotated_classes, with_classes
 from d2video.data.records import (
     Record,

@@ -11,7 +11,7 @@ from fvcore.transforms.transform import Transform
 from torch import Tensor
 
 from d2video.utils.errors import BrokenFile, UserError
-from d2video.video.image_io import read_rgb
+from d2video.video.image_io import exif_advice, read_rgb
 from d2video.video.prefetch import FRAMES_AHEAD, prefetch
 from d2video.video.video_file import VideoFile
 
@@ -24,7 +24,8 @@ def read_frame(
     Args:
         path: image file.
         height, width: the size that the dataset states, in pixels, or None where it states none;
-            that of the upright image, if the file has an EXIF orientation.
+            that of the upright image, if the file has an EXIF orientation
+            (:func:`~d2video.video.image_io.use_exif_orientation`).
         image_format: order of the channels, "RGB" or "BGR".
 
     Raises:
@@ -32,9 +33,10 @@ def read_frame(
     """
     image = read_rgb(path)
     if height is not None and width is not None and image.shape[:2] != (height, width):
+        advice = exif_advice(path, height, width) or "correct the annotation file or the image"
         raise BrokenFile(
             f"image {path} is {image.shape[1]}x{image.shape[0]} but its dataset says "
-            f"{width}x{height}: correct the annotation file or the image"
+            f"{width}x{height}: {advice}"
         )
     return in_format(image, image_format)
 

@@ -16,13 +16,16 @@ from d2video.utils.limits import size_fault
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 # Those of these suffixes, whatever a file is called; Pillow would also start Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
-_EXIF_ORIENTATION = 0x0112
+_ORIENTATION_TAG = 0x0112
+_TURNS = (5, 6, 7, 8)  # orientations by which height and width change places
+# Of this process and all that it starts, however they are started.
+_IGNORED = "D2VIDEO_IGNORE_EXIF_ORIENTATION"
 # A warning from our own limit on, which is raised only where a program asks for it.
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an image file, upright (the EXIF orientation is applied), of any colour mode.
+    """Read an image file, upright (see :func:`use_exif_orientation`), of any colour mode.
 
     Transparency is dropped. 16-bit values keep their high byte. Pillow does so for colours, but turns
     nearly all of 16-bit grey white.
@@ -36,19 +39,70 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     """
     with _open_image(path) as image:
         # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
-        return np.asarray(_to_8_bit(_apply_exif_orientation(image)).convert("RGB"))
+        upright = _apply_exif_orientation(image) if _uses_exif_orientation() else image
+        return np.asarray(_to_8_bit(upright).convert("RGB"))
 
 
 def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width of the upright image, from the head of the file.
+    """Height and width of what :func:`read_rgb` gives, from the head of the file.
 
     Raises:
         BrokenFile: the file is missing, not an image, or too large.
     """
+    turned, stored = _turned_and_stored(path)[1:]
+    return turned if _uses_exif_orientation() else stored
+
+
+def use_exif_orientation(used: bool) -> None:
+    """Turn images by the orientation in their EXIF entries, as by default, or take the pixels as they
+    are stored (INPUT.EXIF_ORIENTATION). It holds for this process and those that it starts."""
+    if used:
+        os.environ.pop(_IGNORED, None)
+    else:
+        os.environ[_IGNORED] = "1"
+
+
+def exif_orientation(path: str | os.PathLike[str]) -> int:
+    """The orientation by which an image is turned or mirrored, 2 to 8; 1 if it is not.
+
+    Raises:
+        BrokenFile: the file is missing, not an image, or too large.
+    """
+    return _turned_and_stored(path)[0] if _uses_exif_orientation() else 1
+
+
+def exif_advice(path: str | os.PathLike[str], height: int, width: int) -> str | None:
+    """What to do about an image that is not of the stated size, if its EXIF orientation is why."""
+    orientation, turned, stored = _turned_and_stored(path)
+    used = _uses_exif_orientation()
+    if orientation == 1 or (stored if used else turned) != (height, width):
+        return None
+    if used:
+        return (
+            f"its EXIF orientation {orientation} turns it, and the stated size is that of the pixels "
+            "as they are stored: if the labels are, too, set INPUT.EXIF_ORIENTATION False"
+        )
+    return (
+        f"its EXIF orientation {orientation} is ignored, and the stated size is that of the upright "
+        "image: set INPUT.EXIF_ORIENTATION True"
+    )
+
+
+def _uses_exif_orientation() -> bool:
+    return _IGNORED not in os.environ
+
+
+def _turned_and_stored(
+    path: str | os.PathLike[str],
+) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """Orientation, 1 to 8, and (height, width) of the upright image and of the stored one."""
     with _open_image(path) as image:
         width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    if orientation not in range(2, 9):
+        orientation = 1
+    stored = height, width
+    return orientation, stored[::-1] if orientation in _TURNS else stored, stored
 
 
 @contextmanager

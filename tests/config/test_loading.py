@@ -171,5 +171,5 @@ def test_a_config_of_detectron2_trains_as_before(tmp_path):
         for key in ("lr", "weight_decay", "momentum", "nesterov"):
             assert mine[key] == group[key]
     mapper = build_mapper(ours, is_train=True)
-    assert type(mapper) is DatasetMapper
+    assert isinstance(mapper, DatasetMapper)
     assert repr(mapper.augmentations) == repr(DatasetMapper(theirs, True).augmentations)

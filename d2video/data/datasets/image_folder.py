@@ -17,7 +17,7 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import RestorationRecord
 from d2video.formats.faults import Fault, Report, refuse
 from d2video.utils.errors import UserError
-from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size
+from d2video.video.image_io import IMAGE_SUFFIXES, exif_advice, read_image_size
 
 logger = logging.getLogger(__name__)
 
@@ -148,12 +148,15 @@ def check_pair_sizes(
 
     It is first cut to a multiple of ``scale``. Sizes are (height, width).
     """
-    wanted = tuple(side // scale for side in clean_size)
-    if tuple(degraded_size) != wanted:
+    height, width = (side // scale for side in clean_size)
+    if tuple(degraded_size) != (height, width):
+        turned = exif_advice(degraded, height, width)
+        if turned is None:
+            turned = exif_advice(clean, *(side * scale for side in degraded_size))
         raise UserError(
             f"images {clean} ({clean_size[0]}x{clean_size[1]}) and {degraded} "
             f"({degraded_size[0]}x{degraded_size[1]}, height x width) are no pair: at scale {scale} "
-            f"the second must be {wanted[0]}x{wanted[1]}; correct or leave out both"
+            f"the second must be {height}x{width}; {turned or 'correct or leave out both'}"
         )
 
 

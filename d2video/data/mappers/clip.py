@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode, configurable
-from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 from fvcore.transforms.transform import Transform
@@ -29,7 +28,6 @@ Called as ``mapper(cfg, is_train)`` to build, then on one record at a time; form
 docs/architecture.md. In training a record may carry ``key_frame``, the frame that the clip is
 sampled around; otherwise the mapper chooses. ``batch_number`` tells which batch a sample is for. A
 class with ``needs_labels = False`` is trained on records without labels."""
-DATASET_MAPPER_REGISTRY.register(DatasetMapper)  # of detectron2, for its own models
 
 
 def sample_seed() -> np.random.SeedSequence:
