@@ -13,6 +13,7 @@ from d2video.checkpoint.loading import (
     load_checkpoint_file,
     state_dict_of,
 )
+from d2video.checkpoint.recognition import META_ARCHITECTURE, describe_origin
 from d2video.checkpoint.run_folder import (
     POINTER,
     checkpoints_in,
@@ -70,6 +71,8 @@ class VideoCheckpointer(DetectionCheckpointer):
         self.ignore = tuple(ignore)
         self.keep = keep
         self._path = ""
+        self._resumes = False
+        self._origin = ""  # what the file is, if it is not one of this model
         self._damaged: frozenset[Path] = frozenset()
 
     # ---- writing --------------------------------------------------------------------------------
@@ -91,7 +94,8 @@ class VideoCheckpointer(DetectionCheckpointer):
         path = Path(self.save_dir) / f"{name}.pth"
         names = class_names_of(self.model)
         by_row = None if names is None else ClassHead.of(self.model).by_row(names)
-        content = {"model": self.model.state_dict()}
+        content: dict[str, Any] = {"model": self.model.state_dict()}
+        content[META_ARCHITECTURE] = type(self.model).__name__
         content |= {key: each.state_dict() for key, each in self.checkpointables.items()}
         logger.info("Saving checkpoint to %s", path)
         remove_partial(path.parent)
@@ -120,7 +124,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         file, content = self._newest() if resume else ("", None)
         if not file:
             return self.load(path, checkpointables=[])
-        self.ignore = ()
+        self.ignore, self._resumes = (), True
         if content is None:
             content = self._load_file(self._local(file))
         return self._take(file, content, list(self.checkpointables))
@@ -161,6 +165,7 @@ class VideoCheckpointer(DetectionCheckpointer):
     def _take(self, path: str, content: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
         """Load the model and the ``wanted`` checkpointables; the rest of the content is returned."""
         self._path = path
+        self._origin = describe_origin(content, type(self.model).__name__)
         logger.info("Loading %s", path)
         for key in wanted:
             if key not in content:
@@ -195,10 +200,13 @@ class VideoCheckpointer(DetectionCheckpointer):
     def _unfit(self, what: str, error: Exception) -> UserError:
         logger.debug("checkpoint %s", self._path, exc_info=error)
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        return UserError(
-            f"checkpoint {self._path}: {what} ({reason}): check MODEL.META_ARCHITECTURE and the config "
-            "it was trained with"
+        return self._error(
+            f"{what} ({reason}): check MODEL.META_ARCHITECTURE and the config it was trained with"
         )
+
+    def _error(self, fault: str) -> UserError:
+        """That a file of another model is one says more than what does not fit."""
+        return UserError(f"checkpoint {self._path}: {self._origin or fault}")
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         content = load_checkpoint_file(filename)
@@ -236,29 +244,34 @@ class VideoCheckpointer(DetectionCheckpointer):
                 f"{name} {tuple(found)} instead of {tuple(wanted)}"
                 for name, found, wanted in incompatible.incorrect_shapes
             ]
-            raise UserError(
-                f"{where}: {len(wrong)} parameters have another shape: {', '.join(wrong[:4])}; set "
-                "the config's classes, frames and widths to the checkpoint's, or list prefixes to "
-                "train anew in MODEL.WEIGHTS_IGNORE"
+            remedy = "list prefixes to train anew in MODEL.WEIGHTS_IGNORE"
+            if self._resumes:
+                remedy = (
+                    "start another training from it, without --resume: MODEL.WEIGHTS (this file), "
+                    "MODEL.WEIGHTS_IGNORE (prefixes to train anew) and another OUTPUT_DIR"
+                )
+            raise self._error(
+                f"{len(wrong)} parameters have another shape: {', '.join(wrong[:4])}; set the "
+                f"config's classes, frames and widths to the checkpoint's, or {remedy}"
             )
         missing = sorted(n for n in incompatible.missing_keys if not n.startswith(self.ignore))
         unexpected = sorted(incompatible.unexpected_keys)
         loaded = names - set(missing)
         if not loaded:
-            raise UserError(
-                f"{where}: no parameter fits this model (the file has "
-                f"{', '.join(unexpected[:3])}): it belongs to another model; convert it with "
-                "tools/convert_checkpoint.py"
+            raise self._error(
+                f"no parameter fits this model (the file has {', '.join(unexpected[:3])}): it belongs "
+                "to another model; convert it with tools/convert_checkpoint.py"
             )
         beyond_backbone = any("backbone." not in name for name in loaded)
-        if (missing or unexpected) and (self.strict or (beyond_backbone and unexpected)):
+        of_another = beyond_backbone or self._origin
+        if (missing or unexpected) and (self.strict or (of_another and unexpected)):
             faults = [
                 f"{len(found)} {fault} ({', '.join(found[:4])})"
                 for fault, found in (("missing", missing), ("unknown", unexpected))
                 if found
             ]
-            raise UserError(
-                f"{where}: not a checkpoint of this model, parameters {' and '.join(faults)}: check "
+            raise self._error(
+                f"not a checkpoint of this model, parameters {' and '.join(faults)}: check "
                 "MODEL.META_ARCHITECTURE and the config it was trained with"
             )
         for fault, found in (("start anew", missing), ("of the file are not used", unexpected)):

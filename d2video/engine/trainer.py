@@ -145,6 +145,17 @@ class VideoTrainer(DefaultTrainer):
         super().resume_or_load(resume=resume)
         resumed = resume and self.checkpointer.has_checkpoint()
         self._match_classes(resumed)
+        if resume and not resumed:
+            logger.warning(
+                "--resume: OUTPUT_DIR %s holds no checkpoint, so the training starts at the beginning",
+                self.cfg.OUTPUT_DIR,
+            )
+        if resumed and self.start_iter >= self.max_iter:
+            logger.warning(
+                "--resume: the training in OUTPUT_DIR %s has ended, after %d iterations: to train "
+                "longer, raise SOLVER.MAX_ITER or MAX_EPOCHS",
+                *(self.cfg.OUTPUT_DIR, self.start_iter),
+            )
         if not (resumed or self.cfg.MODEL.WEIGHTS or self.cfg.MODEL.TIMM.PRETRAINED):
             warn_of_frozen_noise(self._trainer.model)
 

@@ -164,6 +164,31 @@ def test_a_new_training_in_the_folder_of_another_is_told(tmp_path, caplog):
     assert "holds checkpoints of an earlier training" in caplog.text
 
 
+def test_resuming_without_a_checkpoint_and_after_the_end_are_told(tmp_path, caplog):
+    losses, _ = train(tmp_path, resume=True)
+    assert len(losses) == 10
+    assert "holds no checkpoint, so the training starts at the beginning" in caplog.text
+    assert "has ended" not in caplog.text
+    caplog.clear()
+    losses, _ = train(tmp_path, resume=True)
+    assert losses == []
+    assert f"the training in OUTPUT_DIR {tmp_path} has ended, after 10 iterations" in caplog.text
+    assert "holds no checkpoint" not in caplog.text
+
+
+def test_resuming_another_model_says_how_to_start_from_it(tmp_path, monkeypatch):
+    train(tmp_path, stop=5)
+    layers = DrawingModel.__init__
+    monkeypatch.setattr(
+        DrawingModel,
+        "__init__",
+        lambda self, cfg: (layers(self, cfg), setattr(self, "layer", nn.Linear(3, 4)))[0],
+    )
+    message = "another shape.*start another training from it, without --resume: MODEL.WEIGHTS"
+    with pytest.raises(UserError, match=message):
+        train(tmp_path, resume=True)
+
+
 def test_another_optimizer_is_refused(tmp_path):
     """torch would take the state, and fail in the first step."""
     train(tmp_path, stop=5)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
+from d2video.checkpoint.recognition import MODEL_SIGNATURES
 from d2video.checkpoint.torchvision_names import torchvision_resnet_name
 
 # Places in the official mask head of the parts of ours; the last two are VisTR's.
@@ -70,3 +71,5 @@ CONVERTER_REGISTRY["DETR"] = {
         partial(_wrapper_name, detector="detr.detr.", masks="detr."),
     ),
 }
+
+MODEL_SIGNATURES["DETR"] = [("network.query_embed.weight", "network.class_embed.weight")]

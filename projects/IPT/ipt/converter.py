@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat, State
+from d2video.checkpoint.recognition import MODEL_SIGNATURES
 from d2video.utils.errors import UserError
 
 _PREFIX = "network."
@@ -127,3 +128,5 @@ CONVERTER_REGISTRY["IPT"] = {
         file_key="",
     )
 }
+
+MODEL_SIGNATURES["IPT"] = [("network.body.position", "network.body.mlp_head.linear1.weight")]

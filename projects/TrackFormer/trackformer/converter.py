@@ -5,6 +5,7 @@ from d2video.projects.trackformer.network.widening import widener
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat, State
+from d2video.checkpoint.recognition import MODEL_SIGNATURES
 
 # Class rows of official COCO files, "no object" not counted: detectors and panoptic models. A row's
 # number is the id of its category.
@@ -152,3 +153,16 @@ CONVERTER_REGISTRY["TrackFormer"] = {
     ),
     "own": CheckpointFormat("a TrackFormer of this library", str, widen=widener),
 }
+
+MODEL_SIGNATURES["TrackFormer"] = [
+    (
+        "network.query_embed.weight",
+        "network.class_embed.weight",
+        "network.track_attention.0.linear1.weight",
+    ),
+    (
+        "network.query_embed.weight",
+        "network.class_embed.0.weight",
+        "network.reference_points.weight",
+    ),
+]

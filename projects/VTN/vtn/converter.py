@@ -3,6 +3,7 @@
 import re
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
+from d2video.checkpoint.recognition import MODEL_SIGNATURES
 
 _BACKBONE = "frame_encoder.backbone."
 _VIT = f"{_BACKBONE}vit."
@@ -70,3 +71,5 @@ CONVERTER_REGISTRY["VTN"] = {
         not_in_model=("head.", "fc_norm.", "pre_logits."),
     ),
 }
+
+MODEL_SIGNATURES["VTN"] = [("temporal_encoder.cls_token", "head.1.weight")]

@@ -5,6 +5,7 @@ from functools import partial
 from d2video.projects.detr.converter import foreign_name, segmentation_name
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
+from d2video.checkpoint.recognition import MODEL_SIGNATURES
 
 
 def own_detr_name(name: str) -> str:
@@ -58,3 +59,7 @@ CONVERTER_REGISTRY["VisTR"] = {
         not_in_model=_LEFT_IN_DETR,
     ),
 }
+
+MODEL_SIGNATURES["VisTR"] = [
+    ("network.query_embed.weight", "network.class_embed.weight", "network.insmask_head.0.weight")
+]
