@@ -78,8 +78,8 @@ def read_overrides(overrides: Sequence[Any]) -> dict[str, Any]:
                 f"command line: {key} stands among the config keys: put options before the first "
                 f"key{f', {next(iter(pairs))}' if pairs else ''}"
             )
-        key, equals, value = str(key).partition("=")
-        value = value if equals else next(waiting, None)
+        key, equals, text = str(key).partition("=")
+        value = text if equals else next(waiting, None)
         if value is None:
             raise UserError(
                 f"command line: the config key {key} has no value: give KEY VALUE or KEY=VALUE"
