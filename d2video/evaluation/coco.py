@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detectron2.data import MetadataCatalog
@@ -16,6 +17,7 @@ from detectron2.utils.file_io import PathManager
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.formats.coco import read_coco_instances
+from d2video.structures.mask_answers import check_dense
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,20 @@ class COCOInstanceEvaluator(COCOEvaluator):
                         f"annotation {annotation['id']} of {path} has no {key}, which AP needs: "
                         "complete the file"
                     )
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take a model's answers, as detectron2's evaluator.
+
+        Raises:
+            UserError: masks of another form than a bool tensor.
+        """
+        for given, answer in zip(inputs, outputs, strict=True):
+            if "instances" in answer and answer["instances"].has("pred_masks"):
+                where = f"the model's answer to image {given['image_id']}, pred_masks"
+                check_dense(answer["instances"].pred_masks, "NHW", where)
+        super().process(inputs, outputs)
 
     def _annotations(self) -> list[dict[str, Any]]:
         return self._coco_api.dataset.get("annotations", [])

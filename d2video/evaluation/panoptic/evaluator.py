@@ -15,6 +15,7 @@ from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_qua
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.panoptic_png import segment_ids
 from d2video.structures.answers import ImageAnswer
+from d2video.structures.mask_answers import check_panoptic
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_rgb
 
@@ -100,6 +101,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
             UserError: an unknown category or segment id, a label image that cannot be read, or an
                 answer that has not its size.
         """
+        check_panoptic(answer["panoptic_seg"], f"the model's answer to image {given['image_id']}")
         path, segments = self._images[given["image_id"]]
         true_ids = segment_ids(read_rgb(path))
         ids, predicted = self._read_answer(

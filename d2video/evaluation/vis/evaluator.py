@@ -7,7 +7,6 @@ from typing import Any
 
 from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
-from torch import Tensor
 
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
@@ -17,6 +16,7 @@ from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTrut
 from d2video.evaluation.vis.results import write_results
 from d2video.formats.rle import encode_tracks
 from d2video.structures.answers import VideoInstances
+from d2video.structures.mask_answers import check_dense, check_rle, describe_value
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         labels = [int(label) for label in answer["pred_labels"]]
         scores = [float(score) for score in answer["pred_scores"]]
         masks = answer["pred_masks"]
-        if isinstance(masks, Tensor):
+        if not isinstance(masks, list | tuple):
+            lists = "N lists of L compressed COCO RLEs and None"
+            check_dense(masks, "NLHW", f"{where}, pred_masks", lists)
             # An empty mask and None are the same to the protocol.
             masks = encode_tracks(masks.cpu())
         if not len(labels) == len(scores) == len(masks):
@@ -146,12 +148,19 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
                 )
             if not math.isfinite(score):
                 raise UserError(f"{where}, prediction {n}: score {score} is not finite")
+            if not isinstance(track, list | tuple):
+                raise UserError(
+                    f"{where}, prediction {n}, pred_masks: {describe_value(track)}; expected a list of "
+                    "one compressed COCO RLE a frame, None where the object is absent"
+                )
             if len(track) != video.num_frames:
                 raise UserError(
                     f"{where}, prediction {n}: {len(track)} masks for {video.num_frames} frames; "
                     "give one a frame, None where the object is absent"
                 )
             for t, mask in enumerate(track):
+                if mask is not None:
+                    check_rle(mask, f"{where}, prediction {n}, frame {t}", "None")
                 if mask is not None and mask["size"] != size and list(mask["size"]) != size:
                     raise UserError(
                         f"{where}, prediction {n}, frame {t}: the mask's size is "
