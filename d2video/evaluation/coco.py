@@ -14,6 +14,7 @@ from detectron2.evaluation import (
 )
 from detectron2.utils.file_io import PathManager
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.formats.coco import read_coco_instances
@@ -30,11 +31,13 @@ class COCOInstanceEvaluator(COCOEvaluator):
     after the last image, and that datasets which name stuff among their classes are accepted.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str):
+    def __init__(self, dataset_name: str, output_dir: str, classes: ClassMatch | None = None):
         """
         Args:
             dataset_name: a registered dataset with ``json_file`` in its metadata.
             output_dir: folder for detectron2's result files.
+            classes: those that the model has are scored, the others are not in the ground truth; None:
+                all are scored.
 
         Raises:
             UserError: the metadata lacks ``json_file``, or the file is missing, not in COCO's
@@ -51,6 +54,12 @@ class COCOInstanceEvaluator(COCOEvaluator):
                     f"{path} lacks category {category_id} of dataset {dataset_name}'s metadata: "
                     "register the dataset with its own categories"
                 )
+        self._scored = set(ids.values() if classes is None else classes.common)
+        if classes is not None and not classes.is_complete:
+            content, scored = self._coco_api.dataset, {i for i in ids if ids[i] in self._scored}
+            for key, name in (("categories", "id"), ("annotations", "category_id")):
+                content[key] = [each for each in content.get(key, []) if each[name] in scored]
+            self._coco_api.createIndex()
         for annotation in self._annotations():
             annotation.setdefault("iscrowd", 0)
             for key in ("area", "bbox"):
@@ -88,25 +97,30 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self, coco_eval: Any, iou_type: str, class_names: list[str] | None = None
     ) -> dict[str, float]:
         if class_names is not None:
-            class_names = class_names[: len(self._metadata.thing_dataset_id_to_contiguous_id)]
+            labels = sorted(self._metadata.thing_dataset_id_to_contiguous_id.values())
+            class_names = [class_names[label] for label in labels if label in self._scored]
         return super()._derive_coco_results(coco_eval, iou_type, class_names)
 
 
-def build_coco_panoptic_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
+def build_coco_panoptic_evaluator(
+    dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+) -> DatasetEvaluator:
     """Panoptic quality and, where the file of ``json_file`` exists, AP of the things.
 
-    Panoptic quality is by detectron2 where the package panopticapi is installed, else by
-    :class:`PanopticEvaluator`, which gives the same numbers.
+    Panoptic quality is by detectron2 where the package panopticapi is installed and all classes are
+    scored, else by :class:`PanopticEvaluator`, which gives the same numbers. ``classes`` are those of
+    the model and the dataset, see :func:`build_evaluator`.
 
     Raises:
         UserError: the metadata lacks an entry, or an annotation file is at fault.
     """
     # Checks metadata and file whichever of the two is used.
-    panoptic: DatasetEvaluator = PanopticEvaluator.from_dataset(dataset_name)
-    if importlib.util.find_spec("panopticapi") is not None:
+    panoptic: DatasetEvaluator = PanopticEvaluator.from_dataset(dataset_name, classes)
+    are_all = classes is None or classes.is_complete
+    if are_all and importlib.util.find_spec("panopticapi") is not None:
         panoptic = COCOPanopticEvaluator(dataset_name, output_dir)
     instances_json = MetadataCatalog.get(dataset_name).get("json_file")
     if not instances_json or not PathManager.isfile(instances_json):
         logger.warning("%s: no instance annotations, hence no AP", dataset_name)
         return DatasetEvaluators([panoptic])
-    return DatasetEvaluators([COCOInstanceEvaluator(dataset_name, output_dir), panoptic])
+    return DatasetEvaluators([COCOInstanceEvaluator(dataset_name, output_dir, classes), panoptic])
