@@ -48,32 +48,26 @@ def check_panoptic(answer: Any, where: str) -> None:
     Raises:
         UserError: it is not an integer tensor (H, W) and a list of dicts.
     """
-    pair = answer if isinstance(answer, list | tuple) and len(answer) == 2 else (None, None)
-    ids, segments = pair
+    is_pair = isinstance(answer, list | tuple) and len(answer) == 2
+    ids, segments = answer if is_pair else (None, None)
     is_map = isinstance(ids, Tensor) and ids.ndim == 2 and not ids.is_floating_point()
     is_list = isinstance(segments, list | tuple) and all(isinstance(s, dict) for s in segments)
     if not (is_map and is_list):
-        given = (
-            describe_value(answer)
-            if pair == (None, None)
-            else (f"{describe_value(ids)} and {describe_value(segments)}")
-        )
         raise UserError(
-            f"{where}, panoptic_seg: {given}; expected an int tensor (H, W) of segment ids and a list "
-            "of one dict a segment"
+            f"{where}, panoptic_seg: {describe_value(answer)}; expected an int tensor (H, W) of segment "
+            "ids and a list of one dict a segment"
         )
 
 
 def describe_value(value: Any) -> str:
-    """What a value is, in a few words: "a list of 2, first a bool tensor (4, 6)"."""
+    """What a value is, in a few words: "a list of 1 (a bool tensor (4, 6))"."""
     if isinstance(value, Tensor | np.ndarray):
         kind = "tensor" if isinstance(value, Tensor) else "array"
         return f"a {str(value.dtype).removeprefix('torch.')} {kind} {tuple(value.shape)}"
     if isinstance(value, list | tuple):
-        kind = type(value).__name__
-        return f"a {kind} of {len(value)}" + (
-            f", first {describe_value(value[0])}" if value else ""
-        )
+        inner = ", ".join(describe_value(each) for each in value[:2])
+        more = ", ..." if len(value) > 2 else ""
+        return f"a {type(value).__name__} of {len(value)}" + (f" ({inner}{more})" if value else "")
     if isinstance(value, dict) and {"size", "counts"} <= value.keys():
         return f"an RLE whose counts are {describe_value(value['counts'])}"
     if isinstance(value, dict):

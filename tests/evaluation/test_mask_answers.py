@@ -49,7 +49,7 @@ def vis(tmp_path):
         ),
         (
             [[None, [1, 2]]],
-            "frame 1: a list of 2, first a value of type int; expected a compressed",
+            "frame 1: a list of 2 (a value of type int, a value of type int); expected a compressed",
         ),
         ([[None, {"size": [H, W]}]], "frame 1: a dict with size; expected"),
         (
@@ -85,7 +85,7 @@ def instances(**fields) -> Instances:
         ({"pred_masks": MASKS[0, :1].float()}, "pred_masks: a float32 tensor (1, 4, 6); expected"),
         (
             {"pred_masks": [MASKS[0, 0]]},
-            "pred_masks: a list of 1, first a bool tensor (4, 6); expect",
+            "pred_masks: a list of 1 (a bool tensor (4, 6)); expect",
         ),
         ({"pred_masks": MASKS[0, :1].numpy()}, "pred_masks: a bool array (1, 4, 6); expected"),
         (
@@ -125,11 +125,11 @@ def test_masks_of_images(tmp_path, scratch_catalog, masks):
     [
         (None, "None; expected an int tensor"),
         (torch.zeros(H, W), "a float32 tensor (4, 6); expected"),
-        ((torch.zeros(H, W), []), "a float32 tensor (4, 6) and a list of 0; expected"),
-        ((np.zeros((H, W), int), []), "a int64 array (4, 6) and a list of 0"),
-        ((torch.zeros(H, W, dtype=torch.int32), None), "a int32 tensor (4, 6) and None"),
-        ((torch.zeros(1, H, W, dtype=torch.int32), []), "(1, 4, 6) and"),
-        ((torch.zeros(H, W, dtype=torch.int32), [3]), "first a value of type int"),
+        ((torch.zeros(H, W), []), "a tuple of 2 (a float32 tensor (4, 6), a list of 0); expected"),
+        ((np.zeros((H, W), int), []), "(a int64 array (4, 6), a list of 0)"),
+        ((torch.zeros(H, W, dtype=torch.int32), None), "(a int32 tensor (4, 6), None)"),
+        ((torch.zeros(1, H, W, dtype=torch.int32), []), "(1, 4, 6), a list of 0"),
+        ((torch.zeros(H, W, dtype=torch.int32), [3]), "a list of 1 (a value of type int)"),
     ],
 )
 def test_panoptic_maps(answer, given):
