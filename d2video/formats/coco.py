@@ -147,7 +147,9 @@ def _check_image(fields: dict[str, Any], before: dict[int | str, Image]) -> None
     if not _is_image_id(identity):
         raise EntryError("its id must be a whole number or a text; correct it")
     if before and type(identity) is not type(next(iter(before))):
-        raise EntryError("its id is a text and others are numbers, or the reverse; correct the file")
+        raise EntryError(
+            "its id is a text and others are numbers, or the reverse; correct the file"
+        )
     if identity in before:
         raise EntryError("its id is there twice; give every image its own")
     if not isinstance(name, str):
@@ -182,7 +184,9 @@ def _read_annotations(
             if not _is_image_id(image_id) or image_id not in images:
                 if _is_image_id(image_id) and image_id in faulty:
                     continue
-                raise EntryError(f"its image_id, {repr(image_id)}, is not the id of an image; correct it")
+                raise EntryError(
+                    f"its image_id, {repr(image_id)}, is not the id of an image; correct it"
+                )
             _check_annotation(fields, categories)
             if identity is not None:
                 ids.add(identity)
@@ -193,7 +197,9 @@ def _read_annotations(
 def _check_annotation(fields: dict[str, Any], categories: Collection[int]) -> None:
     category = fields.get("category_id")
     if not is_id(category) or category not in categories:
-        raise EntryError(f"its category_id, {repr(category)}, is not the id of a category; correct it")
+        raise EntryError(
+            f"its category_id, {repr(category)}, is not the id of a category; correct it"
+        )
     for key in ("iscrowd", "ignore"):
         if fields.get(key) not in (None, 0, 1):
             raise EntryError(f"its {key}, {repr(fields[key])}, must be 0 or 1; correct it")
@@ -217,7 +223,9 @@ def _read_instances(
     for place, fields in enumerate(given):
         image = images[fields["image_id"]]
         with reporting(report, path, "annotation", fields.get("id", f"[{place}]")):
-            crowd = next((f"with {key} 1" for key in ("ignore", "iscrowd") if fields.get(key)), None)
+            crowd = next(
+                (f"with {key} 1" for key in ("ignore", "iscrowd") if fields.get(key)), None
+            )
             size = image["height"], image["width"]
             reason = _complete(fields, faults.get(place), size, polygons)
             if reason is None:

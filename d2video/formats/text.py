@@ -115,7 +115,8 @@ def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
     names: dict[int, str] = {}
     for entry, fields in json_entries(content, "categories", path, refuse):
         with entry:
-            identity, name = fields.get("id"), fields.get("name")
+            identity: Any = fields.get("id")
+            name = fields.get("name")
             if not is_id(identity):
                 raise EntryError("its id must be a whole number; correct it")
             if not isinstance(name, str):

@@ -161,7 +161,9 @@ def test_faulty_boxes(cfg, folder, box):
     content = instance_content()
     content["annotations"][0]["bbox"] = box
     register_instances("mine", folder, content)
-    with pytest.raises(UserError, match=r"mine\.json: annotation 1: its bbox, .* is not made of four"):
+    with pytest.raises(
+        UserError, match=r"mine\.json: annotation 1: its bbox, .* is not made of four"
+    ):
         build_train_loader(cfg)
 
 

@@ -212,7 +212,10 @@ FAULTS = {
     "no videos": (_edit(("videos",), []), "lists no videos"),
     "no categories": (_edit(("categories",), None), "'categories' must be a list"),
     "repeated category": (_edit(("categories", 0, "id"), 4), "its id is there twice"),
-    "repeated category name": (_edit(("categories", 0, "name"), "four"), "is there twice; make one category"),
+    "repeated category name": (
+        _edit(("categories", 0, "name"), "four"),
+        "is there twice; make one category",
+    ),
     "COCO images": (
         lambda content: content.update(images=content.pop("videos")),
         "not in YouTube-VIS format: it holds 'images'",

@@ -18,7 +18,6 @@ from d2video.data.records import Annotation, VideoRecord
 from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
-from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
