@@ -133,7 +133,9 @@ def test_all_faults_of_a_coco_file(check, tmp_path):
     path = write(tmp_path / "a.json", value)
     status, found = check("--json", path, "--image-root", tmp_path)
     assert status == 0
-    matches(found, ["left out: ", "a.json: 3 of 4 annotations are used; left out: 1 with iscrowd 1"])
+    matches(
+        found, ["left out: ", "a.json: 3 of 4 annotations are used; left out: 1 with iscrowd 1"]
+    )
     value["annotations"] += [
         annotation(7, 5, 55, [2, 4, 8, 6]),
         annotation(8, 9, 4, [2, 4, 8, 6], segmentation={"size": [9, 9], "counts": "0"}),

@@ -179,7 +179,9 @@ def test_digit_for_digit_as_detectron2(seed, tmp_path, scratch_catalog, write_js
             found.scores = torch.from_numpy(rng.random(len(boxes)))
             found.pred_classes = torch.from_numpy(rng.integers(0, 3, len(boxes)))
             masks = [coco_mask.decode(to_rle(a["segmentation"], *size)) for a in labels]
-            found.pred_masks = torch.from_numpy(np.stack(masks) if masks else np.zeros((0, *size)))
+            found.pred_masks = torch.from_numpy(
+                np.stack(masks) if masks else np.zeros((0, *size))
+            ).bool()
             evaluator.process([{"image_id": record["image_id"]}], [{"instances": found}])
         results.append(evaluator.evaluate())
     ours, theirs = results
