@@ -1,12 +1,13 @@
 """Check and score result files of any tracker: one <sequence>.txt for each sequence of a split.
 
-The split is a registered data set or a folder of sequences (seqinfo.ini, gt/gt.txt)::
+The split is a registered data set or a folder of sequences (gt/gt.txt, img1 or a seqinfo.ini)::
 
     tools/evaluate_mot.py --dataset mot17_val_half --results output/mot17
     tools/evaluate_mot.py --ground-truth MOT17/train --benchmark MOT17 --results output/mot17
+    tools/evaluate_mot.py --ground-truth cvat --benchmark MOT17 --classes car bus --results output
 
-The first fault of a file is named with its line, and the exit status is 1. Without ground truth, as
-in test splits, the files are only checked.
+Labels that do not count are listed by reason. The first fault of a file is named with its line, and the
+exit status is 1. Without ground truth, as in test splits, the files are only checked.
 """
 
 import argparse
@@ -44,9 +45,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=("START", "END"),
         help="part of each sequence, 0.5 1 for its second half; results count from its first frame",
     )
+    folder.add_argument(
+        "--classes",
+        nargs="+",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        metavar="CLASS",
+        help="numbers, or names in gt/labels.txt, in place of the benchmark's class and rules",
+    )
+    folder.add_argument(
+        "--min-visibility",
+        type=float,
+        metavar="PART",
+        help="with --classes: objects that are visible to this part or less do not count",
+    )
+    folder.add_argument(
+        "--with-flag-0", action="store_true", help="with --classes: rows with flag 0 count too"
+    )
     args = parser.parse_args(argv)
     if args.ground_truth and args.benchmark is None:
         raise UserError("--ground-truth needs --benchmark, the rules of scoring")
+    if args.classes is None and (args.min_visibility is not None or args.with_flag_0):
+        raise UserError(
+            "--min-visibility and --with-flag-0 need --classes: benchmarks have their rules"
+        )
     return args
 
 
@@ -79,13 +100,20 @@ def _ground_truth(args: argparse.Namespace) -> "MOTGroundTruth":
     import d2video.data  # noqa: F401  registers the data sets
     from d2video.data.datasets.mot_split import check_frame_range, read_sequences
     from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+    from d2video.formats.mot_rules import object_rule
 
     if args.ground_truth is None:
         if args.dataset not in DatasetCatalog:
             raise UserError(f"dataset {args.dataset} is not registered: correct the name")
         return MOTGroundTruth.from_dataset(args.dataset)
+    rule = object_rule(
+        args.benchmark,
+        classes=args.classes,
+        min_visibility=args.min_visibility,
+        with_flag_0=args.with_flag_0,
+    )
     check_frame_range(args.frame_range)
     sequences = read_sequences(
         args.ground_truth, sequences=args.sequences, frame_range=tuple(args.frame_range)
     )
-    return MOTGroundTruth.read(args.ground_truth, args.benchmark, sequences)
+    return MOTGroundTruth.read(args.ground_truth, rule, sequences)

@@ -29,7 +29,6 @@ class Annotation(TypedDict):
         iscrowd: 1 for a group, which is not trained on.
         bbox: four numbers in pixels, in the form that ``bbox_mode`` names.
         segmentation: polygons, or RLE of the image's size.
-        keypoints: x, y, visibility of each point.
         visibility: 0 to 1, in tracking data.
     """
 
@@ -39,7 +38,6 @@ class Annotation(TypedDict):
     bbox: Sequence[float]
     bbox_mode: BoxMode
     segmentation: NotRequired[Any]
-    keypoints: NotRequired[Sequence[float]]
     visibility: NotRequired[float]
 
 
@@ -71,13 +69,13 @@ class TrackingRecord(VideoRecord):
 
     Keys:
         sequence: name of the sequence.
-        first_frame: number, from 1, of the first frame in the sequence's files.
+        frame_numbers: L numbers of the frames in the sequence's files, ascending.
         public_detections: L float32 arrays (n,5), x0, y0, x1, y1 in pixels from 0, score.
         ignored: crowds and the like, as ``annotations``, where tracks are not scored.
     """
 
     sequence: str
-    first_frame: int
+    frame_numbers: Sequence[int]
     public_detections: NotRequired[list[np.ndarray]]
     ignored: NotRequired[Sequence[list[Annotation]]]
 

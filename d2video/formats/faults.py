@@ -73,19 +73,22 @@ class LeftOut:
         noun: what the entries are, in the plural: "boxes", "annotations".
         used: how many are used.
         reasons: how many are not, by reason; each stands after its number: "of class 2".
+        advice: what would keep them, if anything would.
     """
 
     source: str
     noun: str
     used: int
     reasons: Mapping[str, int]
+    advice: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One sentence: how many are used, and how many are not for which reason."""
         total = self.used + sum(self.reasons.values())
         most_first = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         why = ", ".join(f"{count} {reason}" for reason, count in most_first)
-        return f"{self.source}: {self.used} of {total} {self.noun} are used; left out: {why}"
+        what = f"{self.source}: {self.used} of {total} {self.noun} are used; left out: {why}"
+        return "; ".join([what, *self.advice])
 
 
 Finding: TypeAlias = Fault | Doubt | LeftOut
@@ -122,10 +125,16 @@ class Tally:
         self.source, self.noun = source, noun
         self.used = 0
         self.reasons: Counter[str] = Counter()
+        self.advice: dict[str, None] = {}  # a set that keeps its order
 
-    def leave_out(self, reason: str, count: int = 1) -> None:
-        """Count entries that are not used; ``reason`` stands after their number."""
+    def leave_out(self, reason: str, count: int = 1, advice: str | None = None) -> None:
+        """Count entries that are not used; ``reason`` stands after their number.
+
+        ``advice`` says what would keep them.
+        """
         self.reasons[reason] += count
+        if count and advice is not None:
+            self.advice[advice] = None
 
     def add(self, counted: LeftOut) -> None:
         """Count what was counted elsewhere, in a part of the source."""
@@ -134,7 +143,7 @@ class Tally:
 
     def left_out(self) -> LeftOut:
         """What was counted so far."""
-        return LeftOut(self.source, self.noun, self.used, +self.reasons)
+        return LeftOut(self.source, self.noun, self.used, +self.reasons, tuple(self.advice))
 
     def tell(self, report: Report) -> None:
         """Report what was left out, if anything was."""

@@ -2,8 +2,9 @@
 
 ``gt.txt``: ``frame,id,left,top,width,height,flag,class,visibility`` (MOT16, MOT17, MOT20,
 DanceTrack) or ``frame,id,left,top,width,height,flag,x,y,z`` (MOT15, no classes). ``det.txt``:
-``frame,-1,left,top,width,height,score`` and up to three columns that mean nothing here. Frames and
-corners count from 1. MOTS20's ``gt.txt`` is split by spaces: ``frame id class height width rle``.
+``frame,-1,left,top,width,height,score`` and up to three columns that mean nothing here. Corners count
+from 1. MOTS20's ``gt.txt`` is split by spaces: ``frame id class height width rle``. Frames have the
+numbers of their images, which most often are 1, 2, 3, ...; here the place among these numbers counts.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class Rows:
     """Columns of N rows each.
 
     Attributes:
-        frame: (N,) int64, from 1 on.
+        frame: (N,) int64, the frame's place in the sequence, from 1 on.
     """
 
     frame: np.ndarray
@@ -98,36 +99,44 @@ class MOTDetections(Rows):
     score: np.ndarray
 
 
-def read_mot_ground_truth(path: str, num_frames: int, report: Report = refuse) -> MOTRows:
+def read_mot_ground_truth(
+    path: str, frame_numbers: Sequence[int], report: Report = refuse
+) -> MOTRows:
     """Read a ``gt.txt``, all classes and flags; one of 10 columns is MOT15's. It may be empty.
 
     Args:
-        path, num_frames: of the file and of the whole sequence.
+        path: of the file.
+        frame_numbers: of all frames of the sequence, ascending.
         report: takes the faults of rows: no numbers of the format; frames outside the sequence; ids
-            below 0 or twice in a frame; a negative size, or a size of 0 where the flag is set.
+            below 0 or twice in a frame; a negative size, or one side of 0 where the flag is set.
 
     Raises:
         UserError: the file is missing or is not text.
     """
     table = read_table(path, range(9, 11), _GT_LAYOUT, report)
     is_mot15 = table.values.shape[1] == 10
-    table = table.in_sequence(num_frames).with_ids()
+    table = table.in_sequence(frame_numbers).with_ids()
     table = table.with_integers(6, "flag")
     table = table if is_mot15 else table.with_integers(7, "class")
-    size = table.values[:, 4:6].min(axis=1)
-    table = without_sizes(table, (size < 0) | ((size == 0) & (table.values[:, 6] != 0)))
-    frame, track_id, flag, box = table.column(0), table.column(1), table.column(6), table.values
+    size, counts = table.values[:, 4:6], table.values[:, 6] != 0
+    # A box without any size says that there is no object.
+    is_line = (size == 0).any(axis=1) & (size != 0).any(axis=1)
+    table = without_sizes(table, (size < 0).any(axis=1) | (is_line & counts))
+    frame, track_id = table.places(frame_numbers), table.column(1)
+    flag, box = table.column(6), table.values
     ones = np.ones(len(frame))
     cls = ones.astype(np.int64) if is_mot15 else table.column(7)
     visibility = ones if is_mot15 else table.values[:, 8]
     return MOTRows(frame, track_id, box[:, 2:6], flag, cls, visibility)
 
 
-def read_mot_detections(path: str, num_frames: int, report: Report = refuse) -> MOTDetections:
+def read_mot_detections(
+    path: str, frame_numbers: Sequence[int], report: Report = refuse
+) -> MOTDetections:
     """Read a ``det.txt``, which may be empty.
 
     Args:
-        path, num_frames: of the file and of the whole sequence.
+        path, frame_numbers: see :func:`read_mot_ground_truth`.
         report: takes the faults of rows: no numbers of the format; frames outside the sequence; a
             negative size.
 
@@ -135,8 +144,8 @@ def read_mot_detections(path: str, num_frames: int, report: Report = refuse) -> 
         UserError: the file is missing or is not text.
     """
     table = read_table(path, range(7, 11), _DET_LAYOUT, report)
-    table = without_sizes(table, (table.values[:, 4:6] < 0).any(axis=1)).in_sequence(num_frames)
-    return MOTDetections(table.column(0), table.values[:, 2:6], table.values[:, 6])
+    table = without_sizes(table, (table.values[:, 4:6] < 0).any(axis=1)).in_sequence(frame_numbers)
+    return MOTDetections(table.places(frame_numbers), table.values[:, 2:6], table.values[:, 6])
 
 
 def without_sizes(table: TextTable, bad: ArrayLike) -> TextTable:
@@ -147,14 +156,14 @@ def without_sizes(table: TextTable, bad: ArrayLike) -> TextTable:
 
 def read_mots_ground_truth(
     path: str,
-    num_frames: int,
+    frame_numbers: Sequence[int],
     image_size: tuple[int, int] | None = None,
     report: Report = refuse,
 ) -> MOTSRows:
     """Read a ``gt.txt`` of MOTS20, all classes. It may be empty.
 
     Args:
-        path, num_frames: of the file and of the whole sequence.
+        path, frame_numbers: see :func:`read_mot_ground_truth`.
         image_size: height and width of its images in pixels; None: those of the first row.
         report: takes the faults of rows: not of the format; frames outside the sequence; ids below
             0 or, but for ignore regions, twice in a frame; masks of another size, damaged masks, or
@@ -163,12 +172,12 @@ def read_mots_ground_truth(
     Raises:
         UserError: the file is missing or is not text.
     """
-    table = read_mots_table(path, num_frames, image_size, report)
-    return MOTSRows(table.column(0), table.column(1), table.column(2), table.texts)
+    table = read_mots_table(path, frame_numbers, image_size, report)
+    return MOTSRows(table.places(frame_numbers), table.column(1), table.column(2), table.texts)
 
 
 def read_mots_table(
-    path: str, num_frames: int, image_size: tuple[int, int] | None, report: Report
+    path: str, frame_numbers: Sequence[int], image_size: tuple[int, int] | None, report: Report
 ) -> TextTable:
     """As :func:`read_mots_ground_truth`; ``texts`` are the RLE dicts."""
     rows: list[tuple[int, list[str]]] = []
@@ -192,7 +201,7 @@ def read_mots_table(
     table = table.without(
         ~np.isfinite(table.values).all(axis=1), lambda i: "a number is nan or infinite"
     )
-    table = table.in_sequence(num_frames)
+    table = table.in_sequence(frame_numbers)
     for number, name in ((2, "class"), (3, "height"), (4, "width")):
         table = table.with_integers(number, name)
     table = table.with_ids(repeats=[MOTS_IGNORE_CLASS])

@@ -10,9 +10,9 @@ for pedestrians, a compressed COCO RLE::
 
     frame id class height width rle
 
-Frames and pixels are counted from 1, so frames and corners are written 1 higher than in d2video, and
-ids too, because trackers here start at 0. Width and height are the true ones; the official
-TrackFormer writes them 1 too large.
+Pixels are counted from 1, so corners are written 1 higher than in d2video, and ids too, because trackers
+here start at 0. Frames have the numbers of the sequence's files. Width and height are the true ones; the
+official TrackFormer writes them 1 too large.
 """
 
 import os
@@ -34,7 +34,6 @@ from d2video.formats.mot_ground_truth import (
 )
 from d2video.formats.mot_text import read_table, repeated
 from d2video.formats.rle import encode_masks, mask_areas
-from d2video.structures.mask_answers import check_dense, check_rle
 from d2video.utils.errors import UserError
 from d2video.utils.files import open_text
 
@@ -62,7 +61,9 @@ class MOTResults(Rows):
 
 
 def mot_results(
-    frames: Sequence[Instances], first_frame: int = 1, class_numbers: Sequence[int] | None = None
+    frames: Sequence[Instances],
+    frame_numbers: Sequence[int] | None = None,
+    class_numbers: Sequence[int] | None = None,
 ) -> MOTResults:
     """A tracker's boxes, rounded as in a file.
 
@@ -71,21 +72,22 @@ def mot_results(
     Args:
         frames: one ``Instances`` a frame with ``pred_boxes`` (XYXY, pixels), ``scores``,
             ``track_ids`` (from 0) and, with ``class_numbers``, ``pred_classes``.
-        first_frame: its number, from 1 on.
+        frame_numbers: one each, for messages; None: 1, 2, ...
         class_numbers: by class index, what stands for it in the file; None: there is one class.
 
     Raises:
         UserError: a box or score is not finite, or an id negative or twice in a frame.
     """
-    frame, track_id = _frames_and_ids(frames, first_frame)
+    frame_numbers = frame_numbers or range(1, len(frames) + 1)
+    frame, track_id = _frames_and_ids(frames, frame_numbers)
     corners = _concatenate([f.pred_boxes.tensor for f in frames], (0, 4)).astype(np.float64)
     score = _concatenate([f.scores for f in frames], (0,)).astype(np.float64)
     sound = np.isfinite(corners).all(axis=1) & np.isfinite(score)
     if not sound.all():
         row = int(np.argmin(sound))
         raise UserError(
-            f"frame {frame[row]}: box {corners[row].tolist()} or score {score[row]} of a track is "
-            "not finite: the model has diverged"
+            f"frame {frame_numbers[frame[row] - 1]}: box {corners[row].tolist()} or score {score[row]} "
+            "of a track is not finite: the model has diverged"
         )
     box = np.concatenate([corners[:, :2] + 1, corners[:, 2:] - corners[:, :2]], axis=1)
     box = np.round(box, _DECIMALS)
@@ -95,24 +97,27 @@ def mot_results(
 
 
 def mots_results(
-    frames: Sequence[Instances], first_frame: int = 1, class_numbers: Sequence[int] | None = None
+    frames: Sequence[Instances],
+    frame_numbers: Sequence[int] | None = None,
+    class_numbers: Sequence[int] | None = None,
 ) -> MOTSRows:
     """A tracker's masks. Empty masks are left out.
 
     Args:
         frames: one ``Instances`` a frame with ``track_ids`` (from 0) and either ``pred_rles`` (N
             compressed RLEs) or ``pred_masks`` (bool N,H,W); with ``class_numbers``, ``pred_classes``.
-        first_frame: its number, from 1 on.
+        frame_numbers: one each, for messages; None: 1, 2, ...
         class_numbers: by class index, what stands for it in the file; None: all are pedestrians, 2.
 
     Raises:
-        UserError: there are no masks, or none of these forms; those of a frame overlap; or an id is
-            negative or twice in a frame.
+        UserError: there are no masks, those of a frame overlap, or an id is negative or twice in a
+            frame.
     """
-    frame, track_id = _frames_and_ids(frames, first_frame)
+    frame_numbers = frame_numbers or range(1, len(frames) + 1)
+    frame, track_id = _frames_and_ids(frames, frame_numbers)
     masks: list[dict[str, Any]] = []
-    for number, instances in enumerate(frames, first_frame):
-        found = _masks(instances, f"frame {number}")
+    for number, instances in zip(frame_numbers, frames, strict=True):
+        found = _masks(instances)
         if masks_overlap(found):
             raise UserError(
                 f"frame {number}: masks of the model overlap, which MOTS does not allow; give each "
@@ -132,7 +137,7 @@ def open_mot_results(
 ) -> Iterator[Callable[[int, Instances], None]]:
     """Open a file for boxes, which appears at the end, or not at all on an exception.
 
-    The function that it yields appends a frame: its index, from 0, and :func:`mot_results`' instances.
+    The function that it yields appends a frame: its number and :func:`mot_results`' instances.
     ``class_numbers`` are that function's.
 
     Raises:
@@ -140,8 +145,8 @@ def open_mot_results(
             refuses.
     """
     with open_text(path) as put:
-        yield lambda index, frame: put(
-            "".join(_mot_lines(mot_results([frame], index + 1, class_numbers)))
+        yield lambda number, frame: put(
+            "".join(_mot_lines(mot_results([frame], [number], class_numbers), [number]))
         )
 
 
@@ -151,29 +156,40 @@ def open_mots_results(
 ) -> Iterator[Callable[[int, Instances], None]]:
     """As :func:`open_mot_results`, for the masks of :func:`mots_results`."""
     with open_text(path) as put:
-        yield lambda index, frame: put(
-            "".join(_mots_lines(mots_results([frame], index + 1, class_numbers)))
+        yield lambda number, frame: put(
+            "".join(_mots_lines(mots_results([frame], [number], class_numbers), [number]))
         )
 
 
-def write_results(path: str | os.PathLike[str], results: MOTResults | MOTSRows) -> None:
+def write_results(
+    path: str | os.PathLike[str], results: MOTResults | MOTSRows, frame_numbers: Sequence[int]
+) -> None:
     """Write the file of a sequence, whole or not at all.
+
+    Args:
+        frame_numbers: of all frames of the sequence, in the file.
 
     Raises:
         UserError: the path cannot be written.
     """
-    lines = _mot_lines(results) if isinstance(results, MOTResults) else _mots_lines(results)
+    if isinstance(results, MOTResults):
+        lines = _mot_lines(results, frame_numbers)
+    else:
+        lines = _mots_lines(results, frame_numbers)
     with open_text(path) as put:
         put("".join(lines))
 
 
 def read_mot_results(
-    path: str | os.PathLike[str], num_frames: int, class_numbers: Collection[int] | None = None
+    path: str | os.PathLike[str],
+    frame_numbers: Sequence[int],
+    class_numbers: Collection[int] | None = None,
 ) -> MOTResults:
     """Read a file of boxes, of any tracker, with 7 to 10 columns. It may be empty.
 
     Args:
-        path, num_frames: of the file and of the sequence.
+        path: of the file.
+        frame_numbers: of all frames of the sequence, in the file, ascending.
         class_numbers: those that column 8 may hold, which is then needed; None: there is one class.
 
     Raises:
@@ -183,7 +199,7 @@ def read_mot_results(
     """
     widths = range(7 if class_numbers is None else 8, 11)
     table = read_table(os.fspath(path), widths, _LAYOUT, refuse)
-    table = table.in_sequence(num_frames).with_ids()
+    table = table.in_sequence(frame_numbers).with_ids()
     table = without_sizes(table, (table.values[:, 4:6] <= 0).any(axis=1))
     classes = table.values[:, 7:8]
     if class_numbers is None:
@@ -200,20 +216,21 @@ def read_mot_results(
             ),
         )
         cls = table.column(7)
-    columns = table.column(0), table.column(1), table.values[:, 2:6], table.values[:, 6]
-    return MOTResults(*columns, cls)
+    place = table.places(frame_numbers)
+    return MOTResults(place, table.column(1), table.values[:, 2:6], table.values[:, 6], cls)
 
 
 def read_mots_results(
     path: str | os.PathLike[str],
-    num_frames: int,
+    frame_numbers: Sequence[int],
     image_size: tuple[int, int] | None = None,
     class_numbers: Collection[int] = (MOTS_CAR, MOTS_PEDESTRIAN),
 ) -> MOTSRows:
     """Read a file of masks, of any tracker. It may be empty.
 
     Args:
-        path, num_frames: of the file and of the sequence.
+        path: of the file.
+        frame_numbers: of all frames of the sequence, in the file, ascending.
         image_size: height and width of its images in pixels; None: those of the first row.
         class_numbers: those that the third column may hold.
 
@@ -221,14 +238,15 @@ def read_mots_results(
         UserError: the file is missing or is not text, a fault of :func:`read_mots_ground_truth`,
             another class, or an empty mask.
     """
-    table = read_mots_table(os.fspath(path), num_frames, image_size, refuse)
+    table = read_mots_table(os.fspath(path), frame_numbers, image_size, refuse)
     cls = table.column(2)
     table = table.without(
         ~np.isin(cls, [*class_numbers]),
         lambda i: f"class {cls[i]} is none of the classes {_listed(class_numbers)}",
     )
     table = table.without(mask_areas(table.texts.tolist()) == 0, lambda i: "the mask is empty")
-    return MOTSRows(table.column(0), table.column(1), table.column(2), table.texts)
+    place = table.places(frame_numbers)
+    return MOTSRows(place, table.column(1), table.column(2), table.texts)
 
 
 def _listed(numbers: Collection[int]) -> str:
@@ -245,22 +263,21 @@ def _class_numbers(
     return np.array([class_numbers[k] for k in indices], dtype=np.int64)
 
 
-def _masks(instances: Instances, where: str) -> list[dict[str, Any]]:
+def _masks(instances: Instances) -> list[dict[str, Any]]:
     if instances.has("pred_rles"):
-        masks = list(instances.pred_rles)
-        for mask in masks:
-            check_rle(mask, f"{where}, pred_rles")
-        return masks
+        return list(instances.pred_rles)
     if instances.has("pred_masks"):
-        check_dense(instances.pred_masks, "NHW", f"{where}, pred_masks")
         return encode_masks(instances.pred_masks.cpu()) if len(instances) else []
     if len(instances):
         raise UserError("the model predicts no masks, which MOTS needs: use one that does")
     return []
 
 
-def _frames_and_ids(frames: Sequence[Instances], first_frame: int) -> tuple[np.ndarray, np.ndarray]:
-    frame = np.repeat(np.arange(first_frame, first_frame + len(frames)), [len(f) for f in frames])
+def _frames_and_ids(
+    frames: Sequence[Instances], frame_numbers: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each object the place of its frame, from 1 on, and its id in a file."""
+    frame = np.repeat(np.arange(1, len(frames) + 1), [len(f) for f in frames])
     track_id = _concatenate([f.track_ids for f in frames], (0,)).astype(np.int64)
     for bad, fault in (
         (track_id < 0, "is negative"),
@@ -269,8 +286,8 @@ def _frames_and_ids(frames: Sequence[Instances], first_frame: int) -> tuple[np.n
         if bad.any():
             row = int(np.argmax(bad))
             raise UserError(
-                f"frame {frame[row]}: track id {track_id[row]} {fault}; ids start at 0 and are "
-                "unique in a frame"
+                f"frame {frame_numbers[frame[row] - 1]}: track id {track_id[row]} {fault}; ids start at 0 "
+                "and are unique in a frame"
             )
     return frame, track_id + 1
 
@@ -281,17 +298,17 @@ def _concatenate(tensors: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([tensor.cpu().numpy() for tensor in tensors])
 
 
-def _mot_lines(results: MOTResults) -> Iterator[str]:
+def _mot_lines(results: MOTResults, frame_numbers: Sequence[int]) -> Iterator[str]:
     arrays = (results.frame, results.id, results.box, results.score, results.cls)
     for frame, track_id, box, score, cls in zip(*(array.tolist() for array in arrays)):
         sides = ",".join(f"{value:.{_DECIMALS}f}" for value in box)
-        yield f"{frame},{track_id},{sides},{score:.6f},{cls},-1,-1\n"
+        yield f"{frame_numbers[frame - 1]},{track_id},{sides},{score:.6f},{cls},-1,-1\n"
 
 
-def _mots_lines(results: MOTSRows) -> Iterator[str]:
+def _mots_lines(results: MOTSRows, frame_numbers: Sequence[int]) -> Iterator[str]:
     columns = (c.tolist() for c in (results.frame, results.id, results.cls, results.rle))
     for frame, track_id, object_class, mask in zip(*columns):
         counts = mask["counts"]
         code = counts if isinstance(counts, str) else counts.decode("ascii")
         height, width = mask["size"]
-        yield f"{frame} {track_id} {object_class} {height} {width} {code}\n"
+        yield f"{frame_numbers[frame - 1]} {track_id} {object_class} {height} {width} {code}\n"

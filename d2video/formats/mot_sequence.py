@@ -3,38 +3,50 @@
 ::
 
     MOT17-02-FRCNN/
-        seqinfo.ini
+        seqinfo.ini        (what the images do not tell)
         img1/000001.jpg ...
         gt/gt.txt          (not in test splits)
         det/det.txt        (public detections, where there are any)
+
+Images whose names are numbers have these as frame numbers: they may start anywhere and have gaps.
+Others are numbered from 1 in the order of their names, as CVAT does.
 """
 
 import configparser
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
-from d2video.video.image_io import list_images, read_rgb
+from d2video.video.image_io import IMAGE_SUFFIXES, list_images, number_in_name, read_image_size
 
-_REQUIRED = ("seqLength", "imWidth", "imHeight", "frameRate")
-_LAYOUT = f"section [Sequence] with {', '.join(_REQUIRED)} and, if not img1, imDir"
+_LAYOUT = (
+    "section [Sequence] with seqLength, imWidth, imHeight, frameRate, imDir and imExt, each of which "
+    "may be left out where the images tell it"
+)
 
 
 @dataclass(frozen=True)
 class SeqInfo:
-    """What a ``seqinfo.ini`` says; sizes in pixels, ``frame_rate`` in frames a second.
+    """What a ``seqinfo.ini`` says, None for what it does not.
 
-    The images have ``image_suffix``, or any if it is None.
+    Attributes:
+        image_dir: folder of the images, below the sequence's.
+        frame_rate: in frames a second.
+        num_frames: of the sequence.
+        height, width: in pixels.
+        image_suffix: of the images' names, in lower case: ".jpg".
     """
 
-    image_dir: str
-    frame_rate: float
-    num_frames: int
-    height: int
-    width: int
-    image_suffix: str | None
+    image_dir: str | None = None
+    frame_rate: float | None = None
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    image_suffix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,97 +57,220 @@ class MOTSequence:
         name: of its folder, and of the files of results.
         folder: path.
         gt_file: path; None where there is no ground truth.
+        images: paths of all its images, in the order of the frames; None where there is no folder of
+            them, which suffices to score results.
+        frame_numbers: of all its frames in its files, ascending.
+        first: the split's first frame, 0 for that of the sequence.
         num_frames: in the split.
-        first_frame: the split's first frame among those of the files, from 1 on.
-        seq_length: frames of the whole sequence, with which its ``gt_file`` is read.
-        height, width: of the images, in pixels.
-        frame_rate: in frames a second.
+        size: height and width of the images in pixels; None where nothing tells it.
+        frame_rate: in frames a second; None where nothing tells it.
     """
 
     name: str
     folder: str
     gt_file: str | None
+    images: tuple[str, ...] | None
+    frame_numbers: Sequence[int]
+    first: int
     num_frames: int
-    first_frame: int
-    seq_length: int
-    height: int
-    width: int
-    frame_rate: float
+    size: tuple[int, int] | None
+    frame_rate: float | None
+
+    @property
+    def split_numbers(self) -> Sequence[int]:
+        """The numbers of the split's frames in the sequence's files."""
+        return self.frame_numbers[self.first : self.first + self.num_frames]
+
+    @property
+    def result_numbers(self) -> Sequence[int]:
+        """The numbers of the split's frames in files of results.
+
+        Those of the sequence's files; a part of a sequence begins with the number that the whole has.
+        """
+        numbers = self.split_numbers
+        shift = numbers[0] - self.frame_numbers[0]
+        return numbers if shift == 0 else tuple(number - shift for number in numbers)
+
+
+def is_sequence(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a sequence, be it a faulty one: it has labels, images or a seqinfo.ini."""
+    marks = ("seqinfo.ini", "gt/gt.txt", "det/det.txt")
+    marked = any(os.path.isfile(os.path.join(folder, mark)) for mark in marks)
+    return marked or bool(_image_folders(folder))
 
 
 def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:
-    """Read the ``seqinfo.ini`` of a sequence's folder; no image is looked at.
+    """Read the ``seqinfo.ini`` of a sequence's folder, if it has one; no image is looked at.
 
     Raises:
-        UserError: the folder or the file is missing, or the file lacks a value or holds one that
-            cannot be.
+        UserError: the folder is missing, or the file holds a value that cannot be.
     """
     path = os.path.join(folder, "seqinfo.ini")
+    if not os.path.isdir(folder):
+        raise UserError(f"no folder {folder}: correct the path of the sequence")
     if not os.path.isfile(path):
-        where = f"{path} is missing" if os.path.isdir(folder) else f"no folder {folder}"
-        raise UserError(f"{where}: a sequence's folder needs a seqinfo.ini, {_LAYOUT}")
+        return SeqInfo()
     # No interpolation: a % in a name is a character like others.
     parser = configparser.ConfigParser(interpolation=None)
     try:
         with open(path, encoding="utf-8-sig") as file:
             parser.read_file(file)
         section = parser["Sequence"]
-        length, width, height = (int(section[key]) for key in _REQUIRED[:3])
-        rate = float(section["frameRate"])
+        values: dict[str, int | None] = {
+            key: int(section[key]) if key in section else None
+            for key in ("seqLength", "imWidth", "imHeight")
+        }
+        rate = float(section["frameRate"]) if "frameRate" in section else None
     except (configparser.Error, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         reason = f"{reason} is missing" if isinstance(error, KeyError) else reason
         raise UserError(f"{path} cannot be read ({reason}): it needs a {_LAYOUT}") from None
-    image_dir = section.get("imDir", "img1")
-    fault = size_fault(height, width)
-    if min(length, width, height) < 1 or not 0 < rate < float("inf"):
-        fault = f"{length} frames of {width}x{height} at {rate:g} a second cannot be"
-    elif length > MAX_VIDEO_FRAMES:
+    length, width, height = values.values()
+    image_dir, suffix = section.get("imDir"), section.get("imExt")
+    fault = None if height is None or width is None else size_fault(height, width)
+    below = [key for key, value in values.items() if value is not None and value < 1]
+    if below:
+        fault = f"{below[0]} {values[below[0]]} cannot be"
+    elif rate is not None and not 0 < rate < float("inf"):
+        fault = f"frameRate {rate:g} cannot be"
+    elif length is not None and length > MAX_VIDEO_FRAMES:
         fault = fault or f"seqLength {length} is above the limit of {MAX_VIDEO_FRAMES} frames"
-    elif leaves_folder(image_dir):
+    elif image_dir is not None and leaves_folder(image_dir):
         fault = fault or f"imDir {image_dir} lies outside the sequence"
     if fault:
         raise UserError(f"{path}: {fault}; correct it")
-    return SeqInfo(image_dir, rate, length, height, width, section.get("imExt"))
+    if suffix:
+        suffix = f".{suffix.lower().removeprefix('.')}"
+    return SeqInfo(image_dir, rate, length, height, width, suffix or None)
 
 
-def list_frames(folder: str | os.PathLike[str], info: SeqInfo) -> list[str]:
-    """The paths of a sequence's images in order; the first one is read to check its size.
+def read_sequence(folder: str) -> MOTSequence:
+    """A whole sequence by its ``seqinfo.ini`` and its images; of one image the head is read.
 
     Raises:
-        UserError: the images' folder is missing, their names are not the numbers from 1 to the
-            sequence's length, or the first one has another size or cannot be read.
+        UserError: nothing tells how many frames there are; the images have names that give a number
+            twice or only some a number; the seqinfo.ini contradicts them, or cannot be read.
     """
-    images = os.path.join(folder, info.image_dir)
-    if not os.path.isdir(images):
+    info = read_seqinfo(folder)
+    gt_file = os.path.join(folder, "gt", "gt.txt")
+    images, size = _list_frames(folder, info), None
+    if info.height is not None and info.width is not None:
+        size = info.height, info.width
+    if images is not None:
+        size = _check_size(next(iter(images.values())), info)
+    elif info.num_frames is None:
         raise UserError(
-            f"folder {images} is missing: a sequence's images are {info.image_dir}/000001.jpg ..."
+            f"sequence {folder} has neither images (img1/000001.jpg ...) nor a seqinfo.ini with "
+            "seqLength: fetch one of them"
         )
+    numbers = range(1, (info.num_frames or 0) + 1) if images is None else _compact([*images])
+    return MOTSequence(
+        name=os.path.basename(folder),
+        folder=folder,
+        gt_file=gt_file if os.path.isfile(gt_file) else None,
+        images=None if images is None else tuple(images.values()),
+        frame_numbers=numbers,
+        first=0,
+        num_frames=len(numbers),
+        size=size,
+        frame_rate=info.frame_rate,
+    )
+
+
+def _list_frames(folder: str, info: SeqInfo) -> dict[int, str] | None:
+    """A sequence's images by frame number, ascending; None without a folder of them.
+
+    Raises:
+        UserError: as :func:`read_sequence`.
+    """
+    seqinfo = os.path.join(folder, "seqinfo.ini")
+    images = _image_folder(folder, info)
+    if images is None:
+        return None
+    paths = list_images(images)
     suffix = info.image_suffix
-    paths = [p for p in list_images(images) if suffix in (None, p.suffix)]
-    by_number: dict[int, str] = {}
-    for path in paths:
-        if not (path.stem.isascii() and path.stem.isdigit()):
-            raise UserError(f"image {path}: name it by its frame's number, or take it away")
-        if int(path.stem) in by_number:
+    if suffix is not None:
+        chosen = [path for path in paths if path.suffix.lower() == suffix]
+        if not chosen:
+            found = ", ".join(sorted({path.suffix for path in paths}))
             raise UserError(
-                f"images {by_number[int(path.stem)]} and {path} are both of frame "
-                f"{int(path.stem)}: take one away"
+                f"{seqinfo} says imExt {suffix}, but the {len(paths)} images of {images} are "
+                f"{found}: correct imExt or leave it out"
             )
-        by_number[int(path.stem)] = str(path)
-    wanted = range(1, info.num_frames + 1)
-    if by_number.keys() != set(wanted):
-        missing = [t for t in wanted if t not in by_number]
+        paths = chosen
+    by_number = _number_frames(paths)
+    if info.num_frames not in (None, len(by_number)):
+        missing = [t for t in range(1, (info.num_frames or 0) + 1) if t not in by_number]
         fault = f"that of frame {missing[0]} is missing" if missing else "there are more"
         of_suffix = "" if suffix is None else f" {suffix}"
         raise UserError(
-            f"{os.path.join(folder, 'seqinfo.ini')} says {info.num_frames} frames but {images} "
-            f"holds {len(by_number)}{of_suffix} images, {fault}: fetch the images or correct seqLength"
+            f"{seqinfo} says {info.num_frames} frames but {images} holds {len(by_number)}{of_suffix} "
+            f"images, {fault}: fetch the images or correct seqLength"
         )
-    height, width = read_rgb(by_number[1]).shape[:2]
-    if (height, width) != (info.height, info.width):
+    return by_number
+
+
+def _number_frames(paths: Sequence[Path]) -> dict[int, str]:
+    """Image files, in natural order, by the numbers of their frames, ascending.
+
+    Raises:
+        UserError: two have the same number, or only some have one.
+    """
+    numbers = [number_in_name(path) for path in paths]
+    if not any(number is not None for number in numbers):
+        return {number: str(path) for number, path in enumerate(paths, 1)}
+    by_number: dict[int, str] = {}
+    for number, path in zip(numbers, paths, strict=True):
+        if number is None:
+            raise UserError(f"image {path}: name it by its frame's number, or take it away")
+        if number in by_number:
+            raise UserError(
+                f"images {by_number[number]} and {path} are both of frame {number}: take one away"
+            )
+        by_number[number] = str(path)
+    return dict(sorted(by_number.items()))
+
+
+def _image_folder(folder: str, info: SeqInfo) -> str | None:
+    """The folder of a sequence's images: the one named, img1, or the only one with images."""
+    found = _image_folders(folder)
+    if info.image_dir is not None or "img1" in found:
+        named = os.path.join(folder, info.image_dir or "img1")
+        return named if os.path.isdir(named) and _holds_images(named) else None
+    if len(found) > 1:
         raise UserError(
-            f"image {by_number[1]} is {width}x{height}, but the sequence's seqinfo.ini says "
-            f"{info.width}x{info.height}: correct imWidth and imHeight"
+            f"sequence {folder} has several folders of images, {' and '.join(found[:2])}: name one as "
+            "imDir in its seqinfo.ini"
         )
-    return [by_number[t] for t in wanted]
+    return os.path.join(folder, found[0]) if found else None
+
+
+def _image_folders(folder: str | os.PathLike[str]) -> list[str]:
+    """The names of the folders in it that hold images."""
+    inner = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+    return sorted(entry.name for entry in inner if _holds_images(entry.path))
+
+
+def _holds_images(folder: str) -> bool:
+    with os.scandir(folder) as entries:
+        return any(
+            os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.name[0] != "."
+            for entry in entries
+        )
+
+
+def _check_size(path: str, info: SeqInfo) -> tuple[int, int]:
+    """Height and width of an image, which a seqinfo.ini may not contradict."""
+    height, width = read_image_size(path)
+    if info.height not in (None, height) or info.width not in (None, width):
+        raise UserError(
+            f"image {path} is {width}x{height}, but the sequence's seqinfo.ini says "
+            f"{info.width or width}x{info.height or height}: correct imWidth and imHeight"
+        )
+    return height, width
+
+
+def _compact(numbers: list[int]) -> Sequence[int]:
+    """Ascending numbers as a range if there are no gaps."""
+    whole = range(numbers[0], numbers[-1] + 1)
+    return whole if len(whole) == len(numbers) else tuple(numbers)

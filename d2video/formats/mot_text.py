@@ -56,14 +56,20 @@ class TextTable:
         fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
         return self.without(fractional, lambda i: f"the {name} {values[i]:g} is no whole number")
 
-    def in_sequence(self, num_frames: int) -> "TextTable":
-        """Leave out rows whose frame, column 0, is not among 1 to ``num_frames``."""
+    def in_sequence(self, frame_numbers: Sequence[int]) -> "TextTable":
+        """Leave out rows whose frame, column 0, is not among these numbers."""
         table = self.with_integers(0, "frame")
         frame = table.column(0)
         return table.without(
-            (frame < 1) | (frame > num_frames),
-            lambda i: f"frame {frame[i]} is not among the sequence's frames 1 to {num_frames}",
+            ~np.isin(frame, np.asarray(frame_numbers)),
+            lambda i: (
+                f"frame {frame[i]} is not among the sequence's frames {_brief(frame_numbers)}"
+            ),
         )
+
+    def places(self, frame_numbers: Sequence[int]) -> np.ndarray:
+        """The place of each row's frame among these ascending numbers, (N,) int64, from 1 on."""
+        return np.searchsorted(np.asarray(frame_numbers), self.column(0)) + 1
 
     def with_ids(self, repeats: Sequence[int] = ()) -> "TextTable":
         """Leave out rows whose id, column 1, is below 0 or a second time in its frame.
@@ -80,6 +86,13 @@ class TextTable:
             repeated(frame, track_id, unique),
             lambda i: f"id {track_id[i]} is there twice in frame {frame[i]}",
         )
+
+
+def _brief(numbers: Sequence[int]) -> str:
+    first, last = numbers[0], numbers[-1]
+    if last - first + 1 == len(numbers):
+        return f"{first} to {last}"
+    return f"{', '.join(map(str, numbers[:3]))} ... {last}"
 
 
 def repeated(

@@ -1,7 +1,7 @@
 """A video as its readers see it: a lazy sequence of frames."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,14 @@ class Frame:
         time: seconds since the first frame.
         image: uint8 (H,W,3), RGB, upright.
         file_name: of an image that is not a frame of a video.
+        number: its image's name, if all images have numbers as names; None: ``index`` + 1.
     """
 
     index: int
     time: float
     image: np.ndarray
     file_name: str | None = None
+    number: int | None = None
 
 
 class FrameSource(ABC):
@@ -43,6 +45,7 @@ class FrameSource(ABC):
         estimated_length: number of frames by the header, often wrong; ``None`` if unknown.
         prefetch: frames decoded ahead.
         is_live: it has no end, as a camera.
+        frame_numbers: of its frames, if their images have numbers as names; None: 1, 2, ...
     """
 
     name: str
@@ -51,6 +54,7 @@ class FrameSource(ABC):
     estimated_length: int | None
     prefetch: int = 0
     is_live: bool = False
+    frame_numbers: Sequence[int] | None = None
 
     @abstractmethod
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
@@ -69,7 +73,9 @@ class FrameSource(ABC):
                     f"{self.name}: frame {index} is {image.shape[1]}x{image.shape[0]} pixels, "
                     f"the first one {width}x{height}; all frames of a video must have one size"
                 )
-            yield Frame(index, index / self.fps if time is None else time, image)
+            number = None if self.frame_numbers is None else self.frame_numbers[index]
+            time = index / self.fps if time is None else time
+            yield Frame(index, time, image, number=number)
 
     def __iter__(self) -> Iterator[Frame]:
         return prefetch(self.frames(), self.prefetch)

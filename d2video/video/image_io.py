@@ -150,6 +150,13 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(paths, key=_natural_key)
 
 
+def number_in_name(path: Path) -> int | None:
+    """The number that an image's name is, apart from its suffix; None if it is not a number."""
+    stem = path.stem
+    # 15 digits: more than any frame's number has, and exact in every number format.
+    return int(stem) if stem.isascii() and stem.isdigit() and len(stem) <= 15 else None
+
+
 def _natural_key(path: Path) -> list[str | int]:
     # The split alternates text and digits, so entries at one position always compare.
     parts = re.split(r"(\d+)", path.name)

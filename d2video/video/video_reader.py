@@ -15,7 +15,7 @@ from d2video.utils.errors import UserError
 from d2video.video.camera import Camera
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
-from d2video.video.image_io import IMAGE_SUFFIXES, list_images, read_rgb
+from d2video.video.image_io import IMAGE_SUFFIXES, list_images, number_in_name, read_rgb
 from d2video.video.prefetch import FRAMES_AHEAD
 
 logger = logging.getLogger(__name__)
@@ -167,6 +167,9 @@ class _ImageSource(FrameSource):
         self.fps = fps or DEFAULT_FPS
         self.size = read_rgb(paths[0]).shape[:2]
         self.estimated_length = len(paths)
+        numbers = [number for number in map(number_in_name, paths) if number is not None]
+        if len({*numbers}) == len(paths):
+            self.frame_numbers = numbers
 
     def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
         for index, path in enumerate(self._paths):

@@ -10,11 +10,11 @@ import d2video.data  # noqa: F401  registers the datasets
 from d2video.config import get_cfg
 from d2video.data import build_train_loader
 from d2video.data.datasets.builtin import register_tracking
-from d2video.data.datasets.mot import load_mot, load_mots, register_mot
+from d2video.data.datasets.mot import load_mot, register_mot
 from d2video.data.datasets.mot_split import find_sequences, read_sequences
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import track_classes
-from d2video.formats.mot_ground_truth import read_mot_ground_truth
+from d2video.formats.mot_rules import object_rule
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import SIZE, write_sequence
@@ -52,6 +52,11 @@ def plain(annotations):
     return [[(a["id"], a["bbox"]) for a in frame] for frame in annotations]
 
 
+def load(sequences, benchmark="MOT17", public_detections=False, **choice):
+    rule = object_rule(benchmark, **choice)
+    return load_mot(sequences, rule, "here", public_detections=public_detections)
+
+
 def test_sequences_are_chosen_by_detector_name_and_pattern(mot17):
     assert names(mot17) == [f"S-{n}-{d}" for n in ("02", "11") for d in ("DPM", "FRCNN", "SDP")]
     assert names(mot17, detector="FRCNN") == ["S-02-FRCNN", "S-11-FRCNN"]
@@ -85,12 +90,12 @@ def test_choices_that_leave_nothing(mot17, tmp_path):
 
 
 def test_records_follow_the_contract(mot17):
-    first, second = load_mot(read_sequences(mot17, detector="FRCNN"))
+    first, second = load(read_sequences(mot17, detector="FRCNN"))
     assert (first["video_id"], second["video_id"]) == (1, 2)
     assert (first["sequence"], second["sequence"]) == ("S-02-FRCNN", "S-11-FRCNN")
     assert (first["height"], first["width"], first["length"]) == (*SIZE, 6)
     assert (second["height"], second["width"], second["length"]) == (40, 30, 5)
-    assert first["first_frame"] == 1
+    assert first["frame_numbers"] == range(1, 7)
     assert first["file_names"][2] == f"{mot17}/S-02-FRCNN/img1/000003.png"
     assert first["annotations"][0] == [
         {
@@ -117,20 +122,20 @@ def test_records_follow_the_contract(mot17):
 
 def test_all_visibilities(mot17):
     split = read_sequences(mot17, detector="FRCNN")
-    record = load_mot(split, min_visibility=None)[0]
+    record = load(split, min_visibility=None)[0]
     assert plain(record["annotations"])[:2] == [[(5, [0, 0, 10, 8])], [(5, [1.5, 0, 10, 8])]]
 
 
 def test_mot15_has_no_classes(tmp_path):
     gt = ["1,1,1,1,4,4,1,-1,-1,-1", "1,2,1,1,4,4,0,-1,-1,-1"]
     write_sequence(tmp_path / "A", gt=gt)
-    record = load_mot(read_sequences(str(tmp_path)), has_classes=False)[0]
+    record = load(read_sequences(str(tmp_path)), benchmark="MOT15")[0]
     assert plain(record["annotations"])[0] == [(1, [0, 0, 4, 4])]
 
 
 def test_public_detections(mot17):
     split = read_sequences(mot17, sequences=["S-02-DPM", "S-11-DPM"])
-    first, second = load_mot(split, public_detections=True)
+    first, second = load(split, public_detections=True)
     assert [d.tolist() for d in first["public_detections"]] == [
         [[0, 1, 3, 5, -0.5], [4, 5, 11, 13, 1.5]],
         *[[]] * 4,
@@ -143,21 +148,21 @@ def test_public_detections(mot17):
 
 
 def test_missing_detections_are_named(tmp_path):
-    write_sequence(tmp_path / "A")
+    write_sequence(tmp_path / "A", gt=GROUND_TRUTH)
     with pytest.raises(UserError, match="A/det/det.txt does not exist"):
-        load_mot(read_sequences(str(tmp_path)), public_detections=True)
+        load(read_sequences(str(tmp_path)), public_detections=True)
 
 
 def test_halves_share_no_frame_and_leave_none_out(mot17):
     halves = [
         read_sequences(mot17, detector="DPM", frame_range=part) for part in ((0, 0.5), (0.5, 1))
     ]
-    assert [[(s.first_frame, s.num_frames) for s in half] for half in halves] == [
-        [(1, 3), (1, 2)],
-        [(4, 3), (3, 3)],
+    assert [[(s.first, s.num_frames) for s in half] for half in halves] == [
+        [(0, 3), (0, 2)],
+        [(3, 3), (2, 3)],
     ]
-    records = [load_mot(half, public_detections=True)[0] for half in halves]
-    assert [r["first_frame"] for r in records] == [1, 4]
+    records = [load(half, public_detections=True)[0] for half in halves]
+    assert [r["frame_numbers"] for r in records] == [range(1, 4), range(4, 7)]
     assert [r["length"] for r in records] == [3, 3]
     assert records[1]["file_names"][0].endswith("000004.png")
     assert plain(records[0]["annotations"])[2] == [(5, [-4, 0, 10, 8]), (4, [6, 5, 5, 4])]
@@ -188,8 +193,8 @@ def test_split_without_ground_truth_has_no_annotations(tmp_path):
     write_sequence(tmp_path / "A", gt=None)
     (sequence,) = read_sequences(str(tmp_path))
     assert sequence.gt_file is None
-    assert "annotations" not in load_mot([sequence])[0]
-    assert "annotations" not in load_mots([sequence])[0]
+    assert "annotations" not in load([sequence])[0]
+    assert "annotations" not in load([sequence], "MOTS20")[0]
 
 
 def test_one_sequence_without_its_ground_truth(tmp_path):
@@ -223,7 +228,7 @@ def mots(tmp_path):
 
 
 def test_masks_of_pedestrians_are_annotations(mots):
-    record, empty = load_mots(read_sequences(mots))
+    record, empty = load(read_sequences(mots), "MOTS20")
     frames = record["annotations"]
     assert plain(frames) == [[(2001, [4, 3, 6, 5])], [], [(2002, [12, 10, 2, 4])], [], [], []]
     assert np.array_equal(
@@ -231,8 +236,8 @@ def test_masks_of_pedestrians_are_annotations(mots):
     )
     assert "visibility" not in frames[0][0]
     assert plain(empty["annotations"]) == [[]] * 6
-    half = load_mots(read_sequences(mots, frame_range=(0.3, 1)))[0]
-    assert (half["first_frame"], half["length"]) == (2, 5)
+    half = load(read_sequences(mots, frame_range=(0.3, 1)), "MOTS20")[0]
+    assert (half["frame_numbers"], half["length"]) == (range(2, 7), 5)
     assert plain(half["annotations"])[1] == [(2002, [12, 10, 2, 4])]
 
 
@@ -243,7 +248,7 @@ def test_masks_of_another_size_than_the_sequence(mots):
     with open(path, "w") as file:
         file.write(text.replace("imWidth=32", "imWidth=64"))
     with pytest.raises(UserError, match="is 32x24, but the sequence's seqinfo.ini says 64x24"):
-        load_mots(read_sequences(mots))
+        load(read_sequences(mots), "MOTS20")
 
 
 def test_registered_set_is_read_on_first_use(mot17, scratch_catalog):
@@ -261,7 +266,7 @@ def test_registered_set_is_read_on_first_use(mot17, scratch_catalog):
         class_name="walker",
     )
     record = DatasetCatalog.get("x_half")[0]
-    assert record["first_frame"] == 4
+    assert record["frame_numbers"] == range(4, 7)
     assert "public_detections" in record
     meta = MetadataCatalog.get("x_half")
     assert (meta.evaluator_type, meta.benchmark) == ("mot", "MOT17")
@@ -273,16 +278,14 @@ def test_registered_set_is_read_on_first_use(mot17, scratch_catalog):
         name="S-02-FRCNN",
         folder=f"{mot17}/S-02-FRCNN",
         gt_file=f"{mot17}/S-02-FRCNN/gt/gt.txt",
+        images=tuple(f"{mot17}/S-02-FRCNN/img1/{t:06d}.png" for t in range(1, 7)),
+        frame_numbers=range(1, 7),
+        first=3,
         num_frames=3,
-        first_frame=4,
-        seq_length=6,
-        height=SIZE[0],
-        width=SIZE[1],
+        size=SIZE,
         frame_rate=30.0,
     )
-    assert second.seq_length == 5
-    # The evaluator sees what training leaves out.
-    assert len(read_mot_ground_truth(first.gt_file, first.seq_length)) == len(GROUND_TRUTH)
+    assert second.frame_numbers == range(1, 6)
 
 
 def test_benchmark_decides_on_classes_and_masks(tmp_path, mots, scratch_catalog):
@@ -292,7 +295,7 @@ def test_benchmark_decides_on_classes_and_masks(tmp_path, mots, scratch_catalog)
     write_sequence(tmp_path / "mot15" / "A", gt="1,1,1,1,4,4,2,-1,-1,-1")
     register_mot("x_mot15", str(tmp_path / "mot15"), benchmark="MOT15")
     assert plain(DatasetCatalog.get("x_mot15")[0]["annotations"])[0] == [(1, [0, 0, 4, 4])]
-    with pytest.raises(UserError, match="benchmark is 'MOT18': choose one of MOT15, MOT17"):
+    with pytest.raises(UserError, match="benchmark is 'MOT18': choose one of MOT15, MOT16"):
         register_mot("x", mots, benchmark="MOT18")
     with pytest.raises(UserError, match="as lists of names"):
         register_mot("x", mots, benchmark="MOT17", sequences="A")
@@ -304,7 +307,7 @@ def test_builtin_names(mot17, tmp_path, scratch_catalog):
         MetadataCatalog.pop(name, None)
     (tmp_path / "MOT17").mkdir()
     (tmp_path / "train").rename(tmp_path / "MOT17" / "train")
-    write_sequence(tmp_path / "shapes_mots" / "val" / "A", gt="")
+    write_sequence(tmp_path / "shapes_mots" / "val" / "A", gt=None)
     register_tracking(str(tmp_path))
     records = {
         name: DatasetCatalog.get(f"mot17_{name}")

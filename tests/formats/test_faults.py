@@ -82,7 +82,7 @@ def test_all_rows_of_masks(tmp_path):
     path = tmp_path / "gt.txt"
     path.write_text("\n".join(lines))
     faults = []
-    rows = read_mots_ground_truth(str(path), 6, report=faults.append)
+    rows = read_mots_ground_truth(str(path), range(1, 7), report=faults.append)
     assert sorted(places(faults)) == [("line", n) for n in (2, 3, 4, 5, 6, 7, 8)]
     assert rows.frame.tolist() == [1, 4]
 

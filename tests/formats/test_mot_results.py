@@ -63,9 +63,9 @@ BOX_TEXT = (
 def test_boxes_count_from_1_and_keep_their_size(tmp_path):
     path = tmp_path / "new" / "a.txt"
     results = mot_results(BOX_FRAMES)
-    write_results(path, results)
+    write_results(path, results, range(1, 4))
     assert path.read_text() == BOX_TEXT
-    again = read_mot_results(path, 3)
+    again = read_mot_results(path, range(1, 4))
     for column in ("frame", "id", "box", "score"):
         # What is scored while the model runs is what stands in the file, to the last bit.
         np.testing.assert_array_equal(getattr(again, column), getattr(results, column))
@@ -76,7 +76,7 @@ def test_boxes_count_from_1_and_keep_their_size(tmp_path):
 def test_boxes_frame_by_frame(tmp_path):
     path = tmp_path / "a.txt"
     with open_mot_results(path) as write:
-        for t, frame in enumerate(BOX_FRAMES):
+        for t, frame in enumerate(BOX_FRAMES, 1):
             write(t, frame)
         assert not path.exists()
     assert path.read_text() == BOX_TEXT
@@ -89,7 +89,7 @@ def test_nothing_is_left_of_an_interrupted_file(tmp_path, open_file):
 
     def interrupted() -> None:
         with open_file(tmp_path / "a.txt") as write:
-            write(0, frame)
+            write(1, frame)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -116,7 +116,7 @@ def test_boxes_without_area_are_left_out():
 )
 def test_answers_that_cannot_be_written(frame, message):
     with pytest.raises(UserError, match=message):
-        mot_results([BOX_FRAMES[0], frame], 7)
+        mot_results([BOX_FRAMES[0], frame], [7, 8])
 
 
 def test_no_frames_are_no_rows():
@@ -130,7 +130,7 @@ LINE = "1,1,10,20,30,40,0.5,-1,-1,-1"
 def test_sound_files_of_others(tmp_path, text):
     path = tmp_path / "a.txt"
     path.write_text(text)
-    results = read_mot_results(path, 1)
+    results = read_mot_results(path, range(1, 2))
     assert len(results) == (1 if text.strip() else 0)
     assert results.box.tolist() == [[10, 20, 30, 40]][: len(results)]
 
@@ -158,12 +158,12 @@ def test_faults_of_box_files_name_the_line(tmp_path, second, message):
     path = tmp_path / "a.txt"
     path.write_text(f"{LINE}\n\n{second}\n2,1,10,20,30,40,0.5,-1,-1,-1\n")
     with pytest.raises(UserError, match=f"{path}, {message}"):
-        read_mot_results(path, 5)
+        read_mot_results(path, range(1, 6))
 
 
 def test_missing_and_binary_files(tmp_path):
     with pytest.raises(UserError, match=r"a.txt does not exist"):
-        read_mot_results(tmp_path / "a.txt", 5)
+        read_mot_results(tmp_path / "a.txt", range(1, 6))
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     for read in (read_mot_results, read_mots_results):
         with pytest.raises(UserError, match=r"a.txt is not a text file"):
@@ -179,11 +179,11 @@ def test_masks_round_trip(tmp_path, as_codes):
     ]
     path = tmp_path / "a.txt"
     with open_mots_results(path) as write:
-        for t, frame in enumerate(frames):
+        for t, frame in enumerate(frames, 1):
             write(t, frame)
     streamed = path.read_text()
     results = mots_results(frames)
-    write_results(path, results)
+    write_results(path, results, range(1, 4))
     assert path.read_text() == streamed
     lines = [line.split(" ") for line in streamed.splitlines()]
     assert [line[:5] for line in lines] == [
@@ -191,7 +191,7 @@ def test_masks_round_trip(tmp_path, as_codes):
         ["1", "1", "2", "12", "16"],
         ["3", "2", "2", "12", "16"],
     ]
-    again = read_mots_results(path, 3, SIZE)
+    again = read_mots_results(path, range(1, 4), SIZE)
     assert again.rle.tolist() == results.rle.tolist()
     assert again.rle[2] == encode_masks(_rectangle(1, 2, 9, 9)[None])[0]
     assert again.frame.tolist() == [1, 1, 3]
@@ -201,8 +201,8 @@ def test_masks_round_trip(tmp_path, as_codes):
 def test_more_masks_than_pycocotools_takes_at_once(tmp_path):
     frame = _masks([0, 1], [_rectangle(0, 0, 4, 6), _rectangle(4, 0, 16, 12)], True)
     results = mots_results([frame] * 150)
-    write_results(tmp_path / "a.txt", results)
-    assert len(read_mots_results(tmp_path / "a.txt", 150, SIZE)) == len(results) == 300
+    write_results(tmp_path / "a.txt", results, range(1, 151))
+    assert len(read_mots_results(tmp_path / "a.txt", range(1, 151), SIZE)) == len(results) == 300
 
 
 def test_models_without_masks_or_with_overlapping_ones():
@@ -249,19 +249,19 @@ def test_faults_of_mask_files_name_the_line(tmp_path, second, message):
     path = tmp_path / "a.txt"
     path.write_text(f"{_mask_line()}\n\n{second}\n{_mask_line(frame=2)}\n")
     with pytest.raises(UserError, match=f"{path}, {message}"):
-        read_mots_results(path, 5)
+        read_mots_results(path, range(1, 6))
 
 
 def test_masks_must_have_the_size_of_the_sequence(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text(_mask_line())
-    assert len(read_mots_results(path, 1)) == 1
+    assert len(read_mots_results(path, range(1, 2))) == 1
     with pytest.raises(UserError, match="line 1: the mask is 16x12, the image 12x16"):
-        read_mots_results(path, 1, (16, 12))
+        read_mots_results(path, range(1, 2), (16, 12))
 
 
 def test_an_unwritable_path(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot create the folder"):
-        write_results(tmp_path / "file" / "a.txt", mot_results(BOX_FRAMES))
+        write_results(tmp_path / "file" / "a.txt", mot_results(BOX_FRAMES), range(1, 4))
     assert isinstance(mot_results(BOX_FRAMES), MOTResults)

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
@@ -8,11 +10,11 @@ from d2video.formats.mot_ground_truth import (
     read_mot_ground_truth,
     read_mots_ground_truth,
 )
-from d2video.formats.mot_sequence import list_frames, read_seqinfo
+from d2video.formats.mot_sequence import SeqInfo, is_sequence, read_seqinfo, read_sequence
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import SIZE, write_sequence
 
-LENGTH = 6
+FRAMES = range(1, 7)
 GROUND_TRUTH = "2,7,-3.5,4,10,20.25,1,1,0.5\n1,7,1,2,3,4,1,1,1\n\n1,3,5,6,7,8,0,12,0\n"
 
 
@@ -46,7 +48,7 @@ def refused(read, *args):
 
 @pytest.mark.parametrize("delimiter", [",", ", ", " , "])
 def test_ground_truth_is_kept_whole(write, delimiter):
-    rows = read_mot_ground_truth(write(GROUND_TRUTH.replace(",", delimiter)), LENGTH)
+    rows = read_mot_ground_truth(write(GROUND_TRUTH.replace(",", delimiter)), FRAMES)
     assert rows.frame.tolist() == [2, 1, 1]
     assert rows.id.tolist() == [7, 7, 3]
     assert rows.box.tolist() == [[-3.5, 4, 10, 20.25], [1, 2, 3, 4], [5, 6, 7, 8]]
@@ -58,7 +60,7 @@ def test_ground_truth_is_kept_whole(write, delimiter):
 
 
 def test_mot15_has_world_coordinates_in_place_of_classes(write):
-    rows = read_mot_ground_truth(write("1,2,3,4,5,6,1,-8.5,3.2,0\n1,3,3,4,5,6,0,9,9,9\n"), LENGTH)
+    rows = read_mot_ground_truth(write("1,2,3,4,5,6,1,-8.5,3.2,0\n1,3,3,4,5,6,0,9,9,9\n"), FRAMES)
     assert rows.cls.tolist() == [1, 1]
     assert rows.visibility.tolist() == [1, 1]
     assert rows.flag.tolist() == [1, 0]
@@ -66,7 +68,7 @@ def test_mot15_has_world_coordinates_in_place_of_classes(write):
 
 def test_line_ends_of_windows_and_byte_order_mark(write):
     text = b"\xef\xbb\xbf" + GROUND_TRUTH.replace("\n", "\r\n").encode()
-    assert len(read_mot_ground_truth(write(text), LENGTH)) == 3
+    assert len(read_mot_ground_truth(write(text), FRAMES)) == 3
 
 
 @pytest.mark.parametrize(
@@ -74,12 +76,12 @@ def test_line_ends_of_windows_and_byte_order_mark(write):
 )
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_empty_file_has_no_rows(write, read, text):
-    assert len(read(write(text), LENGTH)) == 0
+    assert len(read(write(text), FRAMES)) == 0
 
 
 def test_part_of_a_sequence_counts_its_frames_from_1(write):
     rows = read_mot_ground_truth(
-        write("1,1,1,1,1,1,1,1,1\n3,1,3,1,1,1,1,1,1\n5,1,5,1,1,1,1,1,1"), 5
+        write("1,1,1,1,1,1,1,1,1\n3,1,3,1,1,1,1,1,1\n5,1,5,1,1,1,1,1,1"), FRAMES
     )
     part = rows.of_frames(first_frame=2, num_frames=2)
     assert part.frame.tolist() == [2]
@@ -115,38 +117,46 @@ BAD_ROWS = {
 def test_faulty_row_is_named_with_its_line(write, fault):
     row, message = BAD_ROWS[fault]
     path = write(GOOD + "\n" + row + "\n" + "3" + GOOD[1:])
-    told = refused(read_mot_ground_truth, path, LENGTH)
+    told = refused(read_mot_ground_truth, path, FRAMES)
     assert f"{path}, line 3: " in told
     assert message in told
 
 
 def test_all_rows_of_a_wrong_width(write):
     assert "line 1: it has 7 columns" in refused(
-        read_mot_ground_truth, write("1,2,3,4,5,6,1\n2,2,3,4,5,6,1\n"), LENGTH
+        read_mot_ground_truth, write("1,2,3,4,5,6,1\n2,2,3,4,5,6,1\n"), FRAMES
     )
 
 
 def test_box_without_size_that_is_not_considered(write):
-    assert len(read_mot_ground_truth(write("1,2,3,4,0,6,0,1,1"), LENGTH)) == 1
+    assert len(read_mot_ground_truth(write("1,2,3,4,0,6,0,1,1"), FRAMES)) == 1
 
 
 @pytest.mark.parametrize("read", [read_mot_ground_truth, read_mots_ground_truth])
 def test_file_that_is_missing_or_no_text(write, tmp_path, read):
-    assert "does not exist" in refused(read, str(tmp_path / "no.txt"), LENGTH)
-    assert "not a text file" in refused(read, write(b"\xff\xd8\xff\xe0\x00"), LENGTH)
-    assert "cannot read" in refused(read, str(tmp_path), LENGTH)
+    assert "does not exist" in refused(read, str(tmp_path / "no.txt"), FRAMES)
+    assert "not a text file" in refused(read, write(b"\xff\xd8\xff\xe0\x00"), FRAMES)
+    assert "cannot read" in refused(read, str(tmp_path), FRAMES)
+
+
+def test_frames_with_gaps(write):
+    rows = read_mot_ground_truth(write("5,1,1,1,1,1,1,1,1\n0,1,3,1,1,1,1,1,1"), (0, 3, 5))
+    assert rows.frame.tolist() == [3, 1]
+    assert "frame 4 is not among the sequence's frames 0, 3, 5 ... 9" in refused(
+        read_mot_ground_truth, write("4,1,1,1,1,1,1,1,1"), (0, 3, 5, 9)
+    )
 
 
 @pytest.mark.parametrize("row", ["1,-1,3,4,5,6,0.25", "1,-1,3,4,5,6,0.25,-1,-1,-1"])
 def test_detections(write, row):
-    rows = read_mot_detections(write(row), LENGTH)
+    rows = read_mot_detections(write(row), FRAMES)
     assert (rows.frame.tolist(), rows.score.tolist()) == ([1], [0.25])
     assert rows.box.tolist() == [[3, 4, 5, 6]]
 
 
 def test_detection_of_negative_size(write):
     assert "line 1: the box is -5 wide" in refused(
-        read_mot_detections, write("1,-1,3,4,-5,6,0.25"), LENGTH
+        read_mot_detections, write("1,-1,3,4,-5,6,0.25"), FRAMES
     )
 
 
@@ -159,7 +169,7 @@ def test_masks_are_kept_whole(write):
         mots_line(1, 10000, 10, masks[2]),
         mots_line(2, 1001, 1, masks[3]),
     ]
-    rows = read_mots_ground_truth(write("\n".join(lines)), LENGTH)
+    rows = read_mots_ground_truth(write("\n".join(lines)), FRAMES)
     assert rows.frame.tolist() == [1, 1, 1, 2]
     assert rows.id.tolist() == [2001, 10000, 10000, 1001]
     assert rows.cls.tolist() == [2, 10, 10, 1]
@@ -185,7 +195,7 @@ BAD_MASKS = {
 def test_faulty_mask_is_named_with_its_line(write, fault):
     row, message = BAD_MASKS[fault]
     path = write("\n" + mots_line(1, 1, 2, rle(0, 0, 5, 5)) + "\n" + row)
-    told = refused(read_mots_ground_truth, path, LENGTH)
+    told = refused(read_mots_ground_truth, path, FRAMES)
     assert f"{path}, line 3: " in told
     assert message in told
 
@@ -193,73 +203,148 @@ def test_faulty_mask_is_named_with_its_line(write, fault):
 def test_masks_of_another_size_than_the_images(write):
     path = write(mots_line(1, 1, 2, OTHER))
     assert "line 1: the mask is 32x24, the image 64x48" in refused(
-        read_mots_ground_truth, path, LENGTH, (48, 64)
+        read_mots_ground_truth, path, FRAMES, (48, 64)
     )
 
 
 def test_masks_that_share_one_pixel(write):
     lines = [mots_line(f, i, 2, rle(0, 4 * i, 5, 4)) for f in (1, 2) for i in (0, 1)]
-    read_mots_ground_truth(write("\n".join(lines)), LENGTH)
+    read_mots_ground_truth(write("\n".join(lines)), FRAMES)
     lines[-1] = mots_line(2, 1, 2, rle(4, 3, 1, 1))
     assert "masks of frame 2 overlap" in refused(
-        read_mots_ground_truth, write("\n".join(lines)), LENGTH
+        read_mots_ground_truth, write("\n".join(lines)), FRAMES
     )
 
 
 def test_seqinfo(tmp_path):
     info = read_seqinfo(write_sequence(tmp_path / "A", length=2))
-    assert (info.num_frames, info.height, info.width) == (2, *SIZE)
-    assert (info.image_dir, info.frame_rate, info.image_suffix) == ("img1", 30, ".png")
+    assert info == SeqInfo("img1", 30, 2, *SIZE, ".png")
 
 
-def test_seqinfo_may_do_without_image_folder_and_suffix(tmp_path):
-    folder = write_sequence(tmp_path / "A", length=3)
+def edit_ini(folder, old, new):
     path = folder / "seqinfo.ini"
-    path.write_text(
-        "\n".join(line for line in path.read_text().split() if not line.startswith(("im", "name")))
-        + f"\nimWidth={SIZE[1]}\nimHeight={SIZE[0]}\n"
-    )
-    frames = list_frames(folder, read_seqinfo(folder))
-    assert frames == [str(folder / "img1" / f"{t:06d}.png") for t in (1, 2, 3)]
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "left_out", ["seqLength=3\n", "imWidth=32\n", "imHeight=24\n", "imDir=img1\n", "imExt=.png\n"]
+)
+def test_seqinfo_needs_nothing_that_the_images_tell(tmp_path, left_out):
+    whole = read_sequence(str(write_sequence(tmp_path / "A", length=3)))
+    assert (len(whole.images), whole.frame_numbers, whole.size) == (3, range(1, 4), SIZE)
+    edit_ini(tmp_path / "A", left_out, "")
+    assert read_sequence(str(tmp_path / "A")) == whole
+
+
+@pytest.mark.parametrize("name", ["img1", "frames"])
+def test_missing_seqinfo(tmp_path, name):
+    folder = write_sequence(tmp_path / "A", length=3)
+    (folder / "seqinfo.ini").unlink()
+    (folder / "img1").rename(folder / name)
+    found = read_sequence(str(folder))
+    assert found.images == tuple(str(folder / name / f"{t:06d}.png") for t in (1, 2, 3))
+    assert (found.num_frames, found.size, found.frame_rate) == (3, SIZE, None)
+
+
+def test_folder_of_images_that_nothing_tells(tmp_path):
+    folder = write_sequence(tmp_path / "A", length=3)
+    (folder / "seqinfo.ini").unlink()
+    write_sequence(tmp_path / "B", length=3)
+    (folder / "img1").rename(folder / "left")
+    (tmp_path / "B" / "img1").rename(folder / "right")
+    told = refused(read_sequence, str(folder))
+    assert "several folders of images, left and right: name one as imDir" in told
+    (folder / "seqinfo.ini").write_text("[Sequence]\nimDir=right\n")
+    assert read_sequence(str(folder)).images[0] == str(folder / "right" / "000001.png")
+    assert "no folder" in refused(read_seqinfo, tmp_path / "no")
+
+
+def test_without_images_the_seqinfo_must_tell_the_length(tmp_path):
+    folder = write_sequence(tmp_path / "A", length=3)
+    shutil.rmtree(folder / "img1")
+    found = read_sequence(str(folder))
+    assert (found.images, found.frame_numbers, found.size) == (None, range(1, 4), SIZE)
+    edit_ini(folder, "imWidth=32\n", "")
+    assert read_sequence(str(folder)).size is None
+    edit_ini(folder, "seqLength=3\n", "")
+    assert "A has neither images (img1/000001.jpg ...) nor" in refused(read_sequence, str(folder))
+
+
+def test_folders_that_are_no_sequences(tmp_path):
+    (tmp_path / "seqmaps").mkdir()
+    (tmp_path / "seqmaps" / "all.txt").touch()
+    (tmp_path / "deep" / "img1").mkdir(parents=True)
+    assert not is_sequence(tmp_path / "seqmaps")
+    assert not is_sequence(tmp_path / "deep")
+    for name, file in (("A", "gt/gt.txt"), ("B", "seqinfo.ini"), ("C", "frames/1.jpg")):
+        (tmp_path / name / file).parent.mkdir(parents=True)
+        (tmp_path / name / file).touch()
+        assert is_sequence(tmp_path / name)
 
 
 BAD_SEQINFO = {
-    "no width": ("imWidth=32\n", "", "'imWidth' is missing"),
     "text": ("seqLength=6", "seqLength=six", "'six'"),
     "no section": ("[Sequence]\n", "", "no section headers"),
     "other section": ("[Sequence]", "[Video]", "'Sequence' is missing"),
-    "no frames": ("seqLength=6", "seqLength=0", "0 frames of 32x24"),
-    "no rate": ("frameRate=30", "frameRate=nan", "nan a second"),
+    "no frames": ("seqLength=6", "seqLength=0", "seqLength 0 cannot be"),
+    "no height": ("imHeight=24", "imHeight=-24", "imHeight -24 cannot be"),
+    "no rate": ("frameRate=30", "frameRate=nan", "frameRate nan cannot be"),
+    "elsewhere": ("imDir=img1", "imDir=../img1", "imDir ../img1 lies outside"),
 }
 
 
 @pytest.mark.parametrize("fault", BAD_SEQINFO)
 def test_faulty_seqinfo(tmp_path, fault):
     old, new, message = BAD_SEQINFO[fault]
-    path = write_sequence(tmp_path / "A") / "seqinfo.ini"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    edit_ini(write_sequence(tmp_path / "A"), old, new)
     told = refused(read_seqinfo, tmp_path / "A")
-    assert str(path) in told
+    assert str(tmp_path / "A" / "seqinfo.ini") in told
     assert message in told
 
 
-def test_missing_seqinfo(tmp_path):
-    told = refused(read_seqinfo, tmp_path)
-    assert "seqinfo.ini is missing" in told
-    assert "seqLength, imWidth, imHeight, frameRate" in told
-    assert "no folder" in refused(read_seqinfo, tmp_path / "no")
+def rename(folder, name):
+    """Give the images of a folder other names, ``name(t)`` the one of frame t."""
+    (folder / "img1").rename(folder / "before")
+    (folder / "img1").mkdir()
+    for path in (folder / "before").iterdir():
+        path.rename(folder / "img1" / name(int(path.stem)))
+    (folder / "before").rmdir()
 
 
 def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     folder = write_sequence(tmp_path / "A", length=11)
-    for path in (folder / "img1").iterdir():
-        path.rename(path.with_name(f"{int(path.stem)}.png"))
+    rename(folder, lambda t: f"{t}.png")
     # Neither a thumbnail nor a hidden file is a frame.
     (folder / "img1" / "Thumbs.jpg").write_bytes(b"")
     (folder / "img1" / "._1.png").write_bytes(b"")
-    frames = list_frames(folder, read_seqinfo(folder))
-    assert frames == [str(folder / "img1" / f"{t}.png") for t in range(1, 12)]
+    found = read_sequence(str(folder))
+    assert found.images == tuple(str(folder / "img1" / f"{t}.png") for t in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        (lambda t: f"{2 * t - 1:06d}.png", (1, 3, 5, 7, 9, 11)),
+        (lambda t: f"{t - 1:06d}.png", range(0, 6)),
+        (lambda t: f"{t + 4}.png", range(5, 11)),
+        # As CVAT's exports of videos: the place counts.
+        (lambda t: f"frame_{5 * t:06d}.png", range(1, 7)),
+    ],
+)
+def test_frames_have_the_numbers_of_their_images(tmp_path, name, numbers):
+    folder = write_sequence(tmp_path / "A")
+    rename(folder, name)
+    found = read_sequence(str(folder))
+    assert found.frame_numbers == numbers
+    assert found.images[5] == str(folder / "img1" / name(6))
+
+
+@pytest.mark.parametrize("written", ["png", ".PNG", ".png"])
+def test_suffix_of_images(tmp_path, written):
+    folder = write_sequence(tmp_path / "A")
+    edit_ini(folder, "imExt=.png", f"imExt={written}")
+    assert len(read_sequence(str(folder)).images) == 6
 
 
 def edit_gap(images):
@@ -268,10 +353,6 @@ def edit_gap(images):
 
 def edit_more(images):
     (images / "000007.png").write_bytes((images / "000003.png").read_bytes())
-
-
-def edit_from_0(images):
-    (images / "000006.png").rename(images / "000000.png")
 
 
 def edit_name(images):
@@ -290,27 +371,24 @@ def edit_damage(images):
     (images / "000001.png").write_bytes(b"no image")
 
 
+def edit_suffix(images):
+    edit_ini(images.parent, "imExt=.png", "imExt=.jpg")
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
         (edit_gap, "says 6 frames but .* holds 5 .png images, that of frame 3 is missing"),
         (edit_more, "says 6 frames but .* holds 7 .png images, there are more"),
-        (edit_from_0, "that of frame 6 is missing"),
         (edit_name, "frame3.png: name it by its frame's number"),
         (edit_twice, "both of frame 3: take one away"),
         (edit_size, "is 32x25, but the sequence's seqinfo.ini says 32x24"),
         (edit_damage, "cannot read image .*000001.png"),
+        (edit_suffix, "says imExt .jpg, but the 6 images of .*img1 are .png: correct imExt"),
     ],
 )
 def test_images_that_contradict_the_seqinfo(tmp_path, edit, message):
     folder = write_sequence(tmp_path / "A")
     edit(folder / "img1")
     with pytest.raises(UserError, match=message):
-        list_frames(folder, read_seqinfo(folder))
-
-
-def test_no_folder_of_images(tmp_path):
-    folder = write_sequence(tmp_path / "A")
-    (folder / "img1").rename(folder / "images")
-    with pytest.raises(UserError, match="img1 is missing: a sequence's images are img1/000001.jpg"):
-        list_frames(folder, read_seqinfo(folder))
+        read_sequence(str(folder))

@@ -5,17 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from d2video.data.datasets.mot import load_mot, load_mots
+from d2video.data.datasets.mot import load_mot
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.data.datasets.video_classification import load_kinetics, load_video_list
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.formats.mot_ground_truth import read_mot_detections
 from d2video.formats.mot_results import read_mots_results
+from d2video.formats.mot_rules import object_rule
 from tests.fuzz.mutators import mutate_text
 from tests.fuzz.session import MakeInput, target
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.ytvis_content import compressed_rle, rectangle_mask
 
+RULE = object_rule("MOT17", min_visibility=None)
 GT = "\n".join(f"{t},{i},{3 * i},{t},8,9.5,1,1,0.{t}" for t in (1, 2, 3) for i in (1, 2))
 GT15 = "\n".join(f"{t},{i},{3 * i},{t},8,9.5,1,-1,-1,-1" for t in (1, 2, 3) for i in (1, 2))
 DET = "\n".join(f"{t},-1,{5 * i},{t},8,9.5,0.{t}" for t in (1, 2, 3) for i in (1, 2))
@@ -57,8 +59,12 @@ def mot_gt(folder: Path) -> MakeInput:
 
     def read() -> None:
         split = read_sequences(str(folder / "data"))
-        counted(load_mot(split, min_visibility=0.1))
-        MOTGroundTruth.read("fuzz", "MOT17", split)
+        for rule in (
+            object_rule("MOT17", min_visibility=0.1),
+            object_rule("MOT17", classes=[1, 3]),
+        ):
+            counted(load_mot(split, rule, "fuzz"))
+            MOTGroundTruth.read("fuzz", rule, split)
 
     return texts(sequence / "gt" / "gt.txt", [GT, GT15], read)
 
@@ -68,8 +74,8 @@ def mot_det(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt=GT, det="")
 
     def read() -> None:
-        load_mot(read_sequences(str(folder / "data")), public_detections=True)
-        read_mot_detections(str(sequence / "det" / "det.txt"), 3)
+        load_mot(read_sequences(str(folder / "data")), RULE, "fuzz", public_detections=True)
+        read_mot_detections(str(sequence / "det" / "det.txt"), range(1, 4))
 
     return texts(sequence / "det" / "det.txt", [DET], read)
 
@@ -80,7 +86,8 @@ def seqinfo(folder: Path) -> MakeInput:
     seed = (sequence / "seqinfo.ini").read_text()
 
     def read() -> None:
-        counted(load_mot(read_sequences(str(folder / "data"), frame_range=(0.0, 0.5))))
+        split = read_sequences(str(folder / "data"), frame_range=(0.0, 0.5))
+        counted(load_mot(split, RULE, "fuzz"))
 
     return texts(sequence / "seqinfo.ini", [seed], read, "==]\n")
 
@@ -90,7 +97,8 @@ def mots_gt(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt="")
 
     def read() -> None:
-        counted(load_mots(read_sequences(str(folder / "data"))))
+        split = read_sequences(str(folder / "data"))
+        counted(load_mot(split, object_rule("MOTS20"), "fuzz"))
 
     return texts(sequence / "gt" / "gt.txt", [mots_lines()], read, " ")
 
@@ -98,7 +106,7 @@ def mots_gt(folder: Path) -> MakeInput:
 @target("mot_results", 1500)
 def mot_results(folder: Path) -> MakeInput:
     write_sequence(folder / "data" / "A", length=3, gt=GT)
-    truth = MOTGroundTruth.read("fuzz", "MOT17", read_sequences(str(folder / "data")))
+    truth = MOTGroundTruth.read("fuzz", RULE, read_sequences(str(folder / "data")))
     (folder / "results").mkdir()
 
     def read() -> None:
@@ -112,8 +120,8 @@ def mots_results(folder: Path) -> MakeInput:
     path = folder / "A.txt"
 
     def read() -> None:
-        read_mots_results(path, 3, (24, 32))
-        read_mots_results(path, 3)
+        read_mots_results(path, range(1, 4), (24, 32))
+        read_mots_results(path, range(1, 4))
 
     return texts(path, [mots_lines()], read, " ")
 

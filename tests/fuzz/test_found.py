@@ -165,7 +165,7 @@ def test_numbers_of_mots(tmp_path, text):
     path = tmp_path / "A.txt"
     path.write_text(f"1 {text} 2 4 4 @4\n")
     with pytest.raises(UserError, match="line 1: .* is no number"):
-        read_mots_results(path, 3)
+        read_mots_results(path, range(1, 4))
 
 
 @pytest.mark.parametrize(

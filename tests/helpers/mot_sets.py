@@ -9,6 +9,7 @@ from detectron2.structures import Boxes, Instances
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.formats.mot_results import read_mot_results
+from d2video.formats.mot_rules import object_rule
 from tests.helpers.ytvis_sets import load_json
 
 GOLDEN = load_json("mot_golden.json")
@@ -27,7 +28,7 @@ def write_golden(root: Path) -> None:
 
 
 def golden_truth(root: Path, benchmark: str = "MOT17") -> MOTGroundTruth:
-    return MOTGroundTruth.read("golden", benchmark, read_sequences(str(root / "gt")))
+    return MOTGroundTruth.read("golden", object_rule(benchmark), read_sequences(str(root / "gt")))
 
 
 def golden_answers(root: Path) -> tuple[list[dict], list[dict]]:
@@ -35,7 +36,7 @@ def golden_answers(root: Path) -> tuple[list[dict], list[dict]]:
     inputs, outputs = [], []
     for name, sequence in GOLDEN["sequences"].items():
         length = sequence["seqLength"]
-        results = read_mot_results(root / "results" / f"{name}.txt", length)
+        results = read_mot_results(root / "results" / f"{name}.txt", range(1, length + 1))
         frames = []
         for t in range(length):
             rows = results.frame == t + 1

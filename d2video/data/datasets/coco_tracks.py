@@ -132,7 +132,7 @@ def load_coco_tracks(
             "height": frames[0].height,
             "width": frames[0].width,
             "length": len(frames),
-            "first_frame": 1,
+            "frame_numbers": range(1, len(frames) + 1),
         }
         for video_id, (name, frames) in enumerate(zip(names, videos, strict=True), 1)
     ]

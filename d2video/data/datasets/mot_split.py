@@ -1,16 +1,20 @@
 """Which sequences of a folder, and which part of each, make up a split."""
 
+import logging
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from d2video.formats.mot_sequence import MOTSequence, read_seqinfo
+from d2video.formats.faults import Fault, Report, refuse
+from d2video.formats.mot_sequence import MOTSequence, is_sequence, read_sequence
 from d2video.utils.errors import UserError
+from d2video.video.frame_source import DEFAULT_FPS
 
-_LAYOUT = (
-    "a folder for each sequence with seqinfo.ini, img1/000001.jpg ... and, labelled, gt/gt.txt"
-)
+logger = logging.getLogger(__name__)
+
+_LAYOUT = "a folder for each sequence with img1/000001.jpg ... and, labelled, gt/gt.txt"
 
 
 def find_sequences(
@@ -22,6 +26,8 @@ def find_sequences(
 ) -> list[str]:
     """The folders of a data set's sequences, sorted by name.
 
+    Other folders, such as MOTChallenge's ``seqmaps``, are passed over.
+
     Args:
         root: folder that holds them, e.g. ``MOT17/train``.
         sequences: names or patterns as of file names ("MOT17-0[24]*"); None: all. With a detector,
@@ -31,20 +37,27 @@ def find_sequences(
             copies of each sequence); None: all folders.
 
     Raises:
-        UserError: there is no such folder, nothing in it, or nothing that a pattern matches.
+        UserError: there is no such folder, no sequence in it, or nothing that a pattern matches; a
+            folder named in full is not a sequence.
     """
     if not os.path.isdir(root):
         raise UserError(
             f"folder {root} does not exist: set DETECTRON2_DATASETS or fetch the data; it must "
             f"hold {_LAYOUT}"
         )
-    if os.path.isfile(os.path.join(root, "seqinfo.ini")):
-        raise UserError(f"folder {root} is itself a sequence: give the folder that holds it")
-    names = sorted(
+    folders = sorted(
         entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."
     )
+    names = [name for name in folders if is_sequence(os.path.join(root, name))]
     suffix = "" if detector is None else f"-{detector}"
+    for name in {*(sequences or ())} & {*folders} - {*names}:
+        raise UserError(
+            f"folder {os.path.join(root, name)} is not a sequence: it has neither images nor labels; "
+            "leave it out"
+        )
     found = [name for name in names if name.endswith(suffix)]
+    if not names and is_sequence(root):
+        raise UserError(f"folder {root} is itself a sequence: give the folder that holds it")
     if not found:
         kind = f"whose name ends in {suffix}" if names and suffix else f"(expected {_LAYOUT})"
         raise UserError(f"folder {root} holds no sequence {kind}: correct the path or the detector")
@@ -63,27 +76,41 @@ def read_sequences(
     exclude: Sequence[str] = (),
     detector: str | None = None,
     frame_range: tuple[float, float] = (0.0, 1.0),
+    report: Report = refuse,
 ) -> list[MOTSequence]:
-    """A split's sequences, by their ``seqinfo.ini``; no image is looked at.
+    """A split's sequences; of each the images are listed and the head of one is read.
 
     Args:
         root, sequences, exclude, detector: see :func:`find_sequences`.
         frame_range: part of every sequence. Of L frames the first L·start are passed over, and
             the last is number L·end (both rounded down).
+        report: takes the faults of sequences: as :func:`read_sequence`; a part without frames; no
+            ground truth where other sequences have one.
 
     Raises:
-        UserError: as :func:`find_sequences` or :func:`read_seqinfo`; a part without frames; some
-            sequences have ground truth and others have none.
+        UserError: as :func:`find_sequences`.
     """
-    folders = find_sequences(root, sequences=sequences, exclude=exclude, detector=detector)
-    split = [_read_sequence(folder, *frame_range) for folder in folders]
+    split: list[MOTSequence] = []
+    for folder in find_sequences(root, sequences=sequences, exclude=exclude, detector=detector):
+        try:
+            split.append(_part(read_sequence(folder), *frame_range))
+        except UserError as error:
+            report(Fault(folder, "file", None, str(error)))
     unlabelled = [each.folder for each in split if each.gt_file is None]
-    if 0 < len(unlabelled) < len(split):
-        raise UserError(
-            f"{os.path.join(unlabelled[0], 'gt', 'gt.txt')} does not exist, but other sequences "
-            f"of {root} have theirs: fetch it, or leave the sequence out"
+    if len(unlabelled) < len(split):
+        for folder in unlabelled:
+            fault = (
+                f"{os.path.join(folder, 'gt', 'gt.txt')} does not exist, but other sequences of "
+                f"{root} have theirs: fetch it, or leave the sequence out"
+            )
+            report(Fault(folder, "file", None, fault))
+    without_rate = sum(each.frame_rate is None for each in split)
+    if without_rate:
+        logger.warning(
+            "%s: %d of %d sequences state no frameRate in a seqinfo.ini: %g a second is assumed",
+            *(root, without_rate, len(split), DEFAULT_FPS),
         )
-    return split
+    return [replace(each, frame_rate=each.frame_rate or DEFAULT_FPS) for each in split]
 
 
 def check_frame_range(frame_range: tuple[float, float]) -> None:
@@ -105,24 +132,12 @@ def _matching(names: list[str], patterns: Sequence[str], suffix: str, root: str)
     return sorted(matched)
 
 
-def _read_sequence(folder: str, start: float, end: float) -> MOTSequence:
-    info = read_seqinfo(folder)
+def _part(sequence: MOTSequence, start: float, end: float) -> MOTSequence:
     # 0.29 * 100 is a little less than 29.
-    first, stop = (math.floor(part * info.num_frames + 1e-6) for part in (start, end))
+    first, stop = (math.floor(part * sequence.num_frames + 1e-6) for part in (start, end))
     if first == stop:
         raise UserError(
-            f"sequence {folder} has {info.num_frames} frames, none of which is in the range "
-            f"({start}, {end}): widen frame_range or leave the sequence out"
+            f"sequence {sequence.folder} has {sequence.num_frames} frames, none of which is in the "
+            f"range ({start}, {end}): widen frame_range or leave the sequence out"
         )
-    gt_file = os.path.join(folder, "gt", "gt.txt")
-    return MOTSequence(
-        name=os.path.basename(folder),
-        folder=folder,
-        gt_file=gt_file if os.path.isfile(gt_file) else None,
-        num_frames=stop - first,
-        first_frame=first + 1,
-        seq_length=info.num_frames,
-        height=info.height,
-        width=info.width,
-        frame_rate=info.frame_rate,
-    )
+    return replace(sequence, first=first, num_frames=stop - first)

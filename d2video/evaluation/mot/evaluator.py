@@ -2,12 +2,11 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detectron2.structures import Instances
 
-from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
@@ -42,28 +41,20 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     noun = "sequence"
     answer_key, answer_noun = "frames", "tracks, frame by frame"
 
-    def __init__(
-        self, ground_truth: MOTGroundTruth, output_dir: str, classes: ClassMatch | None = None
-    ) -> None:
+    def __init__(self, ground_truth: MOTGroundTruth, output_dir: str) -> None:
         """
         Args:
             ground_truth: the split's sequences and, where there are any, their labels.
             output_dir: folder for ``<sequence>.txt`` and ``results.json``.
-            classes: those that the model has are scored; None: all.
         """
         self._ground_truth = ground_truth
-        names = ground_truth.class_names
-        self._scored = names if classes is None else [names[label] for label in classes.common]
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.sequences)
 
     @classmethod
-    def from_dataset(
-        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
-    ) -> "MOTEvaluator":
-        """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`; for
-        ``classes`` see :meth:`__init__`."""
-        return cls(MOTGroundTruth.from_dataset(dataset_name), output_dir, classes)
+    def from_dataset(cls, dataset_name: str, output_dir: str) -> "MOTEvaluator":
+        """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`."""
+        return cls(MOTGroundTruth.from_dataset(dataset_name), output_dir)
 
     def _key(self, given: Mapping[str, Any]) -> str:
         if "sequence" not in given:
@@ -83,17 +74,16 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
     def _compared(self, name: str, results: TrackResults) -> _Compared:
-        if name not in self._ground_truth.rows:
-            return results, None
-        by_class = self._ground_truth.compare(name, results)
-        return results, {name: by_class[name] for name in self._scored}
+        has_labels = name in self._ground_truth.rows
+        return results, self._ground_truth.compare(name, results) if has_labels else None
 
     def _score(self, kept: dict[str, _Compared]) -> dict[str, float]:
         truth = self._ground_truth
-        nothing = self._results([])
+        nothing = self._results([], ())
         kept |= {name: self._compared(name, nothing) for name in self._missing(kept)}
         for name, (results, _) in kept.items():
-            write_results(os.path.join(self._output_dir, f"{name}.txt"), results)
+            path = os.path.join(self._output_dir, f"{name}.txt")
+            write_results(path, results, truth.sequences[name].result_numbers)
         logger.info("Wrote the tracks of %d sequences to %s", len(kept), self._output_dir)
         metrics = {name: each for name, (_, each) in kept.items() if each is not None}
         if not metrics:
@@ -103,17 +93,17 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         logger.info("Tracking by the rules of %s:\n%s", truth.benchmark, report.table())
         return report.results()
 
-    def _results(self, frames: list[Instances]) -> TrackResults:
+    def _results(self, frames: Sequence[Instances], numbers: Sequence[int]) -> TrackResults:
         make = mots_results if self._ground_truth.has_masks else mot_results
-        return make(frames, class_numbers=self._ground_truth.result_numbers)
+        return make(frames, numbers, self._ground_truth.result_numbers)
 
     def _read_answer(self, sequence: MOTSequence, answer: Tracks) -> TrackResults:
         where = f"the model's answer to sequence {sequence.name}"
-        size = [sequence.height, sequence.width]
-        if list(answer["image_size"]) != size:
+        size = list(answer["image_size"])
+        if sequence.size is not None and size != [*sequence.size]:
             raise UserError(
-                f"{where}: image_size is {list(answer['image_size'])}, the sequence's {size}; tracks "
-                "must be in pixels of the original frames"
+                f"{where}: image_size is {size}, the sequence's {[*sequence.size]}; tracks must be in "
+                "pixels of the original frames"
             )
         frames, names = answer["frames"], self._ground_truth.class_names
         if len(frames) != sequence.num_frames:
@@ -121,7 +111,8 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
                 f"{where}: {len(frames)} frames, the sequence has {sequence.num_frames}; answer "
                 "each of them"
             )
-        for t, frame in enumerate(frames, 1):
+        numbers = sequence.result_numbers
+        for t, frame in zip(numbers, frames, strict=True):
             classes = frame.pred_classes.tolist() if len(frame) else ()
             if odd := [k for k in classes if not 0 <= k < len(names)]:
                 raise UserError(
@@ -130,15 +121,15 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
                     + ": evaluate a model of these classes"
                 )
         try:
-            results = self._results(frames)
+            results = self._results(frames, numbers)
         except UserError as error:
             raise UserError(f"{where}, {error}") from None
         if isinstance(results, MOTResults):
             return results
-        for t, mask in zip(results.frame, results.rle):
+        for place, mask in zip(results.frame, results.rle):
             if list(mask["size"]) != size:
                 raise UserError(
-                    f"{where}, frame {t}: a mask's size is {list(mask['size'])}, the sequence's "
-                    f"{size}"
+                    f"{where}, frame {numbers[place - 1]}: a mask's size is {list(mask['size'])}, "
+                    f"the sequence's {size}"
                 )
         return results

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.mot.metrics import (
-    BENCHMARKS,
+    NUM_MOT_CLASSES,
     Metrics,
     box_metrics,
     class_box_metrics,
@@ -20,12 +20,8 @@ from d2video.evaluation.mot.metrics import (
 )
 from d2video.evaluation.mot.records import box_rows, mask_rows, sequence_of_record
 from d2video.formats.faults import Tally, refuse
-from d2video.formats.mot_ground_truth import (
-    MOTRows,
-    MOTSRows,
-    read_mot_ground_truth,
-    read_mots_ground_truth,
-)
+from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
+from d2video.formats.mot_labels import Labels, class_numbers, read_labels
 from d2video.formats.mot_results import (
     MOTS_CAR,
     MOTS_PEDESTRIAN,
@@ -33,14 +29,12 @@ from d2video.formats.mot_results import (
     read_mot_results,
     read_mots_results,
 )
+from d2video.formats.mot_rules import BENCHMARKS, MASK_BENCHMARKS, ObjectRule, object_rule
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 
 # Boxes, or the masks of MOTS.
 TrackResults = MOTResults | MOTSRows
-
-MASK_BENCHMARKS = ("MOTS20",)
-_PEDESTRIAN = 1
 
 
 @dataclass(frozen=True)
@@ -68,18 +62,15 @@ class MOTGroundTruth:
     def __post_init__(self) -> None:
         """
         Raises:
-            UserError: an unknown benchmark, labels but no package trackeval, or labels of which
-                nothing counts.
+            UserError: an unknown benchmark, or labels but no package trackeval.
         """
-        known = (*BENCHMARKS, *MASK_BENCHMARKS)
-        if self.benchmark not in known:
+        if self.benchmark not in BENCHMARKS:
             raise UserError(
                 f"{self.source}: benchmark {self.benchmark!r} is unknown; it is one of "
-                f"{', '.join(known)}"
+                f"{', '.join(BENCHMARKS)}"
             )
-        if self.rows:  # rather than fail after hours of tracking
-            require_trackeval()
-            self._require_objects()
+        if self.rows:
+            require_trackeval()  # rather than fail after hours of tracking
 
     @property
     def has_masks(self) -> bool:
@@ -93,32 +84,21 @@ class MOTGroundTruth:
 
     @classmethod
     def read(
-        cls,
-        source: str,
-        benchmark: str,
-        sequences: Sequence[MOTSequence],
-        class_names: Sequence[str] = ("pedestrian",),
-        class_numbers: Sequence[int] | None = None,
+        cls, source: str, rule: ObjectRule, sequences: Sequence[MOTSequence]
     ) -> "MOTGroundTruth":
-        """Read the labels; the classes are those of :class:`MOTGroundTruth`.
+        """Read the labels; what does not count is logged.
 
         Raises:
-            UserError: a name that two sequences have, or faulty files.
+            UserError: a name that two sequences have, faulty files, or no row that counts.
         """
         by_name = _by_name(source, sequences)
-        rows: dict[str, MOTRows | MOTSRows] = {}
-        for name, sequence in by_name.items():
-            if sequence.gt_file is None:
-                continue
-            whole: MOTRows | MOTSRows
-            if benchmark in MASK_BENCHMARKS:
-                size = sequence.height, sequence.width
-                whole = read_mots_ground_truth(sequence.gt_file, sequence.seq_length, size)
-            else:
-                whole = read_mot_ground_truth(sequence.gt_file, sequence.seq_length)
-            rows[name] = whole.of_frames(sequence.first_frame, sequence.num_frames)
-        numbers = None if class_numbers is None else tuple(class_numbers)
-        return cls(source, benchmark, by_name, rows, tuple(class_names), numbers)
+        labels = read_labels([*by_name.values()], rule, source, in_training=False)
+        if rule.classes is None:
+            rows = {name: _of_benchmark(rule, each.rows) for name, each in labels.items()}
+            return cls(source, rule.benchmark, by_name, rows, rule.class_names)
+        numbers = class_numbers(rule, sequences)
+        rows = {name: _of_classes(each, numbers) for name, each in labels.items()}
+        return cls(source, rule.benchmark, by_name, rows, rule.class_names, numbers)
 
     @classmethod
     def from_records(
@@ -138,7 +118,7 @@ class MOTGroundTruth:
 
         Raises:
             UserError: a video's name that another one has or that is not the name of a file; no masks,
-                where they are compared.
+                where they are compared; or no object that counts.
         """
         by_name = _by_name(source, [sequence_of_record(record, source) for record in records])
         numbers = tuple(class_numbers or range(1, len(class_names) + 1))
@@ -148,13 +128,14 @@ class MOTGroundTruth:
             for record in records
             if "annotations" in record
         }
-        return cls(source, benchmark, by_name, rows, tuple(class_names), numbers)
+        truth = cls(source, benchmark, by_name, rows, tuple(class_names), numbers)
+        _require_objects(truth)
+        return truth
 
     @classmethod
     def from_dataset(cls, dataset_name: str) -> "MOTGroundTruth":
         """The labels of a registered data set: raw ones by the metadata's ``mot_sequences``, else
-        those in its records. Classes are the metadata's ``thing_classes``; ``class_numbers`` are
-        those of a ``gt.txt`` that is not read by its benchmark's rules.
+        those in its records. Which rows count is the metadata's ``mot_rule``.
 
         Raises:
             UserError: the metadata lack ``benchmark``; there are neither ``mot_sequences`` nor
@@ -181,13 +162,8 @@ class MOTGroundTruth:
                         "categories from 0 or 1 on"
                     )
             return cls.from_records(source, benchmark, records, names, numbers)
-        return cls.read(
-            source,
-            benchmark,
-            sequences() if callable(sequences) else sequences,
-            metadata.get("thing_classes", ("pedestrian",)),
-            metadata.get("class_numbers"),
-        )
+        rule = metadata.get("mot_rule") or object_rule(benchmark)
+        return cls.read(source, rule, sequences() if callable(sequences) else sequences)
 
     def compare(self, name: str, results: TrackResults) -> dict[str, Metrics]:
         """Metrics of a sequence that has labels, by the name of the class.
@@ -228,50 +204,24 @@ class MOTGroundTruth:
         rows = Tally(os.fspath(folder), "masks")
         _tell_other_files(folder, self.sequences, self.source)
         for name, sequence in self.sequences.items():
-            path = os.path.join(folder, f"{name}.txt")
+            path, frames = os.path.join(folder, f"{name}.txt"), sequence.result_numbers
             if not os.path.isfile(path):
                 raise UserError(
                     f"results {path} are missing: write one file for each sequence of {self.source}, "
                     "an empty one where nothing was found, or correct the folder"
                 )
             if self.has_masks:
-                size = sequence.height, sequence.width
                 numbers = {MOTS_CAR, MOTS_PEDESTRIAN, *(self.class_numbers or ())}
-                found = read_mots_results(path, sequence.num_frames, size, numbers)
+                found = read_mots_results(path, frames, sequence.size, numbers)
                 scored = np.isin(found.cls, self.class_numbers or (MOTS_PEDESTRIAN,))
                 rows.used += int(scored.sum())
                 for number, count in Counter(found.cls[~scored].tolist()).items():
                     rows.leave_out(f"of class {number}", count)
                 results[name] = found
             else:
-                results[name] = read_mot_results(path, sequence.num_frames, self.result_numbers)
+                results[name] = read_mot_results(path, frames, self.result_numbers)
         rows.tell(refuse)
         return results
-
-    def _require_objects(self) -> None:
-        """
-        Raises:
-            UserError: no labelled object counts.
-        """
-        tally = Tally(self.source, "labelled objects")
-        for rows in self.rows.values():
-            own = (MOTS_PEDESTRIAN,) if self.has_masks else (_PEDESTRIAN,)
-            chosen = np.isin(rows.cls, self.class_numbers or own)
-            for number, count in Counter(rows.cls[~chosen].tolist()).items():
-                tally.leave_out(f"of class {number}", count)
-            if isinstance(rows, MOTRows):
-                tally.leave_out(
-                    "to ignore (flag 0, or a crowd)", int((rows.flag[chosen] == 0).sum())
-                )
-                chosen &= rows.flag != 0
-            tally.used += int(chosen.sum())
-        if not tally.used:
-            found = tally.left_out()
-            raise UserError(
-                f"{found if found.reasons else f'{self.source} has no labelled objects'}; nothing could "
-                "be scored: correct the labels, or leave out gt.txt or 'annotations' to only write the "
-                "tracks"
-            )
 
 
 def _tell_other_files(
@@ -295,3 +245,41 @@ def _by_name(source: str, sequences: Sequence[MOTSequence]) -> dict[str, MOTSequ
     if len(by_name) < len(sequences):
         raise UserError(f"{source}: sequences have the same name; rename their folders")
     return dict(sorted(by_name.items()))
+
+
+def _of_benchmark(rule: ObjectRule, rows: MOTRows | MOTSRows) -> MOTRows | MOTSRows:
+    """The rows whose class the benchmark knows: the others do not count, nor do results on them."""
+    if rule.has_masks:
+        return rows
+    return rows.select((rows.cls >= 1) & (rows.cls <= NUM_MOT_CLASSES))
+
+
+def _of_classes(labels: Labels, numbers: Sequence[int]) -> MOTRows | MOTSRows:
+    """The rows of chosen classes, under these numbers. A box that does not count is a region to ignore."""
+    rows = labels.rows
+    own = np.asarray(labels.class_numbers)
+    is_object = labels.category >= 0
+    if isinstance(rows, MOTSRows):
+        is_region = rows.cls == MOTS_IGNORE_CLASS
+        cls = np.where(is_region, MOTS_IGNORE_CLASS, np.asarray(numbers)[labels.category])
+        return replace(rows, cls=cls).select(is_object | is_region)
+    chosen = np.isin(rows.cls, own)
+    rows, is_object = rows.select(chosen), is_object[chosen]
+    which = (rows.cls[:, None] == own).argmax(axis=1)
+    return replace(rows, cls=np.asarray(numbers)[which], flag=is_object.astype(np.int64))
+
+
+def _require_objects(truth: MOTGroundTruth) -> None:
+    """Raise a UserError if records have annotations, none of which counts."""
+    boxes = [rows for rows in truth.rows.values() if isinstance(rows, MOTRows)]
+    masks = [rows for rows in truth.rows.values() if isinstance(rows, MOTSRows)]
+    tally = Tally(truth.source, "labelled objects")
+    tally.used += sum(int((rows.flag != 0).sum()) for rows in boxes)
+    tally.used += sum(int((rows.cls != MOTS_IGNORE_CLASS).sum()) for rows in masks)
+    tally.leave_out("to ignore", sum(map(len, truth.rows.values())) - tally.used)
+    if truth.rows and not tally.used:
+        found = tally.left_out()
+        raise UserError(
+            f"{found if found.reasons else f'{truth.source} has no labelled objects'}; nothing could be "
+            "scored: correct the labels, or leave out 'annotations' to only write the tracks"
+        )

@@ -33,6 +33,7 @@ _MOT_CLASSES = (
     *("static_person", "distractor", "occluder", "occluder_on_ground", "occluder_full"),
     *("reflection", "crowd"),
 )
+NUM_MOT_CLASSES = len(_MOT_CLASSES)
 
 _ONE_CLASS = "pedestrian"  # what the class that is evaluated is called, whatever it is
 

@@ -14,7 +14,7 @@ from d2video.utils.errors import UserError
 
 
 def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
-    """The sequence of a tracking record; its frame rate is not known (nan) and of no effect.
+    """The sequence of a tracking record.
 
     Args:
         source: data set, for messages.
@@ -27,17 +27,16 @@ def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
         raise UserError(
             f"{source}: the name '{name}' of a video cannot be that of a file of results; rename it"
         )
-    first = record.get("first_frame", 1)
     return MOTSequence(
         name=name,
         folder=os.path.dirname(record["file_names"][0]),
         gt_file=None,
+        images=tuple(record["file_names"]),
+        frame_numbers=record.get("frame_numbers", range(1, length + 1)),
+        first=0,
         num_frames=length,
-        first_frame=first,
-        seq_length=first - 1 + length,
-        height=record["height"],
-        width=record["width"],
-        frame_rate=float("nan"),
+        size=(record["height"], record["width"]),
+        frame_rate=None,
     )
 
 

@@ -109,7 +109,11 @@ class TrackingTask(DetectionTask):
             is_one = names is not None and sum(map(bool, names)) == 1
             several = None if is_one else range(1, sys.maxsize)
             with opened(path, several) as append:
-                yield lambda frame: append(frame.index, frame.instances)
+                yield lambda frame: append(_number(frame), frame.instances)
+
+
+def _number(frame: Frame) -> int:
+    return frame.index + 1 if frame.number is None else frame.number
 
 
 def _instance_records(instances: Instances) -> list[dict[str, Any]]:

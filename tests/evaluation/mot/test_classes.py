@@ -111,7 +111,7 @@ def test_averages_are_trackevals(tmp_path):
     truth = golden_truth(tmp_path)
     results = truth.read_results(tmp_path / "results")
     per_class = {
-        name: combine_metrics({name: truth.compare(name, results[name])["pedestrian"]})
+        name: combine_metrics({name: truth.compare(name, results[name])["person"]})
         for name in ("SYN-01", "SYN-02", "SYN-03")
     }
     families = require_trackeval().metrics
@@ -273,5 +273,5 @@ def test_golden_answers_of_one_class_have_no_class_column(tmp_path):
     lines = (tmp_path / "out" / "SYN-01.txt").read_text().splitlines()
     assert {line.split(",", 7)[7] for line in lines} == {"-1,-1,-1"}
     results = golden_truth(tmp_path).read_results(tmp_path / "out")["SYN-01"]
-    write_results(tmp_path / "again.txt", results)
+    write_results(tmp_path / "again.txt", results, range(1, 1000))
     assert (tmp_path / "again.txt").read_text().splitlines() == lines

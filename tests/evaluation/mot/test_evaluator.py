@@ -14,6 +14,7 @@ from d2video.data.datasets.mot import register_mot
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.evaluation import EVALUATOR_REGISTRY, MOTEvaluator, build_evaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.formats.mot_rules import object_rule
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.fresh_process import run_in_group
@@ -284,10 +285,8 @@ def test_datasets_that_cannot_be_evaluated(tmp_path, dataset, monkeypatch):
     MetadataCatalog.remove("mot_without_sequences")
     _write_sequence(tmp_path / "gt", "A", 6, WALK)
     sequences = read_sequences(str(tmp_path / "gt"))
-    with pytest.raises(UserError, match="here: benchmark 'MOT99' is unknown"):
-        MOTGroundTruth.read("here", "MOT99", sequences)
     with pytest.raises(UserError, match="here: sequences have the same name"):
-        MOTGroundTruth.read("here", "MOT17", sequences * 2)
+        MOTGroundTruth.read("here", object_rule("MOT17"), sequences * 2)
     monkeypatch.setitem(sys.modules, "trackeval", None)
     monkeypatch.setitem(sys.modules, "trackeval.datasets", None)
     with pytest.raises(UserError, match="pip install"):

@@ -30,8 +30,8 @@ def _golden_inputs(name: str, folder) -> dict:
     for kind in ("gt", "results"):
         (folder / kind).write_text(sequence[kind])
     return {
-        "truth": read_mot_ground_truth(str(folder / "gt"), length),
-        "results": read_mot_results(folder / "results", length),
+        "truth": read_mot_ground_truth(str(folder / "gt"), range(1, length + 1)),
+        "results": read_mot_results(folder / "results", range(1, length + 1)),
         "num_frames": length,
         "sequence": name,
     }

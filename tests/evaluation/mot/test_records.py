@@ -44,7 +44,7 @@ def coco_content(folder: Path) -> dict:
     """The same in COCO's JSON, corners from 0 on, tracks numbered anew."""
     images, annotations = [], []
     for video, name in enumerate(NAMES):
-        rows = read_mot_ground_truth(str(folder / name / "gt" / "gt.txt"), LENGTH)
+        rows = read_mot_ground_truth(str(folder / name / "gt" / "gt.txt"), range(1, LENGTH + 1))
         images += [
             {
                 "id": 100 * video + t,
@@ -86,7 +86,7 @@ def answers(folder: Path) -> tuple[list[dict], list[dict]]:
     rng = np.random.default_rng(0)
     outputs = []
     for name in NAMES:
-        rows = read_mot_ground_truth(str(folder / name / "gt" / "gt.txt"), LENGTH)
+        rows = read_mot_ground_truth(str(folder / name / "gt" / "gt.txt"), range(1, LENGTH + 1))
         frames = []
         for t in range(1, LENGTH + 1):
             chosen = (rows.frame == t) & (rng.random(len(rows)) < 0.85)

@@ -209,7 +209,7 @@ def test_demo(data, tmp_path):
     drawn = list(open_video(files["mp4"]))
     assert len(drawn) == length
     assert drawn[0].image.shape == (48, 64, 3)
-    rows = read_mot_results(files["txt"], length)
+    rows = read_mot_results(files["txt"], range(1, length + 1))
     frames = json.loads(files["json"].read_text())["frames"]
     assert len(frames) == length
     in_json = {

@@ -17,7 +17,7 @@ from d2video.data.records import Annotation, Record
 from d2video.utils.errors import UserError
 
 # What tracking data add to a video's record, and the evaluator and the tracker need.
-_TEST_KEYS = ("sequence", "first_frame", "public_detections")
+_TEST_KEYS = ("sequence", "public_detections")
 
 
 class CropJitter(T.Augmentation):
@@ -138,7 +138,7 @@ class FramePairMapper:
             ``num_previous`` dicts, nearest first, each with ``image``, ``instances`` and
             ``file_name``; ``file_name``, and ``height`` and ``width`` of the original. In testing
             what :class:`~d2video.data.ClipDatasetMapper` and ``ImageDatasetMapper`` give, and of a
-            video its ``sequence``, ``first_frame`` and ``public_detections``, if any.
+            video its ``sequence`` and ``public_detections``, if any.
 
         Raises:
             BrokenFile, UserError: as these mappers do.

@@ -151,15 +151,15 @@ def test_crowds_of_images_are_left_out_and_their_size_may_be_unknown(image_recor
 def test_testing_gives_whole_videos_and_what_tracking_needs(video, image_record):
     chain = [ResizeShortestEdge(20)]
     mapper = FramePairMapper(False, augmentations=chain)
-    record = {**video, "first_frame": 3, "public_detections": [np.zeros((0, 5), "f4")] * LENGTH}
+    record = {**video, "public_detections": [np.zeros((0, 5), "f4")] * LENGTH}
     output, expected = mapper(record), ClipDatasetMapper(False, augmentations=chain)(video)
-    assert set(output) == {*expected, "sequence", "first_frame", "public_detections"}
-    assert (output["sequence"], output["first_frame"]) == ("walk", 3)
+    assert set(output) == {*expected, "sequence", "public_detections"}
+    assert output["sequence"] == "walk"
     assert output["public_detections"] is record["public_detections"]
     assert isinstance(output["image"], FrameSequence)
     assert torch.equal(output["image"][4], expected["image"][4])
     assert output["image"][0].shape == (3, 20, 30)
-    assert "first_frame" not in mapper(video)
+    assert "public_detections" not in mapper(video)
 
     output = mapper(image_record)
     expected = ImageDatasetMapper(False, augmentations=chain)(image_record)
