@@ -130,6 +130,11 @@ def add_d2video_config(cfg: CN) -> None:
     # Recompute activations in the backward pass instead of keeping them: less memory, more time.
     cfg.MODEL.ACTIVATION_CHECKPOINT = False
 
+    # ---- evaluation ---------------------------------------------------------------------------
+    # Classes are matched by name. True: classes of a test set that the model lacks are listed and left
+    # out, and the metrics are averaged over the others. False: such a test set is refused.
+    cfg.TEST.COMMON_CLASSES_ONLY = False
+
     # ---- video inference ----------------------------------------------------------------------
     cfg.TEST.VIDEO = CN()
     # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.

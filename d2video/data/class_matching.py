@@ -14,7 +14,7 @@ class ClassMatch:
     """The classes of a model and those of a data set, matched by name.
 
     Attributes:
-        model_names: by model index.
+        model_names: by model index; "" for a class without a name, which is none of the data set's.
         data_names: by the data set's contiguous index.
     """
 
@@ -35,6 +35,11 @@ class ClassMatch:
     def is_identity(self) -> bool:
         """Whether both have the same classes in the same order."""
         return self.model_names == self.data_names
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model has all classes of the data set."""
+        return len(self.common) == len(self.data_names)
 
     @property
     def common(self) -> list[int]:
@@ -76,7 +81,7 @@ def match_classes(
         report(Fault(data_source, "file", None, text))
 
     for source, names in ((model_source, model_names), (data_source, data_names)):
-        repeated = [name for name, count in Counter(names).items() if count > 1]
+        repeated = [name for name, count in Counter(names).items() if name and count > 1]
         if repeated:
             fault(
                 f"{source}: several classes are called {_listed(repeated)}, and classes are matched by "
@@ -88,16 +93,17 @@ def match_classes(
         return match
     with_annotations = {*annotated()}
     unknown = [data_names[index] for index in lacking if index in with_annotations]
-    hint = _spelled_otherwise([data_names[index] for index in lacking], model_names)
+    known = [name for name in model_names if name]
+    hint = _spelled_otherwise([data_names[index] for index in lacking], known)
     if unknown and not common_only:
         fault(
             f"{data_source} has annotations of {_listed(unknown)}, which {model_source} does not know"
-            f"{hint}; it knows {_listed(model_names)}: {remedy}"
+            f"{hint}; it knows {_listed(known)}: {remedy}"
         )
     elif len(lacking) == len(data_names):
         fault(
             f"{data_source} has none of the classes that {model_source} knows{hint}: they are "
-            f"{_listed(data_names)} and {_listed(model_names)}; choose another model or data set"
+            f"{_listed(data_names)} and {_listed(known)}; choose another model or data set"
         )
     reasons = Counter({f"that the model lacks ({', '.join(unknown)})": len(unknown)})
     empty = [data_names[index] for index in lacking if index not in with_annotations]
@@ -107,7 +113,7 @@ def match_classes(
 
 
 def _positions(names: Sequence[str], others: Sequence[str]) -> list[int | None]:
-    position: Mapping[str, int] = {name: k for k, name in enumerate(others)}
+    position: Mapping[str, int] = {name: k for k, name in enumerate(others) if name}
     return [position.get(name) for name in names]
 
 

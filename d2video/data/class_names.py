@@ -5,6 +5,7 @@ import logging
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
+from d2video.data.build import load_records
 from d2video.data.datasets.coco_panoptic import panoptic_metadata
 from d2video.formats.coco_panoptic import PanopticFile
 
@@ -39,7 +40,7 @@ def class_names(name: str) -> list[str] | None:
         # The loader would ask for the images as well.
         return panoptic_metadata(PanopticFile.read(panoptic_json))["thing_classes"]
     else:
-        DatasetCatalog.get(name)  # its loader sets them
+        load_records(name)  # sets them
         known = metadata.get("thing_classes")
         if known is not None:
             return list(known)

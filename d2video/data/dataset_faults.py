@@ -43,7 +43,7 @@ def read_annotation_file(path: str, image_root: str, report: Report) -> Sequence
             f"{path} is in COCO's panoptic format, to which a second folder belongs: register it in "
             "DATASETS.REGISTER as coco_panoptic and check it by its name"
         )
-    return load_coco_instances(path, image_root, report)
+    return load_coco_instances(path, image_root, report=report)
 
 
 def _have(key: str, entries: Any) -> bool:

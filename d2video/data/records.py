@@ -29,6 +29,7 @@ class Annotation(TypedDict):
         iscrowd: 1 for a group, which is not trained on.
         bbox: four numbers in pixels, in the form that ``bbox_mode`` names.
         segmentation: polygons, or RLE of the image's size.
+        keypoints: x, y, visibility of each point.
         visibility: 0 to 1, in tracking data.
     """
 
@@ -38,6 +39,7 @@ class Annotation(TypedDict):
     bbox: Sequence[float]
     bbox_mode: BoxMode
     segmentation: NotRequired[Any]
+    keypoints: NotRequired[Sequence[float]]
     visibility: NotRequired[float]
 
 

@@ -22,6 +22,7 @@ from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader, build_train_loader
 from d2video.data.bad_samples import CountingLoader, RetryingDataset
 from d2video.data.build import ClipDataset
+from d2video.data.class_matching import ClassMatch
 from d2video.data.sample_stream import TrainLoader
 from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
@@ -32,7 +33,7 @@ from d2video.engine.logs import set_up_logs
 from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
 from d2video.engine.step import build_step_trainer
 from d2video.engine.summary import summarize_training
-from d2video.evaluation import build_evaluator
+from d2video.evaluation import build_evaluator, match_test_sets
 from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
@@ -134,7 +135,8 @@ class VideoTrainer(DefaultTrainer):
         """As detectron2's; then the labels get the class indices of the model.
 
         Raises:
-            UserError: see :meth:`VideoCheckpointer.load`; or the checkpoint lacks a class of the labels.
+            UserError: see :meth:`VideoCheckpointer.load`; or the checkpoint lacks a class of the labels,
+                or the model one of a test set.
         """
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning(
@@ -160,7 +162,8 @@ class VideoTrainer(DefaultTrainer):
             warn_of_frozen_noise(self._trainer.model)
 
     def _match_classes(self, resumed: bool) -> None:
-        """Give the labels the class indices of the model, whose names a checkpoint may have set.
+        """Give the labels the class indices of the model, whose names a checkpoint may have set, and
+        compare those of the test sets.
 
         Raises:
             UserError: an object has a class that the model lacks, or the model has too few classes.
@@ -178,6 +181,7 @@ class VideoTrainer(DefaultTrainer):
         clips = _clips(self._trainer.data_loader)
         clips.match_classes(names, checkpoint, remedy)
         head.check_count(names, clips.source)
+        match_test_sets(self.cfg, model)
 
     def gather_random_state(self) -> None:
         """Collect, in all processes before a checkpoint, the random state and the place of each."""
@@ -264,10 +268,27 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
-        """As detectron2's; its random draws do not change the training around it."""
+        """As detectron2's; its random draws do not change the training around it.
+
+        ``evaluators`` that are given take the model's answers as they are.
+
+        Raises:
+            UserError: the classes of a test set, see :func:`match_test_sets`.
+        """
+        if evaluators is None:
+            evaluators = cls._build_evaluators(cfg, model)
         with kept_random_state(cfg.MODEL.DEVICE):
             return super().test(cfg, model, evaluators)
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        return build_evaluator(dataset_name, f"{cfg.OUTPUT_DIR}/inference/{dataset_name}")
+    def _build_evaluators(cls, cfg: CfgNode, model: nn.Module) -> list[Any]:
+        """One for each of DATASETS.TEST, all before anything runs: classes are matched by name."""
+        matches = zip(cfg.DATASETS.TEST, match_test_sets(cfg, model), strict=True)
+        return [cls.build_evaluator(cfg, name, classes) for name, classes in matches]
+
+    @classmethod
+    def build_evaluator(
+        cls, cfg: CfgNode, dataset_name: str, classes: ClassMatch | None = None
+    ) -> Any:
+        folder = f"{cfg.OUTPUT_DIR}/inference/{dataset_name}"
+        return build_evaluator(dataset_name, folder, classes)

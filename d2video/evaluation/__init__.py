@@ -2,6 +2,7 @@
 
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator
+from d2video.evaluation.classes import match_test_sets
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator
 from d2video.evaluation.mot.evaluator import MOTEvaluator
@@ -19,4 +20,5 @@ __all__ = [
     "VideoClassificationEvaluator",
     "YTVISEvaluator",
     "build_evaluator",
+    "match_test_sets",
 ]

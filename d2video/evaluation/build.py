@@ -5,16 +5,20 @@ from collections.abc import Callable
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator, build_coco_panoptic_evaluator
+from d2video.evaluation.mapped import MappedClasses
 from d2video.evaluation.mot.evaluator import MOTEvaluator
 from d2video.evaluation.restoration.evaluator import RestorationEvaluator
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.utils.errors import UserError
 
-# By the ``evaluator_type`` of the dataset's metadata; called as ``f(dataset_name, output_dir)``.
+# By the ``evaluator_type`` of the dataset's metadata; called as ``f(dataset_name, output_dir)`` or, where
+# the model has other classes than the dataset or numbers them otherwise, with a third argument: the
+# ClassMatch.
 # Projects may add their own.
-EVALUATOR_REGISTRY: dict[str, Callable[[str, str], DatasetEvaluator]] = {
+EVALUATOR_REGISTRY: dict[str, Callable[..., DatasetEvaluator]] = {
     "coco": COCOInstanceEvaluator,
     "coco_panoptic_seg": build_coco_panoptic_evaluator,
     "mot": MOTEvaluator.from_dataset,
@@ -25,12 +29,17 @@ EVALUATOR_REGISTRY: dict[str, Callable[[str, str], DatasetEvaluator]] = {
 }
 
 
-def build_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
+def build_evaluator(
+    dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+) -> DatasetEvaluator:
     """The evaluator of a registered dataset.
 
     Args:
         dataset_name: as in ``DATASETS.TEST``.
         output_dir: folder for the files that the evaluator writes.
+        classes: of the model and the dataset, see :func:`match_test_sets`. The metrics are those of the
+            classes that both have, averaged over them; None: the model has the dataset's classes, and
+            numbers them as it does.
 
     Raises:
         UserError: the dataset's metadata names no ``evaluator_type``, or an unknown one.
@@ -43,4 +52,7 @@ def build_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
             "one in DATASETS.TEST, or set evaluator_type to one of "
             f"{', '.join(sorted(EVALUATOR_REGISTRY))}"
         )
-    return EVALUATOR_REGISTRY[evaluator_type](dataset_name, output_dir)
+    build = EVALUATOR_REGISTRY[evaluator_type]
+    if classes is None:
+        return build(dataset_name, output_dir)
+    return MappedClasses(build(dataset_name, output_dir, classes), classes)

@@ -1,9 +1,13 @@
 """detectron2's evaluators of COCO datasets, fit for use without its compiled code."""
 
+import contextlib
 import importlib.util
+import io
 import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import (
     COCOEvaluator,
@@ -12,10 +16,15 @@ from detectron2.evaluation import (
     DatasetEvaluators,
 )
 from detectron2.utils.file_io import PathManager
+from pycocotools.coco import COCO
 
+from d2video.data.class_matching import ClassMatch
+from d2video.data.datasets.class_metadata import set_classes
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
-from d2video.formats.coco import read_coco_instances
+from d2video.formats.coco import COCOInstances, read_coco_instances
+from d2video.structures.mask_answers import check_dense
+from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -24,39 +33,63 @@ logger = logging.getLogger(__name__)
 class COCOInstanceEvaluator(COCOEvaluator):
     """AP of boxes and, where model and dataset have them, of masks, by COCO's own code.
 
-    Differs from detectron2's in that faults of the annotation file are reported at the start instead of
-    after the last image, and that datasets which name stuff among their classes are accepted.
+    Differs from detectron2's in that the annotation file is read by the rules of training, and that
+    datasets which name stuff among their classes are accepted.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str):
+    def __init__(self, dataset_name: str, output_dir: str, classes: ClassMatch | None = None):
         """
         Args:
             dataset_name: a registered dataset with ``json_file`` in its metadata.
             output_dir: folder for detectron2's result files.
+            classes: those that the model has are scored, the others are not in the ground truth; None:
+                all are scored.
 
         Raises:
-            UserError: the metadata lacks ``json_file``, or the file is missing, not in COCO's
-                format, or lacks what AP is computed from.
+            UserError: the metadata lacks ``json_file`` or have other categories than the file, or as
+                :func:`~d2video.formats.coco.read_coco_instances`.
         """
-        register = "detectron2's register_coco_instances"
-        path = required_metadata(dataset_name, "json_file", register)
-        read_coco_instances(path)
-        ids = required_metadata(dataset_name, "thing_dataset_id_to_contiguous_id", register)
-        super().__init__(dataset_name, output_dir=output_dir, use_fast_impl=False)
-        for category_id in ids:
-            if category_id not in self._coco_api.cats:
+        path = required_metadata(dataset_name, "json_file", "register_coco")
+        file = read_coco_instances(path)
+        metadata = MetadataCatalog.get(dataset_name)
+        if metadata.get("thing_dataset_id_to_contiguous_id") is None:
+            contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
+            set_classes(dataset_name, [*file.categories.values()], contiguous_id, path)
+        for ids, others, where in (
+            (metadata.thing_dataset_id_to_contiguous_id, file.categories, path),
+            (file.categories, metadata.thing_dataset_id_to_contiguous_id, "the metadata"),
+        ):
+            missing = [category_id for category_id in ids if category_id not in others]
+            if missing:
                 raise UserError(
-                    f"{path} lacks category {category_id} of dataset {dataset_name}'s metadata: "
+                    f"{where} lacks category {missing[0]} of dataset {dataset_name} ({path}): "
                     "register the dataset with its own categories"
                 )
-        for annotation in self._annotations():
-            annotation.setdefault("iscrowd", 0)
-            for key in ("area", "bbox"):
-                if key not in annotation:
-                    raise UserError(
-                        f"annotation {annotation['id']} of {path} has no {key}, which AP needs: "
-                        "complete the file"
-                    )
+        ids = metadata.thing_dataset_id_to_contiguous_id
+        self._scored = set(ids.values() if classes is None else classes.common)
+        scored = {category_id for category_id, label in ids.items() if label in self._scored}
+        # In place of detectron2's, which would read the file anew.
+        self._logger = logging.getLogger(COCOEvaluator.__module__)
+        self._distributed, self._output_dir, self._tasks = True, output_dir, None
+        self._use_fast_impl, self._max_dets_per_image = False, [1, 10, 100]
+        self._kpt_oks_sigmas: Sequence[float] = ()
+        self._cpu_device, self._metadata = torch.device("cpu"), metadata
+        self._coco_api = coco_api(file, scored)
+        self._do_evaluation = file.instances is not None
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take a model's answers, as detectron2's evaluator.
+
+        Raises:
+            UserError: masks of another form than a bool tensor.
+        """
+        for given, answer in zip(inputs, outputs, strict=True):
+            if "instances" in answer and answer["instances"].has("pred_masks"):
+                where = f"the model's answer to image {given['image_id']}, pred_masks"
+                check_dense(answer["instances"].pred_masks, "NHW", where)
+        super().process(inputs, outputs)
 
     def _annotations(self) -> list[dict[str, Any]]:
         return self._coco_api.dataset.get("annotations", [])
@@ -72,25 +105,53 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self, coco_eval: Any, iou_type: str, class_names: list[str] | None = None
     ) -> dict[str, float]:
         if class_names is not None:
-            class_names = class_names[: len(self._metadata.thing_dataset_id_to_contiguous_id)]
+            labels = sorted(self._metadata.thing_dataset_id_to_contiguous_id.values())
+            class_names = [class_names[label] for label in labels if label in self._scored]
         return super()._derive_coco_results(coco_eval, iou_type, class_names)
 
 
-def build_coco_panoptic_evaluator(dataset_name: str, output_dir: str) -> DatasetEvaluator:
+@paused_collection()
+def coco_api(file: COCOInstances, category_ids: Collection[int]) -> COCO:
+    """The content of a file as pycocotools' object, which marks what is in it while it evaluates.
+
+    Args:
+        category_ids: only these are in it.
+
+    Returns:
+        The annotations have new ids, from 1 on: to pycocotools a match with id 0 is none.
+    """
+    api = COCO()
+    api.dataset = {
+        "images": [*file.images.values()],
+        "categories": [{"id": i, "name": file.categories[i]} for i in sorted(category_ids)],
+    }
+    if file.instances is not None:
+        instances = [each for each in file.instances if each["category_id"] in category_ids]
+        api.dataset["annotations"] = [{**each, "id": k} for k, each in enumerate(instances, 1)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        api.createIndex()
+    return api
+
+
+def build_coco_panoptic_evaluator(
+    dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+) -> DatasetEvaluator:
     """Panoptic quality and, where the file of ``json_file`` exists, AP of the things.
 
-    Panoptic quality is by detectron2 where the package panopticapi is installed, else by
-    :class:`PanopticEvaluator`, which gives the same numbers.
+    Panoptic quality is by detectron2 where the package panopticapi is installed and all classes are
+    scored, else by :class:`PanopticEvaluator`, which gives the same numbers. ``classes`` are those of
+    the model and the dataset, see :func:`build_evaluator`.
 
     Raises:
         UserError: the metadata lacks an entry, or an annotation file is at fault.
     """
     # Checks metadata and file whichever of the two is used.
-    panoptic: DatasetEvaluator = PanopticEvaluator.from_dataset(dataset_name)
-    if importlib.util.find_spec("panopticapi") is not None:
+    panoptic: DatasetEvaluator = PanopticEvaluator.from_dataset(dataset_name, classes)
+    are_all = classes is None or classes.is_complete
+    if are_all and importlib.util.find_spec("panopticapi") is not None:
         panoptic = COCOPanopticEvaluator(dataset_name, output_dir)
     instances_json = MetadataCatalog.get(dataset_name).get("json_file")
     if not instances_json or not PathManager.isfile(instances_json):
         logger.warning("%s: no instance annotations, hence no AP", dataset_name)
         return DatasetEvaluators([panoptic])
-    return DatasetEvaluators([COCOInstanceEvaluator(dataset_name, output_dir), panoptic])
+    return DatasetEvaluators([COCOInstanceEvaluator(dataset_name, output_dir, classes), panoptic])

@@ -4,6 +4,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from d2video.data.build import load_records
 from d2video.utils.errors import UserError
 
 
@@ -15,7 +16,7 @@ def required_metadata(dataset_name: str, key: str, registered_with: str) -> Any:
     """
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.get(key) is None and dataset_name in DatasetCatalog:
-        DatasetCatalog.get(dataset_name)
+        load_records(dataset_name)
     if metadata.get(key) in (None, []):
         raise UserError(
             f"dataset {dataset_name} has no {key} in its metadata: register it with "

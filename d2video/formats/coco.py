@@ -1,30 +1,101 @@
-"""Annotation files in COCO's JSON of images, which detectron2's and pycocotools' readers trust.
+"""Annotation files in COCO's JSON of images, read under one set of rules.
 
-They are checked here first.
+Training, evaluation and tools/check_dataset.py read the files here, and those with tracks
+(data/datasets/coco_tracks.py), too. The rules are in docs/datasets_images.md.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from reprlib import repr
+from typing import Any, TypedDict, cast
 
-from d2video.formats.faults import EntryError, Report, refuse
+from pycocotools import mask as coco_mask
+from typing_extensions import NotRequired
+
+from d2video.formats.boxes import unusable_box
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
-from d2video.formats.segmentation import find_segmentation_fault
-from d2video.formats.text import json_entries, read_json
+from d2video.formats.rle import mask_areas, to_rle
+from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
+from d2video.formats.text import is_id, json_entries, read_categories, read_json
+from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
 
+_MASKS_AT_ONCE = 1024
+_LARGEST_AREA = 10**10  # pixels; COCO's evaluation passes over what is larger
 
-def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
-    """The content of a file of COCO instances, without what detectron2 or pycocotools would choke on.
+
+class Image(TypedDict):
+    """An image; further fields stand as in the file.
+
+    Keys:
+        id: a text in all images of a file, or a number in all.
+        file_name: relative to the folder of the images.
+        height, width: in pixels.
+    """
+
+    id: int | str
+    file_name: str
+    height: int
+    width: int
+
+
+class Instance(TypedDict):
+    """An annotated object; further fields stand as in the file.
+
+    Keys:
+        id: may be any number, or missing.
+        image_id, category_id: of an image and a category of the file.
+        iscrowd: 1 also where ``ignore`` was set: neither trained on nor missed in evaluation.
+        bbox: left, top, width, height in pixels; a part with an area lies inside the image.
+        area: in pixels.
+        segmentation: polygons of three points or more, or compressed RLE of the image's size.
+        keypoints: x, y, visibility of each point.
+    """
+
+    id: NotRequired[int]
+    image_id: int | str
+    category_id: int
+    iscrowd: int
+    bbox: list[float]
+    area: float
+    segmentation: NotRequired[Any]
+    keypoints: NotRequired[list[float]]
+
+
+@dataclass(frozen=True)
+class COCOInstances:
+    """The sound content of a file.
+
+    Attributes:
+        source: its path.
+        categories: id → name, ids ascending.
+        images: id → image, in the order of the file.
+        instances: in the order of the file; None where there are no labels.
+    """
+
+    source: str
+    categories: dict[int, str]
+    images: dict[int | str, Image]
+    instances: list[Instance] | None
+
+
+@paused_collection()
+def read_coco_instances(path: str, report: Report = refuse) -> COCOInstances:
+    """Read a file.
 
     Args:
-        path: local or anything that detectron2's PathManager reads. ``annotations`` may be missing.
-        report: takes the faults of single entries: something is missing; ids are repeated or
-            unknown; a file name leaves the image root; a size, box, polygon or RLE cannot be.
+        path: local or anything that detectron2's PathManager reads. ``annotations`` may be missing
+            or null.
+        report: takes the faults of single images and annotations (something is missing or of another
+            type; ids are repeated or unknown; a file name leaves the image root; a size, box, polygon
+            or RLE cannot be), a doubt if a file is listed under several ids, and what is left out.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, lacks a list or has no categories.
+        UserError: the file cannot be read, is not JSON, lacks images or categories, has faulty
+            categories, or has annotations but none that can be used.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -32,88 +103,213 @@ def read_coco_instances(path: str, report: Report = refuse) -> dict[str, Any]:
     missing = next((key for key in ("categories", "images") if key not in content), None)
     if missing is not None:
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
-    categories = _sound_entries(content, "categories", path, report, _category_fault)
-    if not content["categories"]:
-        raise UserError(f"{path}: 'categories' is empty; add them to the file")
-    images = _sound_entries(content, "images", path, report, _image_fault, (int, str))
-    sound = {**content, "categories": categories, "images": images}
-    if "annotations" in content:
-        known = {each["id"] for each in categories}
-        sizes = {each["id"]: (each["height"], each["width"]) for each in images}
-        fault = partial(_annotation_fault, categories=known, sizes=sizes)
-        sound["annotations"] = _sound_entries(content, "annotations", path, report, fault)
-    return sound
+    categories = read_categories(content, path)
+    images, faulty = _read_images(content, path, report)
+    if content.get("annotations") is None:
+        return COCOInstances(path, categories, images, None)
+    given = _read_annotations(content, path, report, images, faulty, categories)
+    return COCOInstances(path, categories, images, _read_instances(given, path, report, images))
 
 
-def _sound_entries(
+def _read_images(
+    content: dict[str, Any], path: str, report: Report
+) -> tuple[dict[int | str, Image], set[int | str]]:
+    """The sound images by id, and the ids of others, so that what refers to them is not at fault."""
+    images: dict[int | str, Image] = {}
+    faulty: set[int | str] = set()
+    for entry, fields in json_entries(content, "images", path, report):
+        with entry:
+            _check_image(fields, images)
+            images[fields["id"]] = cast(Image, fields)
+            continue
+        if _is_image_id(fields.get("id")):
+            faulty.add(fields["id"])
+    if not content["images"]:
+        raise UserError(f"{path} lists no images; fetch or write it again")
+    files = Counter(image["file_name"] for image in images.values())
+    twice = [name for name, count in files.items() if count > 1]
+    if twice:
+        report(
+            Doubt(
+                path,
+                f"{len(twice)} files are listed under several image ids (the first is {twice[0]}), so "
+                "that each has only a part of the labels: list each file once",
+            )
+        )
+    return images, faulty - images.keys()
+
+
+def _check_image(fields: dict[str, Any], before: dict[int | str, Image]) -> None:
+    for key in ("id", "file_name", "height", "width"):
+        if key not in fields:
+            raise EntryError(f"it has no {key}; complete the file")
+    identity, name, height, width = (fields[k] for k in ("id", "file_name", "height", "width"))
+    if not _is_image_id(identity):
+        raise EntryError("its id must be a whole number or a text; correct it")
+    if before and type(identity) is not type(next(iter(before))):
+        raise EntryError(
+            "its id is a text and others are numbers, or the reverse; correct the file"
+        )
+    if identity in before:
+        raise EntryError("its id is there twice; give every image its own")
+    if not isinstance(name, str):
+        raise EntryError("its file_name must be a path; correct it")
+    if leaves_folder(name):
+        raise EntryError(f"{name} lies outside the image root; write paths relative to it")
+    if type(height) is not int or type(width) is not int:
+        raise EntryError(f"its size, {width}x{height}, must be whole numbers of pixels; correct it")
+    fault = size_fault(height, width)
+    if fault:
+        raise EntryError(f"{fault}; correct it")
+
+
+def _read_annotations(
     content: dict[str, Any],
-    key: str,
     path: str,
     report: Report,
-    find_fault: Callable[[dict[str, Any]], str | None],
-    id_types: tuple[type, ...] = (int,),
+    images: Collection[int | str],
+    faulty: Collection[int | str],
+    categories: Collection[int],
 ) -> list[dict[str, Any]]:
-    """The entries of a list without faults; their ids are all different."""
-    seen: dict[Any, dict[str, Any]] = {}
-    for entry, fields in json_entries(content, key, path, report):
+    """The annotations whose fields are sound, but for their segmentations."""
+    found: list[dict[str, Any]] = []
+    ids: set[int] = set()
+    for entry, fields in json_entries(content, "annotations", path, report):
         with entry:
-            name = fields.get("id")
-            if type(name) not in id_types or name in seen:
-                raise EntryError("its id is there twice, is missing or of another type")
-            try:
-                fault = find_fault(fields)
-            except KeyError as error:
-                fault = f"{error} is missing"
-            if fault is not None:
-                raise EntryError(fault)
-            seen[name] = fields
-            id_types = (type(name),)  # they are sorted
-    return [*seen.values()]
+            identity, image_id = fields.get("id"), fields.get("image_id")
+            if identity is not None and not is_id(identity):
+                raise EntryError("its id must be a whole number; correct it")
+            if identity in ids:
+                raise EntryError("its id is there twice; give every annotation its own")
+            if not _is_image_id(image_id) or image_id not in images:
+                if _is_image_id(image_id) and image_id in faulty:
+                    continue
+                raise EntryError(
+                    f"its image_id, {repr(image_id)}, is not the id of an image; correct it"
+                )
+            _check_annotation(fields, categories)
+            if identity is not None:
+                ids.add(identity)
+            found.append(fields)
+    return found
 
 
-def _category_fault(fields: dict[str, Any]) -> str | None:
-    return None if isinstance(fields["name"], str) else "its name must be a text"
+def _check_annotation(fields: dict[str, Any], categories: Collection[int]) -> None:
+    category = fields.get("category_id")
+    if not is_id(category) or category not in categories:
+        raise EntryError(
+            f"its category_id, {repr(category)}, is not the id of a category; correct it"
+        )
+    for key in ("iscrowd", "ignore"):
+        if fields.get(key) not in (None, 0, 1):
+            raise EntryError(f"its {key}, {repr(fields[key])}, must be 0 or 1; correct it")
+    box = fields.get("bbox")
+    if box and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+        raise EntryError(f"its bbox, {repr(box)}, is not made of four finite numbers; correct it")
+    points = fields.get("keypoints")
+    if points and not (
+        isinstance(points, list) and len(points) % 3 == 0 and all(map(_is_number, points))
+    ):
+        raise EntryError("its keypoints are not triples of numbers; correct them")
 
 
-def _image_fault(fields: dict[str, Any]) -> str | None:
-    name, sides = fields["file_name"], (fields["height"], fields["width"])
-    if not isinstance(name, str):
-        return "its file_name must be a path"
-    if leaves_folder(name):
-        return f"{name} lies outside the image root"
-    return _size_fault(*sides)
+def _read_instances(
+    given: list[dict[str, Any]], path: str, report: Report, images: dict[int | str, Image]
+) -> list[Instance]:
+    """The annotations that can be used; what they lack is derived, and the others are told."""
+    tally, polygons = Tally(path, "annotations"), Tally(path, "polygons")
+    faults = _segmentation_faults(given, images)
+    instances: list[Instance] = []
+    for place, fields in enumerate(given):
+        image = images[fields["image_id"]]
+        with reporting(report, path, "annotation", fields.get("id", f"[{place}]")):
+            crowd = next(
+                (f"with {key} 1" for key in ("ignore", "iscrowd") if fields.get(key)), None
+            )
+            size = image["height"], image["width"]
+            reason = _complete(fields, faults.get(place), size, polygons)
+            if reason is None:
+                fields["iscrowd"] = int(crowd is not None)
+                instances.append(cast(Instance, fields))
+            reason = reason or crowd
+            if reason is None:
+                tally.used += 1
+            else:
+                tally.leave_out(reason)
+    if tally.reasons and not tally.used:
+        raise UserError(f"{tally.left_out()}: nothing is left; correct the file")
+    tally.tell(report)
+    polygons.tell(report)
+    return instances
 
 
-def _annotation_fault(
-    fields: dict[str, Any], categories: set[int], sizes: Mapping[Any, tuple[int, int]]
+def _segmentation_faults(
+    given: list[dict[str, Any]], images: dict[int | str, Image]
+) -> dict[int, str]:
+    """{place: what is wrong with the segmentation}; many are looked at together, for speed."""
+    by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, fields in enumerate(given):
+        image = images[fields["image_id"]]
+        by_size[image["height"], image["width"]].append(place)
+    faults: dict[int, str] = {}
+    for size, places in by_size.items():
+        for first in range(0, len(places), _MASKS_AT_ONCE):
+            part = places[first : first + _MASKS_AT_ONCE]
+            masks = [given[place].get("segmentation") for place in part]
+            faults |= {part[k]: fault for k, fault in find_segmentation_faults(masks, *size)}
+    return faults
+
+
+def _complete(
+    fields: dict[str, Any], fault: str | None, size: tuple[int, int], polygons: Tally
 ) -> str | None:
-    image, category = fields["image_id"], fields["category_id"]
-    if type(image) not in (int, str):
-        return f"its image_id {image} is no id"
-    if type(category) is not int or category not in categories:
-        return f"its category_id {category} is not in the file"
-    if fields.get("ignore", 0) != 0:
-        return "its ignore is set, which detectron2 does not take; remove the annotation"
-    if type(fields.get("iscrowd", 0)) not in (int, bool):
-        return "its iscrowd must be 0 or 1"
-    for key, length in (("bbox", 4), ("area", None)):
-        value = fields.get(key, [] if length is None else [0.0] * length)
-        numbers = value if isinstance(value, list) else [value]
-        if (length is not None and len(numbers) != length) or not all(map(_is_number, numbers)):
-            return f"its {key}, {value}, is not made of finite numbers"
-    points = fields.get("keypoints") or []
-    if not isinstance(points, list) or len(points) % 3 or not all(map(_is_number, points)):
-        return "its keypoints are not triples of numbers"
-    if image not in sizes:  # nobody asks for what belongs to no image
-        return None
-    fault = find_segmentation_fault(fields.get("segmentation"), *sizes[image])
-    return fault and f"its segmentation: {fault}"
+    """Derive what an annotation lacks of :class:`Instance`; or why it is left out.
+
+    Args:
+        fault: of its segmentation.
+        size: height and width of the image.
+
+    Raises:
+        EntryError: its segmentation is at fault, or it has neither that nor a box.
+    """
+    reason = unusable_box(fields["bbox"], *size) if fields.get("bbox") else None
+    if reason is not None:
+        return reason
+    if fault is not None:
+        raise EntryError(f"its segmentation: {fault}; correct it")
+    segmentation = fields.pop("segmentation", None)
+    if segmentation and any(segmentation):  # [[]] is how some exporters write that there is none
+        segmentation = without_short_polygons(segmentation, polygons)
+        if segmentation is None:
+            return "whose polygons have fewer than three points"
+        if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+            segmentation = to_rle(segmentation, *size)
+        fields["segmentation"] = segmentation
+    if not fields.get("bbox"):
+        if not segmentation:
+            raise EntryError("it has neither bbox nor segmentation; complete the file")
+        fields["bbox"] = _box_around(segmentation)
+    area = fields.get("area")
+    if area is None:
+        _, _, width, height = fields["bbox"]
+        mask = fields.get("segmentation")
+        fields["area"] = float(mask_areas([to_rle(mask, *size)])[0]) if mask else width * height
+    elif not (_is_number(area) and 0 <= area < _LARGEST_AREA):
+        raise EntryError(f"its area, {repr(area)}, is not a number of pixels; correct it")
+    return unusable_box(fields["bbox"], *size)
 
 
-def _size_fault(height: Any, width: Any) -> str | None:
-    if type(height) is int and type(width) is int:
-        return size_fault(height, width)
-    return f"its size, {width}x{height}, cannot be"
+def _box_around(segmentation: Any) -> list[float]:
+    """Left, top, width, height of polygons or of compressed RLE."""
+    if isinstance(segmentation, dict):
+        return coco_mask.toBbox(segmentation).tolist()
+    xs = [x for polygon in segmentation for x in polygon[0::2]]
+    ys = [y for polygon in segmentation for y in polygon[1::2]]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _is_image_id(value: Any) -> bool:
+    return is_id(value) or isinstance(value, str)
 
 
 def _is_number(value: Any) -> bool:

@@ -34,6 +34,7 @@ from d2video.formats.mot_ground_truth import (
 )
 from d2video.formats.mot_text import read_table, repeated
 from d2video.formats.rle import encode_masks, mask_areas
+from d2video.structures.mask_answers import check_dense, check_rle
 from d2video.utils.errors import UserError
 from d2video.utils.files import open_text
 
@@ -110,14 +111,14 @@ def mots_results(
         class_numbers: by class index, what stands for it in the file; None: all are pedestrians, 2.
 
     Raises:
-        UserError: there are no masks, those of a frame overlap, or an id is negative or twice in a
-            frame.
+        UserError: there are no masks, or none of these forms; those of a frame overlap; or an id is
+            negative or twice in a frame.
     """
     frame_numbers = frame_numbers or range(1, len(frames) + 1)
     frame, track_id = _frames_and_ids(frames, frame_numbers)
     masks: list[dict[str, Any]] = []
     for number, instances in zip(frame_numbers, frames, strict=True):
-        found = _masks(instances)
+        found = _masks(instances, f"frame {number}")
         if masks_overlap(found):
             raise UserError(
                 f"frame {number}: masks of the model overlap, which MOTS does not allow; give each "
@@ -263,10 +264,14 @@ def _class_numbers(
     return np.array([class_numbers[k] for k in indices], dtype=np.int64)
 
 
-def _masks(instances: Instances) -> list[dict[str, Any]]:
+def _masks(instances: Instances, where: str) -> list[dict[str, Any]]:
     if instances.has("pred_rles"):
-        return list(instances.pred_rles)
+        masks = list(instances.pred_rles)
+        for mask in masks:
+            check_rle(mask, f"{where}, pred_rles")
+        return masks
     if instances.has("pred_masks"):
+        check_dense(instances.pred_masks, "NHW", f"{where}, pred_masks")
         return encode_masks(instances.pred_masks.cpu()) if len(instances) else []
     if len(instances):
         raise UserError("the model predicts no masks, which MOTS needs: use one that does")

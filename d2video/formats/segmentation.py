@@ -33,6 +33,11 @@ def find_segmentation_faults(
     for k, each in enumerate(segmentations):
         if each is None or each == []:
             continue
+        # Most are polygons, which need not be told from what may stand in their place unless at fault.
+        if isinstance(each, list) and {*map(type, each)} == {list} and min(map(len, each)) >= 6:
+            fault = find_polygon_fault(each, height, width)
+            faults[k] = fault and (describe_misplaced(each) or fault)
+            continue
         faults[k] = describe_misplaced(each)
         if faults[k] is not None:
             continue

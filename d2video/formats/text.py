@@ -7,7 +7,7 @@ from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
-from d2video.formats.faults import Fault, Report, reporting
+from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
 from d2video.utils.errors import UserError
 
 # What reading an entry of another kind than expected raises.
@@ -105,19 +105,35 @@ def json_entries(
 def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
     """The list ``categories`` as id → name, ids ascending.
 
+    Without a category all that refers to it would be at fault, so that their own faults end the
+    reading.
+
     Raises:
-        UserError: there is no such list, it is empty, or it repeats an id.
+        UserError: there is no such list, it is empty, an id is not a whole number, a name not a text,
+            or two categories have the same id or name.
     """
-    try:
-        pairs = [(int(c["id"]), str(c["name"])) for c in content["categories"]]
-    except NOT_AS_EXPECTED:
-        raise UserError(
-            f"{path}: 'categories' must be a list of {{id, name}}; add it to the file"
-        ) from None
-    names = dict(sorted(pairs))
-    if not names or len(names) < len(pairs):
-        raise UserError(f"{path}: 'categories' is empty or repeats an id; correct the file")
-    return names
+    names: dict[int, str] = {}
+    for entry, fields in json_entries(content, "categories", path, refuse):
+        with entry:
+            identity: Any = fields.get("id")
+            name = fields.get("name")
+            if not is_id(identity):
+                raise EntryError("its id must be a whole number; correct it")
+            if not isinstance(name, str):
+                raise EntryError("its name must be a text; correct it")
+            if identity in names:
+                raise EntryError("its id is there twice; give every category its own")
+            if name in names.values():
+                raise EntryError(f"its name, {name!r}, is there twice; make one category of them")
+            names[identity] = name
+    if not names:
+        raise UserError(f"{path}: 'categories' is empty; add them to the file")
+    return dict(sorted(names.items()))
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value from JSON is a whole number (True is not, nor 1.0) of 64 bits."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def ids_without(entries: list[Any], known: Collection[Any]) -> list[Any]:

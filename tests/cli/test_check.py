@@ -131,7 +131,11 @@ def test_all_faults_of_a_coco_file(check, tmp_path):
     write_images(tmp_path)
     value = instance_content()
     path = write(tmp_path / "a.json", value)
-    assert check("--json", path, "--image-root", tmp_path) == (0, [])
+    status, found = check("--json", path, "--image-root", tmp_path)
+    assert status == 0
+    matches(
+        found, ["left out: ", "a.json: 3 of 4 annotations are used; left out: 1 with iscrowd 1"]
+    )
     value["annotations"] += [
         annotation(7, 5, 55, [2, 4, 8, 6]),
         annotation(8, 9, 4, [2, 4, 8, 6], segmentation={"size": [9, 9], "counts": "0"}),
@@ -148,11 +152,11 @@ def test_all_faults_of_a_coco_file(check, tmp_path):
         faults,
         ["a.json", "a.json: image 6", "/etc/passwd lies outside"],
         ["a.json", "a.json: image 10", "100000000x5"],
-        ["a.json", "a.json: annotation 7", "category_id 55"],
+        ["a.json", "a.json: annotation 7", "category_id, 55"],
         ["a.json", "a.json: annotation 8"],
         ["a.json", "a.json: annotation 10", "size is [2, 2]"],
+        ["left out: ", "a.json: 3 of 5 annotations are used", "1 whose box lies", "1 with iscrowd"],
         ["2.jpg", "cannot identify"],
-        ["a.json: 4 of 5 boxes are used; left out: 1 without area inside the image"],
     )
 
 

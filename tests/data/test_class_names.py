@@ -71,7 +71,7 @@ def test_panoptic_names_are_of_things_then_stuff(tmp_path, write_json, caplog):
 )
 def test_unknown_names_are_told_once(metadata, reason, caplog):
     if metadata is not None:
-        DatasetCatalog.register("x", lambda: [])
+        DatasetCatalog.register("x", lambda: [{}])
         MetadataCatalog.get("x").set(**metadata)
     names, log = names_and_log("x", caplog)
     assert names is None

@@ -152,7 +152,7 @@ BAD = {
         "annotation [0]: it is not an object",
     ),
     "no categories": (edit("categories", None), "'categories' must be a list"),
-    "repeated category": (edit("categories", 0, "id", 4), "repeats an id"),
+    "repeated category": (edit("categories", 0, "id", 4), "category 4: its id is there twice"),
     "image without a video": (edit("images", 0, "first_frame_image_id", None), "image 7: it needs"),
     "image without a frame": (edit("images", 0, "frame_id", None), "image 7: it needs"),
     "image of no size": (edit("images", 0, "height", 0), "image 7: its size is 32x0"),

@@ -211,8 +211,11 @@ FAULTS = {
     "frames are numbers": (_edit((*VIDEO, "file_names"), [1, 2]), "list of paths"),
     "no videos": (_edit(("videos",), []), "lists no videos"),
     "no categories": (_edit(("categories",), None), "'categories' must be a list"),
-    "repeated category": (_edit(("categories", 0, "id"), 4), "repeats an id"),
-    "repeated category name": (_edit(("categories", 0, "name"), "four"), "repeats a name"),
+    "repeated category": (_edit(("categories", 0, "id"), 4), "its id is there twice"),
+    "repeated category name": (
+        _edit(("categories", 0, "name"), "four"),
+        "is there twice; make one category",
+    ),
     "COCO images": (
         lambda content: content.update(images=content.pop("videos")),
         "not in YouTube-VIS format: it holds 'images'",

@@ -27,8 +27,8 @@ import os
 from functools import partial
 
 from detectron2.data import MetadataCatalog
-from detectron2.data.datasets import register_coco_instances
 
+from d2video.data.datasets.coco import register_coco
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.crowdhuman import register_crowdhuman
 from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
@@ -85,7 +85,7 @@ def register_shapes_images(root: str) -> None:
     for split in ("train", "val"):
         instances_json = at("annotations", f"instances_{split}.json")
         panoptic_json = at("annotations", f"panoptic_{split}.json")
-        register_coco_instances(f"shapes_coco_{split}", {}, instances_json, at(split))
+        register_coco(f"shapes_coco_{split}", {}, instances_json, at(split))
         register_coco_panoptic(
             f"shapes_panoptic_{split}",
             {},

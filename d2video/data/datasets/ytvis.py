@@ -6,19 +6,18 @@ For training, annotations have ``bboxes`` besides: [x, y, w, h] or null, one ent
 import logging
 import os
 from functools import partial
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from d2video.data.datasets.class_metadata import set_classes
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Annotation, VideoRecord
 from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
-from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ def load_ytvis_json(
     file = YTVISFile.read(json_file, report)
     contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
-        _set_categories(dataset_name, [*file.categories.values()], contiguous_id, json_file)
+        set_classes(dataset_name, [*file.categories.values()], contiguous_id, json_file)
     records: dict[int, VideoRecord] = {}
     for video in file.videos.values():
         with reporting(report, json_file, "video", video.video_id):
@@ -84,22 +83,6 @@ def load_ytvis_json(
         _add_annotations(records, file, contiguous_id, report)
     logger.info("Read %d videos from %s", len(records), json_file)
     return list(records.values())
-
-
-def _set_categories(
-    dataset_name: str, class_names: list[str], contiguous_id: dict[int, int], json_file: str
-) -> None:
-    meta = MetadataCatalog.get(dataset_name)
-    registered = meta.get("thing_classes", class_names)
-    if list(registered) != class_names:
-        # Name one difference: whole lists of 40 classes do not fit on a line.
-        pairs = enumerate(zip_longest(registered, class_names, fillvalue="(none)"))
-        position, (expected, found) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
-        raise UserError(
-            f"{json_file}: class {position} is '{found}', but dataset {dataset_name} is registered "
-            f"with '{expected}'; use the file of that dataset or register this one by another name"
-        )
-    meta.set(thing_classes=registered, thing_dataset_id_to_contiguous_id=contiguous_id)
 
 
 def _paths(video: VideoEntry, root: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.classification.confusion_matrix import draw_confusion
 from d2video.evaluation.metadata import required_metadata
@@ -29,7 +30,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         file_name: of the video, or of its features.
-        label: the true class; ``None`` where it is secret.
+        label: the true class, as the model numbers it; ``None`` where it is secret, or the model lacks it.
         top: the five best classes (all where there are fewer) and their scores, best first.
     """
 
@@ -58,26 +59,41 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
     answer_key, answer_noun = "scores", "scores of classes"
     unique_id = "video_id"
 
-    def __init__(self, class_names: Sequence[str], output_dir: str, *, source: str) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        output_dir: str,
+        *,
+        source: str,
+        classes: ClassMatch | None = None,
+    ) -> None:
         """
         Args:
-            class_names: by label.
+            class_names: by the inputs' label.
             output_dir: folder for ``predictions.json`` and ``confusion.png``.
             source: what messages call the data.
+            classes: of the model and the data. All classes of the model compete, and results and files
+                have the model's; videos of others are not scored. None: both have the same.
         """
-        self._class_names = list(class_names)
+        self._owner = "data set" if classes is None else "model"  # of the classes, for messages
+        self._num_labels = len(class_names)
+        self._to_model = range(self._num_labels) if classes is None else classes.to_model
+        self._class_names = list(class_names if classes is None else classes.model_names)
         self._output_dir = output_dir
         super().__init__(source)
 
     @classmethod
-    def from_dataset(cls, dataset_name: str, output_dir: str) -> "VideoClassificationEvaluator":
-        """The evaluator of a registered data set, whose classes may be known once it is read.
+    def from_dataset(
+        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+    ) -> "VideoClassificationEvaluator":
+        """The evaluator of a registered data set, whose classes may be known once it is read; for
+        ``classes`` see :meth:`__init__`.
 
         Raises:
             UserError: its metadata have no ``thing_classes``; or the loader refuses the data.
         """
-        classes = required_metadata(dataset_name, "thing_classes", "the names of its classes")
-        return cls(classes, output_dir, source=f"dataset {dataset_name}")
+        names = required_metadata(dataset_name, "thing_classes", "the names of its classes")
+        return cls(names, output_dir, source=f"dataset {dataset_name}", classes=classes)
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
@@ -88,9 +104,10 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             UserError: ``scores`` are not one for each class, or not finite; a label is not a class.
         """
         label, scores = given.get("label"), answer["scores"]
-        found = Prediction(str(given.get("file_name", given.get("feature_file", ""))), label, [])
+        found = Prediction(str(given.get("file_name", given.get("feature_file", ""))), None, [])
         self._check(self._describe(given["video_id"], found), label, scores)
-        return found._replace(top=top_classes(scores, TOPK))
+        known = None if label is None else self._to_model[label]
+        return found._replace(label=known, top=top_classes(scores, TOPK))
 
     def _describe(self, key: int, kept: Prediction) -> str:
         return f"video {key} ({kept.file_name})"
@@ -102,8 +119,9 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             return {}
         if unlabelled := len(kept) - len(scored):
             logger.warning(
-                "%s: %d of %d videos have no label and are not scored",
+                "%s: %d of %d videos have no label%s and are not scored",
                 *(self._source, unlabelled, len(kept)),
+                "" if self._owner == "data set" else " that the model knows",
             )
         confusion = np.zeros((len(self._class_names),) * 2, np.int64)  # (true, predicted)
         for each in scored:
@@ -116,7 +134,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
         if scores.shape != (count,):
             raise UserError(
                 f"{self._source}: the model's scores of {where} have the shape "
-                f"{list(scores.shape)}, the data set has {count} classes; evaluate on the data set "
+                f"{list(scores.shape)}, the {self._owner} has {count} classes; evaluate on the data set "
                 "whose classes the model has learnt"
             )
         if not scores.isfinite().all():
@@ -124,10 +142,10 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
                 f"{self._source}: the model's scores of {where} are not finite: its training has "
                 "diverged, or its weights are damaged"
             )
-        if label is not None and not 0 <= label < count:
+        if label is not None and not 0 <= label < self._num_labels:
             raise UserError(
-                f"{self._source}: the label of {where} is {label}, but its {count} classes are "
-                f"numbered 0 to {count - 1}"
+                f"{self._source}: the label of {where} is {label}, but its {self._num_labels} classes "
+                f"are numbered 0 to {self._num_labels - 1}"
             )
 
     def _write(self, predictions: Mapping[int, Prediction]) -> None:

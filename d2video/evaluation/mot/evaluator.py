@@ -7,6 +7,7 @@ from typing import Any
 
 from detectron2.structures import Instances
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
@@ -41,20 +42,28 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     noun = "sequence"
     answer_key, answer_noun = "frames", "tracks, frame by frame"
 
-    def __init__(self, ground_truth: MOTGroundTruth, output_dir: str) -> None:
+    def __init__(
+        self, ground_truth: MOTGroundTruth, output_dir: str, classes: ClassMatch | None = None
+    ) -> None:
         """
         Args:
             ground_truth: the split's sequences and, where there are any, their labels.
             output_dir: folder for ``<sequence>.txt`` and ``results.json``.
+            classes: those that the model has are scored; None: all.
         """
         self._ground_truth = ground_truth
+        names = ground_truth.class_names
+        self._scored = names if classes is None else [names[label] for label in classes.common]
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.sequences)
 
     @classmethod
-    def from_dataset(cls, dataset_name: str, output_dir: str) -> "MOTEvaluator":
-        """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`."""
-        return cls(MOTGroundTruth.from_dataset(dataset_name), output_dir)
+    def from_dataset(
+        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+    ) -> "MOTEvaluator":
+        """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`; for
+        ``classes`` see :meth:`__init__`."""
+        return cls(MOTGroundTruth.from_dataset(dataset_name), output_dir, classes)
 
     def _key(self, given: Mapping[str, Any]) -> str:
         if "sequence" not in given:
@@ -74,8 +83,10 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
     def _compared(self, name: str, results: TrackResults) -> _Compared:
-        has_labels = name in self._ground_truth.rows
-        return results, self._ground_truth.compare(name, results) if has_labels else None
+        if name not in self._ground_truth.rows:
+            return results, None
+        by_class = self._ground_truth.compare(name, results)
+        return results, {name: by_class[name] for name in self._scored}
 
     def _score(self, kept: dict[str, _Compared]) -> dict[str, float]:
         truth = self._ground_truth

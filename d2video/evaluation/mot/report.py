@@ -80,13 +80,13 @@ class MOTReport:
     def of(
         cls, ground_truth: MOTGroundTruth, metrics: Mapping[str, Mapping[str, Metrics]]
     ) -> "MOTReport":
-        """Put together the metrics of sequences, by their names and then by class."""
+        """Put together the metrics of sequences (at least one), by their names and then by class."""
         classes = {
             name: ClassReport.of(
                 {sequence: by_class[name] for sequence, by_class in metrics.items()},
                 ground_truth.has_masks,
             )
-            for name in ground_truth.class_names
+            for name in next(iter(metrics.values()))
         }
         return cls(ground_truth.benchmark, ground_truth.has_masks, classes)
 

@@ -9,12 +9,14 @@ import numpy as np
 from tabulate import tabulate
 from torch import Tensor
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.panoptic_png import segment_ids
 from d2video.structures.answers import ImageAnswer
+from d2video.structures.mask_answers import check_panoptic
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_rgb
 
@@ -37,13 +39,19 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
     answer_key, answer_noun = "panoptic_seg", "panoptic segmentations"
 
     def __init__(
-        self, path: str, folder: str, thing_ids: Mapping[int, int], stuff_ids: Mapping[int, int]
+        self,
+        path: str,
+        folder: str,
+        thing_ids: Mapping[int, int],
+        stuff_ids: Mapping[int, int],
+        classes: ClassMatch | None = None,
     ) -> None:
         """
         Args:
             path: annotation file in COCO's panoptic format.
             folder: with the label images, which are read one by one.
-            thing_ids, stuff_ids: the file's category ids → the model's, of things and of stuff.
+            thing_ids, stuff_ids: the file's category ids → the answers', of things and of stuff.
+            classes: those that the model has are scored; None: all.
 
         Raises:
             UserError: the file is missing or not in that format, or one of its categories is in
@@ -58,6 +66,8 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
                 "register the dataset with its own categories"
             )
         self._is_thing = dict(sorted(is_thing.items()))
+        labels = [(thing_ids if thing else stuff_ids)[i] for i, thing in self._is_thing.items()]
+        self._is_scored = np.isin(labels, labels if classes is None else classes.common)
         # By whether it is a thing: both may use the same number.
         self._category_ids = {
             True: {label: i for i, label in thing_ids.items() if i in is_thing},
@@ -77,8 +87,11 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         super().__init__(path, self._images)
 
     @classmethod
-    def from_dataset(cls, dataset_name: str) -> "PanopticEvaluator":
-        """The evaluator of a dataset registered with ``register_coco_panoptic``.
+    def from_dataset(
+        cls, dataset_name: str, classes: ClassMatch | None = None
+    ) -> "PanopticEvaluator":
+        """The evaluator of a dataset registered with ``register_coco_panoptic``; for ``classes`` see
+        :meth:`__init__`.
 
         Raises:
             UserError: the metadata lacks an entry, or the annotation file is at fault.
@@ -88,7 +101,10 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
             *("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id"),
         )
         register = "register_coco_panoptic"
-        return cls(*(required_metadata(dataset_name, key, register) for key in keys))
+        path, folder, things, stuff = (
+            required_metadata(dataset_name, key, register) for key in keys
+        )
+        return cls(path, folder, things, stuff, classes)
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["image_id"]
@@ -100,6 +116,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
             UserError: an unknown category or segment id, a label image that cannot be read, or an
                 answer that has not its size.
         """
+        check_panoptic(answer["panoptic_seg"], f"the model's answer to image {given['image_id']}")
         path, segments = self._images[given["image_id"]]
         true_ids = segment_ids(read_rgb(path))
         ids, predicted = self._read_answer(
@@ -153,13 +170,13 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         return ids, predicted
 
     def _summarize(self, total: np.ndarray) -> dict[str, float]:
-        """Percentages of all categories, things and stuff, logged and returned."""
+        """Percentages of all scored categories, things and stuff, logged and returned."""
         things = np.array([*self._is_thing.values()], bool)
         results, rows = {}, []
         for name, suffix, chosen in (
-            ("All", "", np.ones_like(things)),
-            ("Things", "_th", things),
-            ("Stuff", "_st", ~things),
+            ("All", "", self._is_scored),
+            ("Things", "_th", self._is_scored & things),
+            ("Stuff", "_st", self._is_scored & ~things),
         ):
             quality, count = mean_quality(total[chosen])
             results.update({key + suffix: value for key, value in quality.items()})

@@ -7,8 +7,8 @@ from typing import Any
 
 from detectron2.utils.logger import create_small_table
 from tabulate import tabulate
-from torch import Tensor
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
@@ -17,6 +17,7 @@ from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTrut
 from d2video.evaluation.vis.results import write_results
 from d2video.formats.rle import encode_tracks
 from d2video.structures.answers import VideoInstances
+from d2video.structures.mask_answers import check_dense, check_rle, describe_value
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -49,12 +50,14 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         ground_truth: YTVISGroundTruth,
         dataset_id_to_contiguous_id: Mapping[int, int],
         output_dir: str,
+        classes: ClassMatch | None = None,
     ) -> None:
         """
         Args:
             ground_truth: the labels, or the videos and categories of a split without labels.
-            dataset_id_to_contiguous_id: the file's category ids → the model's labels.
+            dataset_id_to_contiguous_id: the file's category ids → the answers' labels.
             output_dir: folder for ``results.json`` and ``results.zip``.
+            classes: those that the model has are scored; None: all.
 
         Raises:
             UserError: a category id is not in the annotation file.
@@ -67,12 +70,20 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
                 )
         self._ground_truth = ground_truth
         self._category_ids = {label: i for i, label in dataset_id_to_contiguous_id.items()}
+        self._scored = {  # category id → name
+            category_id: name
+            for category_id, name in ground_truth.categories.items()
+            if classes is None or dataset_id_to_contiguous_id.get(category_id) in classes.common
+        }
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.videos)
 
     @classmethod
-    def from_dataset(cls, dataset_name: str, output_dir: str) -> "YTVISEvaluator":
-        """The evaluator of a dataset registered with ``register_ytvis_instances``.
+    def from_dataset(
+        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+    ) -> "YTVISEvaluator":
+        """The evaluator of a dataset registered with ``register_ytvis_instances``; for ``classes`` see
+        :meth:`__init__`.
 
         Raises:
             UserError: the metadata lacks ``json_file``, or the file is at fault.
@@ -81,7 +92,7 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
             required_metadata(dataset_name, key, "register_ytvis_instances")
             for key in ("json_file", "thing_dataset_id_to_contiguous_id")
         )
-        return cls(YTVISGroundTruth.from_json(path), ids, output_dir)
+        return cls(YTVISGroundTruth.from_json(path), ids, output_dir, classes)
 
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["video_id"]
@@ -113,7 +124,8 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         units = [unit for _, compared in kept.values() for unit in compared]
         for video_id in missing:
             units += compare_video(self._ground_truth.videos[video_id], [], [], [])
-        curves = accumulate(units, match(units), list(self._ground_truth.categories))
+        units = [unit for unit in units if unit.category_id in self._scored]
+        curves = accumulate(units, match(units), list(self._scored))
         return self._summarize(curves)
 
     def _read_answer(
@@ -130,7 +142,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         labels = [int(label) for label in answer["pred_labels"]]
         scores = [float(score) for score in answer["pred_scores"]]
         masks = answer["pred_masks"]
-        if isinstance(masks, Tensor):
+        if not isinstance(masks, list | tuple):
+            lists = "N lists of L compressed COCO RLEs and None"
+            check_dense(masks, "NLHW", f"{where}, pred_masks", lists)
             # An empty mask and None are the same to the protocol.
             masks = encode_tracks(masks.cpu())
         if not len(labels) == len(scores) == len(masks):
@@ -146,12 +160,19 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
                 )
             if not math.isfinite(score):
                 raise UserError(f"{where}, prediction {n}: score {score} is not finite")
+            if not isinstance(track, list | tuple):
+                raise UserError(
+                    f"{where}, prediction {n}, pred_masks: {describe_value(track)}; expected a list of "
+                    "one compressed COCO RLE a frame, None where the object is absent"
+                )
             if len(track) != video.num_frames:
                 raise UserError(
                     f"{where}, prediction {n}: {len(track)} masks for {video.num_frames} frames; "
                     "give one a frame, None where the object is absent"
                 )
             for t, mask in enumerate(track):
+                if mask is not None:
+                    check_rle(mask, f"{where}, prediction {n}, frame {t}", "None")
                 if mask is not None and mask["size"] != size and list(mask["size"]) != size:
                     raise UserError(
                         f"{where}, prediction {n}, frame {t}: the mask's size is "
@@ -166,9 +187,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         logger.info("Evaluation results for segm:\n%s", create_small_table(results))
         per_class = {
             f"AP-{name}": _percent(curves.summarize(k)["AP"])
-            for k, name in enumerate(self._ground_truth.categories.values())
+            for k, name in enumerate(self._scored.values())
         }
-        rows = zip(self._ground_truth.categories.values(), per_class.values(), strict=True)
+        rows = zip(self._scored.values(), per_class.values(), strict=True)
         logger.info("AP by class:\n%s", tabulate(rows, ("class", "AP"), "pipe", floatfmt=".3f"))
         return results | per_class
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
-from d2video.evaluation import build_evaluator
+from d2video.evaluation import build_evaluator, match_test_sets
 from d2video.evaluation.mot.iou_tracker import link_by_iou
 from d2video.utils.errors import UserError
 
@@ -63,9 +63,9 @@ def evaluate(
     model = build_model(cfg).eval()
     VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
     best = {}
-    for name in cfg.DATASETS.TEST:
+    for name, classes in zip(cfg.DATASETS.TEST, match_test_sets(cfg, model), strict=True):
         videos = detect(model, build_test_loader(cfg, name))
-        evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}")
+        evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}", classes)
         results = [
             score_linked(videos, evaluator, *settings)
             for settings in itertools.product(score_thresholds, iou_thresholds, max_ages)

@@ -77,7 +77,7 @@ def test_classes_that_are_known_once_the_dataset_is_read(evaluator, tmp_path):
         metadata.set(
             thing_dataset_id_to_contiguous_id=THING_IDS, stuff_dataset_id_to_contiguous_id=STUFF_IDS
         )
-        return []
+        return [{}]
 
     DatasetCatalog.register("late", load)
     late = PanopticEvaluator.from_dataset("late")
