@@ -37,7 +37,7 @@ class Matches:
     def of_layer(self, layer: int) -> "Matches":
         keep = self.layer == layer
         columns = (self.layer[keep], self.batch[keep], self.query[keep], self.target[keep])
-        return Matches(*columns, self.left_over)
+        return Matches(*columns, left_over=self.left_over)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
                 np.stack([np.full_like(query, layer), np.full_like(query, image), query, target])
             )
     places = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
-    return Matches(*places, left_over)
+    return Matches(*places, left_over=left_over)
 
 
 def _to_host(costs: list[Tensor], indices: Tensor) -> tuple[list[np.ndarray], np.ndarray]:

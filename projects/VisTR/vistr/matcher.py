@@ -93,7 +93,7 @@ class InstanceSequenceMatcher:
             frames * costs[0].shape[1] + slots.query[:, None],
             slots.target[:, None] * num_frames + frames,
         )
-        return Matches(*(place[shown] for place in places), slots.left_over)
+        return Matches(*(place[shown] for place in places), left_over=slots.left_over)
 
     def _looked_up(self, slots: Matches, targets: list[ClipTargets]) -> Tensor:
         """(M,) int64, of each matched slot the instance whose presence counts."""
