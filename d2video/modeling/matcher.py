@@ -36,8 +36,9 @@ class Matches:
 
     def of_layer(self, layer: int) -> "Matches":
         keep = self.layer == layer
-        columns = (self.layer[keep], self.batch[keep], self.query[keep], self.target[keep])
-        return Matches(*columns, left_over=self.left_over)
+        return Matches(
+            self.layer[keep], self.batch[keep], self.query[keep], self.target[keep], self.left_over
+        )
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,8 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
             columns.append(
                 np.stack([np.full_like(query, layer), np.full_like(query, image), query, target])
             )
-    places = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
-    return Matches(*places, left_over=left_over)
+    layers, images, queries, targets = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
+    return Matches(layers, images, queries, targets, left_over)
 
 
 def _to_host(costs: list[Tensor], indices: Tensor) -> tuple[list[np.ndarray], np.ndarray]:

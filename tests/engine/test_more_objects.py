@@ -55,16 +55,16 @@ def config(system, folder, queries, **options):
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_they_are_told_and_counted(system, tmp_path, scratch_catalog, loggers_as_before, caplog):
-    cfg = config(system, tmp_path, 1)
-    trainer = VideoTrainer(cfg)
+    # Otherwise TrackFormer's track queries take those that are left over, now and then.
+    dropped = {"MODEL.TRACKFORMER.FALSE_NEGATIVE_PROB": 1.0} if system == "TrackFormer" else {}
+    trainer = VideoTrainer(config(system, tmp_path, 1, **dropped))
     counts = trainer._trainer.data_loader.object_counts
     (told,) = [record.message for record in caplog.records if "more objects" in record.message]
     assert f"{(counts > 1).sum()} of {len(counts)} training samples have more objects" in told
     assert f"{SYSTEMS[system][1]} 1, up to 2" in told
     trainer.train()
     (first, _), (both, _) = trainer.storage.history("unmatched_objects").values()
-    assert both >= first > 0  # a sum over the steps; TrackFormer's track queries may take all
-    assert system == "TrackFormer" or both > first
+    assert both > first > 0  # a sum over the steps
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
