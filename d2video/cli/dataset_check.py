@@ -18,6 +18,7 @@ from d2video.data.dataset_faults import check_records
 from d2video.data.exif_doubts import exif_doubts
 from d2video.data.records import Record
 from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator
+from d2video.evaluation.classes import match_test_set, names_of_training
 from d2video.formats.faults import Fault, Finding, Report
 from d2video.utils.errors import UserError
 
@@ -61,7 +62,8 @@ def check_registered(
     Args:
         name: of the data set.
         train_cfg, test_cfg: the config, where it trains or tests on it: then its mappers take every
-            record, too. With neither, the evaluator of the data set is asked, if it has one.
+            record, too, and the classes of a test set must be those of the training set. With neither,
+            the evaluator of the data set is asked, if it has one.
         workers: processes that read; 0: this one.
     """
     found: list[Finding] = []
@@ -82,10 +84,16 @@ def check_registered(
             taken.append(mapper)
     found += check_records(records, workers, name, taken)
     found += exif_doubts(records, name)
-    kind = MetadataCatalog.get(name).get("evaluator_type")
+    metadata, classes = MetadataCatalog.get(name), None
+    if test_cfg is not None and metadata.get("thing_classes"):
+        names, only = names_of_training(test_cfg.DATASETS.TRAIN), test_cfg.TEST.COMMON_CLASSES_ONLY
+        with _as_fault(name, found):
+            if names:
+                classes = match_test_set(name, names, common_only=only, report=found.append)
+    kind = metadata.get("evaluator_type")
     if test_cfg is not None or (train_cfg is None and kind in EVALUATOR_REGISTRY):
         with _as_fault(name, found), tempfile.TemporaryDirectory() as folder:
-            build_evaluator(name, folder)
+            build_evaluator(name, folder, classes)
     return Checked(found, len(records))
 
 

@@ -1,5 +1,6 @@
 """The classes of a model and those of the sets that it is evaluated on, matched by name."""
 
+import logging
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
@@ -10,7 +11,11 @@ from d2video.data.class_matching import ClassMatch, match_classes
 from d2video.data.class_names import class_names
 from d2video.data.record_classes import annotated_classes
 from d2video.data.records import is_labelled
+from d2video.formats.faults import Report, refuse
 from d2video.structures import class_names_of
+from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _REMEDY = (
     "call them as the model does, train on them, or score only the classes that both have "
@@ -22,38 +27,58 @@ def match_test_sets(cfg: CfgNode, model: nn.Module) -> list[ClassMatch | None]:
     """Which class of the model is which of each of DATASETS.TEST.
 
     The model's names are those of :func:`class_names_of`, else those of the first of DATASETS.TRAIN.
-    Of the data sets only annotations are read.
 
     Returns:
-        one for each of DATASETS.TEST; None if both have the same classes in the same order, if the names
-        of either are unknown, which the log says, or if the model predicts no classes.
+        :func:`match_test_set` of each; all None if the model predicts no classes or their names are
+        unknown, which the log says.
 
     Raises:
-        UserError: a set has annotations of classes that the model lacks (unless
-            TEST.COMMON_CLASSES_ONLY), or none of the model's classes.
+        UserError: see :func:`match_test_set`.
     """
-    names = _names_of_model(model, cfg.DATASETS.TRAIN)
+    task = getattr(getattr(model, "module", model), "task", None)
+    names = None
+    if task is None or task.has_classes:
+        names = class_names_of(model) or names_of_training(cfg.DATASETS.TRAIN)
     if names is None:
         return [None] * len(cfg.DATASETS.TEST)
     only = cfg.TEST.COMMON_CLASSES_ONLY
-    return [_match(names, dataset, only) for dataset in cfg.DATASETS.TEST]
+    return [match_test_set(dataset, names, common_only=only) for dataset in cfg.DATASETS.TEST]
 
 
-def _names_of_model(model: nn.Module, train_sets: Sequence[str]) -> list[str] | None:
-    task = getattr(getattr(model, "module", model), "task", None)
-    if task is not None and not task.has_classes:
+def names_of_training(train_sets: Sequence[str]) -> list[str] | None:
+    """The names of the classes of a model that is trained on these sets: those of the first. None if
+    there is no set, or if it cannot be read, which the log says."""
+    if not train_sets:
         return None
-    names = class_names_of(model)
-    if names is None and train_sets:
+    try:
         return class_names(train_sets[0])
-    return names
+    except UserError as error:  # evaluation needs nothing else of it
+        logger.warning(
+            "The names of the model's classes are unknown: they go by number (%s)", error
+        )
+        return None
 
 
-def _match(names: Sequence[str], dataset: str, common_only: bool) -> ClassMatch | None:
+def match_test_set(
+    dataset: str, names: Sequence[str], *, common_only: bool, report: Report = refuse
+) -> ClassMatch | None:
+    """Which class of a model is which of a data set, of which only annotations are read.
+
+    Args:
+        names: of the model's classes, by index.
+        common_only, report: see :func:`match_classes`.
+
+    Returns:
+        None if both have the same classes in the same order, or if those of the data set have no names,
+        which the log says.
+
+    Raises:
+        UserError: annotations have classes that the model lacks (unless ``common_only``), or the data
+            set has none of the model's classes; or it cannot be read.
+    """
     found = class_names(dataset)
     if found is None:
         return None
-
     match = match_classes(
         names,
         found,
@@ -62,5 +87,6 @@ def _match(names: Sequence[str], dataset: str, common_only: bool) -> ClassMatch 
         data_source=f"dataset {dataset}",
         common_only=common_only,
         remedy=_REMEDY,
+        report=report,
     )
     return None if match.is_identity else match

@@ -5,7 +5,7 @@ from typing import Any
 
 from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.text import json_entries, read_json
+from d2video.formats.text import json_entries, read_categories, read_json
 from d2video.utils.errors import UserError
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
@@ -34,8 +34,8 @@ class PanopticFile:
                 in the file.
 
         Raises:
-            UserError: missing, not JSON, or another format; categories without id, name and
-                isthing, or with an id twice.
+            UserError: missing, not JSON, or another format; categories without isthing, or as
+                :func:`read_categories`.
         """
         content = read_json(path)
         if not isinstance(content, dict):
@@ -46,13 +46,12 @@ class PanopticFile:
         for key in ("categories", "annotations"):
             if not isinstance(content.get(key), list):
                 raise UserError(f"{path} is not in COCO panoptic format: it has no list '{key}'")
+        read_categories(content, path)
         categories: dict[int, dict[str, Any]] = {}
-        # Without a category all its segments would be faulty: its faults end the reading.
         for entry, fields in json_entries(content, "categories", path, refuse):
             with entry:
-                _check_category(fields)
-                if fields["id"] in categories:
-                    raise EntryError("it is there twice")
+                if type(fields.get("isthing")) not in (int, bool):
+                    raise EntryError("it has no isthing, 1 or 0; correct it")
                 categories[fields["id"]] = fields
         annotations: dict[int, dict[str, Any]] = {}
         entries = json_entries(
@@ -65,12 +64,6 @@ class PanopticFile:
                     raise EntryError("the image is there twice")
                 annotations[int(fields["image_id"])] = fields
         return cls([*categories.values()], [*annotations.values()])
-
-
-def _check_category(fields: dict[str, Any]) -> None:
-    for key, types in (("id", (int,)), ("name", (str,)), ("isthing", (int, bool))):
-        if type(fields.get(key)) not in types:
-            raise EntryError(f"it has no {key}")
 
 
 def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, Any]]) -> None:

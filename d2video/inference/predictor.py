@@ -97,7 +97,8 @@ class VideoPredictor:
         if names is not None:
             names = ClassHead.of(model).of_all(names)
         elif task.has_classes:
-            names = class_names(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+            datasets = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+            names = next(filter(None, map(class_names, datasets)), None)
         return {
             "model": model,
             "min_size": cfg.INPUT.MIN_SIZE_TEST if task.resizes else 0,

@@ -19,11 +19,13 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import Boxes, BoxMode, Instances
 from torch import nn
 
+from d2video.cli.dataset_check import check_registered
 from d2video.config import get_cfg
 from d2video.data import register_video_list, register_ytvis_instances
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.engine import VideoTrainer
+from d2video.evaluation import match_test_sets
 from d2video.formats import faults
 from d2video.formats.panoptic_png import segment_ids
 from d2video.formats.rle import to_rle
@@ -32,6 +34,7 @@ from d2video.synthetic import MotionSpec, ShapesSpec, write_coco_shapes, write_m
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_rgb
 from tests.cases.conftest import INPUTS
+from tests.projects.DETR.tiny import tiny_cfg
 
 register_all()  # the mapper of tracks
 
@@ -330,6 +333,26 @@ def test_other_order(given, tmp_path, told):
     assert not told
 
 
+def test_an_imperfect_model_scores_the_same_in_any_order(given, tmp_path):
+    """Some classes are mistaken for the next one, others are right."""
+    answer = given.answer
+
+    def mistaken(item, record, numbers):
+        is_odd = sum(map(ord, str(item.get("image_id", item.get("video_id"))))) % 2
+        return answer(item, record, [(n + is_odd) % 2 if n < 2 else n for n in numbers])
+
+    given.answer = mistaken
+    first, _ = evaluated(given, given.content, tmp_path)
+    assert not is_perfect(given, first)
+    for name in ("train", "test"):
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    second, _ = evaluated(given, renumbered(given.content, lambda i: 100 - i), tmp_path)
+    assert first.keys() == second.keys()
+    for task, values in first.items():
+        assert second[task] == pytest.approx(values, nan_ok=True)
+
+
 def test_names_of_the_training_set_stand_for_those_of_the_model(given, tmp_path):
     """As with a checkpoint that has none."""
     content = renumbered(given.content, lambda i: 100 - i)
@@ -384,6 +407,66 @@ def test_further_classes_of_the_model_compete(pictures, tmp_path, scratch_catalo
     given.answer = second_best
     results, _ = evaluated(given, without(given.content, "left"), tmp_path)
     assert results["classification"]["top1"] == 0
+
+
+@pytest.mark.parametrize("is_only", [False, True])
+def test_start_of_training(pictures, tmp_path, scratch_catalog, is_only, told):
+    given = coco(pictures, tmp_path)
+    given.register("train", given.content)
+    given.register("test", renamed(given.content, first_used(given.content), "star"))
+    cfg = tiny_cfg(
+        *("DATASETS.TRAIN", ("train",), "DATASETS.TEST", ("test",), "OUTPUT_DIR", str(tmp_path)),
+        *(
+            "DATALOADER.NUM_WORKERS",
+            0,
+            "SOLVER.IMS_PER_BATCH",
+            2,
+            "TEST.COMMON_CLASSES_ONLY",
+            is_only,
+        ),
+    )
+    trainer = VideoTrainer(cfg)
+    if is_only:
+        trainer.resume_or_load(resume=False)
+        assert any("1 that the model lacks (star)" in text for text in told)
+        return
+    with pytest.raises(UserError, match="dataset test has annotations of 'star'"):
+        trainer.resume_or_load(resume=False)
+
+
+def test_check_gives_the_verdict_of_training(pictures, tmp_path, scratch_catalog):
+    given = coco(pictures, tmp_path)
+    given.register("train", given.content)
+    given.register("test", renamed(given.content, first_used(given.content), "star"))
+    cfg = get_cfg()
+    cfg.merge_from_list(["DATASETS.TRAIN", ("train",), "DATASETS.TEST", ("test",)])
+    fault, _ = check_registered("test", test_cfg=cfg).findings
+    assert "dataset test has annotations of 'star'" in str(fault)
+    cfg.TEST.COMMON_CLASSES_ONLY = True
+    (left_out,) = check_registered("test", test_cfg=cfg).findings
+    assert isinstance(left_out, faults.LeftOut)
+
+
+def test_training_set_that_cannot_be_read_leaves_the_numbers(
+    pictures, tmp_path, scratch_catalog, caplog
+):
+    """It is needed for its names only."""
+    given = coco(pictures, tmp_path)
+    given.register("train", {})
+    given.register("test", given.content)
+    cfg = get_cfg()
+    cfg.merge_from_list(["DATASETS.TRAIN", ("train",), "DATASETS.TEST", ("test",)])
+    assert match_test_sets(cfg, nn.Module()) == [None]
+    assert "they go by number" in caplog.text
+
+
+def test_class_without_a_name(pictures, tmp_path, scratch_catalog):
+    given = coco(pictures, tmp_path)
+    answer = given.answer
+    given.answer = lambda item, record, numbers: answer(item, record, [n + 50 for n in numbers])
+    error, _ = evaluated(given, renumbered(given.content, lambda i: 100 - i), tmp_path)
+    assert isinstance(error, UserError)
+    assert "the model predicts class 5" in str(error)
 
 
 def test_case_of_the_issue(pictures, inputs, tmp_path, scratch_catalog):

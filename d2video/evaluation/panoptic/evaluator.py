@@ -66,7 +66,8 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
                 "register the dataset with its own categories"
             )
         self._is_thing = dict(sorted(is_thing.items()))
-        labels = [(thing_ids if thing else stuff_ids)[i] for i, thing in self._is_thing.items()]
+        # Things last: where both use the same numbers, the stuff's may have all of them as one class.
+        labels = [{**stuff_ids, **thing_ids}[i] for i in self._is_thing]
         self._is_scored = np.isin(labels, labels if classes is None else classes.common)
         # By whether it is a thing: both may use the same number.
         self._category_ids = {

@@ -55,7 +55,7 @@ class VisTR(SetPredictionModel):
     """
 
     task = TrackingTask()
-    node, queries_key = "MODEL.VISTR", "NUM_SLOTS"
+    node = "MODEL.VISTR"
     network: VisTRNetwork
 
     @configurable

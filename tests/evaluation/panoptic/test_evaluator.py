@@ -158,6 +158,10 @@ def test_faulty_annotations(evaluator, tmp_path):
         ({"categories": content["categories"][1:]}, "category id 4 is not in"),
         ({"categories": [{"id": 4, "name": "four"}]}, "category 4: it has no isthing"),
         (
+            {"categories": [{"id": i, "name": "four", "isthing": i} for i in (0, 1)]},
+            "category 1: its name, 'four', is there twice",
+        ),
+        (
             {"annotations": [{"image_id": 3, "file_name": "3.png"}]},
             "annotation of image 3: it has no list of objects 'segments_info'",
         ),
