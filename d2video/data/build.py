@@ -36,7 +36,7 @@ from d2video.data.records import (
     without_degenerate_boxes,
 )
 from d2video.data.sample_stream import IndexStream, TrainLoader
-from d2video.formats.faults import Report, refuse
+from d2video.formats.faults import Report, Tally, refuse
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
@@ -279,9 +279,11 @@ def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Reco
     records = without_degenerate_boxes(records, name)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         filled = [record for record in records if object_classes(record)]
-        logger.info(
-            "%s: %d videos or images without objects removed", name, len(records) - len(filled)
-        )
+        tally = Tally(f"dataset {name}", "videos or images")
+        tally.used = len(filled)
+        reason = "without objects (DATALOADER.FILTER_EMPTY_ANNOTATIONS)"
+        tally.leave_out(reason, len(records) - len(filled))
+        tally.tell(refuse)
         records = filled
     if not records:
         raise UserError(f"dataset {name} holds no annotated object: nothing to train on")

@@ -4,7 +4,6 @@
 restoration are one sample each; a record with ``length`` is a video of so many frames.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -12,9 +11,8 @@ import numpy as np
 from detectron2.structures import BoxMode
 from typing_extensions import NotRequired
 
+from d2video.formats.faults import Tally, refuse
 from d2video.utils.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 # Of any kind, where code serves several.
 Record = Mapping[str, Any]
@@ -187,29 +185,23 @@ def has_area(annotation: Annotation, height: float, width: float) -> bool:
 def without_degenerate_boxes(records: Sequence[Record], dataset_name: str) -> list[Record]:
     """Image records without the annotations whose box has no area inside the image.
 
-    One warning gives their number and the first image. Records of videos are handed back as they
-    are, and no record is changed.
+    They are counted by reason. Records of videos are handed back as they are, and no record is
+    changed.
 
     Raises:
         UserError: a box is missing or is not four numbers.
     """
     cleaned: list[Record] = []
-    in_all = 0
-    left_out: list[str] = []  # the file of each
+    tally = Tally(f"dataset {dataset_name}", "boxes")
     for record in records:
         annotations = () if "length" in record else record.get("annotations", ())
         sound = [a for a in annotations if _is_in_image(a, record, dataset_name)]
-        in_all += len(annotations)
+        tally.used += len(sound)
         if len(sound) < len(annotations):
-            left_out += [record["file_name"]] * (len(annotations) - len(sound))
+            tally.leave_out("without area inside the image", len(annotations) - len(sound))
             record = {**record, "annotations": sound}
         cleaned.append(record)
-    if left_out:
-        logger.warning(
-            "%s: %d of %d boxes have no area inside their image and are left out, the first in "
-            "image %s",
-            *(dataset_name, len(left_out), in_all, left_out[0]),
-        )
+    tally.tell(refuse)
     return cleaned
 
 

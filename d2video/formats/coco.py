@@ -84,20 +84,28 @@ class COCOInstances:
 
 @paused_collection()
 def read_coco_instances(path: str, report: Report = refuse) -> COCOInstances:
-    """Read a file.
+    """Read a file, local or anything that detectron2's PathManager reads.
+
+    Raises:
+        UserError: it cannot be read or is not JSON, or as :func:`check_coco_instances`.
+    """
+    return check_coco_instances(read_json(path), path, report)
+
+
+def check_coco_instances(content: Any, path: str, report: Report = refuse) -> COCOInstances:
+    """The sound part of the content of a file.
 
     Args:
-        path: local or anything that detectron2's PathManager reads. ``annotations`` may be missing
-            or null.
+        content: of the file; its annotations change. ``annotations`` may be missing or null.
+        path: of the file, for messages.
         report: takes the faults of single images and annotations (something is missing or of another
             type; ids are repeated or unknown; a file name leaves the image root; a size, box, polygon
             or RLE cannot be), a doubt if a file is listed under several ids, and what is left out.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, lacks images or categories, has faulty
-            categories, or has annotations but none that can be used.
+        UserError: it lacks images or categories, has faulty categories, or has annotations but none
+            that can be used.
     """
-    content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} is not in COCO's format: it is a {type(content).__name__}")
     missing = next((key for key in ("categories", "images") if key not in content), None)

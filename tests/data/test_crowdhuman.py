@@ -5,7 +5,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from d2video.data.datasets.crowdhuman import load_crowdhuman, register_crowdhuman
-from d2video.data.records import is_labelled, num_frames, without_degenerate_boxes
+from d2video.data.records import is_labelled, num_frames
 from d2video.utils.errors import UserError
 
 
@@ -50,7 +50,6 @@ def test_records_are_images_with_full_bodies(write):
     assert [a["bbox"] for a in first["annotations"]] == [
         [-4, 5, 60, 70.5],
         [5, 6, 7, 8],
-        [9, 9, 0, 5],
     ]
     assert first["annotations"][0] == {
         "bbox": [-4, 5, 60, 70.5],
@@ -63,10 +62,14 @@ def test_records_are_images_with_full_bodies(write):
     assert is_labelled(second)
 
 
-def test_loader_drops_what_has_no_area(write, caplog):
-    records = without_degenerate_boxes(load_crowdhuman(*write(ENTRIES)), "crowd")
-    assert len(records[0]["annotations"]) == 2
-    assert "1 of 3 boxes" in caplog.text
+def test_what_is_not_used_is_counted(write):
+    found = []
+    load_crowdhuman(*write(ENTRIES), found.append)
+    (left_out,) = found
+    assert str(left_out).endswith(
+        "annotation.odgt: 2 of 5 boxes are used; left out: 1 whose box has no area, 1 with ignore 1, "
+        "1 with tag 'mask'"
+    )
 
 
 BAD_LINES = {
@@ -75,7 +78,11 @@ BAD_LINES = {
     "no boxes": ({"ID": "x"}, "KeyError: 'gtboxes'"),
     "no tag": ({"ID": "x", "gtboxes": [{"fbox": [1, 2, 3, 4]}]}, "KeyError: 'tag'"),
     "three numbers": ({"ID": "x", "gtboxes": [person([1, 2, 3])]}, "ValueError"),
-    "text": ({"ID": "x", "gtboxes": [person([1, 2, 3, "four"])]}, "'four'"),
+    "text": ({"ID": "x", "gtboxes": [person([1, 2, 3, "4"])]}, "'4'"),
+    "bool": ({"ID": "x", "gtboxes": [person([1, 2, 3, True])]}, "fbox [1, 2, 3, True]"),
+    "huge": ({"ID": "x", "gtboxes": [person([1, 2, 3, 10**400])]}, "fbox [1, 2, 3, 1000"),
+    "no name": ({"ID": 5, "gtboxes": []}, "ID 5"),
+    "ignore of text": ({"ID": "x", "gtboxes": [person([1] * 4, extra={"ignore": "no"})]}, "'no'"),
     "nan": ({"ID": "x", "gtboxes": [person([1, 2, 3, float("nan")])]}, "nan"),
     "twice": ({"ID": "27,c9d", "gtboxes": []}, "image 27,c9d is there twice"),
     "elsewhere": ({"ID": "../x", "gtboxes": []}, "outside the image root"),

@@ -2,36 +2,33 @@
 
 Besides COCO's keys ``images`` have ``frame_id`` (a number that grows through the video) and either
 ``video_id`` or ``first_frame_image_id`` (the same for all images of a video), and optionally
-``seq_length``. ``annotations`` have ``track_id`` and optionally ``ignore`` and ``visibility``.
+``seq_length``. ``annotations`` have ``track_id`` (or ``instance_id``, as in CocoVID, or ``track_id``
+in their ``attributes``, as CVAT exports it) and optionally ``visibility``. All else is as in
+:mod:`d2video.formats.coco`.
 ``videos`` with ``id`` and ``name`` may be there.
 """
 
 import logging
 import math
 import os
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from reprlib import repr
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from d2video.data.datasets.class_metadata import set_classes
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, TrackingRecord
-from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
-from d2video.formats.paths import leaves_folder
+from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
+from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.rle import to_rle
-from d2video.formats.segmentation import find_segmentation_fault, without_short_polygons
-from d2video.formats.text import (
-    NOT_AS_EXPECTED,
-    ids_without,
-    json_entries,
-    read_categories,
-    read_json,
-)
+from d2video.formats.text import NOT_AS_EXPECTED, is_id, read_json
 from d2video.utils.errors import UserError
-from d2video.utils.limits import size_fault
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +84,10 @@ def load_coco_tracks(
         image_root: folder that ``file_name`` is relative to.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
-        report: takes the faults of entries: something is missing, or an id is repeated or refers to
-            nothing; images of a video differ in size, share a frame or are not as many as
-            ``seq_length``; objects have no track, no area or a damaged mask, or a track is twice in
-            an image; some have masks and others have none.
+        report: takes what :func:`~d2video.formats.coco.check_coco_instances` finds, and the faults
+            of videos and tracks: images of a video differ in size, share a frame or are not as many
+            as ``seq_length``; an object has no track, or a track is twice in an image; some objects
+            have masks and others have none.
 
     Returns:
         one dict a video as docs/architecture.md describes those of tracking data. ``sequence`` is
@@ -102,26 +99,14 @@ def load_coco_tracks(
         UserError: the file is missing, no JSON or not in the format, or lists no images.
     """
     content = read_json(json_file)
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{json_file} is a {type(content).__name__}, not COCO's JSON: give another file"
-        )
-    categories = read_categories(content, json_file)
-    contiguous_id = {category_id: k for k, category_id in enumerate(categories)}
+    file = check_coco_instances(content, json_file, report)
+    contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
-        MetadataCatalog.get(dataset_name).set(
-            thing_classes=[*categories.values()],
-            thing_dataset_id_to_contiguous_id=contiguous_id,
-        )
-    images: dict[Any, _Image] = {}
-    for entry, fields in json_entries(content, "images", json_file, report):
-        with entry:
-            image = _read_image(fields)
-            if image.image_id in images:
-                raise EntryError("it is there twice; give every image its own id")
-            images[image.image_id] = image
-    if not content["images"]:
-        raise UserError(f"{json_file} lists no images; fetch or write it again")
+        set_classes(dataset_name, [*file.categories.values()], contiguous_id, json_file)
+    images: dict[int | str, _Image] = {}
+    for image_id, fields in file.images.items():
+        with reporting(report, json_file, "image", image_id):
+            images[image_id] = _read_image(cast(Mapping[str, Any], fields))
     videos = _group(images, json_file, report)
     names = _names(content, [frames[0].video for frames in videos], json_file)
     records: list[TrackingRecord] = [
@@ -136,8 +121,8 @@ def load_coco_tracks(
         }
         for video_id, (name, frames) in enumerate(zip(names, videos, strict=True), 1)
     ]
-    if content.get("annotations") is not None:
-        found, ignored = _read_annotations(content, images, contiguous_id, json_file, report)
+    if file.instances is not None:
+        found, ignored = _read_annotations(file, images, contiguous_id, report)
         for record, frames in zip(records, videos, strict=True):
             record["annotations"] = _columns([[*found[i.image_id].values()] for i in frames])
             regions = [ignored[image.image_id] for image in frames]
@@ -147,23 +132,18 @@ def load_coco_tracks(
     return records
 
 
-def _read_image(fields: dict[str, Any]) -> _Image:
+def _read_image(fields: Mapping[str, Any]) -> _Image:
     key = "video_id" if "video_id" in fields else "first_frame_image_id"
-    try:
-        height, width, frame_id = (int(fields[k]) for k in ("height", "width", "frame_id"))
-        name, length, video = str(fields["file_name"]), fields.get("seq_length"), (key, fields[key])
-        hash((fields["id"], video))
-    except NOT_AS_EXPECTED:
+    frame_id, video, length = (fields.get(k) for k in ("frame_id", key, "seq_length"))
+    if not is_id(frame_id) or not (is_id(video) or isinstance(video, str)):
         raise EntryError(
-            "it needs id, file_name, height, width, frame_id and video_id (or "
-            "first_frame_image_id); correct the file"
-        ) from None
-    fault = size_fault(height, width)
-    if fault:
-        raise EntryError(f"{fault}; correct it")
-    if leaves_folder(name):
-        raise EntryError(f"{name} lies outside the image root; correct the file")
-    return _Image(fields["id"], name, height, width, frame_id, video, length)
+            "it needs frame_id, a whole number that grows through the video, and video_id (or "
+            "first_frame_image_id), the same for all images of the video; complete the file"
+        )
+    if length is not None and not is_id(length):
+        raise EntryError(f"its seq_length, {repr(length)}, must be a whole number; correct it")
+    identity, name, height, width = (fields[k] for k in ("id", "file_name", "height", "width"))
+    return _Image(identity, name, height, width, frame_id, (key, video), length)
 
 
 def _group(images: dict[Any, _Image], path: str, report: Report) -> list[list[_Image]]:
@@ -202,29 +182,28 @@ def _names(content: dict[str, Any], videos: list[tuple[str, Any]], path: str) ->
 
 
 def _read_annotations(
-    content: dict[str, Any],
-    images: dict[Any, _Image],
-    contiguous_id: dict[int, int],
-    path: str,
+    file: COCOInstances,
+    images: Collection[int | str],
+    contiguous_id: Mapping[int, int],
     report: Report,
-) -> tuple[dict[Any, dict[int, Annotation]], dict[Any, list[Annotation]]]:
+) -> tuple[dict[int | str, dict[int, Annotation]], dict[int | str, list[Annotation]]]:
     """Image id → track id → annotation, all with a mask or none; image id → what is to be ignored."""
-    found: dict[Any, dict[int, Annotation]] = {image_id: {} for image_id in images}
-    ignored: dict[Any, list[Annotation]] = {image_id: [] for image_id in images}
+    found: dict[int | str, dict[int, Annotation]] = {image_id: {} for image_id in images}
+    ignored: dict[int | str, list[Annotation]] = {image_id: [] for image_id in images}
     masked: bool | None = None
-    polygons = Tally(path, "polygons")
-    faulty = ids_without(content["images"], images)
-    for entry, fields in json_entries(content, "annotations", path, report):
-        if fields.get("image_id") in faulty:
-            continue
-        with entry:
-            if fields.get("iscrowd") or fields.get("ignore"):
-                region = {**fields, "track_id": 0}  # which a crowd need not have
-                annotation = _read_annotation(region, images, contiguous_id, polygons)
-                ignored[fields["image_id"]].append(annotation)
+    for place, instance in enumerate(file.instances or ()):
+        image_id = instance["image_id"]
+        if image_id not in images:
+            continue  # the image is at fault
+        with reporting(report, file.source, "annotation", instance.get("id", f"[{place}]")):
+            # A crowd need not have a track.
+            track_id = 0 if instance["iscrowd"] else _track_id(cast(Mapping[str, Any], instance))
+            image = file.images[image_id]
+            size = image["height"], image["width"]
+            annotation = _annotation(instance, track_id, contiguous_id, size)
+            if instance["iscrowd"]:
+                ignored[image_id].append(annotation)
                 continue
-            annotation = _read_annotation(fields, images, contiguous_id, polygons)
-            track_id, image_id = annotation["id"], fields["image_id"]
             if track_id in found[image_id]:
                 raise EntryError(f"track {track_id} is twice in image {image_id}; correct the file")
             if masked not in (None, "segmentation" in annotation):
@@ -234,50 +213,39 @@ def _read_annotations(
                 )
             masked = "segmentation" in annotation
             found[image_id][track_id] = annotation
-    polygons.tell(report)
     return found, ignored
 
 
-def _read_annotation(
-    fields: dict[str, Any],
-    images: dict[Any, _Image],
-    contiguous_id: dict[int, int],
-    polygons: Tally,
-) -> Annotation:
-    try:
-        image, category_id = images[fields["image_id"]], int(fields["category_id"])
-        track_id, visibility = int(fields["track_id"]), float(fields.get("visibility", 1))
-        box = [float(number) for number in fields["bbox"]]
-        _, _, width, height = box
-    except KeyError as error:
-        missing = error.args[0] in ("image_id", "category_id", "track_id", "bbox")
-        fault = f"it has no {error.args[0]}" if missing else f"there is no image {error.args[0]}"
-        raise EntryError(f"{fault}; correct the file") from None
-    except NOT_AS_EXPECTED as error:
+def _track_id(fields: Mapping[str, Any]) -> int:
+    """The track of an annotation; CocoVID calls it ``instance_id``, CVAT has it in ``attributes``."""
+    attributes = fields.get("attributes")
+    given = [fields.get("track_id"), fields.get("instance_id")]
+    given.append(attributes.get("track_id") if isinstance(attributes, dict) else None)
+    track_id = next((each for each in given if each is not None), None)
+    if track_id is None:
+        raise EntryError("it has no track_id (nor instance_id, nor attributes.track_id); add it")
+    if not is_id(track_id) or track_id < 0:
         raise EntryError(
-            f"track_id and category_id must be whole numbers and bbox four numbers ({error}); "
-            "correct the file"
-        ) from None
-    if category_id not in contiguous_id:
-        raise EntryError(f"category {category_id} is not in the file; correct it")
-    if not all(map(math.isfinite, box)) or min(width, height) <= 0:
-        raise EntryError(f"its bbox {fields['bbox']} has no area; correct or remove it")
-    if track_id < 0:
-        raise EntryError(f"track_id {track_id} is negative; correct it")
+            f"its track_id, {repr(track_id)}, must be a whole number from 0 on; correct it"
+        )
+    return track_id
+
+
+def _annotation(
+    instance: Instance, track_id: int, contiguous_id: Mapping[int, int], size: tuple[int, int]
+) -> Annotation:
+    visibility = cast(Mapping[str, Any], instance).get("visibility", 1)
+    if type(visibility) not in (int, float) or not math.isfinite(visibility):
+        raise EntryError(f"its visibility, {repr(visibility)}, is not a number; correct it")
     annotation: Annotation = {
         "id": track_id,
-        "category_id": contiguous_id[category_id],
-        "bbox": box,
+        "category_id": contiguous_id[instance["category_id"]],
+        "bbox": instance["bbox"],
         "bbox_mode": BoxMode.XYWH_ABS,
         "visibility": visibility,
     }
-    segmentation, size = fields.get("segmentation"), (image.height, image.width)
-    mask_fault = find_segmentation_fault(segmentation, *size)
-    if mask_fault is not None:
-        raise EntryError(f"segmentation: {mask_fault}; correct the file")
-    segmentation = without_short_polygons(segmentation, polygons)
-    if segmentation is not None:
-        annotation["segmentation"] = to_rle(segmentation, *size)
+    if "segmentation" in instance:
+        annotation["segmentation"] = to_rle(instance["segmentation"], *size)
     return annotation
 
 

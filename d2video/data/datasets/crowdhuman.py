@@ -7,7 +7,6 @@ optionally, ``extra`` with ``ignore``.
 """
 
 import logging
-import math
 import os
 from functools import partial
 from typing import Any
@@ -17,7 +16,8 @@ from detectron2.structures import BoxMode
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import ImageRecord
-from d2video.formats.faults import EntryError, Report, refuse, reporting
+from d2video.formats.boxes import unusable_box
+from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import parse_json, read_lines
 from d2video.utils.errors import UserError
@@ -47,23 +47,26 @@ def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list
 
     Args:
         odgt, image_root: see :func:`register_crowdhuman`.
-        report: takes the faults of lines.
+        report: takes the faults of lines, and what is left out: regions and persons to be ignored,
+            and boxes without area.
 
     Returns:
         one record an image, in the order of the file. ``image_id`` is the file's ID, ``bbox`` the full
-        body, which may overflow the image, ``category_id`` 0. Regions and persons to be ignored are
-        left out. The file does not state the sizes of images.
+        body, which may overflow the image, ``category_id`` 0. The file does not state the sizes of
+        images.
 
     Raises:
         UserError: the file or the folder of the images is missing, or the file names no image.
     """
     records: dict[str, ImageRecord] = {}
+    tally = Tally(odgt, "boxes")
     lines = [(number, line) for number, line in enumerate(read_lines(odgt), 1) if line.strip()]
     for number, line in lines:
         with reporting(report, odgt, "line", number):
+            of_line = Tally(odgt, "boxes")
             try:
                 entry = parse_json(line)
-                image, boxes = str(entry["ID"]), _full_bodies(entry["gtboxes"])
+                image, boxes = _image(entry["ID"]), _full_bodies(entry["gtboxes"], of_line)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise EntryError(
                     f"it is not an annotation of CrowdHuman ({type(error).__name__}: {error}): it "
@@ -73,6 +76,7 @@ def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list
                 raise EntryError(f"image {image} is there twice; correct the file")
             if leaves_folder(image):
                 raise EntryError(f"image {image} lies outside the image root; correct the file")
+            tally.add(of_line.left_out())
             records[image] = {
                 "file_name": os.path.join(image_root, f"{image}.jpg"),
                 "image_id": image,
@@ -88,17 +92,36 @@ def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list
             f"folder {image_root} does not exist: put the images of {odgt} there (ID.jpg), or set "
             "DETECTRON2_DATASETS"
         )
+    tally.tell(report)
     logger.info("Read %d images from %s", len(records), odgt)
     return [*records.values()]
 
 
-def _full_bodies(entries: list[dict[str, Any]]) -> list[list[float]]:
+def _image(value: Any) -> str:
+    """The name of an image."""
+    if not isinstance(value, str):
+        raise ValueError(f"ID {value!r}")
+    return value
+
+
+def _full_bodies(entries: list[dict[str, Any]], tally: Tally) -> list[list[float]]:
+    """The boxes of an image that are used; ``tally`` counts the others."""
     boxes = []
     for entry in entries:
-        if entry["tag"] != "person" or entry.get("extra", {}).get("ignore", 0):
+        tag, ignore = entry["tag"], entry.get("extra", {}).get("ignore", 0)
+        if not isinstance(tag, str) or ignore not in (0, 1):
+            raise ValueError(f"tag {tag!r}, ignore {ignore!r}")
+        if tag != "person" or ignore:
+            tally.leave_out("with ignore 1" if tag == "person" else f"with tag {tag!r}")
             continue
-        x, y, width, height = (float(number) for number in entry["fbox"])
-        if not all(map(math.isfinite, (x, y, width, height))):
-            raise ValueError(f"fbox {entry['fbox']}")
-        boxes.append([x, y, width, height])
+        box = entry["fbox"]
+        # Written so that NaN fails, and what is too large to be a float.
+        if len(box) != 4 or not all(type(n) in (int, float) and abs(n) < 2**53 for n in box):
+            raise ValueError(f"fbox {box!r}")
+        reason = unusable_box(box)
+        if reason is None:
+            tally.used += 1
+            boxes.append([float(number) for number in box])
+        else:
+            tally.leave_out(reason)
     return boxes
