@@ -134,7 +134,8 @@ def load_coco_tracks(
 
 def _read_image(fields: Mapping[str, Any]) -> _Image:
     key = "video_id" if "video_id" in fields else "first_frame_image_id"
-    frame_id, video, length = (fields.get(k) for k in ("frame_id", key, "seq_length"))
+    frame_id: Any = fields.get("frame_id")
+    video, length = fields.get(key), fields.get("seq_length")
     if not is_id(frame_id) or not (is_id(video) or isinstance(video, str)):
         raise EntryError(
             "it needs frame_id, a whole number that grows through the video, and video_id (or "
