@@ -106,10 +106,15 @@ class BadSamples:
 
 
 class CountingLoader:
-    """Takes batches of a :class:`RetryingDataset` from a loader and counts the bad samples."""
+    """Takes batches of a :class:`RetryingDataset` from a loader and counts the bad samples.
 
-    def __init__(self, loader: TrainLoader):
+    Attributes:
+        object_counts: how many objects each sample has at most, (N,) int64; None if they hold none.
+    """
+
+    def __init__(self, loader: TrainLoader, object_counts: np.ndarray | None = None):
         self.loader = loader
+        self.object_counts = object_counts
         self.bad_samples = BadSamples()
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:

@@ -173,7 +173,15 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
         rank=comm.get_rank(),
         num_processes=processes,
     )
-    return CountingLoader(loader)
+    return CountingLoader(loader, _object_counts(mapper, records, dataset.per_frame))
+
+
+def _object_counts(mapper: Any, records: list[Record], per_frame: bool) -> np.ndarray | None:
+    """How many objects each sample has at most; None if the mapper's samples hold none."""
+    if not hasattr(mapper, "count_objects"):
+        return None
+    per_record = [mapper.count_objects(record) for record in records]
+    return np.concatenate([c if per_frame else c.max(keepdims=True) for c in per_record])
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:

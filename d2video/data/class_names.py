@@ -1,4 +1,4 @@
-"""The names of a registered data set's classes, also of one that sets them only when it is read."""
+"""The names of registered data sets' classes, also of one that sets them only when it is read."""
 
 import logging
 
@@ -8,12 +8,14 @@ from detectron2.utils.file_io import PathManager
 from d2video.data.build import load_records
 from d2video.data.datasets.coco_panoptic import panoptic_metadata
 from d2video.formats.coco_panoptic import PanopticFile
+from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def class_names(name: str) -> list[str] | None:
-    """Names by contiguous class index; of a panoptic data set those of things, then of stuff.
+def class_names(*datasets: str) -> list[str] | None:
+    """Names by contiguous class index, of the first of the data sets whose names can be found; of a
+    panoptic data set those of things, then of stuff.
 
     Where the metadata have no ``thing_classes``, the annotation file (``panoptic_json``, else
     ``json_file``, ``list_file`` or, of folders of videos, ``video_root``) is read. Images need not
@@ -21,31 +23,45 @@ def class_names(name: str) -> list[str] | None:
     says why.
 
     Raises:
-        UserError: the reader of the annotation file refuses it.
+        UserError: no names can be found, and the reader of an annotation file refuses it.
     """
+    faults, refused = [], []
+    for name in datasets:
+        try:
+            names, fault = _find(name)
+        except UserError as error:
+            refused.append(error)
+            continue
+        if names is not None:
+            return names
+        faults.append(f"The class names of data set {name} are unknown ({fault})")
+    if refused:
+        raise refused[0]
+    if faults:
+        logger.warning("%s: classes go by number", "; ".join(faults))
+    return None
+
+
+def _find(name: str) -> tuple[list[str] | None, str]:
+    """The names of a data set's classes, or why they are not known."""
     metadata = MetadataCatalog.get(name)
     known = metadata.get("thing_classes")
     if known is not None:
-        return list(known)
+        return list(known), ""
     panoptic_json = metadata.get("panoptic_json")
     others = (metadata.get(key) for key in ("json_file", "list_file", "video_root"))
     path = panoptic_json or next(filter(None, others), None)
     if name not in DatasetCatalog:
-        fault = "it is not registered"
-    elif path is None:
-        fault = "its metadata have neither thing_classes nor the path of a file"
-    elif not PathManager.exists(path):
-        fault = f"{path} does not exist"
-    elif panoptic_json is not None:
+        return None, "it is not registered"
+    if path is None:
+        return None, "its metadata have neither thing_classes nor the path of a file"
+    if not PathManager.exists(path):
+        return None, f"{path} does not exist"
+    if panoptic_json is not None:
         # The loader would ask for the images as well.
-        return panoptic_metadata(PanopticFile.read(panoptic_json))["thing_classes"]
-    else:
-        load_records(name)  # sets them
-        known = metadata.get("thing_classes")
-        if known is not None:
-            return list(known)
-        fault = f"reading {path} sets no thing_classes"
-    logger.warning(
-        "The class names of data set %s are unknown (%s): classes go by number", name, fault
-    )
-    return None
+        return panoptic_metadata(PanopticFile.read(panoptic_json))["thing_classes"], ""
+    load_records(name)  # sets them
+    known = metadata.get("thing_classes")
+    if known is not None:
+        return list(known), ""
+    return None, f"reading {path} sets no thing_classes"

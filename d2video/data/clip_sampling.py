@@ -1,7 +1,8 @@
 """Strategies that choose the frames of a training clip.
 
 A sampler is called as ``sampler(length, key_frame, rng)`` and returns ``num_frames`` frame indices
-of 0..length-1, the key frame among them. A video with fewer frames than the clip is repeated
+of 0..length-1, the key frame among them; ``sampler.reach(length, key_frame)`` are all that it may
+choose. A video with fewer frames than the clip is repeated
 cyclically, the official VisTR rule: the clip is then made of the consecutive frames modulo the length
 that end at the key frame.
 """
@@ -35,7 +36,11 @@ class WindowSampler:
 
     def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
         assert 0 <= key_frame < length
-        return ((key_frame + np.arange(1 - self.num_frames, 1)) % length).tolist()
+        return self.reach(length, key_frame).tolist()
+
+    def reach(self, length: int, key_frame: int) -> np.ndarray:
+        """The frames that may be chosen; here those that are."""
+        return (key_frame + np.arange(1 - self.num_frames, 1)) % length
 
 
 @CLIP_SAMPLER_REGISTRY.register()
@@ -64,13 +69,20 @@ class RandomRangeSampler(WindowSampler):
 
     def __call__(self, length: int, key_frame: int, rng: np.random.Generator) -> list[int]:
         assert 0 <= key_frame < length
+        reach = self.reach(length, key_frame)
         if length < self.num_frames:
-            return super().__call__(length, key_frame, rng)
-        span = min(max(2 * self.frame_range + 1, self.num_frames), length)
-        first = min(max(key_frame - span // 2, 0), length - span)
-        others = np.delete(np.arange(first, first + span), key_frame - first)
+            return reach.tolist()
+        others = reach[reach != key_frame]
         drawn = rng.choice(others, self.num_frames - 1, replace=False)
         return np.sort(np.append(drawn, key_frame)).tolist()
+
+    def reach(self, length: int, key_frame: int) -> np.ndarray:
+        """The frames that may be chosen."""
+        if length < self.num_frames:
+            return super().reach(length, key_frame)
+        span = min(max(2 * self.frame_range + 1, self.num_frames), length)
+        first = min(max(key_frame - span // 2, 0), length - span)
+        return np.arange(first, first + span)
 
 
 def build_clip_sampler(cfg: CfgNode):

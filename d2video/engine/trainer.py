@@ -27,7 +27,12 @@ from d2video.data.sample_stream import TrainLoader
 from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
 from d2video.engine.hooks.checkpoint import CheckpointHook
-from d2video.engine.hooks.start_warnings import settings_of, warn_of_changes, warn_of_frozen_noise
+from d2video.engine.hooks.start_warnings import (
+    settings_of,
+    warn_of_changes,
+    warn_of_frozen_noise,
+    warn_of_more_objects,
+)
 from d2video.engine.hooks.stop_signal import StopOnSignal
 from d2video.engine.logs import set_up_logs
 from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
@@ -80,6 +85,7 @@ class VideoTrainer(DefaultTrainer):
             self.build_evaluator(cfg, name)
         model = self.build_model(cfg)
         set_class_names(model, _clips(loader).class_names)
+        warn_of_more_objects(cfg, model, loader.object_counts)
         optimizer = self.build_optimizer(cfg, model)
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"

@@ -14,7 +14,7 @@ from d2video.inference.predictor import VideoPredictor
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter, PacedWriter
-from d2video.video.image_io import IMAGE_SUFFIXES, list_images
+from d2video.video.image_io import is_still_image, list_images
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
 from d2video.video.video_reader import OnBroken, open_video
 from d2video.video.video_writer import VideoWriter
@@ -64,7 +64,7 @@ def open_source(
     if not as_video:
         if path.is_dir() and takes_images:
             return Images(name, list_images(path))
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.is_file() and is_still_image(path):
             return Images(name, [path])
     return open_video(name, fps=fps, on_broken=on_broken)
 

@@ -97,8 +97,7 @@ class VideoPredictor:
         if names is not None:
             names = ClassHead.of(model).of_all(names)
         elif task.has_classes:
-            datasets = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
-            names = next(filter(None, map(class_names, datasets)), None)
+            names = class_names(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
         return {
             "model": model,
             "min_size": cfg.INPUT.MIN_SIZE_TEST if task.resizes else 0,

@@ -25,16 +25,20 @@ class Matches:
     Attributes:
         layer, batch, query: the prediction's place in (L, B, Q).
         target: row in the targets of the whole batch.
+        left_over: how many objects of the batch have no query in a layer, for there are more of them.
     """
 
     layer: Tensor
     batch: Tensor
     query: Tensor
     target: Tensor
+    left_over: int = 0
 
     def of_layer(self, layer: int) -> "Matches":
         keep = self.layer == layer
-        return Matches(self.layer[keep], self.batch[keep], self.query[keep], self.target[keep])
+        return Matches(
+            self.layer[keep], self.batch[keep], self.query[keep], self.target[keep], self.left_over
+        )
 
 
 @dataclass(frozen=True)
@@ -140,18 +144,20 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
         known = torch.full((len(costs), 0), -1, device=device)
     blocks, given = _to_host(costs, known)
     starts = np.cumsum([0, *(block.shape[2] for block in blocks)])
-    columns = []
+    columns, left_over = [], 0
     for layer in range(len(costs[0])):
         for image, (block, objects) in enumerate(zip(blocks, given, strict=True)):
             [before] = np.nonzero(objects >= 0)
             free = np.setdiff1d(np.arange(block.shape[2]), objects)
             found, place = linear_sum_assignment(block[layer][:, free])
+            left_over += len(free) - len(place) if layer == 0 else 0
             query = np.concatenate([before, len(objects) + found])
             target = starts[image] + np.concatenate([objects[before], free[place]])
             columns.append(
                 np.stack([np.full_like(query, layer), np.full_like(query, image), query, target])
             )
-    return Matches(*torch.from_numpy(np.concatenate(columns, axis=1)).to(device))
+    layers, images, queries, targets = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
+    return Matches(layers, images, queries, targets, left_over)
 
 
 def _to_host(costs: list[Tensor], indices: Tensor) -> tuple[list[np.ndarray], np.ndarray]:

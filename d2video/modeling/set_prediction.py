@@ -28,12 +28,14 @@ class SetPredictionModel(nn.Module):
 
     Attributes:
         node: the system's node of the config, for messages.
+        queries_key: the key of that node that says how many objects an image or clip may have.
 
     Raises:
         UserError: ``freeze_detector`` and a network without a mask branch.
     """
 
     node: str
+    queries_key = "NUM_QUERIES"
     network: SetPredictionNetwork
 
     def __init__(
@@ -54,6 +56,7 @@ class SetPredictionModel(nn.Module):
         )
         self.normalize = PixelNormalizer(pixel_mean, pixel_std)
         self.freeze_detector = freeze_detector
+        self._left_over = 0
         if compile_model:
             for part in network.compiled_parts():
                 part.compile()
@@ -122,8 +125,8 @@ class SetPredictionModel(nn.Module):
         no_object_weights: Tensor | None = None,
         query_padding: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The losses of matched predictions; logs "class_error" and "predicted_objects" (the mean over
-        the images).
+        """The losses of matched predictions; logs "class_error", "predicted_objects" (the mean over
+        the images) and "unmatched_objects" (those without a query, of all steps of this run so far).
 
         Args:
             predictions, matches, targets, no_object_weights: see :meth:`SetCriterion.__call__`.
@@ -140,6 +143,9 @@ class SetPredictionModel(nn.Module):
         storage = get_event_storage()
         storage.put_scalar("class_error", error.item(), smoothing_hint=False)
         storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        # A sum: the metrics are written every 20 steps.
+        self._left_over += matches.left_over
+        storage.put_scalar("unmatched_objects", self._left_over, smoothing_hint=False)
         return losses
 
 

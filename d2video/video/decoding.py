@@ -11,6 +11,7 @@ from av.video.reformatter import VideoReformatter
 
 from d2video.utils import limits
 from d2video.utils.errors import BrokenFile
+from d2video.video.cut_end import RecentPackets, is_cut
 from d2video.video.frame_source import DEFAULT_FPS
 
 # Conversions must not be shared by threads.
@@ -18,7 +19,7 @@ _OF_THREAD = threading.local()
 
 
 class CutOff(Exception):
-    """A file ends in the middle of a frame."""
+    """A file ends before its frames do."""
 
 
 def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer":
@@ -41,6 +42,9 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
         raise BrokenFile(
             f"cannot read video {path} ({reason(error)}); it is damaged or not a video"
         ) from error
+    if container.format.name == "webp_pipe":
+        container.close()
+        raise BrokenFile(f"{path}: FFmpeg reads no animated WebP; convert it to MP4, GIF or PNG")
     # The picture on a sleeve is a stream of its own.
     cover = av.stream.Disposition.attached_pic
     if all(stream.disposition & cover for stream in container.streams.video):
@@ -75,15 +79,22 @@ def decode(
     """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
 
     Raises:
-        CutOff: the last packet is too short; some decoders make a frame of it without an error.
+        CutOff: the file ends in the middle of a frame or of its structure; see
+            :mod:`d2video.video.cut_end`.
         FFmpegError: something cannot be decoded.
     """
+    recent = RecentPackets(container)
     waiting = None
     for packet in container.demux(stream):
+        at_end = not packet.size  # an empty one comes last
         if waiting is not None:
-            if waiting.is_corrupt and not packet.size:  # an empty one comes at the end
+            if at_end and (waiting.is_corrupt or recent.last_is_cut()):
                 raise CutOff("it ends in the middle of a frame")
             yield from waiting.decode()
+        if at_end and is_cut(container):
+            raise CutOff("it ends before its own structure does")
+        if not at_end:
+            recent.add(packet)
         waiting = packet
     if waiting is not None:
         yield from waiting.decode()

@@ -105,6 +105,17 @@ def _turned_and_stored(
     return orientation, stored[::-1] if orientation in _TURNS else stored, stored
 
 
+def is_still_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one picture: by its suffix, but animated PNG and WebP are videos."""
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    try:
+        with _open_image(path) as image:
+            return image.format not in ("PNG", "WEBP") or not getattr(image, "is_animated", False)
+    except BrokenFile:  # an image still; its reader says what is wrong
+        return True
+
+
 @contextmanager
 def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """Open an image of bounded size; Pillow's errors, also in the block, become BrokenFile."""

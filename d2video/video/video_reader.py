@@ -15,7 +15,7 @@ from d2video.utils.errors import UserError
 from d2video.video.camera import Camera
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
-from d2video.video.image_io import IMAGE_SUFFIXES, list_images, number_in_name, read_rgb
+from d2video.video.image_io import is_still_image, list_images, number_in_name, read_rgb
 from d2video.video.prefetch import FRAMES_AHEAD
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ def open_video(
     """Open a video for reading; the first frame is decoded at once, so that faults show up here.
 
     Args:
-        source: a video file, an image file (a video of one frame), a folder of images (in natural
-            order), a camera (its number, or "camera:0"; see :class:`Camera`), or an iterable of
-            uint8 arrays (H,W,3), RGB.
+        source: a video file, an animated GIF or PNG, an image (a video of one frame), a folder of
+            images (in natural order), a camera (its number, or "camera:0"; see :class:`Camera`), or
+            an iterable of uint8 arrays (H,W,3), RGB.
         fps: frame rate, which then also sets the frames' times (but for a camera). By default the
             file's or the camera's own, and for images and arrays, which have none,
             :data:`DEFAULT_FPS`.
@@ -67,7 +67,7 @@ def open_video(
             video = _ImageSource(str(path), list_images(path), fps, on_broken)
         elif not path.is_file():
             raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+        elif is_still_image(path):
             video = _ImageSource(str(path), [path], fps, on_broken)
         else:
             video = _FileSource(path, fps, on_broken)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from safetensors.torch import load_file
 
-from d2video.checkpoint import VideoCheckpointer
+from d2video.checkpoint import VideoCheckpointer, class_names_in, load_checkpoint_file
 from d2video.config import load_cfg
+from d2video.structures import class_names_of
 from tests.helpers import ROOT
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
@@ -159,3 +161,56 @@ def test_mistakes_end_in_one_line_and_write_nothing(
     assert stop.value.code == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new.pth").exists()
+
+
+def names_in(path):
+    return class_names_in(load_checkpoint_file(path), path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_class_names_are_kept(convert, ours, tmp_path, capsys, suffix):
+    training = {"model": ours, "class_names": ["cat", "", "dog"], "iteration": 3}
+    torch.save(training, tmp_path / "model_final.pth")
+    release, again = tmp_path / f"release{suffix}", tmp_path / f"again{suffix}"
+    convert(tmp_path / "model_final.pth", release, fmt=None)
+    assert "names of 2 classes: cat, dog" in capsys.readouterr().out
+    convert(release, again, fmt=None)
+    assert names_in(again) == ["cat", "", "dog"]
+    model = build_model(tiny_cfg())
+    VideoCheckpointer(model, strict=True).load(str(again))
+    assert class_names_of(model) == ["cat", "", "dog"]
+
+
+def test_class_names_of_official_files(convert, ours, tmp_path, scratch_catalog, capsys):
+    """The names that the config's data set is registered with, each at the row that predicts it."""
+    convert(tmp_path / "ours.pth", tmp_path / "official.pth", "--reverse")
+    assert names_in(tmp_path / "official.pth") is None
+    convert(tmp_path / "official.pth", tmp_path / "back.pth")
+    assert names_in(tmp_path / "back.pth") is None  # no file is read for them
+    MetadataCatalog.get("mine").thing_classes = ["cat", "dog"]
+    opts = [*SMALL, "DATASETS.TRAIN", "['mine']", "MODEL.VISTR.LABEL_OFFSET", 1]
+    convert(tmp_path / "official.pth", tmp_path / "back.pth", opts=opts)
+    assert names_in(tmp_path / "back.pth") == ["", "cat", "dog"]
+    MetadataCatalog.get("more").thing_classes = [*"abcd"]
+    with pytest.raises(SystemExit):
+        convert(
+            tmp_path / "official.pth",
+            tmp_path / "new.pth",
+            opts=[*SMALL, "DATASETS.TRAIN", "['more']"],
+        )
+    assert "more has 4 classes: set MODEL.VISTR.NUM_CLASSES to 4" in capsys.readouterr().err
+
+
+def test_class_names_go_with_the_class_head(convert, ours, tmp_path, scratch_catalog):
+    """Which a DETR does not give to a VisTR."""
+    MetadataCatalog.get("mine").thing_classes = ["cat", "dog"]
+    opts = [*SMALL, "DATASETS.TRAIN", "['mine']"]
+    convert(tmp_path / "ours.pth", tmp_path / "detr.pth", "--reverse", fmt="detr")
+    convert(tmp_path / "detr.pth", tmp_path / "back.pth", fmt="detr", opts=opts)
+    assert names_in(tmp_path / "back.pth") is None
+    base = tmp_path / "base.pth"
+    torch.save({"model": ours, "class_names": ["cow"]}, base)
+    convert(
+        tmp_path / "detr.pth", tmp_path / "back.pth", "--base", str(base), fmt="detr", opts=opts
+    )
+    assert names_in(tmp_path / "back.pth") == ["cow"]

@@ -80,6 +80,18 @@ def test_unknown_names_are_told_once(metadata, reason, caplog):
     assert "\n" not in log
 
 
+def test_the_first_known_names(tmp_path, caplog):
+    register_ytvis_instances("gone", {}, str(tmp_path / "none.json"), "")
+    MetadataCatalog.get("known").thing_classes = ["cat"]
+    assert class_names("gone", "known", "x") == ["cat"]
+    assert "unknown" not in caplog.text
+    assert class_names("gone", "x") is None
+    assert len(caplog.messages) == 1
+    assert "data set gone are unknown" in caplog.text
+    assert "data set x are unknown" in caplog.text
+    assert class_names() is None
+
+
 def test_faulty_files_are_errors(tmp_path, write_json):
     path = write_json({"videos": 5})
     register_ytvis_instances("videos", {}, path, "")
@@ -87,3 +99,5 @@ def test_faulty_files_are_errors(tmp_path, write_json):
     for name in ("videos", "panoptic"):
         with pytest.raises(UserError, match=path):
             class_names(name)
+        MetadataCatalog.get("known").thing_classes = ["cat"]
+        assert class_names(name, "known") == ["cat"]

@@ -295,5 +295,16 @@ def test_from_config_finds_names_that_the_data_tell(tmp_path, scratch_catalog):
     assert VideoPredictor(cfg).class_names is None  # no data: the model runs all the same
     path.write_text(json.dumps(content()))
     assert VideoPredictor(cfg).class_names == ["four", "nine"]
-    cfg.DATASETS.TEST = ()
+    MetadataCatalog.get("predictor_train").thing_classes = ["nine", "four"]
+    cfg.DATASETS.TRAIN = ("predictor_train",)
+    assert VideoPredictor(cfg).class_names == ["nine", "four"]  # whose order the model has
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
     assert VideoPredictor(cfg).class_names is None
+
+
+def test_from_config_prefers_the_checkpoints_names(tmp_path, scratch_catalog):
+    cfg = stub_config(tmp_path)
+    torch.save(torch.load(cfg.MODEL.WEIGHTS) | {"class_names": ["cube", ""]}, cfg.MODEL.WEIGHTS)
+    assert VideoPredictor(cfg).class_names == ["cube"]
+    MetadataCatalog.get("predictor_test").thing_classes = ["square"]
+    assert VideoPredictor(cfg).class_names == ["cube"]

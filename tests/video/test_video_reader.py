@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from d2video.utils.errors import UserError
+from d2video.video.image_io import is_still_image
 from d2video.video.prefetch import THREAD_NAME
 from d2video.video.video_reader import open_video
 
@@ -134,6 +135,27 @@ def test_one_image_is_a_video_of_one_frame(tmp_path):
     np.testing.assert_array_equal(frame.image, make_frames(1)[0])
 
 
+def test_an_animated_png_is_a_video_and_a_still_one_an_image(tmp_path):
+    pictures = [Image.fromarray(image) for image in make_frames(3)]
+    path = tmp_path / "moving.png"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[500, 100, 200])
+    video = open_video(path)
+    frames = list(video)
+    np.testing.assert_array_equal(np.stack([frame.image for frame in frames]), make_frames(3))
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.5, 0.6])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"moving\.png is damaged after frame 1 "):
+        list(open_video(path))
+
+    pictures[0].save(tmp_path / "still.png")
+    assert is_still_image(tmp_path / "still.png")
+    pictures[0].save(tmp_path / "one.png", save_all=True, append_images=[], duration=100)
+    assert is_still_image(tmp_path / "one.png")
+    pictures[0].save(tmp_path / "moving.webp", save_all=True, append_images=pictures[1:])
+    with pytest.raises(UserError, match=r"moving\.webp: FFmpeg reads no animated WebP; convert it"):
+        open_video(tmp_path / "moving.webp")
+
+
 def test_arrays_and_iterators():
     frames = make_frames(5)
     video = open_video(frames)
@@ -194,9 +216,13 @@ def test_damage_in_the_middle(mp4, tmp_path, caplog, prefetch):
 
 
 def test_damage_that_no_decoder_reports(tmp_path, caplog):
-    """A picture that is cut off, and a file that ends between two."""
+    """A picture that is cut off, and files that end between two."""
     halves = {}
-    for name, codec, form in (("a.avi", "mjpeg", "yuvj420p"), ("b.mkv", "libx264", "yuv420p")):
+    for name, codec, form in (
+        ("a.avi", "mjpeg", "yuvj420p"),
+        ("b.mkv", "libx264", "yuv420p"),
+        ("c.flv", "libx264", "yuv420p"),
+    ):
         path = tmp_path / name
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=25)
@@ -207,16 +233,21 @@ def test_damage_that_no_decoder_reports(tmp_path, caplog):
         assert len(list(open_video(path))) == LENGTH
         assert not caplog.records
         data = path.read_bytes()
+        with av.open(str(path)) as container:
+            ends = [packet.pos for packet in container.demux(video=0) if packet.size]
         halves[name] = path.with_stem("half")
-        halves[name].write_bytes(data[: len(data) // 2])
+        end = ends[LENGTH // 2] if name == "c.flv" else len(data) // 2
+        halves[name].write_bytes(data[:end])
     with pytest.raises(UserError, match=r"half.avi is damaged after frame \d+ .*middle of a frame"):
         list(open_video(halves["a.avi"]))
     good = list(open_video(halves["a.avi"], on_broken="stop"))
     assert 5 < len(good) < LENGTH
     np.testing.assert_allclose(good[-1].image, make_frames()[len(good) - 1], atol=60)
+    with pytest.raises(UserError, match=r"half.mkv is damaged after frame \d+ .*its own structure"):
+        list(open_video(halves["b.mkv"]))
     caplog.clear()
-    assert 5 < len(list(open_video(halves["b.mkv"]))) < LENGTH
-    assert "half.mkv ends at" in caplog.text
+    assert 5 < len(list(open_video(halves["c.flv"]))) < LENGTH
+    assert "half.flv ends at" in caplog.text
     assert "may be cut off" in caplog.text
 
 

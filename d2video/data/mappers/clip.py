@@ -18,7 +18,7 @@ from d2video.data.frame_sequence import (
     frame_to_tensor,
     read_frame,
 )
-from d2video.data.records import VideoRecord, track_classes
+from d2video.data.records import Record, VideoRecord, track_classes
 from d2video.utils.errors import UserError
 
 DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")
@@ -27,7 +27,9 @@ DATASET_MAPPER_REGISTRY.__doc__ = """Dataset mappers by name, chosen by INPUT.DA
 Called as ``mapper(cfg, is_train)`` to build, then on one record at a time; formats in
 docs/architecture.md. In training a record may carry ``key_frame``, the frame that the clip is
 sampled around; otherwise the mapper chooses. ``batch_number`` tells which batch a sample is for. A
-class with ``needs_labels = False`` is trained on records without labels."""
+class with ``needs_labels = False`` is trained on records without labels. One whose samples hold
+objects has ``count_objects(record)``: how many, at most, the sample of each key frame has (an image:
+one number)."""
 
 
 def sample_seed() -> np.random.SeedSequence:
@@ -125,16 +127,32 @@ class ClipDatasetMapper:
             UserError: a mask is missing, the record is an image's, or, in training, there are no
                 labels.
         """
-        if "video_id" not in record:
-            raise UserError(
-                "INPUT.DATASET_MAPPER ClipDatasetMapper takes videos, and this dataset holds "
-                "images: choose ImageDatasetMapper"
-            )
+        self.check_records([record])
         keys = ("video_id", "height", "width", "length")
         output = {key: value for key, value in record.items() if key in keys}
         rng = np.random.default_rng(sample_seed())
         fill = self._clip if self.is_train else self._video
         return output | fill(record, rng)
+
+    def check_records(self, records: Sequence[Record]) -> None:
+        """Raise a UserError if one is not a video's."""
+        if any("file_names" not in record for record in records):
+            raise UserError(
+                "INPUT.DATASET_MAPPER ClipDatasetMapper takes videos, and this dataset holds "
+                "images: choose ImageDatasetMapper"
+            )
+
+    def count_objects(self, record: VideoRecord) -> np.ndarray:
+        """How many objects a clip around each frame has at most, (length,) int64."""
+        length, annotations = record["length"], record["annotations"]
+        row = {track: i for i, track in enumerate(track_classes(annotations))}
+        if self.official_targets:
+            return np.full(length, len(row))
+        present = np.zeros((length, len(row)), bool)
+        for t, frame in enumerate(annotations):
+            present[t, [row[a["id"]] for a in frame if a["id"] in row]] = True
+        reaches = [self.sampler.reach(length, key_frame) for key_frame in range(length)]
+        return np.array([present[reach].any(0).sum() for reach in reaches])
 
     def _video(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
         # Only the size of the first frame matters, and the record knows it.

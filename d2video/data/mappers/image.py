@@ -13,7 +13,7 @@ from d2video.data.augmentation import ClipAugInput, configured_augmentations
 from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
-from d2video.data.records import Annotation, ImageRecord, Record
+from d2video.data.records import Annotation, ImageRecord, Record, object_classes
 from d2video.formats.panoptic_png import segment_annotations, segment_ids
 from d2video.utils.errors import UserError
 
@@ -74,11 +74,7 @@ class ImageDatasetMapper:
             UserError: a mask is missing, the record is a video's, or, in training, there are no
                 labels.
         """
-        if "image_id" not in record:
-            raise UserError(
-                "INPUT.DATASET_MAPPER ImageDatasetMapper takes images, and this dataset holds "
-                "videos: choose ClipDatasetMapper"
-            )
+        self.check_records([record])
         name = record["file_name"]
         image = read_frame(name, record.get("height"), record.get("width"), self.image_format)
         size = image.shape[0], image.shape[1]
@@ -103,6 +99,18 @@ class ImageDatasetMapper:
             targets.remove("gt_ids")
             output["instances"] = targets
         return output
+
+    def check_records(self, records: Sequence[Record]) -> None:
+        """Raise a UserError if one is not an image's."""
+        if any("image_id" not in record for record in records):
+            raise UserError(
+                "INPUT.DATASET_MAPPER ImageDatasetMapper takes images, and this dataset holds "
+                "videos: choose ClipDatasetMapper"
+            )
+
+    def count_objects(self, record: ImageRecord) -> np.ndarray:
+        """How many objects or segments the image has, (1,) int64."""
+        return np.array([len(object_classes(record))])
 
 
 def frame_targets(

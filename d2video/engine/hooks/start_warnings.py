@@ -1,7 +1,9 @@
-"""Warnings at the start of a training: frozen layers of random numbers, a changed config."""
+"""Warnings at the start of a training: frozen layers of random numbers, more objects than queries, a
+changed config."""
 
 import logging
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
@@ -24,6 +26,26 @@ def warn_of_frozen_noise(model: nn.Module) -> None:
             "MODEL.WEIGHTS is empty, so that the model starts from random numbers, and %d of its "
             "layers, such as %s, stay as they are: name weights of its backbone",
             *(len(frozen), frozen[0]),
+        )
+
+
+def warn_of_more_objects(cfg: CfgNode, model: nn.Module, counts: np.ndarray | None) -> None:
+    """Warn of training samples with more objects than the model has queries.
+
+    Args:
+        model: of a set; others have no ``queries_key``.
+        counts: how many objects each sample has at most.
+    """
+    if counts is None or not hasattr(model, "queries_key"):
+        return
+    key = f"{model.node}.{model.queries_key}"
+    queries = dict(flatten(cfg))[key]
+    above = counts > queries
+    if above.any():
+        logger.warning(
+            "%d of %d training samples have more objects than %s %d, up to %d: in each step those without "
+            "a query are not learnt, and counted in the metrics as unmatched_objects; raise %s",
+            *(above.sum(), len(counts), key, queries, counts.max(), key),
         )
 
 

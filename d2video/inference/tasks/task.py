@@ -77,7 +77,7 @@ class Task(ABC, Generic[Answered]):
         The base class writes JSON, a frame a line::
 
             {"video": name, "height": H, "width": W, "fps": rate,
-             "categories": [names] or null,
+             "categories": [names, "" for a class without one] or null,
              "frames": [{"index": 0, "time": seconds, "instances": [
                  {"track_id": int, "category_id": int (0-based), "score": 0 to 1,
                   "bbox": [x, y, width, height] in pixels,

@@ -87,13 +87,13 @@ class InstanceSequenceMatcher:
         num_frames = present.shape[1]
         shown = present[self._looked_up(slots, targets)]
         frames = torch.arange(num_frames, device=present.device)
-        places = (
+        layer, clip, query, target = (
             slots.layer[:, None].expand_as(shown),
             slots.batch[:, None].expand_as(shown),
             frames * costs[0].shape[1] + slots.query[:, None],
             slots.target[:, None] * num_frames + frames,
         )
-        return Matches(*(place[shown] for place in places))
+        return Matches(layer[shown], clip[shown], query[shown], target[shown], slots.left_over)
 
     def _looked_up(self, slots: Matches, targets: list[ClipTargets]) -> Tensor:
         """(M,) int64, of each matched slot the instance whose presence counts."""

@@ -55,7 +55,7 @@ class VisTR(SetPredictionModel):
     """
 
     task = TrackingTask()
-    node = "MODEL.VISTR"
+    node, queries_key = "MODEL.VISTR", "NUM_SLOTS"
     network: VisTRNetwork
 
     @configurable

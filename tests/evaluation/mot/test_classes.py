@@ -12,11 +12,8 @@ from detectron2.structures import Boxes, Instances
 from d2video.evaluation import MOTEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.evaluation.mot.metrics import (
-    average_classes,
-    average_detections,
     box_metrics,
     class_box_metrics,
-    combine_metrics,
     require_trackeval,
 )
 from d2video.evaluation.mot.report import COMBINED, MOTReport
@@ -105,29 +102,102 @@ def test_each_class_is_scored_alone(tmp_path, caplog):
     assert MOTReport.of(truth, {"a": truth.compare("a", again)}).results() == mot
 
 
-def test_averages_are_trackevals(tmp_path):
-    """Its evaluator combines the classes of a data set by these two functions of each metric."""
-    write_golden(tmp_path)
-    truth = golden_truth(tmp_path)
-    results = truth.read_results(tmp_path / "results")
-    per_class = {
-        name: combine_metrics({name: truth.compare(name, results[name])["person"]})
-        for name in ("SYN-01", "SYN-02", "SYN-03")
-    }
-    families = require_trackeval().metrics
-    for family, metric in (
-        ("HOTA", families.HOTA()),
-        ("CLEAR", families.CLEAR({"PRINT_CONFIG": False})),
-        ("Identity", families.Identity({"PRINT_CONFIG": False})),
+BDD_NAMES = ["pedestrian", "car"]
+
+
+def _random_sequence(rng: np.random.Generator, name: str, length: int = 25) -> tuple[dict, dict]:
+    """Objects of both classes that move, two regions, and an answer that is wrong in all ways."""
+    starts, speeds = rng.integers(0, 30, (6, 2)), rng.integers(-1, 2, (6, 2))
+    frames, regions, found = [], [], []
+    for t in range(length):
+        boxes = [(*(starts[i] + t * speeds[i]).tolist(), 9, 8) for i in range(6)]
+        seen = [i for i in range(6) if rng.random() < 0.85]
+        frames.append([annotation(i, i % 2, boxes[i]) for i in seen])
+        # BDD100K's regions are those of all classes.
+        zones = [(2 * t, 3, 14, 12)] if t % 3 else []
+        regions.append([annotation(90, cls, zone) for zone in zones for cls in (0, 1)])
+        tracks = []
+        for i in [*seen, 6, 7]:
+            x, y, *size = boxes[i] if i < 6 else (*rng.integers(0, 40, 2).tolist(), 6, 6)
+            if rng.random() < 0.85:
+                x, y = x + int(rng.integers(-2, 3)), y + int(rng.integers(-2, 3))
+                track = i + 10 * (i < 2 and t > 12)
+                tracks.append((track, i % 2 if rng.random() < 0.9 else 1 - i % 2, (x, y, *size)))
+        found.append(tracks)
+    return record(*frames, ignored=regions, name=name), {"tracks": found}
+
+
+def _bdd100k(rows: list[tuple[int, int, tuple]], crowd: bool = False) -> list[dict]:
+    return [
+        {
+            "id": track,
+            "category": BDD_NAMES[cls],
+            "box2d": {"x1": x, "y1": y, "x2": x + w, "y2": y + h},
+            **({"attributes": {"Crowd": True}} if crowd else {}),
+        }
+        for track, cls, (x, y, w, h) in rows
+    ]
+
+
+def _trackeval(folder, labels: list[dict], found: list[dict]) -> dict:
+    """What TrackEval's own evaluator makes of files of BDD100K."""
+    for each, answered in zip(labels, found):
+        truth, tracks = [], []
+        for t, objects in enumerate(each["annotations"]):
+            rows = [(o["id"], o["category_id"], o["bbox"]) for o in objects]
+            zones = [(o["id"], 0, o["bbox"]) for o in each["ignored"][t][:1]]
+            truth.append({"index": t, "labels": _bdd100k(rows) + _bdd100k(zones, crowd=True)})
+            tracks.append({"index": t, "labels": _bdd100k(answered["tracks"][t])})
+        for path, content in (("gt", truth), ("trackers/t/data", tracks)):
+            (folder / path).mkdir(parents=True, exist_ok=True)
+            (folder / path / f"{each['sequence']}.json").write_text(json.dumps(content))
+    trackeval, quiet = require_trackeval(), {"PRINT_CONFIG": False}
+    paths = {"GT_FOLDER": str(folder / "gt"), "TRACKERS_FOLDER": str(folder / "trackers")}
+    dataset = trackeval.datasets.BDD100K({**paths, **quiet, "CLASSES_TO_EVAL": BDD_NAMES})
+    dataset.use_super_categories = False
+    silent = ("PRINT_RESULTS", "TIME_PROGRESS", "OUTPUT_SUMMARY", "OUTPUT_DETAILED", "PLOT_CURVES")
+    evaluator = trackeval.Evaluator(
+        {"BREAK_ON_ERROR": True, **quiet, **dict.fromkeys(silent, False)}
+    )
+    families = trackeval.metrics
+    metrics = [families.HOTA(), families.CLEAR(dict(quiet)), families.Identity(dict(quiet))]
+    results, _ = evaluator.evaluate([dataset], metrics)
+    trackeval._timing.DO_TIMING = False  # which the evaluator sets for good
+    return results["BDD100K"]["t"]
+
+
+def test_all_numbers_are_trackevals(tmp_path, capfd):
+    rng = np.random.default_rng(0)
+    labels, found = zip(*(_random_sequence(rng, name) for name in ("a", "b")), strict=True)
+    expected = _trackeval(tmp_path / "bdd", labels, found)
+    truth = truth_of(*labels, names=BDD_NAMES, numbers=[1, 4])
+    answers = [answer(*each["tracks"]) for each in found]
+    mot = score(truth, tmp_path / "ours", *answers)
+    written = json.loads((tmp_path / "ours" / "results.json").read_text())
+    both = expected["COMBINED_SEQ"]
+    for name in BDD_NAMES:
+        ours = written["classes"][name]
+        _assert_equal(ours["combined"]["details"], both[name])
+        for sequence, each in ours["sequences"].items():
+            _assert_equal(each["details"], expected[sequence][name])
+        assert mot[f"HOTA-{name}"] == 100 * float(np.mean(both[name]["HOTA"]["HOTA"]))
+        assert both[name]["CLEAR"]["IDSW"] > 0
+    for name, theirs in (
+        ("class average", "cls_comb_cls_av"),
+        ("detection average", "cls_comb_det_av"),
     ):
-        found = {name: each[family] for name, each in per_class.items()}
-        for ours, theirs in (
-            (average_classes, metric.combine_classes_class_averaged),
-            (average_detections, metric.combine_classes_det_averaged),
-        ):
-            expected = theirs(found)
-            for field, value in ours(per_class)[family].items():
-                np.testing.assert_array_equal(value, expected[field], err_msg=field)
+        _assert_equal(written["averages"][name]["details"], both[theirs])
+    assert mot["HOTA"] == 100 * float(np.mean(both["cls_comb_cls_av"]["HOTA"]["HOTA"]))
+    # The regions made a difference.
+    without = [{k: v for k, v in each.items() if k != "ignored"} for each in labels]
+    plain = truth_of(*without, names=BDD_NAMES, numbers=[1, 4])
+    assert score(plain, tmp_path / "plain", *answers)["FP"] > mot["FP"]
+
+
+def _assert_equal(ours: dict, theirs: dict) -> None:
+    for family in ("HOTA", "CLEAR", "Identity", "Count"):
+        for field, value in theirs[family].items():
+            np.testing.assert_array_equal(ours[family][field], value, err_msg=f"{family} {field}")
 
 
 @pytest.mark.parametrize("name", ["SYN-01", "SYN-02", "SYN-04", "SYN-05"])

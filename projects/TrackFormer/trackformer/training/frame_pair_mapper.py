@@ -13,7 +13,7 @@ from d2video.data.augmentation import ClipAugInput, ClipResizeTransform, build_a
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor
 from d2video.data.mappers.clip import augment_frames, read_frames, sample_seed
 from d2video.data.mappers.image import frame_targets, image_objects
-from d2video.data.records import Annotation, Record
+from d2video.data.records import Annotation, Record, object_classes
 from d2video.utils.errors import UserError
 
 # What tracking data add to a video's record, and the evaluator and the tracker need.
@@ -149,6 +149,14 @@ class FramePairMapper:
             return self._test_image(record)
         extra = {key: record[key] for key in _TEST_KEYS if key in record}
         return self._test_video(record) | extra
+
+    def count_objects(self, record: Record) -> np.ndarray:
+        """How many objects each frame of a video has, or an image, (length,) or (1,) int64."""
+        if "length" not in record:
+            return np.array([len(object_classes(record))])
+        return np.array(
+            [len(frame) for frame in _video_objects(record, [*range(record["length"])])]
+        )
 
     def _pair(self, record: dict[str, Any]) -> dict[str, Any]:
         pair_rng, augmentation_rng, jitter_rng = map(np.random.default_rng, sample_seed().spawn(3))
