@@ -184,39 +184,41 @@ def write_results(
 def read_mot_results(
     path: str | os.PathLike[str],
     frame_numbers: Sequence[int],
-    class_numbers: Collection[int] | None = None,
+    class_numbers: Collection[int] = (),
 ) -> MOTResults:
     """Read a file of boxes, of any tracker, with 7 to 10 columns. It may be empty.
 
     Args:
         path: of the file.
         frame_numbers: of all frames of the sequence, in the file, ascending.
-        class_numbers: those that column 8 may hold, which is then needed; None: there is one class.
+        class_numbers: those that column 8 may hold. Several need it; a single class may also be what
+            trackers write where there are no classes, which is at most 1.
 
     Raises:
         UserError: names file, line and fault: no such file, other columns, something that is no
             finite number, frames outside the sequence, ids that are negative or twice in a frame,
-            boxes without area, or another class in column 8 (with one class: above 1).
+            boxes without area, or another class in column 8.
     """
-    widths = range(7 if class_numbers is None else 8, 11)
+    has_classes = len(class_numbers) > 1
+    widths = range(8 if has_classes else 7, 11)
     table = read_table(os.fspath(path), widths, _LAYOUT, refuse)
     table = table.in_sequence(frame_numbers).with_ids()
     table = without_sizes(table, (table.values[:, 4:6] <= 0).any(axis=1))
     classes = table.values[:, 7:8]
-    if class_numbers is None:
+    known = np.isin(classes, [*class_numbers])
+    if has_classes:
         table = table.without(
-            (classes > 1).any(axis=1),
-            lambda i: f"column 8 is {classes[i, 0]:g}, a class that is not scored, in place of -1",
-        )
-        cls = np.full(len(table.lines), _NO_CLASS)
-    else:
-        table = table.without(
-            ~np.isin(classes, [*class_numbers]).any(axis=1),
+            ~known.any(axis=1),
             lambda i: (
                 f"column 8 is {classes[i, 0]:g}, none of the classes {_listed(class_numbers)}"
             ),
         )
-        cls = table.column(7)
+    else:
+        table = table.without(
+            ((classes > 1) & ~known).any(axis=1),
+            lambda i: f"column 8 is {classes[i, 0]:g}, a class that is not scored, in place of -1",
+        )
+    cls = table.column(7) if has_classes else np.full(len(table.lines), _NO_CLASS)
     place = table.places(frame_numbers)
     return MOTResults(place, table.column(1), table.values[:, 2:6], table.values[:, 6], cls)
 

@@ -219,7 +219,7 @@ class MOTGroundTruth:
                     rows.leave_out(f"of class {number}", count)
                 results[name] = found
             else:
-                results[name] = read_mot_results(path, frames, self.result_numbers)
+                results[name] = read_mot_results(path, frames, self.class_numbers or ())
         rows.tell(refuse)
         return results
 

@@ -307,6 +307,17 @@ def test_faulty_classes_in_files_of_results(tmp_path, line, message):
         truth_of(TWO).read_results(tmp_path)
 
 
+@pytest.mark.parametrize("column", ["-1", "1", "7"])
+def test_the_only_class_may_be_named_or_not(tmp_path, column):
+    truth = truth_of(record([annotation(5, 0, A)]), names=["cat"], numbers=[7])
+    (tmp_path / "a.txt").write_text(f"1,1,1,1,10,10,1,{column},-1,-1\n")
+    (metrics,) = truth.compare("a", truth.read_results(tmp_path)["a"]).values()
+    assert metrics["CLEAR"]["MOTA"] == 1
+    (tmp_path / "a.txt").write_text("1,1,1,1,10,10,1,6,-1,-1\n")
+    with pytest.raises(UserError, match="column 8 is 6, a class that is not scored"):
+        truth.read_results(tmp_path)
+
+
 def test_results_that_are_not_scored_are_counted(tmp_path, caplog):
     labels = record([annotation(5, 0, A, segmentation=_rle(0, 4))])
     truth = truth_of(labels, names=["cat"], numbers=[2], benchmark="MOTS20")
