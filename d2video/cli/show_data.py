@@ -23,12 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
     args = parser.parse_args(argv)
 
-    from detectron2.data import MetadataCatalog
     from detectron2.utils.env import seed_all_rng
     from PIL import Image
 
     from d2video.config import load_cfg
-    from d2video.data import build_train_loader
+    from d2video.data.build import build_train_loader, clips_of
     from d2video.projects import register_all
     from d2video.utils.files import replace_on_success
     from d2video.visualization.samples import draw_clip, draw_patch
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = load_cfg(args.config_file, args.opts)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     loader = build_train_loader(cfg)
-    class_names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", ())
+    class_names = clips_of(loader).class_names or ()
     samples = itertools.chain.from_iterable(loader)
     for i, sample in enumerate(itertools.islice(samples, args.num_clips)):
         if "target" in sample:

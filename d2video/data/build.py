@@ -184,6 +184,13 @@ def _object_counts(mapper: Any, records: list[Record], per_frame: bool) -> np.nd
     return np.concatenate([c if per_frame else c.max(keepdims=True) for c in per_record])
 
 
+def clips_of(loader: CountingLoader) -> ClipDataset:
+    """The records behind a loader of :func:`build_train_loader`."""
+    dataset = loader.loader.dataset
+    assert isinstance(dataset, RetryingDataset)
+    return dataset.records
+
+
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """A loader of the videos or images of one dataset, one a batch, split over the processes.
 

@@ -20,8 +20,7 @@ from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader, build_train_loader
-from d2video.data.bad_samples import CountingLoader, RetryingDataset
-from d2video.data.build import ClipDataset
+from d2video.data.build import clips_of
 from d2video.data.class_matching import ClassMatch
 from d2video.data.sample_stream import TrainLoader
 from d2video.engine.determinism import deterministic_errors
@@ -44,13 +43,6 @@ from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 
 logger = logging.getLogger(__name__)
-
-
-def _clips(loader: CountingLoader) -> ClipDataset:
-    """The records behind the training loader."""
-    dataset = loader.loader.dataset
-    assert isinstance(dataset, RetryingDataset)
-    return dataset.records
 
 
 def _is_not_user_error(record: logging.LogRecord) -> bool:
@@ -84,7 +76,7 @@ class VideoTrainer(DefaultTrainer):
             self.build_test_loader(cfg, name)
             self.build_evaluator(cfg, name)
         model = self.build_model(cfg)
-        set_class_names(model, _clips(loader).class_names)
+        set_class_names(model, clips_of(loader).class_names)
         warn_of_more_objects(cfg, model, loader.object_counts)
         optimizer = self.build_optimizer(cfg, model)
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
@@ -184,7 +176,7 @@ class VideoTrainer(DefaultTrainer):
         if resumed:
             checkpoint = f"the checkpoint in {self.cfg.OUTPUT_DIR}"
             remedy = "go on with the data that the training began with, or start another one"
-        clips = _clips(self._trainer.data_loader)
+        clips = clips_of(self._trainer.data_loader)
         clips.match_classes(names, checkpoint, remedy)
         head.check_count(names, clips.source)
         match_test_sets(self.cfg, model)

@@ -14,6 +14,7 @@ from d2video.config import register_config
 from d2video.config.checks import check_counts
 from d2video.data import register_video_folders
 from d2video.inference.tasks import ClassificationTask
+from d2video.structures import ClassHead
 from d2video.utils.errors import UserError
 
 
@@ -40,6 +41,7 @@ class Toy(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(3, num_classes)
+        self.class_head = ClassHead(("head.",), range(num_classes), "MODEL.TOY.NUM_CLASSES")
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
