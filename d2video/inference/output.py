@@ -13,7 +13,7 @@ from tqdm import tqdm
 from d2video.inference.predictor import VideoPredictor
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
-from d2video.video.frame_writer import FrameWriter, PacedWriter
+from d2video.video.frame_writer import FrameWriter
 from d2video.video.image_io import is_still_image, list_images
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
 from d2video.video.video_reader import OnBroken, open_video
@@ -96,7 +96,7 @@ def annotate(
 ) -> int:
     """Predict on a video or on images, and write pictures and results; all files or none appear.
 
-    A camera runs until Ctrl-C, which keeps what was written; its video plays at the pace of the scene.
+    The frames of a video keep their times. A camera runs until Ctrl-C, which keeps what was written.
 
     Args:
         output: annotated video (.mp4), image, or new folder (a name without a suffix).
@@ -119,10 +119,10 @@ def annotate(
     head: dict[str, Any]
     frames: Iterable[Any]
     total: int | None
-    live_fps = None
+    is_live = False
     if isinstance(source, FrameSource):
         frames, total, unit = predictor(source), source.estimated_length, "frame"
-        live_fps = source.fps if source.is_live else None
+        is_live = source.is_live
         height, width = source.size
         head = {"video": source.name, "height": height, "width": width, "fps": source.fps}
     else:
@@ -138,12 +138,11 @@ def annotate(
         ]
         if output is not None:
             writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
-            paced = PacedWriter(writer, live_fps if isinstance(writer, VideoWriter) else None)
             draw = task.drawer(names, options)
-            writers.append(lambda frame: paced.write(draw(frame), frame.time))
+            writers.append(lambda frame: writer.write(draw(frame), frame.time, frame.duration))
         # A file is whole or not at all, but a camera has no other end.
         interrupted = stack.enter_context(
-            nullcontext(lambda: False) if live_fps is None else stop_on_interrupt()
+            stop_on_interrupt() if is_live else nullcontext(lambda: False)
         )
         stack.enter_context(closing(frames))
         bar = tqdm(frames, total=total, unit=unit, disable=not progress)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from d2video.utils.errors import UserError
-from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
+from d2video.video.frame_source import DEFAULT_FPS, FrameSource, ReadFrame, check_frame
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Camera(FrameSource):
             )
         return capture
 
-    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+    def _read(self) -> Iterator[ReadFrame]:
         capture = self._capture or self._open()
         self._capture = None  # it is released at the end of this iteration
         newest = _NewestFrame(capture)
@@ -68,7 +68,7 @@ class Camera(FrameSource):
             for moment, image in iter(newest.take, None):
                 start = moment if start is None else start
                 image = check_frame(self.name, count, image)
-                yield moment - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield ReadFrame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), moment - start)
                 count += 1
         finally:
             newest.stop()

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,11 @@ class Frame:
 
     Attributes:
         index: 0 for the first frame.
-        time: seconds since the first frame.
+        time: seconds since the first frame, ascending.
         image: uint8 (H,W,3), RGB, upright.
         file_name: of an image that is not a frame of a video.
         number: its image's name, if all images have numbers as names; None: ``index`` + 1.
+        duration: seconds that it is shown, if the video states them.
     """
 
     index: int
@@ -30,6 +31,15 @@ class Frame:
     image: np.ndarray
     file_name: str | None = None
     number: int | None = None
+    duration: float | None = None
+
+
+class ReadFrame(NamedTuple):
+    """A frame as a source reads it; ``None`` where the source does not state times."""
+
+    image: np.ndarray
+    time: float | None = None
+    duration: float | None = None
 
 
 class FrameSource(ABC):
@@ -57,8 +67,8 @@ class FrameSource(ABC):
     frame_numbers: Sequence[int] | None = None
 
     @abstractmethod
-    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Yield (seconds since the first frame or None, image) from the beginning."""
+    def _read(self) -> Iterator[ReadFrame]:
+        """Yield the frames from the beginning."""
 
     def frames(self) -> Iterator[Frame]:
         """The frames, decoded in the caller's thread.
@@ -66,7 +76,7 @@ class FrameSource(ABC):
         Raises:
             UserError: on reaching a frame that cannot be decoded or has another size.
         """
-        for index, (time, image) in enumerate(self._read()):
+        for index, (image, time, duration) in enumerate(self._read()):
             if image.shape[:2] != self.size:
                 height, width = self.size
                 raise UserError(
@@ -75,7 +85,7 @@ class FrameSource(ABC):
                 )
             number = None if self.frame_numbers is None else self.frame_numbers[index]
             time = index / self.fps if time is None else time
-            yield Frame(index, time, image, number=number)
+            yield Frame(index, time, image, number=number, duration=duration)
 
     def __iter__(self) -> Iterator[Frame]:
         return prefetch(self.frames(), self.prefetch)

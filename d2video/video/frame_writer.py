@@ -34,8 +34,14 @@ class FrameWriter(ABC):
         self._partial = partial_path(self.path)
         self._is_finished = False
 
-    def write(self, image: np.ndarray) -> None:
-        """Append a frame, a uint8 array (H,W,3), RGB.
+    def write(
+        self, image: np.ndarray, time: float | None = None, duration: float | None = None
+    ) -> None:
+        """Append a frame.
+
+        Args:
+            image: uint8 (H,W,3), RGB.
+            time, duration: seconds; as of a :class:`~d2video.video.Frame`. Only videos have them.
 
         Raises:
             UserError: the disk refuses.
@@ -43,7 +49,7 @@ class FrameWriter(ABC):
         assert not self._is_finished, "write() after the end of the block"
         assert (image.dtype, image.ndim, image.shape[2]) == (np.uint8, 3, 3), image.shape
         with self._one_line_errors():
-            self._append(image)
+            self._append(image, time, duration)
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +70,7 @@ class FrameWriter(ABC):
             self._partial.unlink(missing_ok=True)
 
     @abstractmethod
-    def _append(self, image: np.ndarray) -> None:
+    def _append(self, image: np.ndarray, time: float | None, duration: float | None) -> None:
         """Write a frame to the temporary file or folder."""
 
     def _finish(self) -> None:  # noqa: B027
@@ -79,28 +85,3 @@ class FrameWriter(ABC):
             yield
         except (FFmpegError, OSError) as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
-
-
-class PacedWriter:
-    """Repeats each picture until the next one's time: a camera's video plays at the scene's pace.
-
-    Args:
-        writer: takes the pictures; the caller closes it.
-        fps: pictures a second of its output; ``None`` repeats none.
-    """
-
-    def __init__(self, writer: FrameWriter, fps: float | None) -> None:
-        self._writer = writer
-        self._fps = fps
-        self._count = 0
-        self._last: np.ndarray | None = None
-
-    def write(self, picture: np.ndarray, time: float) -> None:
-        """Take a picture, uint8 (H,W,3), RGB, of a time in seconds since the first one."""
-        if self._fps is not None and self._last is not None:
-            for _ in range(self._count, round(time * self._fps)):
-                self._writer.write(self._last)
-                self._count += 1
-        self._writer.write(picture)
-        self._count += 1
-        self._last = picture

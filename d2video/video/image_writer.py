@@ -30,7 +30,7 @@ class ImageFileWriter(FrameWriter):
             raise UserError(f"cannot write an image to {path}: it is a folder")
         super().__init__(path)
 
-    def _append(self, image: np.ndarray) -> None:
+    def _append(self, image: np.ndarray, *_: float | None) -> None:
         assert not self._partial.exists(), "one file holds one picture"
         _save(image, self._partial)
 
@@ -54,7 +54,7 @@ class ImageFolderWriter(FrameWriter):
         self._names = iter(names or (f"{index:06d}.jpg" for index in count()))
         self._partial.mkdir(exist_ok=True)
 
-    def _append(self, image: np.ndarray) -> None:
+    def _append(self, image: np.ndarray, *_: float | None) -> None:
         _save(image, self._partial / next(self._names))
 
 

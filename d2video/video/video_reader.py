@@ -14,7 +14,8 @@ from av.error import FFmpegError
 from d2video.utils.errors import UserError
 from d2video.video.camera import Camera
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
-from d2video.video.frame_source import DEFAULT_FPS, FrameSource, check_frame
+from d2video.video.frame_source import DEFAULT_FPS, FrameSource, ReadFrame, check_frame
+from d2video.video.frame_times import FrameTimes
 from d2video.video.image_io import is_still_image, list_images, number_in_name, read_rgb
 from d2video.video.prefetch import FRAMES_AHEAD
 
@@ -103,24 +104,21 @@ class _FileSource(FrameSource):
         first = next(self._read(), None)
         if first is None:
             raise UserError(f"video {path} has no frames; the file is empty or damaged")
-        self.size = first[1].shape[:2]
+        self.size = first.image.shape[:2]
 
-    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+    def _read(self) -> Iterator[ReadFrame]:
         count = 0
-        start: float | None = None
         end: float | None = None
         with open_container(self._path) as container:
             stream = container.streams.video[0]
             # With frame threads FFmpeg drops the error of a packet that is cut off.
             stream.thread_type = "SLICE"
+            times = FrameTimes(container, self.fps)
             try:
                 for frame in decode(container, stream):
                     end = frame.time
-                    time: float | None = None
-                    if self._fixed_fps is None and end is not None:
-                        start = end if start is None else start
-                        time = end - start
-                    yield time, upright(frame)
+                    shown = (None, None) if self._fixed_fps else times.of(frame)
+                    yield ReadFrame(upright(frame), *shown)
                     count += 1
             # The decoder may hold a few more frames, but with gaps among them (B-frames whose turn
             # had not come): they are not asked for.
@@ -171,7 +169,7 @@ class _ImageSource(FrameSource):
         if len({*numbers}) == len(paths):
             self.frame_numbers = numbers
 
-    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+    def _read(self) -> Iterator[ReadFrame]:
         for index, path in enumerate(self._paths):
             try:
                 image = read_rgb(path)
@@ -180,7 +178,7 @@ class _ImageSource(FrameSource):
                     raise
                 logger.warning("%s: %s; stopped before frame %d", self.name, error, index)
                 return
-            yield None, image
+            yield ReadFrame(image)
 
 
 class _ArraySource(FrameSource):
@@ -201,11 +199,11 @@ class _ArraySource(FrameSource):
         )
         self.size = check_frame(self.name, 0, first).shape[:2]
 
-    def _read(self) -> Iterator[tuple[float | None, np.ndarray]]:
+    def _read(self) -> Iterator[ReadFrame]:
         arrays = self._arrays
         if arrays is None:
             raise UserError(f"{self.name} is an iterator that was used up; open a new one")
         if self._is_one_shot:
             self._arrays = None
         for index, array in enumerate(arrays):
-            yield None, check_frame(self.name, index, array)
+            yield ReadFrame(check_frame(self.name, index, array))

@@ -1,5 +1,6 @@
 """Frames out: MP4 files that browsers play."""
 
+import math
 import os
 from contextlib import suppress
 from fractions import Fraction
@@ -17,16 +18,20 @@ from d2video.video.frame_writer import FrameWriter
 # encoding off the critical path on small machines.
 _X264_OPTIONS = {"crf": "20", "preset": "veryfast"}
 
+_TICKS = 90_000  # of a clock for frames' times, a second, at least
+_ROUNDING = 6e-4  # seconds: Matroska and FLV state milliseconds
+
 
 class VideoWriter(FrameWriter):
     """Write frames to an MP4 file that plays in every browser: H.264, yuv420p, index at the front.
 
-    All frames must have one size. H.264 in yuv420p needs even sides: an odd one gets its last row or
-    column repeated.
+    Frames that are written with their times keep them, and the last one its duration; others follow
+    each other at the frame rate. All frames must have one size. H.264 in yuv420p needs even sides: an
+    odd one gets its last row or column repeated.
 
     Args:
         path: file to write, ending in ``.mp4``. Its folder is created.
-        fps: frames a second.
+        fps: frames a second, of frames with times on average.
         key_frame_interval: every how many frames one is coded by itself; 1: all of them. By default
             x264 chooses, at most 250.
 
@@ -47,16 +52,22 @@ class VideoWriter(FrameWriter):
         super().__init__(path)
         # NTSC rates such as 30000/1001 stay exact.
         self._fps = Fraction(fps).limit_denominator(1001)
+        numerator = self._fps.numerator
+        # Of times: a frame at the frame rate lasts a whole number of these.
+        self._unit = Fraction(1, numerator * math.ceil(_TICKS / numerator))
         self._options = dict(_X264_OPTIONS)
         if key_frame_interval is not None:
             self._options["g"] = str(key_frame_interval)
         self._container: av.container.OutputContainer | None = None
+        self._count = 0
 
-    def _append(self, image: np.ndarray) -> None:
+    def _append(self, image: np.ndarray, time: float | None, duration: float | None) -> None:
         height, width = image.shape[:2]
         if self._container is None:
             self._size = (height, width)
+            self._has_times = time is not None
             self._container = self._start(height + height % 2, width + width % 2)
+        assert (time is not None) == self._has_times, "all frames have a time, or none"
         if self._size != (height, width):
             raise UserError(
                 f"{self.path}: a frame of {width}x{height} pixels follows frames of "
@@ -71,12 +82,27 @@ class VideoWriter(FrameWriter):
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
         )
+        if time is not None:
+            step = 1 / self._fps
+            ticks = self._ticks(time, self._count * step)
+            frame.pts = ticks if self._count == 0 else max(ticks, self._last + 1)
+            frame.time_base = self._unit
+            self._last = frame.pts
+            self._end = frame.pts + self._ticks(step if duration is None else duration, step)
+        self._count += 1
         self._container.mux(self._stream.encode(frame))
+
+    def _ticks(self, seconds: float | Fraction, regular: Fraction) -> int:
+        """In units of the file; what differs by the source's rounding only is the regular time."""
+        return round((regular if abs(seconds - regular) <= _ROUNDING else seconds) / self._unit)
 
     def _finish(self) -> None:
         if self._container is None:
             raise UserError(f"{self.path} was not written: there were no frames")
-        self._container.mux(self._stream.encode(None))
+        packets = self._stream.encode(None)
+        if self._has_times:
+            packets[-1].duration = self._end - packets[-1].pts
+        self._container.mux(packets)
         self._container.close()
 
     def _release(self) -> None:
@@ -89,9 +115,14 @@ class VideoWriter(FrameWriter):
         container = av.open(
             str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
         )
-        self._stream = container.add_stream("libx264", rate=self._fps, options=self._options)
+        # Without B-frames for the times' sake: MP4 has the durations between decoding times, and those
+        # of B-frames would be odd ones at an uneven rate.
+        options = self._options | ({"bf": "0"} if self._has_times else {})
+        self._stream = container.add_stream("libx264", rate=self._fps, options=options)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
+        if self._has_times:
+            self._stream.codec_context.time_base = self._unit
         # Untagged, small and large videos would be shown with different colour matrices.
         context = self._stream.codec_context
         context.colorspace = Colorspace.ITU709

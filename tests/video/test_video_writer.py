@@ -48,6 +48,27 @@ def test_round_trip(tmp_path):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+@pytest.mark.parametrize("fps", [25, 24000 / 1001, 12.5, 7])
+def test_frames_keep_their_times(tmp_path, fps):
+    """Also where they are far apart; regular ones are exact though the source had rounded them."""
+    regular = (np.arange(12) / fps).tolist()
+    uneven = [0, 0.05, 0.07, 5, 5.02, 5.02, 5.04, 30]  # one is repeated
+    for times, expected, last, end in (
+        (np.round(regular, 3), regular, round(1 / fps, 3), 12 / fps),
+        (uneven, uneven, 0.7, 30.7),
+        ([0], [0], None, 1 / fps),
+    ):
+        with VideoWriter(tmp_path / "a.mp4", fps) as writer:
+            for time in times:
+                writer.write(colour_bars(64, 96), time, last)
+        with av.open(str(tmp_path / "a.mp4")) as container:
+            stream = container.streams.video[0]
+            got = [frame.time for frame in container.decode(stream)]
+            np.testing.assert_allclose(got, expected, atol=1e-4 if times is uneven else 1e-9)
+            assert all(np.diff(got) > 0)
+            assert float(stream.duration * stream.time_base) == pytest.approx(end, abs=1e-4)
+
+
 @pytest.mark.parametrize("size", [(63, 95), (64, 95), (63, 96), (1, 1)])
 def test_odd_sizes_are_padded_to_even_ones(tmp_path, size):
     height, width = size
