@@ -26,7 +26,7 @@ _REMEDY = (
 def match_test_sets(cfg: CfgNode, model: nn.Module) -> list[ClassMatch | None]:
     """Which class of the model is which of each of DATASETS.TEST.
 
-    The model's names are those of :func:`class_names_of`, else those of the first of DATASETS.TRAIN.
+    The model's names are those of :func:`class_names_of`, else those of DATASETS.TRAIN.
 
     Returns:
         :func:`match_test_set` of each; all None if the model predicts no classes or their names are
@@ -46,12 +46,12 @@ def match_test_sets(cfg: CfgNode, model: nn.Module) -> list[ClassMatch | None]:
 
 
 def names_of_training(train_sets: Sequence[str]) -> list[str] | None:
-    """The names of the classes of a model that is trained on these sets: those of the first. None if
-    there is no set, or if it cannot be read, which the log says."""
+    """The names of the classes of a model that is trained on these sets: those of the first that has
+    names. None if there is none, or if no set can be read, which the log says."""
     if not train_sets:
         return None
     try:
-        return class_names(train_sets[0])
+        return class_names(*train_sets)
     except UserError as error:  # evaluation needs nothing else of it
         logger.warning(
             "The names of the model's classes are unknown: they go by number (%s)", error
