@@ -191,8 +191,8 @@ def read_mot_results(
     Args:
         path: of the file.
         frame_numbers: of all frames of the sequence, in the file, ascending.
-        class_numbers: those that column 8 may hold. Several need it; a single class may also be what
-            trackers write where there are no classes, which is at most 1.
+        class_numbers: those that column 8 may hold. Several need it; a single one may also be -1. None
+            given: the column may hold what trackers write where there are no classes, at most 1.
 
     Raises:
         UserError: names file, line and fault: no such file, other columns, something that is no
@@ -200,24 +200,16 @@ def read_mot_results(
             boxes without area, or another class in column 8.
     """
     has_classes = len(class_numbers) > 1
-    widths = range(8 if has_classes else 7, 11)
-    table = read_table(os.fspath(path), widths, _LAYOUT, refuse)
+    known = class_numbers if has_classes else {_NO_CLASS, *class_numbers}
+    table = read_table(os.fspath(path), range(8 if has_classes else 7, 11), _LAYOUT, refuse)
     table = table.in_sequence(frame_numbers).with_ids()
     table = without_sizes(table, (table.values[:, 4:6] <= 0).any(axis=1))
     classes = table.values[:, 7:8]
-    known = np.isin(classes, [*class_numbers])
-    if has_classes:
-        table = table.without(
-            ~known.any(axis=1),
-            lambda i: (
-                f"column 8 is {classes[i, 0]:g}, none of the classes {_listed(class_numbers)}"
-            ),
-        )
-    else:
-        table = table.without(
-            ((classes > 1) & ~known).any(axis=1),
-            lambda i: f"column 8 is {classes[i, 0]:g}, a class that is not scored, in place of -1",
-        )
+    odd = ~np.isin(classes, [*known]) if class_numbers else classes > 1
+    table = table.without(
+        odd.any(axis=1),
+        lambda i: f"column 8 is {classes[i, 0]:g}, not a class that is scored ({_listed(known)})",
+    )
     cls = table.column(7) if has_classes else np.full(len(table.lines), _NO_CLASS)
     place = table.places(frame_numbers)
     return MOTResults(place, table.column(1), table.values[:, 2:6], table.values[:, 6], cls)

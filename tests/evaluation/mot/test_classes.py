@@ -295,7 +295,7 @@ def test_a_class_that_the_data_set_lacks(tmp_path, cls):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("1,1,1,1,10,10,1,1,-1,-1", "line 1: column 8 is 1, none of the classes 3, 7"),
+        ("1,1,1,1,10,10,1,1,-1,-1", "line 1: column 8 is 1, not a class that is scored \\(3, 7\\)"),
         ("1,1,1,1,10,10,1,-1,-1,-1", "line 1: column 8 is -1"),
         ("1,1,1,1,10,10,1,7.5,-1,-1", "line 1: column 8 is 7.5"),
         ("1,1,1,1,10,10,1", "line 1: it has 7 columns split by commas, not 8 to 10"),
@@ -307,14 +307,14 @@ def test_faulty_classes_in_files_of_results(tmp_path, line, message):
         truth_of(TWO).read_results(tmp_path)
 
 
-@pytest.mark.parametrize("column", ["-1", "1", "7"])
+@pytest.mark.parametrize("column", ["-1", "7"])
 def test_the_only_class_may_be_named_or_not(tmp_path, column):
     truth = truth_of(record([annotation(5, 0, A)]), names=["cat"], numbers=[7])
     (tmp_path / "a.txt").write_text(f"1,1,1,1,10,10,1,{column},-1,-1\n")
     (metrics,) = truth.compare("a", truth.read_results(tmp_path)["a"]).values()
     assert metrics["CLEAR"]["MOTA"] == 1
-    (tmp_path / "a.txt").write_text("1,1,1,1,10,10,1,6,-1,-1\n")
-    with pytest.raises(UserError, match="column 8 is 6, a class that is not scored"):
+    (tmp_path / "a.txt").write_text("1,1,1,1,10,10,1,1,-1,-1\n")
+    with pytest.raises(UserError, match=r"column 8 is 1, not a class that is scored \(-1, 7\)"):
         truth.read_results(tmp_path)
 
 
