@@ -1,6 +1,6 @@
 """A model's answers in the classes of a data set that numbers them otherwise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from d2video.data.class_matching import ClassMatch
 from d2video.structures.answers import PanopticMap
+from d2video.structures.mask_answers import check_panoptic
 from d2video.utils.errors import UserError
 
 
@@ -56,6 +57,7 @@ class MappedClasses(DatasetEvaluator):
         if "pred_labels" in answer:
             mapped |= self._tracks(answer)
         if "panoptic_seg" in answer:
+            check_panoptic(answer["panoptic_seg"], "the model's answer")
             mapped["panoptic_seg"] = self._panoptic(*answer["panoptic_seg"])
         return mapped
 
@@ -73,8 +75,10 @@ class MappedClasses(DatasetEvaluator):
         taken = {
             key: _take(value, kept)
             for key, value in answer.items()
-            # Where there are not as many of each, the evaluator says so.
-            if key.startswith("pred_") and len(value) == len(answer["pred_labels"])
+            # Where there are not as many of each, or something else, the evaluator says so.
+            if key.startswith("pred_")
+            and isinstance(value, Sized)
+            and len(value) == len(answer["pred_labels"])
         }
         return taken | {"pred_labels": labels}
 

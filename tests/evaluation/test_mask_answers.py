@@ -5,7 +5,9 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
+from d2video.data.class_matching import ClassMatch
 from d2video.evaluation import YTVISEvaluator, build_evaluator
+from d2video.evaluation.mapped import MappedClasses
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.mot_results import mots_results
 from d2video.structures.mask_answers import check_panoptic, describe_value
@@ -31,6 +33,7 @@ def vis(tmp_path):
         answer = {"image_size": (H, W), "pred_scores": [1.0], "pred_labels": [0]}
         evaluator.process([{"video_id": 3}], [{**answer, "pred_masks": masks}])
 
+    process.evaluator = evaluator
     return process
 
 
@@ -138,6 +141,20 @@ def test_panoptic_maps(answer, given):
     assert str(error.value).startswith("here, panoptic_seg: ")
     assert given in str(error.value)
     check_panoptic((torch.zeros(H, W, dtype=torch.int32), [{"id": 1}]), "here")
+
+
+@pytest.mark.parametrize("masks", [None, [MASKS[0], MASKS[0]], MASKS.float()])
+def test_answers_of_other_classes_are_checked_too(vis, masks):
+    classes = MappedClasses(vis.evaluator, ClassMatch(("dog", "cat"), ("cat",)))
+    answer = {"image_size": (H, W), "pred_scores": [1.0, 1.0], "pred_labels": [1, 0]}
+    with pytest.raises(UserError, match="expected a"):
+        classes.process([{"video_id": 3}], [{**answer, "pred_masks": masks}])
+
+
+def test_panoptic_answers_of_other_classes_are_checked_too(vis):
+    classes = MappedClasses(vis.evaluator, ClassMatch(("dog", "cat"), ("cat",)))
+    with pytest.raises(UserError, match="the model's answer, panoptic_seg: None; expected an int"):
+        classes.process([{"image_id": 3}], [{"panoptic_seg": None}])
 
 
 def test_what_a_value_is():
