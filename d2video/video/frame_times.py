@@ -27,7 +27,8 @@ class FrameTimes:
     def of(self, frame: "av.VideoFrame") -> tuple[float, float | None]:
         """Time and duration of the next frame, in seconds; ``None`` if the file states no duration."""
         stamp = frame.dts if self._is_by_decoding else frame.pts
-        own = None if stamp is None else float(stamp * frame.time_base)
+        unit = float(frame.time_base or 0)
+        own = None if stamp is None else stamp * unit
         if self._last is None:
             self._start, time = own or 0.0, 0.0
         else:
@@ -38,4 +39,4 @@ class FrameTimes:
             if time <= self._last:
                 time = following
         self._last = time
-        return time, float(frame.duration * frame.time_base) or None
+        return time, frame.duration * unit or None

@@ -60,6 +60,7 @@ class VideoWriter(FrameWriter):
             self._options["g"] = str(key_frame_interval)
         self._container: av.container.OutputContainer | None = None
         self._count = 0
+        self._last = self._end = 0  # of the last frame, in units of the file
 
     def _append(self, image: np.ndarray, time: float | None, duration: float | None) -> None:
         height, width = image.shape[:2]
@@ -85,23 +86,23 @@ class VideoWriter(FrameWriter):
         if time is not None:
             step = 1 / self._fps
             ticks = self._ticks(time, self._count * step)
-            frame.pts = ticks if self._count == 0 else max(ticks, self._last + 1)
-            frame.time_base = self._unit
-            self._last = frame.pts
-            self._end = frame.pts + self._ticks(step if duration is None else duration, step)
+            self._last = ticks if self._count == 0 else max(ticks, self._last + 1)
+            frame.pts, frame.time_base = self._last, self._unit
+            self._end = self._last + self._ticks(step if duration is None else duration, step)
         self._count += 1
         self._container.mux(self._stream.encode(frame))
 
     def _ticks(self, seconds: float | Fraction, regular: Fraction) -> int:
         """In units of the file; what differs by the source's rounding only is the regular time."""
-        return round((regular if abs(seconds - regular) <= _ROUNDING else seconds) / self._unit)
+        is_regular = abs(float(seconds - regular)) <= _ROUNDING
+        return round((regular if is_regular else seconds) / self._unit)
 
     def _finish(self) -> None:
         if self._container is None:
             raise UserError(f"{self.path} was not written: there were no frames")
         packets = self._stream.encode(None)
         if self._has_times:
-            packets[-1].duration = self._end - packets[-1].pts
+            packets[-1].duration = self._end - self._last
         self._container.mux(packets)
         self._container.close()
 
