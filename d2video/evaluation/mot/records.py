@@ -87,7 +87,7 @@ def mask_rows(record: Mapping[str, Any], class_numbers: Sequence[int], source: s
         if mask is None and len(masks) < len(objects):
             raise UserError(
                 f"{source}, video {record['sequence']}, frame {t}: track {each['id']} has no mask, and "
-                "masks are compared: add segmentations, or evaluate boxes (evaluator_type mot)"
+                "masks are compared: add segmentations, or register the set without masks"
             )
         if mask is None:
             size = record["height"], record["width"]
