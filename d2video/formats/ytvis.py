@@ -2,28 +2,32 @@
 
 The format (YouTube-VIS 2019/2021/2022, OVIS): ``videos`` with ``id, width, height, file_names``;
 ``categories`` with ``id, name``; ``annotations``, one a track, with ``id, video_id, category_id,
-iscrowd`` and ``segmentations`` (polygons, RLE or null, one entry a frame). Unlabelled splits lack
-``annotations`` or hold null there. What only training (``bboxes``) or only evaluation (``areas``)
-needs is checked there.
+iscrowd`` and, one entry a frame each, ``segmentations`` (polygons, RLE or null), ``bboxes`` ([x, y,
+width, height] or null) and ``areas``. Unlabelled splits lack ``annotations`` or hold null there.
+Training, evaluation and tools/check_dataset.py read the files here; docs/datasets_videos.md has the
+rules.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr
 from typing import Any
 
-from d2video.formats.faults import EntryError, Report, Tally, refuse
-from d2video.formats.rle import to_rle
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from d2video.formats.box_layout import layout_doubt
+from d2video.formats.boxes import unusable_box
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
+from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_runs_fault
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
-from d2video.formats.text import (
-    NOT_AS_EXPECTED,
-    ids_without,
-    json_entries,
-    read_categories,
-    read_json,
-)
+from d2video.formats.text import ids_without, is_id, json_entries, read_categories, read_json
+from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
+
+_LARGEST_AREA = 10**10  # pixels; the official evaluation passes over what is larger
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,25 @@ class VideoEntry:
 
 @dataclass(frozen=True)
 class TrackEntry:
-    """One annotation.
+    """One annotation, an object in the L frames of its video.
 
     Attributes:
-        track_id: above 0.
+        track_id: from 0 on.
         video_id: of a video of the file.
         category_id: of a category of the file.
-        is_crowd: a missing ``iscrowd`` is False.
-        segmentations: one a frame: polygons, compressed RLE, or None.
-        fields: the annotation as it stands in the file.
+        is_crowd: not trained on, and never missed in evaluation.
+        masks: L compressed RLEs of the video's size, None in frames without the object.
+        boxes: L times x, y, width, height in pixels, in the frames whose mask covers a pixel, else None.
+        area: mean over the frames whose area is neither null nor 0, pixels; 0 if there is none.
     """
 
     track_id: int
     video_id: int
     category_id: int
     is_crowd: bool
-    segmentations: list[Any]
-    fields: dict[str, Any]
+    masks: list[dict[str, Any] | None]
+    boxes: list[list[float] | None]
+    area: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class YTVISFile:
     tracks: list[TrackEntry] | None
 
     @classmethod
+    @paused_collection()
     def read(cls, path: str, report: Report = refuse) -> "YTVISFile":
         """Read a file, local or anything that detectron2's PathManager reads.
 
@@ -82,7 +89,8 @@ class YTVISFile:
             UserError: missing, empty or no JSON, or as :meth:`from_dict`.
         """
         # All runs of YouTube-VIS 2019 at once would take gigabytes of Python integers.
-        return cls.from_dict(read_json(path, object_hook=_compress_rle), path, report)
+        content = read_json(path, object_hook=_compress_rle)
+        return cls._from_content(content, _Labels(path, codes_are_sound=True), report)
 
     @classmethod
     def from_dict(cls, content: Any, source: str, report: Report = refuse) -> "YTVISFile":
@@ -91,22 +99,26 @@ class YTVISFile:
         Args:
             content: of the file.
             source: its name, for faults.
-            report: takes the faults of single videos and annotations: sizes that cannot be, ids
-                that are repeated or refer to nothing, annotation ids below 1 (the official
-                evaluation never counts id 0 as found), lists that are not one entry a frame,
-                damaged masks, or masks of another size than the video's.
+            report: takes the faults of single videos and annotations (sizes that cannot be; ids that
+                are no whole numbers, repeated or refer to nothing; lists that are not one entry a
+                frame; damaged masks, boxes or areas), doubts about the layout of the boxes and about
+                tracks that are never visible, and what is left out: crowds, boxes that cannot be.
 
         Raises:
-            UserError: another format, no videos or categories, or categories that are repeated.
+            UserError: another format, no videos, faulty categories, or annotations of which none is
+                used.
         """
+        return cls._from_content(content, _Labels(source), report)
+
+    @classmethod
+    def _from_content(cls, content: Any, labels: "_Labels", report: Report) -> "YTVISFile":
+        source = labels.source
         if not isinstance(content, dict) or not isinstance(content.get("videos"), list):
             raise UserError(
                 f"{source} is not in YouTube-VIS format: {_what_it_is(content)}; give an "
                 "annotation file"
             )
         categories = read_categories(content, source)
-        if len(set(categories.values())) < len(categories):
-            raise UserError(f"{source}: 'categories' repeats a name; correct the file")
         videos: dict[int, VideoEntry] = {}
         for entry, fields in json_entries(content, "videos", source, report):
             with entry:
@@ -119,30 +131,66 @@ class YTVISFile:
         if content.get("annotations") is None:
             return cls(source, categories, videos, None)
         faulty = ids_without(content["videos"], videos)
-        polygons = Tally(source, "polygons")
         tracks: dict[int, TrackEntry] = {}
         for entry, fields in json_entries(content, "annotations", source, report):
             if fields.get("video_id") in faulty:
                 continue
             with entry:
-                track = _read_track(fields, videos, categories, polygons)
-                if track.track_id < 1 or track.track_id in tracks:
-                    raise EntryError("annotation ids must be unique and start at 1; correct them")
+                track = _read_track(fields, videos, categories, labels)
+                if track.track_id in tracks:
+                    raise EntryError("its id is there twice; give every annotation its own")
                 tracks[track.track_id] = track
-        polygons.tell(report)
+                labels.count(track)
+                labels.ignored += bool(fields.get("ignore"))
+        labels.tell(report)
         return cls(source, categories, videos, [*tracks.values()])
 
 
-def frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry) -> list[Any]:
-    """``fields[key]``, which must be a list with one entry a frame, or an EntryError."""
-    values = fields.get(key)
-    if not isinstance(values, list) or len(values) != video.num_frames:
-        got = len(values) if isinstance(values, list) else values
-        raise EntryError(
-            f"{key} must have one entry for each of the {video.num_frames} frames of video "
-            f"{video.video_id}, got {got}; correct the file"
+class _Labels:
+    """What a file's annotations are, as a whole."""
+
+    def __init__(self, source: str, codes_are_sound: bool = False) -> None:
+        """``codes_are_sound``: RLE codes of bytes were made here, since JSON has no bytes."""
+        self.source, self.codes_are_sound = source, codes_are_sound
+        self.tracks, self.boxes, self.polygons = (
+            Tally(source, noun) for noun in ("tracks", "boxes", "polygons")
         )
-    return values
+        self.invisible = self.ignored = 0
+        # Of every box: itself, height and width of its frame, the box around its mask (NaN without).
+        self.layout: list[tuple[list[float], tuple[int, int], list[float]]] = []
+
+    def count(self, track: TrackEntry) -> None:
+        if track.is_crowd:
+            self.tracks.leave_out("with iscrowd 1")
+            return
+        self.tracks.used += 1
+        self.invisible += not any(track.boxes)
+
+    def tell(self, report: Report) -> None:
+        if self.tracks.reasons and not self.tracks.used:
+            raise UserError(f"{self.tracks.left_out()}: nothing is left; correct the file")
+        for tally in (self.tracks, self.boxes, self.polygons):
+            tally.tell(report)
+        if self.invisible:
+            report(
+                Doubt(
+                    self.source,
+                    f"{self.invisible} of {self.tracks.used} tracks have no mask in any frame, so that "
+                    "evaluation counts them as missed by every model: remove them",
+                )
+            )
+        if self.ignored:
+            report(
+                Doubt(
+                    self.source,
+                    f"{self.ignored} annotations have 'ignore', which YouTube-VIS does not know: they are "
+                    "used as others are; give those that should not be iscrowd 1",
+                )
+            )
+        if self.layout:
+            doubt = layout_doubt(self.source, *zip(*self.layout, strict=True))
+            if doubt is not None:
+                report(doubt)
 
 
 def _compress_rle(parsed: dict[str, Any]) -> dict[str, Any]:
@@ -167,23 +215,22 @@ def _what_it_is(content: Any) -> str:
 
 
 def _read_video(fields: dict[str, Any]) -> VideoEntry:
-    try:
-        video_id, height, width = (int(fields[key]) for key in ("id", "height", "width"))
-        names = fields.get("file_names")
-        length = int(fields["length"]) if names is None else fields.get("length")
-    except NOT_AS_EXPECTED:
+    keys = ("id", "height", "width", "length", "file_names")
+    given: tuple[Any, ...] = tuple(map(fields.get, keys))
+    video_id, height, width, length, names = given
+    if not all(map(is_id, given[: 3 if names is not None else 4])):
         raise EntryError(
-            "it needs id, height, width (numbers) and file_names; correct the file"
-        ) from None
+            "it needs id, height, width (whole numbers) and file_names; correct the file"
+        )
     if names is not None:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise EntryError("file_names must be a list of paths; correct the file")
         if names and length not in (None, len(names)):
             raise EntryError(
-                f"length is {length} but there are {len(names)} file_names; make them agree"
+                f"length is {length!r} but there are {len(names)} file_names; make them agree"
             )
         length = len(names)
-    if not length or length < 1:
+    if length < 1:
         raise EntryError("it has no frames; remove it from the file")
     fault = size_fault(height, width)
     if fault:
@@ -195,30 +242,125 @@ def _read_track(
     fields: dict[str, Any],
     videos: Mapping[int, VideoEntry],
     categories: Mapping[int, str],
-    polygons: Tally,
+    labels: _Labels,
 ) -> TrackEntry:
-    try:
-        track_id, video_id, category_id = (
-            int(fields[key]) for key in ("id", "video_id", "category_id")
-        )
-        is_crowd = bool(fields.get("iscrowd", 0))
-    except NOT_AS_EXPECTED:
-        raise EntryError(
-            "it needs id, video_id, category_id and segmentations; correct the file"
-        ) from None
+    track_id, video_id, category_id = (
+        _read_id(fields, key) for key in ("id", "video_id", "category_id")
+    )
+    if track_id < 0:
+        raise EntryError("annotation ids start at 0; correct them")
     if video_id not in videos:
         raise EntryError(f"its video {video_id} is not in the file; correct it")
     if category_id not in categories:
         raise EntryError(f"its category {category_id} is not in the file; correct it")
-    segmentations = _read_segmentations(fields, videos[video_id], polygons)
-    return TrackEntry(track_id, video_id, category_id, is_crowd, segmentations, fields)
+    if fields.get("iscrowd") not in (None, 0, 1):
+        raise EntryError(f"its iscrowd, {repr(fields['iscrowd'])}, must be 0 or 1; correct it")
+    video = videos[video_id]
+    masks = _read_masks(fields, video, labels)
+    return TrackEntry(
+        *(track_id, video_id, category_id),
+        is_crowd=bool(fields.get("iscrowd")),
+        masks=masks,
+        boxes=_read_boxes(fields, video, masks, labels),
+        area=_read_area(fields, video, masks),
+    )
 
 
-def _read_segmentations(fields: dict[str, Any], video: VideoEntry, polygons: Tally) -> list[Any]:
-    """Polygons, compressed RLE or None, one a frame, all sound; short polygons are left out."""
+def _read_id(fields: Mapping[str, Any], key: str) -> int:
+    value: Any = fields.get(key)
+    if not is_id(value):
+        raise EntryError(f"its {key}, {repr(value)}, is not a whole number; correct it")
+    return int(value)
+
+
+def _frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry) -> list[Any]:
+    """``fields[key]``, which must be a list with one entry a frame, or an EntryError."""
+    values = fields.get(key)
+    if not isinstance(values, list) or len(values) != video.num_frames:
+        got = len(values) if isinstance(values, list) else repr(values)
+        raise EntryError(
+            f"{key} must have one entry for each of the {video.num_frames} frames of video "
+            f"{video.video_id}, got {got}; correct the file"
+        )
+    return values
+
+
+def _read_masks(
+    fields: dict[str, Any], video: VideoEntry, labels: _Labels
+) -> list[dict[str, Any] | None]:
     size = video.height, video.width
-    given = frame_list(fields, "segmentations", video)
-    for frame, fault in find_segmentation_faults(given, *size):
+    given = _frame_list(fields, "segmentations", video)
+    unknown = given
+    if labels.codes_are_sound:
+        unknown = [None if _is_compressed(each, size) else each for each in given]
+    for frame, fault in find_segmentation_faults(unknown, *size):
         raise EntryError(f"segmentations, frame {frame}: {fault}; correct the file")
-    sound = (without_short_polygons(s, polygons) for s in given)
-    return [_compress_rle(s) if isinstance(s, dict) else s for s in sound]
+    sound = (without_short_polygons(each, labels.polygons) for each in given)
+    return [None if each is None else to_rle(each, *size) for each in sound]
+
+
+def _is_compressed(segmentation: Any, size: tuple[int, int]) -> bool:
+    """Whether it was compressed while the file was read, for frames of this size."""
+    return (
+        type(segmentation) is dict
+        and type(segmentation.get("counts")) is bytes
+        and segmentation["size"] == [*size]
+    )
+
+
+def _read_boxes(
+    fields: dict[str, Any], video: VideoEntry, masks: list[dict[str, Any] | None], labels: _Labels
+) -> list[list[float] | None]:
+    """The file's boxes in the frames with a mask, and where they are missing or cannot be the mask's."""
+    size = video.height, video.width
+    given: list[Any] = [None] * len(masks)
+    if fields.get("bboxes") is not None:
+        given = _frame_list(fields, "bboxes", video)
+    around = iter(coco_mask.toBbox([mask for mask in masks if mask is not None]).tolist())
+    boxes: list[list[float] | None] = []
+    for t, (box, mask) in enumerate(zip(given, masks, strict=True)):
+        mask_box = None if mask is None else next(around)
+        covered = mask_box if mask_box and mask_box[2] else None  # an empty mask covers nothing
+        if box is None or box == []:
+            boxes.append(covered)
+            continue
+        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+            raise EntryError(
+                f"bboxes, frame {t}: {repr(box)} is not [x, y, width, height] in finite numbers; "
+                "correct the file"
+            )
+        labels.layout.append((box, size, covered or _NOWHERE))
+        reason = unusable_box(box, *size)
+        if reason is not None and covered:
+            reason += " (the mask's is used)"
+        if reason is None and not covered:
+            reason = "without a mask" if mask is None else "whose mask is empty"
+        if reason is None:
+            labels.boxes.used += 1
+            boxes.append(box)
+        else:
+            labels.boxes.leave_out(reason)
+            boxes.append(covered)
+    return boxes
+
+
+_NOWHERE = [float("nan")] * 4
+
+
+def _read_area(
+    fields: dict[str, Any], video: VideoEntry, masks: list[dict[str, Any] | None]
+) -> float:
+    if fields.get("areas") is None:
+        areas = mask_areas([mask for mask in masks if mask is not None]).tolist()
+    else:
+        areas = [each for each in _frame_list(fields, "areas", video) if each is not None]
+    # Written so that NaN fails.
+    if not all(_is_number(area) and 0 <= area < _LARGEST_AREA for area in areas):
+        raise EntryError("areas must be numbers of pixels or null; correct the file")
+    visible = [area for area in areas if area]
+    return float(np.mean(visible)) if visible else 0.0
+
+
+def _is_number(value: Any) -> bool:
+    # Written so that NaN fails, and what is too large to be a float.
+    return type(value) in (int, float) and abs(value) < 2**53

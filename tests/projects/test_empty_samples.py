@@ -28,19 +28,18 @@ def image(tmp_path):
 
 
 def video_record(image, kind):
-    """Video 7 of one picture, with no labels but those of this kind."""
+    """Video 7 of one picture, with no labels but those of this kind; another has a track."""
     given = content()
-    given["videos"] = given["videos"][:1]
     given["videos"][0]["file_names"] = [image.name] * LENGTH
+    other = {**given["annotations"][0], "id": 99, "video_id": 3}
     tracks = {"no objects": [], "crowds": given["annotations"][2:], "never seen": []}[kind]
     if kind == "never seen":
         tracks = given["annotations"][:1]
         tracks[0] |= {"bboxes": [None] * LENGTH, "segmentations": [None] * LENGTH}
-    given["annotations"] = tracks
+    given["annotations"] = [*tracks, other]
     path = image.with_suffix(".json")
     path.write_text(json.dumps(given))
-    (record,) = load_ytvis_json(str(path), str(image.parent))
-    return record
+    return load_ytvis_json(str(path), str(image.parent))[0]
 
 
 def image_record(image, kind):

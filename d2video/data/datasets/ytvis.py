@@ -1,14 +1,11 @@
-"""Read and register video datasets in the YouTube-VIS JSON format (formats/ytvis.py).
-
-For training, annotations have ``bboxes`` besides: [x, y, w, h] or null, one entry a frame.
-"""
+"""Read and register video datasets in the YouTube-VIS JSON format (formats/ytvis.py)."""
 
 import logging
 import os
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
@@ -17,7 +14,7 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Annotation, VideoRecord
 from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
-from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
+from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +44,15 @@ def load_ytvis_json(
 ) -> list[VideoRecord]:
     """Read one file of the YouTube-VIS format; no image is opened and no mask rasterised.
 
-    An object counts as present in a frame where both its box and its segmentation are given (the
-    official reading). Uncompressed RLE is compressed, a tenth of the memory.
+    An object is present in the frames where its mask covers a pixel. Masks are compressed RLE.
 
     Args:
         json_file: path, local or anything that detectron2's PathManager reads.
         image_root: folder that ``file_names`` are relative to.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
-        report: takes the faults of :meth:`YTVISFile.from_dict`, and boxes that are not one a frame
-            or lie outside it, missing file names, or ones that leave ``image_root``.
+        report: takes what :meth:`YTVISFile.from_dict` finds, and file names that are missing or leave
+            ``image_root``.
 
     Returns:
         One dict a video, in the order of the file, as described in docs/architecture.md. Category
@@ -80,7 +76,7 @@ def load_ytvis_json(
                 "length": video.num_frames,
             }
     if file.tracks is not None:
-        _add_annotations(records, file, contiguous_id, report)
+        _add_annotations(records, file.tracks, contiguous_id)
     logger.info("Read %d videos from %s", len(records), json_file)
     return list(records.values())
 
@@ -95,60 +91,25 @@ def _paths(video: VideoEntry, root: str) -> list[str]:
 
 
 def _add_annotations(
-    records: dict[int, VideoRecord],
-    file: YTVISFile,
-    contiguous_id: dict[int, int],
-    report: Report,
+    records: dict[int, VideoRecord], tracks: Iterable[TrackEntry], contiguous_id: dict[int, int]
 ) -> None:
     frames: dict[int, list[list[Annotation]]] = {}
     for video_id, record in records.items():
         record["annotations"] = frames[video_id] = [[] for _ in range(record["length"])]
-    half_absent = 0
-    for track in file.tracks or ():
+    for track in tracks:
         if track.video_id not in records:
             continue
-        with reporting(report, file.source, "annotation", track.track_id):
-            boxes = _boxes(track, file.videos[track.video_id])
-            for t, (box, segmentation) in enumerate(zip(boxes, track.segmentations, strict=True)):
-                # An empty list is how some exporters write null.
-                if not box or segmentation is None:
-                    half_absent += bool(box) != (segmentation is not None)
-                    continue
-                frames[track.video_id][t].append(
-                    {
-                        "id": track.track_id,
-                        "category_id": contiguous_id[track.category_id],
-                        "iscrowd": int(track.is_crowd),
-                        "bbox": box,
-                        "bbox_mode": BoxMode.XYWH_ABS,
-                        "segmentation": segmentation,
-                    }
-                )
-    if half_absent:
-        logger.warning(
-            "%s: %d times a track has a box without a segmentation or the reverse; it counts as "
-            "absent there",
-            *(file.source, half_absent),
-        )
-
-
-def _boxes(track: TrackEntry, video: VideoEntry) -> list[Any]:
-    """One a frame, those that are used inside the frame."""
-    height, width = video.height, video.width
-    boxes = frame_list(track.fields, "bboxes", video)
-    for t, (box, segmentation) in enumerate(zip(boxes, track.segmentations, strict=True)):
-        if not box or segmentation is None:
-            continue
-        try:
-            x, y, w, h = box
-            # Written so that NaN fails; boxes that stick out are legal and get clipped later.
-            good = 0 <= w < np.inf and 0 <= h < np.inf
-            good = good and -w <= x <= width and -h <= y <= height
-        except (TypeError, ValueError):
-            good = False
-        if not good:
-            raise EntryError(
-                f"frame {t}: box {box} is not an [x, y, w, h] inside the {width}x{height} frame; "
-                "correct the file"
+        visible = zip(frames[track.video_id], track.boxes, track.masks, strict=True)
+        for frame, box, mask in visible:
+            if box is None:
+                continue
+            frame.append(
+                {
+                    "id": track.track_id,
+                    "category_id": contiguous_id[track.category_id],
+                    "iscrowd": int(track.is_crowd),
+                    "bbox": box,
+                    "bbox_mode": BoxMode.XYWH_ABS,
+                    "segmentation": mask,
+                }
             )
-    return boxes

@@ -1,18 +1,14 @@
 """The labels that YouTube-VIS predictions are compared with.
 
-Read separately from the training records: the protocol counts tracks that are never visible, takes
-areas from the file rather than from the masks, and orders tracks as the file does.
+Kept apart from the training records: the protocol counts tracks that are never visible, takes areas
+from the file where it has them, and orders tracks as the file does. Their ids play no part: the
+official code never counts annotation 0 as found.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pycocotools.mask as coco_mask
-
-from d2video.formats.faults import EntryError, refuse, reporting
-from d2video.formats.rle import to_rle
-from d2video.formats.ytvis import TrackEntry, VideoEntry, YTVISFile, frame_list
+from d2video.formats.ytvis import YTVISFile
 
 RLE = dict[str, Any]  # {"size": [H, W], "counts": compressed code, bytes or str}
 
@@ -22,7 +18,7 @@ class TrackTruth:
     """One labelled object.
 
     Attributes:
-        track_id: the annotation's id, above 0.
+        track_id: the annotation's id.
         category_id: as in the file.
         is_crowd: may be matched any number of times and is never missed.
         area: mean over the frames whose area is neither null nor 0, pixels; 0 if there is none.
@@ -75,19 +71,15 @@ class YTVISGroundTruth:
 
     @classmethod
     def from_file(cls, file: YTVISFile) -> "YTVISGroundTruth":
-        """Take the labels of a checked file.
-
-        Missing ``areas``, on which the official code fails, are counted from the masks. The field
-        ``ignore`` has no effect.
-
-        Raises:
-            UserError: ``areas`` are not a number or null for each frame.
-        """
+        """Take the labels of a checked file."""
         tracks: dict[int, list[TrackTruth]] = {video_id: [] for video_id in file.videos}
         for entry in file.tracks or ():
-            video = file.videos[entry.video_id]
-            with reporting(refuse, file.source, "annotation", entry.track_id):
-                tracks[entry.video_id].append(_track_truth(entry, video))
+            tracks[entry.video_id].append(
+                TrackTruth(
+                    *(entry.track_id, entry.category_id, entry.is_crowd, entry.area),
+                    masks=tuple(entry.masks),
+                )
+            )
         return cls(
             source=file.source,
             categories=file.categories,
@@ -97,20 +89,3 @@ class YTVISGroundTruth:
             },
             has_labels=file.tracks is not None,
         )
-
-
-def _track_truth(entry: TrackEntry, video: VideoEntry) -> TrackTruth:
-    masks = tuple(
-        None if segmentation is None else to_rle(segmentation, video.height, video.width)
-        for segmentation in entry.segmentations
-    )
-    if entry.fields.get("areas") is None:
-        areas = [None if mask is None else int(coco_mask.area(mask)) for mask in masks]
-    else:
-        areas = frame_list(entry.fields, "areas", video)
-    visible = [area for area in areas if area]
-    # Written so that NaN fails, and what is too large to be a float.
-    if not all(type(area) in (int, float) and abs(area) < 2**53 for area in visible):
-        raise EntryError("areas must be numbers or null; correct the file")
-    area = float(np.mean(visible)) if visible else 0.0
-    return TrackTruth(entry.track_id, entry.category_id, entry.is_crowd, area, masks)

@@ -9,6 +9,7 @@ import json
 import lzma
 import math
 import os
+import reprlib
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from typing import Any
 
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.rle_checks import find_mask_faults
-from d2video.formats.text import parse_json
+from d2video.formats.text import is_id, parse_json
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
@@ -69,7 +70,7 @@ def read_results(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"result file {path} does not exist: mend the path")
+        raise UserError(f"result file {path} does not exist: correct the path")
     try:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
@@ -123,14 +124,19 @@ def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
         return f": must be an object with {', '.join(_FIELDS)}, not {_kind(entry)}"
     for name in _FIELDS:
         if name not in entry:
-            return f": the field {name} is missing; add it"
+            near = {"video_id": "image_id", "segmentations": "segmentation"}.get(name)
+            found = f" (it has {near}, as results of images have)" if near in entry else ""
+            return f": the field {name} is missing{found}; add it"
     video_id, category_id, score, masks = (entry[name] for name in _FIELDS)
     for name, value, known in (
         ("video_id", video_id, ground_truth.videos),
         ("category_id", category_id, ground_truth.categories),
     ):
-        if isinstance(value, bool) or not isinstance(value, int):
-            return f", {name}: must be a whole number, not {_kind(value)}"
+        if not is_id(value):
+            named = [i for i, each in ground_truth.categories.items() if each == value]
+            if name == "category_id" and named:
+                return f", {name}: {value!r} is the name of category {named[0]}; write its number"
+            return f", {name}: must be a whole number, not {_kind(value)} ({reprlib.repr(value)})"
         if value not in known:
             return f", {name}: {value} is not in {ground_truth.source}; use the ids of that file"
     if isinstance(score, bool) or not isinstance(score, int | float):

@@ -4,9 +4,10 @@ import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 
+from d2video.evaluation.vis.accumulate import accumulate, match
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.utils.errors import UserError
-from tests.helpers.ytvis_sets import load_json, small_annotations
+from tests.helpers.ytvis_sets import small_annotations, units_of
 
 
 def test_all_mask_formats_give_the_same_track_and_nothing_is_changed():
@@ -64,7 +65,7 @@ def _with(**fields):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_with(id=12), "annotation 12: annotation ids must be unique"),
+        (_with(id=12), "annotation 12: its id is there twice"),
         (_with(video_id=5), "annotation 11: its video 5 is not"),
         (_with(category_id=5), "annotation 11: its category 5 is not"),
         (_with(segmentations=[None]), "segmentations must have one entry for each of the 3 frames"),
@@ -88,7 +89,10 @@ def _with(**fields):
         (_with(segmentations=[[["a"] * 6], None, None]), "frame 0: the coordinates of a polygon"),
         (lambda content: content["videos"][1].pop("height"), "video 2: it needs"),
         (lambda content: content["videos"][1].update(id=1), "video 1: it is there twice"),
-        (lambda content: content["categories"][1].update(name="eight"), "repeats a name"),
+        (
+            lambda content: content["categories"][1].update(name="eight"),
+            "its name, .eight., is there",
+        ),
         (lambda content: content.pop("categories"), "'categories' must be a list"),
     ],
 )
@@ -99,12 +103,17 @@ def test_faults_are_named(change, message):
         YTVISGroundTruth.from_dict(content, source="labels.json")
 
 
-def test_golden_set_c_is_refused_for_annotation_id_0():
-    content = load_json("ytvis_c_gt.json")
-    for video in content["videos"]:
-        video["length"] = len(video["file_names"])
-    with pytest.raises(UserError, match="annotation 0"):
-        YTVISGroundTruth.from_dict(content)
+def test_annotation_0_is_found_as_others_are():
+    """The official code takes id 0 for no match."""
+    scores = []
+    for first in (0, 11):
+        content = small_annotations()
+        content["annotations"][0]["id"] = first
+        truth = YTVISGroundTruth.from_dict(content)
+        results = [{**track, "score": 0.9} for track in content["annotations"]]
+        units = units_of(truth, results)
+        scores.append(accumulate(units, match(units), [*truth.categories]).summarize()["AP"])
+    assert scores == pytest.approx([1, 1])
 
 
 def test_files_that_are_none(tmp_path):
