@@ -172,7 +172,7 @@ def dataset(tmp_path):
 
     def load() -> list[dict]:
         MetadataCatalog.get(name).thing_dataset_id_to_contiguous_id = {i + 1: i for i in range(8)}
-        return []
+        return [{"video_id": 1}]
 
     DatasetCatalog.register(name, load)
     MetadataCatalog.get(name).set(json_file=str(labels), evaluator_type="ytvis")
