@@ -7,6 +7,7 @@ Numbers 0 to 2 are run lengths (background first, down the columns), every later
 difference from the run two places before.
 """
 
+import re
 import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 
 from d2video.formats.misplaced import describe_misplaced
 
+_QUOTED = re.compile(r"""\s*(?P<bytes>b?)(?P<mark>['"]).*(?P=mark)\s*""", re.DOTALL)
 _BYTES_PER_NUMBER = 7  # 35 bits: more than any run of a 32-bit pixel count needs
 
 
@@ -109,7 +111,7 @@ def find_mask_faults(masks: Sequence[Any], height: int, width: int) -> list[tupl
     )
     for t, well_formed, least, total in zip(coded, *map(np.ndarray.tolist, sums), strict=True):
         if not well_formed:
-            faults[t] = "'counts' is not a COCO run-length code (cut off or not of its alphabet)"
+            faults[t] = _describe_malformed(masks[t]["counts"])
         elif least < 0:
             faults[t] = "'counts' holds a run of negative length"
         elif total != height * width:
@@ -128,6 +130,19 @@ def find_runs_fault(rle: dict[Any, Any], height: int, width: int) -> str | None:
     if sum(counts) != height * width:
         return f"the runs of 'counts' cover {sum(counts)} pixels, the image has {height * width} pixels"
     return None
+
+
+def _describe_malformed(counts: str | bytes) -> str:
+    """What a code is that has bytes outside the alphabet, or ends within a number."""
+    text = counts if isinstance(counts, str) else counts.decode("utf-8", "replace")
+    if match := _QUOTED.fullmatch(text):
+        if match["bytes"]:
+            return (
+                f"'counts' is a Python bytes literal, {reprlib.repr(text)}: write the text that "
+                "counts.decode() gives"
+            )
+        return f"'counts' is in quotation marks, {reprlib.repr(text)}: write it without them"
+    return "'counts' is not a COCO run-length code (cut off or not of its alphabet)"
 
 
 def _describe_fault(mask: Any, height: int, width: int) -> str | None:

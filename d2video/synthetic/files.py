@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from d2video.formats.rle import mask_areas
 from d2video.synthetic.spec import ShapesSpec
 from d2video.utils.errors import UserError
 
@@ -30,7 +31,7 @@ def encode_masks(masks: np.ndarray) -> tuple[list[dict[str, Any]], list[int], li
         N compressed RLE with ``counts`` as a string, N areas in pixels, and N boxes, XYWH in pixels.
     """
     rles = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
-    areas, boxes = coco_mask.area(rles).tolist(), coco_mask.toBbox(rles).tolist()
+    areas, boxes = mask_areas(rles).tolist(), coco_mask.toBbox(rles).tolist()
     size = list(masks.shape[1:])
     return [{"size": size, "counts": rle["counts"].decode()} for rle in rles], areas, boxes
 
