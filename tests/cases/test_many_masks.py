@@ -82,9 +82,7 @@ def test_masks_of_tracks_in_coco_are_scored(tmp_path, codes, write_json):
 
 
 def test_results_of_masks(masks):
-    frame = Instances(
-        SIZE, track_ids=torch.arange(COUNT), pred_masks=torch.from_numpy(masks)
-    )
+    frame = Instances(SIZE, track_ids=torch.arange(COUNT), pred_masks=torch.from_numpy(masks))
     assert len(mots_results([frame])) == COUNT
 
 
