@@ -25,6 +25,7 @@ from d2video.checkpoint.run_folder import (
 from d2video.checkpoint.writing import write_checkpoint
 from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import UserError
+from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +191,11 @@ class VideoCheckpointer(DetectionCheckpointer):
             raise UserError(
                 f"checkpoint {path}: cannot be fetched ({error}); check the address in MODEL.WEIGHTS"
             ) from error
+        if address_in(file) is not None:
+            raise UserError(
+                f"checkpoint {path}: addresses of this kind cannot be fetched; give a file, or an "
+                "address with http:// or https://"
+            )
         if not self.path_manager.isfile(file):
             raise UserError(
                 f"checkpoint {path}: no such file; check MODEL.WEIGHTS (in training on several "

@@ -15,6 +15,7 @@ import torch
 
 from d2video.checkpoint.numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
 from d2video.utils.errors import BrokenCheckpoint, UserError
+from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,11 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
         BrokenCheckpoint: the file is missing, damaged, truncated, of another format, or holds
             other objects.
     """
+    address = address_in(path)
+    if address is not None:
+        raise BrokenCheckpoint(
+            f"checkpoint {address}: an address, which only MODEL.WEIGHTS may be: fetch the file first"
+        )
     path = Path(path)
     if not os.path.isfile(path):  # False as well for names that no file can have
         raise BrokenCheckpoint(

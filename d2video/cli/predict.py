@@ -28,6 +28,7 @@ from pathlib import Path
 
 from d2video.cli.arguments import add_config, command_parser, model_cfg, not_negative, positive
 from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.files import check_source
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 
 RESULTS = ("results", "mot_results", "mots_results")
@@ -39,7 +40,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--input",
         required=True,
-        help="video, image, folder of images, or camera:0 for the first camera",
+        help="video, animated GIF or PNG, image, folder of images, or camera:0 for the first camera; "
+        "not an address",
     )
     parser.add_argument(
         "--output",
@@ -56,7 +58,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--mots-results", metavar="FILE", help="text file for the masks, in the MOTS format"
     )
     parser.add_argument(
-        "--fps", type=float, help="frame rate; by default the video's own, 25 for a folder"
+        "--fps",
+        type=float,
+        help="frame rate; by default a video's frames keep their own times, a folder has 25",
     )
     parser.add_argument(
         "--stop-at-damage",
@@ -64,7 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_const",
         const="stop",
         default="raise",
-        help="keep what lies before the damage in a broken video or folder, before a broken image of "
+        help="keep what lies before the damage in a broken or cut video or folder, before a broken image of "
         "several, or before a camera fails, instead of failing",
     )
     drawing = parser.add_argument_group("drawing")
@@ -102,8 +106,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("nothing to do: give --output, --results, --mot-results or --mots-results")
     # A wrong path is refused before it costs the building of a model.
     path = Path(args.input)
-    if not args.input.startswith("camera:") and not path.exists():
-        raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
+    if not args.input.startswith("camera:"):
+        check_source(args.input)
     if args.output is not None and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
     return args

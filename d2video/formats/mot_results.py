@@ -135,31 +135,39 @@ def mots_results(
 @contextmanager
 def open_mot_results(
     path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None
-) -> Iterator[Callable[[int, Instances], None]]:
+) -> Iterator[Callable[[int, Instances], int]]:
     """Open a file for boxes, which appears at the end, or not at all on an exception.
 
-    The function that it yields appends a frame: its number and :func:`mot_results`' instances.
-    ``class_numbers`` are that function's.
+    The function that it yields appends a frame: its number and :func:`mot_results`' instances, whose
+    ``class_numbers`` these are. It returns how many have a row; those without area have none.
 
     Raises:
         UserError: the path cannot be written; on appending, as :func:`mot_results`, or the disk
             refuses.
     """
     with open_text(path) as put:
-        yield lambda number, frame: put(
-            "".join(_mot_lines(mot_results([frame], [number], class_numbers), [number]))
-        )
+
+        def append(number: int, frame: Instances) -> int:
+            rows = mot_results([frame], [number], class_numbers)
+            put("".join(_mot_lines(rows, [number])))
+            return len(rows.frame)
+
+        yield append
 
 
 @contextmanager
 def open_mots_results(
     path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None
-) -> Iterator[Callable[[int, Instances], None]]:
+) -> Iterator[Callable[[int, Instances], int]]:
     """As :func:`open_mot_results`, for the masks of :func:`mots_results`."""
     with open_text(path) as put:
-        yield lambda number, frame: put(
-            "".join(_mots_lines(mots_results([frame], [number], class_numbers), [number]))
-        )
+
+        def append(number: int, frame: Instances) -> int:
+            rows = mots_results([frame], [number], class_numbers)
+            put("".join(_mots_lines(rows, [number])))
+            return len(rows.frame)
+
+        yield append
 
 
 def write_results(

@@ -130,7 +130,7 @@ def annotate(
         total, unit = len(source.paths), "image"
         head = {"images": source.name}
     head["categories"] = names
-    done, frame = 0, None
+    done, summary = 0, task.summary(names, options)
     with ExitStack() as stack:
         writers: list[Callable[[Any], None]] = [
             stack.enter_context(task.open_results(kind, path, head, options.topk))
@@ -149,14 +149,14 @@ def annotate(
         for frame in stack.enter_context(bar):
             for write in writers:
                 write(frame)
+            summary.add(frame)
             done += 1
             if interrupted():
                 break
-    # A video has one answer by all its frames; images have their own answers.
-    if isinstance(source, FrameSource) and frame is not None:
-        description = task.describe(frame, names, options.topk)
-        if description is not None:
-            logger.info("%s: %s", source.name, description)
+    said = summary.line(output is not None, bool(results))
+    if said is not None:
+        level, text = said
+        logger.log(level, "%s: %s", source.name, text)
     return done
 
 

@@ -200,7 +200,7 @@ class VideoPredictor:
             raise UserError(f"classify: topk is {topk}: ask for 1 class or more")
         if not isinstance(self.task, ClassificationTask):
             raise UserError(
-                f"{type(self.model).__name__} finds objects, it does not classify videos; choose a "
+                f"{type(self.model).__name__} {self.task.does}, it does not classify videos; choose a "
                 "classifying model, such as VTN, in MODEL.META_ARCHITECTURE"
             )
         if not isinstance(source, FrameSource):

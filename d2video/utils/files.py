@@ -4,12 +4,38 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from d2video.utils.errors import UserError
+
+
+def address_in(path: str | os.PathLike[str]) -> str | None:
+    """The whole address, such as ``rtsp://host/1``, that was given as a path; ``None`` for a path.
+
+    A Path of an address has lost a slash.
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+:)/(/?)", str(path))
+    if found is None or os.path.isdir(found[1]):
+        return None
+    return str(path) if found[2] else f"{found[1]}//{str(path)[found.end() :]}"
+
+
+def check_source(path: str | os.PathLike[str]) -> None:
+    """Check that there is a file or folder to predict on.
+
+    Raises:
+        UserError: there is none, or it is an address.
+    """
+    wanted = "a video, an image or a folder of images on this machine, or camera:0"
+    address = address_in(path)
+    if address is not None:
+        raise UserError(f"{address} is an address, which cannot be opened; give {wanted}")
+    if not os.path.exists(path):
+        raise UserError(f"{path} does not exist; give {wanted}")
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
@@ -19,8 +45,11 @@ def partial_path(path: str | os.PathLike[str]) -> Path:
     the format from it) and differs between processes. The folder is created.
 
     Raises:
-        UserError: the folder cannot be created or written.
+        UserError: the folder cannot be created or written, or the path is an address.
     """
+    address = address_in(path)
+    if address is not None:
+        raise UserError(f"cannot write {address}: it is an address; give a path on this machine")
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from d2video.utils.errors import UserError
+from d2video.utils.files import check_source
 from d2video.video.camera import Camera
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 from d2video.video.frame_source import DEFAULT_FPS, FrameSource, ReadFrame, check_frame
@@ -63,11 +64,10 @@ def open_video(
     if isinstance(source, int):
         return Camera(source, fps, on_broken)
     if isinstance(source, str | os.PathLike):
+        check_source(source)
         path = Path(source)
         if path.is_dir():
             video = _ImageSource(str(path), list_images(path), fps, on_broken)
-        elif not path.is_file():
-            raise UserError(f"{path} does not exist; give a video, an image or a folder of images")
         elif is_still_image(path):
             video = _ImageSource(str(path), [path], fps, on_broken)
         else:

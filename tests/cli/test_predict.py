@@ -79,6 +79,19 @@ def test_frames_keep_their_times(demo, clip):
     assert length(clip / "out.mp4") == 1.25
 
 
+def test_says_what_was_drawn_and_written(demo, clip, capsys):
+    files = ["--output", f"{clip}/out.mp4", "--results", f"{clip}/out.json"]
+    demo.main(arguments(clip, *files))
+    said = capsys.readouterr().out
+    assert "in.mp4: 9 instances of 1 track drawn; 9 instances of 1 track in the results" in said
+    demo.main(arguments(clip, *files, "--score-threshold", "0.95"))
+    expected = (
+        "no instance reaches the score threshold 0.95; the highest score was 0.9: lower "
+        "--score-threshold; 9 instances of 1 track in the results"
+    )
+    assert expected in capsys.readouterr().out
+
+
 def length(path) -> float:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -103,6 +116,15 @@ def test_folder_in_and_out_and_options(demo, clip):
     ("change", "message"),
     [
         (lambda a, clip: a.__setitem__(3, f"{clip}/none.mp4"), "none.mp4 does not exist"),
+        (lambda a, clip: a.__setitem__(3, "rtsp://cam//1"), "rtsp://cam//1 is an address"),
+        (
+            lambda a, clip: a.__setitem__(5, "s3://a/b.mp4"),
+            "cannot write s3://a/b.mp4: it is an address",
+        ),
+        (
+            lambda a, clip: a.extend(["--opts", "MODEL.WEIGHTS", "gs://a/m.pth"]),
+            "checkpoint gs://a/m.pth: addresses of this kind cannot be fetched",
+        ),
         (lambda a, clip: a.__setitem__(1, f"{clip}/none.yaml"), "none.yaml"),
         (lambda a, clip: a.__setitem__(5, f"{clip}/out.avi"), "must end in .mp4"),
         (lambda a, clip: a.extend(["--opts", "MODEL.NO_SUCH", "1"]), "MODEL.NO_SUCH"),

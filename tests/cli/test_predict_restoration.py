@@ -40,8 +40,9 @@ def restored(image):
     return negative.repeat(2, 0).repeat(2, 1)
 
 
-def test_folder_and_image(demo, files):
+def test_folder_and_image(demo, files, capsys):
     demo.main(arguments(files, "images", "--output", files / "out"))
+    assert "2 images restored, in 2 times their size" in capsys.readouterr().out
     for name in ("a", "b"):
         given = read_rgb(files / "images" / f"{name}.png")
         assert (read_rgb(files / "out" / f"{name}.png") == restored(given)).all()

@@ -13,7 +13,7 @@ from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.video_writer import VideoWriter
 from d2video.visualization.options import DrawingOptions
-from tests.helpers.stub_video_model import StubClassifier, StubVideoModel
+from tests.helpers.stub_video_model import StubClassifier, StubRestorer, StubVideoModel
 
 NAMES = ["dark", "bright", "red", "blue"]
 
@@ -79,8 +79,10 @@ def test_what_cannot_be_classified():
         make_predictor().classify(brightening(1), topk=0)
     with pytest.raises(UserError, match="camera 0 has no end"):
         make_predictor().classify(Live())
-    with pytest.raises(UserError, match="StubVideoModel finds objects, it does not classify"):
+    with pytest.raises(UserError, match="StubVideoModel follows objects, it does not classify"):
         make_predictor(StubVideoModel()).classify(brightening(1))
+    with pytest.raises(UserError, match="StubRestorer restores images, it does not classify"):
+        make_predictor(StubRestorer()).classify(brightening(1))
     with pytest.raises(UserError, match="names for 1 classes"):
         make_predictor(class_names=["dark"]).classify(brightening(1))
 

@@ -1,13 +1,14 @@
 """Instances: which picture a frame gets, and when tracks have trails."""
 
 from dataclasses import replace
+from logging import INFO, WARNING
 
 import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from d2video.inference.tasks import InstanceFrame, TrackingTask
+from d2video.inference.tasks import DetectionTask, InstanceFrame, TrackingTask
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 from d2video.visualization.panoptic import draw_panoptic
@@ -80,6 +81,29 @@ def test_options_go_to_the_pictures():
     panoptic = (ids, [{"id": 4, "category_id": 0, "isthing": True}])
     drawn = drawer(["cat"], scale=3)(replace(frame, panoptic_seg=panoptic))
     np.testing.assert_array_equal(drawn, draw_panoptic(GREY, panoptic, ["cat"], scale=3))
+
+
+def test_summary():
+    def line(*scores, drawn=True, written=False, segments=None):
+        summary = DetectionTask().summary(None, DrawingOptions(score_threshold=0.5))
+        for index, score in enumerate(scores):
+            summary.add(replace(make_frame(index, score=score), panoptic_seg=segments))
+        return summary.line(drawn, written)
+
+    assert line(0.9, 0.7) == (INFO, "2 instances of 1 track drawn")
+    assert line(0.9, 0.2, written=True) == (
+        INFO,
+        "1 instance of 1 track drawn; 2 instances of 1 track in the results",
+    )
+    assert line(0.1, 0.3123) == (
+        WARNING,
+        "no instance reaches the score threshold 0.5; the highest score was 0.312: lower "
+        "--score-threshold",
+    )
+    assert line(0.1, drawn=False, written=True) == (INFO, "1 instance of 1 track in the results")
+    assert line() == (WARNING, "no instance was found, of any score")
+    panoptic = (torch.zeros(60, 80, dtype=torch.int32), [{"id": 0, "category_id": 0}] * 3)
+    assert line(0.1, segments=panoptic) == (INFO, "3 segments drawn")
 
 
 def test_images_of_any_size():

@@ -1,6 +1,7 @@
 """A task that a project brings, known to no module of d2video, and one that the built model decides."""
 
 import json
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import nn
 
 from d2video.inference import DrawingOptions, Images, VideoPredictor, annotate
-from d2video.inference.tasks import DetectionTask, Task, TrackingTask
+from d2video.inference.tasks import DetectionTask, Summary, Task, TrackingTask
 from d2video.utils.errors import UserError
 from d2video.video import Frame, VideoWriter, open_video, read_rgb
 from tests.helpers.stub_video_model import StubVideoModel
@@ -35,8 +36,16 @@ class CountingTask(Task[CountedFrame]):
     def record(self, frame, topk):
         return {"bright": frame.bright}
 
-    def describe(self, last, class_names, topk):
-        return f"{last.bright} bright pixels at the end"
+    def summary(self, class_names, options):
+        return BrightSummary()
+
+
+class BrightSummary(Summary):
+    def add(self, frame):
+        self.last = frame
+
+    def line(self, drawn, written):
+        return logging.INFO, f"{self.last.bright} bright pixels at the end"
 
 
 @META_ARCH_REGISTRY.register()

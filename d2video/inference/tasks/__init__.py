@@ -7,7 +7,7 @@ from d2video.inference.tasks.classification import (
 )
 from d2video.inference.tasks.instances import DetectionTask, InstanceFrame, TrackingTask
 from d2video.inference.tasks.restoration import RestorationTask, RestoredFrame
-from d2video.inference.tasks.task import StreamingModel, Task
+from d2video.inference.tasks.task import StreamingModel, Summary, Task
 
 __all__ = [
     "ClassificationTask",
@@ -17,6 +17,7 @@ __all__ = [
     "RestorationTask",
     "RestoredFrame",
     "StreamingModel",
+    "Summary",
     "Task",
     "TrackingTask",
     "VideoClasses",

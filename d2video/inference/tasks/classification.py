@@ -1,5 +1,6 @@
 """Classes of a whole video."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from d2video.inference.tasks.task import Task
+from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ScoresAnswer
 from d2video.structures.class_scores import top_classes
 from d2video.video.frame_source import Frame
@@ -26,6 +27,8 @@ class ClassifiedFrame(Frame):
 
 class ClassificationTask(Task[ClassifiedFrame]):
     """Classify a video; the model answers each frame with a :class:`ScoresAnswer`."""
+
+    does = "classifies videos"
 
     def read(self, frame: Frame, answer: ScoresAnswer) -> ClassifiedFrame:
         return ClassifiedFrame(**vars(frame), class_scores=answer["class_scores"].cpu())
@@ -57,12 +60,31 @@ class ClassificationTask(Task[ClassifiedFrame]):
         best = top_classes(last.class_scores, topk)
         return {"classes": [{"category_id": index, "score": score} for index, score in best]}
 
-    def describe(
-        self, last: ClassifiedFrame, class_names: Sequence[str] | None, topk: int
-    ) -> str | None:
-        best = top_classes(last.class_scores, topk)
-        return ", ".join(
-            f"{label_of_class(index, class_names)} {100 * score:.1f} %" for index, score in best
+    def summary(self, class_names: Sequence[str] | None, options: DrawingOptions) -> "ClassSummary":
+        return ClassSummary(class_names, options.topk)
+
+
+class ClassSummary(Summary[ClassifiedFrame]):
+    """The best classes of a video, or the number of images."""
+
+    def __init__(self, class_names: Sequence[str] | None, topk: int) -> None:
+        self._class_names = class_names
+        self._topk = topk
+        self._count = 0
+
+    def add(self, frame: ClassifiedFrame) -> None:
+        self._last = frame
+        self._count += 1
+
+    def line(self, drawn: bool, written: bool) -> tuple[int, str] | None:
+        if self._count == 0:
+            return None
+        if self._last.file_name is not None and self._count > 1:
+            return logging.INFO, f"{self._count} images classified"
+        best = top_classes(self._last.class_scores, self._topk)
+        return logging.INFO, ", ".join(
+            f"{label_of_class(index, self._class_names)} {100 * score:.1f} %"
+            for index, score in best
         )
 
 

@@ -1,5 +1,6 @@
 """Objects in images, and objects followed through a video."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
+from d2video.formats.faults import Tally, refuse
 from d2video.formats.mot_results import open_mot_results, open_mots_results
 from d2video.formats.rle import encode_masks
-from d2video.inference.tasks.task import Task
+from d2video.inference.tasks.task import Summary, Task, counted
 from d2video.structures.answers import ImageAnswer, PanopticMap
 from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
@@ -39,6 +41,7 @@ class InstanceFrame(Frame):
 class DetectionTask(Task[InstanceFrame]):
     """Find objects, each frame by itself; the model answers with an :class:`ImageAnswer`."""
 
+    does = "finds objects"
     takes_images = True
 
     def read(self, frame: Frame, answer: ImageAnswer) -> InstanceFrame:
@@ -85,10 +88,75 @@ class DetectionTask(Task[InstanceFrame]):
             record["segments"] = _segment_records(frame.panoptic_seg)
         return record
 
+    def summary(
+        self, class_names: Sequence[str] | None, options: DrawingOptions
+    ) -> "InstanceSummary":
+        return InstanceSummary(options.score_threshold)
+
+
+class InstanceSummary(Summary[InstanceFrame]):
+    """How many instances and tracks were drawn and written; if there are none, the highest score.
+
+    Args:
+        score_threshold: of those that are drawn. A panoptic model's segments are all drawn.
+    """
+
+    def __init__(self, score_threshold: float) -> None:
+        self._threshold = score_threshold
+        self._drawn, self._all = _Count(), _Count()
+        self._segments: int | None = None
+        self._best: float | None = None
+
+    def add(self, frame: InstanceFrame) -> None:
+        found = frame.instances
+        self._all.add(found)
+        if found.has("scores") and len(found):
+            self._best = max(found.scores.max().item(), self._best or 0.0)
+            found = found[found.scores >= self._threshold]
+        self._drawn.add(found)
+        if frame.panoptic_seg is not None:
+            self._segments = (self._segments or 0) + len(frame.panoptic_seg[1])
+
+    def line(self, drawn: bool, written: bool) -> tuple[int, str] | None:
+        if not self._all.instances and not self._segments:
+            return logging.WARNING, "no instance was found, of any score"
+        parts, level = [], logging.INFO
+        if drawn and self._segments is not None:
+            parts.append(f"{counted(self._segments, 'segment')} drawn")
+        elif drawn and self._drawn.instances:
+            parts.append(f"{self._drawn} drawn")
+        elif drawn:
+            level = logging.WARNING
+            parts.append(
+                f"no instance reaches the score threshold {self._threshold:g}; the highest score was "
+                f"{self._best:.3g}: lower --score-threshold"
+            )
+        if written:
+            parts.append(f"{self._all} in the results")
+        return (level, "; ".join(parts)) if parts else None
+
+
+class _Count:
+    """Instances and, if they have them, tracks."""
+
+    def __init__(self) -> None:
+        self.instances = 0
+        self._tracks: set[int] | None = None
+
+    def add(self, found: Instances) -> None:
+        self.instances += len(found)
+        if found.has("track_ids"):
+            self._tracks = (self._tracks or set()) | {*found.track_ids.tolist()}
+
+    def __str__(self) -> str:
+        tracks = "" if self._tracks is None else f" of {counted(len(self._tracks), 'track')}"
+        return counted(self.instances, "instance") + tracks
+
 
 class TrackingTask(DetectionTask):
     """Follow objects through a video; the model answers with ``Instances`` that have ``track_ids``."""
 
+    does = "follows objects"
     takes_images = False
     offers = frozenset({"results", "mot_results", "mots_results"})
 
@@ -108,8 +176,16 @@ class TrackingTask(DetectionTask):
             names = head["categories"]
             is_one = names is not None and sum(map(bool, names)) == 1
             several = None if is_one else range(1, sys.maxsize)
+            tally = Tally(str(path), "instances")
+
+            def write(frame: InstanceFrame) -> None:
+                kept = append(_number(frame), frame.instances)
+                tally.used += kept
+                tally.leave_out("without area", len(frame.instances) - kept)
+
             with opened(path, several) as append:
-                yield lambda frame: append(_number(frame), frame.instances)
+                yield write
+            tally.tell(refuse)
 
 
 def _number(frame: Frame) -> int:

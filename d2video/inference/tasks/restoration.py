@@ -1,5 +1,6 @@
 """Better images in place of images."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from d2video.inference.tasks.task import Task
+from d2video.inference.tasks.task import Summary, Task, counted
 from d2video.structures.answers import RestoredAnswer
 from d2video.video.frame_source import Frame
 from d2video.visualization.options import DrawingOptions
@@ -23,6 +24,7 @@ class RestoredFrame(Frame):
 class RestorationTask(Task[RestoredFrame]):
     """Restore images in their own size; the model answers with a :class:`RestoredAnswer`."""
 
+    does = "restores images"
     takes_images = True
     resizes = False
     has_classes = False
@@ -46,6 +48,29 @@ class RestorationTask(Task[RestoredFrame]):
             return shown.repeat(options.scale, 0).repeat(options.scale, 1)
 
         return draw
+
+    def summary(
+        self, class_names: Sequence[str] | None, options: DrawingOptions
+    ) -> "RestorationSummary":
+        return RestorationSummary()
+
+
+class RestorationSummary(Summary[RestoredFrame]):
+    """How many frames or images were restored, and how much larger they became."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, frame: RestoredFrame) -> None:
+        self._count += 1
+        self._scale = frame.restored.shape[0] // frame.image.shape[0]
+        self._noun = "frame" if frame.file_name is None else "image"
+
+    def line(self, drawn: bool, written: bool) -> tuple[int, str] | None:
+        if self._count == 0:
+            return None
+        size = "their own size" if self._scale == 1 else f"{self._scale} times their size"
+        return logging.INFO, f"{counted(self._count, self._noun)} restored, in {size}"
 
 
 def _as_picture(restored: Tensor, grey: bool) -> np.ndarray:

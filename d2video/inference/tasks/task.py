@@ -18,6 +18,27 @@ from d2video.visualization.options import DrawingOptions
 Answered = TypeVar("Answered", bound=Frame)
 
 
+class Summary(Generic[Answered]):
+    """An account of one video, or of images, for the console."""
+
+    def add(self, frame: Answered) -> None:
+        """Take the next frame."""
+
+    def line(self, drawn: bool, written: bool) -> tuple[int, str] | None:
+        """What is to be said at the end, with its level of logging; ``None``: nothing.
+
+        Args:
+            drawn: pictures were written.
+            written: results files were.
+        """
+        return None
+
+
+def counted(count: int, noun: str) -> str:
+    """The number with its noun, which takes an "s"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 class Task(ABC, Generic[Answered]):
     """What models of one kind answer.
 
@@ -25,6 +46,7 @@ class Task(ABC, Generic[Answered]):
     config decides. A project may bring its task.
 
     Attributes:
+        does: what such a model does, for messages.
         takes_images: a folder holds unrelated images; otherwise the frames of one video.
         resizes: frames are resized by INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST.
         has_classes: answers name classes of the data set.
@@ -33,6 +55,7 @@ class Task(ABC, Generic[Answered]):
             "side_by_side".
     """
 
+    does = "has another task"
     takes_images = False
     resizes = True
     has_classes = True
@@ -64,9 +87,11 @@ class Task(ABC, Generic[Answered]):
         """The JSON entries of a whole video, from its last frame."""
         return {}
 
-    def describe(self, last: Answered, class_names: Sequence[str] | None, topk: int) -> str | None:
-        """The line for the console on a whole video, from its last frame."""
-        return None
+    def summary(
+        self, class_names: Sequence[str] | None, options: DrawingOptions
+    ) -> "Summary[Answered]":
+        """A new account of what is found; the base class's says nothing."""
+        return Summary()
 
     @contextmanager
     def open_results(
