@@ -162,5 +162,5 @@ def _class_names(
         of_data = MetadataCatalog.get(dataset).get("thing_classes")
         if of_data is not None:
             head.check_count(of_data, f"dataset {dataset}")
-            names = head.by_row(of_data)
+            names = head.by_row([str(name) for name in of_data])
     return names

@@ -77,7 +77,7 @@ class ClipDataset(Dataset):
         self.num_samples = np.array(samples, np.int64)
         self._first = np.concatenate([[0], np.cumsum(self.num_samples)])
         self._records = DatasetFromList(records, copy=False)
-        self.class_names = class_names
+        self.class_names = self._names_in_records = class_names
         self.source = source
         self._new_index: list[int | None] | None = None
 
@@ -91,24 +91,24 @@ class ClipDataset(Dataset):
         Raises:
             UserError: an object has a class that ``names`` lacks.
         """
-        if self.class_names is None:
+        if self._names_in_records is None:
             logger.warning(
                 "the names of the classes of %s are not known: their numbers are taken for those of %s",
                 *(self.source, model_source),
             )
             return
-        assert self._new_index is None, "classes are matched once"
         match = match_classes(
             names,
-            self.class_names,
+            self._names_in_records,
             lambda: annotated_classes(self._records),
             model_source=model_source,
             data_source=self.source,
             remedy=remedy,
         )
-        if match.to_model != [*range(len(self.class_names))]:
+        self.class_names, self._new_index = names, None
+        if match.to_model != [*range(len(match.data_names))]:
             self._new_index = match.to_model
-        self.class_names = names
+            logger.info("the classes of %s get the numbers of %s", self.source, model_source)
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -315,15 +315,16 @@ def _match_datasets(per_dataset: dict[str, list[Record]]) -> list[str] | None:
     Raises:
         UserError: no data set has the classes of all others, or the names of one are not known.
     """
-    names = {name: MetadataCatalog.get(name).get("thing_classes") for name in per_dataset}
-    unnamed = [name for name in names if names[name] is None]
+    found = {name: MetadataCatalog.get(name).get("thing_classes") for name in per_dataset}
+    unnamed = [name for name in found if found[name] is None]
     if unnamed:
-        if len(unnamed) < len(names):
+        if len(unnamed) < len(found):
             raise UserError(
                 f"the names of the classes of dataset {unnamed[0]} are not known, and those of several "
                 "DATASETS.TRAIN are matched by name: set thing_classes in its metadata"
             )
         return None
+    names = {name: [str(each) for each in found[name]] for name in found}  # whatever was registered
 
     @cache
     def annotated(name: str) -> set[int]:
@@ -347,8 +348,9 @@ def _match_datasets(per_dataset: dict[str, list[Record]]) -> list[str] | None:
             remedy="of several DATASETS.TRAIN one must have the classes of all",
         )
         if match.to_model != [*range(len(names[name]))]:
+            logger.info("the classes of dataset %s get the numbers of dataset %s", name, reference)
             per_dataset[name] = [with_classes(record, match.to_model) for record in records]
-    return [*names[reference]]
+    return names[reference]
 
 
 def _index_stream(cfg: CfgNode, records: list[Record], num_samples: np.ndarray) -> IndexStream:

@@ -47,7 +47,7 @@ def _find(name: str) -> tuple[list[str] | None, str]:
     metadata = MetadataCatalog.get(name)
     known = metadata.get("thing_classes")
     if known is not None:
-        return list(known), ""
+        return list(map(str, known)), ""
     panoptic_json = metadata.get("panoptic_json")
     others = (metadata.get(key) for key in ("json_file", "list_file", "video_root"))
     path = panoptic_json or next(filter(None, others), None)
@@ -63,5 +63,5 @@ def _find(name: str) -> tuple[list[str] | None, str]:
     load_records(name)  # sets them
     known = metadata.get("thing_classes")
     if known is not None:
-        return list(known), ""
+        return list(map(str, known)), ""
     return None, f"reading {path} sets no thing_classes"

@@ -32,11 +32,12 @@ def with_classes(record: Record, new_index: Sequence[int | None]) -> Record:
         changed["label"] = index[record["label"]]
     if "segments_info" in record:
         changed["segments_info"] = renamed(record["segments_info"])
-    annotations = record.get("annotations")
-    if isinstance(annotations, FrameAnnotations):
-        changed["annotations"] = annotations.with_classes(index)
-    elif annotations is not None and "length" in record:
-        changed["annotations"] = [renamed(frame) for frame in annotations]
-    elif annotations is not None:
-        changed["annotations"] = renamed(annotations)
+    for key in record.keys() & {"annotations", "ignored"}:
+        labels = record[key]
+        if isinstance(labels, FrameAnnotations):
+            changed[key] = labels.with_classes(index)
+        elif "length" in record:
+            changed[key] = [renamed(frame) for frame in labels]
+        else:
+            changed[key] = renamed(labels)
     return changed

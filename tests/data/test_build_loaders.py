@@ -12,7 +12,7 @@ from d2video.data import (
     build_train_loader,
     register_ytvis_instances,
 )
-from d2video.data.build import ClipDataset, load_records
+from d2video.data.build import ClipDataset, clips_of, load_records
 from d2video.utils.errors import UserError
 from tests.helpers.ytvis_content import LENGTH
 
@@ -222,3 +222,27 @@ def test_the_commands_of_the_generated_sets():
             assert args.root == folder
             named.add(args.format)
     assert named == {*FORMATS} - {"coco"}  # panoptic writes the instances as well
+
+
+def test_classes_of_unknown_names(cfg, scratch_catalog, caplog):
+    """Numbers stay what they are, where there is nothing to compare them with."""
+    records = DatasetCatalog.get("tiny")
+    for name in ("unnamed", "unnamed_too"):
+        DatasetCatalog.register(name, lambda: records)
+    cfg.DATASETS.TRAIN = ("unnamed", "unnamed_too")
+    clips = clips_of(build_train_loader(cfg))
+    assert clips.class_names is None
+    clips.match_classes(["a"], "checkpoint x", "")
+    assert "their numbers are taken for those of checkpoint x" in caplog.text
+    assert clips[0]["annotations"] == records[0]["annotations"]
+    cfg.DATASETS.TRAIN = ("tiny", "unnamed")
+    with pytest.raises(UserError, match="names of the classes of dataset unnamed are not known"):
+        build_train_loader(cfg)
+
+
+def test_names_that_are_numbers(cfg):
+    MetadataCatalog.get("numbered").set(thing_classes=(4, 9))
+    records = DatasetCatalog.get("tiny")
+    DatasetCatalog.register("numbered", lambda: records)
+    cfg.DATASETS.TRAIN = ("numbered",)
+    assert clips_of(build_train_loader(cfg)).class_names == ["4", "9"]

@@ -27,6 +27,11 @@ RECORDS = {
         [3],
     ),
     "video": ({"length": 2, "annotations": [objects(2), objects(2, 0)]}, [0, 2], [1, 1, 3]),
+    "ignored": (
+        {"length": 1, "annotations": [objects(2)], "ignored": [objects(0)]},
+        [2],
+        [1],
+    ),
     "classification": ({"file_name": "a", "label": 2}, [2], [1]),
 }
 
@@ -47,6 +52,8 @@ def test_records(kind):
     assert classes_of(changed) == expected
     assert record == before
     assert annotated_classes([record]) == set(annotated)
+    if kind == "ignored":
+        assert changed["ignored"][0][0]["category_id"] == 3
     if kind != "crowd":  # whose class is gone
         assert with_classes(changed, [0, 2, None, 0]) == record  # and nothing else had changed
 

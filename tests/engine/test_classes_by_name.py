@@ -187,6 +187,7 @@ def test_videos_of_a_class(tmp_path, scratch_catalog):
     trained(usual, tmp_path / "parts", stop=1)
     loaded = VideoTrainer(in_folder(other, tmp_path / "parts"))
     loaded.resume_or_load(resume=True)
+    loaded.resume_or_load(resume=True)  # changes nothing
     batches = itertools.islice(loaded.data_loader, 6)
     labels = {sample["file_name"]: sample["label"] for batch in batches for sample in batch}
     assert len(labels) > 3
