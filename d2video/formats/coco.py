@@ -4,8 +4,9 @@ Training, evaluation and tools/check_dataset.py read the files here, and those w
 (data/datasets/coco_tracks.py), too. The rules are in docs/datasets_images.md.
 """
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from reprlib import repr
 from typing import Any, TypedDict, cast
@@ -13,6 +14,7 @@ from typing import Any, TypedDict, cast
 from pycocotools import mask as coco_mask
 from typing_extensions import NotRequired
 
+from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
@@ -24,6 +26,8 @@ from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
 
 _MASKS_AT_ONCE = 1024
+_BOXES_LOOKED_AT = 20_000
+_NOWHERE = [math.nan] * 4
 _LARGEST_AREA = 10**10  # pixels; COCO's evaluation passes over what is larger
 
 
@@ -92,7 +96,9 @@ def read_coco_instances(path: str, report: Report = refuse) -> COCOInstances:
     return check_coco_instances(read_json(path), path, report)
 
 
-def check_coco_instances(content: Any, path: str, report: Report = refuse) -> COCOInstances:
+def check_coco_instances(
+    content: Any, path: str, report: Report = refuse, *, whole_bodies: bool = False
+) -> COCOInstances:
     """The sound part of the content of a file.
 
     Args:
@@ -100,7 +106,9 @@ def check_coco_instances(content: Any, path: str, report: Report = refuse) -> CO
         path: of the file, for messages.
         report: takes the faults of single images and annotations (something is missing or of another
             type; ids are repeated or unknown; a file name leaves the image root; a size, box, polygon
-            or RLE cannot be), a doubt if a file is listed under several ids, and what is left out.
+            or RLE cannot be), doubts if a file is listed under several ids or the boxes are in another
+            layout, and what is left out.
+        whole_bodies: as in :func:`~d2video.formats.box_layout.layout_doubt`.
 
     Raises:
         UserError: it lacks images or categories, has faulty categories, or has annotations but none
@@ -116,7 +124,13 @@ def check_coco_instances(content: Any, path: str, report: Report = refuse) -> CO
     if content.get("annotations") is None:
         return COCOInstances(path, categories, images, None)
     given = _read_annotations(content, path, report, images, faulty, categories)
-    return COCOInstances(path, categories, images, _read_instances(given, path, report, images))
+    faults = _segmentation_faults(given, images)
+    # Before boxes are derived.
+    doubt = _layout_doubt(given, faults, path, images, whole_bodies)
+    instances = _read_instances(given, faults, path, report, images)
+    if doubt is not None:
+        report(doubt)
+    return COCOInstances(path, categories, images, instances)
 
 
 def _read_images(
@@ -222,11 +236,14 @@ def _check_annotation(fields: dict[str, Any], categories: Collection[int]) -> No
 
 
 def _read_instances(
-    given: list[dict[str, Any]], path: str, report: Report, images: dict[int | str, Image]
+    given: list[dict[str, Any]],
+    faults: Mapping[int, str],
+    path: str,
+    report: Report,
+    images: Mapping[int | str, Image],
 ) -> list[Instance]:
     """The annotations that can be used; what they lack is derived, and the others are told."""
     tally, polygons = Tally(path, "annotations"), Tally(path, "polygons")
-    faults = _segmentation_faults(given, images)
     instances: list[Instance] = []
     for place, fields in enumerate(given):
         image = images[fields["image_id"]]
@@ -266,6 +283,35 @@ def _segmentation_faults(
             masks = [given[place].get("segmentation") for place in part]
             faults |= {part[k]: fault for k, fault in find_segmentation_faults(masks, *size)}
     return faults
+
+
+def _layout_doubt(
+    given: list[dict[str, Any]],
+    faults: Mapping[int, str],
+    path: str,
+    images: Mapping[int | str, Image],
+    whole_bodies: bool,
+) -> Doubt | None:
+    """Of a large file every n-th box is looked at, for speed."""
+    boxes: list[Any] = []
+    sizes: list[tuple[int, int]] = []
+    around: list[list[float]] = []
+    step = max(1, len(given) // _BOXES_LOOKED_AT)
+    for place in range(0, len(given), step):
+        fields = given[place]
+        if not fields.get("bbox"):
+            continue
+        image = images[fields["image_id"]]
+        size = image["height"], image["width"]
+        mask = None if place in faults else fields.get("segmentation")
+        if isinstance(mask, list):
+            mask = [polygon for polygon in mask if len(polygon) >= 6]
+        elif mask:
+            mask = to_rle(mask, *size)
+        boxes.append(fields["bbox"])
+        sizes.append(size)
+        around.append(_box_around(mask) if mask else _NOWHERE)
+    return layout_doubt(path, boxes, sizes, around, whole_bodies=whole_bodies)
 
 
 def _complete(

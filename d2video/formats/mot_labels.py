@@ -3,12 +3,14 @@
 CVAT writes the names of the classes to ``gt/labels.txt``, one a line; the first is class 1.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from d2video.formats.box_layout import layout_doubt
 from d2video.formats.faults import Doubt, Fault, Report, Tally, refuse
 from d2video.formats.mot_ground_truth import (
     MOTS_IGNORE_CLASS,
@@ -61,7 +63,8 @@ def read_labels(
         rule: which rows are objects.
         source: what messages call the data.
         in_training: see ``ObjectRule.min_visibility``.
-        report: takes the faults of files and rows, what is not used, and that nothing is.
+        report: takes the faults of files and rows, a doubt about the layout of boxes, what is not used,
+            and that nothing is.
 
     Returns:
         name of the sequence → its labels.
@@ -74,6 +77,8 @@ def read_labels(
     _check_classes(rule, names, report)
     tally = Tally(source, "masks" if rule.has_masks else "boxes")
     found: dict[str, Labels] = {}
+    boxes: list[np.ndarray] = []
+    sizes: list[np.ndarray] = []
     for sequence, gt_file in labelled:
         try:
             rows = _read_rows(sequence, gt_file, rule, report)
@@ -82,8 +87,16 @@ def read_labels(
             continue
         numbers = _class_numbers(rule, names[gt_file])
         category = _judge(rows, numbers, rule, in_training, names[gt_file], tally)
+        if isinstance(rows, MOTRows):
+            boxes.append(rows.box[category >= 0])
+            sizes.append(np.full((len(boxes[-1]), 2), sequence.size or math.inf))
         kept = (category >= 0) | ~_has_no_area(rows)
         found[sequence.name] = Labels(rows.select(kept), category[kept], numbers)
+    if boxes:
+        every = map(np.concatenate, (boxes, sizes))
+        doubt = layout_doubt(source, *every, whole_bodies=True)
+        if doubt is not None:
+            report(doubt)
     if tally.used or not found:
         tally.tell(report)
     else:

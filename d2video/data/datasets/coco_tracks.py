@@ -99,7 +99,7 @@ def load_coco_tracks(
         UserError: the file is missing, no JSON or not in the format, or lists no images.
     """
     content = read_json(json_file)
-    file = check_coco_instances(content, json_file, report)
+    file = check_coco_instances(content, json_file, report, whole_bodies=True)
     contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
         set_classes(dataset_name, [*file.categories.values()], contiguous_id, json_file)

@@ -7,8 +7,11 @@ optionally, ``extra`` with ``ignore``.
 """
 
 import logging
+import math
 import os
+from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -16,13 +19,17 @@ from detectron2.structures import BoxMode
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import ImageRecord
+from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import unusable_box
-from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import parse_json, read_lines
 from d2video.utils.errors import UserError
+from d2video.video.image_io import read_image_size
 
 logger = logging.getLogger(__name__)
+
+_IMAGES_LOOKED_AT = 100
 
 
 @dataset_format("crowdhuman")
@@ -43,7 +50,7 @@ def register_crowdhuman(
 
 
 def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list[ImageRecord]:
-    """Read an annotation file; no image is opened.
+    """Read an annotation file, and the heads of a few images, whose sizes tell the boxes' layout.
 
     Args:
         odgt, image_root: see :func:`register_crowdhuman`.
@@ -93,8 +100,25 @@ def load_crowdhuman(odgt: str, image_root: str, report: Report = refuse) -> list
             "DETECTRON2_DATASETS"
         )
     tally.tell(report)
+    doubt = _layout_doubt(odgt, records.values())
+    if doubt is not None:
+        report(doubt)
     logger.info("Read %d images from %s", len(records), odgt)
     return [*records.values()]
+
+
+def _layout_doubt(odgt: str, records: Iterable[ImageRecord]) -> Doubt | None:
+    """By the sizes of the first images, which the file does not state."""
+    boxes: list[Any] = []
+    sizes: list[tuple[float, float]] = []
+    for record in islice((each for each in records if each["annotations"]), _IMAGES_LOOKED_AT):
+        try:
+            size: tuple[float, float] = read_image_size(record["file_name"])
+        except UserError:  # who reads the image says so
+            size = math.inf, math.inf
+        boxes += [annotation["bbox"] for annotation in record["annotations"]]
+        sizes += [size] * len(record["annotations"])
+    return layout_doubt(odgt, boxes, sizes, whole_bodies=True)
 
 
 def _image(value: Any) -> str:
