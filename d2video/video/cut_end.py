@@ -5,7 +5,7 @@ serve the others:
 
 - Streams of frame after frame (MPEG-TS, MPEG-PS, bare H.264, WMV, ...): the last frame is decoded
   again, strictly, and once more in a way that changes only a picture of which something is missing.
-- Containers whose structure has an end are compared with it (Matroska, RIFF, GIF, PNG, MPEG-TS).
+- Containers whose structure has an end are compared with it (Matroska, RIFF, ASF, Ogg, GIF, PNG, MPEG-TS).
 
 A bare stream that is cut between two frames is a shorter stream, which nothing tells.
 """
@@ -114,23 +114,24 @@ def is_cut(container: "av.container.InputContainer") -> bool:
 
 
 def _matroska(file: IO[bytes], size: int) -> bool:
-    """The Segment is too short; a live recording's has no stated size. EBML: RFC 8794."""
-
-    def number(keep_marker: bool) -> tuple[int, bool]:
-        """A number of 1 to 8 bytes, and whether it stands for "unknown"."""
-        first = file.read(1)[0]
-        length = 9 - first.bit_length()
-        value = first if keep_marker else first & ((1 << (8 - length)) - 1)
-        value = int.from_bytes(bytes([value]) + file.read(length - 1), "big")
-        return value, value == (1 << (7 * length)) - 1
-
+    """The Segment is too short; a live recording's has no stated size. EBML: RFC 8794, section 4."""
     while file.tell() < size:
-        name, _ = number(keep_marker=True)
-        length, is_unknown = number(keep_marker=False)
-        if name == 0x18538067:
-            return not is_unknown and file.tell() + length > size
+        name, length = _ebml_number(file), _ebml_number(file)
+        if name is None or length is None:
+            return False
+        if name == 0x8538067:  # written 0x18538067, with the marker of its length
+            return file.tell() + length > size
         file.seek(length, 1)
     return False
+
+
+def _ebml_number(file: IO[bytes]) -> int | None:
+    """A number of 1 to 8 bytes without its marker; ``None``: it stands for "unknown"."""
+    first = int.from_bytes(file.read(1), "big")
+    length = 9 - first.bit_length()
+    bits = 7 * length
+    value = int.from_bytes(bytes([first]) + file.read(length - 1), "big") & ((1 << bits) - 1)
+    return None if length > 8 or value == (1 << bits) - 1 else value
 
 
 def _riff(file: IO[bytes], size: int) -> bool:
@@ -164,6 +165,16 @@ def _mpegts(file: IO[bytes], size: int) -> bool:
     return False
 
 
+def _asf(file: IO[bytes], size: int) -> bool:
+    """The data object, which follows the header object, is too short. A live recording's has size 0."""
+    file.seek(16)  # behind the object's identifier
+    header = int.from_bytes(file.read(8), "little")
+    if header > size:
+        return True
+    file.seek(header + 16)
+    return header + int.from_bytes(file.read(8), "little") > size
+
+
 def _ogg(file: IO[bytes], size: int) -> bool:
     """The last page is too short. RFC 3533, section 6."""
     file.seek(max(0, size - (1 << 17)))  # a page has less than 64 KiB
@@ -177,6 +188,7 @@ _ENDS: dict[str, Callable[[IO[bytes], int], bool]] = {
     "avi": _riff,
     "gif": _gif,
     "apng": _png,
+    "asf": _asf,
     "mpegts": _mpegts,
     "ogg": _ogg,
 }

@@ -11,11 +11,13 @@ import av
 import numpy as np
 from PIL import Image
 
+from d2video.utils.errors import UserError
 from d2video.video.image_io import read_image_size, read_rgb
 from d2video.video.video_file import VideoFile
 from d2video.video.video_reader import open_video
 from tests.fuzz.mutators import mutate_bytes
 from tests.fuzz.session import MakeInput, target
+from tests.helpers.video_files import CODINGS, WITHOUT_END, write_coded
 
 
 def picture(suffix: str, mode: str = "RGB", **options: Any) -> bytes:
@@ -90,6 +92,42 @@ def videos(folder: Path) -> MakeInput:
         return lambda: read_some(path)
 
     return make_input
+
+
+@target("cut video", 200)
+def cut_videos(folder: Path) -> MakeInput:
+    """Files that end too early: told, and all frames that are shown are the original's."""
+    av.logging.set_level(av.logging.PANIC)
+    seeds = []
+    for name in CODINGS:
+        path = write_coded(folder, name)
+        frames = [frame.image.tobytes() for frame in open_video(path, prefetch=0)]
+        seeds.append((name, path.read_bytes(), frames))
+
+    def make_input(rng: random.Random) -> Callable[[], Any]:
+        name, seed, frames = rng.choice(seeds)
+        path = folder / f"cut_{name}"
+        path.write_bytes(seed[: rng.randrange(len(seed))])
+        return lambda: compare(path, frames, ends=name not in WITHOUT_END)
+
+    return make_input
+
+
+def compare(path: Path, frames: list[bytes], ends: bool) -> None:
+    """Assert that what a cut file shows, before it raises an error, is how the whole one begins."""
+    shown: list[bytes] = []
+    told = False
+    try:
+        shown.extend(frame.image.tobytes() for frame in open_video(path, prefetch=0))
+    except UserError:
+        told = True
+    if ends or told:
+        assert shown == frames[: len(shown)], "it shows a broken frame"
+        assert told or len(shown) == len(frames), "it does not say that it is cut off"
+    else:
+        assert {*shown[:-2]} <= {*frames}, "it shows broken frames"
+    if told:
+        raise UserError("told")
 
 
 def read_through(path: Path) -> None:

@@ -48,6 +48,21 @@ CODINGS = {
     "flv1.flv": Coding("flv", "flv", options=_MPEG),
 }
 
+# Cut between two frames, or in the header of one, these look like a shorter stream. Its last frames
+# may have gaps, as decoders show those that they hold back at the end.
+WITHOUT_END = {
+    *(
+        "bare.h264",
+        "bare.hevc",
+        "bare.m2v",
+        "bare.m4v",
+        "bare.mjpeg",
+        "mpeg2.mpg",
+        "mpeg1.mpg",
+        "flv1.flv",
+    ),
+}
+
 
 def write_coded(folder: Path, name: str) -> Path:
     """A square that moves over noise: :data:`LENGTH` frames in the coding of that name."""
