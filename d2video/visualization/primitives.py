@@ -51,7 +51,7 @@ def label_of_class(index: int, class_names: Sequence[str] | None) -> str:
     if index >= len(class_names):
         raise UserError(
             f"the model predicts class {index}, but there are names for {len(class_names)} classes "
-            "only; the dataset in DATASETS.TEST does not fit it"
+            "only: the data set in DATASETS that they are of does not fit the model"
         )
     return class_names[index] or f"class {index}"
 

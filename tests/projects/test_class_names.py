@@ -5,10 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.modeling import build_model
 
 from d2video.checkpoint import VideoCheckpointer
+from d2video.config import load_cfg
+from d2video.data.datasets.ytvis_categories import YTVIS_2019_CLASSES
 from d2video.inference import VideoPredictor, annotate
+from d2video.projects import register_all
 from d2video.structures import ClassHead, set_class_names
 from d2video.video.video_reader import open_video
 from tests.projects.DETR import tiny as detr
@@ -87,6 +92,28 @@ def test_a_panoptic_map(tmp_path):
     predictor = VideoPredictor(cfg)
     assert predictor.class_names == by_row
     annotate(predictor, video(), tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("config", "by_row"),
+    [
+        ("DETR/detr_R50_500ep", {c["id"]: c["name"] for c in COCO_CATEGORIES if c["isthing"]}),
+        ("DETR/detr_panoptic_R50", {c["id"]: c["name"] for c in COCO_CATEGORIES}),
+        ("VisTR/vistr_R50_ytvis2019", dict(enumerate(YTVIS_2019_CLASSES, 1))),
+        ("VisTR/vistr_R50_ytvis2021", {0: "airplane", 39: "zebra"}),
+        ("TrackFormer/trackformer_crowdhuman", {0: "person"}),
+    ],
+)
+def test_rows_of_official_models(config, by_row):
+    """The official models' rows are the ids of their data's categories."""
+    register_all()
+    cfg = load_cfg(f"configs/{config}.yaml", ["MODEL.DEVICE", "meta"])
+    names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+    found = ClassHead.of(build_model(cfg)).by_row(names)
+    for row, name in by_row.items():
+        assert found[row].removesuffix("-merged").removesuffix("-other") in name
+    if len(by_row) > 2:
+        assert sum(map(bool, found)) == len(by_row)
 
 
 def test_restoration_has_no_classes(tmp_path):
