@@ -1,11 +1,12 @@
 """Annotation files in COCO's panoptic JSON."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from d2video.formats.faults import EntryError, Report, refuse
+from d2video.formats.faults import EntryError, Report, Tally, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.text import json_entries, read_categories, read_json
+from d2video.formats.text import is_id, json_entries, read_categories, read_json
 from d2video.utils.errors import UserError
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
@@ -17,7 +18,8 @@ class PanopticFile:
 
     Attributes:
         categories: dicts with ``id``, ``name`` and ``isthing``, in the order of the file.
-        annotations: dicts with ``image_id``, ``file_name`` and ``segments_info``.
+        annotations: dicts with ``image_id``, ``file_name`` and ``segments_info``, whose segments have
+            ``id``, ``category_id`` and ``iscrowd`` (0 or 1).
     """
 
     categories: list[dict[str, Any]]
@@ -31,11 +33,12 @@ class PanopticFile:
             report: takes the faults of annotations: no image_id, file_name or segments_info; an
                 image that another one is of, or a file outside the folder of the label images;
                 segments without id and category_id, with an id twice, or of a category that is not
-                in the file.
+                in the file. Crowds, which are neither trained on nor missed in evaluation, are counted,
+                and images without an annotation.
 
         Raises:
             UserError: missing, not JSON, or another format; categories without isthing, or as
-                :func:`read_categories`.
+                :func:`read_categories`; no annotations, or all segments are crowds.
         """
         content = read_json(path)
         if not isinstance(content, dict):
@@ -50,19 +53,32 @@ class PanopticFile:
         categories: dict[int, dict[str, Any]] = {}
         for entry, fields in json_entries(content, "categories", path, refuse):
             with entry:
-                if type(fields.get("isthing")) not in (int, bool):
+                if type(fields.get("isthing")) not in (int, bool) or fields["isthing"] not in (
+                    0,
+                    1,
+                ):
                     raise EntryError("it has no isthing, 1 or 0; correct it")
                 categories[fields["id"]] = fields
         annotations: dict[int, dict[str, Any]] = {}
         entries = json_entries(
             content, "annotations", path, report, kind="annotation of image", name="image_id"
         )
+        segments = Tally(path, "segments")
         for entry, fields in entries:
             with entry:
                 _check_annotation(fields, categories)
                 if int(fields["image_id"]) in annotations:
                     raise EntryError("the image is there twice")
                 annotations[int(fields["image_id"])] = fields
+                crowds = sum(segment["iscrowd"] for segment in fields["segments_info"])
+                segments.used += len(fields["segments_info"]) - crowds
+                segments.leave_out("with iscrowd 1", crowds)
+        if not content["annotations"]:
+            raise UserError(f"{path} has no annotations of images; fetch or write it again")
+        if not segments.used and +segments.reasons:
+            raise UserError(f"{segments.left_out()}: nothing is left; correct the file")
+        segments.tell(report)
+        _tell_unlabelled(content.get("images"), path, report, annotations)
         return cls([*categories.values()], [*annotations.values()])
 
 
@@ -89,5 +105,18 @@ def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, An
         segments.add(identity)
         if type(category) is not int or category not in categories:
             raise EntryError(f"category id {category} is not in its categories")
-        if type(segment.get("iscrowd", 0)) not in (int, bool):
-            raise EntryError("iscrowd must be 0 or 1")
+        if segment.get("iscrowd") not in (None, 0, 1):
+            raise EntryError(f"the iscrowd of segment {identity} must be 0 or 1")
+        segment["iscrowd"] = int(segment.get("iscrowd") or 0)
+
+
+def _tell_unlabelled(images: Any, path: str, report: Report, annotations: Collection[int]) -> None:
+    """Tell how many entries of ``images``, which need not be there, no annotation is of."""
+    tally = Tally(path, "images")
+    for image in images if isinstance(images, list) else ():
+        identity = image.get("id") if isinstance(image, dict) else None
+        if is_id(identity) and identity not in annotations:
+            tally.leave_out("without an annotation")
+        else:
+            tally.used += 1
+    tally.tell(report)

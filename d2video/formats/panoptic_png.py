@@ -4,7 +4,7 @@ A PNG holds the id of each pixel's segment as red + 256 green + 256² blue; 0 is
 is, the annotation file's ``segments_info`` tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,31 @@ import pycocotools.mask as coco_mask
 from detectron2.structures import BoxMode
 
 from d2video.formats.rle import encode_masks
+from d2video.utils.errors import BrokenFile
 
 
 def segment_ids(image: np.ndarray) -> np.ndarray:
     """uint8 RGB label image (H,W,3) to the int32 segment ids (H,W) that it encodes."""
     channels = image.astype(np.int32)
     return channels[..., 0] + 256 * channels[..., 1] + 256**2 * channels[..., 2]
+
+
+def check_segments(ids: np.ndarray, stated: Collection[int], path: str) -> None:
+    """Refuse a label image that lacks segments of its annotation: it is probably another image's.
+
+    Args:
+        ids: int (H,W), the segment of each pixel. What is not among the ``stated`` is void.
+        path: of the label image, for messages.
+
+    Raises:
+        BrokenFile: a segment has no pixels.
+    """
+    missing = {*stated} - {*np.unique(ids).tolist()}
+    if missing:
+        raise BrokenFile(
+            f"label image {path}: segment {min(missing)} of the annotation file has no pixels: correct "
+            "one of the two"
+        )
 
 
 def segment_annotations(

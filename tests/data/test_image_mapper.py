@@ -126,7 +126,7 @@ def test_degenerate_and_outside_boxes_are_dropped(record):
     record["annotations"] += [
         obj(1, 5, 5, 0, 4, segmentation=polygon(5, 5, 4, 4)),
         obj(1, 9, 5, -4, 4, segmentation=polygon(5, 5, 4, 4)),
-        obj(1, WIDTH + 2, 5, 4, 4),
+        obj(1, WIDTH + 2, 5, 4, 4, segmentation=polygon(5, 5, 4, 4)),
     ]
     for with_masks in (False, True):
         # A flip must not turn a negative width into a positive one.
@@ -161,10 +161,11 @@ def test_panoptic_boxes_without_masks_and_after_a_crop(panoptic_record):
     assert targets.gt_boxes.tensor.tolist() == [[0, 0, 9, 5], [2, 0, 9, 4]]
 
 
-def test_listed_segments_without_pixels_are_dropped(panoptic_record):
+def test_listed_segments_without_pixels_are_refused(panoptic_record):
     record, _ = panoptic_record
     record["segments_info"].append({"id": 123, "category_id": 0, "isthing": True})
-    assert mapper()(record)["instances"].gt_classes.tolist() == [3, 1, 2]
+    with pytest.raises(UserError, match=r"labels\.png: segment 123 of .* has no pixels"):
+        mapper()(record)
 
 
 def test_label_image_of_another_size(panoptic_record, tmp_path):
@@ -214,13 +215,13 @@ def test_labels_are_those_of_the_upright_image(record):
 @pytest.mark.parametrize(
     ("rle", "fault"),
     [
-        ({"size": [HEIGHT, WIDTH], "counts": b"zz"}, "damaged RLE"),
-        ({"size": [WIDTH, HEIGHT], "counts": b"`h0"}, "damaged RLE"),
+        ({"size": [HEIGHT, WIDTH], "counts": b"zz"}, "'counts' is not a COCO run-length code"),
+        ({"size": [WIDTH, HEIGHT], "counts": b"`h0"}, "the mask's size is"),
     ],
 )
 def test_damaged_masks(record, rle, fault):
     record["annotations"][0]["segmentation"] = rle
-    with pytest.raises(UserError, match=rf"a\.png: a mask of object 0 is {fault}"):
+    with pytest.raises(UserError, match=rf"a\.png: the mask of object 0: {fault}"):
         mapper()(record)
 
 

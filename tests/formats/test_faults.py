@@ -94,8 +94,9 @@ def test_all_entries_of_tracks(tmp_path):
         del image["seq_length"]
     content["images"] += [
         {**content["images"][0], "id": 4, "frame_id": 4, "height": 0},
-        {**content["images"][0], "id": 5, "video_id": 6},
-        {**content["images"][0], "id": 6, "video_id": 6, "frame_id": 2, "width": 40},
+        {**content["images"][0], "id": 5, "video_id": 6, "file_name": "5.jpg"},
+        {**content["images"][0], "id": 6, "video_id": 6, "frame_id": 2, "width": 40}
+        | {"file_name": "6.jpg"},
     ]
     content["annotations"] += [
         {**first, "id": 4, "image_id": 4},  # the fault is the image's
@@ -106,12 +107,14 @@ def test_all_entries_of_tracks(tmp_path):
     ]
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
-    faults = []
-    (record,) = load_coco_tracks(str(path), "", report=faults.append)
-    assert places(faults) == [
-        *(("image", 4), ("images with video_id", 6)),
-        *(("annotation", 5), ("annotation", 6), ("annotation", 7), ("annotation", "[7]")),
+    found = []
+    (record,) = load_coco_tracks(str(path), "", report=found.append)
+    assert places(each for each in found if isinstance(each, Fault)) == [
+        *(("image", 4), ("annotation", "[7]"), ("images with video_id", 6)),
+        *(("annotation", 5), ("annotation", 7)),
     ]
+    (left_out,) = (each for each in found if isinstance(each, LeftOut))
+    assert left_out.reasons == {"whose box has no area": 1}
     assert [len(frame) for frame in record["annotations"]] == [1, 1, 1]
 
 

@@ -14,7 +14,7 @@ from d2video.data.clip_instances import clip_instances
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.records import Annotation, ImageRecord, Record, object_classes
-from d2video.formats.panoptic_png import segment_annotations, segment_ids
+from d2video.formats.panoptic_png import check_segments, segment_annotations, segment_ids
 from d2video.utils.errors import UserError
 
 
@@ -139,14 +139,16 @@ def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
     Their place in the list is their ``id``, so that the image can be handled as a frame of a video.
 
     Raises:
-        BrokenFile: the label image cannot be read or has another size.
+        BrokenFile: the label image cannot be read, has another size or lacks a segment.
         UserError: there are no labels.
     """
     annotations: Any
     # Only things' objects would be trained on if a record has both.
     if "segments_info" in record:
-        labels = read_frame(record["pan_seg_file_name"], *size)
-        annotations = segment_annotations(segment_ids(labels), record["segments_info"])
+        path, segments = record["pan_seg_file_name"], record["segments_info"]
+        labels = segment_ids(read_frame(path, *size))
+        check_segments(labels, [segment["id"] for segment in segments], path)
+        annotations = segment_annotations(labels, segments)
     elif "annotations" in record:
         annotations = record["annotations"]
     else:

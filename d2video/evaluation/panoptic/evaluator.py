@@ -14,7 +14,7 @@ from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
 from d2video.formats.coco_panoptic import PanopticFile
-from d2video.formats.panoptic_png import segment_ids
+from d2video.formats.panoptic_png import check_segments, segment_ids
 from d2video.structures.answers import ImageAnswer
 from d2video.structures.mask_answers import check_panoptic
 from d2video.utils.errors import UserError
@@ -79,7 +79,7 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
             int(entry["image_id"]): (
                 os.path.join(folder, entry["file_name"]),
                 [
-                    Segment(s["id"], s["category_id"], bool(s.get("iscrowd", 0)))
+                    Segment(s["id"], s["category_id"], bool(s["iscrowd"]))
                     for s in entry["segments_info"]
                 ],
             )
@@ -114,12 +114,13 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         """The tally (K,4) of an image.
 
         Raises:
-            UserError: an unknown category or segment id, a label image that cannot be read, or an
-                answer that has not its size.
+            UserError: an unknown category or segment id, a label image that cannot be read or lacks a
+                segment, or an answer that has not its size.
         """
         check_panoptic(answer["panoptic_seg"], f"the model's answer to image {given['image_id']}")
         path, segments = self._images[given["image_id"]]
         true_ids = segment_ids(read_rgb(path))
+        check_segments(true_ids, [segment.segment_id for segment in segments], path)
         ids, predicted = self._read_answer(
             given["image_id"], true_ids.shape, *answer["panoptic_seg"]
         )

@@ -1,0 +1,86 @@
+"""COCO panoptic: one verdict of check, training and evaluation; crowds and unlabelled images counted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from d2video.cli.check import main as check
+from d2video.utils.errors import UserError
+from tests.helpers.coco_sets import HEIGHT, WIDTH, register_panoptic, write_images
+from tests.helpers.verdicts import check_agrees
+
+
+@pytest.fixture
+def judge(tmp_path, scratch_catalog, capsys):
+    """Let check, training and evaluation judge a changed file; give what check prints."""
+    write_images(tmp_path)
+    ids = np.full((HEIGHT, WIDTH), 7)
+    ids[5:] = 300
+    segments = [{"id": 7, "category_id": 4, "iscrowd": 0}, {"id": 300, "category_id": 100}]
+    path = register_panoptic("mine", tmp_path, {5: (ids, segments), 2: (ids, segments)})
+    content = json.loads(path.read_text())
+
+    def run(alter):
+        alter(content)
+        path.write_text(json.dumps(content))
+        check_agrees("mine")
+        capsys.readouterr()
+        check(["--dataset", "mine", "--num-workers", "0"])
+        return capsys.readouterr().out
+
+    return run
+
+
+def segment(**fields):
+    return lambda content: content["annotations"][0]["segments_info"][0].update(fields)
+
+
+def category(**fields):
+    return lambda content: content["categories"][0].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("alter", "left_out"),
+    [
+        (segment(iscrowd=1), "mine.json: 3 of 4 segments are used; left out: 1 with iscrowd 1"),
+        (segment(iscrowd=None), ""),
+        (segment(area=None, bbox=[0, 0, 0, 0]), ""),  # nothing reads them
+        (
+            lambda content: content["images"].append({"id": 9, "file_name": "9.jpg"}),
+            "mine.json: 2 of 3 images are used; left out: 1 without an annotation",
+        ),
+        (lambda content: content.pop("images"), ""),
+    ],
+)
+def test_used_or_left_out(alter, left_out, judge):
+    printed = judge(alter)
+    assert left_out in printed
+    assert ("left out" in printed) == bool(left_out)
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (segment(iscrowd=2), "annotation of image 5: the iscrowd of segment 7 must be 0 or 1"),
+        (segment(iscrowd="0"), "annotation of image 5: the iscrowd of segment 7 must be 0 or 1"),
+        (segment(id=8), "segment 8 (of the annotation file )?(has no pixels|: it is in the annot)"),
+        (segment(id=7.0), "the id 7.0 of a segment is not"),
+        (segment(id="7"), "the id 7 of a segment is not"),
+        (segment(category_id=True), "category id True is not in its categories"),
+        (category(isthing="yes"), "category 4: it has no isthing, 1 or 0"),
+        (category(isthing=2), "category 4: it has no isthing, 1 or 0"),
+        (category(name="grass"), "category 100: its name, 'grass', is there twice"),
+        (category(id=True), "category True: its id must be a whole number"),
+        (lambda content: content["annotations"].clear(), "has no annotations of images"),
+        (
+            lambda content: [
+                s.update(iscrowd=1) for a in content["annotations"] for s in a["segments_info"]
+            ],
+            "0 of 4 segments are used; left out: 4 with iscrowd 1: nothing is left",
+        ),
+    ],
+)
+def test_refused(alter, message, judge):
+    with pytest.raises(UserError, match=message):
+        judge(alter)
