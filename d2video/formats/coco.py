@@ -245,9 +245,11 @@ def _read_instances(
     """The annotations that can be used; what they lack is derived, and the others are told."""
     tally, polygons = Tally(path, "annotations"), Tally(path, "polygons")
     instances: list[Instance] = []
+    empty: list[str] = []
     for place, fields in enumerate(given):
         image = images[fields["image_id"]]
-        with reporting(report, path, "annotation", fields.get("id", f"[{place}]")):
+        name = fields.get("id", f"[{place}]")
+        with reporting(report, path, "annotation", name):
             crowd = next(
                 (f"with {key} 1" for key in ("ignore", "iscrowd") if fields.get(key)), None
             )
@@ -256,6 +258,8 @@ def _read_instances(
             if reason is None:
                 fields["iscrowd"] = int(crowd is not None)
                 instances.append(cast(Instance, fields))
+                if "segmentation" in fields and _is_empty(fields["segmentation"], size):
+                    empty.append(f"{name}")
             reason = reason or crowd
             if reason is None:
                 tally.used += 1
@@ -265,6 +269,14 @@ def _read_instances(
         raise UserError(f"{tally.left_out()}: nothing is left; correct the file")
     tally.tell(report)
     polygons.tell(report)
+    if empty:
+        report(
+            Doubt(
+                path,
+                f"{len(empty)} masks cover no pixel (the first is that of annotation {empty[0]}): a "
+                "model of masks is not trained on the object, and its evaluation counts it as missed",
+            )
+        )
     return instances
 
 
@@ -351,6 +363,23 @@ def _complete(
     elif not (_is_number(area) and 0 <= area < _LARGEST_AREA):
         raise EntryError(f"its area, {repr(area)}, is not a number of pixels; correct it")
     return unusable_box(fields["bbox"], *size)
+
+
+def _is_empty(segmentation: Any, size: tuple[int, int]) -> bool:
+    """Whether a mask covers no pixel."""
+    is_list = isinstance(segmentation, list)
+    # Of polygons only small ones are looked at: more points on one line would be strange, and looking at
+    # all would take long.
+    if is_list and any(len(each) > 16 or abs(_area(each)) >= 1 for each in segmentation):
+        return False
+    return not mask_areas([to_rle(segmentation, *size)])[0]
+
+
+def _area(polygon: list[float]) -> float:
+    """With a sign."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    pairs = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return sum(x * next_y - next_x * y for x, y, next_x, next_y in pairs) / 2
 
 
 def _box_around(segmentation: Any) -> list[float]:

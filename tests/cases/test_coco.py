@@ -273,6 +273,24 @@ def test_a_file_under_two_ids_is_doubted(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [[2, 4, 10, 10, 2, 4, 10, 10]],
+        {"size": [24, 32], "counts": [768]},
+    ],
+)
+def test_masks_without_pixels_are_doubted(mask, tmp_path, capsys):
+    write_images(tmp_path)
+    content = instance_content()
+    content["annotations"][0]["segmentation"] = mask
+    path = write(tmp_path, content)
+    with pytest.raises(SystemExit):
+        check(["--json", str(path), "--image-root", str(tmp_path), "--num-workers", "0"])
+    printed = capsys.readouterr().out
+    assert "1 masks cover no pixel (the first is that of annotation 1)" in printed
+
+
 def write(folder, content):
     path = folder / "a.json"
     path.write_text(json.dumps(content))
