@@ -1,5 +1,6 @@
 """Image files in."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data.detection_utils import _apply_exif_orientation
+from detectron2.utils.logger import log_first_n
 from PIL import Image
 
 from d2video.utils.errors import BrokenFile, UserError
@@ -28,7 +30,7 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an image file, upright (see :func:`use_exif_orientation`), of any colour mode.
 
     Transparency is dropped. 16-bit values keep their high byte. Pillow does so for colours, but turns
-    nearly all of 16-bit grey white.
+    nearly all of 16-bit grey white. Of a file of several pictures the first is read, with a warning.
 
     Returns:
         uint8 array (H,W,3), RGB.
@@ -40,7 +42,11 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     with _open_image(path) as image:
         # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
         upright = _apply_exif_orientation(image) if _uses_exif_orientation() else image
-        return np.asarray(_to_8_bit(upright).convert("RGB"))
+        pixels = np.asarray(_to_8_bit(upright).convert("RGB"))
+        if getattr(image, "n_frames", 1) > 1:
+            told = f"{path} holds {image.n_frames} pictures, of which the first is read"
+            log_first_n(logging.WARNING, told, name=__name__, key="message")
+        return pixels
 
 
 def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

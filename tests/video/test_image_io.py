@@ -90,3 +90,11 @@ def test_missing_and_damaged_files(tmp_path, suffix):
         read_rgb(path)
     with pytest.raises(UserError, match="cannot read image"):
         read_rgb(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "moving.png", "moving.webp"])
+def test_a_file_of_several_pictures_is_told(tmp_path, caplog, name):
+    pictures = [Image.new("RGB", (8, 6), (value, 0, 0)) for value in (0, 90)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    assert read_rgb(tmp_path / name).max() < 5
+    assert f"{name} holds 2 pictures, of which the first is read" in caplog.text
