@@ -103,7 +103,8 @@ def match_classes(
     elif len(lacking) == len(data_names):
         fault(
             f"{data_source} has none of the classes that {model_source} knows{hint}: they are "
-            f"{_listed(data_names)} and {_listed(known)}; choose another model or data set"
+            f"{_listed(data_names)} and {_listed(known)}; call the same classes by the same names, or "
+            "choose another model or data set"
         )
     reasons = Counter({f"that the model lacks ({', '.join(unknown)})": len(unknown)})
     empty = [data_names[index] for index in lacking if index not in with_annotations]

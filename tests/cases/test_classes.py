@@ -460,6 +460,26 @@ def test_training_set_that_cannot_be_read_leaves_the_numbers(
     assert "they go by number" in caplog.text
 
 
+def test_masks_of_another_form_end_in_one_line(pictures, tmp_path, scratch_catalog):
+    """Though answers are mapped first."""
+    for make, key, value in (
+        (panoptic, "panoptic_seg", None),
+        (panoptic, "panoptic_seg", (torch.zeros(2, 2), None)),
+        (ytvis, "pred_masks", None),
+        (ytvis, "pred_masks", "masks"),
+    ):
+        given = make(pictures, tmp_path)
+        answer = given.answer
+        given.answer = lambda *args, a=answer, k=key, v=value: {**a(*args), k: v}
+        content = without(given.content, first_used(given.content))
+        error, _ = evaluated(given, content, tmp_path)
+        assert isinstance(error, UserError), error
+        assert key in str(error)
+        for name in ("train", "test"):
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+
+
 def test_class_without_a_name(pictures, tmp_path, scratch_catalog):
     given = coco(pictures, tmp_path)
     answer = given.answer
