@@ -43,8 +43,9 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
         upright = _apply_exif_orientation(image) if _uses_exif_orientation() else image
         pixels = np.asarray(_to_8_bit(upright).convert("RGB"))
-        if getattr(image, "n_frames", 1) > 1:
-            told = f"{path} holds {image.n_frames} pictures, of which the first is read"
+        count = getattr(image, "n_frames", 1)
+        if count > 1:
+            told = f"{path} holds {count} pictures, of which the first is read"
             log_first_n(logging.WARNING, told, name=__name__, key="message")
         return pixels
 
