@@ -201,21 +201,30 @@ def _read_names(gt_file: str | None) -> dict[str, int]:
 def _check_classes(
     rule: ObjectRule, names: Mapping[str, Mapping[str, int]], report: Report
 ) -> None:
-    known = list(dict.fromkeys(name for each in names.values() for name in each))
+    """
+    Args:
+        names: path of a ``gt.txt`` → what its ``labels.txt`` calls the classes.
+        report: takes the doubt whether a number means the class that it is taken for.
+
+    Raises:
+        UserError: a class is named that no ``labels.txt`` has.
+    """
+    known = dict.fromkeys(name for each in names.values() for name in each)
     for name in rule.classes or ():
         if isinstance(name, str) and names and name not in known:
             lacks = f"has {', '.join(known)}" if known else "is missing: give numbers"
             raise UserError(f"classes: '{name}' is not in the gt/labels.txt, which {lacks}")
-    if rule.classes is None and not rule.has_masks and known:
-        path, first = next((path, next(iter(each))) for path, each in names.items() if each)
-        if first not in (*rule.class_names, "pedestrian"):
-            report(
-                Doubt(
-                    os.path.join(os.path.dirname(path), "labels.txt"),
-                    f"class 1 is '{first}' and is read as '{rule.class_names[0]}'; choose by "
-                    f"classes=['{first}']",
-                )
-            )
+    numbers = rule.classes or _class_numbers(rule, {})
+    for number in (each for each in numbers if isinstance(each, int)):
+        called = {
+            name: path for path, each in names.items() for name, k in each.items() if k == number
+        }
+        is_other = rule.classes is None and {*called} - {*rule.class_names, "pedestrian"}
+        if len(called) > 1 or is_other:
+            (name, path), *others = called.items()
+            besides = "".join(f" and '{other}' beside {where}" for other, where in others[:1])
+            text = f"class {number} is '{name}'{besides}: choose by name, classes=['{name}', ...]"
+            report(Doubt(os.path.join(os.path.dirname(path), "labels.txt"), text))
 
 
 def _class_numbers(rule: ObjectRule, names: Mapping[str, int]) -> tuple[int, ...]:

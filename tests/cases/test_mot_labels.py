@@ -13,7 +13,7 @@ from d2video.data.build import load_records
 from d2video.data.datasets.from_config import register_datasets
 from d2video.data.datasets.mot import register_mot
 from d2video.evaluation import build_evaluator
-from d2video.formats.faults import Fault, LeftOut
+from d2video.formats.faults import Doubt, Fault, LeftOut
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.perfect_answers import perfect_answers
@@ -38,8 +38,8 @@ def with_labels(pictures, tmp_path):
     return register
 
 
-def findings(kind):
-    return [str(each) for each in check_registered(NAME).findings if isinstance(each, kind)]
+def findings(kind, name=NAME):
+    return [str(each) for each in check_registered(name).findings if isinstance(each, kind)]
 
 
 def objects(records):
@@ -195,7 +195,12 @@ def test_names_beside_the_labels_that_are_not_what_is_read(tmp_path):
     cvat_export(tmp_path / "task_1")
     (tmp_path / "task_1" / "gt" / "labels.txt").write_text("dog\nperson\n")
     register_mot(NAME, str(tmp_path), benchmark="MOT17")
-    assert "labels.txt: class 1 is 'dog' and is read as 'person'" in "".join(findings(object))
+    assert "labels.txt: class 1 is 'dog': choose by name, classes=['dog', ...]" in "".join(
+        findings(Doubt)
+    )
+    cvat_export(tmp_path / "task_2")
+    register_mot(f"{NAME}_2", str(tmp_path), benchmark="MOT17", classes={2: "one"})
+    assert "class 2 is 'person' and 'dog' beside " in "".join(findings(Doubt, f"{NAME}_2"))
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,22 @@ def test_folder_with_a_damaged_frame(demo, tracker, capsys):
     assert len(rows(tracker / "out.txt")) == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [("{:06d}.png", range(10, 55, 5)), ("frame_{:06d}.PNG", range(1, 10))],
+)
+def test_results_of_a_folder_have_the_numbers_of_its_images(demo, tracker, name, numbers):
+    (tracker / "frames").mkdir()
+    for frame in open_video(tracker / "in.mp4"):
+        image = Image.fromarray(frame.image)
+        image.save(tracker / "frames" / name.format(10 + 5 * frame.index))
+    args = arguments(tracker, "--mot-results", f"{tracker}/out.txt")
+    args[3] = f"{tracker}/frames"
+    demo.main(args)
+    lines = (tracker / "out.txt").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines] == [*numbers]
+
+
 class Camera:
     """A device of 20 frames a second that says it had 40, and does not stop by itself."""
 

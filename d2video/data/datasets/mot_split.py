@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from detectron2.utils.logger import log_first_n
+
 from d2video.formats.faults import Fault, Report, refuse
 from d2video.formats.mot_sequence import MOTSequence, is_sequence, read_sequence
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import DEFAULT_FPS
-
-logger = logging.getLogger(__name__)
 
 _LAYOUT = "a folder for each sequence with img1/000001.jpg ... and, labelled, gt/gt.txt"
 
@@ -106,10 +106,11 @@ def read_sequences(
             report(Fault(folder, "file", None, fault))
     without_rate = sum(each.frame_rate is None for each in split)
     if without_rate:
-        logger.warning(
-            "%s: %d of %d sequences state no frameRate in a seqinfo.ini: %g a second is assumed",
-            *(root, without_rate, len(split), DEFAULT_FPS),
+        text = (
+            f"{root}: {without_rate} of {len(split)} sequences state no frameRate in a seqinfo.ini: "
+            f"{DEFAULT_FPS:g} a second is assumed"
         )
+        log_first_n(logging.WARNING, text, name=__name__, key="message")
     return [replace(each, frame_rate=each.frame_rate or DEFAULT_FPS) for each in split]
 
 
