@@ -48,7 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     folder.add_argument(
         "--classes",
         nargs="+",
-        type=lambda text: int(text) if text.isdecimal() else text,
+        type=_class,
         metavar="CLASS",
         help="numbers, or names in gt/labels.txt, in place of the benchmark's class and rules",
     )
@@ -69,6 +69,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             "--min-visibility and --with-flag-0 need --classes: benchmarks have their rules"
         )
     return args
+
+
+def _class(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 @exit_on_user_error

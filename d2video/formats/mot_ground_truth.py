@@ -16,7 +16,7 @@ import pycocotools.mask as coco_mask
 from numpy.typing import ArrayLike
 from typing_extensions import Self
 
-from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Fault, Report, refuse, reporting
 from d2video.formats.mot_text import TextTable, check_number, read_table
 from d2video.formats.rle import mask_areas
 from d2video.formats.rle_checks import find_mask_faults
@@ -108,13 +108,21 @@ def read_mot_ground_truth(
         path: of the file.
         frame_numbers: of all frames of the sequence, ascending.
         report: takes the faults of rows: no numbers of the format; frames outside the sequence; ids
-            below 0 or twice in a frame; a negative size, or one side of 0 where the flag is set.
+            below 0 or twice in a frame; a negative size, or one side of 0 where the flag is set. And
+            the doubt that column 8 of 10 may be a class.
 
     Raises:
         UserError: the file is missing or is not text.
     """
     table = read_table(path, range(9, 11), _GT_LAYOUT, report)
     is_mot15 = table.values.shape[1] == 10
+    x = table.values[:, 7]
+    if is_mot15 and len(x) and (x >= 0).all() and (x % 1 == 0).all():
+        text = (
+            f"column 8 holds whole numbers ({x[0]:g}, ...), but of 10 columns it is MOT15's x, and no "
+            "class is read: if it is the class, leave out column 10"
+        )
+        report(Doubt(path, text))
     table = table.in_sequence(frame_numbers).with_ids()
     table = table.with_integers(6, "flag")
     table = table if is_mot15 else table.with_integers(7, "class")

@@ -39,13 +39,13 @@ class Labels:
     Attributes:
         rows: N rows, all of the file but boxes without area; the split's first frame is 1.
         category: (N,) int64, the category id of objects, -1 of other rows.
-        class_numbers: what ``rows`` call the classes, by category id; -1 for a name that the
+        class_numbers: what ``rows`` call the classes, by category id; None for a name that the
             sequence's ``labels.txt`` lacks.
     """
 
     rows: MOTRows | MOTSRows
     category: np.ndarray
-    class_numbers: tuple[int, ...]
+    class_numbers: tuple[int | None, ...]
 
 
 def read_labels(
@@ -120,7 +120,8 @@ def class_numbers(rule: ObjectRule, sequences: Sequence[MOTSequence]) -> tuple[i
         for name, number in _read_names(sequence.gt_file).items():
             names.setdefault(name, number)
     numbers = _class_numbers(rule, names)
-    return tuple(range(1, len(numbers) + 1)) if -1 in numbers else numbers
+    present = tuple(number for number in numbers if number is not None)
+    return present if len(present) == len(numbers) else tuple(range(1, len(numbers) + 1))
 
 
 def _read_rows(
@@ -139,7 +140,7 @@ def _read_rows(
 
 def _judge(
     rows: MOTRows | MOTSRows,
-    numbers: Sequence[int],
+    numbers: Sequence[int | None],
     rule: ObjectRule,
     in_training: bool,
     names: Mapping[str, int],
@@ -148,7 +149,8 @@ def _judge(
     """The category id of each row, -1 of what is no object, which is counted."""
     category = np.full(len(rows), -1)
     for k, number in enumerate(numbers):
-        category[rows.cls == number] = k
+        if number is not None:
+            category[rows.cls == number] = k
     known = (
         _MASK_CLASSES if rule.has_masks and not names else {n: name for name, n in names.items()}
     )
@@ -227,11 +229,11 @@ def _check_classes(
             report(Doubt(os.path.join(os.path.dirname(path), "labels.txt"), text))
 
 
-def _class_numbers(rule: ObjectRule, names: Mapping[str, int]) -> tuple[int, ...]:
+def _class_numbers(rule: ObjectRule, names: Mapping[str, int]) -> tuple[int | None, ...]:
     if rule.classes is None:
         return (_MASK_PEDESTRIAN if rule.has_masks else _PEDESTRIAN,)
-    numbers = [each if isinstance(each, int) else names.get(each, -1) for each in rule.classes]
-    present = [number for number in numbers if number >= 0]
+    numbers = [each if isinstance(each, int) else names.get(each) for each in rule.classes]
+    present = [number for number in numbers if number is not None]
     if len({*present}) < len(present):
         raise UserError(
             f"classes is {list(rule.classes)}: two of them have the same number in gt/labels.txt; give "

@@ -78,8 +78,7 @@ def object_rule(
         )
     if isinstance(classes, str) or not classes or not all(map(_is_class, classes)):
         raise UserError(
-            f"classes is {classes!r}: give numbers from 0 on, names of gt/labels.txt, or "
-            "{number: name}"
+            f"classes is {classes!r}: give numbers, names of gt/labels.txt, or {{number: name}}"
         )
     if benchmark in MASK_BENCHMARKS and MOTS_IGNORE_CLASS in classes:
         raise UserError(
@@ -96,4 +95,4 @@ def object_rule(
 
 
 def _is_class(each: int | str) -> bool:
-    return (type(each) is int and each >= 0) or (isinstance(each, str) and each.strip() != "")
+    return type(each) is int or (isinstance(each, str) and each.strip() != "")

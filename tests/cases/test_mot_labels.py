@@ -102,6 +102,51 @@ def test_rows_of_another_class_are_counted(with_labels, inputs, tmp_path, caplog
     assert told in caplog.text  # of the loader and of the evaluator, the same
 
 
+def test_rows_without_a_class(with_labels, inputs, tmp_path, capsys):
+    rows = (inputs / "mot" / "gt_class_0.txt").read_text().replace(",1,0,1\n", ",1,-1,-1\n")
+    (tmp_path / "gt.txt").write_text(rows)
+    folder = with_labels(tmp_path / "gt.txt", classes={-1: "shape"})
+    assert findings(object) == []
+    assert len(objects(load_records(NAME))) == 12
+    assert score(tmp_path)["HOTA"] == 100
+    command = ["--ground-truth", str(folder.parent), "--benchmark", "MOT17", "--classes", "-1"]
+    evaluate_mot([*command, "--results", str(tmp_path / "results")])
+    assert "| COMBINED   | 100.00 |" in capsys.readouterr().out
+
+
+def test_a_class_where_mot15_has_a_coordinate(with_labels, inputs, tmp_path):
+    """As VisDrone's files, of which nothing else tells."""
+    rows = (inputs / "mot" / "gt_class_0.txt").read_text().replace(",1,0,1\n", ",1,4,0,1\n")
+    (tmp_path / "gt.txt").write_text(rows)
+    with_labels(tmp_path / "gt.txt")
+    (doubt,) = findings(Doubt)
+    assert (
+        "gt.txt: column 8 holds whole numbers (4, ...), but of 10 columns it is MOT15's x" in doubt
+    )
+
+
+@pytest.mark.parametrize("cls", [1, 3])
+def test_masks_of_another_class(pictures, tmp_path, cls):
+    folder = tmp_path / "sets" / "seq"
+    shutil.copytree(pictures / "shapes_mots" / "val" / "val-0001", folder)
+    lines = [line.split() for line in (folder / "gt" / "gt.txt").read_text().splitlines()]
+    text = "\n".join(" ".join([*line[:2], str(cls), *line[3:]]) for line in lines)
+    (folder / "gt" / "gt.txt").write_text(text)
+    register_mot(NAME, str(folder.parent), benchmark="MOTS20")
+    what = " (car)" if cls == 1 else ""
+    told = f"dataset {NAME}: 0 of {len(lines)} masks are used; left out: {len(lines)} of class {cls}{what};"
+    assert findings(Fault)[0].startswith(told)
+    for read in (load_records, lambda name: build_evaluator(name, str(tmp_path))):
+        with pytest.raises(UserError) as caught:
+            read(NAME)
+        assert str(caught.value).startswith(told)
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.pop(NAME)
+    register_mot(NAME, str(folder.parent), benchmark="MOTS20", classes=[cls])
+    check_agrees(NAME)
+    assert score(tmp_path)["sMOTSA"] == 100
+
+
 def test_several_classes(with_labels, inputs, tmp_path):
     with_labels(inputs / "mot" / "gt_half_class_3.txt", classes={3: "car", 1: "walker"})
     assert findings(object) == []
@@ -206,9 +251,9 @@ def test_names_beside_the_labels_that_are_not_what_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"classes": []}, "classes is .*: give numbers from 0 on, names of gt/labels.txt, or"),
+        ({"classes": []}, "classes is .*: give numbers, names of gt/labels.txt, or"),
         ({"classes": "car"}, "classes is 'car': give numbers"),
-        ({"classes": [-1]}, "give numbers"),
+        ({"classes": [True]}, "give numbers"),
         ({"classes": [1.5]}, "give numbers"),
         ({"classes": [1, 1]}, "one is there twice"),
         ({"classes": {1: "a", 2: "a"}}, "one is there twice"),

@@ -257,7 +257,7 @@ def _of_benchmark(rule: ObjectRule, rows: MOTRows | MOTSRows) -> MOTRows | MOTSR
 def _of_classes(labels: Labels, numbers: Sequence[int]) -> MOTRows | MOTSRows:
     """The rows of chosen classes, under these numbers. A box that does not count is a region to ignore."""
     rows = labels.rows
-    own = np.asarray(labels.class_numbers)
+    own = np.array([np.nan if each is None else each for each in labels.class_numbers])
     is_object = labels.category >= 0
     if isinstance(rows, MOTSRows):
         is_region = rows.cls == MOTS_IGNORE_CLASS
