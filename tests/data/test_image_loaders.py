@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog
 
 from d2video.config import get_cfg
 from d2video.data import build_test_loader, build_train_loader
+from d2video.data.build import load_records
 from d2video.data.records import object_classes
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import (
@@ -200,3 +201,22 @@ def test_videos_and_the_image_mapper(cfg, folder):
     cfg.INPUT.DATASET_MAPPER = "ClipDatasetMapper"
     with pytest.raises(UserError, match="this dataset holds images: choose ImageDatasetMapper"):
         samples(cfg, 1)
+
+
+def test_what_training_leaves_out_of_records_is_counted(cfg, folder, caplog):
+    """Of any loader, here one of the user's own."""
+    register_instances("mine", folder, instance_content())
+    records = load_records("mine")
+    records[-1]["annotations"].append({**records[-1]["annotations"][0], "bbox": [40, 1, 5, 5]})
+    DatasetCatalog.pop("mine")
+    DatasetCatalog.register("mine", lambda: records)
+    with caplog.at_level(logging.WARNING):
+        build_train_loader(cfg)
+    assert (
+        "dataset mine: 4 of 5 boxes are used; left out: 1 without area inside the image"
+        in caplog.text
+    )
+    assert (
+        "dataset mine: 2 of 3 videos or images are used; left out: 1 without objects "
+        "(DATALOADER.FILTER_EMPTY_ANNOTATIONS)"
+    ) in caplog.text
