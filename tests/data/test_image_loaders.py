@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.config import get_cfg
 from d2video.data import build_test_loader, build_train_loader
@@ -76,7 +76,7 @@ def test_degenerate_boxes_are_left_out_with_one_warning(cfg, folder, caplog):
     register_instances("mine", folder, content)
     with caplog.at_level(logging.WARNING):
         assert build_train_loader(cfg).loader.epoch_length == 2
-    (line,) = [r.message for r in caplog.records if "left out" in r.message]
+    (line,) = [r.message for r in caplog.records if "annotations are used" in r.message]
     assert "mine.json: 4 of 9 annotations are used" in line
     assert "2 whose box has no area, 2 whose box lies outside the image, 1 with iscrowd 1" in line
     got = {s["image_id"]: s["instances"].gt_classes.tolist() for s in samples(cfg, 2)}
@@ -208,15 +208,16 @@ def test_what_training_leaves_out_of_records_is_counted(cfg, folder, caplog):
     register_instances("mine", folder, instance_content())
     records = load_records("mine")
     records[-1]["annotations"].append({**records[-1]["annotations"][0], "bbox": [40, 1, 5, 5]})
-    DatasetCatalog.pop("mine")
-    DatasetCatalog.register("mine", lambda: records)
+    DatasetCatalog.register("counted", lambda: records)  # told once a name
+    MetadataCatalog.get("counted").thing_classes = ["four", "nine"]
+    cfg.DATASETS.TRAIN = ("counted",)
     with caplog.at_level(logging.WARNING):
         build_train_loader(cfg)
     assert (
-        "dataset mine: 4 of 5 boxes are used; left out: 1 without area inside the image"
+        "dataset counted: 4 of 5 boxes are used; left out: 1 without area inside the image"
         in caplog.text
     )
     assert (
-        "dataset mine: 2 of 3 videos or images are used; left out: 1 without objects "
+        "dataset counted: 2 of 3 videos or images are used; left out: 1 without objects "
         "(DATALOADER.FILTER_EMPTY_ANNOTATIONS)"
     ) in caplog.text
