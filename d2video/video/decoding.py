@@ -1,5 +1,6 @@
 """Opening video files, decoding them up to a cut, turning frames upright."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
+from detectron2.utils.logger import log_first_n
 
 from d2video.utils import limits
 from d2video.utils.errors import BrokenFile
@@ -84,20 +86,42 @@ def decode(
         FFmpegError: something cannot be decoded.
     """
     recent = RecentPackets(container)
+    damaged = _Damage()
     waiting = None
     for packet in container.demux(stream):
         at_end = not packet.size  # an empty one comes last
         if waiting is not None:
             if at_end and (waiting.is_corrupt or recent.last_is_cut()):
                 raise CutOff("it ends in the middle of a frame")
-            yield from waiting.decode()
+            yield from damaged.count(waiting)
         if at_end and is_cut(container):
             raise CutOff("it ends before its own structure does")
         if not at_end:
             recent.add(packet)
         waiting = packet
     if waiting is not None:
-        yield from waiting.decode()
+        yield from damaged.count(waiting)
+    damaged.tell(container.name.removeprefix("file:"))
+
+
+class _Damage:
+    """What decoders conceal in the middle of a file, such as packets that a recorder missed."""
+
+    def __init__(self) -> None:
+        self._packets = self._frames = 0
+
+    def count(self, packet: "av.Packet") -> "Iterator[av.VideoFrame]":
+        """Its frames."""
+        self._packets += packet.is_corrupt
+        for frame in packet.decode():
+            self._frames += frame.is_corrupt
+            yield frame
+
+    def tell(self, name: str) -> None:
+        places = max(self._packets, self._frames)
+        if places:
+            told = f"video {name} lacks data in between ({places}x): pictures there may be wrong"
+            log_first_n(logging.WARNING, told, name=__name__, key="message")
 
 
 def upright(frame: "av.VideoFrame") -> np.ndarray:

@@ -75,3 +75,16 @@ def test_a_recording_that_begins_between_two_key_frames_is_whole(folder, name):
     images, said = read(path)
     assert 8 < len(images) < LENGTH
     assert not said
+
+
+@pytest.mark.parametrize("name", ["h264.ts", "hevc.ts", "mpeg2.ts"])
+def test_what_is_missing_in_the_middle_is_told(folder, caplog, name):
+    """As where a recorder missed packets: the decoder fills it in, and goes on."""
+    data = write_coded(folder, name).read_bytes()
+    middle = len(data) // 376 * 188
+    path = folder / f"hole_{name}"
+    path.write_bytes(data[:middle] + data[middle + 3 * 188 :])
+    images, said = read(path)
+    assert len(images) > LENGTH // 2
+    assert not said
+    assert f"hole_{name} lacks data in between (1x)" in caplog.text
