@@ -109,4 +109,6 @@ def _plain(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return f"a text, {reprlib.repr(value)}"
-    return f"the number {value}" if isinstance(value, int | float) else f"a {type(value).__name__}"
+    if isinstance(value, int | float):
+        return f"the number {reprlib.repr(value)}"
+    return f"a {type(value).__name__}"

@@ -5,6 +5,7 @@ writes past the end of its buffers where coordinates do not fit into 32 bits.
 """
 
 import math
+import reprlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -22,7 +23,11 @@ def find_polygon_fault(polygons: Sequence[Sequence[Any]], height: int, width: in
         if len(polygon) % 2:
             return f"a polygon has {len(polygon)} numbers, which are no pairs x, y"
         if not _is_near(polygon):
-            return f"the coordinates of a polygon must be numbers below {_FARTHEST}"
+            other = next(n for n in polygon if not _is_near([n]))
+            return (
+                f"the coordinates of a polygon must be numbers below {_FARTHEST}, not "
+                f"{reprlib.repr(other)}"
+            )
         if _is_too_long(polygon):
             return f"the outline of a polygon is longer than {_LONGEST} pixels"
         if len(polygon) >= 6 and _is_outside(polygon, height, width):
