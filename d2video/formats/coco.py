@@ -19,7 +19,10 @@ from d2video.formats.boxes import unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.rle import mask_areas, to_rle
-from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
+from d2video.formats.segmentation import (
+    find_segmentation_faults,
+    without_short_polygons,
+)
 from d2video.formats.text import is_id, json_entries, read_categories, read_json
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
@@ -275,6 +278,16 @@ def _read_instances(
                 path,
                 f"{len(empty)} masks cover no pixel (the first is that of annotation {empty[0]}): a "
                 "model of masks is not trained on the object, and its evaluation counts it as missed",
+            )
+        )
+    objects = [each for each in instances if not each["iscrowd"]]
+    masks = sum("segmentation" in each for each in objects)
+    if 0 < masks < len(objects):
+        report(
+            Doubt(
+                path,
+                f"{len(objects) - masks} of {len(objects)} objects have no segmentation, which models of "
+                "masks refuse: complete the file, or train on boxes (MODEL.MASK_ON False)",
             )
         )
     return instances

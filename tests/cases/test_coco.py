@@ -40,7 +40,9 @@ def verdicts(tmp_path, scratch_catalog, caplog, capsys):
         except SystemExit as error:
             status = error.code
         found["check"] = capsys.readouterr().out
-        assert ("error" in found) == (status == 1), found
+        faults = "fault: " in found["check"]
+        assert ("error" in found) == faults, found
+        assert status == (faults or "doubt: " in found["check"])
         return found
 
     return judge

@@ -113,3 +113,14 @@ def test_check_names_an_rle_within_a_list(kind, folder, inputs, pictures, capsys
     assert (
         "a run-length code (RLE) within a list: write it without the br" in capsys.readouterr().out
     )
+
+
+def test_coco_objects_without_a_mask_among_others_are_doubted(write_json):
+    content = _coco([POLYGON])
+    other = {"id": 2, "segmentation": None, "track_id": 2}
+    content["annotations"].append(content["annotations"][0] | other)
+    found = []
+    (record,) = load_coco_instances(write_json(content), "", report=found.append)
+    assert ["segmentation" in each for each in record["annotations"]] == [True, False]
+    (doubt,) = found
+    assert "1 of 2 objects have no segmentation, which models of masks refuse" in str(doubt)
