@@ -193,3 +193,10 @@ def test_registered_for_coco_panoptic(evaluator, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(coco_evaluators.importlib.util, "find_spec", lambda name: name)
     (official,) = build_evaluator("mine", str(tmp_path))._evaluators
     assert isinstance(official, COCOPanopticEvaluator)
+
+
+def test_a_label_image_without_a_segment_of_the_file_is_refused(tmp_path, scratch_catalog):
+    register_panoptic("mine", tmp_path, {5: (IDS, [*SEGMENTS, {"id": 8, "category_id": 4}])})
+    evaluator = PanopticEvaluator.from_dataset("mine")
+    with pytest.raises(UserError, match=r"label image .*5\.png: segment 8 .* has no pixels"):
+        evaluator.process([{"image_id": 5}], [answer()])
