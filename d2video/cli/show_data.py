@@ -1,7 +1,15 @@
-"""Draw what the model is fed: training clips after sampling and augmentation, with their targets.
+"""Draw what the model is fed: training samples after sampling and augmentation, with their targets.
 
-Each clip becomes one sheet: its frames in order, with masks, boxes, classes and track ids. A patch of
-image restoration is its input, enlarged, beside its target::
+Each sample becomes one sheet::
+
+    clips with objects (VisTR)      the frames in order, with masks, boxes, classes and track ids
+    frame pairs (TrackFormer)       the previous frame, then the frame with the objects that track
+                                    queries may find, and with those that are new
+    images, also panoptic (DETR)    boxes, masks and classes
+    clips of a class (VTN)          the frames with their numbers, and the class
+    patches to restore (IPT)        the input, enlarged, beside its target
+
+::
 
     tools/visualize_data.py --config-file configs/VisTR/vistr_tiny_shapes.yaml --num-clips 8
 """
@@ -11,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d2video.cli.arguments import add_config, command_parser, positive
-from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.errors import exit_on_user_error
 
 
 @exit_on_user_error
@@ -19,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
     add_config(parser)
     parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
-    parser.add_argument("--num-clips", default=8, type=positive, help="sheets, or patches, to draw")
+    parser.add_argument("--num-clips", default=8, type=positive, help="samples to draw")
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
     args = parser.parse_args(argv)
 
@@ -30,25 +38,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.data.build import build_train_loader, clips_of
     from d2video.projects import register_all
     from d2video.utils.files import replace_on_success
-    from d2video.visualization.samples import draw_clip, draw_patch
+    from d2video.visualization.samples import draw_sample
 
     register_all()
     cfg = load_cfg(args.config_file, args.opts)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     loader = build_train_loader(cfg)
-    class_names = clips_of(loader).class_names or ()
+    class_names = clips_of(loader).class_names
     samples = itertools.chain.from_iterable(loader)
     for i, sample in enumerate(itertools.islice(samples, args.num_clips)):
-        if "target" in sample:
-            sheet, name = draw_patch(sample), f"{sample['task']}.png"
-        elif "frame_indices" in sample:
-            sheet = draw_clip(sample, class_names, args.columns, cfg.INPUT.FORMAT)
-            name = f"video_{sample['video_id']}.jpg"
-        else:
-            raise UserError(
-                f"INPUT.DATASET_MAPPER {cfg.INPUT.DATASET_MAPPER} gives neither clips with objects "
-                "nor patches to restore, which this tool draws: choose another config"
-            )
+        sheet, name = draw_sample(sample, class_names, args.columns, cfg.INPUT.FORMAT)
         path = args.output_dir / f"{i:03d}_{name}"
         with replace_on_success(path) as partial:
             Image.fromarray(sheet).save(partial, quality=92)

@@ -1,47 +1,140 @@
-"""Sheets of pictures: the frames of a training clip, images side by side."""
+"""Sheets of pictures: what a model is trained on, by kind of sample; images side by side."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from detectron2.structures import Instances
+from detectron2.structures import BitMasks, Instances, PolygonMasks
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from d2video.utils.errors import UserError
 from d2video.visualization.instances import draw_instances
+from d2video.visualization.primitives import draw_label, enlarge, label_of_class
 
 _GAP = 4  # pixels between the pictures
+_CELL_SIDE = 192  # pixels of the shorter side, about, of a small picture that is enlarged
 _PATCH_SIDE = 256  # at most, of a patch that is shown enlarged
 
 
-def draw_clip(
-    sample: dict[str, Any], class_names: Sequence[str], columns: int, image_format: str = "RGB"
-) -> np.ndarray:
-    """One sheet with the frames of a mapped training clip.
+def draw_sample(
+    sample: dict[str, Any],
+    class_names: Sequence[str] | None,
+    columns: int,
+    image_format: str = "RGB",
+) -> tuple[np.ndarray, str]:
+    """One sheet of a mapped training sample, drawn by its kind, which its keys tell.
 
     Args:
         sample: what a dataset mapper returned in training (docs/architecture.md).
-        class_names: by contiguous class index.
+        class_names: by contiguous class index; None shows the index.
         columns: frames in a row.
         image_format: order of the sample's channels, "RGB" or "BGR".
 
     Returns:
-        uint8 array (rows * h, columns * w, 3), RGB; each frame carries its index in the video.
+        uint8 array (H,W,3), RGB, and a name for its file.
+
+    Raises:
+        UserError: the sample holds no pictures.
     """
+    if "target" in sample:
+        return draw_patch(sample), f"{sample['task']}.png"
+    if "previous" in sample:
+        cells, name = _pair_cells(sample, class_names, image_format), sample["file_name"]
+    elif "frame_indices" in sample:
+        cells = _clip_cells(sample, class_names, image_format)
+        name = f"video_{sample['video_id']}"
+    elif "frame_index" in sample and "image" in sample:
+        cells, name = _labelled_cells(sample, class_names, image_format), sample["file_name"]
+    elif "instances" in sample:
+        cells = [_cell(sample["image"], sample["instances"], "", class_names, image_format)]
+        name = sample["file_name"]
+    else:
+        raise UserError(
+            f"a training sample with {', '.join(sorted(sample))} holds no pictures that this tool draws: "
+            "choose another INPUT.DATASET_MAPPER"
+        )
+    return _sheet(cells, columns), f"{Path(name).stem}.jpg"
+
+
+def _clip_cells(
+    sample: dict[str, Any], class_names: Sequence[str] | None, image_format: str
+) -> list[np.ndarray]:
+    """The frames of a clip, each with its index in the video."""
+    keys = ("image", "instances", "frame_indices")
+    frames = zip(*(sample[key] for key in keys), strict=True)
+    return [
+        _cell(image, targets, f"{index}", class_names, image_format)
+        for image, targets, index in frames
+    ]
+
+
+def _pair_cells(
+    sample: dict[str, Any], class_names: Sequence[str] | None, image_format: str
+) -> list[np.ndarray]:
+    """The previous frames, the earliest first, and the frame twice: with the objects that track queries
+    of the previous frame may find, and with those that are new."""
+    previous, targets = sample["previous"], sample["instances"]
+    known = torch.isin(targets.gt_ids, previous[0]["instances"].gt_ids)
+    shown = [(each["image"], each["instances"], "previous") for each in reversed(previous)]
+    shown += [(sample["image"], targets[known], "track queries")]
+    shown += [(sample["image"], targets[~known], "new")]
+    return [
+        _cell(image, objects, caption, class_names, image_format)
+        for image, objects, caption in shown
+    ]
+
+
+def _labelled_cells(
+    sample: dict[str, Any], class_names: Sequence[str] | None, image_format: str
+) -> list[np.ndarray]:
+    """The frames of a clip of classification, each with its number, the first with the class."""
+    label = label_of_class(sample["label"], class_names)
+    numbers = [str(number) for number in sample["frame_index"].tolist()]
+    captions = [f"{numbers[0]} {label}", *numbers[1:]]
+    frames = [_pixels(image, image_format) for image in sample["image"]]
+    return [
+        _captioned(enlarge(frame, _scale(frame)), caption)
+        for frame, caption in zip(frames, captions, strict=True)
+    ]
+
+
+def _cell(
+    image: Tensor,
+    targets: Instances,
+    caption: str,
+    class_names: Sequence[str] | None,
+    image_format: str,
+) -> np.ndarray:
+    pixels, found = _pixels(image, image_format), _as_predictions(targets)
+    scale = _scale(pixels)
+    drawn = draw_instances(pixels, found, class_names, draw_boxes=True, scale=scale)
+    return _captioned(drawn, caption)
+
+
+def _scale(pixels: np.ndarray) -> int:
+    """By which small pictures are enlarged, so that there is room for labels."""
+    return max(1, round(_CELL_SIDE / min(pixels.shape[:2])))
+
+
+def _pixels(image: Tensor, image_format: str) -> np.ndarray:
+    """(3,h,w) to uint8 (h,w,3), RGB."""
     channels = slice(None) if image_format == "RGB" else slice(None, None, -1)
-    cells = []
-    for image, targets, index in zip(
-        sample["image"], sample["instances"], sample["frame_indices"], strict=True
-    ):
-        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[:, :, channels])
-        cell = draw_instances(pixels, _as_predictions(targets), class_names, draw_boxes=True)
-        cv2.rectangle(cell, (0, 0), (cell.shape[1] - 1, cell.shape[0] - 1), (255, 255, 255))
-        place = (3, cell.shape[0] - 4)
-        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(cell, f"{index}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness)
-        cells.append(cell)
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy()[:, :, channels])
+
+
+def _captioned(cell: np.ndarray, caption: str) -> np.ndarray:
+    cv2.rectangle(cell, (0, 0), (cell.shape[1] - 1, cell.shape[0] - 1), (255, 255, 255))
+    if caption:
+        draw_label(cell, caption, (255, 255, 255), (0, cell.shape[0]))
+    return cell
+
+
+def _sheet(cells: list[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size, row by row."""
     columns = min(columns, len(cells))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
@@ -56,15 +149,18 @@ def draw_patch(sample: dict[str, Any]) -> np.ndarray:
 
 
 def _as_predictions(targets: Instances) -> Instances:
-    """The objects present in one frame, under the field names that are drawn."""
-    shown = targets[targets.gt_ids >= 0]
-    return Instances(
-        shown.image_size,
-        pred_boxes=shown.gt_boxes,
-        pred_classes=shown.gt_classes,
-        pred_masks=shown.gt_masks.tensor,
-        track_ids=shown.gt_ids,
-    )
+    """The objects present in one frame or image, under the field names that are drawn."""
+    found = Instances(targets.image_size)
+    if targets.has("gt_ids"):
+        targets = targets[targets.gt_ids >= 0]
+        found.track_ids = targets.gt_ids
+    found.pred_boxes, found.pred_classes = targets.gt_boxes, targets.gt_classes
+    if targets.has("gt_masks"):
+        masks = targets.gt_masks
+        if isinstance(masks, PolygonMasks):  # of detectron2's mapper
+            masks = BitMasks.from_polygon_masks(masks, *targets.image_size)
+        found.pred_masks = masks.tensor
+    return found
 
 
 def arrange(panels: list[Tensor], scale: int) -> np.ndarray:
