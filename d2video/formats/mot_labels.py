@@ -221,7 +221,8 @@ def _check_classes(
         called = {
             name: path for path, each in names.items() for name, k in each.items() if k == number
         }
-        is_other = rule.classes is None and {*called} - {*rule.class_names, "pedestrian"}
+        usual = {name.casefold() for name in (*rule.class_names, "pedestrian")}
+        is_other = rule.classes is None and {*map(str.casefold, called)} - usual
         if len(called) > 1 or is_other:
             (name, path), *others = called.items()
             besides = "".join(f" and '{other}' beside {where}" for other, where in others[:1])

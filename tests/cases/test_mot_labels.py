@@ -292,8 +292,10 @@ def test_folders_that_are_no_sequences_are_passed_over(tmp_path):
     write_sequence(tmp_path / "A", gt=GT)
     (tmp_path / "seqmaps").mkdir()
     (tmp_path / "seqmaps" / "train.txt").touch()
-    register_mot(NAME, str(tmp_path), benchmark="MOT17")
+    register_mot(NAME, str(tmp_path), benchmark="MOT17", exclude=["seqmaps"])
     assert [record["sequence"] for record in load_records(NAME)] == ["A"]
+    register_mot(f"{NAME}_1", str(tmp_path), benchmark="MOT17", sequences=["*"])
+    assert [record["sequence"] for record in load_records(f"{NAME}_1")] == ["A"]
     register_mot(f"{NAME}_2", str(tmp_path), benchmark="MOT17", sequences=["A", "seqmaps"])
     with pytest.raises(
         UserError, match="seqmaps is not a sequence: it has neither images nor labels"

@@ -62,7 +62,7 @@ def find_sequences(
         kind = f"whose name ends in {suffix}" if names and suffix else f"(expected {_LAYOUT})"
         raise UserError(f"folder {root} holds no sequence {kind}: correct the path or the detector")
     chosen = found if sequences is None else _matching(found, sequences, suffix, root)
-    left_out = _matching(found, exclude, suffix, root)
+    left_out = _matching(folders, exclude, suffix, root)
     chosen = [name for name in chosen if name not in left_out]
     if not chosen:
         raise UserError(f"no sequence of {root} is left: choose more or exclude less")
