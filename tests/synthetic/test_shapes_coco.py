@@ -301,7 +301,8 @@ def test_contiguous_ids_count_things_first(tmp_path):
         {"id": 2, "name": "sea", "isthing": 0},
         {"id": 7, "name": "cat", "isthing": 1},
     ]
-    content = {"categories": categories, "annotations": []}
+    image = {"image_id": 1, "file_name": "1.png", "segments_info": []}
+    content = {"categories": categories, "annotations": [image]}
     (tmp_path / "p.json").write_text(json.dumps(content))
     meta = panoptic_metadata(PanopticFile.read(str(tmp_path / "p.json")))
     assert meta["thing_classes"] == meta["stuff_classes"] == ["dog", "cat", "sea", "sky"]
