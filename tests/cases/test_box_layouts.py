@@ -98,6 +98,18 @@ def test_coco_tracks(name, pictures, write_json):
     assert f"read as {name}" in doubt
 
 
+def test_boxes_of_tracking_data_may_leave_the_image(pictures, write_json):
+    content = json.loads((pictures / "shapes_coco/annotations/instances_val.json").read_text())
+    for image in content["images"]:
+        image |= {"frame_id": image["id"], "video_id": 1}
+    for each in content["annotations"]:
+        each |= {"bbox": [70, 20, 40, 30], "track_id": each["id"]}
+        del each["segmentation"]
+    path = write_json(content)
+    assert len(_doubts(load_coco_instances, path, "")) == 1
+    assert not _doubts(load_coco_tracks, path, "")
+
+
 @pytest.mark.parametrize("name", [*CONVERSIONS][::2])
 def test_mot(name, pictures, tmp_path):
     shutil.copytree(pictures / "shapes_mot/val", tmp_path / "val")

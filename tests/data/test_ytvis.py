@@ -206,6 +206,10 @@ FAULTS = {
         _edit((*ANNOTATION, "segmentations", 3), compressed_rle(np.ones((WIDTH, HEIGHT), "u1"))),
         r"frame 3: the mask's size is \[32, 24\], the image's \[24, 32\]: the height",
     ),
+    "runs of another size": (
+        _edit((*ANNOTATION, "segmentations", 3), {"size": [4, 5], "counts": [7, 13]}),
+        r"frame 3: the mask's size is \[4, 5\], the image's \[24, 32\]",
+    ),
     "runs that do not add up": (
         _edit((*ANNOTATION, "segmentations", 3, "counts"), [3, 4]),
         "frame 3: the runs .* 768 pixels",
