@@ -118,6 +118,9 @@ def _ground_truth(args: argparse.Namespace) -> "MOTGroundTruth":
     )
     check_frame_range(args.frame_range)
     sequences = read_sequences(
-        args.ground_truth, sequences=args.sequences, frame_range=tuple(args.frame_range)
+        args.ground_truth,
+        sequences=args.sequences,
+        frame_range=tuple(args.frame_range),
+        needs_images=False,
     )
     return MOTGroundTruth.read(args.ground_truth, rule, sequences)

@@ -13,10 +13,13 @@ Others are numbered from 1 in the order of their names, as CVAT does.
 """
 
 import configparser
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from detectron2.utils.logger import log_first_n
 
 from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
@@ -144,8 +147,12 @@ def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:
     return SeqInfo(image_dir, rate, length, height, width, suffix or None)
 
 
-def read_sequence(folder: str) -> MOTSequence:
+def read_sequence(folder: str, *, needs_images: bool = True) -> MOTSequence:
     """A whole sequence by its ``seqinfo.ini`` and its images; of one image the head is read.
+
+    Args:
+        needs_images: False where results are scored: images that are not all there are passed over,
+            with a warning, where the seqinfo.ini says how many frames there are.
 
     Raises:
         UserError: nothing tells how many frames there are; the images have names that give a number
@@ -153,7 +160,7 @@ def read_sequence(folder: str) -> MOTSequence:
     """
     info = read_seqinfo(folder)
     gt_file = os.path.join(folder, "gt", "gt.txt")
-    images, size = _list_frames(folder, info), None
+    images, size = _list_frames(folder, info, needs_images), None
     if info.height is not None and info.width is not None:
         size = info.height, info.width
     if images is not None:
@@ -177,8 +184,8 @@ def read_sequence(folder: str) -> MOTSequence:
     )
 
 
-def _list_frames(folder: str, info: SeqInfo) -> dict[int, str] | None:
-    """A sequence's images by frame number, ascending; None without a folder of them.
+def _list_frames(folder: str, info: SeqInfo, needs_images: bool) -> dict[int, str] | None:
+    """A sequence's images by frame number, ascending; None without a folder of those needed.
 
     Raises:
         UserError: as :func:`read_sequence`.
@@ -203,10 +210,14 @@ def _list_frames(folder: str, info: SeqInfo) -> dict[int, str] | None:
         missing = [t for t in range(1, (info.num_frames or 0) + 1) if t not in by_number]
         fault = f"that of frame {missing[0]} is missing" if missing else "there are more"
         of_suffix = "" if suffix is None else f" {suffix}"
-        raise UserError(
+        fault = (
             f"{seqinfo} says {info.num_frames} frames but {images} holds {len(by_number)}{of_suffix} "
-            f"images, {fault}: fetch the images or correct seqLength"
+            f"images, {fault}"
         )
+        if needs_images:
+            raise UserError(f"{fault}: fetch the images or correct seqLength")
+        log_first_n(logging.WARNING, f"{fault}: seqLength counts", name=__name__, key="message")
+        return None
     return by_number
 
 

@@ -375,6 +375,14 @@ def edit_suffix(images):
     edit_ini(images.parent, "imExt=.png", "imExt=.jpg")
 
 
+def test_scoring_needs_no_images(tmp_path, caplog):
+    folder = write_sequence(tmp_path / "A")
+    edit_gap(folder / "img1")
+    found = read_sequence(str(folder), needs_images=False)
+    assert (found.images, found.num_frames, [*found.frame_numbers]) == (None, 6, [1, 2, 3, 4, 5, 6])
+    assert "that of frame 3 is missing: seqLength counts" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -76,6 +76,7 @@ def read_sequences(
     exclude: Sequence[str] = (),
     detector: str | None = None,
     frame_range: tuple[float, float] = (0.0, 1.0),
+    needs_images: bool = True,
     report: Report = refuse,
 ) -> list[MOTSequence]:
     """A split's sequences; of each the images are listed and the head of one is read.
@@ -84,6 +85,7 @@ def read_sequences(
         root, sequences, exclude, detector: see :func:`find_sequences`.
         frame_range: part of every sequence. Of L frames the first L·start are passed over, and
             the last is number L·end (both rounded down).
+        needs_images: see :func:`read_sequence`.
         report: takes the faults of sequences: as :func:`read_sequence`; a part without frames; no
             ground truth where other sequences have one.
 
@@ -93,7 +95,7 @@ def read_sequences(
     split: list[MOTSequence] = []
     for folder in find_sequences(root, sequences=sequences, exclude=exclude, detector=detector):
         try:
-            split.append(_part(read_sequence(folder), *frame_range))
+            split.append(_part(read_sequence(folder, needs_images=needs_images), *frame_range))
         except UserError as error:
             report(Fault(folder, "file", None, str(error)))
     unlabelled = [each.folder for each in split if each.gt_file is None]
