@@ -26,6 +26,7 @@ _GT_LAYOUT = "frame,id,left,top,width,height,flag,class,visibility; in MOT15 fla
 _DET_LAYOUT = "frame,-1,left,top,width,height,score"
 _MOTS_LAYOUT = "frame id class height width rle"
 MOTS_IGNORE_CLASS = 10
+_FARTHEST = 2**31  # pixels
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,13 @@ def read_mot_detections(
 
 
 def without_sizes(table: TextTable, bad: ArrayLike) -> TextTable:
-    """Leave out rows whose box has a size that cannot be, in columns 4 and 5."""
+    """Leave out rows whose box, in columns 2 to 5, has a size that is ``bad``, or lies beyond any image."""
     width, height = table.values[:, 4], table.values[:, 5]
-    return table.without(bad, lambda i: f"the box is {width[i]:g} wide and {height[i]:g} high")
+    table = table.without(bad, lambda i: f"the box is {width[i]:g} wide and {height[i]:g} high")
+    box = table.values[:, 2:6]
+    # What is added to such numbers is lost in rounding.
+    far = (np.abs(box) >= _FARTHEST).any(axis=1)
+    return table.without(far, lambda i: f"the box {box[i].tolist()} lies beyond any image")
 
 
 def read_mots_ground_truth(

@@ -51,7 +51,7 @@ def write_pictures(folder: Path, *names: str) -> None:
         Image.fromarray(pixels).save(folder / name)
 
 
-@target("check_ytvis", 400)
+@target("check_ytvis", 1000)
 def check_ytvis(folder: Path) -> MakeInput:
     path = folder / "a.json"
     frames = range(ytvis_content.LENGTH)
@@ -60,7 +60,7 @@ def check_ytvis(folder: Path) -> MakeInput:
     return json_seeds.structures(path, [ytvis_content.content()], judged(register))
 
 
-@target("check_coco", 400)
+@target("check_coco", 1000)
 def check_coco(folder: Path) -> MakeInput:
     path = folder / "a.json"
     coco_sets.write_images(folder)
@@ -83,7 +83,7 @@ def check_picture(folder: Path) -> MakeInput:
     return make_input
 
 
-@target("check_panoptic", 400)
+@target("check_panoptic", 1000)
 def check_panoptic(folder: Path) -> MakeInput:
     path, root = folder / "a.json", str(folder)
     json_seeds.write_panoptic_pictures(folder)
@@ -91,7 +91,7 @@ def check_panoptic(folder: Path) -> MakeInput:
     return json_seeds.structures(path, [json_seeds.panoptic_content()], judged(register))
 
 
-@target("check_coco_tracks", 400)
+@target("check_coco_tracks", 1000)
 def check_coco_tracks(folder: Path) -> MakeInput:
     path = folder / "a.json"
     write_pictures(folder, "5/1.jpg", "5/2.jpg", "5/3.jpg")
@@ -99,7 +99,7 @@ def check_coco_tracks(folder: Path) -> MakeInput:
     return json_seeds.structures(path, [json_seeds.tracks_content()], judged(register))
 
 
-@target("check_crowdhuman", 200)
+@target("check_crowdhuman", 500)
 def check_crowdhuman(folder: Path) -> MakeInput:
     path = folder / "a.odgt"
     write_pictures(folder, "27,c9d.jpg", "1,a.jpg")
@@ -114,26 +114,26 @@ def mot_target(path: Path, seed: str, benchmark: str, separators: str = ",") -> 
     return text_seeds.texts(path, [seed], read, separators)
 
 
-@target("check_mot", 300)
+@target("check_mot", 1000)
 def check_mot(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt="")
     write_sequence(folder / "data" / "B", length=3, gt=text_seeds.GT)
     return mot_target(sequence / "gt" / "gt.txt", text_seeds.GT, "MOT17")
 
 
-@target("check_mot15", 100)
+@target("check_mot15", 500)
 def check_mot15(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt="")
     return mot_target(sequence / "gt" / "gt.txt", text_seeds.GT15, "MOT15")
 
 
-@target("check_mots", 300)
+@target("check_mots", 1000)
 def check_mots(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt="")
     return mot_target(sequence / "gt" / "gt.txt", text_seeds.mots_lines(), "MOTS20", " ")
 
 
-@target("check_seqinfo", 200)
+@target("check_seqinfo", 500)
 def check_seqinfo(folder: Path) -> MakeInput:
     sequence = write_sequence(folder / "data" / "A", length=3, gt=text_seeds.GT)
     seed = (sequence / "seqinfo.ini").read_text()
