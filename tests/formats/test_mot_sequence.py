@@ -102,6 +102,8 @@ BAD_ROWS = {
     "id beyond all integers": ("1,1e300,3,4,5,6,1,1,1", "id 1e+300 is no whole number"),
     "negative width": ("2,2,3,4,-5,6,0,1,1", "-5 wide and 6 high"),
     "no height": ("2,2,3,4,5,0,1,1,1", "5 wide and 0 high"),
+    "far away": ("2,2,3,1e308,5,6,1,1,1", "lies beyond any image"),
+    "wider than any image": ("2,2,3,4,1e300,6,1,1,1", "lies beyond any image"),
     "nan": ("2,2,nan,4,5,6,1,1,1", "nan or infinite"),
     "infinite": ("2,2,3,inf,5,6,1,1,1", "nan or infinite"),
     "short": ("2,2,3,4,5,6,1,1", "8 columns split by commas, not 9 to 10 (frame,id,left"),
