@@ -86,11 +86,11 @@ class RecentPackets:
         packets = first + before + last
         failed = [False] * len(packets)
         frames: list[bytes] = []
-        limits = self._container.options
-        with av.open(self._container.name, options=limits) as container:
+        given = self._container.options
+        with av.open(self._container.name, options=given) as container:
             decoder = container.streams.video[0].codec_context
             decoder.thread_count = 1
-            decoder.options = {**limits, **options}
+            decoder.options = {"max_pixels": given["max_pixels"], **options}
             for index, packet in enumerate(packets):
                 is_last = index == len(packets) - 1
                 copy = av.Packet(bytes(packet) + beyond) if is_last else packet
@@ -98,7 +98,7 @@ class RecentPackets:
                     shown = decoder.decode(copy)
                     if is_last:
                         shown += decoder.decode(None)
-                        frames += [frame.to_ndarray().tobytes() for frame in shown]
+                        frames += [frame.to_rgb().to_ndarray().tobytes() for frame in shown]
                 except FFmpegError:
                     failed[index] = True
         return failed, frames
