@@ -93,6 +93,16 @@ def test_classes_that_are_registered_must_be_the_files(write_json, scratch_catal
         load_records("mine")
 
 
+def test_category_ids_that_are_registered_must_be_the_files(write_json, scratch_catalog):
+    metadata = {
+        "thing_classes": ["four", "nine"],
+        "thing_dataset_id_to_contiguous_id": {4: 0, 10: 1},
+    }
+    register_coco_instances("mine", metadata, write_json(instance_content()), "")
+    with pytest.raises(UserError, match=r"json: category id 9 is not what dataset mine is regis"):
+        load_records("mine")
+
+
 def test_class_names_come_from_the_reader(write_json, scratch_catalog):
     content = instance_content()
     content["annotations"][0]["id"] = 2  # detectron2's loader stops at an assertion

@@ -31,4 +31,11 @@ def set_classes(
             f"{source}: class {position} is '{found}', but dataset {dataset_name} is registered "
             f"with '{expected}'; use the file of that dataset or register this one by another name"
         )
-    meta.set(thing_classes=registered, thing_dataset_id_to_contiguous_id=dict(contiguous_id))
+    ids = meta.get("thing_dataset_id_to_contiguous_id", contiguous_id)
+    if ids != contiguous_id:
+        odd = sorted(ids.items() ^ contiguous_id.items())[0][0]
+        raise UserError(
+            f"{source}: category id {odd} is not what dataset {dataset_name} is registered with, though "
+            "the names are; use the file of that dataset or register this one by another name"
+        )
+    meta.set(thing_classes=registered, thing_dataset_id_to_contiguous_id=ids)
