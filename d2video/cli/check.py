@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         verdict = f"{faults or 'no'} fault{'s' * (faults != 1)}"
         if doubts:
             verdict += f", {doubts} doubt{'s' * (doubts != 1)}"
+        left_out = [each for each in checked.findings if isinstance(each, LeftOut)]
+        if left_out:
+            verdict += f", {sum(sum(each.reasons.values()) for each in left_out)} entries left out"
         print(f"{title}: {verdict}, {checked.num_records} records read")
         total += faults + doubts
     if total:

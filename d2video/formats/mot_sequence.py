@@ -24,7 +24,13 @@ from detectron2.utils.logger import log_first_n
 from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
-from d2video.video.image_io import IMAGE_SUFFIXES, list_images, number_in_name, read_image_size
+from d2video.video.image_io import (
+    IMAGE_SUFFIXES,
+    exif_advice,
+    list_images,
+    number_in_name,
+    read_image_size,
+)
 
 _LAYOUT = (
     "section [Sequence] with seqLength, imWidth, imHeight, frameRate, imDir and imExt, each of which "
@@ -273,10 +279,12 @@ def _holds_images(folder: str) -> bool:
 def _check_size(path: str, info: SeqInfo) -> tuple[int, int]:
     """Height and width of an image, which a seqinfo.ini may not contradict."""
     height, width = read_image_size(path)
-    if info.height not in (None, height) or info.width not in (None, width):
+    stated = info.height or height, info.width or width
+    if stated != (height, width):
+        advice = exif_advice(path, *stated) or "correct imWidth and imHeight"
         raise UserError(
             f"image {path} is {width}x{height}, but the sequence's seqinfo.ini says "
-            f"{info.width or width}x{info.height or height}: correct imWidth and imHeight"
+            f"{stated[1]}x{stated[0]}: {advice}"
         )
     return height, width
 

@@ -12,9 +12,11 @@ from d2video.cli import check
 from d2video.config import load_cfg
 from d2video.data import build_mapper, build_train_loader
 from d2video.data.datasets.image_folder import load_image_pairs
+from d2video.data.datasets.mot_split import read_sequences
 from d2video.data.mappers.clip import ClipDatasetMapper
-from d2video.utils.errors import BrokenFile
+from d2video.utils.errors import BrokenFile, UserError
 from d2video.video import open_video, read_rgb
+from tests.helpers.mot_folders import write_sequence
 
 _ORIENTATION = 0x0112
 
@@ -181,3 +183,14 @@ def test_a_pair_of_which_one_is_turned(tmp_path):
     load_image_pairs(str(tmp_path / "clean"), str(tmp_path / "noisy"), "mine", report=found.append)
     (fault,) = found
     assert "EXIF orientation 6 turns it" in str(fault)
+
+
+def test_a_sequence_whose_seqinfo_states_the_stored_size(tmp_path):
+    folder = write_sequence(tmp_path / "A", length=2, size=(4, 6), gt=None)
+    for t in (1, 2):
+        picture(folder / f"img1/{t:06d}.png", 6)
+    with pytest.raises(UserError, match="says 6x4: its EXIF orientation 6 turns it"):
+        read_sequences(str(tmp_path))
+    load_cfg("", ["INPUT.EXIF_ORIENTATION", "False"])
+    (sequence,) = read_sequences(str(tmp_path))
+    assert sequence.size == (4, 6)

@@ -1,6 +1,7 @@
 """tools/check_dataset.py: all faults of a data set, each with its file and place."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tests.helpers.coco_sets import (
     annotation,
     instance_content,
     polygon,
+    register_instances,
     register_panoptic,
     write_images,
 )
@@ -292,6 +294,57 @@ def test_folders_of_images_and_pairs(check, tmp_path, names):
     assert check("--dataset", "checked") == (0, [])
     (tmp_path / "half/1.png").write_bytes((tmp_path / "half/1.png").read_bytes()[:45])
     matches(check("--image-folder", tmp_path)[1], ["half/1.png", "cannot read"])
+
+
+def test_all_sequences_are_looked_at(check, tmp_path, names):
+    """A set that only the command line registers; one broken sequence does not hide the others."""
+    sound = [f"{t},1,3,4,8,9,1,1,1" for t in range(1, 7)]
+    for name in "ABC":
+        write_sequence(tmp_path / name, gt=sound)
+    shutil.rmtree(tmp_path / "A/img1")
+    (tmp_path / "B/seqinfo.ini").write_text("nonsense")
+    (tmp_path / "C/gt/gt.txt").write_text("1,1,3,4,-8,9,1,1,1")
+    entry = ["checked", "mot", {"root": str(tmp_path), "benchmark": "MOT17"}]
+    status, faults = check("--dataset", "checked", "--opts", "DATASETS.REGISTER", str([entry]))
+    assert status == 1
+    for part in ("A has no images", "B/seqinfo.ini cannot be read", "C/gt/gt.txt, line 1"):
+        assert sum(part in fault for fault in faults) == 1, faults
+
+
+def test_a_registered_file_is_read_as_it_is_registered(check, tmp_path, names):
+    """These keys alone look like a file of COCO instances."""
+    ids = np.ones((HEIGHT, WIDTH), dtype=int)
+    path = register_panoptic("checked", tmp_path, {5: (ids, [{"id": 1, "category_id": 100}])})
+    write_images(tmp_path)
+    assert check("--json", path) == (0, [])
+    (tmp_path / "5.png").unlink()
+    faults = check("--json", path, "--image-root", tmp_path)[1]
+    assert faults
+    assert all("5.png" in fault for fault in faults)
+    status, (error,) = check("--json", path, "--image-root", tmp_path / "elsewhere")
+    assert (status, "is registered as checked with images in" in error) == (1, True)
+    copied = tmp_path / "copy.json"
+    shutil.copy(path, copied)
+    (fault,) = check("--json", copied, "--image-root", tmp_path)[1]
+    assert "in COCO's panoptic format" in fault
+
+
+def test_what_a_config_does_with_a_set(check, tmp_path, names):
+    """Its mapper takes every record, and its evaluator is built."""
+    write_images(tmp_path)
+    value = instance_content()
+    del value["annotations"][2]  # a crowd, which is left out
+    register_instances("checked", tmp_path, value)
+    assert check("--dataset", "checked") == (0, [])
+    config = tmp_path / "config.yaml"
+    config.write_text("DATASETS: {TRAIN: [checked]}\nINPUT: {DATASET_MAPPER: ClipDatasetMapper}\n")
+    status, (fault,) = check("--config-file", config)
+    assert (status, "choose ImageDatasetMapper" in fault) == (1, True)
+    config.write_text("DATASETS: {TEST: [checked]}\nINPUT: {DATASET_MAPPER: ImageDatasetMapper}\n")
+    assert check("--config-file", config) == (0, [])
+    vars(MetadataCatalog.get("checked"))["evaluator_type"] = "nothing"
+    status, (fault,) = check("--config-file", config)
+    assert (status, "cannot be evaluated" in fault) == (1, True)
 
 
 def test_mistakes_of_the_user(check, tmp_path):
