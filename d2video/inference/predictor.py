@@ -94,10 +94,9 @@ class VideoPredictor:
         VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
         task = _task_of(model)
         names = class_names_of(model)
-        if names is not None:
-            names = ClassHead.of(model).of_all(names)
-        elif task.has_classes:
+        if names is None and task.has_classes:
             names = class_names(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+        names = ClassHead.of(model).of_all(names or ()) or names
         return {
             "model": model,
             "min_size": cfg.INPUT.MIN_SIZE_TEST if task.resizes else 0,

@@ -207,8 +207,7 @@ def test_tracks_of_masks(demo, clip):
         arguments(clip, "--mots-results", f"{clip}/masks.txt", "--mot-results", f"{clip}/boxes.txt")
     )
     lines = [line.split() for line in (clip / "masks.txt").read_text().splitlines()]
-    # The first of classes without names has number 1.
-    assert [line[:5] for line in lines] == [[f"{t + 1}", "6", "1", "48", "64"] for t in range(9)]
+    assert [line[:5] for line in lines] == [[f"{t + 1}", "6", "2", "48", "64"] for t in range(9)]
     area = [mask_tools.area({"size": [48, 64], "counts": line[5]}) for line in lines]
     np.testing.assert_allclose(area, 144, rtol=0.3)
     assert len(rows(clip / "boxes.txt")) == 9

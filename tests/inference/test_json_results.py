@@ -107,7 +107,9 @@ def test_full_disk_is_one_clear_line(tmp_path, kind):
         (["cat"], {"mot_results": "-1", "mots_results": "2"}),
         (["cat", ""], {"mot_results": "-1", "mots_results": "2"}),
         (["cat", "dog"], {"mot_results": "1", "mots_results": "1"}),
-        (None, {"mot_results": "1", "mots_results": "1"}),
+        (["", ""], {"mot_results": "1", "mots_results": "1"}),
+        ([""], {"mot_results": "-1", "mots_results": "2"}),
+        (None, {"mot_results": "-1", "mots_results": "2"}),
     ],
 )
 def test_classes_in_motchallenges_files(tmp_path, names, columns):

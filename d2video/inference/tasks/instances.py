@@ -167,14 +167,15 @@ class TrackingTask(DetectionTask):
     def open_results(
         self, kind: str, path: str | Path, head: dict[str, Any], topk: int
     ) -> Iterator[Callable[[InstanceFrame], None]]:
-        """As :meth:`Task.open_results`; of several classes, the first has number 1 in MOT's files."""
+        """As :meth:`Task.open_results`; of several classes, the first has number 1 in MOT's files. A
+        model whose classes have neither names nor a number is taken to have one."""
         if kind == "results":
             with super().open_results(kind, path, head, topk) as write:
                 yield write
         else:
             opened = open_mot_results if kind == "mot_results" else open_mots_results
             names = head["categories"]
-            is_one = names is not None and sum(map(bool, names)) == 1
+            is_one = names is None or len(names) == 1 or sum(map(bool, names)) == 1
             several = None if is_one else range(1, sys.maxsize)
             tally = Tally(str(path), "instances")
 
