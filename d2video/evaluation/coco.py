@@ -75,7 +75,9 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self._kpt_oks_sigmas: Sequence[float] = ()
         self._cpu_device, self._metadata = torch.device("cpu"), metadata
         self._coco_api = coco_api(file, scored)
-        self._do_evaluation = file.instances is not None
+        self._do_evaluation = any(not each["iscrowd"] for each in self._annotations())
+        if file.instances is not None and not self._do_evaluation:
+            logger.warning("%s has no object to find: no AP is computed", path)
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]

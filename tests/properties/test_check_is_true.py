@@ -69,3 +69,9 @@ def test_a_check_that_invents(tmp_path, content, monkeypatch, kind):
         return
     with pytest.raises(AssertionError, match="it trains and scores, but check: invented"):
         judge(tmp_path, content)
+
+
+def test_nothing_to_score_has_no_score(tmp_path, content):
+    """A score of nan would not be the best."""
+    content["annotations"] = []
+    judge(tmp_path, content)
