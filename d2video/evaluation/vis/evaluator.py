@@ -119,8 +119,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         all_entries = (entry for entries, _ in kept.values() for entry in entries)
         path = write_results(all_entries, self._output_dir)
         logger.info("Wrote %s and, for the evaluation server, %s", path, path.with_suffix(".zip"))
-        if not self._ground_truth.has_labels:
-            return {}
+        videos = self._ground_truth.videos.values()
+        if not any(not track.is_crowd for video in videos for track in video.tracks):
+            return {}  # rather than an AP of nan
         units = [unit for _, compared in kept.values() for unit in compared]
         for video_id in missing:
             units += compare_video(self._ground_truth.videos[video_id], [], [], [])
