@@ -88,10 +88,10 @@ def _checks(args: argparse.Namespace) -> "list[tuple[str, Callable[..., Checked]
 
     from d2video.cli.dataset_check import check_files, check_registered, registered_as
     from d2video.config import load_cfg
-    from d2video.data.build import load_records
     from d2video.data.dataset_faults import read_annotation_file
     from d2video.data.datasets.image_folder import load_image_folder
     from d2video.data.datasets.video_classification import load_video_list
+    from d2video.data.loading import load_records
 
     cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
     names = args.dataset or []

@@ -13,10 +13,12 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from d2video.data.build import build_mapper, check_mapper, load_records, trained_records
 from d2video.data.dataset_faults import check_records
 from d2video.data.exif_doubts import exif_doubts
+from d2video.data.loading import load_records
+from d2video.data.mappers.build import build_mapper, check_mapper
 from d2video.data.records import Record
+from d2video.data.training_records import trained_records
 from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator
 from d2video.evaluation.classes import match_test_set, names_of_training
 from d2video.formats.faults import Fault, Finding, Report

@@ -4,7 +4,7 @@ Importing this package registers the built-in datasets.
 """
 
 from d2video.data.augmentation import AUGMENTATION_REGISTRY, ClipAugInput, build_augmentations
-from d2video.data.build import build_mapper, build_test_loader, build_train_loader
+from d2video.data.build import build_test_loader, build_train_loader
 from d2video.data.clip_sampling import (
     CLIP_SAMPLER_REGISTRY,
     RandomRangeSampler,
@@ -23,6 +23,7 @@ from d2video.data.datasets.video_classification import (
 )
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from d2video.data.frame_sequence import FrameSequence
+from d2video.data.mappers.build import build_mapper
 from d2video.data.mappers.classification import VideoClipMapper
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, ClipDatasetMapper
 from d2video.data.mappers.image import ImageDatasetMapper

@@ -5,8 +5,8 @@ import logging
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
-from d2video.data.build import load_records
 from d2video.data.datasets.coco_panoptic import panoptic_metadata
+from d2video.data.loading import load_records
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.utils.errors import UserError
 

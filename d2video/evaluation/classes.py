@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode
 from torch import nn
 
-from d2video.data.build import load_records
 from d2video.data.class_matching import ClassMatch, match_classes
 from d2video.data.class_names import class_names
+from d2video.data.loading import load_records
 from d2video.data.record_classes import annotated_classes
 from d2video.data.records import is_labelled
 from d2video.formats.faults import Report, refuse

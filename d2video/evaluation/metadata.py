@@ -4,7 +4,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from d2video.data.build import load_records
+from d2video.data.loading import load_records
 from d2video.utils.errors import UserError
 
 

@@ -10,8 +10,8 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import Boxes, Instances
 
 from d2video.cli.check import main as check
-from d2video.data.build import load_records
 from d2video.data.datasets.coco import register_coco
+from d2video.data.loading import load_records
 from d2video.data.mappers.image import ImageDatasetMapper
 from d2video.evaluation import build_evaluator
 from d2video.utils.errors import UserError

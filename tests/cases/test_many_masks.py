@@ -10,11 +10,11 @@ import torch
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import Instances
 
-from d2video.data.build import load_records
 from d2video.data.clip_sampling import WindowSampler
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.mot import register_mot
 from d2video.data.datasets.ytvis import register_ytvis_instances
+from d2video.data.loading import load_records
 from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.data.mappers.image import ImageDatasetMapper
 from d2video.evaluation import build_evaluator

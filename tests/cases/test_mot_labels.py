@@ -9,9 +9,9 @@ from d2video.cli.dataset_check import check_registered
 from d2video.cli.evaluate_mot import main as evaluate_mot
 from d2video.config import get_cfg
 from d2video.data import build_train_loader
-from d2video.data.build import load_records
 from d2video.data.datasets.from_config import register_datasets
 from d2video.data.datasets.mot import register_mot
+from d2video.data.loading import load_records
 from d2video.evaluation import build_evaluator
 from d2video.formats.faults import Doubt, Fault, LeftOut
 from d2video.utils.errors import UserError

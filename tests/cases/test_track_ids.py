@@ -5,8 +5,8 @@ import json
 import pytest
 
 from d2video.cli.check import main as check
-from d2video.data.build import load_records
 from d2video.data.datasets.coco_tracks import register_coco_tracks
+from d2video.data.loading import load_records
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import annotation, instance_content, write_images
 from tests.helpers.verdicts import check_agrees

@@ -12,7 +12,9 @@ from d2video.data import (
     build_train_loader,
     register_ytvis_instances,
 )
-from d2video.data.build import ClipDataset, clips_of, load_records
+from d2video.data.build import clips_of
+from d2video.data.clip_dataset import ClipDataset
+from d2video.data.loading import load_records
 from d2video.utils.errors import UserError
 from tests.helpers.ytvis_content import LENGTH
 

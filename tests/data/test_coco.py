@@ -9,9 +9,9 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json, register_coco_instances
 
-from d2video.data.build import load_records
 from d2video.data.class_names import class_names
 from d2video.data.datasets.coco import load_coco_instances, register_coco
+from d2video.data.loading import load_records
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import instance_content
 

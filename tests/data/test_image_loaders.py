@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.config import get_cfg
 from d2video.data import build_test_loader, build_train_loader
-from d2video.data.build import load_records
+from d2video.data.loading import load_records
 from d2video.data.records import object_classes
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import (

@@ -7,11 +7,11 @@ from detectron2.data import DatasetCatalog
 from PIL import Image
 
 from d2video.config import load_cfg
-from d2video.data.build import load_records
 from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.from_config import DATASET_FORMATS, dataset_format
 from d2video.data.datasets.image_folder import load_image_pairs
 from d2video.data.datasets.video_classification import load_video_folders
+from d2video.data.loading import load_records
 from d2video.formats.faults import Doubt, EntryError, Fault, LeftOut, Tally, refuse, reporting
 from d2video.formats.mot_ground_truth import read_mots_ground_truth
 from d2video.utils.errors import UserError

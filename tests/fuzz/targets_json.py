@@ -12,12 +12,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from PIL import Image
 
-from d2video.data.build import load_records
 from d2video.data.clip_sampling import WindowSampler
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.crowdhuman import load_crowdhuman
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
+from d2video.data.loading import load_records
 from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.data.mappers.image import ImageDatasetMapper
 from d2video.data.records import is_labelled, object_classes, without_degenerate_boxes

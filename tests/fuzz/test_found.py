@@ -11,9 +11,9 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
-from d2video.data.build import load_records
 from d2video.data.datasets.video_classification import load_video_list
 from d2video.data.datasets.ytvis import load_ytvis_json
+from d2video.data.loading import load_records
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import read_results

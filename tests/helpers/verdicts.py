@@ -9,8 +9,8 @@ from d2video.projects.trackformer.training.frame_pair_mapper import FramePairMap
 from detectron2.data import MetadataCatalog
 
 from d2video.cli.dataset_check import check_registered
-from d2video.data.build import load_records
 from d2video.data.clip_sampling import WindowSampler
+from d2video.data.loading import load_records
 from d2video.data.mappers.classification import VideoClipMapper
 from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.data.mappers.image import ImageDatasetMapper

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from PIL import Image
 
 from d2video.data import build_mapper, load_ytvis_json
-from d2video.data.build import ClipDataset
+from d2video.data.clip_dataset import ClipDataset
 from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, content, polygon
 from tests.projects.DETR.tiny import tiny_cfg as detr_cfg
 from tests.projects.TrackFormer.tiny import tiny_cfg as trackformer_cfg
