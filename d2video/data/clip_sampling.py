@@ -2,9 +2,8 @@
 
 A sampler is called as ``sampler(length, key_frame, rng)`` and returns ``num_frames`` frame indices
 of 0..length-1, the key frame among them; ``sampler.reach(length, key_frame)`` are all that it may
-choose. A video with fewer frames than the clip is repeated
-cyclically, the official VisTR rule: the clip is then made of the consecutive frames modulo the length
-that end at the key frame.
+choose. A video with fewer frames than the clip is repeated cyclically, the official VisTR rule: the clip
+is then made of the consecutive frames modulo the length that end at the key frame.
 """
 
 import numpy as np

@@ -1,6 +1,26 @@
-"""Boxes of annotation files that no model can find and no evaluation can match."""
+"""Boxes, areas and numbers of annotation files: what is one, and which boxes cannot be used."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
+
+NO_BOX = [math.nan] * 4
+_LARGEST_AREA = 10**10  # pixels; COCO's and YouTube-VIS' evaluation pass over what is larger
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number that a float holds exactly enough (True is not)."""
+    return type(value) in (int, float) and abs(value) < 2**53  # False for NaN
+
+
+def is_box(value: Any) -> bool:
+    """Whether a value from JSON is a list of four numbers."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+
+
+def is_area(value: Any) -> bool:
+    """Whether a value from JSON is a number of pixels that evaluation counts."""
+    return is_number(value) and 0 <= value < _LARGEST_AREA
 
 
 def unusable_box(

@@ -4,23 +4,23 @@ Training, evaluation and tools/check_dataset.py read the files here, and those w
 (data/datasets/coco_tracks.py), too. The rules are in docs/datasets_images.md.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from reprlib import repr
 from typing import Any, TypedDict, cast
 
-from pycocotools import mask as coco_mask
 from typing_extensions import NotRequired
 
 from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import unusable_box
+from d2video.formats.boxes import NO_BOX, is_area, is_box, is_number, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.segmentation import (
+    box_around,
     find_segmentation_faults,
+    is_empty,
     without_short_polygons,
 )
 from d2video.formats.text import is_id, json_entries, read_categories, read_json
@@ -30,8 +30,6 @@ from d2video.utils.limits import size_fault
 
 _MASKS_AT_ONCE = 1024
 _BOXES_LOOKED_AT = 20_000
-_NOWHERE = [math.nan] * 4
-_LARGEST_AREA = 10**10  # pixels; COCO's evaluation passes over what is larger
 
 
 class Image(TypedDict):
@@ -229,11 +227,11 @@ def _check_annotation(fields: dict[str, Any], categories: Collection[int]) -> No
         if fields.get(key) not in (None, 0, 1):
             raise EntryError(f"its {key}, {repr(fields[key])}, must be 0 or 1; correct it")
     box = fields.get("bbox")
-    if box and not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+    if box and not is_box(box):
         raise EntryError(f"its bbox, {repr(box)}, is not made of four finite numbers; correct it")
     points = fields.get("keypoints")
     if points and not (
-        isinstance(points, list) and len(points) % 3 == 0 and all(map(_is_number, points))
+        isinstance(points, list) and len(points) % 3 == 0 and all(map(is_number, points))
     ):
         raise EntryError("its keypoints are not triples of numbers; correct them")
 
@@ -261,7 +259,7 @@ def _read_instances(
             if reason is None:
                 fields["iscrowd"] = int(crowd is not None)
                 instances.append(cast(Instance, fields))
-                if "segmentation" in fields and _is_empty(fields["segmentation"], size):
+                if "segmentation" in fields and is_empty(fields["segmentation"], *size):
                     empty.append(f"{name}")
             reason = reason or crowd
             if reason is None:
@@ -335,7 +333,7 @@ def _layout_doubt(
             mask = to_rle(mask, *size)
         boxes.append(fields["bbox"])
         sizes.append(size)
-        around.append(_box_around(mask) if mask else _NOWHERE)
+        around.append(box_around(mask) if mask else NO_BOX)
     return layout_doubt(path, boxes, sizes, around, whole_bodies=whole_bodies)
 
 
@@ -367,47 +365,16 @@ def _complete(
     if not fields.get("bbox"):
         if not segmentation:
             raise EntryError("it has neither bbox nor segmentation; complete the file")
-        fields["bbox"] = _box_around(segmentation)
+        fields["bbox"] = box_around(segmentation)
     area = fields.get("area")
     if area is None:
         _, _, width, height = fields["bbox"]
         mask = fields.get("segmentation")
         fields["area"] = float(mask_areas([to_rle(mask, *size)])[0]) if mask else width * height
-    elif not (_is_number(area) and 0 <= area < _LARGEST_AREA):
+    elif not is_area(area):
         raise EntryError(f"its area, {repr(area)}, is not a number of pixels; correct it")
     return unusable_box(fields["bbox"], *size)
 
 
-def _is_empty(segmentation: Any, size: tuple[int, int]) -> bool:
-    """Whether a mask covers no pixel."""
-    is_list = isinstance(segmentation, list)
-    # Of polygons only small ones are looked at: more points on one line would be strange, and looking at
-    # all would take long.
-    if is_list and any(len(each) > 16 or abs(_area(each)) >= 1 for each in segmentation):
-        return False
-    return not mask_areas([to_rle(segmentation, *size)])[0]
-
-
-def _area(polygon: list[float]) -> float:
-    """With a sign."""
-    xs, ys = polygon[0::2], polygon[1::2]
-    pairs = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
-    return sum(x * next_y - next_x * y for x, y, next_x, next_y in pairs) / 2
-
-
-def _box_around(segmentation: Any) -> list[float]:
-    """Left, top, width, height of polygons or of compressed RLE."""
-    if isinstance(segmentation, dict):
-        return coco_mask.toBbox(segmentation).tolist()
-    xs = [x for polygon in segmentation for x in polygon[0::2]]
-    ys = [y for polygon in segmentation for y in polygon[1::2]]
-    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-
-
 def _is_image_id(value: Any) -> bool:
     return is_id(value) or isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    # Written so that NaN fails, and what is too large to be a float.
-    return type(value) in (int, float) and abs(value) < 2**53

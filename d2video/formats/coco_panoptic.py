@@ -53,10 +53,8 @@ class PanopticFile:
         categories: dict[int, dict[str, Any]] = {}
         for entry, fields in json_entries(content, "categories", path, refuse):
             with entry:
-                if type(fields.get("isthing")) not in (int, bool) or fields["isthing"] not in (
-                    0,
-                    1,
-                ):
+                is_thing = fields.get("isthing")
+                if type(is_thing) not in (int, bool) or is_thing not in (0, 1):
                     raise EntryError("it has no isthing, 1 or 0; correct it")
                 categories[fields["id"]] = fields
         annotations: dict[int, dict[str, Any]] = {}
@@ -68,7 +66,7 @@ class PanopticFile:
             with entry:
                 _check_annotation(fields, categories)
                 if int(fields["image_id"]) in annotations:
-                    raise EntryError("the image is there twice")
+                    raise EntryError("the image is there twice; merge its annotations")
                 annotations[int(fields["image_id"])] = fields
                 crowds = sum(segment["iscrowd"] for segment in fields["segments_info"])
                 segments.used += len(fields["segments_info"]) - crowds
@@ -86,27 +84,28 @@ def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, An
     image, name, entries = (fields.get(k) for k in ("image_id", "file_name", "segments_info"))
     known = type(image) is int or (isinstance(image, str) and image.isdecimal())
     if not known or abs(int(image or 0)) >= 2**63:
-        raise EntryError("it has no image_id")
+        raise EntryError("it has no image_id, a number or its text; add it")
     if not isinstance(name, str):
-        raise EntryError("it has no file_name")
+        raise EntryError("it has no file_name, of its label image; add it")
     if leaves_folder(name):
-        raise EntryError(f"{name} lies outside the folder of label images")
+        raise EntryError(f"{name} lies outside the folder of label images; write a path in it")
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-        raise EntryError("it has no list of objects 'segments_info'")
+        raise EntryError("it has no list of objects 'segments_info'; add it")
     segments: set[int] = set()
     for segment in entries:
         identity, category = segment.get("id"), segment.get("category_id")
         if type(identity) is not int or not 0 < identity < _MOST_SEGMENTS:
             raise EntryError(
-                f"the id {identity} of a segment is not a number from 1 to {_MOST_SEGMENTS - 1}"
+                f"the id {identity} of a segment is not a number from 1 to {_MOST_SEGMENTS - 1}; "
+                "number it as in the label image"
             )
         if identity in segments:
-            raise EntryError(f"segment {identity} is there twice")
+            raise EntryError(f"segment {identity} is there twice; remove one")
         segments.add(identity)
         if type(category) is not int or category not in categories:
-            raise EntryError(f"category id {category} is not in its categories")
+            raise EntryError(f"category id {category} is not in its categories; correct it")
         if segment.get("iscrowd") not in (None, 0, 1):
-            raise EntryError(f"the iscrowd of segment {identity} must be 0 or 1")
+            raise EntryError(f"the iscrowd of segment {identity} must be 0 or 1; correct it")
         segment["iscrowd"] = int(segment.get("iscrowd") or 0)
 
 

@@ -146,7 +146,7 @@ def _judge(
     names: Mapping[str, int],
     tally: Tally,
 ) -> np.ndarray:
-    """The category id of each row, -1 of what is no object, which is counted."""
+    """The category id of each row, -1 of rows that are not objects, which are counted."""
     category = np.full(len(rows), -1)
     for k, number in enumerate(numbers):
         if number is not None:

@@ -134,37 +134,23 @@ def mots_results(
 
 @contextmanager
 def open_mot_results(
-    path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None
+    path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None, *, masks: bool = False
 ) -> Iterator[Callable[[int, Instances], int]]:
-    """Open a file for boxes, which appears at the end, or not at all on an exception.
+    """Open a file for boxes, or for ``masks`` in the MOTS format.
 
-    The function that it yields appends a frame: its number and :func:`mot_results`' instances, whose
-    ``class_numbers`` these are. It returns how many have a row; those without area have none.
+    It appears at the end, or not at all on an exception. The function that it yields appends a frame: its
+    number and the instances of :func:`mot_results` or :func:`mots_results`, whose ``class_numbers`` these
+    are. It returns how many have a row; those without area have none.
 
     Raises:
-        UserError: the path cannot be written; on appending, as :func:`mot_results`, or the disk
-            refuses.
+        UserError: the path cannot be written; on appending, as these two, or the disk refuses.
     """
+    make = mots_results if masks else mot_results
     with open_text(path) as put:
 
         def append(number: int, frame: Instances) -> int:
-            rows = mot_results([frame], [number], class_numbers)
-            put("".join(_mot_lines(rows, [number])))
-            return len(rows.frame)
-
-        yield append
-
-
-@contextmanager
-def open_mots_results(
-    path: str | os.PathLike[str], class_numbers: Sequence[int] | None = None
-) -> Iterator[Callable[[int, Instances], int]]:
-    """As :func:`open_mot_results`, for the masks of :func:`mots_results`."""
-    with open_text(path) as put:
-
-        def append(number: int, frame: Instances) -> int:
-            rows = mots_results([frame], [number], class_numbers)
-            put("".join(_mots_lines(rows, [number])))
+            rows = make([frame], [number], class_numbers)
+            put("".join(_lines(rows, [number])))
             return len(rows.frame)
 
         yield append
@@ -181,12 +167,8 @@ def write_results(
     Raises:
         UserError: the path cannot be written.
     """
-    if isinstance(results, MOTResults):
-        lines = _mot_lines(results, frame_numbers)
-    else:
-        lines = _mots_lines(results, frame_numbers)
     with open_text(path) as put:
-        put("".join(lines))
+        put("".join(_lines(results, frame_numbers)))
 
 
 def read_mot_results(
@@ -303,6 +285,12 @@ def _concatenate(tensors: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
     if not tensors:
         return np.zeros(empty, np.int64)
     return np.concatenate([tensor.cpu().numpy() for tensor in tensors])
+
+
+def _lines(results: MOTResults | MOTSRows, frame_numbers: Sequence[int]) -> Iterator[str]:
+    if isinstance(results, MOTResults):
+        return _mot_lines(results, frame_numbers)
+    return _mots_lines(results, frame_numbers)
 
 
 def _mot_lines(results: MOTResults, frame_numbers: Sequence[int]) -> Iterator[str]:

@@ -54,7 +54,7 @@ class TextTable:
         """Leave out rows with a fraction in this column, whose name is for messages."""
         values = self.values[:, number]
         fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
-        return self.without(fractional, lambda i: f"the {name} {values[i]:g} is no whole number")
+        return self.without(fractional, lambda i: f"the {name} {values[i]:g} is not a whole number")
 
     def in_sequence(self, frame_numbers: Sequence[int]) -> "TextTable":
         """Leave out rows whose frame, column 0, is not among these numbers."""
@@ -175,4 +175,4 @@ def check_number(text: str) -> None:
     try:
         float(text)
     except ValueError:
-        raise EntryError(f"'{text.strip()[:40]}' is no number; correct the file") from None
+        raise EntryError(f"'{text.strip()[:40]}' is not a number; correct the file") from None

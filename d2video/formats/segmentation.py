@@ -7,9 +7,12 @@ It is a list of polygons, each one flat list x0, y0, x1, y1, ... in pixels, or a
 from collections.abc import Sequence
 from typing import Any
 
+from pycocotools import mask as coco_mask
+
 from d2video.formats.faults import Tally
 from d2video.formats.misplaced import describe_misplaced
 from d2video.formats.polygons import find_polygon_fault
+from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_mask_faults, find_runs_fault
 
 
@@ -52,11 +55,6 @@ def find_segmentation_faults(
     return sorted((k, fault) for k, fault in faults.items() if fault is not None)
 
 
-def find_segmentation_fault(segmentation: Any, height: int, width: int) -> str | None:
-    """What is wrong with one segmentation, see :func:`find_segmentation_faults`."""
-    return next((f for _, f in find_segmentation_faults([segmentation], height, width)), None)
-
-
 def without_short_polygons(segmentation: Any, polygons: Tally) -> Any:
     """A sound segmentation without polygons of fewer than three points, which ``polygons`` counts.
 
@@ -68,3 +66,31 @@ def without_short_polygons(segmentation: Any, polygons: Tally) -> Any:
     polygons.used += len(kept)
     polygons.leave_out("with fewer than three points", len(segmentation) - len(kept))
     return kept or None
+
+
+def is_empty(segmentation: Any, height: int, width: int) -> bool:
+    """Whether a sound segmentation covers no pixel.
+
+    Of polygons only small ones of up to eight points are looked at: more points on one line would be
+    strange, and looking at all would take long.
+    """
+    is_list = isinstance(segmentation, list)
+    if is_list and any(len(each) > 16 or abs(_area(each)) >= 1 for each in segmentation):
+        return False
+    return not mask_areas([to_rle(segmentation, height, width)])[0]
+
+
+def box_around(segmentation: Any) -> list[float]:
+    """Left, top, width, height of polygons' points or of a compressed RLE's pixels."""
+    if isinstance(segmentation, dict):
+        return coco_mask.toBbox(segmentation).tolist()
+    xs = [x for polygon in segmentation for x in polygon[0::2]]
+    ys = [y for polygon in segmentation for y in polygon[1::2]]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _area(polygon: list[float]) -> float:
+    """With a sign."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    pairs = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return sum(x * next_y - next_x * y for x, y, next_x, next_y in pairs) / 2

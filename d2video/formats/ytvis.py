@@ -17,7 +17,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import unusable_box
+from d2video.formats.boxes import NO_BOX, is_area, is_box, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_runs_fault
@@ -26,8 +26,6 @@ from d2video.formats.text import ids_without, is_id, json_entries, read_categori
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
-
-_LARGEST_AREA = 10**10  # pixels; the official evaluation passes over what is larger
 
 
 @dataclass(frozen=True)
@@ -324,12 +322,12 @@ def _read_boxes(
         if box is None or box == []:
             boxes.append(covered)
             continue
-        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+        if not is_box(box):
             raise EntryError(
                 f"bboxes, frame {t}: {repr(box)} is not [x, y, width, height] in finite numbers; "
                 "correct the file"
             )
-        labels.layout.append((box, size, covered or _NOWHERE))
+        labels.layout.append((box, size, covered or NO_BOX))
         reason = unusable_box(box, *size)
         if reason is not None and covered:
             reason += " (the mask's is used)"
@@ -344,9 +342,6 @@ def _read_boxes(
     return boxes
 
 
-_NOWHERE = [float("nan")] * 4
-
-
 def _read_area(
     fields: dict[str, Any], video: VideoEntry, masks: list[dict[str, Any] | None]
 ) -> float:
@@ -354,13 +349,7 @@ def _read_area(
         areas = mask_areas([mask for mask in masks if mask is not None]).tolist()
     else:
         areas = [each for each in _frame_list(fields, "areas", video) if each is not None]
-    # Written so that NaN fails.
-    if not all(_is_number(area) and 0 <= area < _LARGEST_AREA for area in areas):
+    if not all(map(is_area, areas)):
         raise EntryError("areas must be numbers of pixels or null; correct the file")
     visible = [area for area in areas if area]
     return float(np.mean(visible)) if visible else 0.0
-
-
-def _is_number(value: Any) -> bool:
-    # Written so that NaN fails, and what is too large to be a float.
-    return type(value) in (int, float) and abs(value) < 2**53

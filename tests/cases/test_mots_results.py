@@ -7,7 +7,7 @@ import pytest
 
 from d2video.cli.evaluate_mot import main as evaluate_mot
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.formats.segmentation import find_segmentation_fault
+from d2video.formats.segmentation import find_segmentation_faults
 from d2video.utils.errors import UserError
 
 
@@ -36,8 +36,7 @@ def test_bytes_literals_in_results(inputs, pictures, tmp_path, capsys):
     ],
 )
 def test_codes_that_are_quoted(counts, message):
-    fault = find_segmentation_fault({"size": [8, 10], "counts": counts}, 8, 10)
-    assert fault is not None
+    [(_, fault)] = find_segmentation_faults([{"size": [8, 10], "counts": counts}], 8, 10)
     assert message.split(",")[0] in fault
 
 

@@ -11,7 +11,6 @@ from d2video.formats.mot_results import (
     mot_results,
     mots_results,
     open_mot_results,
-    open_mots_results,
     read_mot_results,
     read_mots_results,
     write_results,
@@ -82,13 +81,13 @@ def test_boxes_frame_by_frame(tmp_path):
     assert path.read_text() == BOX_TEXT
 
 
-@pytest.mark.parametrize("open_file", [open_mot_results, open_mots_results])
-def test_nothing_is_left_of_an_interrupted_file(tmp_path, open_file):
+@pytest.mark.parametrize("masks", [False, True])
+def test_nothing_is_left_of_an_interrupted_file(tmp_path, masks):
     frame = _boxes([3, 0], [[0, 0, 4, 6], [1, 2, 3, 4]])
     frame.pred_masks = torch.zeros(2, *SIZE, dtype=torch.bool)
 
     def interrupted() -> None:
-        with open_file(tmp_path / "a.txt") as write:
+        with open_mot_results(tmp_path / "a.txt", masks=masks) as write:
             write(1, frame)
             raise KeyError
 
@@ -141,12 +140,12 @@ def test_sound_files_of_others(tmp_path, text):
         ("1,2,10,20,30", "line 3: it has 5 columns"),
         ("1,2,10,20,30,40,0.5", "line 3: it has 7 columns, the lines before it 10"),
         ("1,2,10,20,30,40,0.5,-1,-1,-1,-1", "line 3: it has 11 columns"),
-        ("1,2,10,wide,30,40,0.5,-1,-1,-1", "line 3: 'wide' is no number"),
+        ("1,2,10,wide,30,40,0.5,-1,-1,-1", "line 3: 'wide' is not a number"),
         ("1,2,10,20,nan,40,0.5,-1,-1,-1", "line 3: a number is nan"),
         ("0,2,10,20,30,40,0.5,-1,-1,-1", "line 3: frame 0 is not among .* 1 to 5"),
         ("6,2,10,20,30,40,0.5,-1,-1,-1", "line 3: frame 6 is not among"),
-        ("1.5,2,10,20,30,40,0.5,-1,-1,-1", "line 3: the frame 1.5 is no whole"),
-        ("1,2.5,10,20,30,40,0.5,-1,-1,-1", "line 3: the id 2.5 is no whole"),
+        ("1.5,2,10,20,30,40,0.5,-1,-1,-1", "line 3: the frame 1.5 is not a whole"),
+        ("1,2.5,10,20,30,40,0.5,-1,-1,-1", "line 3: the id 2.5 is not a whole"),
         ("1,-1,10,20,30,40,0.5,-1,-1,-1", "line 3: the id -1 is negative"),
         ("1,1,0,0,30,40,0.5,-1,-1,-1", "line 3: id 1 is there twice in frame 1"),
         ("1,2,10,20,0,40,0.5,-1,-1,-1", "line 3: the box is 0 wide and 40 high"),
@@ -178,7 +177,7 @@ def test_masks_round_trip(tmp_path, as_codes):
         _masks([0, 1], [_rectangle(3, 3, 3, 3), _rectangle(1, 2, 9, 9)], as_codes),  # one is empty
     ]
     path = tmp_path / "a.txt"
-    with open_mots_results(path) as write:
+    with open_mot_results(path, masks=True) as write:
         for t, frame in enumerate(frames, 1):
             write(t, frame)
     streamed = path.read_text()
@@ -233,7 +232,7 @@ def _mask_line(frame=1, track=1, cls=2, box=(0, 0, 4, 4), size=SIZE, code=None) 
     ("second", "message"),
     [
         ("1 2 2 12 16", "line 3: it has 5 columns"),
-        (_mask_line(frame="x"), "line 3: 'x' is no number"),
+        (_mask_line(frame="x"), "line 3: 'x' is not a number"),
         (_mask_line(frame=0), "line 3: frame 0 is not among"),
         (_mask_line(frame=6), "line 3: frame 6 is not among"),
         (_mask_line(track=-1), "line 3: the id -1 is negative"),

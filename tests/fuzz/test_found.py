@@ -164,7 +164,7 @@ def test_labels_of_many_digits(tmp_path):
 def test_numbers_of_mots(tmp_path, text):
     path = tmp_path / "A.txt"
     path.write_text(f"1 {text} 2 4 4 @4\n")
-    with pytest.raises(UserError, match="line 1: .* is no number"):
+    with pytest.raises(UserError, match="line 1: .* is not a number"):
         read_mots_results(path, range(1, 4))
 
 

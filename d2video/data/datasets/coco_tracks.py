@@ -14,7 +14,7 @@ import os
 from collections.abc import Collection, Mapping
 from functools import partial
 from reprlib import repr
-from typing import Any, NamedTuple, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -33,16 +33,8 @@ from d2video.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-class _Image(NamedTuple):
-    """An image; ``video`` is the (key, value) that the images of its video share."""
-
-    image_id: Any
-    file_name: str
-    height: int
-    width: int
-    frame_id: int
-    video: tuple[str, Any]
-    video_length: int | None
+# An image of the file, whose fields of tracks have been checked.
+_Image: TypeAlias = Mapping[str, Any]
 
 
 @dataset_format("coco_tracks")
@@ -106,16 +98,17 @@ def load_coco_tracks(
     images: dict[int | str, _Image] = {}
     for image_id, fields in file.images.items():
         with reporting(report, json_file, "image", image_id):
-            images[image_id] = _read_image(cast(Mapping[str, Any], fields))
+            _check_image(cast(_Image, fields))
+            images[image_id] = cast(_Image, fields)
     videos = _group(images, json_file, report)
-    names = _names(content, [frames[0].video for frames in videos], json_file)
+    names = _names(content, [_video(frames[0]) for frames in videos], json_file)
     records: list[TrackingRecord] = [
         {
             "video_id": video_id,
             "sequence": name,
-            "file_names": [os.path.join(image_root, image.file_name) for image in frames],
-            "height": frames[0].height,
-            "width": frames[0].width,
+            "file_names": [os.path.join(image_root, image["file_name"]) for image in frames],
+            "height": frames[0]["height"],
+            "width": frames[0]["width"],
             "length": len(frames),
             "frame_numbers": range(1, len(frames) + 1),
         }
@@ -124,46 +117,49 @@ def load_coco_tracks(
     if file.instances is not None:
         found, ignored = _read_annotations(file, images, contiguous_id, report)
         for record, frames in zip(records, videos, strict=True):
-            record["annotations"] = _columns([[*found[i.image_id].values()] for i in frames])
-            regions = [ignored[image.image_id] for image in frames]
+            record["annotations"] = _columns([[*found[i["id"]].values()] for i in frames])
+            regions = [ignored[image["id"]] for image in frames]
             if any(regions):
                 record["ignored"] = _columns(regions)
     logger.info("Read %d videos from %s", len(records), json_file)
     return records
 
 
-def _read_image(fields: Mapping[str, Any]) -> _Image:
-    key = "video_id" if "video_id" in fields else "first_frame_image_id"
-    frame_id: Any = fields.get("frame_id")
-    video, length = fields.get(key), fields.get("seq_length")
-    if not is_id(frame_id) or not (is_id(video) or isinstance(video, str)):
+def _video(image: _Image) -> tuple[str, Any]:
+    """The (key, value) that the images of a video share."""
+    key = "video_id" if "video_id" in image else "first_frame_image_id"
+    return key, image.get(key)
+
+
+def _check_image(image: _Image) -> None:
+    _, video = _video(image)
+    length: Any = image.get("seq_length")
+    if not is_id(image.get("frame_id")) or not (is_id(video) or isinstance(video, str)):
         raise EntryError(
             "it needs frame_id, a whole number that grows through the video, and video_id (or "
             "first_frame_image_id), the same for all images of the video; complete the file"
         )
     if length is not None and not is_id(length):
         raise EntryError(f"its seq_length, {repr(length)}, must be a whole number; correct it")
-    identity, name, height, width = (fields[k] for k in ("id", "file_name", "height", "width"))
-    return _Image(identity, name, height, width, frame_id, (key, video), length)
 
 
 def _group(images: dict[Any, _Image], path: str, report: Report) -> list[list[_Image]]:
     """The images of each video in order; videos in the order of their first images in the file."""
     groups: dict[tuple[str, Any], list[_Image]] = {}
     for image in images.values():
-        groups.setdefault(image.video, []).append(image)
+        groups.setdefault(_video(image), []).append(image)
     videos = []
     for (key, value), frames in groups.items():
         with reporting(report, path, f"images with {key}", value):
-            frames.sort(key=lambda image: image.frame_id)
-            if len({image.frame_id for image in frames}) < len(frames):
+            frames.sort(key=lambda image: image["frame_id"])
+            if len({image["frame_id"] for image in frames}) < len(frames):
                 raise EntryError("two have the same frame_id; correct the file")
-            if len({(image.height, image.width) for image in frames}) > 1:
+            if len({(image["height"], image["width"]) for image in frames}) > 1:
                 raise EntryError("they differ in size; resize them or make several videos of them")
-            if frames[0].video_length not in (None, len(frames)):
+            length = frames[0].get("seq_length")
+            if length not in (None, len(frames)):
                 raise EntryError(
-                    f"there are {len(frames)}, but their seq_length is {frames[0].video_length}; "
-                    "make them agree"
+                    f"there are {len(frames)}, but their seq_length is {length}; make them agree"
                 )
             videos.append(frames)
     return videos

@@ -20,7 +20,7 @@ from detectron2.structures import BoxMode
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import ImageRecord
 from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import unusable_box
+from d2video.formats.boxes import is_box, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import parse_json, read_lines
@@ -114,7 +114,7 @@ def _layout_doubt(odgt: str, records: Iterable[ImageRecord]) -> Doubt | None:
     for record in islice((each for each in records if each["annotations"]), _IMAGES_LOOKED_AT):
         try:
             size: tuple[float, float] = read_image_size(record["file_name"])
-        except UserError:  # who reads the image says so
+        except UserError:  # its reader says what is wrong
             size = math.inf, math.inf
         boxes += [annotation["bbox"] for annotation in record["annotations"]]
         sizes += [size] * len(record["annotations"])
@@ -139,8 +139,7 @@ def _full_bodies(entries: list[dict[str, Any]], tally: Tally) -> list[list[float
             tally.leave_out("with ignore 1" if tag == "person" else f"with tag {tag!r}")
             continue
         box = entry["fbox"]
-        # Written so that NaN fails, and what is too large to be a float.
-        if len(box) != 4 or not all(type(n) in (int, float) and abs(n) < 2**53 for n in box):
+        if not is_box(box):
             raise ValueError(f"fbox {box!r}")
         reason = unusable_box(box)
         if reason is None:

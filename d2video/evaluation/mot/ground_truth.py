@@ -122,9 +122,11 @@ class MOTGroundTruth:
         """
         by_name = _by_name(source, [sequence_of_record(record, source) for record in records])
         numbers = tuple(class_numbers or range(1, len(class_names) + 1))
-        read = mask_rows if benchmark in MASK_BENCHMARKS else box_rows
+        masks = benchmark in MASK_BENCHMARKS
         rows: dict[str, MOTRows | MOTSRows] = {
-            record["sequence"]: read(record, numbers, source)
+            record["sequence"]: mask_rows(record, numbers, source)
+            if masks
+            else box_rows(record, numbers)
             for record in records
             if "annotations" in record
         }

@@ -195,25 +195,19 @@ def combine_metrics(per_sequence: Mapping[str, Metrics]) -> Metrics:
     }
 
 
-def average_classes(per_class: Mapping[str, Metrics]) -> Metrics:
-    """TrackEval's ``cls_comb_cls_av``: the means of the classes' ratios, the sums of their counts.
+def average_classes(per_class: Mapping[str, Metrics], by: str = "class") -> Metrics:
+    """TrackEval's averages of classes.
 
     Args:
         per_class: name → what :func:`combine_metrics` returned; not empty.
+        by: "class": ``cls_comb_cls_av``, the means of the classes' ratios, the sums of their counts;
+            "det": ``cls_comb_det_av``, the ratios of the summed counts, in which frequent classes weigh
+            more.
     """
     return {
-        family: metric.combine_classes_class_averaged({k: m[family] for k, m in per_class.items()})
-        for family, metric in _families().items()
-    }
-
-
-def average_detections(per_class: Mapping[str, Metrics]) -> Metrics:
-    """TrackEval's ``cls_comb_det_av``: the ratios of the classes' summed counts.
-
-    Frequent classes weigh more. ``per_class`` is that of :func:`average_classes`.
-    """
-    return {
-        family: metric.combine_classes_det_averaged({k: m[family] for k, m in per_class.items()})
+        family: getattr(metric, f"combine_classes_{by}_averaged")(
+            {name: metrics[family] for name, metrics in per_class.items()}
+        )
         for family, metric in _families().items()
     }
 

@@ -40,14 +40,13 @@ def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
     )
 
 
-def box_rows(record: Mapping[str, Any], class_numbers: Sequence[int], source: str) -> MOTRows:
+def box_rows(record: Mapping[str, Any], class_numbers: Sequence[int]) -> MOTRows:
     """A record's boxes as rows of a ``gt.txt``.
 
     Args:
         record: with ``annotations``, L lists of dicts with boxes XYWH_ABS, pixels from 0, and
             optionally ``ignored``, as many.
         class_numbers: by category id.
-        source: data set, for messages.
 
     Returns:
         rows with flag 1, and with flag 0 those of ``ignored``; frames and corners from 1 on.

@@ -15,7 +15,6 @@ from d2video.evaluation.mot.metrics import (
     COUNTS,
     Metrics,
     average_classes,
-    average_detections,
     combine_metrics,
     summarize,
 )
@@ -104,7 +103,7 @@ class MOTReport:
         """
         combined = {name: each.details[COMBINED] for name, each in self.classes.items()}
         labelled = {k: each for k, each in combined.items() if k not in self.unlabelled}
-        by_class, by_detection = average_classes(labelled), average_detections(combined)
+        by_class, by_detection = average_classes(labelled), average_classes(combined, "det")
         summary = summarize(by_detection, self.has_masks)
         counts = {name: summary[name] for name in COUNTS}
         return {

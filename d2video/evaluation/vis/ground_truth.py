@@ -8,28 +8,9 @@ official code never counts annotation 0 as found.
 from dataclasses import dataclass
 from typing import Any
 
-from d2video.formats.ytvis import YTVISFile
+from d2video.formats.ytvis import TrackEntry, YTVISFile
 
 RLE = dict[str, Any]  # {"size": [H, W], "counts": compressed code, bytes or str}
-
-
-@dataclass(frozen=True)
-class TrackTruth:
-    """One labelled object.
-
-    Attributes:
-        track_id: the annotation's id.
-        category_id: as in the file.
-        is_crowd: may be matched any number of times and is never missed.
-        area: mean over the frames whose area is neither null nor 0, pixels; 0 if there is none.
-        masks: L compressed RLEs, None in frames without the object.
-    """
-
-    track_id: int
-    category_id: int
-    is_crowd: bool
-    area: float
-    masks: tuple[RLE | None, ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +21,7 @@ class VideoTruth:
     height: int
     width: int
     num_frames: int
-    tracks: tuple[TrackTruth, ...]
+    tracks: tuple[TrackEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -72,14 +53,9 @@ class YTVISGroundTruth:
     @classmethod
     def from_file(cls, file: YTVISFile) -> "YTVISGroundTruth":
         """Take the labels of a checked file."""
-        tracks: dict[int, list[TrackTruth]] = {video_id: [] for video_id in file.videos}
+        tracks: dict[int, list[TrackEntry]] = {video_id: [] for video_id in file.videos}
         for entry in file.tracks or ():
-            tracks[entry.video_id].append(
-                TrackTruth(
-                    *(entry.track_id, entry.category_id, entry.is_crowd, entry.area),
-                    masks=tuple(entry.masks),
-                )
-            )
+            tracks[entry.video_id].append(entry)
         return cls(
             source=file.source,
             categories=file.categories,

@@ -13,7 +13,7 @@ import torch
 from detectron2.structures import Instances
 
 from d2video.formats.faults import Tally, refuse
-from d2video.formats.mot_results import open_mot_results, open_mots_results
+from d2video.formats.mot_results import open_mot_results
 from d2video.formats.rle import encode_masks
 from d2video.inference.tasks.task import Summary, Task, counted
 from d2video.structures.answers import ImageAnswer, PanopticMap
@@ -173,7 +173,6 @@ class TrackingTask(DetectionTask):
             with super().open_results(kind, path, head, topk) as write:
                 yield write
         else:
-            opened = open_mot_results if kind == "mot_results" else open_mots_results
             names = head["categories"]
             is_one = names is None or len(names) == 1 or sum(map(bool, names)) == 1
             several = None if is_one else range(1, sys.maxsize)
@@ -184,7 +183,7 @@ class TrackingTask(DetectionTask):
                 tally.used += kept
                 tally.leave_out("without area", len(frame.instances) - kept)
 
-            with opened(path, several) as append:
+            with open_mot_results(path, several, masks=kind == "mots_results") as append:
                 yield write
             tally.tell(refuse)
 

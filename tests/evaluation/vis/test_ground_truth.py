@@ -23,7 +23,7 @@ def test_all_mask_formats_give_the_same_track_and_nothing_is_changed():
         before = copy.deepcopy(given)
         masks = YTVISGroundTruth.from_dict(given).videos[1].tracks[0].masks
         np.testing.assert_array_equal(coco_mask.decode(masks[0]), binary)
-        assert masks[1:] == (None, None)
+        assert masks[1:] == [None, None]
         assert given == before
 
 
