@@ -6,6 +6,7 @@ hardly any does. Nothing is ever converted here.
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +28,10 @@ def _from_centres(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
+def _from_corners(boxes: np.ndarray) -> np.ndarray:
+    return boxes
+
+
 def _from_sizes(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
@@ -34,15 +39,15 @@ def _from_sizes(boxes: np.ndarray) -> np.ndarray:
 # name with x first, name with y first, four numbers → corners x0, y0, x1, y1 (or y0, x0, y1, x1)
 _FORMS: tuple[tuple[str, str, _Convert], ...] = (
     ("x, y, width, height", "y, x, height, width", _from_sizes),
-    ("corners x0, y0, x1, y1", "corners y0, x0, y1, x1", lambda boxes: boxes),
+    ("corners x0, y0, x1, y1", "corners y0, x0, y1, x1", _from_corners),
     (
         "centre and size cx, cy, width, height",
         "centre and size cy, cx, height, width",
         _from_centres,
     ),
 )
-_FRACTIONS = " as fractions of the image"
-_UNITS = ("", _FRACTIONS, " in percent of the image")
+_PIXELS, _FRACTIONS = "", " as fractions of the image"
+_UNITS = (_PIXELS, _FRACTIONS, " in percent of the image")
 
 
 def layout_doubt(
@@ -64,8 +69,8 @@ def layout_doubt(
             centre is outside is odd.
 
     Returns:
-        the doubt, with how many boxes are odd and the layout in which fewest are; None if few are odd, or
-        no layout is better and half are not odd.
+        the doubt, with how many boxes are odd and the layout in which fewest of all, or of the odd ones,
+        are; None if few are odd, or no layout is better and half are not odd.
     """
     numbers = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     image = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[:, ::-1]  # width, height
@@ -77,44 +82,66 @@ def layout_doubt(
 
     # What is within the first pixel, or percent, of its image is in fractions.
     tiny = (np.abs(numbers) <= 1).all(axis=1) & (image > 2 * _SLACK).all(axis=1)
+    masked = np.isfinite(masks).all(axis=1)
 
-    def odd(unit: str, corners: np.ndarray) -> int:
-        are_odd = _are_odd(corners, image, masks, whole_bodies)
-        return int(np.count_nonzero(are_odd if unit == _FRACTIONS else are_odd | tiny))
+    def odd(layout: _Layout) -> np.ndarray:
+        are_odd = _are_odd(layout.corners, image, masks, whole_bodies)
+        if whole_bodies and layout.convert is _from_centres:
+            are_odd |= ~masked  # whatever lies inside may be a centre
+        return are_odd if layout.unit == _FRACTIONS else are_odd | tiny
 
-    layouts = _layouts(numbers, image)
-    _, pixels, as_they_are = next(layouts)
-    total, found = len(numbers), odd(pixels, as_they_are)
+    as_they_are, *others = _layouts(numbers, image)
+    are_odd = odd(as_they_are)
+    total, found = len(numbers), int(np.count_nonzero(are_odd))
     many = found > _MOST * total
     if not found or not (many or (found >= _FEW and found >= _SHARE * total)):
         return None
-    others = ((name, odd(unit, corners)) for name, unit, corners in layouts)
-    name, fewest = min(others, key=lambda other: other[1])
-    or_masks = " or contradict their masks" if np.isfinite(masks).any() else ""
+    or_masks = " or contradict their masks" if masked.any() else ""
     text = (
         f"{found} of {total} boxes ({100 * found / total:.0f} %), read as x, y, width, height in "
         f"pixels, leave their image or lie within its first pixel{or_masks}"
     )
+    convert = "fit: if they were written so, convert them"
+    still_odd = [odd(layout) for layout in others]
+    everywhere = [int(np.count_nonzero(each)) for each in still_odd]
+    fewest = min(everywhere)
     if fewest * _BETTER <= found:
-        return Doubt(
-            path,
-            f"{text}; read as {name}, {total - fewest} of {total} fit: if they were written so, "
-            "convert them",
-        )
+        name = others[everywhere.index(fewest)].name
+        return Doubt(path, f"{text}; read as {name}, {total - fewest} of {total} {convert}")
+    # Files of several sources have a part of their boxes in another layout. Without masks most layouts would
+    # also fit boxes that just leave their image: in these two they rarely have a size.
+    for layout, each in zip(others, still_odd, strict=True):
+        is_corners = layout.convert is _from_corners and layout.unit == _PIXELS
+        if not is_corners and layout.unit != _FRACTIONS:
+            each |= ~masked
+    among_odd = [int(np.count_nonzero(each & are_odd)) for each in still_odd]
+    fewest = min(among_odd)
+    if found >= _FEW and fewest * _BETTER <= found:
+        name = others[among_odd.index(fewest)].name
+        return Doubt(path, f"{text}; read as {name}, {found - fewest} of these {found} {convert}")
     if many and found >= _FEW:
         return Doubt(path, f"{text}; no other layout fits them: compare them with the images")
     return None
 
 
-def _layouts(numbers: np.ndarray, image: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(name, unit, (N, 4) corners in pixels) of each layout, the format's own first."""
+class _Layout(NamedTuple):
+    """(N, 4) corners in pixels of the boxes, read in a layout."""
+
+    name: str
+    unit: str
+    convert: _Convert
+    corners: np.ndarray
+
+
+def _layouts(numbers: np.ndarray, image: np.ndarray) -> Iterator[_Layout]:
+    """All of them, the format's own first."""
     known = np.isfinite(image).all(axis=1, keepdims=True)
     sides = np.where(known, image, 1)
     for unit, scale in zip(_UNITS, (np.ones_like(sides), sides, sides / 100), strict=True):
         for x_first, y_first, convert in _FORMS:
-            corners = convert(numbers)
-            yield x_first + unit, unit, corners * np.tile(scale, 2)
-            yield y_first + unit, unit, corners[:, [1, 0, 3, 2]] * np.tile(scale, 2)
+            corners, scales = convert(numbers), np.tile(scale, 2)
+            yield _Layout(x_first + unit, unit, convert, corners * scales)
+            yield _Layout(y_first + unit, unit, convert, corners[:, [1, 0, 3, 2]] * scales)
 
 
 def _are_odd(

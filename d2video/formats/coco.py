@@ -7,6 +7,7 @@ Training, evaluation and tools/check_dataset.py read the files here, and those w
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from reprlib import repr
 from typing import Any, TypedDict, cast
 
@@ -149,7 +150,7 @@ def _read_images(
             faulty.add(fields["id"])
     if not content["images"]:
         raise UserError(f"{path} lists no images; fetch or write it again")
-    files = Counter(image["file_name"] for image in images.values())
+    files = Counter(normpath(image["file_name"]) for image in images.values())
     twice = [name for name, count in files.items() if count > 1]
     if twice:
         report(
@@ -259,7 +260,11 @@ def _read_instances(
             if reason is None:
                 fields["iscrowd"] = int(crowd is not None)
                 instances.append(cast(Instance, fields))
-                if "segmentation" in fields and is_empty(fields["segmentation"], *size):
+                if (
+                    crowd is None
+                    and "segmentation" in fields
+                    and is_empty(fields["segmentation"], *size)
+                ):
                     empty.append(f"{name}")
             reason = reason or crowd
             if reason is None:
@@ -355,7 +360,9 @@ def _complete(
     if fault is not None:
         raise EntryError(f"its segmentation: {fault}; correct it")
     segmentation = fields.pop("segmentation", None)
-    if segmentation and any(segmentation):  # [[]] is how some exporters write that there is none
+    if segmentation and not any(segmentation):
+        segmentation = None  # [[]] is how some exporters write that there is none
+    if segmentation:
         segmentation = without_short_polygons(segmentation, polygons)
         if segmentation is None:
             return "whose polygons have fewer than three points"

@@ -1,10 +1,13 @@
 """Annotation files in COCO's panoptic JSON."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from os.path import normpath
+from reprlib import repr
 from typing import Any
 
-from d2video.formats.faults import EntryError, Report, Tally, refuse
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import is_id, json_entries, read_categories, read_json
 from d2video.utils.errors import UserError
@@ -20,10 +23,12 @@ class PanopticFile:
         categories: dicts with ``id``, ``name`` and ``isthing``, in the order of the file.
         annotations: dicts with ``image_id``, ``file_name`` and ``segments_info``, whose segments have
             ``id``, ``category_id`` and ``iscrowd`` (0 or 1).
+        images: id → file name relative to the folder of the images, of those that the file lists by name.
     """
 
     categories: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
+    images: dict[int, str]
 
     @classmethod
     def read(cls, path: str, report: Report = refuse) -> "PanopticFile":
@@ -33,8 +38,10 @@ class PanopticFile:
             report: takes the faults of annotations: no image_id, file_name or segments_info; an
                 image that another one is of, or a file outside the folder of the label images;
                 segments without id and category_id, with an id twice, or of a category that is not
-                in the file. Crowds, which are neither trained on nor missed in evaluation, are counted,
-                and images without an annotation.
+                in the file. So are those of ``images``, which need not be there: no id, or one that
+                is there twice, or a file outside the folder; an annotation of another image. Crowds,
+                which are neither trained on nor missed in evaluation, are counted, and images without an
+                annotation; a label image of several annotations is a doubt.
 
         Raises:
             UserError: missing, not JSON, or another format; categories without isthing, or as
@@ -57,6 +64,7 @@ class PanopticFile:
                 if type(is_thing) not in (int, bool) or is_thing not in (0, 1):
                     raise EntryError("it has no isthing, 1 or 0; correct it")
                 categories[fields["id"]] = fields
+        listed, images = _read_images(content, path, report)
         annotations: dict[int, dict[str, Any]] = {}
         entries = json_entries(
             content, "annotations", path, report, kind="annotation of image", name="image_id"
@@ -65,9 +73,12 @@ class PanopticFile:
         for entry, fields in entries:
             with entry:
                 _check_annotation(fields, categories)
-                if int(fields["image_id"]) in annotations:
+                image = int(fields["image_id"])
+                if listed and image not in listed:
+                    raise EntryError("its image_id is not the id of an image; correct it")
+                if image in annotations:
                     raise EntryError("the image is there twice; merge its annotations")
-                annotations[int(fields["image_id"])] = fields
+                annotations[image] = fields
                 crowds = sum(segment["iscrowd"] for segment in fields["segments_info"])
                 segments.used += len(fields["segments_info"]) - crowds
                 segments.leave_out("with iscrowd 1", crowds)
@@ -76,15 +87,64 @@ class PanopticFile:
         if not segments.used and +segments.reasons:
             raise UserError(f"{segments.left_out()}: nothing is left; correct the file")
         segments.tell(report)
-        _tell_unlabelled(content.get("images"), path, report, annotations)
-        return cls([*categories.values()], [*annotations.values()])
+        without = Tally(path, "images")
+        without.used = len(annotations)
+        without.leave_out("without an annotation", len(listed - annotations.keys()))
+        without.tell(report)
+        _doubt_shared_files(annotations.values(), path, report)
+        return cls([*categories.values()], [*annotations.values()], images)
+
+
+def _read_images(
+    content: dict[str, Any], path: str, report: Report
+) -> tuple[set[int], dict[int, str]]:
+    """The ids of the images that a file lists, if it does, and the names of their files, where given."""
+    listed: set[int] = set()
+    names: dict[int, str] = {}
+    entries = json_entries(content, "images", path, report) if content.get("images") else ()
+    for entry, fields in entries:
+        with entry:
+            identity: Any = fields.get("id")
+            name = fields.get("file_name")
+            if not _is_image_id(identity):
+                raise EntryError(f"its id, {repr(identity)}, must be a whole number; correct it")
+            if int(identity) in listed:
+                raise EntryError("its id is there twice; give every image its own")
+            listed.add(int(identity))
+            if name is None:
+                continue
+            if not isinstance(name, str):
+                raise EntryError("its file_name must be a path; correct it")
+            if leaves_folder(name):
+                raise EntryError(f"{name} lies outside the folder of the images; correct it")
+            names[int(identity)] = name
+    return listed, names
+
+
+def _is_image_id(value: Any) -> bool:
+    """Whether it is a whole number, or the text of one, as detectron2 reads it."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+        return is_id(int(value))
+    return is_id(value)
+
+
+def _doubt_shared_files(annotations: Collection[dict[str, Any]], path: str, report: Report) -> None:
+    files = Counter(normpath(each["file_name"]) for each in annotations)
+    shared = [name for name, count in files.items() if count > 1]
+    if shared:
+        report(
+            Doubt(
+                path,
+                f"{len(shared)} label images belong to several annotations (the first is {shared[0]}): "
+                "give each image its own",
+            )
+        )
 
 
 def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, Any]]) -> None:
     image, name, entries = (fields.get(k) for k in ("image_id", "file_name", "segments_info"))
-    known = type(image) is int or (isinstance(image, str) and image.isdecimal())
-    if not known or abs(int(image or 0)) >= 2**63:
-        raise EntryError("it has no image_id, a number or its text; add it")
+    if not _is_image_id(image):
+        raise EntryError(f"its image_id, {repr(image)}, is not a whole number; correct it")
     if not isinstance(name, str):
         raise EntryError("it has no file_name, of its label image; add it")
     if leaves_folder(name):
@@ -107,15 +167,3 @@ def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, An
         if segment.get("iscrowd") not in (None, 0, 1):
             raise EntryError(f"the iscrowd of segment {identity} must be 0 or 1; correct it")
         segment["iscrowd"] = int(segment.get("iscrowd") or 0)
-
-
-def _tell_unlabelled(images: Any, path: str, report: Report, annotations: Collection[int]) -> None:
-    """Tell how many entries of ``images``, which need not be there, no annotation is of."""
-    tally = Tally(path, "images")
-    for image in images if isinstance(images, list) else ():
-        identity = image.get("id") if isinstance(image, dict) else None
-        if is_id(identity) and identity not in annotations:
-            tally.leave_out("without an annotation")
-        else:
-            tally.used += 1
-    tally.tell(report)

@@ -13,6 +13,8 @@ from d2video.utils.errors import UserError
 # What reading an entry of another kind than expected raises.
 NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+
 
 def read_bytes(path: str) -> bytes:
     """The content of a file, local or anything that detectron2's PathManager reads.
@@ -49,9 +51,14 @@ def read_json(path: str, **options: Any) -> Any:
     """The content of a JSON file, by ``json.loads`` with these options.
 
     Raises:
-        UserError: the file does not exist, cannot be read, or is not JSON.
+        UserError: the file does not exist, cannot be read, is packed, or is not JSON.
     """
     content = read_bytes(path)
+    packed = next((name for start, name in _PACKED.items() if content.startswith(start)), None)
+    if packed is not None:
+        raise UserError(
+            f"file {path} is packed ({packed}): unpack it, and give the JSON file in it"
+        )
     try:
         if not content or content.isspace():
             raise ValueError("it is empty")

@@ -216,10 +216,12 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
     keys = ("id", "height", "width", "length", "file_names")
     given: tuple[Any, ...] = tuple(map(fields.get, keys))
     video_id, height, width, length, names = given
-    if not all(map(is_id, given[: 3 if names is not None else 4])):
-        raise EntryError(
-            "it needs id, height, width (whole numbers) and file_names; correct the file"
-        )
+    for key, value in zip(keys[: 3 if names is not None else 4], given):
+        if not is_id(value):
+            raise EntryError(
+                f"its {key}, {repr(value)}, is not a whole number (it needs id, height, width and "
+                "file_names); correct the file"
+            )
     if names is not None:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise EntryError("file_names must be a list of paths; correct the file")

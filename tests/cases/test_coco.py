@@ -199,6 +199,10 @@ REFUSED = {
         change(FIRST, bbox=None, segmentation=None),
         "annotation 1: it has neither bbox nor segmentation",
     ),
+    "an empty polygon without a box": (
+        change(FIRST, bbox=None, segmentation=[[]]),
+        "annotation 1: it has neither bbox nor segmentation",
+    ),
     "a box of text": (change(FIRST, bbox=["2", "4", "8", "6"]), "annotation 1: its bbox, "),
     "a box of three": (change(FIRST, bbox=[2, 4, 8]), "annotation 1: its bbox, [2, 4, 8], is not"),
     "a negative area": (change(FIRST, area=-3), "annotation 1: its area, -3, is not a number"),
@@ -263,10 +267,11 @@ def test_annotations_of_a_faulty_image_are_not_at_fault(verdicts, tmp_path):
     assert found["check"].count("fault: ") == 1 + 2  # the two other files are not there
 
 
-def test_a_file_under_two_ids_is_doubted(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["9.jpg", "./9.jpg"])
+def test_a_file_under_two_ids_is_doubted(name, tmp_path, capsys):
     write_images(tmp_path)
     content = instance_content()
-    content["images"][0]["file_name"] = "9.jpg"
+    content["images"][0]["file_name"] = name
     path = write(tmp_path, content)
     with pytest.raises(SystemExit):
         check(["--json", str(path), "--image-root", str(tmp_path), "--num-workers", "0"])
@@ -291,6 +296,15 @@ def test_masks_without_pixels_are_doubted(mask, tmp_path, capsys):
         check(["--json", str(path), "--image-root", str(tmp_path), "--num-workers", "0"])
     printed = capsys.readouterr().out
     assert "1 masks cover no pixel (the first is that of annotation 1)" in printed
+
+
+def test_a_crowd_without_pixels_is_not_doubted(verdicts, tmp_path):
+    write_images(tmp_path)
+    content = instance_content()
+    content["annotations"][2]["segmentation"] = {"size": [24, 32], "counts": [768]}
+    found = verdicts(write(tmp_path, content))
+    assert found["AP"] == pytest.approx(100)
+    assert "cover no pixel" not in found["check"]
 
 
 def write(folder, content):

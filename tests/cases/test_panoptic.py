@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from d2video.cli.check import main as check
+from d2video.data.loading import load_records
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import HEIGHT, WIDTH, register_panoptic, write_images
 from tests.helpers.verdicts import check_agrees
@@ -37,7 +38,11 @@ def segment(**fields):
 
 
 def category(**fields):
-    return lambda content: content["categories"][0].update(fields)
+    return entry("categories", **fields)
+
+
+def entry(key, **fields):
+    return lambda content: content[key][0].update(fields)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +72,26 @@ def test_used_or_left_out(alter, left_out, judge):
         (segment(id=8), "segment 8 (of the annotation file )?(has no pixels|: it is in the annot)"),
         (segment(id=7.0), "the id 7.0 of a segment is not"),
         (segment(id="7"), "the id 7 of a segment is not"),
-        (segment(category_id=True), "category id True is not in its categories"),
+        (
+            segment(category_id=True),
+            "category id True is not in its categories",
+        ),
         (category(isthing="yes"), "category 4: it has no isthing, 1 or 0"),
         (category(isthing=2), "category 4: it has no isthing, 1 or 0"),
         (category(name="grass"), "category 100: its name, 'grass', is there twice"),
         (category(id=True), "category True: its id must be a whole number"),
+        (
+            entry("annotations", image_id=9),
+            "annotation of image 9: its image_id is not the id of an",
+        ),
+        (entry("annotations", image_id="a"), "annotation of image a: its image_id, 'a', is not a"),
+        (entry("annotations", image_id=5.0), r"its image_id, 5\.0, is not a whole number"),
+        (entry("images", id=2), "image 2: its id is there twice"),
+        (entry("images", id=1.5), r"image 1\.5: its id, 1\.5, must be a whole number"),
+        (
+            entry("images", file_name="../5.jpg"),
+            "image 5: .* lies outside the folder of the images",
+        ),
         (lambda content: content["annotations"].clear(), "has no annotations of images"),
         (
             lambda content: [
@@ -84,3 +104,18 @@ def test_used_or_left_out(alter, left_out, judge):
 def test_refused(alter, message, judge):
     with pytest.raises(UserError, match=message):
         judge(alter)
+
+
+def test_images_are_found_by_their_own_names(judge, tmp_path):
+    (tmp_path / "5.jpg").rename(tmp_path / "five.jpeg")
+    judge(entry("images", file_name="five.jpeg"))
+    (record, _) = load_records("mine")
+    assert record["file_name"] == str(tmp_path / "five.jpeg")
+
+
+def test_a_label_image_of_two_images_is_doubted(judge, capsys):
+    with pytest.raises(SystemExit):
+        judge(entry("annotations", file_name="./2.png"))
+    assert "1 label images belong to several annotations (the first is 2.png)" in (
+        capsys.readouterr().out
+    )

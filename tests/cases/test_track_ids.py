@@ -72,6 +72,12 @@ USED = {
     "polygons of two points": (change(segmentation=[[2, 4, 8, 6]]), 2, "fewer than three points"),
     "a crowd without a track": (add(iscrowd=1), 3, "1 with iscrowd 1"),
     "ignore": (add(ignore=1, track_id=5), 3, "1 with ignore 1"),
+    "a video without images": (
+        lambda value: value.update(videos=[{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]),
+        3,
+        "1 of 2 videos are used; left out: 1 without images",
+    ),
+    "the annotation's video": (change(video_id=1), 3, ""),
 }
 
 
@@ -122,6 +128,22 @@ REFUSED = {
     "no video_id": (
         lambda value: value["images"][0].pop("video_id"),
         "image 5: it needs frame_id, .* and video_id",
+    ),
+    "an unknown video": (
+        lambda value: value.update(videos=[{"id": 2, "name": "b"}]),
+        "images with video_id 1: the file's 'videos' have no such id",
+    ),
+    "a video's id twice": (
+        lambda value: value.update(videos=[{"id": 1, "name": name} for name in "ab"]),
+        "video 1: its id is there twice",
+    ),
+    "a fractional id of a video": (
+        lambda value: value.update(videos=[{"id": 1.0, "name": "a"}]),
+        r"video 1\.0: it needs id, as images have it",
+    ),
+    "another video than the image's": (
+        change(video_id=2),
+        "annotation 1: its video_id, 2, is not that of image 5, 1; correct it",
     ),
     "two categories of one name": (
         lambda value: value["categories"][0].update(name="nine"),

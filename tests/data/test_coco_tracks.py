@@ -165,7 +165,7 @@ BAD = {
     "length": (edit("images", 2, "seq_length", 3), "there are 2, but their seq_length is 3"),
     "path upwards": (edit("images", 0, "file_name", "../x.jpg"), "outside the image root"),
     "absolute path": (edit("images", 0, "file_name", "/x.jpg"), "outside the image root"),
-    "videos": (edit("videos", [5]), "'videos' must be a list"),
+    "videos": (edit("videos", [5]), "video [0]: it is not an object"),
     "unknown image": (edit(*ANNOTATION, "image_id", 99), "annotation 2: its image_id, 99, is not"),
     "unknown category": (
         edit(*ANNOTATION, "category_id", 5),

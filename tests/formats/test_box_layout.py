@@ -1,5 +1,6 @@
 """Boxes in another layout are told, those of sound files are not."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,31 @@ def test_masks_tell_more(name, count):
     doubt = layout_doubt("a.json", boxes, np.full((count, 2), [HEIGHT, WIDTH]), masks)
     assert f"; read as {name}, {count} of {count} fit" in str(doubt)
     assert "or contradict their masks" in str(doubt)
+
+
+@pytest.mark.parametrize("name", [*LAYOUTS, *WITH_MASKS])
+def test_a_part_in_another_layout_is_told(name):
+    corners = _corners(100)
+    boxes = _sizes(corners)
+    boxes[:20] = (LAYOUTS | WITH_MASKS)[name](corners[:20])
+    sizes = np.full((100, 2), [HEIGHT, WIDTH])
+    doubt = layout_doubt("a.json", boxes, sizes, _sizes(np.rint(corners)))
+    assert re.search(rf"; read as {name}, (\d+) of these \1 fit", str(doubt))
+    without = layout_doubt("a.json", boxes, sizes)
+    if name in LAYOUTS and "centre and size" not in name:
+        assert re.search(rf"; read as {name}, (\d+) of these \1 fit", str(without))
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (200, 120), (60, 60)])
+def test_boxes_that_leave_the_image_are_not_in_another_layout(height, width):
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        size = rng.uniform(0.05, 0.5, (200, 2)) * [width, height]
+        low = rng.uniform(-0.5, 1, (200, 2)) * [width, height] * rng.uniform(0.6, 1)
+        boxes = np.concatenate([low, size], axis=1)
+        outside = (low < 0).any(axis=1) | (low + size > [width, height]).any(axis=1)
+        boxes = np.concatenate([boxes[~outside], boxes[outside][: (~outside).sum() // 2]])
+        assert layout_doubt("", boxes, np.full((len(boxes), 2), [height, width])) is None
 
 
 @pytest.mark.parametrize("with_masks", [False, True])

@@ -30,7 +30,7 @@ def register_coco_panoptic(
             that of the instances), ``evaluator_type`` ("coco_panoptic_seg"), ``ignore_label`` and
             ``label_divisor``; may be empty. What :func:`panoptic_metadata` gives is set when the
             dataset is read, and must agree.
-        image_root, panoptic_root: folders of the images (.jpg) and of the label images (.png).
+        image_root, panoptic_root: folders of the images and of the label images (.png).
         instances_json: the instances of the same images, for evaluators.
     """
     load = partial(load_coco_panoptic, panoptic_json, image_root, panoptic_root, name)
@@ -57,7 +57,8 @@ def load_coco_panoptic(
     """Read one file of the COCO panoptic format and set the dataset's classes; no image is opened.
 
     Args:
-        image_root, panoptic_root: folders of the images (.jpg) and of the label images.
+        image_root, panoptic_root: folders of the images and of the label images. Images that the file does
+            not list by name are called as their label images are, with .jpg.
         dataset_name: whose metadata are set, see :func:`panoptic_metadata`.
         report: takes the faults of annotations, see :meth:`PanopticFile.read`, and a first image
             that is not there.
@@ -82,10 +83,12 @@ def load_coco_panoptic(
     records: list[ImageRecord] = []
     for each in file.annotations:
         stem, _ = os.path.splitext(each["file_name"])
+        image_id = int(each["image_id"])
+        image = file.images.get(image_id, f"{stem}.jpg")
         records.append(
             {
-                "file_name": os.path.join(image_root, f"{stem}.jpg"),
-                "image_id": int(each["image_id"]),
+                "file_name": os.path.join(image_root, image),
+                "image_id": image_id,
                 "pan_seg_file_name": os.path.join(panoptic_root, each["file_name"]),
                 "segments_info": [
                     segment

@@ -11,7 +11,7 @@ in their ``attributes``, as CVAT exports it) and optionally ``visibility``. All 
 import logging
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from reprlib import repr
 from typing import Any, TypeAlias, cast
@@ -25,9 +25,9 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, TrackingRecord
 from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
-from d2video.formats.faults import EntryError, Report, refuse, reporting
+from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
 from d2video.formats.rle import to_rle
-from d2video.formats.text import NOT_AS_EXPECTED, is_id, read_json
+from d2video.formats.text import is_id, json_entries, read_json
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -77,9 +77,10 @@ def load_coco_tracks(
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
         report: takes what :func:`~d2video.formats.coco.check_coco_instances` finds, and the faults
-            of videos and tracks: images of a video differ in size, share a frame or are not as many
-            as ``seq_length``; an object has no track, or a track is twice in an image; some objects
-            have masks and others have none.
+            of videos and tracks: images of a video differ in size, share a frame, are not as many
+            as ``seq_length``, or their video is not among ``videos``; an annotation names another video;
+            an object has no track, or a track is twice in an image; some objects have masks and others
+            have none.
 
     Returns:
         one dict a video as docs/architecture.md describes those of tracking data. ``sequence`` is
@@ -101,7 +102,7 @@ def load_coco_tracks(
             _check_image(cast(_Image, fields))
             images[image_id] = cast(_Image, fields)
     videos = _group(images, json_file, report)
-    names = _names(content, [_video(frames[0]) for frames in videos], json_file)
+    names = _names(content, [_video(frames[0]) for frames in videos], json_file, report)
     records: list[TrackingRecord] = [
         {
             "video_id": video_id,
@@ -165,22 +166,38 @@ def _group(images: dict[Any, _Image], path: str, report: Report) -> list[list[_I
     return videos
 
 
-def _names(content: dict[str, Any], videos: list[tuple[str, Any]], path: str) -> list[str]:
-    try:
-        given = {("video_id", v["id"]): str(v["name"]) for v in content.get("videos") or ()}
-    except NOT_AS_EXPECTED:
-        raise UserError(
-            f"{path}: 'videos' must be a list of {{id, name}}, or not be there; correct the file"
-        ) from None
-    names = [given.get(video, f"video_{k}") for k, video in enumerate(videos, 1)]
+def _names(
+    content: dict[str, Any], videos: list[tuple[str, Any]], path: str, report: Report
+) -> list[str]:
+    """The name of each (key, value) that the images of a video share; ``videos`` may be missing."""
+    given: dict[tuple[str, Any], str] = {}
+    entries = json_entries(content, "videos", path, refuse) if content.get("videos") else ()
+    for entry, fields in entries:
+        with entry:
+            video, name = fields.get("id"), fields.get("name")
+            if not all(is_id(each) or isinstance(each, str) for each in (video, name)):
+                raise EntryError("it needs id, as images have it in video_id, and name; correct it")
+            if ("video_id", video) in given:
+                raise EntryError("its id is there twice; give every video its own")
+            given["video_id", video] = str(name)
+    names = []
+    for k, (key, value) in enumerate(videos, 1):
+        with reporting(report, path, f"images with {key}", value):
+            names.append(given.get((key, value), f"video_{k}"))
+            if given and key == "video_id" and (key, value) not in given:
+                raise EntryError("the file's 'videos' have no such id; correct the file")
     if len(set(names)) < len(names):
         raise UserError(f"{path}: 'videos' repeats a name; correct the file")
+    tally = Tally(path, "videos")
+    tally.used = len(videos)
+    tally.leave_out("without images", len(given.keys() - {*videos}))
+    tally.tell(report)
     return names
 
 
 def _read_annotations(
     file: COCOInstances,
-    images: Collection[int | str],
+    images: Mapping[int | str, _Image],
     contiguous_id: Mapping[int, int],
     report: Report,
 ) -> tuple[dict[int | str, dict[int, Annotation]], dict[int | str, list[Annotation]]]:
@@ -194,6 +211,7 @@ def _read_annotations(
             continue  # the image is at fault
         with reporting(report, file.source, "annotation", instance.get("id", f"[{place}]")):
             # A crowd need not have a track.
+            _check_video(cast(Mapping[str, Any], instance), images[image_id])
             track_id = 0 if instance["iscrowd"] else _track_id(cast(Mapping[str, Any], instance))
             image = file.images[image_id]
             size = image["height"], image["width"]
@@ -211,6 +229,14 @@ def _read_annotations(
             masked = "segmentation" in annotation
             found[image_id][track_id] = annotation
     return found, ignored
+
+
+def _check_video(fields: Mapping[str, Any], image: _Image) -> None:
+    (key, of_image), video = _video(image), fields.get("video_id")
+    if video is not None and key == "video_id" and video != of_image:
+        raise EntryError(
+            f"its video_id, {repr(video)}, is not that of image {image['id']}, {of_image!r}; correct it"
+        )
 
 
 def _track_id(fields: Mapping[str, Any]) -> int:

@@ -155,7 +155,10 @@ def test_faulty_annotations(evaluator, tmp_path):
     path = tmp_path / "mine.json"
     content = json.loads(path.read_text())
     for change, message in (
-        ({"categories": content["categories"][1:]}, "category id 4 is not in"),
+        (
+            {"categories": content["categories"][1:]},
+            "category id 4 is not in",
+        ),
         ({"categories": [{"id": 4, "name": "four"}]}, "category 4: it has no isthing"),
         (
             {"categories": [{"id": i, "name": "four", "isthing": i} for i in (0, 1)]},

@@ -87,7 +87,10 @@ def _with(**fields):
             "frame 0: the runs",
         ),
         (_with(segmentations=[[["a"] * 6], None, None]), "frame 0: the coordinates of a polygon"),
-        (lambda content: content["videos"][1].pop("height"), "video 2: it needs"),
+        (
+            lambda content: content["videos"][1].pop("height"),
+            "video 2: its height, None, is not a whole number",
+        ),
         (lambda content: content["videos"][1].update(id=1), "video 1: it is there twice"),
         (
             lambda content: content["categories"][1].update(name="eight"),
