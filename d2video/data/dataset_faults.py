@@ -78,7 +78,7 @@ def check_records(
             return _together(bar(pool.map(find, records, chunksize=chunk)), title)
         except BrokenProcessPool as error:
             raise UserError(
-                f"{title}: a process was killed while it read, perhaps for want of memory: lower "
+                f"{title}: a process was killed while it read, perhaps for lack of memory: lower "
                 "--num-workers"
             ) from error
 

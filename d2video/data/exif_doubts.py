@@ -12,7 +12,7 @@ def exif_doubts(records: Iterable[Record], title: str) -> list[Doubt]:
     """At most one doubt about a data set with labels of places, ``title``.
 
     An image that an orientation makes tall or wide is of its stated size either upright or as it is
-    stored, so that one of them speaks for all. A half turn, a mirror image or a square tells nothing.
+    stored, so that one of them decides for all. A half turn, a mirror image or a square does not show.
     """
     undecided: list[str] = []
     for path, is_stated in _labelled_images(records):

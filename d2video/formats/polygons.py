@@ -21,7 +21,7 @@ def find_polygon_fault(polygons: Sequence[Sequence[Any]], height: int, width: in
     """
     for polygon in filter(None, polygons):
         if len(polygon) % 2:
-            return f"a polygon has {len(polygon)} numbers, which are no pairs x, y"
+            return f"a polygon has {len(polygon)} numbers, not pairs x, y"
         if not _is_near(polygon):
             other = next(n for n in polygon if not _is_near([n]))
             return (

@@ -98,7 +98,7 @@ class YTVISFile:
             content: of the file.
             source: its name, for faults.
             report: takes the faults of single videos and annotations (sizes that cannot be; ids that
-                are no whole numbers, repeated or refer to nothing; lists that are not one entry a
+                are not whole numbers, are repeated or refer to nothing; lists that are not one entry a
                 frame; damaged masks, boxes or areas), doubts about the layout of the boxes and about
                 tracks that are never visible, and what is left out: crowds, boxes that cannot be.
 

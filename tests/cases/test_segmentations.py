@@ -73,7 +73,7 @@ MISPLACED = {
     "too few runs": ({**RUNS, "counts": [20]}, "cover 20 pixels, the image has 80 pixels"),
     "counts null": ({**RLE, "counts": None}, "'counts' must be a string"),
     "code cut off": ({**RLE, "counts": "d0d0X"}, "'counts' is not a COCO run-length code"),
-    "half a point": ([POLYGON[:7]], "a polygon has 7 numbers, which are no pairs"),
+    "half a point": ([POLYGON[:7]], "a polygon has 7 numbers, not pairs"),
     "NaN": ([[*POLYGON[:7], float("nan")]], "coordinates of a polygon must be numbers below"),
     "text coordinates": ([["1"] * 6], "coordinates of a polygon must be numbers below"),
     "outside": ([POLYGON, [20, 1, 30, 1, 30, 9]], "a polygon lies outside the 10x8 image"),

@@ -25,7 +25,7 @@ class Summary(Generic[Answered]):
         """Take the next frame."""
 
     def line(self, drawn: bool, written: bool) -> tuple[int, str] | None:
-        """What is to be said at the end, with its level of logging; ``None``: nothing.
+        """The level of logging and the text of the last line; ``None``: there is none.
 
         Args:
             drawn: pictures were written.
