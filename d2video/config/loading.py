@@ -38,6 +38,14 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
     for key in ("MIN_SIZE_TEST", "MAX_SIZE_TEST"):
         if cfg.INPUT[key] < 0:
             raise UserError(f"INPUT.{key} is {cfg.INPUT[key]}: set 0 or more")
+    for key, names in (
+        ("DATASETS.TRAIN", cfg.DATASETS.TRAIN),
+        ("DATASETS.TEST", cfg.DATASETS.TEST),
+    ):
+        if not all(isinstance(name, str) for name in names):
+            raise UserError(
+                f"{key} is {names!r}: give names of data sets, such as '(\"my_train\",)'"
+            )
     register_datasets(cfg.DATASETS.REGISTER)
     use_exif_orientation(cfg.INPUT.EXIF_ORIENTATION)
     return cfg

@@ -14,6 +14,7 @@ from d2video.config.loading import load_cfg
 from d2video.engine.determinism import set_determinism
 from d2video.engine.logs import set_up_logs
 from d2video.utils.errors import UserError
+from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """
     cfg = load_cfg(args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
+    if not cfg.OUTPUT_DIR or address_in(cfg.OUTPUT_DIR) is not None:
+        raise UserError(f"OUTPUT_DIR is '{cfg.OUTPUT_DIR}': give a folder on this machine")
     cfg.freeze()
     output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
     try:

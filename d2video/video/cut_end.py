@@ -5,7 +5,8 @@ serve the others:
 
 - Streams of frame after frame (MPEG-TS, MPEG-PS, bare H.264, WMV, ...): the last frame is decoded
   again, strictly, and once more in a way that changes only a picture of which something is missing.
-- Containers whose structure has an end are compared with it (Matroska, RIFF, ASF, Ogg, GIF, PNG, MPEG-TS).
+- Containers whose structure has an end are compared with it (MP4, Matroska, RIFF, FLV, ASF, Ogg, MXF,
+  GIF, PNG, MPEG-TS): the cut may lie in the sound.
 
 A bare stream that is cut between two frames is a shorter stream, which nothing tells.
 """
@@ -19,6 +20,8 @@ from av.error import FFmpegError
 
 # FFmpeg's names of containers that state the length of a frame.
 _FRAMED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "ogg", "ivf"})
+# Of those whose files hold frames of one size and nothing behind them.
+_FRAMES_ONLY = frozenset({"dv", "yuv4mpegpipe"})
 # With more packets than this between two key frames, the last frame is not looked at.
 _MOST_PACKETS = 2000
 # Decoders that read on beyond the end: a whole picture does not depend on what comes there.
@@ -57,6 +60,9 @@ class RecentPackets:
             return is_cut(self._container)
         if not self._groups[1]:
             return False
+        if self._container.format.name in _FRAMES_ONLY:
+            last = self._groups[1][-1]
+            return (last.pos or 0) + last.size != self._container.size
         failed, frames = self._decode({"err_detect": "explode"})
         if any(failed[-len(self._groups[1]) : -1]):  # as do whole frames: this says nothing
             return False
@@ -146,6 +152,50 @@ def _riff(file: IO[bytes], size: int) -> bool:
     return at > size + 1  # the last padding may be left out
 
 
+def _mp4(file: IO[bytes], size: int) -> bool:
+    """A box with frames or their index is too short. ISO/IEC 14496-12, section 4.2."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        length, name = int.from_bytes(file.read(4), "big"), file.read(4)
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        if length < 8:  # 0: it goes on to the end
+            return False
+        at += length
+        if at > size:
+            return name in (b"mdat", b"moov", b"moof")
+    return False
+
+
+def _flv(file: IO[bytes], size: int) -> bool:
+    """The last tag is too short; the size that follows a tag may be left out at the end."""
+    file.seek(5)
+    at = int.from_bytes(file.read(4), "big") + 4
+    while at + 4 < size:
+        file.seek(at)
+        tag = file.read(4)
+        if tag[0] & 0x1F not in (8, 9, 18):  # sound, video, data; something else was appended
+            return False
+        at += 11 + int.from_bytes(tag[1:], "big") + 4
+    return at > size + 4 or at < size
+
+
+def _mxf(file: IO[bytes], size: int) -> bool:
+    """A key with its value is too short. SMPTE 377, section 6.3."""
+    at = 0
+    while at + 17 <= size:
+        file.seek(at)
+        if file.read(4) != b"\x06\x0e\x2b\x34":  # as all keys begin
+            return False
+        file.seek(at + 16)
+        length = file.read(1)[0]
+        if length > 0x80:
+            length = int.from_bytes(file.read(length - 0x80), "big")
+        at = file.tell() + length
+    return at != size
+
+
 def _gif(file: IO[bytes], size: int) -> bool:
     file.seek(max(0, size - 64))
     return not file.read().rstrip(b"\0").endswith(b";")
@@ -184,8 +234,11 @@ def _ogg(file: IO[bytes], size: int) -> bool:
 
 
 _ENDS: dict[str, Callable[[IO[bytes], int], bool]] = {
+    "mov,mp4,m4a,3gp,3g2,mj2": _mp4,
     "matroska,webm": _matroska,
     "avi": _riff,
+    "flv": _flv,
+    "mxf": _mxf,
     "gif": _gif,
     "apng": _png,
     "asf": _asf,

@@ -1,6 +1,7 @@
 """Config, optimizer and schedule."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,6 +165,24 @@ def test_output_folder_that_is_a_file(tmp_path):
     args = argparse.Namespace(config_file=CONFIG, opts=options, eval_only=False)
     with pytest.raises(UserError, match="OUTPUT_DIR .*file: cannot write in this folder"):
         setup(args)
+
+
+@pytest.mark.parametrize("folder", ["", "http://host/run"])
+def test_output_that_is_no_folder(tmp_path, monkeypatch, folder):
+    """Without a folder a training would save nothing; of an address a local folder would be made."""
+    config = Path(CONFIG).resolve()
+    monkeypatch.chdir(tmp_path)
+    options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", folder]
+    args = argparse.Namespace(config_file=str(config), opts=options, eval_only=False)
+    with pytest.raises(UserError, match=f"OUTPUT_DIR is '{folder}': give a folder"):
+        setup(args)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("names", ["('a', 3)", "[['a']]", "[None]"])
+def test_datasets_that_are_not_names(names):
+    with pytest.raises(UserError, match="DATASETS.TEST is .*: give names of data sets"):
+        load_cfg("", ["MODEL.META_ARCHITECTURE", "VisTR", "DATASETS.TEST", names])
 
 
 def test_more_processes_than_gpus(monkeypatch):

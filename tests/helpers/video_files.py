@@ -16,6 +16,7 @@ class Coding(NamedTuple):
     codec: str
     pixels: str = "yuv420p"
     options: dict[str, str] = {}
+    sound: str = ""  # its codec
 
 
 _X264 = {"g": "10"}
@@ -25,6 +26,10 @@ _X265 = {"x265-params": "keyint=10:log-level=none"}
 # By file name.
 CODINGS = {
     "h264.mp4": Coding("mp4", "libx264", options=_X264),
+    "sound.mp4": Coding("mp4", "libx264", options=_X264, sound="aac"),
+    "sound.flv": Coding("flv", "libx264", options=_X264, sound="aac"),
+    "mpeg2.mxf": Coding("mxf", "mpeg2video", options=_MPEG),
+    "raw.y4m": Coding("yuv4mpegpipe", "rawvideo"),
     "h264.ts": Coding("mpegts", "libx264", options=_X264),
     "slices.ts": Coding("mpegts", "libx264", options={**_X264, "x264-params": "slices=3"}),
     "hevc.ts": Coding("mpegts", "libx265", options=_X265),
@@ -60,6 +65,7 @@ WITHOUT_END = {
         "mpeg2.mpg",
         "mpeg1.mpg",
         "flv1.flv",
+        "sound.flv",
     ),
 }
 
@@ -69,12 +75,27 @@ def write_coded(folder: Path, name: str) -> Path:
     coding, path = CODINGS[name], folder / name
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4, 3), dtype=np.uint8)
     noise = noise.repeat(4, 0).repeat(4, 1)
-    with av.open(str(path), "w", format=coding.container) as container:
+    # The index in front, so that a cut file can be read.
+    in_front = {"movflags": "+faststart"} if coding.container == "mp4" else {}
+    with av.open(str(path), "w", format=coding.container, options=in_front) as container:
         stream = container.add_stream(coding.codec, rate=FPS, options=dict(coding.options))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, coding.pixels
+        sound = container.add_stream(coding.sound, rate=44100) if coding.sound else None
         for t in range(LENGTH):
             image = np.roll(noise, 2 * t, axis=1)
             image[t : t + 16, 2 * t : 2 * t + 16] = 255, 9 * t, 0
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            if sound is not None:
+                container.mux(sound.encode(_hiss(t)))
         container.mux(stream.encode(None))
+        if sound is not None:
+            container.mux(sound.encode(None))
     return path
+
+
+def _hiss(t: int) -> av.AudioFrame:
+    """As much noise as a frame of the video is long."""
+    samples = np.random.default_rng(t).uniform(-0.1, 0.1, (1, 44100 // FPS)).astype(np.float32)
+    hiss = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+    hiss.sample_rate, hiss.pts = 44100, t * samples.shape[1]
+    return hiss
