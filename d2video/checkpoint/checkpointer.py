@@ -240,8 +240,16 @@ class VideoCheckpointer(DetectionCheckpointer):
         self._check(names, incompatible)
         class_names, head = class_names_in(checkpoint, self._path), ClassHead.of(self.model)
         loaded = names.difference(incompatible.missing_keys)
-        if class_names is not None and head.is_among(loaded, names):
+        if not head.is_among(loaded, names):
+            return
+        if class_names is not None:
             set_class_names(self.model, head.by_index(class_names))
+        elif head.parameters:
+            logger.warning(
+                "checkpoint %s has no class names: its classes are taken for those of DATASETS.TRAIN, in "
+                "the order of the first set's",
+                self._path,
+            )
 
     def _check(self, names: set[str], incompatible: Any) -> None:
         where = f"checkpoint {self._path}"

@@ -95,7 +95,9 @@ def match_classes(
     unknown = [data_names[index] for index in lacking if index in with_annotations]
     known = [name for name in model_names if name]
     hint = _spelled_otherwise([data_names[index] for index in lacking], known)
-    if unknown and not common_only:
+    if "" in unknown and not common_only:
+        fault(f"{data_source}: a class with annotations has an empty name: give it one")
+    elif unknown and not common_only:
         fault(
             f"{data_source} has annotations of {_listed(unknown)}, which {model_source} does not know"
             f"{hint}; it knows {_listed(known)}: {remedy}"

@@ -126,16 +126,16 @@ def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:
             parser.read_file(file)
         section = parser["Sequence"]
         values: dict[str, int | None] = {
-            key: int(section[key]) if key in section else None
+            key: int(section[key]) if section.get(key) else None
             for key in ("seqLength", "imWidth", "imHeight")
         }
-        rate = float(section["frameRate"]) if "frameRate" in section else None
+        rate = float(section["frameRate"]) if section.get("frameRate") else None
     except (configparser.Error, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         reason = f"{reason} is missing" if isinstance(error, KeyError) else reason
         raise UserError(f"{path} cannot be read ({reason}): it needs a {_LAYOUT}") from None
     length, width, height = values.values()
-    image_dir, suffix = section.get("imDir"), section.get("imExt")
+    image_dir, suffix = section.get("imDir") or None, section.get("imExt")
     fault = None if height is None or width is None else size_fault(height, width)
     below = [key for key, value in values.items() if value is not None and value < 1]
     if below:

@@ -128,6 +128,8 @@ def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
                 raise EntryError("its id must be a whole number; correct it")
             if not isinstance(name, str):
                 raise EntryError("its name must be a text; correct it")
+            if not name and _is_annotated(content, identity):
+                raise EntryError("its name is empty, but annotations have it; give it a name")
             if identity in names:
                 raise EntryError("its id is there twice; give every category its own")
             if name in names.values():
@@ -136,6 +138,13 @@ def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
     if not names:
         raise UserError(f"{path}: 'categories' is empty; add them to the file")
     return dict(sorted(names.items()))
+
+
+def _is_annotated(content: dict[str, Any], category: int) -> bool:
+    labels = content.get("annotations")
+    return isinstance(labels, list) and any(
+        isinstance(label, dict) and label.get("category_id") == category for label in labels
+    )
 
 
 def is_id(value: Any) -> bool:

@@ -3,7 +3,7 @@
 import inspect
 import os
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from detectron2.data import DatasetCatalog
@@ -114,4 +114,4 @@ def _fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, allowed) and not isinstance(value, bool)
     if annotation in (bool, str):
         return isinstance(value, annotation)
-    return origin is not dict or isinstance(value, dict)
+    return origin not in (dict, Mapping) or isinstance(value, dict)

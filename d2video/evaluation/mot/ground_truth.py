@@ -222,6 +222,8 @@ class MOTGroundTruth:
                 results[name] = found
             else:
                 results[name] = read_mot_results(path, frames, self.class_numbers or ())
+        if self.has_masks and not rows.used and rows.left_out().reasons:
+            raise UserError(f"{rows.left_out()}; score the classes of the results, or correct them")
         rows.tell(refuse)
         return results
 
