@@ -41,6 +41,22 @@ def read_frame(
     return in_format(image, image_format)
 
 
+def read_label_image(path: str, image_path: str, height: int, width: int) -> np.ndarray:
+    """Read the uint8 (H,W,3) label image of an image that is ``height`` x ``width`` pixels.
+
+    Raises:
+        BrokenFile: the file is missing, damaged, or of another size.
+    """
+    labels = read_rgb(path)
+    if labels.shape[:2] != (height, width):
+        advice = exif_advice(image_path, *labels.shape[:2]) or "correct one of them"
+        raise BrokenFile(
+            f"image {image_path} is {width}x{height} but its label image {path} "
+            f"{labels.shape[1]}x{labels.shape[0]}: {advice}"
+        )
+    return labels
+
+
 def in_format(image: np.ndarray, image_format: str) -> np.ndarray:
     """An RGB image (H,W,3) with the order of channels "RGB" or "BGR"."""
     return image if image_format == "RGB" else image[:, :, ::-1]

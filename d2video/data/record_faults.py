@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from d2video.data.clip_instances import check_masks
-from d2video.data.frame_sequence import read_frame
+from d2video.data.frame_sequence import read_frame, read_label_image
 from d2video.data.records import Annotation, Record, has_area
 from d2video.formats.faults import Doubt, Fault, Finding, Tally
 from d2video.formats.panoptic_png import segment_ids
@@ -85,7 +85,12 @@ def _image(record: Record) -> Iterator[Finding]:
 def _segments(record: Record, size: tuple[int, int]) -> Iterator[Finding]:
     labels: list[np.ndarray] = []
     name = record["pan_seg_file_name"]
-    yield from _refused(name, "file", None, lambda: labels.append(read_frame(name, *size)))
+    yield from _refused(
+        name,
+        "file",
+        None,
+        lambda: labels.append(read_label_image(name, record["file_name"], *size)),
+    )
     if not labels:
         return
     shown = {*np.unique(segment_ids(labels[0])).tolist()} - {0}

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from d2video.cli.check import main as check
 from d2video.data.loading import load_records
@@ -119,3 +120,12 @@ def test_a_label_image_of_two_images_is_doubted(judge, capsys):
     assert "1 label images belong to several annotations (the first is 2.png)" in (
         capsys.readouterr().out
     )
+
+
+def test_label_images_of_stored_pixels_name_exif(judge, tmp_path):
+    with Image.open(tmp_path / "5.jpg") as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(tmp_path / "5.jpg", exif=exif)
+    with pytest.raises(UserError, match="but its label image .* its EXIF orientation 6 turns it"):
+        judge(lambda content: None)

@@ -171,7 +171,7 @@ def test_listed_segments_without_pixels_are_refused(panoptic_record):
 def test_label_image_of_another_size(panoptic_record, tmp_path):
     record, ids = panoptic_record
     save_ids(tmp_path / "labels.png", ids[:-2])
-    with pytest.raises(UserError, match=r"labels\.png is 32x22 but its dataset says 32x24"):
+    with pytest.raises(UserError, match=r"is 32x24 but its label image .*labels\.png 32x22"):
         mapper()(record)
 
 

@@ -11,7 +11,12 @@ from fvcore.transforms.transform import Transform
 
 from d2video.data.augmentation import ClipAugInput, configured_augmentations
 from d2video.data.clip_instances import clip_instances
-from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frame
+from d2video.data.frame_sequence import (
+    check_image_format,
+    frame_to_tensor,
+    read_frame,
+    read_label_image,
+)
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
 from d2video.data.records import Annotation, ImageRecord, Record, object_classes
 from d2video.formats.panoptic_png import check_segments, segment_annotations, segment_ids
@@ -146,7 +151,7 @@ def image_objects(record: Record, size: tuple[int, int]) -> list[Annotation]:
     # Only things' objects would be trained on if a record has both.
     if "segments_info" in record:
         path, segments = record["pan_seg_file_name"], record["segments_info"]
-        labels = segment_ids(read_frame(path, *size))
+        labels = segment_ids(read_label_image(path, record["file_name"], *size))
         check_segments(labels, [segment["id"] for segment in segments], path)
         annotations = segment_annotations(labels, segments)
     elif "annotations" in record:
