@@ -250,19 +250,6 @@ def test_names_that_are_numbers(cfg):
     assert clips_of(build_train_loader(cfg)).class_names == ["4", "9"]
 
 
-def test_generated_data_that_is_missing_names_its_command(tmp_path, scratch_catalog):
-    path = tmp_path / "shapes"
-    register_ytvis_instances("made", {}, str(path / "a.json"), str(path))
-    MetadataCatalog.get("made").generator = (str(path), "python make.py")
-    with pytest.raises(
-        UserError, match="made is generated, .* is not there: make it with python make.py"
-    ):
-        load_records("made")
-    path.mkdir()
-    with pytest.raises(UserError, match="file .*a.json does not exist"):
-        load_records("made")
-
-
 @pytest.mark.parametrize("name", ["shapes_train", "shapes_panoptic_val", "shapes_mots_train"])
 def test_built_in_generated_sets_name_their_command(name):
     folder, command = MetadataCatalog.get(name).generator
