@@ -52,8 +52,8 @@ def open_video(
             raises it for later frames that are damaged or of another size.
     """
     assert on_broken in ("raise", "stop"), on_broken
-    if fps is not None and not fps > 0:
-        raise UserError(f"the frame rate must be above 0, got {fps}")
+    if fps is not None and not 0.001 <= fps <= 1e6:
+        raise UserError(f"the frame rate must be above 0 (0.001 to 1,000,000), got {fps}")
 
     video: FrameSource
     if isinstance(source, str) and source.startswith("camera:"):

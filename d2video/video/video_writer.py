@@ -50,8 +50,8 @@ class VideoWriter(FrameWriter):
         if not fps > 0:
             raise UserError(f"the frame rate must be above 0, got {fps}")
         super().__init__(path)
-        # NTSC rates such as 30000/1001 stay exact.
-        self._fps = Fraction(fps).limit_denominator(1001)
+        # NTSC rates such as 30000/1001 stay exact; a frame an hour, on average, is not none at all.
+        self._fps = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
         numerator = self._fps.numerator
         # Of times: a frame at the frame rate lasts a whole number of these.
         self._unit = Fraction(1, numerator * math.ceil(_TICKS / numerator))

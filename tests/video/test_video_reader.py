@@ -290,6 +290,12 @@ def test_faults_are_one_clear_line(tmp_path):
         open_video(make_frames(2), fps=0)
 
 
+@pytest.mark.parametrize("fps", [-1.0, 1e-9, float("inf"), float("nan")])
+def test_frame_rates_that_cannot_be(fps):
+    with pytest.raises(UserError, match="the frame rate must be above 0"):
+        open_video(make_frames(2), fps=fps)
+
+
 def test_zero_frames(tmp_path):
     # A well-formed AVI whose only video stream holds nothing.
     path = tmp_path / "zero.avi"

@@ -157,3 +157,12 @@ def test_image_folder(tmp_path):
     with pytest.raises(KeyError):
         write_and_fail()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_frame_an_hour(tmp_path):
+    """The average rate of a file is below what its own fraction can state; its times are kept."""
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, fps=1 / 3600) as writer:
+        for t in range(2):
+            writer.write(np.zeros((32, 32, 3), np.uint8), 3600.0 * t, 3600.0)
+    assert [frame.time for frame in open_video(path)] == [0.0, pytest.approx(3600)]
