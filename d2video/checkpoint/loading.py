@@ -88,7 +88,7 @@ def state_dict_of(
     content: dict[str, Any], path: str | Path, arrays: bool = False
 ) -> dict[str, torch.Tensor]:
     """The tensors of a loaded file: those under one of :data:`STATE_KEYS`, else the file itself. Prefixes
-    of :data:`_WRAPPERS` that all their names have are taken off.
+    of :data:`_WRAPPERS` that all their names have are taken off, as are torch.compile's within names.
 
     Args:
         content: of :func:`load_checkpoint_file`.
@@ -107,6 +107,8 @@ def state_dict_of(
             raise BrokenCheckpoint(
                 f"checkpoint {path}: '{str(key)[:60]}' is not a tensor; expected a state dict"
             )
+    # torch.compile of a part leaves its mark within names.
+    state = {key.replace("._orig_mod.", "."): value for key, value in state.items()}
     while found := [each for each in _WRAPPERS if state and all(k.startswith(each) for k in state)]:
         state = {key.removeprefix(found[0]): value for key, value in state.items()}
     return state

@@ -61,6 +61,14 @@ def test_state_dicts_of_wrapped_models(tmp_path, key, prefix):
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
 
+def test_a_part_that_was_compiled(tmp_path):
+    state = Model().state_dict()
+    compiled = {n.replace(".", "._orig_mod.", 1) if "head" in n else n: v for n, v in state.items()}
+    assert compiled.keys() != state.keys()
+    loaded = load(tmp_path, compiled, strict=True).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
 def test_prefixes_that_not_all_names_have_stay(tmp_path):
     state = Model().state_dict()
     content = {"model": {f"module.{n}" if "head" in n else n: v for n, v in state.items()}}
