@@ -1,6 +1,7 @@
 """detectron2's checkpointer, reading files safely and refusing weights that do not fit."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from detectron2.utils import comm
 from d2video.checkpoint.loading import (
     STATE_KEYS,
     class_names_in,
+    holds_nan,
     load_checkpoint_file,
     state_dict_of,
 )
@@ -24,7 +26,7 @@ from d2video.checkpoint.run_folder import (
 )
 from d2video.checkpoint.writing import write_checkpoint
 from d2video.structures import ClassHead, class_names_of, set_class_names
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenCheckpoint, UserError
 from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
@@ -197,9 +199,10 @@ class VideoCheckpointer(DetectionCheckpointer):
                 "address with http:// or https://"
             )
         if not self.path_manager.isfile(file):
+            fault = "it is a folder: name a file in it" if os.path.isdir(file) else "no such file"
             raise UserError(
-                f"checkpoint {path}: no such file; check MODEL.WEIGHTS (in training on several "
-                "machines each of them reads it)"
+                f"checkpoint {path}: {fault}; check MODEL.WEIGHTS (in training on several machines "
+                "each of them reads it)"
             )
         return file
 
@@ -223,16 +226,28 @@ class VideoCheckpointer(DetectionCheckpointer):
                 "'__author__'): convert it with detectron2's tools first"
             )
         state = state_dict_of(content, filename, arrays=zoo)
+        broken = [name for name, value in state.items() if holds_nan(value)]
+        if broken:
+            raise BrokenCheckpoint(
+                f"checkpoint {filename}: {len(broken)} of its {len(state)} parameters hold NaN, such as "
+                f"{broken[0]}: the training that wrote it diverged; take an earlier checkpoint"
+            )
         is_bare = STATE_KEYS.isdisjoint(content)
         return {"model": state} if is_bare else {**content, "model": state}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
+        names = set(self.model.state_dict())
+        for prefix in self.ignore:
+            if not any(name.startswith(prefix) for name in names.union(checkpoint["model"])):
+                raise UserError(
+                    f"MODEL.WEIGHTS_IGNORE holds '{prefix}', with which no parameter of the model or of "
+                    f"{self._path} begins: give the beginning of names such as {min(names)}"
+                )
         checkpoint["model"] = {
             name: value
             for name, value in checkpoint["model"].items()
             if not name.startswith(self.ignore)
         }
-        names = set(self.model.state_dict())
         try:
             incompatible = super()._load_model(checkpoint)
         except _UNFIT as error:

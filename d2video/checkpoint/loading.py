@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _REFUSED = re.compile(r"GLOBAL ([\w.]+\.\w+)|^([\w.]+\.\w+) is not allowed$")
 
 # Where files hold a state dict: ours, PySlowFast's, and those of PyTorch Lightning and many others.
-STATE_KEYS = {"model", "model_state", "state_dict"}
+STATE_KEYS = {"model", "model_state", "model_state_dict", "state_dict"}
 # What a state dict's names begin with if a wrapped model was saved: by DistributedDataParallel, by
 # torch.compile, and as the attribute "model" of a larger module.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -129,6 +129,12 @@ def class_names_in(content: dict[str, Any], path: str | Path) -> list[str] | Non
             f"checkpoint {path}: its class_names are not a list of names: re-save it without them"
         )
     return names
+
+
+def holds_nan(value: torch.Tensor | np.ndarray) -> bool:
+    """Whether a parameter of :func:`state_dict_of` is not a number somewhere."""
+    array = torch.as_tensor(value)
+    return array.is_floating_point() and bool(array.isnan().any())
 
 
 def _is_dense_tensor(value: Any) -> bool:

@@ -54,6 +54,14 @@ def not_negative(text: str) -> int:
     return value
 
 
+def score(text: str) -> float:
+    """The argument type of a score."""
+    value = float(text)
+    if not 0 <= value <= 1:  # nan is not, either
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {value:g}")
+    return value
+
+
 def model_cfg(args: argparse.Namespace) -> "CfgNode":
     """Load the config of :func:`add_config`'s arguments; its device is there. Logging is set up.
 

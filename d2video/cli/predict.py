@@ -26,7 +26,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from d2video.cli.arguments import add_config, command_parser, model_cfg, not_negative, positive
+from d2video.cli.arguments import (
+    add_config,
+    command_parser,
+    model_cfg,
+    not_negative,
+    positive,
+    score,
+)
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import check_source
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
@@ -74,7 +81,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     drawing = parser.add_argument_group("drawing")
     drawing.add_argument(
         "--score-threshold",
-        type=float,
+        type=score,
         help="least score of the instances drawn; result files hold all (default: %(default)s)",
     )
     drawing.add_argument("--draw-boxes", action="store_true", help="draw boxes besides the masks")

@@ -50,7 +50,7 @@ def test_own_checkpoint_loads_strictly(tmp_path):
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
 
-@pytest.mark.parametrize("key", ["model", "model_state", "state_dict", ""])
+@pytest.mark.parametrize("key", ["model", "model_state", "model_state_dict", "state_dict", ""])
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
 def test_state_dicts_of_wrapped_models(tmp_path, key, prefix):
     state = Model().state_dict()
@@ -74,6 +74,24 @@ def test_prefixes_that_not_all_names_have_stay(tmp_path):
     content = {"model": {f"module.{n}" if "head" in n else n: v for n, v in state.items()}}
     with pytest.raises(UserError, match=r"unknown \(module\.head"):
         VideoCheckpointer(Model(), strict=True).load(save(tmp_path / "x.pth", content))
+
+
+def test_weights_of_a_training_that_diverged(tmp_path):
+    state = Model().state_dict()
+    state["head.bias"][1] = float("nan")
+    with pytest.raises(UserError, match=r"1 of its 4 parameters hold NaN, such as head\.bias"):
+        load(tmp_path, state)
+
+
+def test_prefixes_to_ignore_that_nothing_has(tmp_path):
+    message = "WEIGHTS_IGNORE holds 'haed.', with which .* names such as backbone.bias"
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, Model().state_dict(), ignore=("haed.",))
+
+
+def test_a_folder_as_weights(tmp_path):
+    with pytest.raises(UserError, match="it is a folder: name a file in it"):
+        VideoCheckpointer(Model()).load(str(tmp_path))
 
 
 def test_other_class_count_is_refused_or_ignored_on_demand(tmp_path):

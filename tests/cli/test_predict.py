@@ -322,3 +322,10 @@ def test_help_runs_without_a_model(demo, monkeypatch, capsys):
         demo.main()
     assert stop.value.code == 0
     assert "--config-file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["2", "-0.1", "nan", "high"])
+def test_score_thresholds_that_cannot_be(demo, clip, capsys, value):
+    with pytest.raises(SystemExit):
+        demo.main(arguments(clip, "--score-threshold", value))
+    assert "argument --score-threshold: " in capsys.readouterr().err
