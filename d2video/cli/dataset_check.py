@@ -17,11 +17,11 @@ from d2video.data.dataset_faults import check_records
 from d2video.data.exif_doubts import exif_doubts
 from d2video.data.loading import load_records
 from d2video.data.mappers.build import build_mapper, check_mapper
-from d2video.data.records import Record
+from d2video.data.records import Record, is_labelled, object_classes
 from d2video.data.training_records import trained_records
 from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator
 from d2video.evaluation.classes import match_test_set, names_of_training
-from d2video.formats.faults import Fault, Finding, Report
+from d2video.formats.faults import Doubt, Fault, Finding, Report
 from d2video.utils.errors import UserError
 
 
@@ -47,6 +47,7 @@ def check_files(
     records: Sequence[Record] = ()
     with _as_fault(title, found):
         records = read(found.append)
+    found += _object_doubts(records, title)
     found += check_records(records, workers, title)
     found += exif_doubts(records, title)
     return Checked(found, len(records))
@@ -73,7 +74,9 @@ def check_registered(
     with _as_fault(name, found):
         records = load_records(name, found.append)
     mappers: list[Any] = []
-    if records and train_cfg is not None:
+    if train_cfg is None:
+        found += _object_doubts(records, name)
+    elif records:
         with _as_fault(name, found):
             trained_records(train_cfg, name, records)
         mappers.append(build_mapper(train_cfg, is_train=True))
@@ -119,6 +122,14 @@ def registered_as(path: str, image_root: str | None = None) -> list[str]:
                 "--image-root out, or register it with that folder"
             )
     return names
+
+
+def _object_doubts(records: Sequence[Record], title: str) -> list[Finding]:
+    """A doubt where there are labels and no object in any of them, which training refuses."""
+    if not records or not all(map(is_labelled, records)) or any(map(object_classes, records)):
+        return []
+    text = "no image or video has an annotated object: there is nothing to train on or to find"
+    return [Doubt(title, text)]
 
 
 @contextmanager

@@ -28,7 +28,8 @@ def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Reco
     """The records of a dataset of DATASETS.TRAIN without what is not trained on.
 
     Raises:
-        UserError: the mapper needs labels and there are none, or nothing is left.
+        UserError: the mapper needs labels and there are none, or no record has an object. Single records
+            without objects train.
     """
     if not needs_labels(cfg):
         return records
@@ -43,7 +44,7 @@ def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Reco
         tally.leave_out(reason, len(records) - len(filled))
         tally.tell(refuse)
         records = filled
-    if not records:
+    if not any(map(object_classes, records)):
         raise UserError(f"dataset {name} holds no annotated object: nothing to train on")
     return records
 
