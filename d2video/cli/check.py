@@ -11,9 +11,10 @@ Registered data sets by name, or all that a config trains and tests on; or files
 
 YouTube-VIS, COCO (instances, panoptic, with track ids), MOTChallenge, CrowdHuman, video classification
 and folders of images, each by the loader it is registered with; a file of --json that is a registered
-data set's is read as that. The evaluator of a data set is asked as well, and with a config its mappers.
-What is not used of the labels is counted by reason. The exit status is 1 if there are faults, or doubts
-whether the file is meant as it reads.
+data set's is read as that. The evaluator of a data set is asked as well, and with a config its mappers,
+and whether the classes of all its data sets, of its model and of MODEL.WEIGHTS (if that file is there)
+go together. What is not used of the labels is counted by reason. The exit status is 1 if there are
+faults, or doubts whether the file is meant as it reads.
 """
 
 import argparse
@@ -27,9 +28,11 @@ from d2video.cli.arguments import add_opts, command_parser, not_negative
 from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
     from d2video.cli.dataset_check import Checked
     from d2video.data.records import Record
-    from d2video.formats.faults import Report
+    from d2video.formats.faults import Finding, Report
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -57,43 +60,54 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from d2video.formats.faults import Doubt, Fault, LeftOut
+    from d2video.cli.dataset_check import check_classes
+    from d2video.config import load_cfg
+    from d2video.formats.faults import Doubt, Fault
     from d2video.projects import register_all
 
     register_all()
-    kinds = {Fault: "fault", Doubt: "doubt", LeftOut: "left out"}
-    total = 0
-    for title, check in _checks(args):
+    cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
+    found: list[Finding] = []
+    for title, check in _checks(args, cfg):
         checked = check(workers=args.num_workers)
-        for each in checked.findings:
-            print(f"{kinds[type(each)]}: {each}", flush=True)
-        faults, doubts = (
-            sum(isinstance(f, kind) for f in checked.findings) for kind in (Fault, Doubt)
-        )
-        verdict = f"{faults or 'no'} fault{'s' * (faults != 1)}"
-        if doubts:
-            verdict += f", {doubts} doubt{'s' * (doubts != 1)}"
-        left_out = [each for each in checked.findings if isinstance(each, LeftOut)]
-        if left_out:
-            verdict += f", {sum(sum(each.reasons.values()) for each in left_out)} entries left out"
-        print(f"{title}: {verdict}, {checked.num_records} records read")
-        total += faults + doubts
-    if total:
+        _tell(checked.findings, title, f", {checked.num_records} records read")
+        found += checked.findings
+    if args.config_file:
+        together = check_classes(cfg, found)
+        if together:
+            _tell(together, f"{args.config_file}, all together")
+        found += together
+    if any(isinstance(each, Fault | Doubt) for each in found):
         sys.exit(1)
 
 
-def _checks(args: argparse.Namespace) -> "list[tuple[str, Callable[..., Checked]]]":
+def _tell(findings: "Sequence[Finding]", title: str, more: str = "") -> None:
+    """Print findings and how many they are."""
+    from d2video.formats.faults import Doubt, Fault, LeftOut
+
+    kinds = {Fault: "fault", Doubt: "doubt", LeftOut: "left out"}
+    for each in findings:
+        print(f"{kinds[type(each)]}: {each}", flush=True)
+    faults, doubts = (sum(isinstance(f, kind) for f in findings) for kind in (Fault, Doubt))
+    verdict = f"{faults or 'no'} fault{'s' * (faults != 1)}"
+    if doubts:
+        verdict += f", {doubts} doubt{'s' * (doubts != 1)}"
+    left_out = [each for each in findings if isinstance(each, LeftOut)]
+    if left_out:
+        verdict += f", {sum(sum(each.reasons.values()) for each in left_out)} entries left out"
+    print(f"{title}: {verdict}{more}")
+
+
+def _checks(args: argparse.Namespace, cfg: "CfgNode") -> "list[tuple[str, Callable[..., Checked]]]":
     """(title, its check) of what is to be checked."""
     from detectron2.data import DatasetCatalog
 
     from d2video.cli.dataset_check import check_files, check_registered, registered_as
-    from d2video.config import load_cfg
     from d2video.data.dataset_faults import read_annotation_file
     from d2video.data.datasets.image_folder import load_image_folder
     from d2video.data.datasets.video_classification import load_video_list
     from d2video.data.loading import load_records
 
-    cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
     names = args.dataset or []
     title = ""
     read: Callable[[Report], Sequence[Record]] | None = None

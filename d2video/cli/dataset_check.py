@@ -12,16 +12,21 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from torch import nn
 
+from d2video.checkpoint import VideoCheckpointer
+from d2video.data.build import build_train_loader, clips_of
 from d2video.data.dataset_faults import check_records
 from d2video.data.exif_doubts import exif_doubts
 from d2video.data.loading import load_records
 from d2video.data.mappers.build import build_mapper, check_mapper
 from d2video.data.records import Record, is_labelled, object_classes
 from d2video.data.training_records import trained_records
-from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator
-from d2video.evaluation.classes import match_test_set, names_of_training
+from d2video.engine.classes import match_training_classes
+from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator, match_test_sets
 from d2video.formats.faults import Doubt, Fault, Finding, Report
+from d2video.structures import set_class_names
 from d2video.utils.errors import UserError
 
 
@@ -65,8 +70,7 @@ def check_registered(
     Args:
         name: of the data set.
         train_cfg, test_cfg: the config, where it trains or tests on it: then its mappers take every
-            record, too, and the classes of a test set must be those of the training set. With neither,
-            the evaluator of the data set is asked, if it has one.
+            record, too. With neither, the evaluator of the data set is asked, if it has one.
         workers: processes that read; 0: this one.
     """
     found: list[Finding] = []
@@ -89,17 +93,38 @@ def check_registered(
             taken.append(mapper)
     found += check_records(records, workers, name, taken)
     found += exif_doubts(records, name)
-    metadata, classes = MetadataCatalog.get(name), None
-    if test_cfg is not None and metadata.get("thing_classes"):
-        names, only = names_of_training(test_cfg.DATASETS.TRAIN), test_cfg.TEST.COMMON_CLASSES_ONLY
-        with _as_fault(name, found):
-            if names:
-                classes = match_test_set(name, names, common_only=only, report=found.append)
-    kind = metadata.get("evaluator_type")
+    kind = MetadataCatalog.get(name).get("evaluator_type")
     if test_cfg is not None or (train_cfg is None and kind in EVALUATOR_REGISTRY):
         with _as_fault(name, found), tempfile.TemporaryDirectory() as folder:
-            build_evaluator(name, folder, classes)
+            build_evaluator(name, folder)
     return Checked(found, len(records))
+
+
+def check_classes(cfg: CfgNode, known: Sequence[Finding] = ()) -> list[Finding]:
+    """What training and evaluation find in all data sets of a config together, and in its model: classes
+    that go by name. It is built as training builds it, with the weights if MODEL.WEIGHTS is a file
+    that is there.
+
+    Args:
+        known: what was found in the single data sets, which is not told again.
+    """
+    found, model = [*known], nn.Module()
+    title = f"dataset {', '.join([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}"
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE, cfg.MODEL.TIMM.PRETRAINED = "cpu", False
+    if not os.path.isfile(cfg.MODEL.WEIGHTS.split("?")[0]):
+        cfg.MODEL.WEIGHTS = ""
+    with _as_fault(title, found):
+        clips = clips_of(build_train_loader(cfg)) if cfg.DATASETS.TRAIN else None
+        model = build_model(cfg)
+        set_class_names(model, None if clips is None else clips.class_names)
+        VideoCheckpointer(model, ignore=cfg.MODEL.WEIGHTS_IGNORE).load(cfg.MODEL.WEIGHTS)
+        if clips is not None:
+            match_training_classes(cfg, model, clips)
+    with _as_fault(title, found):
+        match_test_sets(cfg, model, found.append)
+    return found[len(known) :]
 
 
 def registered_as(path: str, image_root: str | None = None) -> list[str]:

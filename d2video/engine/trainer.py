@@ -23,6 +23,7 @@ from d2video.data import build_test_loader, build_train_loader
 from d2video.data.build import clips_of
 from d2video.data.class_matching import ClassMatch
 from d2video.data.sample_stream import TrainLoader
+from d2video.engine.classes import match_training_classes
 from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
 from d2video.engine.hooks.checkpoint import CheckpointHook
@@ -38,7 +39,7 @@ from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_e
 from d2video.engine.step import build_step_trainer
 from d2video.engine.summary import summarize_training
 from d2video.evaluation import build_evaluator, match_test_sets
-from d2video.structures import ClassHead, class_names_of, set_class_names
+from d2video.structures import class_names_of, set_class_names
 from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
 
@@ -133,8 +134,8 @@ class VideoTrainer(DefaultTrainer):
         """As detectron2's; then the labels get the class indices of the model.
 
         Raises:
-            UserError: see :meth:`VideoCheckpointer.load`; or the checkpoint lacks a class of the labels,
-                or the model one of a test set.
+            UserError: see :meth:`VideoCheckpointer.load`, :func:`match_training_classes` and
+                :func:`match_test_sets`.
         """
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning(
@@ -144,7 +145,11 @@ class VideoTrainer(DefaultTrainer):
             )
         super().resume_or_load(resume=resume)
         resumed = resume and self.checkpointer.has_checkpoint()
-        self._match_classes(resumed)
+        model = self.checkpointer.model
+        clips = clips_of(self._trainer.data_loader)
+        match_training_classes(self.cfg, model, clips, resumed=resumed)
+        if class_names_of(model) is not None:
+            match_test_sets(self.cfg, model)
         if resume and not resumed:
             logger.warning(
                 "--resume: OUTPUT_DIR %s holds no checkpoint, so the training starts at the beginning",
@@ -158,28 +163,6 @@ class VideoTrainer(DefaultTrainer):
             )
         if not (resumed or self.cfg.MODEL.WEIGHTS or self.cfg.MODEL.TIMM.PRETRAINED):
             warn_of_frozen_noise(self._trainer.model)
-
-    def _match_classes(self, resumed: bool) -> None:
-        """Give the labels the class indices of the model, whose names a checkpoint may have set, and
-        compare those of the test sets.
-
-        Raises:
-            UserError: an object has a class that the model lacks, or the model has too few classes.
-        """
-        model = self.checkpointer.model
-        names, head = class_names_of(model), ClassHead.of(model)
-        if names is None:
-            return
-        ignored = str(head.parameters or ("the prefixes of its class head",))
-        checkpoint = f"checkpoint {self.cfg.MODEL.WEIGHTS}"
-        remedy = f'to train its class head anew, set MODEL.WEIGHTS_IGNORE "{ignored}"'
-        if resumed:
-            checkpoint = f"the checkpoint in {self.cfg.OUTPUT_DIR}"
-            remedy = "go on with the data that the training began with, or start another one"
-        clips = clips_of(self._trainer.data_loader)
-        clips.match_classes(names, checkpoint, remedy)
-        head.check_count(names, clips.source)
-        match_test_sets(self.cfg, model)
 
     def gather_random_state(self) -> None:
         """Collect, in all processes before a checkpoint, the random state and the place of each."""

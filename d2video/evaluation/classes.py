@@ -23,10 +23,15 @@ _REMEDY = (
 )
 
 
-def match_test_sets(cfg: CfgNode, model: nn.Module) -> list[ClassMatch | None]:
+def match_test_sets(
+    cfg: CfgNode, model: nn.Module, report: Report = refuse
+) -> list[ClassMatch | None]:
     """Which class of the model is which of each of DATASETS.TEST.
 
     The model's names are those of :func:`class_names_of`, else those of DATASETS.TRAIN.
+
+    Args:
+        report: see :func:`match_classes`.
 
     Returns:
         :func:`match_test_set` of each; all None if the model predicts no classes or their names are
@@ -42,7 +47,10 @@ def match_test_sets(cfg: CfgNode, model: nn.Module) -> list[ClassMatch | None]:
     if names is None:
         return [None] * len(cfg.DATASETS.TEST)
     only = cfg.TEST.COMMON_CLASSES_ONLY
-    return [match_test_set(dataset, names, common_only=only) for dataset in cfg.DATASETS.TEST]
+    return [
+        match_test_set(dataset, names, common_only=only, report=report)
+        for dataset in cfg.DATASETS.TEST
+    ]
 
 
 def names_of_training(train_sets: Sequence[str]) -> list[str] | None:

@@ -19,7 +19,7 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import Boxes, BoxMode, Instances
 from torch import nn
 
-from d2video.cli.dataset_check import check_registered
+from d2video.cli.dataset_check import check_classes
 from d2video.config import get_cfg
 from d2video.data import register_video_list, register_ytvis_instances
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
@@ -434,17 +434,99 @@ def test_start_of_training(pictures, tmp_path, scratch_catalog, is_only, told):
         trainer.resume_or_load(resume=False)
 
 
-def test_check_gives_the_verdict_of_training(pictures, tmp_path, scratch_catalog):
+def registered_cfg(given: Format, tmp_path: Path, *options: Any, **contents: dict):
+    """A tiny DETR, with sets of these contents registered."""
+    for name, content in contents.items():
+        given.register(name, content)
+    output = str(tmp_path / "out")
+    return tiny_cfg(
+        *("DATALOADER.NUM_WORKERS", 0, "SOLVER.IMS_PER_BATCH", 2, "OUTPUT_DIR", output),
+        *("DATASETS.TEST", (), *options),
+    )
+
+
+def verdicts(cfg) -> tuple[list[str], list[str]]:
+    """What check says of the classes, and what training does, before its first step."""
+    found = check_classes(cfg)
+    assert not any(isinstance(each, faults.Doubt) for each in found)
+    checked = [str(each) for each in found if isinstance(each, faults.Fault)]
+    try:
+        VideoTrainer(cfg).resume_or_load(resume=False)
+    except UserError as error:
+        return checked, [str(error)]
+    return checked, []
+
+
+def test_check_gives_the_verdict_of_training_on_test_sets(pictures, tmp_path, scratch_catalog):
     given = coco(pictures, tmp_path)
-    given.register("train", given.content)
-    given.register("test", renamed(given.content, first_used(given.content), "star"))
-    cfg = get_cfg()
-    cfg.merge_from_list(["DATASETS.TRAIN", ("train",), "DATASETS.TEST", ("test",)])
-    fault, _ = check_registered("test", test_cfg=cfg).findings
-    assert "dataset test has annotations of 'star'" in str(fault)
+    star = renamed(given.content, first_used(given.content), "star")
+    cfg = registered_cfg(
+        *(given, tmp_path, "DATASETS.TRAIN", ("train",), "DATASETS.TEST", ("test",)),
+        **{"train": given.content, "test": star},
+    )
+    checked, trained = verdicts(cfg)
+    assert "dataset test has annotations of 'star'" in checked[0]
+    assert checked == trained
     cfg.TEST.COMMON_CLASSES_ONLY = True
-    (left_out,) = check_registered("test", test_cfg=cfg).findings
+    (left_out,) = check_classes(cfg)
     assert isinstance(left_out, faults.LeftOut)
+    assert verdicts(cfg) == ([], [])
+
+
+def test_check_gives_the_verdict_of_training_on_several_sets(pictures, tmp_path, scratch_catalog):
+    given = coco(pictures, tmp_path)
+    used = {label["category_id"] for label in labels_of(given.content)}
+    first, second = [c["name"] for c in given.content["categories"] if c["id"] in used][:2]
+    contents = {"a": renamed(given.content, first, "x"), "b": renamed(given.content, second, "y")}
+    cfg = registered_cfg(given, tmp_path, "DATASETS.TRAIN", ("a", "b"), **contents)
+    checked, trained = verdicts(cfg)
+    assert "of several DATASETS.TRAIN one must have the classes of all" in checked[0]
+    assert checked == trained
+
+
+def test_check_gives_the_verdict_of_training_on_a_model_of_few_classes(
+    pictures, tmp_path, scratch_catalog
+):
+    given = coco(pictures, tmp_path)
+    number = len(given.content["categories"])
+    options = ("DATASETS.TRAIN", ("train",), "MODEL.DETR.NUM_CLASSES", number - 1)
+    cfg = registered_cfg(given, tmp_path, *options, train=given.content)
+    checked, trained = verdicts(cfg)
+    assert f"dataset train has {number} classes: set MODEL.DETR.NUM_CLASSES to" in checked[0]
+    assert checked == trained
+    cfg.MODEL.DETR.NUM_CLASSES = number
+    assert verdicts(cfg) == ([], [])
+
+
+def test_check_gives_the_verdict_of_training_on_a_checkpoint(pictures, tmp_path, scratch_catalog):
+    """Its classes are the model's, not those of DATASETS.TRAIN, unless its class head starts anew."""
+    given = coco(pictures, tmp_path)
+    name = first_used(given.content)
+    some = without(given.content, name)
+    cfg = registered_cfg(
+        *(given, tmp_path, "DATASETS.TRAIN", ("some",), "DATASETS.TEST", ("all",)),
+        **{"some": some, "all": given.content},
+    )
+    cfg.DATASETS.TEST, cfg.DATASETS.TRAIN = (), ("all",)
+    trainer = VideoTrainer(cfg)
+    trainer.checkpointer.save_dir = str(tmp_path)
+    trainer.checkpointer.checkpointables.clear()
+    trainer.checkpointer.save("all")
+    cfg.DATASETS.TEST, cfg.DATASETS.TRAIN = ("all",), ("some",)
+    checked, trained = verdicts(cfg)
+    assert f"dataset all has annotations of '{name}'" in checked[0]
+    assert checked == trained
+    cfg.MODEL.WEIGHTS = str(tmp_path / "all.pth")
+    assert verdicts(cfg) == ([], [])
+    given.register("star", renamed(given.content, name, "star"))
+    cfg.DATASETS.TEST, cfg.DATASETS.TRAIN = (), ("star",)
+    checked, trained = verdicts(cfg)
+    assert "has annotations of 'star', which checkpoint" in checked[0]
+    assert checked == trained
+    cfg.MODEL.WEIGHTS_IGNORE = ("network.class_embed.",)
+    assert verdicts(cfg) == ([], [])
+    cfg.MODEL.WEIGHTS = str(tmp_path / "missing.pth")
+    assert check_classes(cfg) == []
 
 
 def test_training_set_that_cannot_be_read_leaves_the_numbers(
