@@ -1,7 +1,8 @@
 """Configs: the keys that systems share, loading, and checks."""
 
 from d2video.config.defaults import get_cfg, register_config
+from d2video.config.limits import register_least
 from d2video.config.loading import load_cfg
 from d2video.config.renamed import register_removed
 
-__all__ = ["get_cfg", "load_cfg", "register_config", "register_removed"]
+__all__ = ["get_cfg", "load_cfg", "register_config", "register_least", "register_removed"]

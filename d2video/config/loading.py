@@ -8,6 +8,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config.defaults import get_cfg
 from d2video.config.files import flatten, overlay, read_config, read_overrides
+from d2video.config.limits import check_limits
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
@@ -26,7 +27,7 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
     Raises:
         UserError: a missing or broken file, an unknown key, a value of the wrong type, a key
             without a value, a schedule in epochs and in iterations, an unknown meta-architecture,
-            a negative count, a data set that cannot be registered.
+            a value below its least one, a data set that cannot be registered.
     """
     given = read_overrides(overrides)
     values = overlay(read_config(config_file) if config_file else {}, given)
@@ -35,17 +36,7 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
         set_value(cfg, key, value, "command line" if key in given else f"config {config_file}")
     _check_schedule(cfg)
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
-    for key in ("MIN_SIZE_TEST", "MAX_SIZE_TEST"):
-        if cfg.INPUT[key] < 0:
-            raise UserError(f"INPUT.{key} is {cfg.INPUT[key]}: set 0 or more")
-    for key, names in (
-        ("DATASETS.TRAIN", cfg.DATASETS.TRAIN),
-        ("DATASETS.TEST", cfg.DATASETS.TEST),
-    ):
-        if not all(isinstance(name, str) for name in names):
-            raise UserError(
-                f"{key} is {names!r}: give names of data sets, such as '(\"my_train\",)'"
-            )
+    check_limits(cfg)
     register_datasets(cfg.DATASETS.REGISTER)
     use_exif_orientation(cfg.INPUT.EXIF_ORIENTATION)
     return cfg

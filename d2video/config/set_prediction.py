@@ -15,6 +15,15 @@ from d2video.modeling.criterion import (
 )
 from d2video.modeling.losses import ClassLoss, CrossEntropy
 
+# Least values of the keys below that no layer checks, for register_least.
+LEAST_VALUES = dict.fromkeys(
+    [
+        *("ENC_LAYERS", "MASK_DIM", "NO_OBJECT_WEIGHT", "CLASS_WEIGHT", "L1_WEIGHT", "GIOU_WEIGHT"),
+        *("MASK_WEIGHT", "DICE_WEIGHT", "COST_CLASS", "COST_L1"),
+    ],
+    0,
+)
+
 
 def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
     """Add the keys of features, transformer and mask head; the defaults are the official ones.

@@ -2,8 +2,8 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config, register_removed
-from d2video.config.set_prediction import add_loss_keys, add_transformer_keys
+from d2video.config import register_config, register_least, register_removed
+from d2video.config.set_prediction import LEAST_VALUES, add_loss_keys, add_transformer_keys
 
 register_removed(
     {
@@ -11,6 +11,7 @@ register_removed(
         "MODEL.DETR.PANOPTIC.MIN_AREA": 4,
     }
 )
+register_least("MODEL.DETR", LEAST_VALUES | {"COST_GIOU": 0})
 
 
 @register_config

@@ -2,7 +2,7 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config, register_removed
+from d2video.config import register_config, register_least, register_removed
 
 register_removed(
     {
@@ -11,6 +11,7 @@ register_removed(
         "MODEL.IPT.PATCHES_AT_ONCE": 0,
     }
 )
+register_least("INPUT.RESTORATION", {"TASK_SEED": 0})
 
 
 @register_config

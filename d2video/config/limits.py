@@ -1,0 +1,83 @@
+"""Least values of config keys, checked where a config is loaded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from d2video.utils.errors import UserError
+
+# Full key: least value, of a list that of each of its numbers. None, where it is the default, passes.
+_LEAST: dict[str, float] = {
+    "DATALOADER.MAX_RETRIES": 0,
+    "DATALOADER.NUM_WORKERS": 0,
+    "DATALOADER.REPEAT_THRESHOLD": 0,
+    "INPUT.MAX_SIZE_TEST": 0,
+    "INPUT.MIN_SIZE_TEST": 0,
+    "SOLVER.BACKBONE_MULTIPLIER": 0,
+    "SOLVER.BASE_LR": 0,
+    "SOLVER.BASE_LR_END": 0,
+    "SOLVER.BIAS_LR_FACTOR": 0,
+    "SOLVER.CHECKPOINT_KEEP": 0,
+    "SOLVER.EPOCH_STEPS": 0,
+    "SOLVER.GAMMA": 0,
+    "SOLVER.MAX_EPOCHS": 0,
+    "SOLVER.MOMENTUM": 0,
+    "SOLVER.STEPS": 0,
+    "SOLVER.WARMUP_FACTOR": 0,
+    "SOLVER.WARMUP_ITERS": 0,
+    "SOLVER.WEIGHT_DECAY": 0,
+    "SOLVER.WEIGHT_DECAY_BIAS": 0,
+    "SOLVER.WEIGHT_DECAY_NORM": 0,
+    "TEST.VIDEO.LINK_IOU": 0,
+    "TEST.VIDEO.WINDOW_OVERLAP": 0,
+}
+# Lists of names, which may be empty.
+_NAMES = (
+    "DATASETS.TRAIN",
+    "DATASETS.TEST",
+    "MODEL.RESNETS.OUT_FEATURES",
+    "MODEL.WEIGHTS_IGNORE",
+)
+
+
+def register_least(node: str, least: Mapping[str, float]) -> None:
+    """Name the least values that keys of a project's node, such as "MODEL.DETR", may have."""
+    _LEAST.update({f"{node}.{key}": value for key, value in least.items()})
+
+
+def check_limits(cfg: CfgNode) -> None:
+    """
+    Raises:
+        UserError: a key is no number or below its least value, the mean or deviation of the pixels
+            is not of three channels, or a name in a list is not text.
+    """
+    for key, least in _LEAST.items():
+        value = _get(cfg, key)
+        numbers = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        if not all(isinstance(number, int | float) and number >= least for number in numbers):
+            raise UserError(f"{key} is {value}: set {least:g} or more")
+    mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+    if len(mean) != 3:
+        raise UserError(f"MODEL.PIXEL_MEAN is {mean}: give 3 numbers, one a channel")
+    if len(std) != 3 or not all(number > 0 for number in std):
+        raise UserError(f"MODEL.PIXEL_STD is {std}: give 3 numbers above 0, one a channel")
+    for key in _NAMES:
+        names = _get(cfg, key)
+        if not all(isinstance(name, str) for name in names):
+            what = "names of data sets, such as '(\"my_train\",)'"
+            raise UserError(
+                f"{key} is {names!r}: give {what if key.startswith('DATASETS.') else 'names'}"
+            )
+    expected = cfg.TEST.EXPECTED_RESULTS
+    if not all(isinstance(entry, list | tuple) and len(entry) == 4 for entry in expected):
+        raise UserError(
+            f"TEST.EXPECTED_RESULTS is {expected}: give lists of task, metric, value and tolerance, "
+            "such as [['segm', 'AP', 40.0, 0.5]]"
+        )
+
+
+def _get(cfg: CfgNode, key: str) -> Any:
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
