@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from d2video.cli.arguments import add_opts, command_parser, not_negative
+from d2video.utils.counted import counted
 from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: list[Finding] = []
     for title, check in _checks(args, cfg):
         checked = check(workers=args.num_workers)
-        _tell(checked.findings, title, f", {checked.num_records} records read")
+        _tell(checked.findings, title, f", {counted(checked.num_records, 'record')} read")
         found += checked.findings
     if args.config_file:
         together = check_classes(cfg, found)
@@ -89,12 +90,12 @@ def _tell(findings: "Sequence[Finding]", title: str, more: str = "") -> None:
     for each in findings:
         print(f"{kinds[type(each)]}: {each}", flush=True)
     faults, doubts = (sum(isinstance(f, kind) for f in findings) for kind in (Fault, Doubt))
-    verdict = f"{faults or 'no'} fault{'s' * (faults != 1)}"
+    verdict = counted(faults, "fault") if faults else "no faults"
     if doubts:
-        verdict += f", {doubts} doubt{'s' * (doubts != 1)}"
-    left_out = [each for each in findings if isinstance(each, LeftOut)]
+        verdict += f", {counted(doubts, 'doubt')}"
+    left_out = sum(sum(each.reasons.values()) for each in findings if isinstance(each, LeftOut))
     if left_out:
-        verdict += f", {sum(sum(each.reasons.values()) for each in left_out)} entries left out"
+        verdict += f", {counted(left_out, 'entry')} left out"
     print(f"{title}: {verdict}{more}")
 
 

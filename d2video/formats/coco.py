@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os.path import normpath
-from reprlib import repr
 from typing import Any, TypedDict, cast
 
 from typing_extensions import NotRequired
@@ -24,7 +23,7 @@ from d2video.formats.segmentation import (
     is_empty,
     without_short_polygons,
 )
-from d2video.formats.text import is_id, json_entries, read_categories, read_json
+from d2video.formats.text import as_json, is_id, json_entries, json_kind, read_categories, read_json
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
@@ -117,7 +116,7 @@ def check_coco_instances(
             that can be used.
     """
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not in COCO's format: it is a {type(content).__name__}")
+        raise UserError(f"{path} is not in COCO's format: it is {json_kind(content)}")
     missing = next((key for key in ("categories", "images") if key not in content), None)
     if missing is not None:
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
@@ -181,7 +180,8 @@ def _check_image(fields: dict[str, Any], before: dict[int | str, Image]) -> None
     if leaves_folder(name):
         raise EntryError(f"{name} lies outside the image root; write paths relative to it")
     if type(height) is not int or type(width) is not int:
-        raise EntryError(f"its size, {width}x{height}, must be whole numbers of pixels; correct it")
+        size = f"{as_json(width)}x{as_json(height)}"
+        raise EntryError(f"its size, {size}, must be whole numbers of pixels; correct it")
     fault = size_fault(height, width)
     if fault:
         raise EntryError(f"{fault}; correct it")
@@ -209,7 +209,7 @@ def _read_annotations(
                 if _is_image_id(image_id) and image_id in faulty:
                     continue
                 raise EntryError(
-                    f"its image_id, {repr(image_id)}, is not the id of an image; correct it"
+                    f"its image_id, {as_json(image_id)}, is not the id of an image; correct it"
                 )
             _check_annotation(fields, categories)
             if identity is not None:
@@ -222,14 +222,16 @@ def _check_annotation(fields: dict[str, Any], categories: Collection[int]) -> No
     category = fields.get("category_id")
     if not is_id(category) or category not in categories:
         raise EntryError(
-            f"its category_id, {repr(category)}, is not the id of a category; correct it"
+            f"its category_id, {as_json(category)}, is not the id of a category; correct it"
         )
     for key in ("iscrowd", "ignore"):
         if fields.get(key) not in (None, 0, 1):
-            raise EntryError(f"its {key}, {repr(fields[key])}, must be 0 or 1; correct it")
+            raise EntryError(f"its {key}, {as_json(fields[key])}, must be 0 or 1; correct it")
     box = fields.get("bbox")
-    if box and not is_box(box):
-        raise EntryError(f"its bbox, {repr(box)}, is not made of four finite numbers; correct it")
+    if box is not None and box != [] and not is_box(box):
+        raise EntryError(
+            f"its bbox, {as_json(box)}, is not made of four finite numbers; correct it"
+        )
     points = fields.get("keypoints")
     if points and not (
         isinstance(points, list) and len(points) % 3 == 0 and all(map(is_number, points))
@@ -379,7 +381,7 @@ def _complete(
         mask = fields.get("segmentation")
         fields["area"] = float(mask_areas([to_rle(mask, *size)])[0]) if mask else width * height
     elif not is_area(area):
-        raise EntryError(f"its area, {repr(area)}, is not a number of pixels; correct it")
+        raise EntryError(f"its area, {as_json(area)}, is not a number of pixels; correct it")
     return unusable_box(fields["bbox"], *size)
 
 

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from os.path import normpath
-from reprlib import repr
 from typing import Any
 
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.text import is_id, json_entries, read_categories, read_json
+from d2video.formats.text import as_json, is_id, json_entries, json_kind, read_categories, read_json
 from d2video.utils.errors import UserError
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
@@ -50,7 +49,7 @@ class PanopticFile:
         content = read_json(path)
         if not isinstance(content, dict):
             raise UserError(
-                f"{path} is not in COCO panoptic format: it is a {type(content).__name__}; give a "
+                f"{path} is not in COCO panoptic format: it is {json_kind(content)}; give a "
                 "JSON file with categories and annotations of segments"
             )
         for key in ("categories", "annotations"):
@@ -107,7 +106,7 @@ def _read_images(
             identity: Any = fields.get("id")
             name = fields.get("file_name")
             if not _is_image_id(identity):
-                raise EntryError(f"its id, {repr(identity)}, must be a whole number; correct it")
+                raise EntryError(f"its id, {as_json(identity)}, must be a whole number; correct it")
             if int(identity) in listed:
                 raise EntryError("its id is there twice; give every image its own")
             listed.add(int(identity))
@@ -144,7 +143,7 @@ def _doubt_shared_files(annotations: Collection[dict[str, Any]], path: str, repo
 def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, Any]]) -> None:
     image, name, entries = (fields.get(k) for k in ("image_id", "file_name", "segments_info"))
     if not _is_image_id(image):
-        raise EntryError(f"its image_id, {repr(image)}, is not a whole number; correct it")
+        raise EntryError(f"its image_id, {as_json(image)}, is not a whole number; correct it")
     if not isinstance(name, str):
         raise EntryError("it has no file_name, of its label image; add it")
     if leaves_folder(name):
@@ -156,14 +155,16 @@ def _check_annotation(fields: dict[str, Any], categories: dict[int, dict[str, An
         identity, category = segment.get("id"), segment.get("category_id")
         if type(identity) is not int or not 0 < identity < _MOST_SEGMENTS:
             raise EntryError(
-                f"the id {identity} of a segment is not a number from 1 to {_MOST_SEGMENTS - 1}; "
+                f"the id {as_json(identity)} of a segment is not a number from 1 to {_MOST_SEGMENTS - 1}; "
                 "number it as in the label image"
             )
         if identity in segments:
             raise EntryError(f"segment {identity} is there twice; remove one")
         segments.add(identity)
         if type(category) is not int or category not in categories:
-            raise EntryError(f"category id {category} is not in its categories; correct it")
+            raise EntryError(
+                f"category id {as_json(category)} is not in its categories; correct it"
+            )
         if segment.get("iscrowd") not in (None, 0, 1):
             raise EntryError(f"the iscrowd of segment {identity} must be 0 or 1; correct it")
         segment["iscrowd"] = int(segment.get("iscrowd") or 0)

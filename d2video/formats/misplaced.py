@@ -4,11 +4,10 @@ Exporters write masks in many ways that are nearly right. A message that names w
 is quicker to act on than one that says what it should hold.
 """
 
-import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-from d2video.formats.text import parse_json
+from d2video.formats.text import as_json, json_kind, parse_json
 
 _FORMS = (
     "a segmentation is a list of polygons, [[x0, y0, x1, y1, ...], ...], or an RLE, "
@@ -57,7 +56,7 @@ def _describe_list(value: list[Any]) -> str | None:
             "[[x0, y0, x1, y1, ...]]"
         )
     if kinds == {str}:
-        return f"a list of texts ({reprlib.repr(value[0])}, ...); {_FORMS}"
+        return f"a list of texts ({as_json(value[0])}, ...); {_FORMS}"
     other = next(each for each in value if type(each) is not list)
     return f"a list that holds {_plain(other)}; {_FORMS}"
 
@@ -73,7 +72,7 @@ def _describe_polygons(polygons: Sequence[list[Any]]) -> str | None:
             inner = next(each for each in polygon if isinstance(each, dict))
             if _is_rle(inner):
                 return "a run-length code (RLE) within two lists: write it without the brackets"
-            return f"polygons made of objects ({reprlib.repr(inner)}): {flat}"
+            return f"polygons made of objects ({as_json(inner)}): {flat}"
         if list in kinds:
             if all(map(_is_point, polygon)):
                 return f"polygons made of points [x, y]: {flat}"
@@ -85,10 +84,10 @@ def _describe_text(value: str) -> str:
     try:
         held = parse_json(value)
     except ValueError:
-        return f"a text, {reprlib.repr(value)}; {_FORMS}"
+        return f"a text, {as_json(value)}; {_FORMS}"
     if isinstance(held, list | dict):
         return "a text that holds JSON: write the JSON itself, without the quotation marks"
-    return f"a text, {reprlib.repr(value)}; {_FORMS}"
+    return f"a text, {as_json(value)}; {_FORMS}"
 
 
 def _is_rle(value: dict[Any, Any]) -> bool:
@@ -101,14 +100,14 @@ def _is_point(value: Any) -> bool:
 
 def _object(value: dict[Any, Any]) -> str:
     missing = [key for key in ("size", "counts") if key not in value]
-    return f"an object without {' and '.join(missing)} ({reprlib.repr(value)})"
+    return f"an object without {' and '.join(missing)} ({as_json(value)})"
 
 
 def _plain(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+        return as_json(value)
     if isinstance(value, str):
-        return f"a text, {reprlib.repr(value)}"
+        return f"a text, {as_json(value)}"
     if isinstance(value, int | float):
-        return f"the number {reprlib.repr(value)}"
-    return f"a {type(value).__name__}"
+        return f"the number {as_json(value)}"
+    return json_kind(value)

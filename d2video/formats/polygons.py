@@ -5,10 +5,11 @@ writes past the end of its buffers where coordinates do not fit into 32 bits.
 """
 
 import math
-import reprlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+
+from d2video.formats.text import as_json
 
 _FARTHEST = 2**20  # pixels from the corner of the image
 _LONGEST = 2**21  # pixels of an outline: 160 MB in pycocotools
@@ -26,7 +27,7 @@ def find_polygon_fault(polygons: Sequence[Sequence[Any]], height: int, width: in
             other = next(n for n in polygon if not _is_near([n]))
             return (
                 f"the coordinates of a polygon must be numbers below {_FARTHEST}, not "
-                f"{reprlib.repr(other)}"
+                f"{as_json(other)}"
             )
         if _is_too_long(polygon):
             return f"the outline of a polygon is longer than {_LONGEST} pixels"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from d2video.formats.misplaced import describe_misplaced
+from d2video.formats.text import as_json
 
 _QUOTED = re.compile(r"""\s*(?P<bytes>b?)(?P<mark>['"]).*(?P=mark)\s*""", re.DOTALL)
 _BYTES_PER_NUMBER = 7  # 35 bits: more than any run of a 32-bit pixel count needs
@@ -163,7 +164,7 @@ def _size_fault(size: Any, height: int, width: int) -> str | None:
     whole = isinstance(size, list | tuple) and {*map(type, size)} <= {int}
     if whole and [*size] == [height, width]:
         return None
-    fault = f"the mask's size is {reprlib.repr(size)}, the image's [{height}, {width}]"
+    fault = f"the mask's size is {as_json(size)}, the image's [{height}, {width}]"
     if whole and [*size] == [width, height]:
         fault += ": the height comes first"
     return fault

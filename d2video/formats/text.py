@@ -1,6 +1,7 @@
 """Text and JSON files from elsewhere, read under one set of rules."""
 
 import json
+import reprlib
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -75,6 +76,24 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+class _ShortJSON(reprlib.Repr):
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return "true" if value else "false"
+
+
+# A value from JSON in messages, abbreviated where it is long.
+as_json = _ShortJSON().repr
+
+
+def json_kind(value: Any) -> str:
+    """What a value from JSON is, in words: "a list", "an object", "a text", "a number", null, true."""
+    kinds = {list: "a list", dict: "an object", str: "a text", int: "a number", float: "a number"}
+    return kinds.get(type(value)) or as_json(value)
+
+
 def json_entries(
     content: dict[str, Any],
     key: str,
@@ -106,7 +125,12 @@ def json_entries(
         if not isinstance(fields, dict):
             report(Fault(path, kind, f"[{number}]", "it is not an object; correct the file"))
             continue
-        yield reporting(report, path, kind, fields.get(name, f"[{number}]")), fields
+        identity = fields.get(name)
+        if identity is None:
+            identity = f"[{number}]"
+        elif not is_id(identity) and not isinstance(identity, str):
+            identity = as_json(identity)
+        yield reporting(report, path, kind, identity), fields
 
 
 def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:

@@ -10,7 +10,6 @@ rules.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from reprlib import repr
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,14 @@ from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_runs_fault
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
-from d2video.formats.text import ids_without, is_id, json_entries, read_categories, read_json
+from d2video.formats.text import (
+    as_json,
+    ids_without,
+    is_id,
+    json_entries,
+    read_categories,
+    read_json,
+)
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
@@ -219,7 +225,7 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
     for key, value in zip(keys[: 3 if names is not None else 4], given):
         if not is_id(value):
             raise EntryError(
-                f"its {key}, {repr(value)}, is not a whole number (it needs id, height, width and "
+                f"its {key}, {as_json(value)}, is not a whole number (it needs id, height, width and "
                 "file_names); correct the file"
             )
     if names is not None:
@@ -227,7 +233,7 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
             raise EntryError("file_names must be a list of paths; correct the file")
         if names and length not in (None, len(names)):
             raise EntryError(
-                f"length is {length!r} but there are {len(names)} file_names; make them agree"
+                f"length is {as_json(length)} but there are {len(names)} file_names; make them agree"
             )
         length = len(names)
     if length < 1:
@@ -254,7 +260,7 @@ def _read_track(
     if category_id not in categories:
         raise EntryError(f"its category {category_id} is not in the file; correct it")
     if fields.get("iscrowd") not in (None, 0, 1):
-        raise EntryError(f"its iscrowd, {repr(fields['iscrowd'])}, must be 0 or 1; correct it")
+        raise EntryError(f"its iscrowd, {as_json(fields['iscrowd'])}, must be 0 or 1; correct it")
     video = videos[video_id]
     masks = _read_masks(fields, video, labels)
     return TrackEntry(
@@ -269,7 +275,7 @@ def _read_track(
 def _read_id(fields: Mapping[str, Any], key: str) -> int:
     value: Any = fields.get(key)
     if not is_id(value):
-        raise EntryError(f"its {key}, {repr(value)}, is not a whole number; correct it")
+        raise EntryError(f"its {key}, {as_json(value)}, is not a whole number; correct it")
     return int(value)
 
 
@@ -277,7 +283,7 @@ def _frame_list(fields: Mapping[str, Any], key: str, video: VideoEntry) -> list[
     """``fields[key]``, which must be a list with one entry a frame, or an EntryError."""
     values = fields.get(key)
     if not isinstance(values, list) or len(values) != video.num_frames:
-        got = len(values) if isinstance(values, list) else repr(values)
+        got = len(values) if isinstance(values, list) else as_json(values)
         raise EntryError(
             f"{key} must have one entry for each of the {video.num_frames} frames of video "
             f"{video.video_id}, got {got}; correct the file"
@@ -326,7 +332,7 @@ def _read_boxes(
             continue
         if not is_box(box):
             raise EntryError(
-                f"bboxes, frame {t}: {repr(box)} is not [x, y, width, height] in finite numbers; "
+                f"bboxes, frame {t}: {as_json(box)} is not [x, y, width, height] in finite numbers; "
                 "correct the file"
             )
         labels.layout.append((box, size, covered or NO_BOX))

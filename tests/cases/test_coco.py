@@ -14,6 +14,7 @@ from d2video.data.datasets.coco import register_coco
 from d2video.data.loading import load_records
 from d2video.data.mappers.image import ImageDatasetMapper
 from d2video.evaluation import build_evaluator
+from d2video.formats.coco import read_coco_instances
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import annotation, instance_content, polygon, write_images
 
@@ -184,16 +185,29 @@ REFUSED = {
     "a repeated annotation id": (change(FIRST, id=2), "annotation 2: its id is there twice"),
     "an annotation id of text": (change(FIRST, id="1"), "annotation 1: its id must be a whole"),
     "a fractional annotation id": (change(FIRST, id=1.5), "annotation 1.5: its id must be a whole"),
-    "a bool for an annotation id": (change(FIRST, id=True), "annotation True: its id must be"),
+    "a bool for an annotation id": (change(FIRST, id=True), "annotation true: its id must be"),
     "a huge annotation id": (change(FIRST, id=2**64), "its id must be a whole number"),
     "an unknown image": (change(FIRST, image_id=77), "annotation 1: its image_id, 77, is not the"),
     "a fractional image": (change(FIRST, image_id=5.0), "annotation 1: its image_id, 5.0, is not"),
     "a list for an image": (change(FIRST, image_id=[5]), "annotation 1: its image_id, [5], is not"),
-    "no image": (change(FIRST, image_id=None), "annotation 1: its image_id, None, is not"),
+    "no image": (change(FIRST, image_id=None), "annotation 1: its image_id, null, is not"),
     "an unknown category": (change(FIRST, category_id=1), "annotation 1: its category_id, 1, is"),
     "a bool for a category": (
         change(FIRST, category_id=True),
-        "annotation 1: its category_id, True",
+        "annotation 1: its category_id, true",
+    ),
+    "a number for a box": (change(FIRST, bbox=0), "annotation 1: its bbox, 0, is not made of four"),
+    "an object for a box": (change(FIRST, bbox={}), "annotation 1: its bbox, {}, is not made of"),
+    "a text for a box": (change(FIRST, bbox=""), "annotation 1: its bbox, '', is not made of four"),
+    "false for a box": (change(FIRST, bbox=False), "annotation 1: its bbox, false, is not made of"),
+    "no id of an image": (change(("images", 0), id=None), "image [0]: it has no id"),
+    "null for the id of an image": (
+        lambda content: content["images"][0].update(id=None),
+        "image [0]: its id must be a whole number",
+    ),
+    "a size of null": (
+        lambda content: content["images"][0].update(height=None),
+        "image 5: its size, 32xnull, must be whole",
     ),
     "neither box nor mask": (
         change(FIRST, bbox=None, segmentation=None),
@@ -224,7 +238,7 @@ REFUSED = {
     "an absolute path": (change(("images", 0), file_name="/5.jpg"), "image 5: /5.jpg lies outside"),
     "a size of text": (
         change(("images", 0), width="32"),
-        "image 5: its size, 32x24, must be whole",
+        "image 5: its size, '32'x24, must be whole",
     ),
     "two categories of one name": (
         change(("categories", 0), name="nine"),
@@ -234,7 +248,7 @@ REFUSED = {
     "a category id of text": (change(("categories", 0), id="4"), "category 4: its id must be a wh"),
     "a bool for a category id": (
         change(("categories", 0), id=True),
-        "category True: its id must be",
+        "category true: its id must be",
     ),
     "a category without name": (
         change(("categories", 0), name=None),
@@ -311,3 +325,17 @@ def write(folder, content):
     path = folder / "a.json"
     path.write_text(json.dumps(content))
     return path
+
+
+def test_a_single_entry_left_out_is_told_in_the_singular(verdicts, inputs, pictures):
+    found = verdicts(inputs / "coco/box_0.json", pictures / "shapes_coco/val")
+    assert "judged: no faults, 1 entry left out, 4 records read" in found["check"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "null"), (True, "true"), ([], "a list"), ("a", "a text"), (2, "a number")],
+)
+def test_files_of_another_kind_are_named_in_the_words_of_json(value, kind, tmp_path):
+    with pytest.raises(UserError, match=f"format: it is {kind}"):
+        read_coco_instances(str(write(tmp_path, value)))

@@ -72,15 +72,15 @@ def test_used_or_left_out(alter, left_out, judge):
         (segment(iscrowd="0"), "annotation of image 5: the iscrowd of segment 7 must be 0 or 1"),
         (segment(id=8), "segment 8 (of the annotation file )?(has no pixels|: it is in the annot)"),
         (segment(id=7.0), "the id 7.0 of a segment is not"),
-        (segment(id="7"), "the id 7 of a segment is not"),
+        (segment(id="7"), "the id '7' of a segment is not"),
         (
             segment(category_id=True),
-            "category id True is not in its categories",
+            "category id true is not in its categories",
         ),
         (category(isthing="yes"), "category 4: it has no isthing, 1 or 0"),
         (category(isthing=2), "category 4: it has no isthing, 1 or 0"),
         (category(name="grass"), "category 100: its name, 'grass', is there twice"),
-        (category(id=True), "category True: its id must be a whole number"),
+        (category(id=True), "category true: its id must be a whole number"),
         (
             entry("annotations", image_id=9),
             "annotation of image 9: its image_id is not the id of an",

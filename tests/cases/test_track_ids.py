@@ -94,7 +94,7 @@ def test_used_derived_or_left_out(case, tmp_path, scratch_catalog, capsys):
 
 REFUSED = {
     "a text": (change(track_id="1"), "annotation 1: its track_id, '1', must be a whole number"),
-    "a bool": (change(track_id=True), "annotation 1: its track_id, True, must be a whole number"),
+    "a bool": (change(track_id=True), "annotation 1: its track_id, true, must be a whole number"),
     "a float": (change(track_id=1.0), r"annotation 1: its track_id, 1\.0, must be a whole number"),
     "a list": (change(track_id=[1]), r"annotation 1: its track_id, \[1\], must be a whole number"),
     "a negative number": (change(track_id=-1), "annotation 1: its track_id, -1, must be a whole"),

@@ -68,7 +68,7 @@ def test_what_detectron2_registers_is_read_alike(write_json, scratch_catalog):
     path = write_json(instance_content() | {"annotations": [{"id": 0}]})
     for name, register in (("a", register_coco), ("b", register_coco_instances)):
         register(name, {}, path, "root")
-        with pytest.raises(UserError, match="annotation 0: its image_id, None"):
+        with pytest.raises(UserError, match="annotation 0: its image_id, null"):
             load_records(name)
     path = write_json(instance_content())
     assert load_records("a") == load_records("b") == DatasetCatalog.get("b")

@@ -79,7 +79,7 @@ BAD_LINES = {
     "no tag": ({"ID": "x", "gtboxes": [{"fbox": [1, 2, 3, 4]}]}, "KeyError: 'tag'"),
     "three numbers": ({"ID": "x", "gtboxes": [person([1, 2, 3])]}, "ValueError"),
     "text": ({"ID": "x", "gtboxes": [person([1, 2, 3, "4"])]}, "'4'"),
-    "bool": ({"ID": "x", "gtboxes": [person([1, 2, 3, True])]}, "fbox [1, 2, 3, True]"),
+    "bool": ({"ID": "x", "gtboxes": [person([1, 2, 3, True])]}, "fbox [1, 2, 3, true]"),
     "huge": ({"ID": "x", "gtboxes": [person([1, 2, 3, 10**400])]}, "fbox [1, 2, 3, 1000"),
     "no name": ({"ID": 5, "gtboxes": []}, "ID 5"),
     "ignore of text": ({"ID": "x", "gtboxes": [person([1] * 4, extra={"ignore": "no"})]}, "'no'"),

@@ -48,7 +48,7 @@ def test_messages_are_one_short_line():
         ([0, 0, 4, 0, 4, NAN], "numbers below"),
         ([0, 0, 4, 0, 4, True], "numbers below"),
         ([0, 0, 2**19, 2**19] * 9, "longer than"),  # gigabytes there
-        ([0, 0, 4, 0, 4], "no pairs x, y"),
+        ([0, 0, 4, 0, 4], "not pairs x, y"),
         ([5, 12, 8, 12, 8, 20], "outside the 10x10 image"),
     ],
 )
@@ -94,9 +94,9 @@ def test_coco_files(tmp_path, scratch_catalog, key, change, message):
     ("change", "message"),
     [
         ({"file_name": "../5.png"}, "outside the folder"),
-        ({"image_id": [5]}, "has no image_id"),
+        ({"image_id": [5]}, "its image_id, .*, is not a whole number"),
         ({"segments_info": [{"id": 2**24, "category_id": 4}]}, "the id 16777216 of a segment"),
-        ({"segments_info": [{"category_id": 4}]}, "the id None of a segment"),
+        ({"segments_info": [{"category_id": 4}]}, "the id null of a segment"),
         ({"segments_info": [{"id": 1, "category_id": {}}]}, "category id"),
     ],
 )

@@ -13,7 +13,6 @@ import math
 import os
 from collections.abc import Mapping
 from functools import partial
-from reprlib import repr
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -27,7 +26,7 @@ from d2video.data.records import Annotation, TrackingRecord
 from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
 from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
 from d2video.formats.rle import to_rle
-from d2video.formats.text import is_id, json_entries, read_json
+from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ def _check_image(image: _Image) -> None:
             "first_frame_image_id), the same for all images of the video; complete the file"
         )
     if length is not None and not is_id(length):
-        raise EntryError(f"its seq_length, {repr(length)}, must be a whole number; correct it")
+        raise EntryError(f"its seq_length, {as_json(length)}, must be a whole number; correct it")
 
 
 def _group(images: dict[Any, _Image], path: str, report: Report) -> list[list[_Image]]:
@@ -235,7 +234,8 @@ def _check_video(fields: Mapping[str, Any], image: _Image) -> None:
     (key, of_image), video = _video(image), fields.get("video_id")
     if video is not None and key == "video_id" and video != of_image:
         raise EntryError(
-            f"its video_id, {repr(video)}, is not that of image {image['id']}, {of_image!r}; correct it"
+            f"its video_id, {as_json(video)}, is not that of image {image['id']}, "
+            f"{as_json(of_image)}; correct it"
         )
 
 
@@ -249,7 +249,7 @@ def _track_id(fields: Mapping[str, Any]) -> int:
         raise EntryError("it has no track_id (nor instance_id, nor attributes.track_id); add it")
     if not is_id(track_id) or track_id < 0:
         raise EntryError(
-            f"its track_id, {repr(track_id)}, must be a whole number from 0 on; correct it"
+            f"its track_id, {as_json(track_id)}, must be a whole number from 0 on; correct it"
         )
     return track_id
 
@@ -259,7 +259,7 @@ def _annotation(
 ) -> Annotation:
     visibility = cast(Mapping[str, Any], instance).get("visibility", 1)
     if type(visibility) not in (int, float) or not math.isfinite(visibility):
-        raise EntryError(f"its visibility, {repr(visibility)}, is not a number; correct it")
+        raise EntryError(f"its visibility, {as_json(visibility)}, is not a number; correct it")
     annotation: Annotation = {
         "id": track_id,
         "category_id": contiguous_id[instance["category_id"]],

@@ -23,7 +23,7 @@ from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import is_box, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.paths import leaves_folder
-from d2video.formats.text import parse_json, read_lines
+from d2video.formats.text import as_json, parse_json, read_lines
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_image_size
 
@@ -124,7 +124,7 @@ def _layout_doubt(odgt: str, records: Iterable[ImageRecord]) -> Doubt | None:
 def _image(value: Any) -> str:
     """The name of an image."""
     if not isinstance(value, str):
-        raise ValueError(f"ID {value!r}")
+        raise ValueError(f"ID {as_json(value)}")
     return value
 
 
@@ -134,13 +134,13 @@ def _full_bodies(entries: list[dict[str, Any]], tally: Tally) -> list[list[float
     for entry in entries:
         tag, ignore = entry["tag"], entry.get("extra", {}).get("ignore", 0)
         if not isinstance(tag, str) or ignore not in (0, 1):
-            raise ValueError(f"tag {tag!r}, ignore {ignore!r}")
+            raise ValueError(f"tag {as_json(tag)}, ignore {as_json(ignore)}")
         if tag != "person" or ignore:
             tally.leave_out("with ignore 1" if tag == "person" else f"with tag {tag!r}")
             continue
         box = entry["fbox"]
         if not is_box(box):
-            raise ValueError(f"fbox {box!r}")
+            raise ValueError(f"fbox {as_json(box)}")
         reason = unusable_box(box)
         if reason is None:
             tally.used += 1

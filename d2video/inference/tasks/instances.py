@@ -15,8 +15,9 @@ from detectron2.structures import Instances
 from d2video.formats.faults import Tally, refuse
 from d2video.formats.mot_results import open_mot_results
 from d2video.formats.rle import encode_masks
-from d2video.inference.tasks.task import Summary, Task, counted
+from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ImageAnswer, PanopticMap
+from d2video.utils.counted import counted
 from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions

@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from d2video.inference.tasks.task import Summary, Task, counted
+from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import RestoredAnswer
+from d2video.utils.counted import counted
 from d2video.video.frame_source import Frame
 from d2video.visualization.options import DrawingOptions
 

@@ -34,11 +34,6 @@ class Summary(Generic[Answered]):
         return None
 
 
-def counted(count: int, noun: str) -> str:
-    """The number with its noun, which takes an "s"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 class Task(ABC, Generic[Answered]):
     """What models of one kind answer.
 

@@ -89,7 +89,7 @@ def _with(**fields):
         (_with(segmentations=[[["a"] * 6], None, None]), "frame 0: the coordinates of a polygon"),
         (
             lambda content: content["videos"][1].pop("height"),
-            "video 2: its height, None, is not a whole number",
+            "video 2: its height, null, is not a whole number",
         ),
         (lambda content: content["videos"][1].update(id=1), "video 1: it is there twice"),
         (
