@@ -59,10 +59,12 @@ def object_rule(
 
     Raises:
         UserError: an unknown benchmark; no classes, one twice, or one that is neither a number nor a
-            name; arguments that contradict one another or the benchmark's format.
+            name; an empty name; arguments that contradict one another or the benchmark's format.
     """
     if benchmark not in BENCHMARKS:
         raise UserError(f"benchmark is '{benchmark}': choose one of {', '.join(BENCHMARKS)}")
+    if class_name is not None and not class_name.strip():
+        raise UserError("class_name is empty: give one, or leave it out for person")
     is_default = min_visibility == "benchmark"
     lowest = None if min_visibility == "benchmark" else min_visibility
     if classes is None:
@@ -80,6 +82,9 @@ def object_rule(
         raise UserError(
             f"classes is {classes!r}: give numbers, names of gt/labels.txt, or {{number: name}}"
         )
+    for each in classes:
+        if isinstance(each, str) and each.strip().removeprefix("-").isdecimal():
+            raise UserError(f"classes: '{each}' is text: write the number {each} without quotes")
     if benchmark in MASK_BENCHMARKS and MOTS_IGNORE_CLASS in classes:
         raise UserError(
             f"classes: {MOTS_IGNORE_CLASS} is {benchmark}'s regions to ignore: leave it out"
@@ -89,6 +94,8 @@ def object_rule(
         if isinstance(classes, Mapping)
         else [each if isinstance(each, str) else f"class {each}" for each in classes]
     )
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"classes is {classes!r}: give each number a name")
     if len({*classes}) < len(names) or len({*names}) < len(names):
         raise UserError(f"classes is {classes!r}: one is there twice; leave it out")
     return ObjectRule(benchmark, tuple(classes), tuple(names), lowest, with_flag_0)

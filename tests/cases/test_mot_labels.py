@@ -335,3 +335,9 @@ def test_frames_keep_their_numbers_in_results(tmp_path, capsys, first):
     (results / "A.txt").write_text("\n".join(lines))
     evaluate_mot([*command, "--frame-range", "0.5", "1"])
     assert "100.00" in capsys.readouterr().out
+
+
+def test_a_near_miss_of_a_data_set_to_score(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        evaluate_mot(["--dataset", "mot17_trian", "--results", str(tmp_path)])
+    assert "'mot17_trian' is not registered: did you mean mot17_train" in capsys.readouterr().err

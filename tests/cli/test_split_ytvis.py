@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from d2video.cli import split_ytvis
+from d2video.cli import make_shapes, split_ytvis
 from d2video.data.datasets.ytvis import load_ytvis_json
 from d2video.data.datasets.ytvis_split import choose_held_out
 from d2video.utils.errors import UserError
@@ -54,6 +54,13 @@ def test_some_videos_always_remain_on_both_sides():
 def test_fraction_out_of_range(fraction):
     with pytest.raises(UserError, match="--fraction"):
         split_ytvis.parse_args(f"in --train-output a --held-out b --fraction {fraction}".split())
+
+
+@pytest.mark.parametrize("tool", [split_ytvis, make_shapes])
+def test_seed_below_0(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse_args(["in", "--train-output", "a", "--held-out", "b", "--seed", "-1"])
+    assert "--seed: must be at least 0, not -1" in capsys.readouterr().err
 
 
 def test_nothing_to_split_by():

@@ -49,7 +49,7 @@ def test_later_bases_win_and_the_file_over_them(tmp_path):
         ("other.yaml", "_BASE_ leads back to itself"),
         ("[3]", "a file or a list of files, not 3"),
         ("https://example.com/a.yaml", "a file or a list of files, not https"),
-        ("missing.yaml", r"missing\.yaml: cannot read it"),
+        ("missing.yaml", r"config\.yaml: its _BASE_ .*missing\.yaml does not exist"),
     ],
 )
 def test_bases_that_cannot_be(tmp_path, base, message):
