@@ -120,7 +120,7 @@ def check_coco_instances(
     missing = next((key for key in ("categories", "images") if key not in content), None)
     if missing is not None:
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
-    categories = read_categories(content, path)
+    categories = read_categories(content, path, report)
     images, faulty = _read_images(content, path, report)
     if content.get("annotations") is None:
         return COCOInstances(path, categories, images, None)

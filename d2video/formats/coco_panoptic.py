@@ -55,7 +55,7 @@ class PanopticFile:
         for key in ("categories", "annotations"):
             if not isinstance(content.get(key), list):
                 raise UserError(f"{path} is not in COCO panoptic format: it has no list '{key}'")
-        read_categories(content, path)
+        read_categories(content, path, report)
         categories: dict[int, dict[str, Any]] = {}
         for entry, fields in json_entries(content, "categories", path, refuse):
             with entry:

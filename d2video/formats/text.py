@@ -1,14 +1,17 @@
 """Text and JSON files from elsewhere, read under one set of rules."""
 
 import json
+import re
 import reprlib
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
-from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Fault, Report, refuse, reporting
+from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
 # What reading an entry of another kind than expected raises.
@@ -52,7 +55,8 @@ def read_json(path: str, **options: Any) -> Any:
     """The content of a JSON file, by ``json.loads`` with these options.
 
     Raises:
-        UserError: the file does not exist, cannot be read, is packed, or is not JSON.
+        UserError: the file does not exist, cannot be read, is packed, or is not JSON, or its outermost
+            object has a key twice.
     """
     content = read_bytes(path)
     packed = next((name for start, name in _PACKED.items() if content.startswith(start)), None)
@@ -63,9 +67,31 @@ def read_json(path: str, **options: Any) -> Any:
     try:
         if not content or content.isspace():
             raise ValueError("it is empty")
-        return parse_json(content, **options)
+        parsed = parse_json(content, **options)
     except ValueError as error:
         raise UserError(f"file {path} is not JSON ({error}): fetch or write it again") from None
+    repeated = _repeated_key(content, parsed)
+    if repeated is not None:
+        raise UserError(
+            f"{path}: the key {as_json(repeated)} is there twice, and only the last would be read: make "
+            "one of them"
+        )
+    return parsed
+
+
+def _repeated_key(content: bytes, parsed: Any) -> str | None:
+    """A key that the outermost object has twice."""
+    # Looking at all objects takes several times as long as json, and counting next to no time.
+    if not isinstance(parsed, dict) or all(content.count(f'"{k}"'.encode()) < 2 for k in parsed):
+        return None
+    outermost: list[tuple[str, Any]] = []
+
+    def keep_last(pairs: list[tuple[str, Any]]) -> None:
+        outermost[:] = pairs
+
+    parse_json(content, object_pairs_hook=keep_last)
+    keys = Counter(key for key, _ in outermost)
+    return next((key for key, count in keys.items() if count > 1), None)
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
@@ -133,11 +159,11 @@ def json_entries(
         yield reporting(report, path, kind, identity), fields
 
 
-def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
+def read_categories(content: dict[str, Any], path: str, report: Report = refuse) -> dict[int, str]:
     """The list ``categories`` as id → name, ids ascending.
 
     Without a category all that refers to it would be at fault, so that their own faults end the
-    reading.
+    reading. Names that differ only in case, spaces or underscores are a doubt for ``report``.
 
     Raises:
         UserError: there is no such list, it is empty, an id is not a whole number, a name not a text,
@@ -161,7 +187,24 @@ def read_categories(content: dict[str, Any], path: str) -> dict[int, str]:
             names[identity] = name
     if not names:
         raise UserError(f"{path}: 'categories' is empty; add them to the file")
+    alike: dict[str, str] = {}
+    pairs = [(alike.setdefault(_plain(name), name), name) for name in names.values()]
+    twice = [(first, name) for first, name in pairs if first != name]
+    if twice:
+        first, name = twice[0]
+        report(
+            Doubt(
+                path,
+                f"{counted(len(twice), 'category')} by a name that differs from another one only in case, "
+                f"spaces or underscores (such as {name!r} and {first!r}): if they are the same, make one of "
+                "them",
+            )
+        )
     return dict(sorted(names.items()))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_]+", "", name).casefold()
 
 
 def _is_annotated(content: dict[str, Any], category: int) -> bool:

@@ -122,7 +122,7 @@ class YTVISFile:
                 f"{source} is not in YouTube-VIS format: {_what_it_is(content)}; give an "
                 "annotation file"
             )
-        categories = read_categories(content, source)
+        categories = read_categories(content, source, report)
         videos: dict[int, VideoEntry] = {}
         for entry, fields in json_entries(content, "videos", source, report):
             with entry:

@@ -11,6 +11,7 @@ in their ``attributes``, as CVAT exports it) and optionally ``visibility``. All 
 import logging
 import math
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -24,7 +25,7 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, TrackingRecord
 from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
-from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.rle import to_rle
 from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError
@@ -79,7 +80,7 @@ def load_coco_tracks(
             of videos and tracks: images of a video differ in size, share a frame, are not as many
             as ``seq_length``, or their video is not among ``videos``; an annotation names another video;
             an object has no track, or a track is twice in an image; some objects have masks and others
-            have none.
+            have none. Tracks of several classes are a doubt.
 
     Returns:
         one dict a video as docs/architecture.md describes those of tracking data. ``sequence`` is
@@ -204,6 +205,7 @@ def _read_annotations(
     found: dict[int | str, dict[int, Annotation]] = {image_id: {} for image_id in images}
     ignored: dict[int | str, list[Annotation]] = {image_id: [] for image_id in images}
     masked: bool | None = None
+    classes: dict[tuple[Any, int], set[int]] = defaultdict(set)
     for place, instance in enumerate(file.instances or ()):
         image_id = instance["image_id"]
         if image_id not in images:
@@ -227,6 +229,16 @@ def _read_annotations(
                 )
             masked = "segmentation" in annotation
             found[image_id][track_id] = annotation
+            classes[_video(images[image_id]), track_id].add(instance["category_id"])
+    mixed = [track_id for (_, track_id), each in classes.items() if len(each) > 1]
+    if mixed:
+        report(
+            Doubt(
+                file.source,
+                f"{len(mixed)} of {len(classes)} tracks have several classes (the first is track "
+                f"{mixed[0]}), and evaluation by class counts each as several tracks: give it one class",
+            )
+        )
     return found, ignored
 
 
@@ -250,6 +262,12 @@ def _track_id(fields: Mapping[str, Any]) -> int:
     if not is_id(track_id) or track_id < 0:
         raise EntryError(
             f"its track_id, {as_json(track_id)}, must be a whole number from 0 on; correct it"
+        )
+    other = next((each for each in given if each not in (None, track_id)), None)
+    if other is not None:
+        raise EntryError(
+            f"its track ids (track_id, instance_id, attributes.track_id), {as_json(track_id)} and "
+            f"{as_json(other)}, contradict each other; keep one"
         )
     return track_id
 
