@@ -99,16 +99,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _ground_truth(args: argparse.Namespace) -> "MOTGroundTruth":
-    from detectron2.data import DatasetCatalog
-
-    import d2video.data  # noqa: F401  registers the data sets
     from d2video.data.datasets.mot_split import check_frame_range, read_sequences
+    from d2video.data.loading import check_registered
     from d2video.evaluation.mot.ground_truth import MOTGroundTruth
     from d2video.formats.mot_rules import object_rule
 
     if args.ground_truth is None:
-        if args.dataset not in DatasetCatalog:
-            raise UserError(f"dataset {args.dataset} is not registered: correct the name")
+        check_registered(args.dataset)
         return MOTGroundTruth.from_dataset(args.dataset)
     rule = object_rule(
         args.benchmark,

@@ -20,7 +20,7 @@ from dataclasses import replace
 from inspect import cleandoc
 from typing import Any
 
-from d2video.cli.arguments import command_parser
+from d2video.cli.arguments import command_parser, not_negative
 from d2video.synthetic import FORMATS
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -46,7 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NAME=COUNT",
         help="name of each split and its number of videos or images (default: train=400 val=40)",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a dataset made with other arguments"
     )

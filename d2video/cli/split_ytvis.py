@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from d2video.cli.arguments import command_parser
+from d2video.cli.arguments import command_parser, not_negative
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import replace_on_success
 
@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--train-output", required=True, help="file to write the training part to")
     parser.add_argument("--held-out", required=True, help="file to write the held-out part to")
     parser.add_argument("--fraction", type=float, default=0.1, help="share of videos to hold out")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of videos")
+    parser.add_argument("--seed", type=not_negative, default=0, help="of the choice of videos")
     args = parser.parse_args(argv)
     paths = [os.path.realpath(p) for p in (args.json_file, args.train_output, args.held_out)]
     if len(set(paths)) < 3:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from detectron2.utils.file_io import PathManager
+from yaml.constructor import ConstructorError
 
 from d2video.config.renamed import current_keys
 from d2video.utils.errors import UserError
@@ -46,6 +47,10 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
                 f"config {path}: its {_BASE} must be a file or a list of files, not {base}"
             )
         base_path = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        if not os.path.exists(base_path):
+            raise UserError(
+                f"config {path}: its {_BASE} {base_path} does not exist: correct the path"
+            )
         values = overlay(values, read_config(base_path, (*above, place)))
     return overlay(values, current_keys(dict(flatten(content)), f"config {path}"))
 
@@ -104,16 +109,41 @@ def parse_value(value: Any) -> Any:
         return value
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what it would otherwise drop, a key that is given twice, and names tags as such."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        given: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in given:
+                    raise ConstructorError(
+                        None, None, f"{key.value} is given twice", key.start_mark
+                    )
+                given.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def refuse_tag(self, node: yaml.Node) -> Any:
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        raise ConstructorError(
+            None, None, f"the tag {tag} is not read: write the value itself", node.start_mark
+        )
+
+
+_Loader.add_constructor(None, _Loader.refuse_tag)
+
+
 def _read_yaml(path: str) -> Any:
     try:
         with PathManager.open(path, "r") as file:
-            return yaml.safe_load(file)
+            return yaml.load(file, _Loader)
     except OSError as error:
         raise UserError(f"config {path}: cannot read it ({error.strerror})") from error
     # ValueError: bytes that are not text, or a date that does not exist.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"config {path} is not valid YAML: {reason}") from error
+        fault = "" if isinstance(error, ConstructorError) else " is not valid YAML"
+        raise UserError(f"config {path}{fault}: {reason}") from error
 
 
 def flatten(content: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -50,10 +50,15 @@ def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
     """
     *nodes, name = key.split(".")
     node = cfg
-    for part in nodes:
+    for end, part in enumerate(nodes, 1):
         node = node.get(part) if isinstance(node, CfgNode) else None
+        if node is not None and not isinstance(node, CfgNode):
+            raise UserError(
+                f"{source}: there is no key {key}: {'.'.join(nodes[:end])} is a "
+                f"{type(node).__name__}, without keys below it"
+            )
     if not isinstance(node, CfgNode) or name not in node:
-        close = _close_keys(key, [known for known, _ in flatten(cfg)])
+        close = _close_keys(key, ["_BASE_", *(known for known, _ in flatten(cfg))])
         hint = f"did you mean {' or '.join(close)}?" if close else "see d2video/config/defaults.py"
         raise UserError(f"{source}: there is no key {key}: {hint}")
     default = node[name]

@@ -12,6 +12,18 @@ from d2video.formats.faults import Report, refuse
 from d2video.utils.errors import UserError
 
 
+def check_registered(dataset_name: str) -> None:
+    """
+    Raises:
+        UserError: no data set has this name; those of a similar one are listed.
+    """
+    if dataset_name not in DatasetCatalog:
+        # detectron2's image datasets are registered too: the whole list would not help.
+        close = get_close_matches(dataset_name, DatasetCatalog, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "correct the name or register it"
+        raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
+
+
 def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:
     """The records of a registered dataset, from its own loader.
 
@@ -23,11 +35,7 @@ def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:
     Raises:
         UserError: it is unknown, unreadable or empty.
     """
-    if dataset_name not in DatasetCatalog:
-        # detectron2's image datasets are registered too: the whole list would not help.
-        close = get_close_matches(dataset_name, DatasetCatalog, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "correct the name or register it"
-        raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
+    check_registered(dataset_name)
     load, metadata = DatasetCatalog[dataset_name], MetadataCatalog.get(dataset_name)
     try:
         if "report" in inspect.signature(load).parameters:
