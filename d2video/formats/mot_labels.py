@@ -63,8 +63,8 @@ def read_labels(
         rule: which rows are objects.
         source: what messages call the data.
         in_training: see ``ObjectRule.min_visibility``.
-        report: takes the faults of files and rows, a doubt about the layout of boxes, what is not used,
-            and that nothing is.
+        report: takes the faults of files and rows; doubts about the layout of boxes, visibilities and
+            numbers of classes; what is not used, and that nothing is.
 
     Returns:
         name of the sequence → its labels.
@@ -73,12 +73,14 @@ def read_labels(
         UserError: a class is named that no ``labels.txt`` has.
     """
     labelled = [(each, each.gt_file) for each in sequences if each.gt_file is not None]
-    names = {gt_file: _read_names(gt_file) for _, gt_file in labelled}
+    by_name = sorted(labelled, key=lambda each: each[0].name)
+    names = {gt_file: _read_names(gt_file) for _, gt_file in by_name}
     _check_classes(rule, names, report)
     tally = Tally(source, "masks" if rule.has_masks else "boxes")
     found: dict[str, Labels] = {}
     boxes: list[np.ndarray] = []
     sizes: list[np.ndarray] = []
+    visibility: list[np.ndarray] = []
     for sequence, gt_file in labelled:
         try:
             rows = _read_rows(sequence, gt_file, rule, report)
@@ -88,6 +90,9 @@ def read_labels(
         numbers = _class_numbers(rule, names[gt_file])
         category = _judge(rows, numbers, rule, in_training, names[gt_file], tally)
         if isinstance(rows, MOTRows):
+            if _asks_visibility(rule, in_training):
+                chosen = np.isin(rows.cls, [each for each in numbers if each is not None])
+                visibility.append(rows.visibility[chosen & ((rows.flag != 0) | rule.with_flag_0)])
             boxes.append(rows.box[category >= 0])
             sizes.append(np.full((len(boxes[-1]), 2), sequence.size or math.inf))
         kept = (category >= 0) | ~_has_no_area(rows)
@@ -97,6 +102,8 @@ def read_labels(
         doubt = layout_doubt(source, *every, whole_bodies=True)
         if doubt is not None:
             report(doubt)
+    if visibility:
+        _check_visibility(np.concatenate(visibility), source, report)
     if tally.used or not found:
         tally.tell(report)
     else:
@@ -116,7 +123,7 @@ def class_numbers(rule: ObjectRule, sequences: Sequence[MOTSequence]) -> tuple[i
         UserError: two of them have the same number.
     """
     names: dict[str, int] = {}
-    for sequence in sequences:
+    for sequence in sorted(sequences, key=lambda each: each.name):
         for name, number in _read_names(sequence.gt_file).items():
             names.setdefault(name, number)
     numbers = _class_numbers(rule, names)
@@ -171,12 +178,29 @@ def _judge(
         if not rule.with_flag_0:
             leave_out(rows.flag == 0, "with flag 0", _FLAG_0)
         leave_out(_has_no_area(rows), "whose box is 0 wide or 0 high")
-        if rule.min_visibility is not None and (in_training or own):
+        if _asks_visibility(rule, in_training):
             reason = f"of visibility {rule.min_visibility:g} or less"
             reason += "" if own else ", which evaluation counts"
             leave_out(~(rows.visibility > rule.min_visibility), reason, _ANY_VISIBILITY)
     tally.used += int((category >= 0).sum())
     return category
+
+
+def _asks_visibility(rule: ObjectRule, in_training: bool) -> bool:
+    """Whether objects that are hardly visible do not count."""
+    return rule.min_visibility is not None and (in_training or rule.classes is not None)
+
+
+def _check_visibility(values: np.ndarray, source: str, report: Report) -> None:
+    """Report the doubt whether column 9 holds visibilities."""
+    others = values[(values < 0) | (values > 1)]
+    if len(others):
+        found, counts = np.unique(others, return_counts=True)
+        text = (
+            f"column 9 holds {found[counts.argmax()]:g} or the like in {len(others)} of {len(values)} "
+            "rows, which is no visibility, 0 to 1: min_visibility=None lets all count"
+        )
+        report(Doubt(source, text))
 
 
 def _has_no_area(rows: MOTRows | MOTSRows) -> np.ndarray:
@@ -206,7 +230,8 @@ def _check_classes(
     """
     Args:
         names: path of a ``gt.txt`` → what its ``labels.txt`` calls the classes.
-        report: takes the doubt whether a number means the class that it is taken for.
+        report: takes the doubts whether a number means the class that it is taken for, and whether the
+            numbers in files of results do.
 
     Raises:
         UserError: a class is named that no ``labels.txt`` has.
@@ -216,6 +241,20 @@ def _check_classes(
         if isinstance(name, str) and names and name not in known:
             lacks = f"has {', '.join(known)}" if known else "is missing: give numbers"
             raise UserError(f"classes: '{name}' is not in the gt/labels.txt, which {lacks}")
+    for name in known:
+        having = [(path, each[name]) for path, each in names.items() if name in each]
+        (first, number), *rest = having
+        others = [(where, other) for where, other in rest if other != number]
+        if (
+            name in (rule.classes or ())
+            and others
+            and (len(rule.class_names) > 1 or rule.has_masks)
+        ):
+            text = (
+                f"'{name}' is class {number}, and {others[0][1]} beside {others[0][0]}: files of results "
+                f"are read and written with {number} for all sequences; give all the same labels.txt"
+            )
+            report(Doubt(os.path.join(os.path.dirname(first), "labels.txt"), text))
     numbers = rule.classes or _class_numbers(rule, {})
     for number in (each for each in numbers if isinstance(each, int)):
         called = {
@@ -224,8 +263,8 @@ def _check_classes(
         usual = {name.casefold() for name in (*rule.class_names, "pedestrian")}
         is_other = rule.classes is None and {*map(str.casefold, called)} - usual
         if len(called) > 1 or is_other:
-            (name, path), *others = called.items()
-            besides = "".join(f" and '{other}' beside {where}" for other, where in others[:1])
+            (name, path), *also = called.items()
+            besides = "".join(f" and '{other}' beside {where}" for other, where in also[:1])
             text = f"class {number} is '{name}'{besides}: choose by name, classes=['{name}', ...]"
             report(Doubt(os.path.join(os.path.dirname(path), "labels.txt"), text))
 

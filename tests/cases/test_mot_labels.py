@@ -248,12 +248,40 @@ def test_names_beside_the_labels_that_are_not_what_is_read(tmp_path):
     assert "class 2 is 'person' and 'dog' beside " in "".join(findings(Doubt, f"{NAME}_2"))
 
 
+def test_a_name_of_two_numbers(tmp_path, caplog):
+    cvat_export(tmp_path / "task_1")
+    cvat_export(tmp_path / "task_2")
+    (tmp_path / "task_2" / "gt" / "labels.txt").write_text("dog\nperson\nbird")
+    register_mot(NAME, str(tmp_path), benchmark="MOT17", classes=["bird", "dog"])
+    (doubt,) = {*findings(Doubt)}
+    assert "task_1/gt/labels.txt: 'dog' is class 2, and 1 beside " in doubt
+    assert "read and written with 2" in doubt
+    build_evaluator(NAME, str(tmp_path))
+    assert doubt in caplog.text
+    register_mot(f"{NAME}_1", str(tmp_path), benchmark="MOT17", classes=["dog"])
+    assert findings(Doubt, f"{NAME}_1") == []  # files of results hold no classes
+
+
+def test_a_visibility_that_is_none(with_labels, inputs, tmp_path):
+    rows = (inputs / "mot" / "gt_class_0.txt").read_text().replace(",1,0,1\n", ",1,1,-1\n")
+    (tmp_path / "gt.txt").write_text(rows)
+    folder = with_labels(tmp_path / "gt.txt")
+    doubt, _ = findings(Doubt)  # and that nothing is annotated
+    assert "column 9 holds -1 or the like in 12 of 12 rows, which is no visibility" in doubt
+    root = str(folder.parent)
+    register_mot(f"{NAME}_1", root, benchmark="MOT17", min_visibility=None)
+    assert findings(object, f"{NAME}_1") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"classes": []}, "classes is .*: give numbers, names of gt/labels.txt, or"),
         ({"classes": "car"}, "classes is 'car': give numbers"),
         ({"classes": [True]}, "give numbers"),
+        ({"classes": {"1": "a"}}, "'1' is text: write the number 1 without quotes"),
+        ({"classes": {1: " "}}, "give each number a name"),
+        ({"class_name": ""}, "class_name is empty: give one"),
         ({"classes": [1.5]}, "give numbers"),
         ({"classes": [1, 1]}, "one is there twice"),
         ({"classes": {1: "a", 2: "a"}}, "one is there twice"),

@@ -1,6 +1,7 @@
 """Lists, Kinetics' annotations and folders of classes: records, and one clear line for every fault."""
 
 import logging
+from functools import partial
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -158,6 +159,14 @@ def test_folders(files, scratch_catalog):
         load_video_folders(str(root / "d"))
     with pytest.raises(UserError, match="does not exist"):
         load_video_folders(str(root / "e"))
+
+
+def test_class_with_an_empty_name(files):
+    path = write(files, "a.mp4 1\nb.mp4 0")
+    load = partial(load_video_list, path, str(files / "v"), on_missing="keep")
+    with pytest.raises(UserError, match="line 2: label 0 has an empty name in class_names: give"):
+        load(class_names=["", "x"])
+    assert load(class_names=["y", "x", ""])[1] == ["y", "x", ""]  # a dummy class
 
 
 def test_class_names_are_read_from_list_or_folders(files, scratch_catalog):

@@ -104,7 +104,8 @@ def load_video_list(
         on_missing: what to do if videos are not there: "raise", "skip" them with a warning, or "keep"
             their records.
         report: takes the faults of lines: a path that leaves ``video_root``; no label, or one that
-            is no number, out of range, or not the video's in an earlier line; and missing videos.
+            is no number, out of range, without a name, or not the video's in an earlier line; and
+            missing videos.
 
     Returns:
         Records and class names.
@@ -130,6 +131,8 @@ def load_video_list(
                     f"label {label} is out of range, there are {limit} classes at most: labels "
                     "count from 0"
                 )
+            if class_names is not None and not class_names[label].strip():
+                raise EntryError(f"label {label} has an empty name in class_names: give it one")
             path = path.strip()
             if video_root and leaves_folder(path):
                 raise EntryError(
