@@ -33,17 +33,19 @@ def recognise(names: Collection[str]) -> list[tuple[str, str]]:
     return [each for each, length in found.items() if length == longest]
 
 
-def describe_origin(content: dict[str, Any], model: str) -> str:
-    """What a checkpoint is if it is not one of this library's ``model``, and what to do; else "".
+def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> str:
+    """What a checkpoint is if it is not one of ``model`` in the format ``given_as``, and what to do;
+    else "".
 
     Args:
         content: of the file, with its parameters under "model".
         model: the meta-architecture that it was given to.
+        given_as: a format of :data:`CONVERTER_REGISTRY`, or "" for this library's own.
     """
     origins = recognise(content["model"])
     if isinstance(own := content.get(META_ARCHITECTURE), str):
         origins = [(own, "")]
-    if not origins or (model, "") in origins:
+    if not origins or (model, given_as) in origins:
         return ""
     titles = [
         CONVERTER_REGISTRY[architecture][label].description if label else architecture
@@ -53,5 +55,8 @@ def describe_origin(content: dict[str, Any], model: str) -> str:
     others = " or ".join(dict.fromkeys(architecture for architecture, _ in origins))
     remedy = f"choose a config of {others}, or weights of {model}"
     if formats:
-        remedy = f"convert them with tools/convert_checkpoint.py --format {' or '.join(formats)}"
+        how = (
+            f"--format {' or '.join(formats)}" if any(formats) else "--reverse, or without --format"
+        )
+        remedy = f"convert them with tools/convert_checkpoint.py {how}"
     return f"these are weights of {' or '.join(titles)}, and the model is {model}: {remedy}"

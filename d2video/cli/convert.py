@@ -50,6 +50,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError("--reverse and --widen need the foreign --format")
     if args.reverse and (args.widen or args.base):
         raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
+    if args.output.resolve() == args.input.resolve():
+        raise UserError(f"--output {args.output} is the input itself: give another file")
     return args
 
 
@@ -67,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         to_foreign,
         write_checkpoint,
     )
+    from d2video.checkpoint.recognition import describe_origin
     from d2video.config import load_cfg
     from d2video.projects import register_all
 
@@ -77,15 +80,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     fmt = CheckpointFormat("d2video", name_of=lambda name: name)
     if args.format:
         fmt = checkpoint_format(cfg.MODEL.META_ARCHITECTURE, args.format)
+    if args.widen and fmt.widen is None:
+        raise UserError(f"--widen: models of the format '{args.format}' cannot be enlarged")
     content = load_checkpoint_file(args.input, foreign=True)
     source = state_dict_of(content, args.input)
     torch.manual_seed(max(cfg.SEED, 0))
     built = build_model(cfg)
     model, names = built.state_dict(), None
-    if args.reverse:
-        converted = to_foreign(source, model, fmt)
-    else:
-        converted, fresh = _to_ours(source, model, fmt, cfg, args)
+    # A format with this library's names is told from it by shapes at most.
+    same_names = all(fmt.name_of(name) == name for name in model)
+    given_as = "" if args.reverse or same_names else args.format
+    try:
+        if args.reverse:
+            converted = to_foreign(source, model, fmt)
+        else:
+            converted, fresh = _to_ours(source, model, fmt, cfg, args)
+    except UserError as error:
+        origin = describe_origin(content | {"model": source}, cfg.MODEL.META_ARCHITECTURE, given_as)
+        raise UserError(f"checkpoint {args.input}: {origin or error}") from error
+    if not args.reverse:
         names = _class_names(built, model.keys() - fresh, content, cfg, args)
     key = fmt.file_key if args.reverse else "model"
     if args.output.suffix == ".safetensors":  # which holds parameters and nothing over them
@@ -107,8 +120,6 @@ def _to_ours(
     than a new name."""
     from d2video.checkpoint import adapt_foreign, from_foreign, load_checkpoint_file, state_dict_of
 
-    if args.widen and fmt.widen is None:
-        raise UserError(f"--widen: models of the format '{args.format}' cannot be enlarged")
     widen = fmt.widen(cfg) if args.widen and fmt.widen else None
     source, notes = adapt_foreign(source, model, fmt, widen)
     converted, fresh, unused = from_foreign(source, model, fmt)

@@ -1,6 +1,7 @@
 """tools/convert_checkpoint.py there and back, on a very small model."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from d2video.config import load_cfg
 from d2video.structures import class_names_of
 from tests.helpers import ROOT
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
+
+DETR = "configs/DETR/detr_tiny_shapes.yaml"
 
 
 @pytest.fixture
@@ -148,7 +151,8 @@ def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
     [
         (("--reverse", "--widen"), "vistr", "leave out --reverse"),
         (("--widen",), "vistr", "models of the format 'vistr' cannot be enlarged"),
-        ((), "vistr", "no parameter of the format"),
+        ((), "vistr", "ours.pth: these are weights of VisTR, .* --reverse, or without --format"),
+        (("--output", "{input}"), "vistr", "ours.pth is the input itself"),
         (("--reverse",), None, "--reverse and --widen need the foreign --format"),
         (("--reverse",), "onnx", "no checkpoint format 'onnx'"),
     ],
@@ -156,11 +160,34 @@ def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
 def test_mistakes_end_in_one_line_and_write_nothing(
     convert, ours, tmp_path, capsys, more, fmt, message
 ):
+    more = [word.format(input=tmp_path / "ours.pth") for word in more]
     with pytest.raises(SystemExit) as stop:
         convert(tmp_path / "ours.pth", tmp_path / "new.pth", *more, fmt=fmt)
     assert stop.value.code == 1
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "new.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("fmt", "config", "message"),
+    [
+        (None, CONFIG, "weights of official VisTR.* --format vistr$"),
+        ("detr", DETR, "weights of official VisTR.* the model is DETR: choose a config of VisTR"),
+    ],
+)
+def test_official_weights_given_as_others_are_named(
+    convert, ours, tmp_path, capsys, fmt, config, message
+):
+    official = tmp_path / "official.pth"
+    convert(tmp_path / "ours.pth", official, "--reverse")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        convert(
+            official, tmp_path / "new.pth", fmt=fmt, config=config, opts=SMALL * (config == CONFIG)
+        )
+    error = capsys.readouterr().err.strip()
+    assert re.search(message, error)
+    assert "official.pth: these are" in error
 
 
 def names_in(path):
