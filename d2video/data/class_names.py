@@ -42,6 +42,28 @@ def class_names(*datasets: str) -> list[str] | None:
     return None
 
 
+def class_kinds(dataset: str) -> dict[str, bool]:
+    """Which classes of a panoptic data set are things (and the others stuff), by name; of any other set,
+    or one whose file is not there, none.
+
+    Raises:
+        UserError: the reader of the annotation file refuses it.
+    """
+    metadata = MetadataCatalog.get(dataset)
+    path = metadata.get("panoptic_json")
+    ids = metadata.get("thing_dataset_id_to_contiguous_id")
+    names = metadata.get("thing_classes")
+    if path is None:
+        return {}
+    if ids is None or names is None:
+        if not PathManager.exists(path):
+            return {}
+        found = panoptic_metadata(PanopticFile.read(path))
+        ids, names = found["thing_dataset_id_to_contiguous_id"], found["thing_classes"]
+    things = {*ids.values()}
+    return {str(name): index in things for index, name in enumerate(names)}
+
+
 def _find(name: str) -> tuple[list[str] | None, str]:
     """The names of a data set's classes, or why they are not known."""
     metadata = MetadataCatalog.get(name)

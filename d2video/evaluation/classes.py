@@ -7,11 +7,11 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from d2video.data.class_matching import ClassMatch, match_classes
-from d2video.data.class_names import class_names
+from d2video.data.class_names import class_kinds, class_names
 from d2video.data.loading import load_records
 from d2video.data.record_classes import annotated_classes
 from d2video.data.records import is_labelled
-from d2video.formats.faults import Report, refuse
+from d2video.formats.faults import Fault, Report, refuse
 from d2video.structures import class_names_of
 from d2video.utils.errors import UserError
 
@@ -38,7 +38,8 @@ def match_test_sets(
         unknown, which the log says.
 
     Raises:
-        UserError: see :func:`match_test_set`.
+        UserError: see :func:`match_test_set`; or a class is a thing in a test set and stuff in the first
+            of DATASETS.TRAIN, or the other way round.
     """
     task = getattr(getattr(model, "module", model), "task", None)
     names = None
@@ -47,10 +48,30 @@ def match_test_sets(
     if names is None:
         return [None] * len(cfg.DATASETS.TEST)
     only = cfg.TEST.COMMON_CLASSES_ONLY
+    _compare_kinds(cfg, report)
     return [
         match_test_set(dataset, names, common_only=only, report=report)
         for dataset in cfg.DATASETS.TEST
     ]
+
+
+def _compare_kinds(cfg: CfgNode, report: Report) -> None:
+    """Report classes of panoptic test sets that are things there and stuff in training, or the other way
+    round."""
+    if not (cfg.DATASETS.TRAIN and cfg.DATASETS.TEST):
+        return
+    first = cfg.DATASETS.TRAIN[0]
+    try:
+        trained = class_kinds(first)
+    except UserError as error:  # evaluation needs nothing else of it
+        logger.warning("Which classes of dataset %s are things is unknown (%s)", first, error)
+        return
+    for dataset in cfg.DATASETS.TEST if trained else ():
+        kinds = class_kinds(dataset)
+        for name in (each for each in kinds if kinds[each] != trained.get(each, kinds[each])):
+            ours, theirs = ("a thing" if each[name] else "stuff" for each in (trained, kinds))
+            text = f"class '{name}' is {theirs} in dataset {dataset} and {ours} in dataset {first}"
+            report(Fault(dataset, "file", None, f"{text}: give both the same isthing"))
 
 
 def names_of_training(train_sets: Sequence[str]) -> list[str] | None:

@@ -532,6 +532,27 @@ def test_check_gives_the_verdict_of_training_on_a_checkpoint(pictures, tmp_path,
     assert check_classes(cfg) == []
 
 
+def test_a_class_that_is_stuff_in_training_and_a_thing_in_a_test_set(
+    pictures, tmp_path, scratch_catalog
+):
+    given = panoptic(pictures, tmp_path)
+    changed = deepcopy(given.content)
+    grass = next(c for c in changed["categories"] if c["name"] == "grass")
+    grass["isthing"] = 1 - grass["isthing"]
+    error, model = evaluated(given, changed, tmp_path)
+    told = "class 'grass' is a thing in dataset test and stuff in dataset train"
+    assert told in str(error)
+    assert model.calls == 0
+    cfg = get_cfg()
+    cfg.merge_from_list(["DATASETS.TRAIN", ("train",), "DATASETS.TEST", ("test",)])
+    for read in (False, True):  # names that are known before any file is read, and after
+        found: list[faults.Finding] = []
+        match_test_sets(cfg, model, found.append)
+        assert [told in str(each) for each in found] == [True]
+        if not read:
+            DatasetCatalog.get("test")
+
+
 def test_training_set_that_cannot_be_read_leaves_the_numbers(
     pictures, tmp_path, scratch_catalog, caplog
 ):
