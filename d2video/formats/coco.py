@@ -5,7 +5,7 @@ Training, evaluation and tools/check_dataset.py read the files here, and those w
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from os.path import normpath
 from typing import Any, TypedDict, cast
@@ -14,7 +14,15 @@ from typing_extensions import NotRequired
 
 from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import NO_BOX, is_area, is_box, is_number, unusable_box
-from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
+from d2video.formats.faults import (
+    Doubt,
+    EntryError,
+    Report,
+    Tally,
+    refuse,
+    repeated_doubt,
+    reporting,
+)
 from d2video.formats.paths import leaves_folder
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.segmentation import (
@@ -23,10 +31,17 @@ from d2video.formats.segmentation import (
     is_empty,
     without_short_polygons,
 )
-from d2video.formats.text import as_json, is_id, json_entries, json_kind, read_categories, read_json
+from d2video.formats.text import (
+    as_json,
+    check_size,
+    is_id,
+    json_entries,
+    json_kind,
+    read_categories,
+    read_json,
+)
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
-from d2video.utils.limits import size_fault
 
 _MASKS_AT_ONCE = 1024
 _BOXES_LOOKED_AT = 20_000
@@ -107,8 +122,8 @@ def check_coco_instances(
         path: of the file, for messages.
         report: takes the faults of single images and annotations (something is missing or of another
             type; ids are repeated or unknown; a file name leaves the image root; a size, box, polygon
-            or RLE cannot be), doubts if a file is listed under several ids or the boxes are in another
-            layout, and what is left out.
+            or RLE cannot be), doubts if a file is listed under several ids, an annotation is there
+            twice or the boxes are in another layout, and what is left out.
         whole_bodies: as in :func:`~d2video.formats.box_layout.layout_doubt`.
 
     Raises:
@@ -179,12 +194,7 @@ def _check_image(fields: dict[str, Any], before: dict[int | str, Image]) -> None
         raise EntryError("its file_name must be a path; correct it")
     if leaves_folder(name):
         raise EntryError(f"{name} lies outside the image root; write paths relative to it")
-    if type(height) is not int or type(width) is not int:
-        size = f"{as_json(width)}x{as_json(height)}"
-        raise EntryError(f"its size, {size}, must be whole numbers of pixels; correct it")
-    fault = size_fault(height, width)
-    if fault:
-        raise EntryError(f"{fault}; correct it")
+    check_size(height, width)
 
 
 def _read_annotations(
@@ -250,6 +260,8 @@ def _read_instances(
     tally, polygons = Tally(path, "annotations"), Tally(path, "polygons")
     instances: list[Instance] = []
     empty: list[str] = []
+    seen: dict[Hashable, tuple[Any, Any]] = {}  # segmentation and name
+    repeated: list[tuple[Any, Any]] = []
     for place, fields in enumerate(given):
         image = images[fields["image_id"]]
         name = fields.get("id", f"[{place}]")
@@ -271,12 +283,20 @@ def _read_instances(
             reason = reason or crowd
             if reason is None:
                 tally.used += 1
+                key = fields["image_id"], fields["category_id"], *fields["bbox"]
+                mask = fields.get("segmentation")
+                first = seen.setdefault(key, (mask, name))
+                if first[1] != name and first[0] == mask:
+                    repeated.append((first[1], name))
             else:
                 tally.leave_out(reason)
     if tally.reasons and not tally.used:
         raise UserError(f"{tally.left_out()}: nothing is left; correct the file")
     tally.tell(report)
     polygons.tell(report)
+    doubt = repeated_doubt(path, repeated)
+    if doubt is not None:
+        report(doubt)
     if empty:
         report(
             Doubt(

@@ -8,7 +8,15 @@ from typing import Any
 
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.text import as_json, is_id, json_entries, json_kind, read_categories, read_json
+from d2video.formats.text import (
+    as_json,
+    check_size,
+    is_id,
+    json_entries,
+    json_kind,
+    read_categories,
+    read_json,
+)
 from d2video.utils.errors import UserError
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
@@ -23,11 +31,13 @@ class PanopticFile:
         annotations: dicts with ``image_id``, ``file_name`` and ``segments_info``, whose segments have
             ``id``, ``category_id`` and ``iscrowd`` (0 or 1).
         images: id → file name relative to the folder of the images, of those that the file lists by name.
+        sizes: id → height and width in pixels, of those that the file states.
     """
 
     categories: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
     images: dict[int, str]
+    sizes: dict[int, tuple[int, int]]
 
     @classmethod
     def read(cls, path: str, report: Report = refuse) -> "PanopticFile":
@@ -38,9 +48,10 @@ class PanopticFile:
                 image that another one is of, or a file outside the folder of the label images;
                 segments without id and category_id, with an id twice, or of a category that is not
                 in the file. So are those of ``images``, which need not be there: no id, or one that
-                is there twice, or a file outside the folder; an annotation of another image. Crowds,
-                which are neither trained on nor missed in evaluation, are counted, and images without an
-                annotation; a label image of several annotations is a doubt.
+                is there twice, a size that cannot be, or a file outside the folder; an annotation of
+                another image. Crowds, which are neither trained on nor missed in evaluation, are
+                counted, and images without an annotation; a label image of several annotations is a
+                doubt.
 
         Raises:
             UserError: missing, not JSON, or another format; categories without isthing, or as
@@ -63,7 +74,7 @@ class PanopticFile:
                 if type(is_thing) not in (int, bool) or is_thing not in (0, 1):
                     raise EntryError("it has no isthing, 1 or 0; correct it")
                 categories[fields["id"]] = fields
-        listed, images = _read_images(content, path, report)
+        listed, images, sizes = _read_images(content, path, report)
         annotations: dict[int, dict[str, Any]] = {}
         entries = json_entries(
             content, "annotations", path, report, kind="annotation of image", name="image_id"
@@ -91,15 +102,17 @@ class PanopticFile:
         without.leave_out("without an annotation", len(listed - annotations.keys()))
         without.tell(report)
         _doubt_shared_files(annotations.values(), path, report)
-        return cls([*categories.values()], [*annotations.values()], images)
+        return cls([*categories.values()], [*annotations.values()], images, sizes)
 
 
 def _read_images(
     content: dict[str, Any], path: str, report: Report
-) -> tuple[set[int], dict[int, str]]:
-    """The ids of the images that a file lists, if it does, and the names of their files, where given."""
+) -> tuple[set[int], dict[int, str], dict[int, tuple[int, int]]]:
+    """The ids of the images that a file lists, if it does, and where given the names of their files and
+    their sizes."""
     listed: set[int] = set()
     names: dict[int, str] = {}
+    sizes: dict[int, tuple[int, int]] = {}
     entries = json_entries(content, "images", path, report) if content.get("images") else ()
     for entry, fields in entries:
         with entry:
@@ -110,6 +123,10 @@ def _read_images(
             if int(identity) in listed:
                 raise EntryError("its id is there twice; give every image its own")
             listed.add(int(identity))
+            height, width = fields.get("height"), fields.get("width")
+            if height is not None or width is not None:
+                check_size(height, width)
+                sizes[int(identity)] = height, width
             if name is None:
                 continue
             if not isinstance(name, str):
@@ -117,7 +134,7 @@ def _read_images(
             if leaves_folder(name):
                 raise EntryError(f"{name} lies outside the folder of the images; correct it")
             names[int(identity)] = name
-    return listed, names
+    return listed, names, sizes
 
 
 def _is_image_id(value: Any) -> bool:

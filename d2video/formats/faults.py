@@ -13,13 +13,14 @@ nothing to read (no such file, another format) is a UserError at once.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from detectron2.utils.logger import log_first_n
 
+from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
 
@@ -89,6 +90,18 @@ class LeftOut:
         why = ", ".join(f"{count} {reason}" for reason, count in most_first)
         what = f"{self.source}: {self.used} of {total} {self.noun} are used; left out: {why}"
         return "; ".join([what, *self.advice])
+
+
+def repeated_doubt(path: str, repeated: Sequence[tuple[Any, Any]]) -> Doubt | None:
+    """A doubt where annotations are there twice: (the first, the same again) of each pair."""
+    if not repeated:
+        return None
+    first, again = repeated[0]
+    return Doubt(
+        path,
+        f"{counted(len(repeated), 'annotation')} there twice, with equal boxes and masks (such as {first} "
+        f"and {again}), so that evaluation counts one as missed: remove the copies",
+    )
 
 
 Finding: TypeAlias = Fault | Doubt | LeftOut

@@ -13,6 +13,7 @@ from detectron2.utils.file_io import PathManager
 from d2video.formats.faults import Doubt, EntryError, Fault, Report, refuse, reporting
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
+from d2video.utils.limits import size_fault
 
 # What reading an entry of another kind than expected raises.
 NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
@@ -82,7 +83,10 @@ def read_json(path: str, **options: Any) -> Any:
 def _repeated_key(content: bytes, parsed: Any) -> str | None:
     """A key that the outermost object has twice."""
     # Looking at all objects takes several times as long as json, and counting next to no time.
-    if not isinstance(parsed, dict) or all(content.count(f'"{k}"'.encode()) < 2 for k in parsed):
+    if not isinstance(parsed, dict):
+        return None
+    names = (f'"{key}"'.encode(errors="surrogatepass") for key in parsed)
+    if all(content.count(name) < 2 for name in names):
         return None
     outermost: list[tuple[str, Any]] = []
 
@@ -217,6 +221,16 @@ def _is_annotated(content: dict[str, Any], category: int) -> bool:
 def is_id(value: Any) -> bool:
     """Whether a value from JSON is a whole number (True is not, nor 1.0) of 64 bits."""
     return type(value) is int and -(2**63) <= value < 2**63
+
+
+def check_size(height: Any, width: Any) -> None:
+    """Raise an EntryError unless a stated size of an image is one, in whole pixels."""
+    if type(height) is not int or type(width) is not int:
+        size = f"{as_json(width)}x{as_json(height)}"
+        raise EntryError(f"its size, {size}, must be whole numbers of pixels; correct it")
+    fault = size_fault(height, width)
+    if fault:
+        raise EntryError(f"{fault}; correct it")
 
 
 def ids_without(entries: list[Any], known: Collection[Any]) -> list[Any]:

@@ -8,8 +8,9 @@ Training, evaluation and tools/check_dataset.py read the files here; docs/datase
 rules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from pycocotools import mask as coco_mask
 
 from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import NO_BOX, is_area, is_box, unusable_box
-from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, repeated_doubt
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_runs_fault
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
@@ -30,6 +31,7 @@ from d2video.formats.text import (
     read_json,
 )
 from d2video.utils.collection import paused_collection
+from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
 
@@ -105,8 +107,9 @@ class YTVISFile:
             source: its name, for faults.
             report: takes the faults of single videos and annotations (sizes that cannot be; ids that
                 are not whole numbers, are repeated or refer to nothing; lists that are not one entry a
-                frame; damaged masks, boxes or areas), doubts about the layout of the boxes and about
-                tracks that are never visible, and what is left out: crowds, boxes that cannot be.
+                frame; damaged masks, boxes or areas), doubts about the layout of the boxes, about
+                tracks that are never visible or there twice and videos that share frames, and what
+                is left out: crowds, boxes that cannot be.
 
         Raises:
             UserError: another format, no videos, faulty categories, or annotations of which none is
@@ -132,6 +135,7 @@ class YTVISFile:
                 videos[video.video_id] = video
         if not content["videos"]:
             raise UserError(f"{source} lists no videos; fetch or write it again")
+        _doubt_shared_frames(videos, source, report)
         if content.get("annotations") is None:
             return cls(source, categories, videos, None)
         faulty = ids_without(content["videos"], videos)
@@ -160,6 +164,8 @@ class _Labels:
             Tally(source, noun) for noun in ("tracks", "boxes", "polygons")
         )
         self.invisible = self.ignored = 0
+        self.seen: dict[Hashable, TrackEntry] = {}
+        self.repeated: list[tuple[int, int]] = []  # ids of the first and of a later one
         # Of every box: itself, height and width of its frame, the box around its mask (NaN without).
         self.layout: list[tuple[list[float], tuple[int, int], list[float]]] = []
 
@@ -169,6 +175,11 @@ class _Labels:
             return
         self.tracks.used += 1
         self.invisible += not any(track.boxes)
+        if any(track.boxes):
+            boxes = tuple(box and tuple(box) for box in track.boxes)
+            first = self.seen.setdefault((track.video_id, track.category_id, boxes), track)
+            if first is not track and first.masks == track.masks:
+                self.repeated.append((first.track_id, track.track_id))
 
     def tell(self, report: Report) -> None:
         if self.tracks.reasons and not self.tracks.used:
@@ -183,6 +194,9 @@ class _Labels:
                     "evaluation counts them as missed by every model: remove them",
                 )
             )
+        doubt = repeated_doubt(self.source, self.repeated)
+        if doubt is not None:
+            report(doubt)
         if self.ignored:
             report(
                 Doubt(
@@ -242,6 +256,35 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
     if fault:
         raise EntryError(f"{fault}; correct it")
     return VideoEntry(video_id, height, width, length, names)
+
+
+def _doubt_shared_frames(videos: Mapping[int, VideoEntry], source: str, report: Report) -> None:
+    frames = {each.video_id: [*map(normpath, each.file_names or ())] for each in videos.values()}
+    twice = [video_id for video_id, names in frames.items() if len({*names}) < len(names)]
+    if twice:
+        report(
+            Doubt(
+                source,
+                f"{counted(len(twice), 'video')} (the first is video {twice[0]}) with a frame file several "
+                "times: list each once",
+            )
+        )
+    first: dict[frozenset[str], int] = {}
+    same = [
+        (first.setdefault(frozenset(names), video_id), video_id)
+        for video_id, names in frames.items()
+        if names
+    ]
+    same = [(one, other) for one, other in same if one != other]
+    if same:
+        report(
+            Doubt(
+                source,
+                f"{counted(len(same), 'video')} with the frames of another one (such as videos "
+                f"{same[0][0]} and {same[0][1]}), so that each has only a part of the labels: make one "
+                "video of them",
+            )
+        )
 
 
 def _read_track(

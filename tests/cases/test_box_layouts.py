@@ -102,8 +102,8 @@ def test_boxes_of_tracking_data_may_leave_the_image(pictures, write_json):
     content = json.loads((pictures / "shapes_coco/annotations/instances_val.json").read_text())
     for image in content["images"]:
         image |= {"frame_id": image["id"], "video_id": 1}
-    for each in content["annotations"]:
-        each |= {"bbox": [70, 20, 40, 30], "track_id": each["id"]}
+    for k, each in enumerate(content["annotations"]):
+        each |= {"bbox": [70, 20, 40 + k, 30], "track_id": each["id"]}
         del each["segmentation"]
     path = write_json(content)
     assert len(_doubts(load_coco_instances, path, "")) == 1

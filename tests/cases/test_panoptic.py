@@ -57,6 +57,7 @@ def entry(key, **fields):
             "mine.json: 2 of 3 images are used; left out: 1 without an annotation",
         ),
         (lambda content: content.pop("images"), ""),
+        (entry("images", height=HEIGHT, width=WIDTH), ""),
     ],
 )
 def test_used_or_left_out(alter, left_out, judge):
@@ -88,6 +89,9 @@ def test_used_or_left_out(alter, left_out, judge):
         (entry("annotations", image_id="a"), "annotation of image a: its image_id, 'a', is not a"),
         (entry("annotations", image_id=5.0), r"its image_id, 5\.0, is not a whole number"),
         (entry("images", id=2), "image 2: its id is there twice"),
+        (entry("images", height=WIDTH, width=HEIGHT), "jpg is 32x24 but its dataset says 24x32"),
+        (entry("images", height=HEIGHT), "image 5: its size, nullx24, must be whole numbers"),
+        (entry("images", height=0, width=WIDTH), "image 5: "),
         (entry("images", id=1.5), r"image 1\.5: its id, 1\.5, must be a whole number"),
         (
             entry("images", file_name="../5.jpg"),

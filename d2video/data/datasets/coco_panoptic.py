@@ -64,7 +64,8 @@ def load_coco_panoptic(
             that is not there.
 
     Returns:
-        As detectron2's ``load_coco_panoptic_json``, one dict an image, in the order of the file;
+        As detectron2's ``load_coco_panoptic_json``, one dict an image, in the order of the file, besides
+        with ``height`` and ``width`` where the file states them;
         ``category_id`` is contiguous over things, then stuff, and ``isthing`` a bool.
 
     Raises:
@@ -85,21 +86,22 @@ def load_coco_panoptic(
         stem, _ = os.path.splitext(each["file_name"])
         image_id = int(each["image_id"])
         image = file.images.get(image_id, f"{stem}.jpg")
-        records.append(
-            {
-                "file_name": os.path.join(image_root, image),
-                "image_id": image_id,
-                "pan_seg_file_name": os.path.join(panoptic_root, each["file_name"]),
-                "segments_info": [
-                    segment
-                    | {
-                        "category_id": (things | stuff)[segment["category_id"]],
-                        "isthing": segment["category_id"] in things,
-                    }
-                    for segment in each["segments_info"]
-                ],
-            }
-        )
+        record: ImageRecord = {
+            "file_name": os.path.join(image_root, image),
+            "image_id": image_id,
+            "pan_seg_file_name": os.path.join(panoptic_root, each["file_name"]),
+            "segments_info": [
+                segment
+                | {
+                    "category_id": (things | stuff)[segment["category_id"]],
+                    "isthing": segment["category_id"] in things,
+                }
+                for segment in each["segments_info"]
+            ],
+        }
+        if image_id in file.sizes:  # checked when the image is read
+            record["height"], record["width"] = file.sizes[image_id]
+        records.append(record)
     for first in records[:1]:  # rather than stop at the first sample
         for path in (first["file_name"], first["pan_seg_file_name"]):
             if not PathManager.isfile(path):
