@@ -123,7 +123,8 @@ def _read_images(
             if int(identity) in listed:
                 raise EntryError("its id is there twice; give every image its own")
             listed.add(int(identity))
-            height, width = fields.get("height"), fields.get("width")
+            height: Any = fields.get("height")
+            width: Any = fields.get("width")
             if height is not None or width is not None:
                 check_size(height, width)
                 sizes[int(identity)] = height, width
