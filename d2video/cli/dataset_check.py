@@ -115,15 +115,20 @@ def check_classes(cfg: CfgNode, known: Sequence[Finding] = ()) -> list[Finding]:
     cfg.MODEL.DEVICE, cfg.MODEL.TIMM.PRETRAINED = "cpu", False
     if not os.path.isfile(cfg.MODEL.WEIGHTS.split("?")[0]):
         cfg.MODEL.WEIGHTS = ""
+
+    def report(finding: Finding) -> None:
+        if finding not in found:
+            found.append(finding)
+
     with _as_fault(title, found):
-        clips = clips_of(build_train_loader(cfg)) if cfg.DATASETS.TRAIN else None
+        clips = clips_of(build_train_loader(cfg, report)) if cfg.DATASETS.TRAIN else None
         model = build_model(cfg)
         set_class_names(model, None if clips is None else clips.class_names)
         VideoCheckpointer(model, ignore=cfg.MODEL.WEIGHTS_IGNORE).load(cfg.MODEL.WEIGHTS)
         if clips is not None:
             match_training_classes(cfg, model, clips)
     with _as_fault(title, found):
-        match_test_sets(cfg, model, found.append)
+        match_test_sets(cfg, model, report)
     return found[len(known) :]
 
 

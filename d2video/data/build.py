@@ -24,12 +24,13 @@ from d2video.data.mappers.build import build_mapper, check_mapper, needs_labels
 from d2video.data.records import Record, object_classes
 from d2video.data.sample_stream import IndexStream, TrainLoader
 from d2video.data.training_records import load_training_records, match_datasets
+from d2video.formats.faults import Report, refuse
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def build_train_loader(cfg: CfgNode) -> CountingLoader:
+def build_train_loader(cfg: CfgNode, report: Report = refuse) -> CountingLoader:
     """An endless loader of full batches of clips or images, each a list of mapped records.
 
     All of DATASETS.TRAIN are used together; where their classes differ, they are matched by name.
@@ -40,6 +41,9 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
 
     The order of the samples and all that is drawn for them depend only on SEED (drawn itself where it
     is negative), see :mod:`d2video.data.sample_stream`.
+
+    Args:
+        report: takes what the readers of the data sets find.
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, several of which none has the classes
@@ -52,7 +56,7 @@ def build_train_loader(cfg: CfgNode) -> CountingLoader:
             f"SOLVER.IMS_PER_BATCH is {batch}: it must be a positive multiple of the {processes} "
             "processes"
         )
-    per_dataset = load_training_records(cfg)
+    per_dataset = load_training_records(cfg, report)
     class_names = match_datasets(per_dataset) if needs_labels(cfg) else None
     records = [record for group in per_dataset.values() for record in group]
     mapper = build_mapper(cfg, is_train=True)

@@ -11,17 +11,22 @@ from d2video.data.loading import load_records
 from d2video.data.mappers.build import needs_labels
 from d2video.data.record_classes import annotated_classes, with_classes
 from d2video.data.records import Record, is_labelled, object_classes, without_degenerate_boxes
-from d2video.formats.faults import Tally, refuse
+from d2video.formats.faults import Report, Tally, refuse
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def load_training_records(cfg: CfgNode) -> dict[str, list[Record]]:
-    """{dataset name: its records} of DATASETS.TRAIN, without what is not trained on."""
+def load_training_records(cfg: CfgNode, report: Report = refuse) -> dict[str, list[Record]]:
+    """{dataset name: its records} of DATASETS.TRAIN, without what is not trained on.
+
+    ``report`` is that of :func:`load_records`.
+    """
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: name at least one dataset")
-    return {name: trained_records(cfg, name, load_records(name)) for name in cfg.DATASETS.TRAIN}
+    return {
+        name: trained_records(cfg, name, load_records(name, report)) for name in cfg.DATASETS.TRAIN
+    }
 
 
 def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Record]:
