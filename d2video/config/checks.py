@@ -33,7 +33,7 @@ def check_in_features(
         UserError: the features that ``key`` names are too few, or the backbone lacks one.
     """
     wanted = list(node[key])
-    if len(wanted) < least or not set(wanted) <= set(features):
+    if len(wanted) < least or not all(name in features for name in wanted):
         raise UserError(
             f"{name}.{key} is {wanted}: name {least} or more outputs of the backbone, which "
             f"are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"

@@ -1,5 +1,6 @@
 """Least values of config keys, checked where a config is loaded."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from detectron2.config import CfgNode
 
 from d2video.utils.errors import UserError
 
+ABOVE_0 = sys.float_info.min
 # Full key: least value, of a list that of each of its numbers. None, where it is the default, passes.
 _LEAST: dict[str, float] = {
     "DATALOADER.MAX_RETRIES": 0,
@@ -19,6 +21,8 @@ _LEAST: dict[str, float] = {
     "SOLVER.BASE_LR_END": 0,
     "SOLVER.BIAS_LR_FACTOR": 0,
     "SOLVER.CHECKPOINT_KEEP": 0,
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": ABOVE_0,
+    "SOLVER.CLIP_GRADIENTS.NORM_TYPE": ABOVE_0,
     "SOLVER.EPOCH_STEPS": 0,
     "SOLVER.GAMMA": 0,
     "SOLVER.MAX_EPOCHS": 0,
@@ -56,7 +60,8 @@ def check_limits(cfg: CfgNode) -> None:
         value = _get(cfg, key)
         numbers = value if isinstance(value, list | tuple) else [] if value is None else [value]
         if not all(isinstance(number, int | float) and number >= least for number in numbers):
-            raise UserError(f"{key} is {value}: set {least:g} or more")
+            wanted = "a number above 0" if least == ABOVE_0 else f"{least:g} or more"
+            raise UserError(f"{key} is {value}: set {wanted}")
     mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
     if len(mean) != 3:
         raise UserError(f"MODEL.PIXEL_MEAN is {mean}: give 3 numbers, one a channel")

@@ -22,7 +22,7 @@ LEAST_VALUES = dict.fromkeys(
         *("MASK_WEIGHT", "DICE_WEIGHT", "COST_CLASS", "COST_L1"),
     ],
     0,
-)
+) | {"POSITION_TEMPERATURE": 1}
 
 
 def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:

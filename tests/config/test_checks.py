@@ -27,6 +27,8 @@ def test_in_features():
         check_in_features(node, NAME, ["res3", "res4", "res5"], least=3)
     with pytest.raises(UserError, match="which are res3, res4 "):
         check_in_features(node, NAME, ["res3", "res4"])
+    with pytest.raises(UserError, match=r"IN_FEATURES is \[\['res4'\]\]: name 1 or more"):
+        check_in_features(CfgNode({"IN_FEATURES": [["res4"]]}), NAME, ["res4"])
 
 
 def test_layer_errors():

@@ -104,6 +104,11 @@ def test_summary():
     assert line() == (WARNING, "no instance was found, of any score")
     panoptic = (torch.zeros(60, 80, dtype=torch.int32), [{"id": 0, "category_id": 0}] * 3)
     assert line(0.1, segments=panoptic) == (INFO, "3 segments drawn")
+    assert line(0.1, segments=(panoptic[0], [])) == (
+        WARNING,
+        "no segment reaches the score threshold of the config; the highest score of the instances "
+        "was 0.1",
+    )
 
 
 def test_images_of_any_size():

@@ -122,7 +122,13 @@ class InstanceSummary(Summary[InstanceFrame]):
         if not self._all.instances and not self._segments:
             return logging.WARNING, "no instance was found, of any score"
         parts, level = [], logging.INFO
-        if drawn and self._segments is not None:
+        if drawn and self._segments == 0:
+            level = logging.WARNING
+            parts.append(
+                "no segment reaches the score threshold of the config; the highest score of the "
+                f"instances was {self._best:.3g}"
+            )
+        elif drawn and self._segments is not None:
             parts.append(f"{counted(self._segments, 'segment')} drawn")
         elif drawn and self._drawn.instances:
             parts.append(f"{self._drawn} drawn")

@@ -2,7 +2,7 @@
 
 from detectron2.config import CfgNode as CN
 
-from d2video.config import register_config, register_least, register_removed
+from d2video.config import ABOVE_0, register_config, register_least, register_removed
 from d2video.config.set_prediction import LEAST_VALUES, add_loss_keys, add_transformer_keys
 
 register_removed(
@@ -10,7 +10,9 @@ register_removed(
         "MODEL.VISTR.AUX_LOSS": True,
     }
 )
-register_least("MODEL.VISTR", LEAST_VALUES | {"COST_IOU": 0, "LABEL_OFFSET": 0})
+register_least(
+    "MODEL.VISTR", LEAST_VALUES | {"COST_IOU": 0, "LABEL_OFFSET": 0, "POSITION_WAVES": ABOVE_0}
+)
 
 
 @register_config

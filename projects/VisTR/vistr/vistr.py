@@ -205,4 +205,9 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
     check_counts(cfg.INPUT.CLIP, "INPUT.CLIP", ["NUM_FRAMES"])
     counts = ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
     check_counts(vistr, "MODEL.VISTR", (*counts, "DIM_FEEDFORWARD"))
+    if vistr.LABEL_OFFSET >= vistr.NUM_CLASSES:
+        raise UserError(
+            f"MODEL.VISTR.LABEL_OFFSET is {vistr.LABEL_OFFSET}: set less than NUM_CLASSES "
+            f"({vistr.NUM_CLASSES})"
+        )
     check_in_features(vistr, "MODEL.VISTR", features, least=2)

@@ -147,6 +147,7 @@ def test_more_classes_than_the_model_has():
         ("HIDDEN_DIM", 28, "divisible by 6.*HIDDEN_DIM"),
         ("HIDDEN_DIM", 30, "30 is not divisible by 4 heads.*HIDDEN_DIM"),
         ("NUM_SLOTS", 0, "NUM_SLOTS is 0: set 1 or more"),
+        ("LABEL_OFFSET", 1000, "LABEL_OFFSET is 1000: set less than NUM_CLASSES"),
     ],
 )
 def test_mistakes_in_the_config(key, value, message):
