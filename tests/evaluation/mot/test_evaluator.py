@@ -320,7 +320,7 @@ def test_the_tool_scores_files_of_any_tracker(tmp_path, dataset, capsys):
         ([*folder, "--benchmark", "MOT17"], "SYN-02.txt, line 248: frame 99 is not among"),
         (folder, "needs --benchmark"),
         ([*folder, "--benchmark", "MOT17", "--frame-range", "1", "0"], "frame_range"),
-        (["--dataset", "no_such", "--results", results], "dataset no_such is not registered"),
+        (["--dataset", "no_such", "--results", results], "dataset 'no_such' is not registered"),
         (
             [*folder[:2], "--results", "no", "--benchmark", "MOT17"],
             "results no/SYN-01.txt are missing",
