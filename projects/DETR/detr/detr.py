@@ -229,7 +229,7 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
         raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
     check_in_features(detr, "MODEL.DETR", features, least=2 if cfg.MODEL.MASK_ON else 1)
     logits = list(detr.CLASS_LOGITS)
-    if len(set(logits)) < len(logits) or any(i not in range(detr.NUM_CLASSES) for i in logits):
+    if any(i not in range(detr.NUM_CLASSES) for i in logits) or len(set(logits)) < len(logits):
         raise UserError(
             "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
             f"({detr.NUM_CLASSES - 1}), one a class of the data"

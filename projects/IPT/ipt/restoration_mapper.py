@@ -79,7 +79,9 @@ class RestorationMapper:
             raise UserError(
                 f"INPUT.FORMAT is '{cfg.INPUT.FORMAT}': RestorationMapper gives only RGB"
             )
-        if any(len(pair) != 2 for pair in restoration.RESTORE_AS):
+        if any(
+            not isinstance(pair, list | tuple) or len(pair) != 2 for pair in restoration.RESTORE_AS
+        ):
             raise UserError(
                 f"INPUT.RESTORATION.RESTORE_AS is {restoration.RESTORE_AS}: give pairs "
                 "[task of a data set, task of the model]"

@@ -219,6 +219,7 @@ def test_compiled_model_equals_the_eager_one():
         (["MODEL.DETR.POSITIONS", "sinus"], "choose sine or learned"),
         (["MODEL.DETR.IN_FEATURES", ["res9"]], "IN_FEATURES"),
         (["MODEL.DETR.CLASS_LOGITS", [0, 4]], "0 to NUM_CLASSES - 1"),
+        (["MODEL.DETR.CLASS_LOGITS", [["x"]]], "0 to NUM_CLASSES - 1"),
         (["MODEL.DETR.PANOPTIC.ENABLED", True], "set MODEL.MASK_ON True"),
         (["MODEL.DETR.FREEZE_DETECTOR", True], "set MODEL.MASK_ON True"),
         (["MODEL.MASK_ON", True, "MODEL.DETR.IN_FEATURES", ["res5"]], "name 2 or more"),

@@ -387,11 +387,12 @@ def test_slips_of_tasks_are_told_with_the_loaders(cfg, tmp_path):
         build_test_loader(cfg, "blurred")
 
 
-def test_config_slips(cfg):
+@pytest.mark.parametrize("pairs", [[["denoise_70"]], [3]])
+def test_config_slips(pairs, cfg):
     cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
     with pytest.raises(UserError, match="choose TrainingSampler"):
         build_train_loader(cfg)
-    cfg.INPUT.RESTORATION.RESTORE_AS = [["denoise_70"]]
+    cfg.INPUT.RESTORATION.RESTORE_AS = pairs
     with pytest.raises(UserError, match="give pairs"):
         build_test_loader(cfg, "noisy")
     cfg.INPUT.FORMAT = "BGR"
