@@ -109,7 +109,7 @@ def parse_value(value: Any) -> Any:
         return value
 
 
-class _Loader(yaml.SafeLoader):
+class _ConfigReader(yaml.SafeLoader):
     """Refuses what it would otherwise drop, a key that is given twice, and names tags as such."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -130,13 +130,17 @@ class _Loader(yaml.SafeLoader):
         )
 
 
-_Loader.add_constructor(None, _Loader.refuse_tag)
+_ConfigReader.add_constructor(None, _ConfigReader.refuse_tag)
 
 
 def _read_yaml(path: str) -> Any:
     try:
         with PathManager.open(path, "r") as file:
-            return yaml.load(file, _Loader)
+            reader = _ConfigReader(file)
+            try:
+                return reader.get_single_data()
+            finally:
+                reader.dispose()
     except OSError as error:
         raise UserError(f"config {path}: cannot read it ({error.strerror})") from error
     # ValueError: bytes that are not text, or a date that does not exist.
