@@ -97,10 +97,11 @@ def repeated_doubt(path: str, repeated: Sequence[tuple[Any, Any]]) -> Doubt | No
     if not repeated:
         return None
     first, again = repeated[0]
+    there = f"{counted(len(repeated), 'annotation')} {'is' if len(repeated) == 1 else 'are'} there twice"
     return Doubt(
         path,
-        f"{counted(len(repeated), 'annotation')} there twice, with equal boxes and masks (such as {first} "
-        f"and {again}), so that evaluation counts one as missed: remove the copies",
+        f"{there}, with equal boxes and masks (such as {first} and {again}), so that evaluation counts "
+        "one as missed: remove the copies",
     )
 
 

@@ -108,7 +108,7 @@ def test_a_track_under_two_ids():
         value["annotations"].append(value["annotations"][0] | {"id": 77})
 
     (doubt,) = ytvis_doubts(alter)
-    assert "1 annotation there twice, with equal boxes and masks (such as 11 and 77)" in doubt
+    assert "1 annotation is there twice, with equal boxes and masks (such as 11 and 77)" in doubt
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_an_annotation_under_two_ids(change, expected):
     content["annotations"].append(content["annotations"][0] | {"id": 77} | change)
     found = [each for each in doubts(check_coco_instances, content, "a.json") if "twice" in each]
     assert len(found) == expected
-    assert all("1 annotation there twice, with equal boxes and" in each for each in found)
+    assert all("1 annotation is there twice, with equal boxes and" in each for each in found)

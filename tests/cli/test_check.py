@@ -130,6 +130,7 @@ def test_all_faults_of_a_ytvis_file(check, frames):
             "a.json: 8 of 10 boxes are used",
             "1 whose box has no area (the mask's is used), 1 whose box lies outside the image",
         ],
+        ["doubt: ", "a.json: 1 annotation is there twice"],
         ["a.json: video 8", "../../etc/passwd", "outside the image root"],
     )
 
