@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(max(cfg.SEED, 0))
     built = build_model(cfg)
     model, names = built.state_dict(), None
-    # A format with this library's names is told from it by shapes at most.
+    # Formats that use this library's names differ from it in shapes at most.
     same_names = all(fmt.name_of(name) == name for name in model)
     given_as = "" if args.reverse or same_names else args.format
     try:

@@ -106,7 +106,7 @@ def check_classes(cfg: CfgNode, known: Sequence[Finding] = ()) -> list[Finding]:
     that is there.
 
     Args:
-        known: what was found in the single data sets, which is not told again.
+        known: findings of the single data sets, which are not repeated.
     """
     found, model = [*known], nn.Module()
     title = f"dataset {', '.join([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}"

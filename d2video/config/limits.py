@@ -53,8 +53,8 @@ def register_least(node: str, least: Mapping[str, float]) -> None:
 def check_limits(cfg: CfgNode) -> None:
     """
     Raises:
-        UserError: a key is no number or below its least value, the mean or deviation of the pixels
-            is not of three channels, or a name in a list is not text.
+        UserError: a value is not a number or is below the least one of its key, the mean or deviation of
+            the pixels does not have three channels, or a name in a list is not text.
     """
     for key, least in _LEAST.items():
         value = _get(cfg, key)

@@ -60,8 +60,8 @@ def match_classes(
 ) -> ClassMatch:
     """Match the classes of a model and of a data set by their names, letter by letter.
 
-    A data set need not have all classes of the model. A class that the model lacks is passed over, and
-    told once, if no annotation has it: a parent class of an exporter, or a dummy class 0.
+    A data set need not have all classes of the model. A class that the model lacks is passed over and
+    reported if no annotation has it: a parent class of an exporter, or a dummy class 0.
 
     Args:
         model_names, data_names: see :class:`ClassMatch`.

@@ -77,8 +77,8 @@ def layout_doubt(
     masks = np.full(numbers.shape, np.nan)
     if mask_boxes is not None:
         masks = _from_sizes(np.asarray(mask_boxes, dtype=np.float64).reshape(-1, 4))
-    told = numbers.any(axis=1)
-    numbers, image, masks = numbers[told], image[told], masks[told]
+    stated = numbers.any(axis=1)
+    numbers, image, masks = numbers[stated], image[stated], masks[stated]
 
     # What is within the first pixel, or percent, of its image is in fractions.
     tiny = (np.abs(numbers) <= 1).all(axis=1) & (image > 2 * _SLACK).all(axis=1)

@@ -37,7 +37,7 @@ def find_sequences(
             copies of each sequence); None: all folders.
 
     Raises:
-        UserError: there is no such folder, no sequence in it, or nothing that a pattern matches; a
+        UserError: the folder is missing or holds no sequence; a pattern matches nothing; a
             folder named in full is not a sequence.
     """
     if not os.path.isdir(root):

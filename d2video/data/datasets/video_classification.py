@@ -104,8 +104,8 @@ def load_video_list(
         on_missing: what to do if videos are not there: "raise", "skip" them with a warning, or "keep"
             their records.
         report: takes the faults of lines: a path that leaves ``video_root``; no label, or one that
-            is no number, out of range, without a name, or not the video's in an earlier line; and
-            missing videos.
+            is not a number, is out of range, has no name, or differs from an earlier line of the same
+            video; and missing videos.
 
     Returns:
         Records and class names.

@@ -21,7 +21,7 @@ from d2video.utils.errors import UserError
 Metrics = dict[str, dict[str, Any]]
 
 # What TrackEval calls the rules of each benchmark. DanceTrack and MOT16 follow those of MOT17.
-BENCHMARKS = {
+_PREPROCESSING = {
     "MOT15": "MOT15",
     "MOT16": "MOT17",
     "MOT17": "MOT17",
@@ -72,7 +72,7 @@ def box_metrics(
     counted, and which those are depends on the benchmark.
 
     Args:
-        benchmark: a key of :data:`BENCHMARKS`.
+        benchmark: MOT15, MOT16, MOT17, MOT20 or DanceTrack.
         truth: the labelled objects; MOTChallenge's classes 1 to 13, of no effect for MOT15.
         results: the tracks.
         num_frames: of the sequence.
@@ -82,7 +82,7 @@ def box_metrics(
         UserError: an unknown class, or no trackeval.
     """
     odd = truth.cls[(truth.cls < 1) | (truth.cls > len(_MOT_CLASSES))]
-    if BENCHMARKS[benchmark] != "MOT15" and odd.size:
+    if _PREPROCESSING[benchmark] != "MOT15" and odd.size:
         raise UserError(
             f"{sequence}: class {odd[0]} in the ground truth; those of MOTChallenge are 1 to "
             f"{len(_MOT_CLASSES)}; correct the file"
@@ -90,7 +90,7 @@ def box_metrics(
     challenge = require_trackeval().datasets.MotChallenge2DBox
     # Its __init__ only looks for folders.
     dataset = object.__new__(challenge)
-    dataset.benchmark, dataset.do_preproc = BENCHMARKS[benchmark], True
+    dataset.benchmark, dataset.do_preproc = _PREPROCESSING[benchmark], True
     dataset.class_name_to_class_id = {name: i + 1 for i, name in enumerate(_MOT_CLASSES)}
     dataset.valid_class_numbers = list(range(1, len(_MOT_CLASSES) + 1))
     raw = _raw_boxes(dataset, truth, results, num_frames) | {
