@@ -29,8 +29,9 @@ def write_ytvis_shapes(
     """Write a dataset: ``<root>/<split>/JPEGImages/<video>/00000.jpg`` and ``<root>/<split>.json``.
 
     The JSON has ``categories``, ``videos`` and ``annotations`` as YouTube-VIS has them: one
-    annotation an object, with lists over the frames of ``segmentations`` (COCO RLE), ``bboxes``
-    (XYWH, pixels) and ``areas`` (pixels), null where the object cannot be seen. All ids start at 1.
+    annotation for each object that is seen, with lists over the frames of ``segmentations`` (COCO
+    RLE), ``bboxes`` (XYWH, pixels) and ``areas`` (pixels), null where the object cannot be seen. All
+    ids start at 1.
 
     Args:
         splits: name of each split and how many videos it has.
@@ -103,12 +104,14 @@ def _write_split(
 def _annotations(
     video: ShapesVideo, video_id: int, first_id: int, compressed: bool
 ) -> list[dict[str, Any]]:
-    """The annotations of one video, one an object."""
+    """The annotations of one video, one for each object that is seen in it."""
     length, height, width = video.masks.shape[1:]
     result = []
-    for offset, (masks, label) in enumerate(zip(video.masks, video.classes, strict=True)):
+    for masks, label in zip(video.masks, video.classes, strict=True):
         rles, areas, bboxes = encode_masks(masks)
         visible = [area > 0 for area in areas]
+        if not any(visible):
+            continue  # hidden throughout: evaluation would count it as missed by every model
         if compressed:
             segmentations = rles
         else:
@@ -117,7 +120,7 @@ def _annotations(
             ]
         result.append(
             {
-                "id": first_id + offset,
+                "id": first_id + len(result),
                 "video_id": video_id,
                 "category_id": int(label) + 1,
                 "iscrowd": 0,

@@ -354,3 +354,13 @@ def test_command_line(tmp_path, capsys):
             tool.main([str(tmp_path / "x"), *wrong])
         assert stop.value.code == 1
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_objects_that_no_frame_shows_are_not_annotated(tmp_path):
+    # Of 60 videos of objects as large as the frames some hide others throughout.
+    spec = ShapesSpec(num_frames=(2, 2), size=(0.9, 1.0), min_objects=3, max_objects=3)
+    write_ytvis_shapes(tmp_path, {"train": 60}, spec)
+    annotations = json.loads((tmp_path / "train.json").read_text())["annotations"]
+    assert 60 < len(annotations) < 180
+    assert all(any(each["segmentations"]) for each in annotations)
+    assert [each["id"] for each in annotations] == [*range(1, len(annotations) + 1)]
