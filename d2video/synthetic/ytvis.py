@@ -106,7 +106,7 @@ def _annotations(
 ) -> list[dict[str, Any]]:
     """The annotations of one video, one for each object that is seen in it."""
     length, height, width = video.masks.shape[1:]
-    result = []
+    result: list[dict[str, Any]] = []
     for masks, label in zip(video.masks, video.classes, strict=True):
         rles, areas, bboxes = encode_masks(masks)
         visible = [area > 0 for area in areas]
