@@ -25,9 +25,9 @@ from d2video.checkpoint.run_folder import (
     write_pointer,
 )
 from d2video.checkpoint.writing import write_checkpoint
+from d2video.fetching import fetch
 from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import BrokenCheckpoint, UserError
-from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
 
@@ -186,19 +186,9 @@ class VideoCheckpointer(DetectionCheckpointer):
 
     def _local(self, path: str) -> str:
         """The file of a path or address, fetched if need be."""
-        try:
-            # detectron2 allows "?matching_heuristics=True".
-            file = self.path_manager.get_local_path(path.split("?")[0])
-        except (OSError, RuntimeError, KeyError) as error:
-            raise UserError(
-                f"checkpoint {path}: cannot be fetched ({error}); check the address in MODEL.WEIGHTS"
-            ) from error
-        if address_in(file) is not None:
-            raise UserError(
-                f"checkpoint {path}: addresses of this kind cannot be fetched; give a file, or an "
-                "address with http:// or https://"
-            )
-        if not self.path_manager.isfile(file):
+        # detectron2 allows "?matching_heuristics=True".
+        file = str(fetch(path.removesuffix("?matching_heuristics=True")))
+        if not os.path.isfile(file):
             fault = "it is a folder: name a file in it" if os.path.isdir(file) else "no such file"
             raise UserError(
                 f"checkpoint {path}: {fault}; check MODEL.WEIGHTS (in training on several machines "

@@ -123,7 +123,7 @@ def test_folder_in_and_out_and_options(demo, clip):
         ),
         (
             lambda a, clip: a.extend(["--opts", "MODEL.WEIGHTS", "gs://a/m.pth"]),
-            "checkpoint gs://a/m.pth: addresses of this kind cannot be fetched",
+            "gs://a/m.pth: addresses of this kind cannot be fetched",
         ),
         (lambda a, clip: a.__setitem__(1, f"{clip}/none.yaml"), "none.yaml"),
         (lambda a, clip: a.__setitem__(5, f"{clip}/out.avi"), "must end in .mp4"),

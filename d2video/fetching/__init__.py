@@ -1,0 +1,19 @@
+"""Files by address: fetched once into detectron2's cache, checked, or refused in one line.
+
+The environment variable ``D2VIDEO_MIRROR``, such as ``http://mirror.local:8000``, sends every request
+for ``https://host/path`` (and for Google Drive) to ``http://mirror.local:8000/host/path``: for networks
+that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_ENDPOINT``.
+"""
+
+from d2video.fetching.fetch import cached, fetch, is_address, place
+from d2video.fetching.known_files import KnownFile, known_file, register_file
+
+__all__ = [
+    "KnownFile",
+    "cached",
+    "fetch",
+    "is_address",
+    "known_file",
+    "place",
+    "register_file",
+]

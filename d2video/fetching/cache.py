@@ -1,0 +1,108 @@
+"""Files in the cache: written by one process, whole or not at all, and checked."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import portalocker
+
+from d2video.fetching.known_files import KnownFile
+
+logger = logging.getLogger(__name__)
+
+
+class FetchFault(Exception):
+    """Why a file could not be fetched, in a few words.
+
+    Attributes:
+        missing: there is no such file at the address, so that another address may have it.
+    """
+
+    def __init__(self, reason: str, missing: bool = False):
+        super().__init__(reason)
+        self.missing = missing
+
+
+def fault_of(path: Path, known: KnownFile) -> str:
+    """What tells that a file is not the one that is known; "": nothing does."""
+    status = path.stat()
+    if not status.st_size:
+        return "is empty"
+    if known.size is not None and status.st_size != known.size:
+        return f"has {status.st_size} bytes instead of {known.size}"
+    if known.sha256:
+        found = _sha256(path, status.st_mtime_ns, status.st_size)
+        if not found.startswith(known.sha256):
+            return f"has the sha256 {found[: max(16, len(known.sha256))]} instead of {known.sha256}"
+    return ""
+
+
+@cache
+def _sha256(path: Path, changed: int, size: int) -> str:
+    """Of a file as it was at that time: once in a process."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fill(path: Path, known: KnownFile, write: Callable[[BinaryIO], None]) -> Path:
+    """Let ``write`` fill a file, unless another process has done so in the meantime.
+
+    Args:
+        path: of the file.
+        known: what it must be.
+        write: gets the open file; raises :class:`FetchFault`.
+
+    Raises:
+        FetchFault: as ``write``, or the file is not what is known, or cannot be written. Nothing is left.
+    """
+    try:
+        with _partial(path) as (file, partial):
+            if path.is_file() and not fault_of(path, known):
+                return path
+            file.truncate(0)
+            write(file)
+            file.flush()
+            if fault := fault_of(partial, known):
+                raise FetchFault(f"what came {fault}")
+            os.fsync(file.fileno())
+            os.replace(partial, path)
+    except OSError as error:
+        raise FetchFault(
+            f"cannot write {path}: {error.strerror or error}; make room or permissions, or set "
+            "FVCORE_CACHE to another folder"
+        ) from error
+    return path
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """The file under its temporary name, locked against other processes; removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    while True:
+        with partial.open("ab") as file:
+            try:
+                portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+            except portalocker.AlreadyLocked:
+                logger.info("Another process is fetching %s: waiting for it", path.name)
+                portalocker.lock(file, portalocker.LOCK_EX)
+            if not _is_file(file, partial):  # whoever had the lock has renamed or removed it
+                continue
+            try:
+                yield file, partial
+            finally:
+                if _is_file(file, partial):
+                    partial.unlink()
+            return
+
+
+def _is_file(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,131 @@
+"""Downloads by HTTP and from Google Drive."""
+
+import http.client
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import BinaryIO
+from urllib.parse import quote
+
+from tqdm import tqdm
+
+from d2video.fetching.addresses import mirrored
+from d2video.fetching.cache import FetchFault
+
+_TIMEOUT = 30.0  # seconds without a byte
+_CHUNK = 1 << 20
+# What a server answers where it has no such file; Amazon's says "forbidden".
+_MISSING = (403, 404, 410)
+_WEB_PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html)", re.IGNORECASE | re.DOTALL)
+
+
+def is_web_page(beginning: bytes) -> bool:
+    return _WEB_PAGE.match(beginning) is not None
+
+
+def download(url: str, file: BinaryIO, title: str) -> None:
+    """Write what is at ``url`` to ``file``, with a progress bar named ``title``.
+
+    Raises:
+        FetchFault: the server cannot be reached or has no such file, the transfer breaks off, or a web
+            page comes in place of a file.
+        OSError: the disk refuses.
+    """
+    with _open(url) as response:
+        length = response.headers.get("Content-Length", "")
+        expected = int(length) if length.isdigit() else None
+        slow = 0.5 if sys.stderr.isatty() else 10.0  # seconds between lines of a log
+        received = 0
+        with tqdm(
+            total=expected,
+            unit="B",
+            unit_scale=True,
+            desc=title,
+            mininterval=slow,
+            maxinterval=slow,
+        ) as bar:
+            for chunk in _chunks(response):
+                if not received and is_web_page(chunk[:1000]):
+                    raise FetchFault("a web page came in place of the file")
+                file.write(chunk)
+                received += len(chunk)
+                bar.update(len(chunk))
+    if expected is not None and received != expected:
+        raise FetchFault(f"the transfer broke off after {received} of {expected} bytes")
+
+
+def _open(url: str) -> http.client.HTTPResponse:
+    where = mirrored(quote(url, safe="%/:=&?~#+!$,;'@()*[]"))
+    request = urllib.request.Request(where, headers={"User-Agent": "d2video"})
+    try:
+        return urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        raise FetchFault(
+            f"the server answers {error.code} {error.reason}", missing=error.code in _MISSING
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise FetchFault(f"no connection to the server: {reason}") from error
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read(_CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise FetchFault(f"the transfer broke off: {error}") from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def download_from_drive(file_id: str, file: BinaryIO) -> None:
+    """Write a file of Google Drive to ``file``, also one behind the page that warns of its size.
+
+    Raises:
+        FetchFault: gdown is not installed, Drive refuses the file, or the transfer breaks off.
+        OSError: the disk refuses.
+    """
+    try:
+        import gdown
+        from gdown.download import get_url_from_gdrive_confirmation
+        from gdown.exceptions import DownloadError
+        from requests import HTTPError, RequestException
+    except ImportError as error:
+        raise FetchFault(
+            "files of Google Drive need the package gdown: pip install 'd2video[zoo]'"
+        ) from error
+    url = f"https://drive.google.com/uc?id={file_id}"
+    try:
+        for _ in range(3):
+            file.truncate(0)
+            gdown.download(mirrored(url), file, timeout=_TIMEOUT)
+            file.flush()
+            with open(file.name, "rb") as written:
+                page = written.read(1 << 16)
+            if not is_web_page(page):
+                return
+            # From a mirror, whose pages gdown does not know for Drive's.
+            url = get_url_from_gdrive_confirmation(page.decode(errors="replace"))
+    except HTTPError as error:
+        code = 0 if error.response is None else error.response.status_code
+        raise FetchFault(f"Google Drive answers {code}", missing=code in _MISSING) from error
+    except RequestException as error:
+        raise FetchFault(f"no connection to Google Drive: {_root(error)}") from error
+    except DownloadError as error:
+        raise FetchFault(_plain(str(error))) from error
+    raise FetchFault("Google Drive gives a web page in place of the file")
+
+
+def _root(error: BaseException) -> str:
+    """The last cause in a chain of wrappers, each of which quotes the one below, in a few words."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _plain(message: str) -> str:
+    """gdown's message without tags and indents."""
+    return "Google Drive refuses: " + " ".join(re.sub(r"<[^>]*>", "", message).split())[:300]

@@ -1,0 +1,76 @@
+"""Files of the Hugging Face Hub, through its own library and cache."""
+
+from pathlib import Path
+
+from d2video.fetching.addresses import HubFile
+from d2video.fetching.cache import FetchFault
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_CONFIG = "config.json"
+
+
+def fetch_from_hub(address: HubFile) -> Path:
+    """The file in the Hub's cache; ``config.json`` is fetched beside it, where there is one.
+
+    ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_HOME`` and a stored token count as everywhere.
+
+    Raises:
+        FetchFault: huggingface_hub is not installed, or the file cannot be fetched.
+    """
+    try:
+        from huggingface_hub import errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    except ImportError as error:
+        raise FetchFault(
+            "files of the Hugging Face Hub need the package huggingface_hub: pip install 'd2video[zoo]'"
+        ) from error
+    revision = address.revision or None
+
+    def get(name: str) -> Path | None:
+        try:
+            # Asked first, because the download tries a dead connection for 20 seconds.
+            get_hf_file_metadata(hf_hub_url(address.repo, name, revision=revision))
+            return Path(hf_hub_download(address.repo, name, revision=revision))
+        except errors.EntryNotFoundError:
+            return None
+
+    try:
+        names = [address.file] if address.file else _WEIGHTS
+        found = next(filter(None, map(get, names)), None)
+        if found is None:
+            raise FetchFault(f"{address.repo} has no {' or '.join(names)}", missing=True)
+        get(_CONFIG)
+        return found
+    except errors.GatedRepoError as error:
+        raise FetchFault(
+            f"{address.repo} is gated: ask for access on its page and log in with 'hf auth login'"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FetchFault(
+            f"there is no {address.repo} on the Hub, or it is private: log in with 'hf auth login'",
+            missing=True,
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FetchFault(f"{address.repo} has no revision {revision}", missing=True) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise FetchFault("the Hub is not asked, since HF_HUB_OFFLINE is set") from error
+    except (errors.HFValidationError, errors.HfHubHTTPError) as error:
+        raise FetchFault(f"the Hub refuses it: {' '.join(str(error).split())[:200]}") from error
+    except (errors.HTTPError, OSError) as error:
+        reason = str(error) or type(error).__name__
+        raise FetchFault(f"no connection to the Hub: {reason[:200]}") from error
+
+
+def cached_from_hub(address: HubFile) -> Path | None:
+    """The file in the Hub's cache, without network; None: it is not there."""
+    try:
+        from huggingface_hub import errors, try_to_load_from_cache
+    except ImportError:
+        return None
+    for name in [address.file] if address.file else _WEIGHTS:
+        try:
+            found = try_to_load_from_cache(address.repo, name, revision=address.revision or None)
+        except errors.HFValidationError:
+            return None
+        if isinstance(found, str):
+            return Path(found)
+    return None

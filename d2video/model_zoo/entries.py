@@ -1,0 +1,74 @@
+"""The table of published weights. Each project adds its rows in ``projects/<Name>/<name>/zoo.py``."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from d2video.fetching import KnownFile, is_address, register_file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published file of weights.
+
+    The names of its classes are those of the data set that its config trains on (DATASETS.TRAIN), which
+    are known without data on disk.
+
+    Attributes:
+        config: below ``configs/``, without ``.yaml``; "": no system of this library takes the file.
+        file_name: as its authors call it.
+        addresses: of :func:`d2video.fetching.fetch`; where the first has no such file, the others are
+            tried. ``by-hand://`` stands for a file that no program can fetch.
+        task, data: what the model does, and what it was trained on.
+        metric: the published figures; none of them was measured with this code.
+        format: in ``CONVERTER_REGISTRY``.
+        licence: of the authors' repository, of which the files are part.
+        page: where the authors publish the file.
+        sha256: in hexadecimal digits, or their beginning; "": not published.
+        size: about, with its unit; "": not published.
+        opts: config keys and values with which the model answers as in the authors' code.
+        note: what else to know, such as that the address is dead.
+    """
+
+    config: str
+    file_name: str
+    addresses: tuple[str, ...]
+    task: str
+    data: str
+    metric: str
+    format: str
+    licence: str
+    page: str
+    sha256: str = ""
+    size: str = ""
+    opts: tuple[Any, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.addresses, self.file_name
+        assert all(map(is_address, self.addresses)), self.file_name
+
+    @property
+    def source(self) -> str:
+        """Where the file is: "download", "Google Drive", "by hand" …"""
+        schemes = {"gdrive": "Google Drive", "hf": "Hugging Face Hub", "by-hand": "by hand"}
+        return schemes.get(self.addresses[0].partition("://")[0], "download")
+
+
+ENTRIES: list[Entry] = []
+
+
+def register_entries(entries: Iterable[Entry]) -> None:
+    """Add rows to the table, and tell the fetching what is known of their files."""
+    for entry in entries:
+        assert not entry.config or all(each.config != entry.config for each in ENTRIES), entry
+        ENTRIES.append(entry)
+        main, *others = entry.addresses
+        known = KnownFile(
+            sha256=entry.sha256,
+            page=entry.page,
+            file_name=entry.file_name,
+            note="; ".join(filter(None, (entry.size and f"about {entry.size}", entry.note))),
+            fallbacks=tuple(others),
+        )
+        register_file(main, known)
