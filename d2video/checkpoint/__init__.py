@@ -1,5 +1,6 @@
 """Checkpoints: saved, loaded, resumed from, converted."""
 
+from d2video.checkpoint.about import about_model, config_in, metrics_in
 from d2video.checkpoint.checkpointer import VideoCheckpointer
 from d2video.checkpoint.convert import (
     CONVERTER_REGISTRY,
@@ -18,11 +19,14 @@ __all__ = [
     "CheckpointFormat",
     "State",
     "VideoCheckpointer",
+    "about_model",
     "adapt_foreign",
     "checkpoint_format",
     "class_names_in",
+    "config_in",
     "from_foreign",
     "load_checkpoint_file",
+    "metrics_in",
     "state_dict_of",
     "to_foreign",
     "write_checkpoint",

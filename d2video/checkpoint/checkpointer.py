@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
+from d2video.checkpoint.about import about_model
 from d2video.checkpoint.loading import (
     STATE_KEYS,
     class_names_in,
@@ -15,7 +16,7 @@ from d2video.checkpoint.loading import (
     load_checkpoint_file,
     state_dict_of,
 )
-from d2video.checkpoint.recognition import META_ARCHITECTURE, describe_origin
+from d2video.checkpoint.recognition import describe_origin
 from d2video.checkpoint.run_folder import (
     POINTER,
     checkpoints_in,
@@ -46,7 +47,8 @@ class VideoCheckpointer(DetectionCheckpointer):
     (detectron2 model zoo, converted torchvision) and, unless ``strict``, checkpoints that lack some
     parameters, which it lists.
 
-    The names of the model's classes are kept with it, by row of its class head. :meth:`load` sets those
+    What explains the model is kept with it: its config, metrics (see :mod:`d2video.checkpoint.about`), and
+    the names of its classes by row of its class head. :meth:`load` sets those
     of the model (:func:`~d2video.structures.class_names_of`) if parameters of its class head come from
     a file that has names.
 
@@ -55,6 +57,10 @@ class VideoCheckpointer(DetectionCheckpointer):
         strict: every parameter must come from the file. For evaluation and prediction.
         ignore: name prefixes of parameters not to load, for fine-tuning on other classes.
         keep: how many numbered checkpoints :meth:`save` leaves, the last written; 0: all.
+        config: text of the model's config, to be written; "": none.
+
+    Attributes:
+        metrics: to be written: what evaluations have found of the model.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         strict: bool = False,
         ignore: tuple[str, ...] = (),
         keep: int = 0,
+        config: str = "",
         **checkpointables: Any,
     ):
         super().__init__(model, save_dir, **checkpointables)
@@ -73,6 +80,8 @@ class VideoCheckpointer(DetectionCheckpointer):
         self.strict = strict
         self.ignore = tuple(ignore)
         self.keep = keep
+        self.config = config
+        self.metrics: dict[str, Any] = {}
         self._path = ""
         self._resumes = False
         self._origin = ""  # what the file is, if it is not one of this model
@@ -94,18 +103,29 @@ class VideoCheckpointer(DetectionCheckpointer):
         """
         if not self.save_dir or not self.save_to_disk:
             return
-        path = Path(self.save_dir) / f"{name}.pth"
-        names = class_names_of(self.model)
-        by_row = None if names is None else ClassHead.of(self.model).by_row(names)
-        content: dict[str, Any] = {"model": self.model.state_dict()}
-        content[META_ARCHITECTURE] = type(self.model).__name__
-        content |= {key: each.state_dict() for key, each in self.checkpointables.items()}
-        logger.info("Saving checkpoint to %s", path)
-        remove_partial(path.parent)
-        write_checkpoint(content | kwargs, path, by_row)
+        states = {key: each.state_dict() for key, each in self.checkpointables.items()}
+        path = self._write(name, states | kwargs)
         write_pointer(path.parent, path.name)
         if self.keep:
             remove_old(path.parent, self.keep, newest=path, damaged=self._damaged - {path})
+
+    def save_model(self, name: str, **kwargs: Any) -> None:
+        """Write the model without what only a training goes on from; as :meth:`save` else.
+
+        Such a file is never resumed from and never removed.
+        """
+        if self.save_dir and self.save_to_disk:
+            self._write(name, kwargs)
+
+    def _write(self, name: str, more: dict[str, Any]) -> Path:
+        path = Path(self.save_dir) / f"{name}.pth"
+        names = class_names_of(self.model)
+        by_row = None if names is None else ClassHead.of(self.model).by_row(names)
+        logger.info("Saving checkpoint to %s", path)
+        remove_partial(path.parent)
+        known = about_model(type(self.model).__name__, self.config, self.metrics)
+        write_checkpoint({"model": self.model.state_dict(), **more}, path, by_row, known)
+        return path
 
     # ---- finding --------------------------------------------------------------------------------
 

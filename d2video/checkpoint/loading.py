@@ -1,7 +1,6 @@
 """Reading checkpoint files that may come from strangers: no code in them is ever run."""
 
 import argparse
-import json
 import logging
 import os
 import re
@@ -13,6 +12,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from d2video.checkpoint.about import CLASS_NAMES, from_metadata
 from d2video.checkpoint.numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
 from d2video.utils.errors import BrokenCheckpoint, UserError
 from d2video.utils.files import address_in
@@ -32,7 +32,9 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _FOREIGN: list[Any] = [argparse.Namespace, *((made, name) for name, made in NUMPY_SCALARS.items())]
 
 
-def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str, Any]:
+def load_checkpoint_file(
+    path: str | Path, *, foreign: bool = False, peek: bool = False
+) -> dict[str, Any]:
     """Read a checkpoint, by its suffix: ``.safetensors``, ``.pkl`` (detectron2's model zoo: plain
     containers of numpy arrays), or else of ``torch.save``, read with ``weights_only``.
 
@@ -43,10 +45,12 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
         path: the file.
         foreign: allow what official checkpoints store besides: ``argparse.Namespace`` as ``args``
             and numbers of numpy. For converters.
+        peek: for what stands beside the tensors, and their names and shapes: checksums are not
+            compared, and tensors stay in the file until they are used.
 
     Returns:
-        what the file holds, a dict with strings as keys. Of a ``.safetensors`` file with class names
-        these are "model" and "class_names", of another its tensors.
+        what the file holds, a dict with strings as keys. Of a ``.safetensors`` file of this library
+        these are "model" and what stands in its metadata, of another its tensors.
 
     Raises:
         BrokenCheckpoint: the file is missing, damaged, truncated, of another format, or holds
@@ -63,7 +67,7 @@ def load_checkpoint_file(path: str | Path, *, foreign: bool = False) -> dict[str
             f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given"
         )
     try:
-        content = _read(path, foreign)
+        content = _read(path, foreign, peek)
     # A file of a stranger can make the readers fail in any way (KeyError, IndexError, MemoryError …).
     except Exception as error:
         logger.debug("checkpoint %s", path, exc_info=True)
@@ -121,7 +125,7 @@ def class_names_in(content: dict[str, Any], path: str | Path) -> list[str] | Non
     Raises:
         BrokenCheckpoint: there is something else.
     """
-    names = content.get("class_names")
+    names = content.get(CLASS_NAMES)
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -147,18 +151,19 @@ def _is_dense_tensor(value: Any) -> bool:
     )
 
 
-def _read(path: Path, foreign: bool) -> Any:
+def _read(path: Path, foreign: bool, peek: bool) -> Any:
     if path.suffix == ".pkl":
         return load_numpy_pickle(path)
     if path.suffix == ".safetensors":
         state = safetensors.torch.load_file(path)
         with safetensors.safe_open(path, "pt") as file:
-            names = (file.metadata() or {}).get("class_names")
-        return state if names is None else {"model": state, "class_names": json.loads(names)}
-    if zipfile.is_zipfile(path):
+            known = from_metadata(file.metadata() or {})
+        return {"model": state, **known} if known else state
+    is_archive = zipfile.is_zipfile(path)
+    if is_archive and not peek:
         _check_archive(path)
     with torch.serialization.safe_globals(_FOREIGN if foreign else []):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=peek and is_archive)
 
 
 def _check_archive(path: Path) -> None:

@@ -3,13 +3,12 @@
 from collections.abc import Collection
 from typing import Any
 
+from d2video.checkpoint.about import META_ARCHITECTURE
 from d2video.checkpoint.convert import CONVERTER_REGISTRY
 
 # By meta-architecture: parameters that its checkpoints have, one tuple for each variant. Of several that
 # a file holds the longest decides, so that an extended model's is longer. Projects add theirs.
 MODEL_SIGNATURES: dict[str, list[tuple[str, ...]]] = {}
-
-META_ARCHITECTURE = "meta_architecture"  # under which a checkpoint of a training has its own
 
 
 def recognise(names: Collection[str]) -> list[tuple[str, str]]:

@@ -1,8 +1,7 @@
 """Writing checkpoints that are there whole or not at all, also after a crash or on a full disk."""
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,16 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from d2video.checkpoint.about import CLASS_NAMES, to_metadata
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
 
 def write_checkpoint(
-    content: dict[str, Any], path: str | Path, class_names: Sequence[str] | None = None
+    content: dict[str, Any],
+    path: str | Path,
+    class_names: Sequence[str] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``content`` with ``torch.save`` (which adds a checksum to each tensor) or, where the
     suffix is ``.safetensors``, in that format.
@@ -26,12 +29,16 @@ def write_checkpoint(
         content: for ``.safetensors`` parameters by name, else also plain values and containers.
         path: the file; its folder is created.
         class_names: by row of the class head, where they are known; see :func:`class_names_in`.
+        about: what the file says of itself, see :mod:`d2video.checkpoint.about`; metadata of a
+            ``.safetensors`` file.
 
     Raises:
         UserError: the disk is full or the file cannot be written, what was there before is
             unchanged; or ``content`` holds objects that a safe load would refuse.
     """
-    path = Path(path)
+    path, known = Path(path), dict(about or {})
+    if class_names is not None:
+        known[CLASS_NAMES] = [*class_names]
     with (
         disk_errors(path),
         replace_on_success(path, durable=True) as partial,
@@ -43,14 +50,9 @@ def write_checkpoint(
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in content.items()
             }
-            metadata = {"format": "pt"}
-            if class_names is not None:
-                metadata["class_names"] = json.dumps([*class_names])
-            file.write(safetensors.torch.save(state, metadata))
+            file.write(safetensors.torch.save(state, {"format": "pt"} | to_metadata(known)))
         else:
-            if class_names is not None:
-                content = content | {"class_names": [*class_names]}
-            torch.save(content, file)
+            torch.save(content | known, file)
             file.flush()
             _check_loadable(partial, path)
 

@@ -3,8 +3,8 @@
 import ast
 import json
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
 
 import yaml
 from detectron2.utils.file_io import PathManager
@@ -55,7 +55,7 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     return overlay(values, current_keys(dict(flatten(content)), f"config {path}"))
 
 
-def overlay(below: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def overlay(below: Mapping[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """The values of both; those of ``over`` win.
 
     If ``over`` says how long to train, it also decides the unit: MAX_ITER removes the epochs of
@@ -133,21 +133,45 @@ class _ConfigReader(yaml.SafeLoader):
 _ConfigReader.add_constructor(None, _ConfigReader.refuse_tag)
 
 
+class _StrangersReader(_ConfigReader):
+    """Reads no aliases, with which a short text could hold billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ConstructorError(None, None, "aliases are not read", mark)
+        return super().compose_node(parent, index)
+
+
+def parse_stored(text: str, source: str) -> Any:
+    """The content of YAML that a file of a stranger may hold.
+
+    Raises:
+        UserError: it is not YAML, or uses tags or aliases.
+    """
+    return _parse(text, source, _StrangersReader)
+
+
 def _read_yaml(path: str) -> Any:
     try:
         with PathManager.open(path, "r") as file:
-            reader = _ConfigReader(file)
-            try:
-                return reader.get_single_data()
-            finally:
-                reader.dispose()
+            return _parse(file, f"config {path}", _ConfigReader)
     except OSError as error:
         raise UserError(f"config {path}: cannot read it ({error.strerror})") from error
+
+
+def _parse(stream: str | IO[str], source: str, reader_of: type[_ConfigReader]) -> Any:
+    try:
+        reader = reader_of(stream)
+        try:
+            return reader.get_single_data()
+        finally:
+            reader.dispose()
     # ValueError: bytes that are not text, or a date that does not exist.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         fault = "" if isinstance(error, ConstructorError) else " is not valid YAML"
-        raise UserError(f"config {path}{fault}: {reason}") from error
+        raise UserError(f"{source}{fault}: {reason}") from error
 
 
 def flatten(content: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

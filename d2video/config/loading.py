@@ -1,5 +1,6 @@
 """A config from a file and the command line, checked."""
 
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -17,7 +18,7 @@ from d2video.video.image_io import use_exif_orientation
 _LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
 
-def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
+def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     """The defaults, overlaid with a YAML file and with ``KEY VALUE`` or ``KEY=VALUE``; not frozen. The
     data sets of DATASETS.REGISTER are registered.
 
@@ -29,15 +30,25 @@ def load_cfg(config_file: str, overrides: list[Any]) -> CfgNode:
             without a value, a schedule in epochs and in iterations, an unknown meta-architecture,
             a value below its least one, a data set that cannot be registered.
     """
+    values = read_config(config_file) if config_file else {}
+    cfg = make_cfg(values, f"config {config_file}", overrides)
+    register_datasets(cfg.DATASETS.REGISTER)
+    return cfg
+
+
+def make_cfg(values: Mapping[str, Any], source: str, overrides: Sequence[Any]) -> CfgNode:
+    """As :func:`load_cfg`, from values by full key; no data sets are registered.
+
+    Args:
+        source: where ``values`` are from, for messages.
+    """
     given = read_overrides(overrides)
-    values = overlay(read_config(config_file) if config_file else {}, given)
     cfg = get_cfg()
-    for key, value in values.items():
-        set_value(cfg, key, value, "command line" if key in given else f"config {config_file}")
+    for key, value in overlay(values, given).items():
+        set_value(cfg, key, value, "command line" if key in given else source)
     _check_schedule(cfg)
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
     check_limits(cfg)
-    register_datasets(cfg.DATASETS.REGISTER)
     use_exif_orientation(cfg.INPUT.EXIF_ORIENTATION)
     return cfg
 

@@ -19,6 +19,7 @@ from detectron2.utils.env import seed_all_rng
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
+from d2video.config.stored import config_text
 from d2video.data import build_test_loader, build_train_loader
 from d2video.data.build import clips_of
 from d2video.data.class_matching import ClassMatch
@@ -68,6 +69,7 @@ class VideoTrainer(DefaultTrainer):
         logging.getLogger(TrainerBase.__module__).addFilter(_is_not_user_error)
         if not logger.hasHandlers():
             set_up_logs(rank=comm.get_rank())
+        config = config_text(cfg)  # as it was given, for the checkpoints
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         # First the data: a mistake in the test sets shows now, not at the end of the training, and
         # the model can compare its classes with those of the training set.
@@ -98,6 +100,7 @@ class VideoTrainer(DefaultTrainer):
             cfg.OUTPUT_DIR,
             ignore=cfg.MODEL.WEIGHTS_IGNORE,
             keep=cfg.SOLVER.CHECKPOINT_KEEP,
+            config=config,
             trainer=weakref.proxy(self),
         )
         self.start_iter = 0

@@ -117,14 +117,15 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         UserError: as :func:`open_text`.
     """
     with open_text(path) as put:
-        put(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+        put(json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Nested values with None for NaN and infinities, which JSON lacks; tuples become lists."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

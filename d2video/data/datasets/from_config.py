@@ -80,6 +80,24 @@ def _register(name: str, kind: str, arguments: dict[str, Any]) -> None:
     _registered[name] = kind, arguments
 
 
+def absolute_entries(entries: Sequence[Sequence[Any]]) -> list[Any]:
+    """Entries of ``DATASETS.REGISTER`` that mean the same in every folder of this machine."""
+
+    def absolute(path: Any) -> Any:
+        if isinstance(path, list | tuple):
+            return [absolute(each) for each in path]
+        is_local = isinstance(path, str) and path and "://" not in path
+        return os.path.abspath(os.path.expanduser(path)) if is_local else path
+
+    return [
+        [
+            *names,
+            {key: absolute(value) if _is_path(key) else value for key, value in arguments.items()},
+        ]
+        for *names, arguments in entries
+    ]
+
+
 def _is_path(key: str) -> bool:
     return key in ("root", "odgt") or key.endswith(("_root", "_file", "_json"))
 

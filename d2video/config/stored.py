@@ -1,0 +1,144 @@
+"""The config that a checkpoint holds as text: written by a training, read back on any machine."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+
+from d2video.config.defaults import get_cfg
+from d2video.config.files import flatten, parse_stored
+from d2video.config.loading import make_cfg
+from d2video.config.renamed import current_keys
+from d2video.data.datasets.from_config import absolute_entries, register_datasets
+from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What belongs to the machine or the run and not to the model. Neither written nor read, so that a file of
+# a stranger cannot set it either.
+_OF_THE_RUN = (
+    *("MODEL.WEIGHTS", "MODEL.WEIGHTS_IGNORE", "MODEL.TIMM.PRETRAINED"),
+    *("MODEL.DEVICE", "MODEL.COMPILE", "MODEL.ACTIVATION_CHECKPOINT"),
+    *("OUTPUT_DIR", "CUDNN_BENCHMARK", "DATALOADER.NUM_WORKERS", "TEST.EXPECTED_RESULTS"),
+)
+# Of the keys below, those that only training reads: a trained model answers the same with others.
+_COMPARED = ("MODEL.", "INPUT.", "TEST.")
+_OF_TRAINING = (
+    *("INPUT.AUGMENTATIONS", "INPUT.CROP.", "INPUT.EPOCH_UNIT", "INPUT.RANDOM_FLIP"),
+    *("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN", "INPUT.CLIP.SAMPLER", "INPUT.CLIP.RANGE"),
+    *("TEST.EVAL_PERIOD", "TEST.BEST_", "TEST.EARLY_STOPPING", "TEST.PRECISE_BN."),
+)
+_MOST_LISTED = 8
+
+
+def config_text(cfg: CfgNode) -> str:
+    """YAML of all keys but those of the machine and the run; relative paths of data sets become
+    absolute."""
+
+    def plain(node: CfgNode, prefix: str = "") -> dict[str, Any]:
+        return {
+            name: plain(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else value
+            for name, value in node.items()
+            if not _is_of_the_run(prefix + name)
+        }
+
+    content = plain(cfg)
+    content["DATASETS"]["REGISTER"] = absolute_entries(cfg.DATASETS.REGISTER)
+    return yaml.dump(content, Dumper=_WithoutAliases, sort_keys=True)
+
+
+def stored_values(text: str, source: str) -> dict[str, Any]:
+    """The values of :func:`config_text` by full key, with the keys of today's version.
+
+    Keys that this version does not have are left out, with a warning that lists them.
+
+    Args:
+        source: what holds the text, for messages.
+
+    Raises:
+        UserError: the text is not a config, or has a value that is no longer supported.
+    """
+    content = parse_stored(text, source)
+    if not isinstance(content, dict):
+        raise UserError(f"{source} must hold keys and values: give --config-file")
+    values = {key: value for key, value in flatten(content) if not _is_of_the_run(key)}
+    values = current_keys(values, source)
+    known = {key for key, _ in flatten(get_cfg())}
+    if unknown := [key for key in values if key not in known]:
+        logger.warning(
+            "%s: keys of another version or of a project that is not here are not used: %s",
+            source,
+            _shown(unknown),
+        )
+    return {key: value for key, value in values.items() if key in known}
+
+
+def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode:
+    """As :func:`~d2video.config.load_cfg`, from the text of a checkpoint.
+
+    Data sets of DATASETS.REGISTER that cannot be registered here are named in a warning: the model works
+    without them.
+
+    Raises:
+        UserError: see :func:`stored_values` and :func:`~d2video.config.load_cfg`.
+    """
+    values = stored_values(text, source)
+    cfg = make_cfg(values, source, overrides)
+    entries = cfg.DATASETS.REGISTER
+    if entries != values.get("DATASETS.REGISTER"):
+        register_datasets(entries)
+        return cfg
+    for entry in entries:
+        try:
+            register_datasets([entry])
+        except UserError as error:
+            logger.warning("%s: a data set of its training is not registered (%s)", source, error)
+    return cfg
+
+
+def tell_differences(text: str, source: str, cfg: CfgNode, overrides: Sequence[Any]) -> None:
+    """Warn, in one line, where a config that is used in place of a checkpoint's own one makes another
+    model of it.
+
+    Args:
+        text, source: of the checkpoint, see :func:`stored_values`.
+        cfg: the config in use.
+        overrides: keys and values that were changed on purpose, which are not told.
+    """
+    given = {str(word).partition("=")[0] for word in overrides}
+    now = dict(flatten(cfg))
+    different = [
+        f"{key} is {now[key]} (the checkpoint's: {value})"
+        for key, value in stored_values(text, source).items()
+        if key.startswith(_COMPARED)
+        and not key.startswith(_OF_TRAINING)
+        and key not in given
+        and _as_lists(value) != _as_lists(now[key])
+    ]
+    if different:
+        logger.warning("the config given differs from that of %s: %s", source, _shown(different))
+
+
+def _is_of_the_run(key: str) -> bool:
+    return any(
+        f"{key}.".startswith(each) if each.endswith(".") else key == each for each in _OF_THE_RUN
+    )
+
+
+def _shown(items: Sequence[str]) -> str:
+    more = len(items) - _MOST_LISTED
+    return "; ".join(items[:_MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _as_lists(value: Any) -> Any:
+    """YAML has no tuples."""
+    return [_as_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes a list that stands in two places twice: :func:`parse_stored` reads no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
