@@ -1,9 +1,88 @@
-"""Video transformers on Detectron2."""
+"""Video transformers on Detectron2.
 
+The names below are imported when they are first used.
+"""
+
+import importlib
 import logging
 import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from d2video.config import get_cfg, load_cfg
+    from d2video.data.datasets.coco import register_coco
+    from d2video.data.datasets.coco_panoptic import register_coco_panoptic
+    from d2video.data.datasets.coco_tracks import register_coco_tracks
+    from d2video.data.datasets.crowdhuman import register_crowdhuman
+    from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
+    from d2video.data.datasets.mot import register_mot
+    from d2video.data.datasets.video_classification import (
+        register_kinetics,
+        register_video_folders,
+        register_video_list,
+    )
+    from d2video.data.datasets.ytvis import register_ytvis_instances
+    from d2video.inference.predictor import Predictor
+    from d2video.inference.tasks.frame import VideoFrame
+    from d2video.utils.errors import UserError
+    from d2video.visualization.options import DrawingOptions
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DrawingOptions",
+    "Predictor",
+    "UserError",
+    "VideoFrame",
+    "__version__",
+    "get_cfg",
+    "load_cfg",
+    "register_coco",
+    "register_coco_panoptic",
+    "register_coco_tracks",
+    "register_crowdhuman",
+    "register_image_folder",
+    "register_image_pairs",
+    "register_kinetics",
+    "register_mot",
+    "register_video_folders",
+    "register_video_list",
+    "register_ytvis_instances",
+]
+
+_MODULES = {
+    "visualization.options": ["DrawingOptions"],
+    "inference.predictor": ["Predictor"],
+    "utils.errors": ["UserError"],
+    "inference.tasks.frame": ["VideoFrame"],
+    "config": ["get_cfg", "load_cfg"],
+    "data.datasets.coco": ["register_coco"],
+    "data.datasets.coco_panoptic": ["register_coco_panoptic"],
+    "data.datasets.coco_tracks": ["register_coco_tracks"],
+    "data.datasets.crowdhuman": ["register_crowdhuman"],
+    "data.datasets.image_folder": ["register_image_folder", "register_image_pairs"],
+    "data.datasets.mot": ["register_mot"],
+    "data.datasets.video_classification": [
+        "register_kinetics",
+        "register_video_folders",
+        "register_video_list",
+    ],
+    "data.datasets.ytvis": ["register_ytvis_instances"],
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'd2video' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"d2video.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 # Messages of other libraries that no user of this one can act on, each by its text and module.
 warnings.filterwarnings(

@@ -7,7 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
-from d2video.inference import DrawingOptions, Images, Source, VideoPredictor, annotate
+from d2video.inference import DrawingOptions, Images, Predictor, Source, annotate
 from d2video.video.image_io import read_rgb
 from d2video.video.video_reader import open_video
 from demo.recipe import Clips, Recipe
@@ -21,7 +21,7 @@ def render_records(name: str, recipe: Recipe, cfg: CfgNode, folder: Path) -> Cli
         cfg: with the trained ``MODEL.WEIGHTS``.
         folder: for the files.
     """
-    predictor = VideoPredictor(cfg)
+    predictor = Predictor(cfg)
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     if recipe.spread:
         records = records[:: max(1, len(records) // recipe.num_clips)]
@@ -33,7 +33,7 @@ def render_records(name: str, recipe: Recipe, cfg: CfgNode, folder: Path) -> Cli
 
 
 def draw_record(
-    recipe: Recipe, predictor: VideoPredictor, record: dict[str, Any], folder: Path
+    recipe: Recipe, predictor: Predictor, record: dict[str, Any], folder: Path
 ) -> tuple[str, Path]:
     """Draw the answer to a video or to an image; what it is, and the file."""
     source: Source

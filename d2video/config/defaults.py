@@ -5,6 +5,8 @@ from collections.abc import Callable
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg as get_detectron2_cfg
 
+from d2video.projects import register_all
+
 _PROJECT_CONFIGS: list[Callable[[CN], None]] = []
 
 
@@ -16,7 +18,9 @@ def register_config(add_keys: Callable[[CN], None]) -> Callable[[CN], None]:
 
 
 def get_cfg() -> CN:
-    """detectron2's default config, the shared d2video keys, and those of every imported project."""
+    """detectron2's default config, the shared d2video keys, and those of every project, which the
+    first call registers (:func:`d2video.projects.register_all`)."""
+    register_all()
     cfg = get_detectron2_cfg()
     add_d2video_config(cfg)
     for add_keys in _PROJECT_CONFIGS:

@@ -1,13 +1,16 @@
 """Inference: frames in, answers, pictures and results files out."""
 
 from d2video.inference.output import Images, Source, annotate, open_source
-from d2video.inference.predictor import VideoPredictor
+from d2video.inference.predictor import Predictor, VideoPredictor
+from d2video.inference.tasks import VideoFrame
 from d2video.visualization.options import DrawingOptions
 
 __all__ = [
     "DrawingOptions",
     "Images",
+    "Predictor",
     "Source",
+    "VideoFrame",
     "VideoPredictor",
     "annotate",
     "open_source",

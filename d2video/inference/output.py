@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from d2video.inference.predictor import VideoPredictor
+from d2video.inference.predictor import Predictor
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
@@ -69,7 +69,7 @@ def open_source(
     return open_video(name, fps=fps, on_broken=on_broken)
 
 
-def check_offers(predictor: VideoPredictor, asked: Mapping[str, str]) -> None:
+def check_offers(predictor: Predictor, asked: Mapping[str, str]) -> None:
     """Check that the predictor's task offers some outputs.
 
     Args:
@@ -85,7 +85,7 @@ def check_offers(predictor: VideoPredictor, asked: Mapping[str, str]) -> None:
 
 
 def annotate(
-    predictor: VideoPredictor,
+    predictor: Predictor,
     source: Source,
     output: str | Path | None = None,
     *,
@@ -102,7 +102,7 @@ def annotate(
         output: annotated video (.mp4), image, or new folder (a name without a suffix).
         results: results files by kind; see ``Task.offers``.
         options: how to draw, and how many classes to write.
-        on_broken: of images; see :meth:`VideoPredictor.predict_images`.
+        on_broken: of images; see :meth:`Predictor.predict_images`.
         progress: show a progress bar.
 
     Returns:

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from d2video.inference.tasks.classification import (
     VideoClasses,
     collect_classes,
 )
+from d2video.inference.tasks.frame import VideoFrame, check_topk
 from d2video.inference.tasks.task import StreamingModel, Task
 from d2video.structures import ClassHead, class_names_of
 from d2video.utils.errors import UserError
@@ -31,7 +33,7 @@ from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
 from d2video.video.prefetch import prefetch
 from d2video.video.video_reader import OnBroken, VideoSource, open_video
-from d2video.visualization.options import DEFAULT_TOPK
+from d2video.visualization.options import DEFAULT_TOPK, drawing_options
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +41,16 @@ logger = logging.getLogger(__name__)
 _IMAGES_AHEAD = 2
 
 
-class VideoPredictor:
-    """Run a model on a video file, a folder of images, a camera, or frames, in bounded memory.
+class Predictor:
+    """Run a model on videos and images, in bounded memory.
 
-    Built from a config, like detectron2's ``DefaultPredictor``, or from plain arguments::
+    :func:`d2video.load` builds it by the name of a model. Here it is built from a config, like
+    detectron2's ``DefaultPredictor``, or from plain arguments::
 
-        predictor = VideoPredictor(cfg)
+        predictor = Predictor(cfg)
         for frame in predictor("video.mp4"):
-            show(draw_instances(frame.image, frame.instances, predictor.class_names))
-        for frame in predictor.predict_images(["a.jpg", "b.jpg"]):  # each by itself
-            ...
+            frame.plot(); frame.instances
+        predictor.predict("photo.jpg").save("annotated.jpg")
         for image in my_own_loop():  # one at a time, as they come
             frame = predictor.predict_frame(image)
         predictor.classify("video.mp4").names  # by a model that classifies, best first
@@ -105,7 +107,7 @@ class VideoPredictor:
             "class_names": names,
         }
 
-    def __call__(self, source: VideoSource | FrameSource) -> Generator[Any, None, None]:
+    def __call__(self, source: VideoSource | FrameSource) -> Generator[VideoFrame, None, None]:
         """Predict on a video.
 
         Args:
@@ -138,12 +140,12 @@ class VideoPredictor:
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
             for answer in self.model.stream_video(inputs(), output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
-                yield self.task.read(waiting.popleft(), answer)
+                yield self._answered(waiting.popleft(), answer)
                 del answer  # not kept while the next one is worked out
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
     @torch.no_grad()
-    def predict_frame(self, image: np.ndarray) -> Any:
+    def predict_frame(self, image: np.ndarray) -> VideoFrame:
         """Predict on the next frame of a video whose frames come one at a time.
 
         The state of this video is kept from call to call, until :meth:`reset`; other methods do not
@@ -176,7 +178,7 @@ class VideoPredictor:
         except BaseException:  # the model's iterator is over
             self.reset()
             raise
-        return self.task.read(Frame(index, now - self._start, image), answer)
+        return self._answered(Frame(index, now - self._start, image), answer)
 
     def reset(self) -> None:
         """Let the next :meth:`predict_frame` begin a new video."""
@@ -195,8 +197,7 @@ class VideoPredictor:
             UserError: the model does not classify, ``topk`` is below 1, or the source cannot be
                 read or has no end.
         """
-        if topk < 1:
-            raise UserError(f"classify: topk is {topk}: ask for 1 class or more")
+        check_topk("classify", topk)
         if not isinstance(self.task, ClassificationTask):
             raise UserError(
                 f"{type(self.model).__name__} {self.task.does}, it does not classify videos; choose a "
@@ -214,7 +215,7 @@ class VideoPredictor:
     @torch.no_grad()
     def predict_images(
         self, paths: Sequence[str | Path], on_broken: OnBroken = "raise"
-    ) -> Generator[Any, None, None]:
+    ) -> Generator[VideoFrame, None, None]:
         """Predict on image files, each by itself (a video of one frame) and of its own size.
 
         Args:
@@ -246,12 +247,33 @@ class VideoPredictor:
             for frame, tensor in prepared:
                 height, width = frame.image.shape[:2]
                 (answer,) = self.model.stream_video(iter([tensor]), output_size=(height, width))
-                yield self.task.read(frame, answer)
+                yield self._answered(frame, answer)
+
+    def drawer(self, **options: Any) -> Callable[[VideoFrame], np.ndarray]:
+        """A function that draws the frames of one video in order, with the paths of tracks and the
+        curves of scores, which a single frame's :meth:`VideoFrame.plot` does not know.
+
+        Args:
+            options: see :class:`DrawingOptions`.
+
+        Raises:
+            UserError: there is no such option.
+        """
+        return self.task.drawer(self.class_names, drawing_options(options))
+
+    def _answered(self, frame: Frame, answer: Any) -> Any:
+        found = self.task.read(frame, answer)
+        if not isinstance(found, VideoFrame):  # a project's task may do without its methods
+            return found
+        return replace(found, task=self.task, class_names=self.class_names)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
         """(H,W,3), RGB, to (3,h,w), resized, in the model's channel order."""
         resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
         return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])
+
+
+VideoPredictor = Predictor  # the name before d2video.load
 
 
 def _task_of(model: object) -> Task[Any]:

@@ -7,6 +7,7 @@ extending ``__path__`` makes the import work. An installed copy holds the packag
 that registers its system in the entry point group ``d2video.projects``.
 """
 
+import functools
 import importlib
 import os
 import pkgutil
@@ -27,8 +28,11 @@ PROJECT_FOLDERS = {
 __path__.extend(map(str, PROJECT_FOLDERS.values()))
 
 
+@functools.cache
 def register_all() -> list[str]:
     """Import every project, which registers its meta-architecture, config keys, mapper and evaluator.
+
+    ``get_cfg`` and so ``load_cfg`` call it.
 
     Returns:
         the names of the projects found, sorted.

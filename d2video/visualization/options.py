@@ -1,6 +1,10 @@
 """How answers are drawn."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from d2video.utils.errors import UserError
 
 DEFAULT_TOPK = 5
 DEFAULT_TRAIL_LENGTH = 30
@@ -26,3 +30,16 @@ class DrawingOptions:
     scale: int = 1
     topk: int = DEFAULT_TOPK
     side_by_side: bool = False
+
+
+def drawing_options(chosen: Mapping[str, Any]) -> DrawingOptions:
+    """The options with the chosen values.
+
+    Raises:
+        UserError: there is no option of a name.
+    """
+    known = [each.name for each in fields(DrawingOptions)]
+    for name in chosen:
+        if name not in known:
+            raise UserError(f"there is no drawing option {name}: choose {', '.join(known)}")
+    return DrawingOptions(**chosen)

@@ -56,11 +56,11 @@ class RestorationRun(Run):
         """Pictures of the first images of each test set: input, best baseline, restored, target."""
         from d2video.data import build_test_loader
         from d2video.evaluation.restoration.evaluator import measured_task
-        from d2video.inference.predictor import VideoPredictor
+        from d2video.inference.predictor import Predictor
         from d2video.video.image_writer import ImageFileWriter
         from d2video.visualization.samples import arrange
 
-        model = VideoPredictor(cfg).model
+        model = Predictor(cfg).model
         each = max(1, recipe.num_clips // len(cfg.DATASETS.TEST))
         pictures = []
         for dataset in cfg.DATASETS.TEST:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2video.inference.predictor import VideoPredictor
+from d2video.inference.predictor import Predictor
 from d2video.inference.tasks import ClassificationTask
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
@@ -23,9 +23,9 @@ def brightening(length: int) -> list[np.ndarray]:
     return [np.full((48, 64, 3), value, np.uint8) for value in np.linspace(0, 255, length)]
 
 
-def make_predictor(model=None, **changes) -> VideoPredictor:
+def make_predictor(model=None, **changes) -> Predictor:
     given = {"min_size": 0, "max_size": 0, "class_names": NAMES} | changes
-    return VideoPredictor(model=model or StubClassifier(), **given)
+    return Predictor(model=model or StubClassifier(), **given)
 
 
 def drawer(topk: int):

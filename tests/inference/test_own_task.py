@@ -10,7 +10,7 @@ import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import nn
 
-from d2video.inference import DrawingOptions, Images, VideoPredictor, annotate
+from d2video.inference import DrawingOptions, Images, Predictor, annotate
 from d2video.inference.tasks import DetectionTask, Summary, Task, TrackingTask
 from d2video.utils.errors import UserError
 from d2video.video import Frame, VideoWriter, open_video, read_rgb
@@ -72,7 +72,7 @@ def clip(tmp_path):
 
 
 def test_files(clip, caplog):
-    predictor = VideoPredictor(model=StubCounter(), min_size=0, max_size=0)
+    predictor = Predictor(model=StubCounter(), min_size=0, max_size=0)
     frames = list(predictor(clip / "in.mp4"))
     files = {"results": clip / "out.json"}
     with caplog.at_level("INFO"):
@@ -94,7 +94,7 @@ def test_files(clip, caplog):
 
 
 def test_outputs_that_the_task_does_not_offer(clip):
-    predictor = VideoPredictor(model=StubCounter(), min_size=0, max_size=0)
+    predictor = Predictor(model=StubCounter(), min_size=0, max_size=0)
     source = open_video(clip / "in.mp4")
     with pytest.raises(UserError, match="StubCounter does not track, .*; leave out mot_results"):
         annotate(predictor, source, results={"mot_results": clip / "out.txt"})
@@ -134,7 +134,7 @@ def test_the_built_model_may_decide():
                 yield answer if self.tracks else {"instances": answer}
 
     for tracks in (True, False):
-        predictor = VideoPredictor(model=Either(tracks), min_size=0, max_size=0)
+        predictor = Predictor(model=Either(tracks), min_size=0, max_size=0)
         assert predictor.task.takes_images != tracks
         (frame,) = predictor([np.full((9, 9, 3), 255, np.uint8)])
         assert len(frame.instances) == 1
@@ -145,4 +145,4 @@ def test_a_model_without_a_task_is_a_fault_of_its_author():
         def stream_video(self, frames, output_size): ...
 
     with pytest.raises(AssertionError, match="must name its task"):
-        VideoPredictor(model=Nothing(), min_size=0, max_size=0)
+        Predictor(model=Nothing(), min_size=0, max_size=0)

@@ -1,4 +1,4 @@
-"""VideoPredictor: order, sizes, bounded memory, and construction from a config."""
+"""Predictor: order, sizes, bounded memory, and construction from a config."""
 
 import gc
 import json
@@ -13,7 +13,7 @@ from detectron2.data import MetadataCatalog
 from d2video.config import get_cfg
 from d2video.data.augmentation import shortest_edge_size
 from d2video.data.datasets.ytvis import register_ytvis_instances
-from d2video.inference.predictor import VideoPredictor
+from d2video.inference.predictor import Predictor
 from d2video.inference.tasks import RestorationTask
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
@@ -32,9 +32,9 @@ def moving_square(length: int, height: int = 48, width: int = 64):
         yield image
 
 
-def make_predictor(model=None, **kwargs) -> VideoPredictor:
+def make_predictor(model=None, **kwargs) -> Predictor:
     arguments = {"min_size": 0, "max_size": 0} | kwargs
-    return VideoPredictor(model=model or StubVideoModel(), **arguments)
+    return Predictor(model=model or StubVideoModel(), **arguments)
 
 
 @pytest.mark.parametrize("length", [1, 4, 7, 30])
@@ -277,7 +277,7 @@ def test_from_config(tmp_path):
     cfg = stub_config(tmp_path)
     MetadataCatalog.get("predictor_test").thing_classes = ["square"]
     try:
-        predictor = VideoPredictor(cfg)
+        predictor = Predictor(cfg)
         assert predictor.class_names == ["square"]
         assert not predictor.model.training
         assert predictor.model.weight.item() == 3.0
@@ -292,19 +292,19 @@ def test_from_config_finds_names_that_the_data_tell(tmp_path, scratch_catalog):
     cfg = stub_config(tmp_path)
     path = tmp_path / "labels.json"
     register_ytvis_instances("predictor_test", {}, str(path), "")
-    assert VideoPredictor(cfg).class_names is None  # no data: the model runs all the same
+    assert Predictor(cfg).class_names is None  # no data: the model runs all the same
     path.write_text(json.dumps(content()))
-    assert VideoPredictor(cfg).class_names == ["four", "nine"]
+    assert Predictor(cfg).class_names == ["four", "nine"]
     MetadataCatalog.get("predictor_train").thing_classes = ["nine", "four"]
     cfg.DATASETS.TRAIN = ("predictor_train",)
-    assert VideoPredictor(cfg).class_names == ["nine", "four"]  # whose order the model has
+    assert Predictor(cfg).class_names == ["nine", "four"]  # whose order the model has
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
-    assert VideoPredictor(cfg).class_names is None
+    assert Predictor(cfg).class_names is None
 
 
 def test_from_config_prefers_the_checkpoints_names(tmp_path, scratch_catalog):
     cfg = stub_config(tmp_path)
     torch.save(torch.load(cfg.MODEL.WEIGHTS) | {"class_names": ["cube", ""]}, cfg.MODEL.WEIGHTS)
-    assert VideoPredictor(cfg).class_names == ["cube"]
+    assert Predictor(cfg).class_names == ["cube"]
     MetadataCatalog.get("predictor_test").thing_classes = ["square"]
-    assert VideoPredictor(cfg).class_names == ["cube"]
+    assert Predictor(cfg).class_names == ["cube"]

@@ -5,6 +5,7 @@ from d2video.inference.tasks.classification import (
     ClassifiedFrame,
     VideoClasses,
 )
+from d2video.inference.tasks.frame import NotOffered, VideoFrame
 from d2video.inference.tasks.instances import DetectionTask, InstanceFrame, TrackingTask
 from d2video.inference.tasks.restoration import RestorationTask, RestoredFrame
 from d2video.inference.tasks.task import StreamingModel, Summary, Task
@@ -14,6 +15,7 @@ __all__ = [
     "ClassifiedFrame",
     "DetectionTask",
     "InstanceFrame",
+    "NotOffered",
     "RestorationTask",
     "RestoredFrame",
     "StreamingModel",
@@ -21,4 +23,5 @@ __all__ = [
     "Task",
     "TrackingTask",
     "VideoClasses",
+    "VideoFrame",
 ]

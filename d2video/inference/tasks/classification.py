@@ -2,27 +2,45 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from d2video.inference.tasks.frame import VideoFrame, check_topk
 from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ScoresAnswer
 from d2video.structures.class_scores import top_classes
 from d2video.video.frame_source import Frame
 from d2video.visualization.class_panel import ScoreHistory, add_class_panel
-from d2video.visualization.options import DrawingOptions
+from d2video.visualization.options import DEFAULT_TOPK, DrawingOptions
 from d2video.visualization.primitives import enlarge, label_of_class
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ClassifiedFrame(Frame):
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class ClassifiedFrame(VideoFrame):
     """A frame and the class probabilities of the video up to it: float (K,), on the CPU."""
 
+    task: Task[Any] = field(default_factory=lambda: ClassificationTask())
     class_scores: Tensor
+
+    def top(self, k: int = DEFAULT_TOPK) -> list[tuple[str, float]]:
+        """The best classes and their scores, best first.
+
+        Args:
+            k: number of classes, at least 1.
+
+        Raises:
+            UserError: ``k`` is below 1, or a class has no name.
+        """
+        check_topk("top", k)
+        return named_classes(self.class_scores, k, self.class_names)
+
+    def describe(self) -> str:
+        """The best class."""
+        return as_percent(self.top(1))
 
 
 class ClassificationTask(Task[ClassifiedFrame]):
@@ -81,11 +99,8 @@ class ClassSummary(Summary[ClassifiedFrame]):
             return None
         if self._last.file_name is not None and self._count > 1:
             return logging.INFO, f"{self._count} images classified"
-        best = top_classes(self._last.class_scores, self._topk)
-        return logging.INFO, ", ".join(
-            f"{label_of_class(index, self._class_names)} {100 * score:.1f} %"
-            for index, score in best
-        )
+        best = named_classes(self._last.class_scores, self._topk, self._class_names)
+        return logging.INFO, as_percent(best)
 
 
 class VideoClasses(NamedTuple):
@@ -105,6 +120,24 @@ class VideoClasses(NamedTuple):
     scores: list[float]
     times: np.ndarray
     time_line: np.ndarray
+
+
+def named_classes(
+    scores: Tensor, topk: int, class_names: Sequence[str] | None
+) -> list[tuple[str, float]]:
+    """The names and scores of the best classes, best first.
+
+    Raises:
+        UserError: a class has no name.
+    """
+    return [
+        (label_of_class(index, class_names), score) for index, score in top_classes(scores, topk)
+    ]
+
+
+def as_percent(best: Iterable[tuple[str, float]]) -> str:
+    """Names and scores, 0 to 1, as text."""
+    return ", ".join(f"{name} {100 * score:.1f} %" for name, score in best)
 
 
 def collect_classes(

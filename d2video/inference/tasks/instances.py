@@ -2,19 +2,25 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from detectron2.structures import Instances
 
 from d2video.formats.faults import Tally, refuse
 from d2video.formats.mot_results import open_mot_results
-from d2video.formats.rle import encode_masks
+from d2video.inference.tasks.frame import VideoFrame
+from d2video.inference.tasks.instance_formats import (
+    coco_results,
+    detections,
+    instance_records,
+    segment_records,
+)
 from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ImageAnswer, PanopticMap
 from d2video.utils.counted import counted
@@ -22,21 +28,74 @@ from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 from d2video.visualization.panoptic import draw_panoptic
+from d2video.visualization.primitives import label_of_class
 from d2video.visualization.trails import TrailHistory
 
+if TYPE_CHECKING:
+    from supervision import Detections
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class InstanceFrame(Frame):
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class InstanceFrame(VideoFrame):
     """A frame and the objects in it, on the CPU.
 
     Attributes:
-        instances: in pixels of ``image``, with those fields that the model predicts: ``pred_boxes``
-            (XYXY), ``scores``, ``pred_classes``, ``pred_masks`` (bool N,H,W), ``track_ids`` (int64 N).
+        instances: in pixels of ``image``, of any score, with those fields that the model predicts:
+            ``pred_boxes`` (XYXY), ``scores``, ``pred_classes``, ``pred_masks`` (bool N,H,W),
+            ``track_ids`` (int64 N).
         panoptic_seg: of a panoptic model.
     """
 
+    task: Task[Any] = field(default_factory=lambda: DetectionTask())
     instances: Instances
     panoptic_seg: PanopticMap | None = None
+
+    def to_coco(
+        self,
+        image_id: int | None = None,
+        categories: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The instances, of any score, as entries of a COCO results file (``COCO.loadRes``).
+
+        Args:
+            image_id: of all entries; by default ``index``.
+            categories: those of the ground truth (``coco.dataset["categories"]``). Classes are
+                matched by name; instances of others are left out. Without it ``category_id`` is the
+                model's class index, from 0, which COCO's own files do not use.
+
+        Returns:
+            [{"image_id": int, "category_id": int, "score": 0 to 1, "bbox": [x, y, width, height] in
+            pixels, "segmentation": {"size": [H, W], "counts": compressed RLE as text}, "track_id":
+            int}, ...], without what the model does not predict.
+
+        Raises:
+            UserError: no class of the model is in ``categories``.
+        """
+        image_id = self.index if image_id is None else image_id
+        return coco_results(self.instances, image_id, self.class_names, categories)
+
+    def to_supervision(self) -> "Detections":
+        """The instances, of any score, as ``supervision.Detections``.
+
+        It has ``xyxy`` and, as far as the model predicts them, ``mask``, ``confidence``,
+        ``class_id`` and ``tracker_id``; ``data["class_name"]`` holds the names.
+
+        Raises:
+            UserError: supervision is not installed.
+        """
+        return detections(self.instances, self.class_names)
+
+    def describe(self) -> str:
+        """The classes of what :meth:`plot` shows by default, most frequent first."""
+        if self.panoptic_seg is not None:
+            indices = [segment["category_id"] for segment in self.panoptic_seg[1]]
+        else:
+            shown = _above(self.instances, DrawingOptions().score_threshold)
+            if not shown.has("pred_classes"):
+                return counted(len(shown), "instance")
+            indices = shown.pred_classes.tolist()
+        counts = Counter(label_of_class(index, self.class_names) for index in indices)
+        return ", ".join(f"{n} × {label}" for label, n in counts.most_common()) or "nothing"
 
 
 class DetectionTask(Task[InstanceFrame]):
@@ -65,9 +124,7 @@ class DetectionTask(Task[InstanceFrame]):
             image, scale = frame.image, options.scale
             if frame.panoptic_seg is not None:
                 return draw_panoptic(image, frame.panoptic_seg, class_names, scale=scale)
-            shown = frame.instances
-            if shown.has("scores"):
-                shown = shown[shown.scores >= options.score_threshold]
+            shown = _above(frame.instances, options.score_threshold)
             if trails is not None:
                 trails.add(shown)
             without_trails = options.trail_length is None and shown.has("pred_masks")
@@ -84,9 +141,9 @@ class DetectionTask(Task[InstanceFrame]):
 
     def record(self, frame: InstanceFrame, topk: int) -> dict[str, Any]:
         """``instances`` and, of a panoptic model, ``segments``; see :meth:`open_results`."""
-        record: dict[str, Any] = {"instances": _instance_records(frame.instances)}
+        record: dict[str, Any] = {"instances": instance_records(frame.instances)}
         if frame.panoptic_seg is not None:
-            record["segments"] = _segment_records(frame.panoptic_seg)
+            record["segments"] = segment_records(frame.panoptic_seg)
         return record
 
     def summary(
@@ -195,39 +252,10 @@ class TrackingTask(DetectionTask):
             tally.tell(refuse)
 
 
+def _above(instances: Instances, threshold: float) -> Instances:
+    """The instances with that score or a higher one; all that have no scores."""
+    return instances[instances.scores >= threshold] if instances.has("scores") else instances
+
+
 def _number(frame: Frame) -> int:
     return frame.index + 1 if frame.number is None else frame.number
-
-
-def _instance_records(instances: Instances) -> list[dict[str, Any]]:
-    fields = {"track_id": "track_ids", "category_id": "pred_classes", "score": "scores"}
-    columns: dict[str, list[Any]] = {
-        key: instances.get(field).tolist() for key, field in fields.items() if instances.has(field)
-    }
-    if instances.has("pred_boxes"):
-        boxes = instances.pred_boxes.tensor.clone()
-        boxes[:, 2:] -= boxes[:, :2]
-        columns["bbox"] = boxes.tolist()
-    if instances.has("pred_masks"):
-        columns["segmentation"] = _mask_codes(instances.pred_masks)
-    rows = zip(*columns.values(), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def _segment_records(panoptic_seg: PanopticMap) -> list[dict[str, Any]]:
-    ids, segments = panoptic_seg
-    present = torch.tensor([segment["id"] for segment in segments], dtype=ids.dtype)
-    codes = _mask_codes(ids == present[:, None, None])
-    return [
-        {
-            "id": segment["id"],
-            "category_id": segment["category_id"],
-            "isthing": bool(segment["isthing"]),
-            "segmentation": code,
-        }
-        for segment, code in zip(segments, codes, strict=True)
-    ]
-
-
-def _mask_codes(masks: torch.Tensor) -> list[dict[str, Any]]:
-    return [code | {"counts": code["counts"].decode()} for code in encode_masks(masks.cpu())]

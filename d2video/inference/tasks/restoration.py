@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from d2video.inference.tasks.frame import VideoFrame
 from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import RestoredAnswer
 from d2video.utils.counted import counted
@@ -15,11 +17,16 @@ from d2video.video.frame_source import Frame
 from d2video.visualization.options import DrawingOptions
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RestoredFrame(Frame):
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class RestoredFrame(VideoFrame):
     """A frame and the restored image, uint8 (s·H,s·W,3), RGB; grey where the frame is."""
 
+    task: Task[Any] = field(default_factory=lambda: RestorationTask())
     restored: np.ndarray
+
+    def describe(self) -> str:
+        """The size of the restored image, width by height."""
+        return f"restored, {self.restored.shape[1]}x{self.restored.shape[0]}"
 
 
 class RestorationTask(Task[RestoredFrame]):

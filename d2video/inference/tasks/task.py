@@ -78,6 +78,16 @@ class Task(ABC, Generic[Answered]):
         """The JSON entries of a frame; ``topk``: number of classes of a classifying model."""
         return {}
 
+    def entries(self, frame: Answered, topk: int) -> dict[str, Any]:
+        """A frame of :meth:`open_results`: its place, and its :meth:`record`."""
+        entries: dict[str, Any] = {"index": frame.index}
+        if frame.file_name is None:
+            entries["time"] = round(frame.time, 6)
+        else:
+            height, width = frame.image.shape[:2]
+            entries |= {"file_name": frame.file_name, "height": height, "width": width}
+        return entries | self.record(frame, topk)
+
     def video_record(self, last: Answered, topk: int) -> dict[str, Any]:
         """The JSON entries of a whole video, from its last frame."""
         return {}
@@ -125,15 +135,9 @@ class Task(ABC, Generic[Answered]):
 
         def write(frame: Answered) -> None:
             nonlocal count, tail
-            entries: dict[str, Any] = {"index": frame.index}
             if frame.file_name is None:
-                entries["time"] = round(frame.time, 6)
                 tail = self.video_record(frame, topk)
-            else:
-                height, width = frame.image.shape[:2]
-                entries |= {"file_name": frame.file_name, "height": height, "width": width}
-            entries |= self.record(frame, topk)
-            put((",\n" if count else "\n") + json.dumps(entries))
+            put((",\n" if count else "\n") + json.dumps(self.entries(frame, topk)))
             count += 1
 
         with open_text(path) as put:
