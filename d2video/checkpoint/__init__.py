@@ -10,6 +10,7 @@ from d2video.checkpoint.convert import (
     checkpoint_format,
     from_foreign,
     to_foreign,
+    translated,
 )
 from d2video.checkpoint.loading import class_names_in, load_checkpoint_file, state_dict_of
 from d2video.checkpoint.writing import write_checkpoint
@@ -29,5 +30,6 @@ __all__ = [
     "metrics_in",
     "state_dict_of",
     "to_foreign",
+    "translated",
     "write_checkpoint",
 ]

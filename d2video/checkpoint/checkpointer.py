@@ -16,7 +16,7 @@ from d2video.checkpoint.loading import (
     load_checkpoint_file,
     state_dict_of,
 )
-from d2video.checkpoint.recognition import describe_origin
+from d2video.checkpoint.recognition import describe_origin, foreign_file
 from d2video.checkpoint.run_folder import (
     POINTER,
     checkpoints_in,
@@ -43,8 +43,9 @@ class VideoCheckpointer(DetectionCheckpointer):
     """A :class:`DetectionCheckpointer` that reports what does not fit, runs no code in a file, and
     loses nothing that was saved.
 
-    It takes checkpoints of the same model (``.pth`` or ``.safetensors``), backbone weights
-    (detectron2 model zoo, converted torchvision) and, unless ``strict``, checkpoints that lack some
+    It takes checkpoints of the same model (``.pth`` or ``.safetensors``), files of other implementations
+    in the formats of :data:`~d2video.checkpoint.CONVERTER_REGISTRY`, recognised by their names, backbone
+    weights (detectron2's model zoo, torchvision, timm) and, unless ``strict``, checkpoints that lack some
     parameters, which it lists.
 
     What explains the model is kept with it: its config, metrics (see :mod:`d2video.checkpoint.about`), and
@@ -188,8 +189,8 @@ class VideoCheckpointer(DetectionCheckpointer):
     def _take(self, path: str, content: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
         """Load the model and the ``wanted`` checkpointables; the rest of the content is returned."""
         self._path = path
-        self._origin = describe_origin(content, type(self.model).__name__)
         logger.info("Loading %s", path)
+        self._adopt(content)
         for key in wanted:
             if key not in content:
                 raise UserError(
@@ -245,6 +246,20 @@ class VideoCheckpointer(DetectionCheckpointer):
         is_bare = STATE_KEYS.isdisjoint(content)
         return {"model": state} if is_bare else {**content, "model": state}
 
+    def _adopt(self, content: dict[str, Any]) -> None:
+        """Give the parameters of a foreign file the model's names, and say so."""
+        self._origin, architecture = "", type(self.model).__name__
+        model = self.model.state_dict()
+        try:
+            found = foreign_file(content, architecture, model)
+            if found is None:
+                self._origin = describe_origin(content, architecture)
+                return
+            content["model"], done = found.renamed(model)
+        except UserError as error:
+            raise UserError(f"checkpoint {self._path}: {error}") from error
+        logger.info("%s: %s", self._path, done)
+
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         names = set(self.model.state_dict())
         for prefix in self.ignore:
@@ -299,7 +314,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         if not loaded:
             raise self._error(
                 f"no parameter fits this model (the file has {', '.join(unexpected[:3])}): it belongs "
-                "to another model; convert it with tools/convert_checkpoint.py"
+                "to another model, or to another implementation whose format is not known"
             )
         beyond_backbone = any("backbone." not in name for name in loaded)
         of_another = beyond_backbone or self._origin

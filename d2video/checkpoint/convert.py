@@ -4,7 +4,7 @@ A project describes a foreign format by one function from its own parameter name
 ones; both directions and all checks follow from it and from the model's own names and shapes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from detectron2.config import CfgNode
@@ -31,6 +31,9 @@ class CheckpointFormat:
         restore: undoes ``adapt`` on the way back, of parameters under foreign names.
         widen: by the config of the model, an adapter that enlarges parameters; for those who ask.
         file_key: under which such files hold the parameters; "": at their top.
+        is_of: whether a file's parameters are of this format and not of another with the same names, such
+            as by the number of class rows; takes what ``adapt`` takes.
+        by_name_only: never recognised; for those who name the format.
     """
 
     description: str
@@ -41,7 +44,29 @@ class CheckpointFormat:
     restore: Callable[[State], State] | None = None
     widen: Callable[[CfgNode], Adapter] | None = None
     file_key: str = "model"
+    is_of: Callable[[State, State], bool] | None = None
+    by_name_only: bool = False
 
+
+@dataclass(frozen=True)
+class Dialect:
+    """Names that another library, or an older release, gives to the parameters of foreign formats.
+
+    Attributes:
+        description: of the library.
+        formats: names in :data:`CONVERTER_REGISTRY` of the formats that it is translated to.
+        is_spoken_in: whether a file's parameters have such names.
+        translate: the file's parameters under the names of the formats.
+    """
+
+    description: str
+    formats: tuple[str, ...]
+    is_spoken_in: Callable[[Collection[str]], bool]
+    translate: Callable[[State], State]
+
+
+# Projects add theirs.
+DIALECTS: list[Dialect] = []
 
 # By meta-architecture and name; projects add theirs.
 CONVERTER_REGISTRY: dict[str, dict[str, CheckpointFormat]] = {}
@@ -75,6 +100,14 @@ def _foreign_names(ours: State, fmt: CheckpointFormat) -> State:
     }
 
 
+def translated(state: State) -> tuple[State, Dialect | None]:
+    """A file's parameters under the names of a foreign format, and the dialect that they were in."""
+    for dialect in DIALECTS:
+        if dialect.is_spoken_in(state):
+            return dialect.translate(state), dialect
+    return state, None
+
+
 def adapt_foreign(
     state: State, model: State, fmt: CheckpointFormat, widen: Adapter | None = None
 ) -> tuple[State, list[str]]:
@@ -99,6 +132,24 @@ def adapt_foreign(
     return state, notes
 
 
+def sort_names(
+    names: Collection[str], model: Collection[str], fmt: CheckpointFormat
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """How a file's names go with a model's.
+
+    Args:
+        names: of the file's parameters.
+        model: names of the model's.
+
+    Returns:
+        ours by foreign name, of all that the format provides; names of the file without use here; and its
+        unknown names.
+    """
+    ours = {fmt.name_of(name): name for name in model if not name.startswith(fmt.not_in_file)}
+    unused = [n for n in names if n.startswith(fmt.not_in_model) and n not in ours]
+    return ours, unused, sorted({*names} - ours.keys() - {*unused})
+
+
 def from_foreign(
     state: State, model: State, fmt: CheckpointFormat
 ) -> tuple[State, list[str], list[str]]:
@@ -115,10 +166,8 @@ def from_foreign(
     Raises:
         UserError: a parameter is missing, unknown or of another shape; the message lists them.
     """
-    names = {fmt.name_of(ours): ours for ours in model if not ours.startswith(fmt.not_in_file)}
-    unused = [n for n in state if n.startswith(fmt.not_in_model) and n not in names]
+    names, unused, unknown = sort_names(state, model, fmt)
     missing = sorted(names.keys() - state.keys())
-    unknown = sorted(state.keys() - names.keys() - set(unused))
     if not names.keys() & state.keys():
         raise UserError(
             f"the file holds no parameter of the format '{fmt.description}' (it has "

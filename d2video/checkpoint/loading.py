@@ -32,19 +32,16 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _FOREIGN: list[Any] = [argparse.Namespace, *((made, name) for name, made in NUMPY_SCALARS.items())]
 
 
-def load_checkpoint_file(
-    path: str | Path, *, foreign: bool = False, peek: bool = False
-) -> dict[str, Any]:
+def load_checkpoint_file(path: str | Path, *, peek: bool = False) -> dict[str, Any]:
     """Read a checkpoint, by its suffix: ``.safetensors``, ``.pkl`` (detectron2's model zoo: plain
-    containers of numpy arrays), or else of ``torch.save``, read with ``weights_only``.
+    containers of numpy arrays), or else of ``torch.save``, read with ``weights_only``. Besides tensors
+    and plain containers official checkpoints hold ``argparse.Namespace`` and numbers of numpy.
 
     A torch file's checksums (the CRC-32 that ``torch.save`` stores with each tensor) are compared
     before anything is read.
 
     Args:
         path: the file.
-        foreign: allow what official checkpoints store besides: ``argparse.Namespace`` as ``args``
-            and numbers of numpy. For converters.
         peek: for what stands beside the tensors, and their names and shapes: checksums are not
             compared, and tensors stay in the file until they are used.
 
@@ -67,7 +64,7 @@ def load_checkpoint_file(
             f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given"
         )
     try:
-        content = _read(path, foreign, peek)
+        content = _read(path, peek)
     # A file of a stranger can make the readers fail in any way (KeyError, IndexError, MemoryError …).
     except Exception as error:
         logger.debug("checkpoint %s", path, exc_info=True)
@@ -151,7 +148,7 @@ def _is_dense_tensor(value: Any) -> bool:
     )
 
 
-def _read(path: Path, foreign: bool, peek: bool) -> Any:
+def _read(path: Path, peek: bool) -> Any:
     if path.suffix == ".pkl":
         return load_numpy_pickle(path)
     if path.suffix == ".safetensors":
@@ -162,7 +159,7 @@ def _read(path: Path, foreign: bool, peek: bool) -> Any:
     is_archive = zipfile.is_zipfile(path)
     if is_archive and not peek:
         _check_archive(path)
-    with torch.serialization.safe_globals(_FOREIGN if foreign else []):
+    with torch.serialization.safe_globals(_FOREIGN):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=peek and is_archive)
 
 
@@ -200,8 +197,8 @@ def _reason(path: Path, error: Exception) -> str:
     refused = _REFUSED.search(text)
     if refused:
         return (
-            f"it holds {refused[1] or refused[2]}, code or objects, which are never loaded: convert an "
-            "official file with tools/convert_checkpoint.py, or re-save only its state dict"
+            f"it holds {refused[1] or refused[2]}, code or objects, which are never loaded: "
+            "re-save only its state dict"
         )
     # torch's text is about how to load the file all the same.
     detail = "" if "weights_only" in text or text.isdigit() else f" ({text[:120]})"

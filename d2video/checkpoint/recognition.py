@@ -1,10 +1,22 @@
-"""Whose a checkpoint is, by what it says or by the names of its parameters: for messages."""
+"""Whose a checkpoint is, by what it says or by the names of its parameters."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from d2video.checkpoint.about import META_ARCHITECTURE
-from d2video.checkpoint.convert import CONVERTER_REGISTRY
+from d2video.checkpoint.convert import (
+    CONVERTER_REGISTRY,
+    CheckpointFormat,
+    State,
+    adapt_foreign,
+    sort_names,
+    translated,
+)
+from d2video.checkpoint.torchvision_names import resnet_format
+from d2video.utils.errors import UserError
 
 # By meta-architecture: parameters that its checkpoints have, one tuple for each variant. Of several that
 # a file holds the longest decides, so that an extended model's is longer. Projects add theirs.
@@ -32,6 +44,107 @@ def recognise(names: Collection[str]) -> list[tuple[str, str]]:
     return [each for each, length in found.items() if length == longest]
 
 
+@dataclass(frozen=True)
+class ForeignFile:
+    """A foreign file that a model can take.
+
+    Attributes:
+        state: its parameters under the names of ``format``.
+        format: how they go with the model's.
+        title: what the file is, for messages.
+    """
+
+    state: State
+    format: CheckpointFormat
+    title: str
+
+    def renamed(self, model: State) -> tuple[State, str]:
+        """The parameters under the model's names, and a line that says what was done. Shapes are not
+        checked; parameters that the model does not know keep their names.
+
+        Args:
+            model: the model's state dict; shapes are enough.
+
+        Raises:
+            UserError: the file does not fit the config, so that its names cannot be told.
+        """
+        state, notes = adapt_foreign(self.state, model, self.format)
+        ours, unused, _ = sort_names(state, model, self.format)
+        renamed = {ours.get(n, n): value for n, value in state.items() if n not in {*unused}}
+        done = [f"recognised as {self.title}: {len(renamed)} parameters"]
+        if unused:
+            done.append(f"{len(unused)} have no use here")
+        return renamed, "; ".join(done + notes)
+
+
+def foreign_file(content: dict[str, Any], architecture: str, model: State) -> ForeignFile | None:
+    """What a checkpoint is if it is not one of this library's own for the model.
+
+    Args:
+        content: of the file, with its parameters under "model".
+        architecture: the model's.
+        model: its state dict; shapes are enough.
+
+    Returns:
+        None for a checkpoint of the model itself, and for one that no format of its meta-architecture fits.
+
+    Raises:
+        UserError: several formats fit.
+    """
+    state = content["model"]
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        return None  # of detectron2's model zoo
+    if content.get(META_ARCHITECTURE) == architecture or (architecture, "") in recognise(state):
+        return None
+    if backbone := resnet_format(state, model):
+        state = {n: v for n, v in state.items() if not n.endswith(".num_batches_tracked")}
+        return ForeignFile(state, backbone, backbone.description)
+    state, dialect = translated(state)
+    spelled = f" in the names of {dialect.description}" if dialect else ""
+    formats = {
+        label: fmt
+        for label, fmt in CONVERTER_REGISTRY.get(architecture, {}).items()
+        if dialect is None or label in dialect.formats
+    }
+    found = _fitting(state, architecture, model, formats)
+    if len(found) > 1:
+        listed = ", ".join(f"{label} ({formats[label].description})" for label in found)
+        raise UserError(
+            f"its parameters have the names of several formats: {listed}; convert it with "
+            f"d2video convert --format {found[0]} or another of them"
+        )
+    if not found:
+        return None
+    fmt = formats[found[0]]
+    return ForeignFile(state, fmt, fmt.description + spelled)
+
+
+def _fitting(
+    state: State, architecture: str, model: State, formats: dict[str, CheckpointFormat]
+) -> list[str]:
+    """The formats that a file may be of: those whose names it has, or all but the backbone's; of these
+    the ones with the fewest names that differ, then those that give the model the most."""
+    by_signature = {label for found, label in recognise(state) if found == architecture}
+    faults: dict[str, tuple[int, int]] = {}
+    for label, fmt in formats.items():
+        ours, _, unknown = sort_names(state, model, fmt)
+        if fmt.by_name_only or all(name == own for name, own in ours.items()):
+            continue
+        differing = [*(ours.keys() - state.keys()), *unknown]
+        if label in by_signature or all("backbone." in name for name in differing):
+            faults[label] = (len(differing), -len(ours))
+    least = min(faults.values(), default=None)
+    found = [label for label, each in faults.items() if each == least]
+    if len(found) > 1:
+        certain = [
+            label
+            for label in found
+            if (is_of := formats[label].is_of) is None or is_of(state, model)
+        ]
+        found = certain or found
+    return found
+
+
 def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> str:
     """What a checkpoint is if it is not one of ``model`` in the format ``given_as``, and what to do;
     else "".
@@ -41,7 +154,8 @@ def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> 
         model: the meta-architecture that it was given to.
         given_as: a format of :data:`CONVERTER_REGISTRY`, or "" for this library's own.
     """
-    origins = recognise(content["model"])
+    state, dialect = translated(content["model"])
+    origins = recognise(state)
     if isinstance(own := content.get(META_ARCHITECTURE), str):
         origins = [(own, "")]
     if not origins or (model, given_as) in origins:
@@ -50,12 +164,13 @@ def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> 
         CONVERTER_REGISTRY[architecture][label].description if label else architecture
         for architecture, label in origins
     ]
+    whose = " or ".join(dict.fromkeys(titles))
+    if dialect:
+        whose += f" in the names of {dialect.description}"
     formats = [label for architecture, label in origins if architecture == model]
     others = " or ".join(dict.fromkeys(architecture for architecture, _ in origins))
     remedy = f"choose a config of {others}, or weights of {model}"
     if formats:
-        how = (
-            f"--format {' or '.join(formats)}" if any(formats) else "--reverse, or without --format"
-        )
-        remedy = f"convert them with tools/convert_checkpoint.py {how}"
-    return f"these are weights of {' or '.join(titles)}, and the model is {model}: {remedy}"
+        how = f"give --format {' or '.join(formats)}" if any(formats) else "give --reverse"
+        remedy = f"{how}, or leave out --format"
+    return f"these are weights of {whose}, and the model is {model}: {remedy}"

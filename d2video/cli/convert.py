@@ -1,12 +1,13 @@
 """Convert official checkpoints to d2video's and back, checked key by key.
 
-Without --format the input is d2video's own, of a training run: its parameters alone are written, to
-be released. An --output that ends in .safetensors is written in that format; both are loaded as
-MODEL.WEIGHTS. The names of the classes are kept; to a file without them the built-in names of the
-first data set in DATASETS.TRAIN are added.
+The format of the input is recognised by the names of its parameters; --format decides where several
+have them. Of d2video's own, of a training run, the parameters alone are written, to be released. An
+--output that ends in .safetensors is written in that format; both are loaded as MODEL.WEIGHTS. The
+names of the classes are kept; to a file without them the built-in names of the first data set in
+DATASETS.TRAIN are added.
 
 Examples: tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
-    --format vistr --input vistr_r50.pth --output vistr_r50_d2video.safetensors
+    --input vistr_r50.pth --output vistr_r50_d2video.safetensors
 tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
     --input output/model_final.pth --output vistr_r50.safetensors
 """
@@ -32,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--format",
         help="foreign format, such as vistr (a wrong name lists those of the model); left out: "
-        "d2video's own, of which all but the parameters and class names is dropped",
+        "recognised by the names of the parameters",
     )
     parser.add_argument("--input", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -46,8 +47,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--base", type=Path, help="d2video checkpoint that gives what the format does not provide"
     )
     args = parser.parse_args(argv)
-    if not args.format and (args.reverse or args.widen):
-        raise UserError("--reverse and --widen need the foreign --format")
+    if not args.format and args.reverse:
+        raise UserError("--reverse needs the foreign --format")
     if args.reverse and (args.widen or args.base):
         raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
     if args.output.resolve() == args.input.resolve():
@@ -67,9 +68,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         load_checkpoint_file,
         state_dict_of,
         to_foreign,
+        translated,
         write_checkpoint,
     )
-    from d2video.checkpoint.recognition import describe_origin
+    from d2video.checkpoint.recognition import describe_origin, foreign_file
     from d2video.config import load_cfg
     from d2video.projects import register_all
 
@@ -80,13 +82,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     fmt = CheckpointFormat("d2video", name_of=lambda name: name)
     if args.format:
         fmt = checkpoint_format(cfg.MODEL.META_ARCHITECTURE, args.format)
-    if args.widen and fmt.widen is None:
-        raise UserError(f"--widen: models of the format '{args.format}' cannot be enlarged")
-    content = load_checkpoint_file(args.input, foreign=True)
+    content = load_checkpoint_file(args.input)
     source = state_dict_of(content, args.input)
     torch.manual_seed(max(cfg.SEED, 0))
     built = build_model(cfg)
     model, names = built.state_dict(), None
+    content["model"] = source
+    if args.format:
+        source, _ = translated(source)
+    elif found := foreign_file(content, cfg.MODEL.META_ARCHITECTURE, model):
+        source, fmt = found.state, found.format
+        print(f"recognised as {found.title}")
+    if args.widen and fmt.widen is None:
+        raise UserError(f"--widen: models of the format '{fmt.description}' cannot be enlarged")
     # Formats that use this library's names differ from it in shapes at most.
     same_names = all(fmt.name_of(name) == name for name in model)
     given_as = "" if args.reverse or same_names else args.format
@@ -96,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             converted, fresh = _to_ours(source, model, fmt, cfg, args)
     except UserError as error:
-        origin = describe_origin(content | {"model": source}, cfg.MODEL.META_ARCHITECTURE, given_as)
+        origin = describe_origin(content, cfg.MODEL.META_ARCHITECTURE, given_as)
         raise UserError(f"checkpoint {args.input}: {origin or error}") from error
     if not args.reverse:
         names = _class_names(built, model.keys() - fresh, content, cfg, args)

@@ -27,7 +27,7 @@ def test_every_system_knows_its_own_checkpoints_and_their_official_form(config):
     assert {found for found, _ in recognise(foreign)} == {architecture}
     text = describe_origin({"model": dict.fromkeys(foreign)}, architecture)
     assert text.startswith(f"these are weights of {official.description}")
-    assert f"convert them with tools/convert_checkpoint.py --format {label}" in text
+    assert f"give --format {label}" in text
 
 
 class Other(nn.Module):

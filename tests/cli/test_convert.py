@@ -62,6 +62,17 @@ def test_there_and_back(convert, ours, tmp_path, capsys):
     assert f"{len(ours)} parameters written to" in capsys.readouterr().out
 
 
+def test_the_format_is_recognised(convert, ours, tmp_path, capsys):
+    convert(tmp_path / "ours.pth", tmp_path / "official.pth", "--reverse")
+    convert(tmp_path / "official.pth", tmp_path / "named.pth")
+    capsys.readouterr()
+    convert(tmp_path / "official.pth", tmp_path / "back.pth", fmt=None)
+    assert "recognised as official VisTR" in capsys.readouterr().out
+    back, named = read(tmp_path / "back.pth"), read(tmp_path / "named.pth")
+    assert back.keys() == named.keys() == ours.keys()
+    assert all(torch.equal(back[name], value) for name, value in ours.items())
+
+
 def test_safetensors_there_and_back(convert, ours, tmp_path):
     convert(tmp_path / "ours.pth", tmp_path / "official.safetensors", "--reverse")
     convert(tmp_path / "official.safetensors", tmp_path / "back.safetensors")
@@ -150,10 +161,14 @@ def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
     ("more", "fmt", "message"),
     [
         (("--reverse", "--widen"), "vistr", "leave out --reverse"),
-        (("--widen",), "vistr", "models of the format 'vistr' cannot be enlarged"),
-        ((), "vistr", "ours.pth: these are weights of VisTR, .* --reverse, or without --format"),
+        (("--widen",), "vistr", "models of the format 'official VisTR .*' cannot be enlarged"),
+        (
+            (),
+            "vistr",
+            "ours.pth: these are weights of VisTR, .* give --reverse, or leave out --format",
+        ),
         (("--output", "{input}"), "vistr", "ours.pth is the input itself"),
-        (("--reverse",), None, "--reverse and --widen need the foreign --format"),
+        (("--reverse",), None, "--reverse needs the foreign --format"),
         (("--reverse",), "onnx", "no checkpoint format 'onnx'"),
     ],
 )
@@ -171,7 +186,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(
 @pytest.mark.parametrize(
     ("fmt", "config", "message"),
     [
-        (None, CONFIG, "weights of official VisTR.* --format vistr$"),
+        (None, DETR, "weights of official VisTR.* the model is DETR: choose a config of VisTR"),
         ("detr", DETR, "weights of official VisTR.* the model is DETR: choose a config of VisTR"),
     ],
 )

@@ -1,5 +1,7 @@
 """Names of official checkpoints for the parameters of :class:`TrackFormer`, and their class rows."""
 
+from functools import partial
+
 from d2video.projects.detr.converter import foreign_name, segmentation_name
 from d2video.projects.trackformer.network.widening import widener
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
@@ -94,6 +96,17 @@ def _choose_rows(state: State, model: State, no_object: int) -> tuple[State, lis
     return state, list(notes)
 
 
+def _of_coco(state: State, model: State, no_object: int) -> bool:
+    """Whether a file's class heads are COCO's, ``no_object`` rows not counted."""
+    return any(len(state[name]) - no_object in _COCO_ROWS for name in _class_heads(state))
+
+
+def _of_a_tracker(state: State, model: State) -> bool:
+    """A tracker's class heads have the rows of the model; only of a detector's some are taken."""
+    same = all(state[n].shape == model[n].shape for n in _class_heads(model) if n in state)
+    return same or not (_of_coco(state, model, 0) or _of_coco(state, model, 1))
+
+
 def _ranges(numbers: list[int]) -> str:
     """[1, 2, 3, 5] to "1-3, 5"."""
     starts = [n for n in numbers if n - 1 not in numbers]
@@ -123,6 +136,7 @@ CONVERTER_REGISTRY["TrackFormer"] = {
         not_in_model=_NO_USE,
         adapt=adapt_trackformer,
         widen=widener,
+        is_of=_of_a_tracker,
     ),
     # A tracker can start from a detector: what the latter lacks starts anew.
     "deformable_detr": CheckpointFormat(
@@ -132,29 +146,34 @@ CONVERTER_REGISTRY["TrackFormer"] = {
         not_in_model=_NO_USE,
         adapt=adapt_deformable_detr,
         widen=widener,
+        is_of=partial(_of_coco, no_object=0),
     ),
     "detr": CheckpointFormat(
         "official DETR, COCO",
         trackformer_name,
         not_in_file=(*_NO_MASKS, *_NO_TRACKS),
         adapt=adapt_detr,
+        is_of=partial(_of_coco, no_object=1),
     ),
     "detr_segm": CheckpointFormat(
         "official DETR with masks, COCO or COCO panoptic",
         segmentation_name,
         not_in_file=_NO_TRACKS,
         adapt=adapt_detr,
+        is_of=partial(_of_coco, no_object=1),
     ),
     "detr_segm_masks": CheckpointFormat(
         "the mask head of an official DETR with masks, for a detector given with --base",
         segmentation_name,
         not_in_file=(*_DETECTOR, *_NO_TRACKS),
         not_in_model=("detr.",),
+        by_name_only=True,
     ),
     "own": CheckpointFormat("a TrackFormer of this library", str, widen=widener),
 }
 
 MODEL_SIGNATURES["TrackFormer"] = [
+    ("network.class_embed.0.weight", "network.two_stage.enc_output.weight"),
     (
         "network.query_embed.weight",
         "network.class_embed.weight",

@@ -1,0 +1,163 @@
+"""DETR and Deformable DETR of Hugging Face ``transformers`` under the names of the official files.
+
+Releases 4 and 5 name a few parts differently, and so does a file by the backbone that it was made with,
+timm's or the library's own.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+import torch
+
+from d2video.checkpoint.convert import DIALECTS, Dialect, State
+
+_BACKBONE = "backbone.0.body."
+
+# Applied in order, after the prefix "model." (or, with masks, "detr.model.") is off.
+_RULES: list[tuple[str, Any]] = [
+    (r"^backbone\.(?:conv_encoder\.)?model\.(?:_backbone\.)?", _BACKBONE),
+    (r"^(?:backbone\.)?position_embedding\.row_embeddings\.", "backbone.1.row_embed."),
+    (r"^(?:backbone\.)?position_embedding\.column_embeddings\.", "backbone.1.col_embed."),
+    # Its own ResNet.
+    (r"\.embedder\.embedder\.convolution\.", ".conv1."),
+    (r"\.embedder\.embedder\.normalization\.", ".bn1."),
+    (
+        r"\.encoder\.stages\.(\d)\.layers\.(\d+)\.",
+        lambda match: f".layer{int(match[1]) + 1}.{match[2]}.",
+    ),
+    (r"\.layer\.(\d)\.convolution\.", lambda match: f".conv{int(match[1]) + 1}."),
+    (r"\.layer\.(\d)\.normalization\.", lambda match: f".bn{int(match[1]) + 1}."),
+    (r"\.shortcut\.convolution\.", ".downsample.0."),
+    (r"\.shortcut\.normalization\.", ".downsample.1."),
+    # The detector.
+    (r"^input_projection\.", "input_proj."),
+    (r"^query_position_embeddings\.", "query_embed."),
+    (r"^class_labels_classifier\.", "class_embed."),
+    (r"^bbox_predictor\.", "bbox_embed."),
+    (r"^decoder\.(class_embed|bbox_embed)\.", r"\1."),
+    (
+        r"^(level_embed|reference_points|enc_output|enc_output_norm|pos_trans|pos_trans_norm)\b",
+        r"transformer.\1",
+    ),
+    (r"^(encoder|decoder)\.", r"transformer.\1."),
+    (r"^transformer\.decoder\.layernorm\.", "transformer.decoder.norm."),
+    (r"\.(?:mlp\.)?fc([12])\.", r".linear\1."),
+    (r"\.o_proj\.", ".out_proj."),
+    (r"^(transformer\.encoder\..*)\.self_attn_layer_norm\.", r"\1.norm1."),
+    (r"^(transformer\.encoder\..*)\.final_layer_norm\.", r"\1.norm2."),
+    (r"\.final_layer_norm\.", ".norm3."),
+]
+_DETR_DECODER = [
+    (r"\.encoder_attn\.", ".multihead_attn."),
+    (r"\.self_attn_layer_norm\.", ".norm1."),
+    (r"\.encoder_attn_layer_norm\.", ".norm2."),
+]
+_DEFORMABLE_DECODER = [
+    (r"\.encoder_attn\.", ".cross_attn."),
+    (r"\.self_attn_layer_norm\.", ".norm2."),
+    (r"\.encoder_attn_layer_norm\.", ".norm1."),
+]
+# The mask branch in release 5; in release 4 it has the official names.
+_MASKS = [
+    (r"^bbox_attention\.([qk])_proj\.", r"bbox_attention.\1_linear."),
+    (r"^mask_head\.conv(\d)\.conv\.", r"mask_head.lay\1."),
+    (r"^mask_head\.conv(\d)\.norm\.", r"mask_head.gn\1."),
+    (
+        r"^mask_head\.fpn_stages\.(\d)\.fpn_adapter\.",
+        lambda match: f"mask_head.adapter{int(match[1]) + 1}.",
+    ),
+    (
+        r"^mask_head\.fpn_stages\.(\d)\.refine\.conv\.",
+        lambda match: f"mask_head.lay{int(match[1]) + 3}.",
+    ),
+    (
+        r"^mask_head\.fpn_stages\.(\d)\.refine\.norm\.",
+        lambda match: f"mask_head.gn{int(match[1]) + 3}.",
+    ),
+    (r"^mask_head\.output_conv\.", "mask_head.out_lay."),
+]
+_JOINED = re.compile(r"(.+_attn|.+\.multihead_attn)\.([qkv])_proj\.(weight|bias)")
+
+
+def _replaced(name: str, rules: list[tuple[str, Any]]) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _joined(state: State) -> State:
+    """Queries', keys' and values' projections of DETR's attention in one, as torch has them."""
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    joined: State = {}
+    for name, value in state.items():
+        if match := _JOINED.fullmatch(name):
+            parts.setdefault(f"{match[1]}.in_proj_{match[3]}", {})[match[2]] = value
+        else:
+            joined[name] = value
+    for name, found in parts.items():
+        if {*found} == {*"qkv"}:
+            joined[name] = torch.cat([found[part] for part in "qkv"])
+    return joined
+
+
+def from_detr(state: State) -> State:
+    """:class:`DetrForObjectDetection` and :class:`DetrForSegmentation`, as official files."""
+    detector = "detr." if any(name.startswith("detr.") for name in state) else ""
+    official: State = {}
+    for name, value in state.items():
+        if name.startswith(("mask_head.", "bbox_attention.")):
+            official[_replaced(name, _MASKS)] = value
+        elif not name.endswith(".num_batches_tracked"):
+            own = name.removeprefix(detector).removeprefix("model.")
+            official[detector + _replaced(own, _RULES + _DETR_DECODER)] = value
+    return _joined(official)
+
+
+def from_deformable_detr(state: State) -> State:
+    """:class:`DeformableDetrForObjectDetection`, as an official file.
+
+    Files leave out heads that are the same tensor as another: layers that share one, and the second names
+    of the box heads in the decoder of a model with refinement.
+    """
+    official = {
+        _replaced(name.removeprefix("model."), _RULES + _DEFORMABLE_DECODER): value
+        for name, value in state.items()
+        if not name.endswith(".num_batches_tracked")
+    }
+    numbers = {int(name.split(".")[3]) for name in official if name.startswith(_DECODER_LAYER)}
+    heads = len(numbers) + ("transformer.enc_output.weight" in official)
+    for name in [name for name in official if name.startswith(_HEADS)]:
+        head, number, rest = name.split(".", 2)
+        if number == "0" and f"{head}.1.{rest}" not in official:
+            official |= {f"{head}.{i}.{rest}": official[name] for i in range(1, heads)}
+    if any(name.startswith("model.decoder.bbox_embed.") for name in state) or _differ(official):
+        boxes = [name for name in official if name.startswith("bbox_embed.")]
+        official |= {f"transformer.decoder.{name}": official[name] for name in boxes}
+    return _joined(official)
+
+
+_DECODER_LAYER = "transformer.decoder.layers."
+_HEADS = ("class_embed.", "bbox_embed.")
+
+
+def _differ(state: State) -> bool:
+    """Whether the layers have box heads of their own, which only a model with refinement has."""
+    first, second = (state.get(f"bbox_embed.{i}.layers.0.weight") for i in (0, 1))
+    return first is not None and second is not None and not torch.equal(first, second)
+
+
+def _is_detr(names: Collection[str]) -> bool:
+    return any(name.endswith("class_labels_classifier.weight") for name in names)
+
+
+def _is_deformable(names: Collection[str]) -> bool:
+    return "model.level_embed" in names
+
+
+DIALECTS += [
+    Dialect("Hugging Face transformers", ("detr", "detr_segm"), _is_detr, from_detr),
+    Dialect(
+        "Hugging Face transformers", ("deformable_detr",), _is_deformable, from_deformable_detr
+    ),
+]
