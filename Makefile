@@ -57,13 +57,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "error: $(PYTHON) cannot make virtual environments: on Debian or Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
-$(INSTALLED): setup.py constraints.txt tools/install_detectron2.py | $(BIN)/python
+$(INSTALLED): setup.py constraints.txt d2video/cli/install_detectron2.py | $(BIN)/python
 	@echo "== 2/5 build tools"
 	$(PIP) install -c constraints.txt setuptools wheel
 	@echo "== 3/5 d2video and what it needs (PyTorch with CUDA: 5.5 GB on Linux)"
 	$(PIP) install -c constraints.txt --no-build-isolation --editable '.[dev]'
 	@echo "== 4/5 detectron2"
-	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt
+	$(BIN)/d2video install-detectron2 --constraint constraints.txt
 	@echo "== 5/5 trackeval (without what it asks for: a second OpenCV)"
 	$(PIP) install --no-deps -c constraints.txt trackeval
 	@touch $@

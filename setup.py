@@ -1,4 +1,5 @@
-"""Build description. The project packages in ``projects/`` become ``d2video.projects.<name>``."""
+"""Build description. The project packages in ``projects/`` become ``d2video.projects.<name>``, and the
+configs in ``configs/`` files of ``d2video/configs``."""
 
 import re
 from pathlib import Path
@@ -25,17 +26,36 @@ def project_packages() -> dict[str, str]:
 
 
 PROJECTS = project_packages()
+CONFIGS = "d2video.configs"
 
 setup(
     name="d2video",
     version=version(),
     description="Video transformers on Detectron2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=[*find_packages(include=["d2video", "d2video.*"]), *PROJECTS],
-    package_dir=PROJECTS,
-    package_data={"d2video": ["py.typed"]},
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+    packages=[*find_packages(include=["d2video", "d2video.*"]), *PROJECTS, CONFIGS],
+    package_dir={**PROJECTS, CONFIGS: "configs"},
+    package_data={"d2video": ["py.typed"], CONFIGS: ["**/*.yaml"]},
+    entry_points={"console_scripts": ["d2video = d2video.cli:main"]},
     python_requires=">=3.10",
-    # detectron2 is missing here because PyPI has none: tools/install_detectron2.py installs it.
+    # detectron2 is missing here because PyPI has none: `d2video install-detectron2` installs it.
     # trackeval (1.3.0) too: it asks for opencv-python, which lies where opencv-python-headless does.
     # The Makefile installs it without its requirements; those it really needs are in this list.
     # The tests gave the same results at these lower bounds (Python 3.11) as with constraints.txt, but for
@@ -76,6 +96,8 @@ setup(
             "timm>=1.0.31",
             "transformers>=4.57",
         ],
+        # Official weights on Google Drive, and models on the Hugging Face Hub.
+        "zoo": ["gdown>=5.2", "huggingface_hub>=0.34"],
         "timm": ["timm>=1.0.31"],
     },
 )

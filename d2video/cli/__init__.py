@@ -1,6 +1,79 @@
-"""The programs: a module each, behind a door in ``tools/``.
+"""The commands of ``d2video``: a module each, and for most a door in ``tools/``.
 
-``main`` reads the command line, with ``parse_args`` where it is long, and does the work. torch,
-detectron2 and the rooms of d2video that need them are imported where the work begins, inside
+``main`` of a module reads its command line, with ``parse_args`` where it is long, and does the work.
+torch, detectron2 and the rooms of d2video that need them are imported where the work begins, inside
 functions: ``--help`` and a mistake in the arguments answer at once.
 """
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+import d2video
+from d2video.utils.detectron2_missing import is_missing
+from d2video.utils.errors import UserError, exit_on_user_error
+
+# What each command does. Its module has its name, with underscores.
+COMMANDS = {
+    "predict": "annotate videos, a camera or images with a model's predictions",
+    "train": "train or evaluate any system, with detectron2's command line",
+    "convert": "convert official checkpoints to d2video's and back; write releases",
+    "check": "report every fault in a data set, with file and place",
+    "show-data": "draw training samples as the model sees them",
+    "install-detectron2": "install detectron2 from PyPI, without a compiler",
+    "evaluate-mot": "check and score the result files of any tracker",
+    "validate-results": "check a YouTube-VIS result file before you upload it",
+    "split-ytvis": "split a YouTube-VIS file into a training and a held-out part",
+    "make-shapes": "generate a small labelled data set",
+}
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command that ``argv`` begins with; by default the words of this program.
+
+    Raises:
+        SystemExit: the command failed, or there is none of that name.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+    elif words[0] == "--version":
+        print(f"d2video {d2video.__version__}")
+    else:
+        run = command(words[0])
+        if words[0] != "install-detectron2" and is_missing():
+            sys.exit(1)  # importing d2video has told why
+        run(words[1:])
+
+
+def command(name: str) -> Callable[[Sequence[str]], None]:
+    """The ``main`` of a command.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in COMMANDS:
+        close = get_close_matches(name.lower(), COMMANDS)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise UserError(f"d2video has no command '{name}': {hint}'d2video --help' lists them")
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}").main
+
+
+def overview() -> str:
+    """What ``d2video --help`` shows."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: d2video COMMAND ...",
+            "",
+            "Video transformers on Detectron2.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "'d2video COMMAND --help' explains a command; --version shows d2video's.",
+        ]
+    )

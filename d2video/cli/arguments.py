@@ -7,12 +7,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+# The keys and nodes at the top of a config: what is none of them is a file or a name.
+CONFIG_NODES = (
+    *("CUDNN_BENCHMARK", "DATALOADER", "DATASETS", "DETERMINISTIC", "FLOAT32_PRECISION", "GLOBAL"),
+    *("INPUT", "MODEL", "OUTPUT_DIR", "SEED", "SOLVER", "TEST", "VERSION", "VIS_PERIOD"),
+)
 
-def command_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser whose help shows ``description`` with its line breaks."""
+
+def command_parser(description: str | None, command: str = "") -> argparse.ArgumentParser:
+    """A parser whose help shows ``description`` with its line breaks.
+
+    Args:
+        command: of ``d2video``, for the usage; by default the name of the running program stands there.
+    """
     return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"d2video {command}" if command else None,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def is_config_key(word: str) -> bool:
+    """Whether a word of a command line is the key of a config, or KEY=VALUE."""
+    key = word.partition("=")[0]
+    return key.isupper() and key.partition(".")[0] in CONFIG_NODES
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "check")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", nargs="+", metavar="NAME", help="registered data sets")
     what.add_argument("--config-file", help="its DATASETS.TRAIN and TEST")

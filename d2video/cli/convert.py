@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "convert")
     add_config(parser)
     parser.add_argument(
         "--format",

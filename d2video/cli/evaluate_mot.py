@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "evaluate-mot")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", help="name of a registered tracking data set")
     source.add_argument("--ground-truth", metavar="FOLDER", help="that holds sequences' folders")

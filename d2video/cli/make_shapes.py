@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--format", default="ytvis")
     name = first.parse_known_args(argv)[0].format
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "make-shapes")
     parser.add_argument("root", help="folder to make")
     parser.add_argument(
         "--format", choices=tuple(FORMATS), default="ytvis", help="(default: ytvis)"

@@ -42,7 +42,7 @@ RESULTS = ("results", "mot_results", "mots_results")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "predict")
     add_config(parser)
     parser.add_argument(
         "--input",

@@ -24,7 +24,7 @@ from d2video.utils.errors import exit_on_user_error
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "show-data")
     add_config(parser)
     parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
     parser.add_argument("--num-clips", default=8, type=positive, help="samples to draw")

@@ -19,7 +19,7 @@ from d2video.utils.files import replace_on_success
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "split-ytvis")
     parser.add_argument("json_file", help="annotated file in YouTube-VIS format")
     parser.add_argument("--train-output", required=True, help="file to write the training part to")
     parser.add_argument("--held-out", required=True, help="file to write the held-out part to")

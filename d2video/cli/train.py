@@ -1,7 +1,9 @@
 """Train or evaluate any system of d2video; the usual detectron2 command line.
 
-One machine, 8 GPUs; with MODEL.DEVICE cpu that many processes on the CPU::
+The config is a file or a name, first or behind --config-file. One machine, 8 GPUs; with MODEL.DEVICE cpu
+that many processes on the CPU::
 
+    d2video train VisTR/vistr_R50_ytvis2019.yaml --num-gpus 8 SOLVER.BASE_LR 0.0001
     tools/train_net.py --num-gpus 8 --dist-url auto --config-file cfg.yaml SOLVER.BASE_LR 0.0001
 
 Two machines::
@@ -24,14 +26,35 @@ import os
 import sys
 from collections.abc import Sequence
 
-from d2video.cli.arguments import command_parser
-from d2video.utils.errors import exit_on_user_error
+from d2video.cli.arguments import command_parser, is_config_key
+from d2video.utils.errors import UserError, exit_on_user_error
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments; a config that stands before all options, or before the keys, is ``config_file``.
+
+    Raises:
+        UserError: two configs.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    first = words.pop(0) if words and _is_config(words[0]) else ""
+    args = argument_parser().parse_args(words)
+    if first and args.config_file:
+        raise UserError(f"two configs are given, {first} and {args.config_file}: leave one out")
+    args.config_file = args.config_file or first
+    if not args.config_file and args.opts and _is_config(args.opts[0]):
+        args.config_file = args.opts.pop(0)
+    return args
+
+
+def _is_config(word: str) -> bool:
+    return not word.startswith("-") and not is_config_key(word)
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """The options of ``detectron2.engine.default_argument_parser``, whose import costs seconds, and
     ``--dist-timeout``."""
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "train")
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument(
         "--resume",
@@ -104,7 +127,7 @@ def run(args: argparse.Namespace) -> dict | None:
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    args = argument_parser().parse_args(argv)
+    args = parse_args(argv)
     from d2video.config import load_cfg
     from d2video.engine.launch import launch_run
     from d2video.projects import register_all

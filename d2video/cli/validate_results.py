@@ -14,7 +14,7 @@ from d2video.utils.errors import exit_on_user_error
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = command_parser(__doc__)
+    parser = command_parser(__doc__, "validate-results")
     parser.add_argument("results", help="results.json, or the server's zip file")
     parser.add_argument("annotations", help="annotation file of the split, labels not needed")
     args = parser.parse_args(argv)

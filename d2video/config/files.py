@@ -4,6 +4,7 @@ import ast
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import IO, Any
 
 import yaml
@@ -12,10 +13,54 @@ from yaml.constructor import ConstructorError
 
 from d2video.config.renamed import current_keys
 from d2video.utils.errors import UserError
+from d2video.utils.project_folders import CONFIG_FOLDERS
 
 _BASE = "_BASE_"
 _EPOCHS = ("SOLVER.MAX_EPOCHS", "SOLVER.EPOCH_STEPS")
 _ITERATIONS = ("SOLVER.MAX_ITER", "SOLVER.STEPS")
+
+
+def config_names() -> dict[str, str]:
+    """The paths of the configs that come with d2video and with projects, by name, such as
+    "VisTR/vistr_R50_ytvis2019.yaml"."""
+    return {
+        prefix + path.relative_to(folder).as_posix(): str(path)
+        for prefix, folder in CONFIG_FOLDERS
+        for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def find_config(name: str) -> str:
+    """The path of a config.
+
+    Args:
+        name: a file that exists, or the name of a config that comes with d2video or with a project, such
+            as "VisTR/vistr_R50_ytvis2019.yaml"; without ".yaml", or with "configs/" before it, too.
+
+    Raises:
+        UserError: there is neither; it lists the nearest names.
+    """
+    if "://" in name or (os.path.exists(name) and not os.path.isdir(name)):
+        return name
+    names = config_names()
+    known = _as_name(name)
+    if known in names:
+        return names[known]
+    by_end = {each.rpartition("/")[2].lower(): each for each in names}
+    close = [
+        *get_close_matches(known, names, cutoff=0.75),
+        *(by_end[end] for end in get_close_matches(known.rpartition("/")[2].lower(), by_end)),
+    ]
+    hint = (
+        f"did you mean {' or '.join([*dict.fromkeys(close)][:3])}?" if close else "correct the path"
+    )
+    raise UserError(f"config {name}: no such file, and d2video has none of that name: {hint}")
+
+
+def _as_name(path: str) -> str:
+    """A path as the name of a config: without "configs/" before it, with ".yaml"."""
+    name = os.path.normpath(path).replace(os.sep, "/").removeprefix("configs/")
+    return name if name.endswith(".yaml") else f"{name}.yaml"
 
 
 def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -24,7 +69,7 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     YAML tags that would run Python are refused.
 
     Args:
-        path: of the file; bases are relative to it.
+        path: of the file; bases are relative to it, or named as for :func:`find_config`.
         above: the files that build on this one.
 
     Returns:
@@ -47,6 +92,8 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
                 f"config {path}: its {_BASE} must be a file or a list of files, not {base}"
             )
         base_path = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        if not os.path.exists(base_path):
+            base_path = config_names().get(_as_name(base), base_path)
         if not os.path.exists(base_path):
             raise UserError(
                 f"config {path}: its {_BASE} {base_path} does not exist: correct the path"

@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config.defaults import get_cfg
-from d2video.config.files import flatten, overlay, read_config, read_overrides
+from d2video.config.files import find_config, flatten, overlay, read_config, read_overrides
 from d2video.config.limits import check_limits
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
@@ -20,7 +20,7 @@ _LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
 def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     """The defaults, overlaid with a YAML file and with ``KEY VALUE`` or ``KEY=VALUE``; not frozen. The
-    data sets of DATASETS.REGISTER are registered.
+    data sets of DATASETS.REGISTER are registered. The file is a path or a name, see :func:`find_config`.
 
     Import the projects first (``d2video.projects.register_all()``), which adds their keys. The last
     file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
@@ -30,7 +30,7 @@ def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
             without a value, a schedule in epochs and in iterations, an unknown meta-architecture,
             a value below its least one, a data set that cannot be registered.
     """
-    values = read_config(config_file) if config_file else {}
+    values = read_config(find_config(config_file)) if config_file else {}
     cfg = make_cfg(values, f"config {config_file}", overrides)
     register_datasets(cfg.DATASETS.REGISTER)
     return cfg

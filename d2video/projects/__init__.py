@@ -9,22 +9,11 @@ that registers its system in the entry point group ``d2video.projects``.
 
 import functools
 import importlib
-import os
 import pkgutil
 from importlib.metadata import entry_points
-from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[2] / "projects"
-_ROOTS = [_CHECKOUT, *map(Path, filter(None, os.getenv("D2VIDEO_PROJECTS", "").split(os.pathsep)))]
+from d2video.utils.project_folders import PROJECT_FOLDERS
 
-# Folders <Name>/ of the projects that are here as source, by name.
-PROJECT_FOLDERS = {
-    folder.name: folder.resolve()
-    for root in _ROOTS
-    if root.is_dir()
-    for folder in sorted(root.iterdir())
-    if folder.is_dir()
-}
 __path__.extend(map(str, PROJECT_FOLDERS.values()))
 
 

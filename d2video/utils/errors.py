@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from d2video.utils.detectron2_missing import is_missing
+
 T = TypeVar("T")
 
 _LONGEST = 2000
@@ -39,12 +41,17 @@ class BrokenCheckpoint(UserError):
 
 
 def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
-    """Decorate a program's ``main``: a :class:`UserError` is a line on stderr and exit status 1."""
+    """Decorate a program's ``main``: a :class:`UserError`, or detectron2 missing, is a line on stderr and
+    exit status 1."""
 
     @functools.wraps(main)
     def wrapper(*args, **kwargs) -> T:
         try:
             return main(*args, **kwargs)
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] != "detectron2" or not is_missing():
+                raise
+            sys.exit(1)  # importing d2video has told why
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)

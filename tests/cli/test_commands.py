@@ -1,0 +1,154 @@
+"""``d2video``: its commands, what it says of them, and what it says without detectron2."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import d2video
+from d2video.cli import COMMANDS, main
+from d2video.cli.arguments import CONFIG_NODES, is_config_key
+from d2video.cli.train import parse_args as train_args
+from d2video.config import get_cfg
+from d2video.projects import register_all
+from d2video.utils import detectron2_missing
+from d2video.utils.errors import UserError
+from tests.helpers import ROOT
+
+# Like a Python without detectron2.
+WITHOUT = "import sys; sys.modules['detectron2'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_commands_are_listed(words, capsys):
+    main(words)
+    lines = capsys.readouterr().out.splitlines()
+    for name, summary in COMMANDS.items():
+        assert any(line.split() == [name, *summary.split()] for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
+def test_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"d2video {d2video.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("predct", "did you mean predict? "),
+        ("Train", "did you mean train? "),
+        ("install_detectron2", "did you mean install-detectron2? "),
+        ("zzz", "'d2video --help' lists them"),
+        ("--zzz", "no command '--zzz'"),
+    ],
+)
+def test_an_unknown_command_is_one_line(word, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([word, "--help"])
+    error = capsys.readouterr().err
+    assert end.value.code == 1
+    assert error.count("\n") == 1
+    assert said in error
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: d2video {name} ")
+
+
+@pytest.mark.parametrize(
+    ("line", "config", "opts"),
+    [
+        ("c --num-gpus 2 SEED 1", "c", ["SEED", "1"]),
+        ("--num-gpus 2 c SEED 1", "c", ["SEED", "1"]),
+        ("--num-gpus 2 --config-file c SEED=1", "c", ["SEED=1"]),
+        ("--num-gpus 2 MODEL.WEIGHTS c", "", ["MODEL.WEIGHTS", "c"]),
+        ("--num-gpus 2 --config-file c model.weights c", "c", ["model.weights", "c"]),
+        ("IMG.yaml --num-gpus 2", "IMG.yaml", []),
+    ],
+)
+def test_a_config_to_train_comes_first_or_before_the_keys(line, config, opts):
+    args = train_args(line.split())
+    assert (args.config_file, args.opts, args.num_gpus) == (config, opts, 2)
+
+
+def test_two_configs_to_train():
+    with pytest.raises(UserError, match="two configs are given, a and b"):
+        train_args(["a", "--config-file", "b"])
+
+
+def test_keys_are_told_from_files():
+    register_all()
+    assert set(get_cfg()) <= set(CONFIG_NODES)
+    assert is_config_key("MODEL.WEIGHTS")
+    assert not is_config_key("DSC_0001.JPG")
+
+
+# ---- without detectron2 ----------------------------------------------------------------------------
+
+
+def without_detectron2(code, *words):
+    command = [sys.executable, "-c", WITHOUT + code, str(ROOT), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/")
+
+
+def test_importing_says_how_to_install_it():
+    done = without_detectron2("import d2video")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{detectron2_missing.MESSAGE}\n"
+    assert "d2video install-detectron2" in detectron2_missing.MESSAGE
+
+
+def test_rooms_that_need_it_raise_the_same_line():
+    code = """
+import importlib
+for room in sys.argv[1:]:
+    try:
+        importlib.import_module(f"d2video.{room}")
+    except ImportError as error:
+        print(error)
+"""
+    done = without_detectron2(code, *detectron2_missing.ROOMS)
+    assert set(done.stdout.splitlines()) == {detectron2_missing.MESSAGE}, done.stderr
+    assert len(done.stdout.splitlines()) == len(detectron2_missing.ROOMS)
+
+
+def test_commands_end_with_that_line(tmp_path):
+    """All but the one that installs it: what it needs is there. So do the doors in tools/."""
+    code = """
+import contextlib, io
+from d2video.cli import COMMANDS, main
+for name in COMMANDS:
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            main([name, "--wheel", "none.whl"])
+    except SystemExit as end:
+        print(name, end.code, repr(errors.getvalue()))
+from d2video.cli.train import main
+main(["--config-file", "c"])
+"""
+    done = without_detectron2(code)
+    assert (done.returncode, done.stderr) == (1, f"{detectron2_missing.MESSAGE}\n")
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert said.pop("install-detectron2") == r"1 'error: --wheel none.whl: no such file\n'"
+    assert said == {name: "1 ''" for name in COMMANDS if name != "install-detectron2"}
+
+
+def test_the_list_of_rooms_is_complete():
+    """A room that is not in it can be imported without detectron2."""
+    rooms = [path.parent.name for path in (ROOT / "d2video").glob("*/__init__.py")]
+    rest = sorted(set(rooms) - set(detectron2_missing.ROOMS))
+    code = "import importlib\nfor room in sys.argv[1:]: importlib.import_module(f'd2video.{room}')"
+    done = without_detectron2(code, *rest)
+    assert done.returncode == 0, done.stderr
+
+
+def test_modules_of_commands_have_their_names():
+    for name in COMMANDS:
+        assert importlib.import_module(f"d2video.cli.{name.replace('-', '_')}").main
