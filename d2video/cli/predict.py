@@ -35,7 +35,7 @@ from d2video.cli.arguments import (
     score,
 )
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.files import check_source
+from d2video.utils.sources import check_source
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 
 RESULTS = ("results", "mot_results", "mots_results")
@@ -113,8 +113,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("nothing to do: give --output, --results, --mot-results or --mots-results")
     # A wrong path is refused before it costs the building of a model.
     path = Path(args.input)
-    if not args.input.startswith("camera:"):
-        check_source(args.input)
+    check_source(args.input)
     if args.output is not None and path.resolve() == Path(args.output).resolve():
         raise UserError(f"--output is the input {path} itself; give another name")
     return args

@@ -24,20 +24,6 @@ def address_in(path: str | os.PathLike[str]) -> str | None:
     return str(path) if found[2] else f"{found[1]}//{str(path)[found.end() :]}"
 
 
-def check_source(path: str | os.PathLike[str]) -> None:
-    """Check that there is a file or folder to predict on.
-
-    Raises:
-        UserError: there is none, or it is an address.
-    """
-    wanted = "a video, an image or a folder of images on this machine, or camera:0"
-    address = address_in(path)
-    if address is not None:
-        raise UserError(f"{address} is an address, which cannot be opened; give {wanted}")
-    if not os.path.exists(path):
-        raise UserError(f"{path} does not exist; give {wanted}")
-
-
 def partial_path(path: str | os.PathLike[str]) -> Path:
     """The temporary name under which a file or folder is written until it is complete.
 

@@ -3,6 +3,7 @@
 from d2video.video.frame_source import Frame, FrameSource
 from d2video.video.image_io import IMAGE_SUFFIXES, list_images, read_image_size, read_rgb
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter
+from d2video.video.pictures import read_picture
 from d2video.video.prefetch import prefetch
 from d2video.video.video_file import VideoFile
 from d2video.video.video_reader import open_video
@@ -20,5 +21,6 @@ __all__ = [
     "open_video",
     "prefetch",
     "read_image_size",
+    "read_picture",
     "read_rgb",
 ]

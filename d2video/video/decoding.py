@@ -24,16 +24,21 @@ class CutOff(Exception):
     """A file ends before its frames do."""
 
 
-def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer":
+def open_container(
+    path: str | os.PathLike[str], name: str | None = None
+) -> "av.container.InputContainer":
     """Open a file that has a video stream.
 
     Its decoders refuse frames of more than ``limits.MAX_IMAGE_PIXELS``. A playlist in it is not
     followed.
 
+    Args:
+        name: for messages; by default the path.
+
     Raises:
-        BrokenFile: it is missing, not a video, damaged at its start, has only sound (and a cover), or
-            its frames have no size or are too large.
+        BrokenFile: it is missing, not a video, damaged at its start, or as :func:`check_streams`.
     """
+    name = str(path) if name is None else name
     largest = {"max_pixels": str(limits.MAX_IMAGE_PIXELS)}
     try:
         # The prefix: what a name holds before a colon would be taken for a protocol.
@@ -42,23 +47,41 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
     except (FFmpegError, OSError, UnicodeDecodeError) as error:
         error.with_traceback(None)  # it would keep what its frames hold
         raise BrokenFile(
-            f"cannot read video {path} ({reason(error)}); it is damaged or not a video"
+            f"cannot read video {name} ({reason(error)}); it is damaged or not a video"
         ) from error
+    return check_streams(container, name)
+
+
+def check_streams(
+    container: "av.container.InputContainer", name: str
+) -> "av.container.InputContainer":
+    """Check what an opened file or stream shows, and limit the size of its frames.
+
+    Args:
+        name: for messages.
+
+    Returns:
+        ``container``.
+
+    Raises:
+        BrokenFile: it has only sound (and a cover), no decoder, or its frames have no size or are too
+            large; it is closed then.
+    """
     if container.format.name == "webp_pipe":
         container.close()
-        raise BrokenFile(f"{path}: FFmpeg reads no animated WebP; convert it to MP4, GIF or PNG")
+        raise BrokenFile(f"{name}: FFmpeg reads no animated WebP; convert it to MP4, GIF or PNG")
     # The picture on a sleeve is a stream of its own.
     cover = av.stream.Disposition.attached_pic
     if all(stream.disposition & cover for stream in container.streams.video):
         container.close()
-        raise BrokenFile(f"{path} has no video stream; give a file that shows pictures")
+        raise BrokenFile(f"{name} has no video stream; give a file that shows pictures")
     if any(stream.codec_context is None for stream in container.streams.video):
         container.close()
         raise BrokenFile(
-            f"cannot read video {path} (no decoder for its codec); it is damaged, or convert it"
+            f"cannot read video {name} (no decoder for its codec); it is damaged, or convert it"
         )
     for stream in container.streams.video:
-        stream.codec_context.options = largest
+        stream.codec_context.options = {"max_pixels": str(limits.MAX_IMAGE_PIXELS)}
     context = container.streams.video[0].codec_context
     # The look that FFmpeg takes at the first frames is under the limit, too.
     fault = limits.size_fault(context.height, context.width)
@@ -66,7 +89,7 @@ def open_container(path: str | os.PathLike[str]) -> "av.container.InputContainer
         container.close()
         if not context.width:
             fault = f"its frames have no size, or above {limits.MAX_IMAGE_PIXELS} pixels"
-        raise BrokenFile(f"cannot read video {path}: {fault}; convert it or leave it out")
+        raise BrokenFile(f"cannot read video {name}: {fault}; convert it or leave it out")
     return container
 
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
 from d2video.utils.errors import UserError
+from d2video.video.image_io import rgb_of
 from d2video.video.prefetch import prefetch
 
 DEFAULT_FPS = 25.0
@@ -24,6 +27,7 @@ class Frame:
         file_name: of an image that is not a frame of a video.
         number: its image's name, if all images have numbers as names; None: ``index`` + 1.
         duration: seconds that it is shown, if the video states them.
+        source: name of the video or of the images that it belongs to.
     """
 
     index: int
@@ -32,6 +36,7 @@ class Frame:
     file_name: str | None = None
     number: int | None = None
     duration: float | None = None
+    source: str | None = None
 
 
 class ReadFrame(NamedTuple):
@@ -85,23 +90,36 @@ class FrameSource(ABC):
                 )
             number = None if self.frame_numbers is None else self.frame_numbers[index]
             time = index / self.fps if time is None else time
-            yield Frame(index, time, image, number=number, duration=duration)
+            yield Frame(index, time, image, number=number, duration=duration, source=self.name)
 
     def __iter__(self) -> Iterator[Frame]:
         return prefetch(self.frames(), self.prefetch)
 
 
 def check_frame(video: str, index: int, image: Any) -> np.ndarray:
-    """Return ``image`` if it is a uint8 array (H,W,3).
+    """Return a picture as a uint8 array (H,W,3), RGB.
+
+    Args:
+        video, index: say which frame it is, for messages.
+        image: such an array, a PIL image (of any mode; it is turned upright), or a uint8 tensor, (H,W,3)
+            or (3,H,W), on any device.
 
     Raises:
-        UserError: it is not; ``video`` and ``index`` say which frame.
+        UserError: it is something else.
     """
+    where = f"{video}: frame {index}"
+    if isinstance(image, Image.Image):
+        return rgb_of(image, where)
+    if isinstance(image, Tensor):
+        image = image.detach().cpu().numpy()
+        if image.ndim == 3 and image.shape[2] != 3 and image.shape[0] == 3:
+            image = np.ascontiguousarray(image.transpose(1, 2, 0))
     if not isinstance(image, np.ndarray):
-        raise UserError(f"{video}: frame {index} is a {type(image).__name__}, not an array")
+        raise UserError(
+            f"{where} is a {type(image).__name__}, not an array; give arrays, tensors or PIL images"
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(
-            f"{video}: frame {index} has shape {image.shape} and type {image.dtype}; "
-            "expected (H,W,3) of uint8"
+            f"{where} has shape {image.shape} and type {image.dtype}; expected (H,W,3) of uint8"
         )
     return image

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,8 @@ _TURNS = (5, 6, 7, 8)  # orientations by which height and width change places
 _IGNORED = "D2VIDEO_IGNORE_EXIF_ORIENTATION"
 # A warning from our own limit on, which is raised only where a program asks for it.
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# What Pillow raises on damaged data differs by format.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, *_BOMBS)
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
@@ -40,14 +42,33 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
             larger than :mod:`d2video.utils.limits` allows.
     """
     with _open_image(path) as image:
-        # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
-        upright = _apply_exif_orientation(image) if _uses_exif_orientation() else image
-        pixels = np.asarray(_to_8_bit(upright).convert("RGB"))
+        pixels = _rgb(image)
         count = getattr(image, "n_frames", 1)
         if count > 1:
             told = f"{path} holds {count} pictures, of which the first is read"
             log_first_n(logging.WARNING, told, name=__name__, key="message")
         return pixels
+
+
+def rgb_of(image: Image.Image, where: str) -> np.ndarray:
+    """A PIL image as :func:`read_rgb` gives that of a file; ``where`` says which one, for messages.
+
+    Raises:
+        UserError: its file is damaged, or it is too large.
+    """
+    try:
+        fault = size_fault(image.height, image.width)
+        if fault:
+            raise ValueError(fault)
+        return _rgb(image)
+    except _DAMAGE as error:
+        raise UserError(f"{where} is an image that cannot be read ({error}); replace it") from error
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
+    upright = _apply_exif_orientation(image) if _uses_exif_orientation() else image
+    return np.asarray(_to_8_bit(upright).convert("RGB"))
 
 
 def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -134,8 +155,7 @@ def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError as error:
         raise BrokenFile(f"image file {path} does not exist") from error
-    # What Pillow raises on damaged data differs by format.
-    except (OSError, SyntaxError, ValueError, EOFError, *_BOMBS) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise BrokenFile(
             f"cannot read image {path} ({reason}); replace the file or leave it out"
@@ -157,15 +177,25 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         UserError: it holds no image.
     """
-    paths = [
-        path
-        for path in Path(folder).iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    ]
+    paths = visible_files(folder, IMAGE_SUFFIXES)
     if not paths:
         known = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"folder {folder} holds no image; expected files ending in {known}")
-    return sorted(paths, key=_natural_key)
+    return paths
+
+
+def visible_files(folder: str | os.PathLike[str], suffixes: Collection[str]) -> list[Path]:
+    """The files of a folder with one of some suffixes, in natural order, without hidden ones."""
+    return in_natural_order(
+        path
+        for path in Path(folder).iterdir()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+
+
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort by names, those of folders first, and numbers in them by value."""
+    return sorted(paths, key=lambda path: [_natural_key(part) for part in path.parts])
 
 
 def number_in_name(path: Path) -> int | None:
@@ -175,7 +205,7 @@ def number_in_name(path: Path) -> int | None:
     return int(stem) if stem.isascii() and stem.isdigit() and len(stem) <= 15 else None
 
 
-def _natural_key(path: Path) -> list[str | int]:
+def _natural_key(name: str) -> list[str | int]:
     # The split alternates text and digits, so entries at one position always compare.
-    parts = re.split(r"(\d+)", path.name)
+    parts = re.split(r"(\d+)", name)
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)]

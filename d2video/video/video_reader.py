@@ -1,30 +1,94 @@
-"""Frames in: video files, folders of images, cameras and arrays, lazily through one interface."""
+"""Frames in: everything that can be watched, lazily through one interface."""
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sized
-from itertools import chain
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import av
-import numpy as np
 from av.error import FFmpegError
 
 from d2video.utils.errors import UserError
-from d2video.utils.files import check_source
+from d2video.utils.sources import (
+    address_of,
+    camera_number,
+    check_source,
+    expand_pattern,
+    is_folder,
+    is_pattern,
+    local_path,
+    source_name,
+)
 from d2video.video.camera import Camera
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
-from d2video.video.frame_source import DEFAULT_FPS, FrameSource, ReadFrame, check_frame
+from d2video.video.frame_source import FrameSource, ReadFrame
 from d2video.video.frame_times import FrameTimes
-from d2video.video.image_io import is_still_image, list_images, number_in_name, read_rgb
+from d2video.video.image_io import (
+    IMAGE_SUFFIXES,
+    in_natural_order,
+    list_images,
+    read_rgb,
+    visible_files,
+)
+from d2video.video.pictures import Picture, PictureSource, is_picture
 from d2video.video.prefetch import FRAMES_AHEAD
+from d2video.video.stream import open_address
+from d2video.video.web import LocalCopy
 
 logger = logging.getLogger(__name__)
 
-# A file or folder, a camera's number, or frames.
-VideoSource = str | os.PathLike[str] | int | Iterable[np.ndarray]
+# What open_video takes: a name (path, pattern, address, camera), a camera's number, a picture, or several.
+VideoSource = str | os.PathLike[str] | int | Picture | Iterable[Picture]
 OnBroken = Literal["raise", "stop"]
+
+_VIDEO_SUFFIXES = frozenset(
+    {
+        *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+    }
+)
+
+
+class Several(NamedTuple):
+    """What a list, a pattern or a folder stands for: pictures, or names of videos."""
+
+    name: str
+    items: list[Any]
+    are_pictures: bool
+
+
+def several(source: Any) -> Several | None:
+    """The pictures or videos of a list, a pattern or a folder; ``None`` for any other source.
+
+    A folder of images and videos stands for its images.
+
+    Raises:
+        UserError: a file is missing, nothing fits the pattern, the folder holds neither, or a list or a
+            pattern has both.
+    """
+    if isinstance(source, list | tuple):
+        items, name = list(source), "the list"
+        for item in items:
+            if isinstance(item, str | os.PathLike):
+                check_source(item)
+    elif is_pattern(source):
+        name = str(source)
+        paths = in_natural_order(expand_pattern(name))
+        known = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES | _VIDEO_SUFFIXES]
+        items = known or paths
+    elif is_folder(source):
+        path = local_path(source)
+        videos = visible_files(path, _VIDEO_SUFFIXES)
+        items, name = visible_files(path, IMAGE_SUFFIXES) or videos or list_images(path), str(path)
+    else:
+        return None
+    names = [item for item in items if isinstance(item, str | os.PathLike) and not is_picture(item)]
+    if names and len(names) < len(items):
+        raise UserError(
+            f"{name} has images and videos, such as {names[0]}; give one kind at a time"
+        )
+    return Several(name, items, are_pictures=not names)
 
 
 def open_video(
@@ -37,61 +101,85 @@ def open_video(
     """Open a video for reading; the first frame is decoded at once, so that faults show up here.
 
     Args:
-        source: a video file, an animated GIF or PNG, an image (a video of one frame), a folder of
-            images (in natural order), a camera (its number, or "camera:0"; see :class:`Camera`), or
-            an iterable of uint8 arrays (H,W,3), RGB.
-        fps: frame rate, which then also sets the frames' times (but for a camera). By default the
-            file's or the camera's own, and for images and arrays, which have none,
-            :data:`DEFAULT_FPS`.
-        prefetch: frames decoded ahead in a background thread, 0 for none; of no effect on a camera.
-        on_broken: after the good frames of a damaged file or folder, or of a camera that fails,
-            ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged warning.
+        source: one of
+
+            - a video file, an animated GIF or PNG, or an image (a video of one frame);
+            - a folder of images, in natural order, or a pattern that fits images ("frames/*.png");
+            - an address: of a file (``https://``), which is fetched first, or of a stream
+              (``rtsp://``, ``rtmp://``, ``udp://``, HLS, or what a web server sends without an end);
+            - a camera: its number, "0", or "camera:0";
+            - a picture: an array (H,W,3) of uint8, RGB, a PIL image, or a uint8 tensor, (H,W,3) or
+              (3,H,W);
+            - pictures or paths of images: a list, an array or tensor of one dimension more, or any
+              iterable, which is read lazily.
+
+            Cameras and streams whose length nothing states are live; see :class:`LiveSource`.
+        fps: frame rate, which then also sets the frames' times (but for what is live). By default the
+            source's own, and for images and arrays, which have none, :data:`DEFAULT_FPS`.
+        prefetch: frames decoded ahead in a background thread, 0 for none; of no effect on what is live.
+        on_broken: after the good frames of a damaged file or folder, or of a camera or a stream that
+            fails, ``"raise"`` a :class:`UserError`, or ``"stop"`` with a logged warning.
 
     Raises:
-        UserError: the source is missing, unreadable, has no video stream or no frame. Iterating
-            raises it for later frames that are damaged or of another size.
+        UserError: the source is missing, unreadable, has no video stream or no frame, or is several
+            videos. Iterating raises it for later frames that are damaged or of another size.
     """
     assert on_broken in ("raise", "stop"), on_broken
     if fps is not None and not 0.001 <= fps <= 1e6:
         raise UserError(f"the frame rate must be above 0 (0.001 to 1,000,000), got {fps}")
+    video = _open(source, fps, on_broken)
+    if not video.is_live:
+        video.prefetch = prefetch
+    return video
 
-    video: FrameSource
-    if isinstance(source, str) and source.startswith("camera:"):
-        number = source.removeprefix("camera:")
-        if not number.isdecimal():
-            raise UserError(f"'{source}' names no camera; give its number, as in camera:0")
-        source = int(number)
-    if isinstance(source, int):
-        return Camera(source, fps, on_broken)
+
+def _open(source: Any, fps: float | None, on_broken: OnBroken) -> FrameSource:
+    number = camera_number(source)
+    if number is not None:
+        return Camera(number, fps, on_broken)
+    listed = several(source)
+    if listed is not None and listed.are_pictures:
+        return PictureSource(listed.items, fps, on_broken, listed.name)
+    if listed is not None:
+        if len(listed.items) > 1:
+            raise UserError(
+                f"{listed.name} is {len(listed.items)} videos; open one at a time, or give them to a "
+                "predictor"
+            )
+        return _open(listed.items[0], fps, on_broken)
+    if is_picture(source):
+        return PictureSource([source], fps, on_broken, source_name(source))
     if isinstance(source, str | os.PathLike):
         check_source(source)
-        path = Path(source)
-        if path.is_dir():
-            video = _ImageSource(str(path), list_images(path), fps, on_broken)
-        elif is_still_image(path):
-            video = _ImageSource(str(path), [path], fps, on_broken)
-        else:
-            video = _FileSource(path, fps, on_broken)
-    elif isinstance(source, Iterable):
-        video = _ArraySource(source, fps)
-    else:
-        raise UserError(
-            f"cannot read a video from {source!r}; give a file, a folder, a camera's number or an "
-            "iterable of arrays"
-        )
-    video.prefetch = prefetch
-    return video
+        address = address_of(source)
+        if address is None:
+            return _FileSource(local_path(source), fps, on_broken)
+        opened = open_address(address, fps, on_broken)
+        if isinstance(opened, FrameSource):
+            return opened
+        if is_picture(opened.path):
+            return PictureSource([read_rgb(opened.path)], fps, on_broken, opened.name)
+        return _FileSource(opened.path, fps, on_broken, opened)
+    if isinstance(source, Iterable):
+        return PictureSource(source, fps, on_broken)
+    raise UserError(
+        f"cannot read a video from {source!r}; give a file, a folder, an address, a camera's number or "
+        "pictures"
+    )
 
 
 class _FileSource(FrameSource):
     """A video file, decoded by FFmpeg through PyAV."""
 
-    def __init__(self, path: Path, fps: float | None, on_broken: str) -> None:
-        self.name = str(path)
+    def __init__(
+        self, path: Path, fps: float | None, on_broken: str, copy: LocalCopy | None = None
+    ) -> None:
+        self.name = str(path) if copy is None else copy.name
         self._path = path
+        self._copy = copy  # which goes with this object
         self._on_broken = on_broken
         self._fixed_fps = fps
-        with open_container(self._path) as container:
+        with open_container(self._path, self.name) as container:
             stream = container.streams.video[0]
             self.fps = fps or average_rate(stream)
             length = stream.frames
@@ -103,13 +191,13 @@ class _FileSource(FrameSource):
         # Only the decoded frame tells size and rotation for certain.
         first = next(self._read(), None)
         if first is None:
-            raise UserError(f"video {path} has no frames; the file is empty or damaged")
+            raise UserError(f"video {self.name} has no frames; the file is empty or damaged")
         self.size = first.image.shape[:2]
 
     def _read(self) -> Iterator[ReadFrame]:
         count = 0
         end: float | None = None
-        with open_container(self._path) as container:
+        with open_container(self._path, self.name) as container:
             stream = container.streams.video[0]
             # With frame threads FFmpeg drops the error of a packet that is cut off.
             stream.thread_type = "SLICE"
@@ -134,9 +222,9 @@ class _FileSource(FrameSource):
     def _report_break(self, count: int, error: Exception) -> None:
         if count == 0:
             raise UserError(
-                f"cannot decode video {self._path} ({reason(error)}); the file is damaged"
+                f"cannot decode video {self.name} ({reason(error)}); the file is damaged"
             ) from error
-        broken = f"video {self._path} is damaged after frame {count - 1} ({reason(error)})"
+        broken = f"video {self.name} is damaged after frame {count - 1} ({reason(error)})"
         if self._on_broken == "raise":
             raise UserError(f"{broken}; repair the file, or ask to stop there") from error
         logger.warning("%s; stopped there", broken)
@@ -151,59 +239,5 @@ class _FileSource(FrameSource):
         if promised - end > max(0.5, 0.1 * promised):  # sound may last a little longer
             logger.warning(
                 "video %s ends at %.1f s of the %.1f s that it says it lasts: it may be cut off",
-                *(self._path, end, promised),
+                *(self.name, end, promised),
             )
-
-
-class _ImageSource(FrameSource):
-    """Image files, one a frame."""
-
-    def __init__(self, name: str, paths: list[Path], fps: float | None, on_broken: str) -> None:
-        self.name = name
-        self._paths = paths
-        self._on_broken = on_broken
-        self.fps = fps or DEFAULT_FPS
-        self.size = read_rgb(paths[0]).shape[:2]
-        self.estimated_length = len(paths)
-        numbers = [number for number in map(number_in_name, paths) if number is not None]
-        if len({*numbers}) == len(paths):
-            self.frame_numbers = numbers
-
-    def _read(self) -> Iterator[ReadFrame]:
-        for index, path in enumerate(self._paths):
-            try:
-                image = read_rgb(path)
-            except UserError as error:
-                if self._on_broken == "raise":
-                    raise
-                logger.warning("%s: %s; stopped before frame %d", self.name, error, index)
-                return
-            yield ReadFrame(image)
-
-
-class _ArraySource(FrameSource):
-    """Arrays out of any iterable."""
-
-    name = "the array source"
-
-    def __init__(self, arrays: Iterable[np.ndarray], fps: float | None) -> None:
-        self.fps = fps or DEFAULT_FPS
-        self.estimated_length = len(arrays) if isinstance(arrays, Sized) else None
-        iterator = iter(arrays)
-        self._is_one_shot = iterator is arrays
-        first = next(iterator, None)
-        if first is None:
-            raise UserError(f"{self.name} is empty; a video needs at least one frame")
-        self._arrays: Iterable[np.ndarray] | None = (
-            chain([first], iterator) if self._is_one_shot else arrays
-        )
-        self.size = check_frame(self.name, 0, first).shape[:2]
-
-    def _read(self) -> Iterator[ReadFrame]:
-        arrays = self._arrays
-        if arrays is None:
-            raise UserError(f"{self.name} is an iterator that was used up; open a new one")
-        if self._is_one_shot:
-            self._arrays = None
-        for index, array in enumerate(arrays):
-            yield ReadFrame(check_frame(self.name, index, array))

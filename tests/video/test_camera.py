@@ -82,7 +82,7 @@ def wait_for(device, count: int) -> None:
 def all_is_released(device) -> bool:
     gc.collect()
     names = [thread.name for thread in threading.enumerate()]
-    return "d2video-camera" not in names and all(each.is_released for each in device.opened)
+    return "d2video-live" not in names and all(each.is_released for each in device.opened)
 
 
 @pytest.mark.parametrize("source", [3, "camera:3"])

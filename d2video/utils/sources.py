@@ -1,0 +1,141 @@
+"""What the name of a source says: a path, a pattern, an address or a camera."""
+
+import glob
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from d2video.utils.errors import UserError
+from d2video.utils.files import address_in
+
+# Protocols by which cameras and servers send; FFmpeg speaks them.
+STREAMS = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
+WEB = frozenset({"http", "https"})
+_WANTED = (
+    'a video, an image, a folder of images, a pattern ("videos/*.mp4"), an address (https://, rtsp://) '
+    "or camera:0"
+)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:\d*)?")
+
+
+def camera_number(source: object) -> int | None:
+    """The number of a camera: 0, "0", "camera:0" or "/dev/video0"; ``None`` for other sources.
+
+    Raises:
+        UserError: "camera:" is followed by something else.
+    """
+    if isinstance(source, int) and not isinstance(source, bool):
+        return source
+    if not isinstance(source, str | os.PathLike):
+        return None
+    name = str(source)
+    if name.startswith("camera:"):
+        number = name.removeprefix("camera:")
+        if not number.isdecimal():
+            raise UserError(f"'{name}' names no camera; give its number, as in camera:0")
+        return int(number)
+    found = re.fullmatch(r"(?:/dev/video)?([0-9]{1,3})", name)
+    is_device = found is not None and (name.startswith("/dev/") or not os.path.exists(name))
+    return int(found[1]) if found and is_device else None
+
+
+def scheme_of(address: str) -> str:
+    """The protocol of an address, in lower case."""
+    return address.partition(":")[0].lower()
+
+
+def public_name(address: str) -> str:
+    """An address without the user, the password and what follows "?", which may be secret.
+
+    Raises:
+        UserError: the host cannot be told from the rest.
+    """
+    scheme, _, rest = address.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    if not _HOST.fullmatch(host):
+        raise UserError(
+            f"an address {scheme}://... has no host that can be read; write special characters of its "
+            "password as %2F (/), %40 (@), %3A (:), %3F (?) or %23 (#)"
+        )
+    path, mark, _ = rest[len(authority) :].partition("#")[0].partition("?")
+    return f"{scheme}://{host}{path}{mark and '?...'}"
+
+
+def source_name(source: object) -> str:
+    """What messages and results call a source; nothing secret is in it."""
+    number = camera_number(source)
+    if number is not None:
+        return f"camera {number}"
+    if not isinstance(source, str | os.PathLike):
+        return "the array source"
+    address = address_of(source)
+    return str(source) if address is None else public_name(address)
+
+
+def address_of(source: str | os.PathLike[str]) -> str | None:
+    """The address, if a source has one that is not a file of this machine."""
+    address = address_in(source)
+    return None if address is None or scheme_of(address) == "file" else address
+
+
+def local_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a source that is not an address; ``file://`` is taken off."""
+    address = address_in(source)
+    return Path(source if address is None else unquote(urlsplit(address).path))
+
+
+def is_folder(source: object) -> bool:
+    """Whether a source is a folder of this machine."""
+    return (
+        isinstance(source, str | os.PathLike)
+        and address_of(source) is None
+        and local_path(source).is_dir()
+    )
+
+
+def is_pattern(source: object) -> bool:
+    """Whether a name holds ``*``, ``?`` or ``[`` and is neither a file nor an address."""
+    return (
+        isinstance(source, str | os.PathLike)
+        and glob.has_magic(str(source))
+        and address_in(source) is None
+        and not os.path.exists(source)
+    )
+
+
+def expand_pattern(pattern: str) -> list[Path]:
+    """The files and folders that fit a pattern; ``**`` stands for any folders.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    paths = [Path(each) for each in glob.glob(pattern, recursive=True)]
+    if not paths:
+        raise UserError(f"no file fits the pattern {pattern}; give {_WANTED}")
+    return paths
+
+
+def check_source(source: str | os.PathLike[str]) -> None:
+    """Check, without opening it, that there may be something to predict on.
+
+    Raises:
+        UserError: there is no such file, no file fits the pattern, or it is an address of a protocol
+            that cannot be read.
+    """
+    if camera_number(source) is not None:
+        return
+    address = address_of(source)
+    if address is not None:
+        if scheme_of(address) not in STREAMS | WEB:
+            known = ", ".join(f"{each}://" for each in sorted(STREAMS | WEB))
+            raise UserError(
+                f"{public_name(address)} cannot be opened; give a file, a folder, camera:0 or an address "
+                f"with {known}"
+            )
+        public_name(address)
+    elif is_pattern(source):
+        expand_pattern(str(source))
+    elif not local_path(source).exists():
+        raise UserError(f"{source} does not exist; give {_WANTED}")

@@ -1,0 +1,130 @@
+"""Files and streams at web addresses."""
+
+import mimetypes
+import shutil
+import tempfile
+import weakref
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import (
+    HTTPBasicAuthHandler,
+    HTTPDigestAuthHandler,
+    HTTPPasswordMgrWithDefaultRealm,
+    build_opener,
+)
+
+from tqdm import tqdm
+
+from d2video.utils.errors import UserError
+from d2video.utils.sources import public_name
+from d2video.video.image_io import IMAGE_SUFFIXES
+
+TIMEOUT = 10.0  # seconds without an answer or data
+_PLAYLISTS = frozenset(
+    {
+        *("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl"),
+        *("audio/x-mpegurl", "application/dash+xml"),
+    }
+)
+_AT_ONCE = 1 << 18  # bytes
+
+
+class LocalCopy:
+    """A file from the web; it is deleted with this object, or when the program ends.
+
+    Attributes:
+        name: its address, without what may be secret.
+        path: of the copy; its last part is the file's name.
+    """
+
+    def __init__(self, name: str, file_name: str) -> None:
+        folder = tempfile.mkdtemp(prefix="d2video-")
+        self.name = name
+        self.path = Path(folder, file_name)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+
+def request(address: str) -> HTTPResponse:
+    """Ask for a file or a stream at an http(s) address, with the user and password in it, if any.
+
+    Raises:
+        UserError: the server cannot be reached or refuses, or answers with a web page.
+    """
+    name = public_name(address)
+    parts = urlsplit(address)
+    user, has_user, host = parts.netloc.rpartition("@")
+    plain = parts._replace(netloc=host, fragment="").geturl()
+    passwords = HTTPPasswordMgrWithDefaultRealm()
+    if has_user:
+        login, _, password = user.partition(":")
+        passwords.add_password(None, plain, unquote(login), unquote(password))
+    opener = build_opener(HTTPBasicAuthHandler(passwords), HTTPDigestAuthHandler(passwords))
+    try:
+        response: HTTPResponse = opener.open(plain.replace(" ", "%20"), timeout=TIMEOUT)
+    except HTTPError as error:
+        raise UserError(
+            f"cannot open {name}: the server answers {error.code} ({error.reason}); check the address"
+        ) from None
+    # UnicodeError: a host that has no encoding. ValueError: a broken address or answer.
+    except (OSError, HTTPException, ValueError) as error:
+        raise UserError(
+            f"cannot reach {name} ({reason_of(error)}); check the address and the network"
+        ) from None
+    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        response.close()
+        raise UserError(
+            f"{name} is a web page, not a video; give the address of the video file itself, or save the "
+            "video first (yt-dlp does so for many sites)"
+        )
+    return response
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of the network says, in a few words."""
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {TIMEOUT:g} s"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def is_playlist(response: HTTPResponse) -> bool:
+    """Whether it is the list of a stream's parts: HLS or DASH."""
+    suffix = Path(urlsplit(response.url).path).suffix.lower()
+    return response.headers.get_content_type() in _PLAYLISTS or suffix in (".m3u8", ".mpd")
+
+
+def is_file(response: HTTPResponse) -> bool:
+    """Whether it has an end: its length is stated, or it is an image."""
+    content = response.headers.get_content_maintype()
+    return response.length is not None or content == "image"
+
+
+def save(response: HTTPResponse, name: str) -> LocalCopy:
+    """Read a file to its end, with a progress bar in a terminal.
+
+    Raises:
+        UserError: the transfer breaks off, or the disk refuses.
+    """
+    file_name = Path(unquote(urlsplit(response.url).path)).name or "download"
+    kind = response.headers.get_content_type()
+    is_image = kind.startswith("image/") and kind != "image/gif"
+    if is_image and Path(file_name).suffix.lower() not in IMAGE_SUFFIXES:
+        file_name += mimetypes.guess_extension(kind) or ""
+    length = response.length
+    try:
+        copy = LocalCopy(name, file_name)
+        bar = tqdm(
+            total=length, unit="B", unit_scale=True, desc=file_name, leave=False, disable=None
+        )
+        with response, bar, open(copy.path, "wb") as file:
+            while part := response.read(_AT_ONCE):
+                file.write(part)
+                bar.update(len(part))
+    except (OSError, HTTPException) as error:
+        raise UserError(f"cannot fetch {name} ({reason_of(error)}); try again") from None
+    got = copy.path.stat().st_size
+    if length is not None and got != length:
+        raise UserError(f"{name} broke off after {got} of {length} bytes; try again")
+    return copy
