@@ -10,11 +10,8 @@ MESSAGE = (
     "detectron2 is not installed: run 'd2video install-detectron2' or "
     "'python -m d2video install-detectron2'"
 )
-# Rooms that import it when they are imported.
-ROOMS = (
-    *("checkpoint", "config", "data", "engine", "evaluation", "inference", "model_zoo", "modeling"),
-    *("projects", "structures", "video"),
-)
+# What command lines and the installer import, without detectron2.
+LIGHT = ("__main__", "cli", "formats", "synthetic", "utils", "visualization")
 
 
 def is_missing() -> bool:
@@ -27,14 +24,14 @@ def is_missing() -> bool:
 
 
 class RefuseRooms:
-    """An importer that refuses ``ROOMS`` with ``MESSAGE``."""
+    """An importer that refuses all rooms but ``LIGHT`` with ``MESSAGE``."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, room = name.partition(".")
-        if package == "d2video" and room in ROOMS and is_missing():
+        if package == "d2video" and "." not in room and room not in LIGHT and is_missing():
             raise ImportError(MESSAGE, name="detectron2")
         return None
 
