@@ -1,7 +1,8 @@
 """Inference: frames in, answers, pictures and results files out."""
 
-from d2video.inference.output import Images, Source, annotate, open_source
+from d2video.inference.output import annotate
 from d2video.inference.predictor import Predictor, VideoPredictor
+from d2video.inference.sources import Images, Source, open_source
 from d2video.inference.tasks import VideoFrame
 from d2video.visualization.options import DrawingOptions
 

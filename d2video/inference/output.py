@@ -2,21 +2,21 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
 from d2video.inference.predictor import Predictor
+from d2video.inference.sources import Source
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
-from d2video.video.image_io import is_still_image, list_images
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
-from d2video.video.video_reader import OnBroken, open_video
+from d2video.video.video_reader import OnBroken
 from d2video.video.video_writer import VideoWriter
 from d2video.visualization.options import DrawingOptions
 
@@ -29,44 +29,6 @@ _NOT_OFFERED = {
     "mots_results": "does not track, so there are no tracks to write",
     "side_by_side": "does not restore images",
 }
-
-
-class Images(NamedTuple):
-    """Unrelated image files, and a name for all of them."""
-
-    name: str
-    paths: list[Path]
-
-
-Source = FrameSource | Images
-
-
-def open_source(
-    name: str,
-    *,
-    takes_images: bool,
-    as_video: bool = False,
-    fps: float | None = None,
-    on_broken: OnBroken = "raise",
-) -> Source:
-    """Open a video, an image, a folder or a camera.
-
-    Args:
-        name: a path, or "camera:0".
-        takes_images: the task takes a folder image by image; see :class:`Task`.
-        as_video: open even an image, or such a folder, as a video.
-        fps, on_broken: of a video; see :func:`open_video`.
-
-    Raises:
-        UserError: as :func:`open_video`.
-    """
-    path = Path(name)
-    if not as_video:
-        if path.is_dir() and takes_images:
-            return Images(name, list_images(path))
-        if path.is_file() and is_still_image(path):
-            return Images(name, [path])
-    return open_video(name, fps=fps, on_broken=on_broken)
 
 
 def check_offers(predictor: Predictor, asked: Mapping[str, str]) -> None:
@@ -117,16 +79,15 @@ def annotate(
     asked = [*results, "side_by_side"] if options.side_by_side else results
     check_offers(predictor, {kind: kind for kind in asked})
     head: dict[str, Any]
-    frames: Iterable[Any]
     total: int | None
     is_live = False
+    frames = predictor(source, on_broken=on_broken)
     if isinstance(source, FrameSource):
-        frames, total, unit = predictor(source), source.estimated_length, "frame"
+        total, unit = source.estimated_length, "frame"
         is_live = source.is_live
         height, width = source.size
         head = {"video": source.name, "height": height, "width": width, "fps": source.fps}
     else:
-        frames = predictor.predict_images(source.paths, on_broken)
         total, unit = len(source.paths), "image"
         head = {"images": source.name}
     head["categories"] = names

@@ -20,6 +20,7 @@ from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.class_names import class_names
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.inference.push_stream import PushStream
+from d2video.inference.sources import Images, Source, open_source
 from d2video.inference.tasks.classification import (
     ClassificationTask,
     VideoClasses,
@@ -107,21 +108,34 @@ class Predictor:
             "class_names": names,
         }
 
-    def __call__(self, source: VideoSource | FrameSource) -> Generator[VideoFrame, None, None]:
-        """Predict on a video.
+    def __call__(
+        self,
+        source: VideoSource | Source,
+        *,
+        fps: float | None = None,
+        on_broken: OnBroken = "raise",
+    ) -> Generator[VideoFrame, None, None]:
+        """Predict on a video, frame by frame, or on images, each by itself.
 
         Args:
-            source: what :func:`open_video` takes, or its result.
+            source: what :func:`open_source` takes, or its result. An image file stands for itself, a
+                folder for images or for the frames of a video, whichever the model takes.
+            fps, on_broken: as for :func:`open_source`.
 
         Returns:
-            an iterator over all frames in order. It may be left early. A frame comes out as soon as
-            the model has answered it. Memory holds the frames read ahead and those not yet answered.
+            an iterator over all frames or images in order. It may be left early. A frame comes out
+            as soon as the model has answered it. Memory holds the frames read ahead and those not
+            yet answered.
 
         Raises:
             UserError: the source cannot be read; damage further on shows while iterating.
         """
-        if not isinstance(source, FrameSource):
-            source = open_video(source)
+        if not isinstance(source, Source):
+            source = open_source(
+                source, takes_images=self.task.takes_images, fps=fps, on_broken=on_broken
+            )
+        if isinstance(source, Images):
+            return self.predict_images(source.paths, on_broken)
         return self._predict(source)
 
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.

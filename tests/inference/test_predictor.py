@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import MetadataCatalog
+from PIL import Image
 
 from d2video.config import get_cfg
 from d2video.data.augmentation import shortest_edge_size
@@ -19,7 +20,7 @@ from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
 from d2video.video.prefetch import THREAD_NAME
 from d2video.video.video_reader import open_video
-from tests.helpers.stub_video_model import StubTracker, StubVideoModel
+from tests.helpers.stub_video_model import StubRestorer, StubTracker, StubVideoModel
 from tests.helpers.tensors_alive import most_alive
 from tests.helpers.ytvis_content import content
 
@@ -308,3 +309,24 @@ def test_from_config_prefers_the_checkpoints_names(tmp_path, scratch_catalog):
     assert Predictor(cfg).class_names == ["cube"]
     MetadataCatalog.get("predictor_test").thing_classes = ["square"]
     assert Predictor(cfg).class_names == ["cube"]
+
+
+def test_images_and_videos_by_path(tmp_path):
+    """A folder is one video to a tracker; an image is itself, and any folder of an image model's."""
+    sizes = {"1.png": (30, 40), "2.png": (30, 40), "10.png": (30, 40)}
+    for name, size in sizes.items():
+        Image.fromarray(np.full((*size, 3), 255, np.uint8)).save(tmp_path / name)
+    tracker = make_predictor(StubVideoModel())
+    assert [frame.file_name for frame in tracker(tmp_path)] == [None] * 3
+    assert [frame.time for frame in tracker(tmp_path, fps=10)] == pytest.approx([0, 0.1, 0.2])
+    for path in (tmp_path / "2.png", str(tmp_path / "2.png")):
+        (frame,) = tracker(path)
+        assert frame.file_name == "2.png"
+    Image.new("RGB", (20, 20), "white").save(tmp_path / "3.png")  # of another size
+    restorer = make_predictor(StubRestorer())
+    frames = list(restorer(tmp_path))
+    assert [frame.file_name for frame in frames] == ["1.png", "2.png", "3.png", "10.png"]
+    (tmp_path / "10.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"cannot read image .*10\.png"):
+        list(restorer(tmp_path))
+    assert len(list(restorer(tmp_path, on_broken="stop"))) == 3
