@@ -138,6 +138,14 @@ def add_d2video_config(cfg: CN) -> None:
     # Classes are matched by name. True: classes of a test set that the model lacks are listed and left
     # out, and the metrics are averaged over the others. False: such a test set is refused.
     cfg.TEST.COMMON_CLASSES_ONLY = False
+    # The metric of the best checkpoint, which a training with evaluations (TEST.EVAL_PERIOD) keeps as
+    # model_best.pth: a name such as "segm/AP" or, of several test sets, "my_val/segm/AP"; "auto": the main
+    # one of the results (d2video/evaluation/main_metric.py); "": no best checkpoint.
+    cfg.TEST.BEST_METRIC = "auto"
+    # "max": a higher BEST_METRIC is better; "min": a lower one.
+    cfg.TEST.BEST_MODE = "max"
+    # End the training after this many evaluations in a row without a better BEST_METRIC; 0: never.
+    cfg.TEST.EARLY_STOPPING = 0
 
     # ---- video inference ----------------------------------------------------------------------
     cfg.TEST.VIDEO = CN()

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
 from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.engine.train_loop import TrainerBase
+from detectron2.evaluation import verify_results
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
@@ -28,6 +29,7 @@ from d2video.engine.classes import match_training_classes
 from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
 from d2video.engine.hooks.checkpoint import CheckpointHook
+from d2video.engine.hooks.evaluation import EvaluationHook, StoppedEarly
 from d2video.engine.hooks.start_warnings import (
     settings_of,
     warn_of_changes,
@@ -119,9 +121,37 @@ class VideoTrainer(DefaultTrainer):
         # Where detectron2 has its own, which saves only what the main process knows.
         place = next(k for k, hook in enumerate(hooks) if isinstance(hook, EvalHook))
         saving = CheckpointHook(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD)
-        hooks[place:place] = [saving, StopOnSignal(saving.save_now)]
+        if self.cfg.TEST.EARLY_STOPPING and not self.cfg.DATASETS.TEST:
+            raise UserError(
+                f"TEST.EARLY_STOPPING is {self.cfg.TEST.EARLY_STOPPING}, but DATASETS.TEST is empty: name "
+                "a data set to evaluate on, or set EARLY_STOPPING 0"
+            )
+        evaluation = EvaluationHook(
+            self.cfg.TEST.EVAL_PERIOD,
+            self._evaluate,
+            saving,
+            metric=self.cfg.TEST.BEST_METRIC,
+            mode=self.cfg.TEST.BEST_MODE,
+            patience=self.cfg.TEST.EARLY_STOPPING,
+        )
+        hooks[place : place + 1] = [saving, StopOnSignal(saving.save_now), evaluation]
         # First, so that what it counts is written in the same step.
         return [bad_samples, *hooks]
+
+    def _evaluate(self) -> Any:
+        self._last_eval_results = self.test(self.cfg, self.model)
+        return self._last_eval_results
+
+    def train(self) -> Any:
+        """As detectron2's. A training that no longer gets better ends earlier, see
+        :class:`EvaluationHook`."""
+        try:
+            return super().train()
+        except StoppedEarly:
+            found = getattr(self, "_last_eval_results", None)  # None: it had ended before
+            if found and self.cfg.TEST.EXPECTED_RESULTS:
+                verify_results(self.cfg, found)
+            return None
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -180,8 +210,10 @@ class VideoTrainer(DefaultTrainer):
         """
         assert self._gathered is not None, "gather_random_state comes first"
         iteration, states = self._gathered
-        assert iteration == self.iter, "gather_random_state was called in an earlier step"
-        return super().state_dict() | {"random": states, "settings": settings_of(self.cfg)}
+        last = min(self.iter, self.max_iter - 1)  # after the training one step less than its number
+        assert iteration == last, "gather_random_state was called in an earlier step"
+        own = {"iteration": iteration, "random": states, "settings": settings_of(self.cfg)}
+        return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on as if the training had never stopped, if the number of processes is the same; for

@@ -5,6 +5,8 @@ from detectron2.engine.hooks import PeriodicCheckpointer
 
 from d2video.utils.errors import UserError
 
+FINAL = "model_final"
+
 
 class CheckpointHook(PeriodicCheckpointer):
     """PeriodicCheckpointer of a :class:`~d2video.engine.VideoTrainer`, registered in all processes,
@@ -23,19 +25,39 @@ class CheckpointHook(PeriodicCheckpointer):
             raise UserError(f"SOLVER.CHECKPOINT_PERIOD is {period}: set 1 or more")
         super().__init__(checkpointer, period)
         self._saved_iter: int | None = None
+        self._names: list[str] = []  # of what was saved after that step
 
     def after_step(self) -> None:
         iteration = self.trainer.iter
-        if (iteration + 1) % self.period == 0 or iteration >= self.max_iter - 1:
-            self.trainer.gather_random_state()
-            super().after_step()
-            self._saved_iter = iteration
+        names = [self._numbered()] if (iteration + 1) % self.period == 0 else []
+        if iteration >= self.max_iter - 1:
+            names.append(FINAL)
+        self._save(*names)
 
     def save_now(self) -> None:
         """Save ``model_<iteration>`` after a step, unless it has been; in all processes alike."""
+        if self._saved_iter != self.trainer.iter:
+            self._save(self._numbered())
+
+    def save_final(self) -> None:
+        """Save ``model_final`` after a step that is the last one; in all processes alike."""
+        self._save(FINAL)
+
+    def save_again(self) -> None:
+        """Write anew what was saved after the last step, with what is known since, such as metrics."""
+        for name in self._names:
+            self.save(name, iteration=self._saved_iter)
+
+    def _numbered(self) -> str:
+        return f"{self.file_prefix}_{self.trainer.iter:07d}"
+
+    def _save(self, *names: str) -> None:
         iteration = self.trainer.iter
-        if self._saved_iter == iteration:
-            return
-        self.trainer.gather_random_state()
-        self.save(f"{self.file_prefix}_{iteration:07d}", iteration=iteration)
-        self._saved_iter = iteration
+        if self._saved_iter != iteration:
+            self._names = []
+            if names:
+                self.trainer.gather_random_state()
+                self._saved_iter = iteration
+        for name in names:
+            self.save(name, iteration=iteration)
+            self._names.append(name)
