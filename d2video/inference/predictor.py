@@ -32,6 +32,7 @@ from d2video.structures import ClassHead, class_names_of
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
 from d2video.video.image_io import read_rgb
+from d2video.video.pictures import Picture, own_name, read_picture
 from d2video.video.prefetch import prefetch
 from d2video.video.video_reader import OnBroken, VideoSource, open_video
 from d2video.visualization.options import DEFAULT_TOPK, drawing_options
@@ -137,6 +138,23 @@ class Predictor:
         if isinstance(source, Images):
             return self.predict_images(source.paths, on_broken)
         return self._predict(source)
+
+    @torch.no_grad()
+    def predict(self, image: Picture) -> VideoFrame:
+        """Predict on one image, by itself and of any size.
+
+        Args:
+            image: an array, (H,W,3) of uint8, RGB, or what else :func:`check_frame` takes: a PIL
+                image, or a uint8 tensor; or the path or the address of an image file.
+
+        Returns:
+            the answer; ``file_name`` is the image's, "" if it has none.
+
+        Raises:
+            UserError: the image cannot be read, or is something else.
+        """
+        array = read_picture(image, "predict")
+        return self._predict_image(Frame(0, 0.0, array, own_name(image)), self._prepare(array))
 
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
     @torch.no_grad()
@@ -259,9 +277,12 @@ class Predictor:
 
         with closing(prefetch(prepare(), _IMAGES_AHEAD)) as prepared:
             for frame, tensor in prepared:
-                height, width = frame.image.shape[:2]
-                (answer,) = self.model.stream_video(iter([tensor]), output_size=(height, width))
-                yield self._answered(frame, answer)
+                yield self._predict_image(frame, tensor)
+
+    def _predict_image(self, frame: Frame, tensor: Tensor) -> Any:
+        height, width = frame.image.shape[:2]
+        (answer,) = self.model.stream_video(iter([tensor]), output_size=(height, width))
+        return self._answered(frame, answer)
 
     def drawer(self, **options: Any) -> Callable[[VideoFrame], np.ndarray]:
         """A function that draws the frames of one video in order, with the paths of tracks and the

@@ -24,7 +24,7 @@ class Frame:
         index: 0 for the first frame.
         time: seconds since the first frame, ascending.
         image: uint8 (H,W,3), RGB, upright.
-        file_name: of an image that is not a frame of a video.
+        file_name: of an image that is not a frame of a video, "" if it has none; None: of a video.
         number: its image's name, if all images have numbers as names; None: ``index`` + 1.
         duration: seconds that it is shown, if the video states them.
         source: name of the video or of the images that it belongs to.
@@ -121,5 +121,19 @@ def check_frame(video: str, index: int, image: Any) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(
             f"{where} has shape {image.shape} and type {image.dtype}; expected (H,W,3) of uint8"
+            f"{_advice(image)}"
         )
     return image
+
+
+def _advice(image: np.ndarray) -> str:
+    """How an array that has another form may become a picture."""
+    if image.dtype.kind == "f":
+        return ": the range of floats is unknown, so convert them, such as by (255 * x).astype(np.uint8)"
+    if image.ndim == 2:
+        return ": for a grey picture np.stack([x] * 3, -1)"
+    if image.ndim == 3 and image.shape[2] == 4:
+        return ": without transparency x[..., :3]"
+    if image.ndim == 3 and image.shape[0] == 3:
+        return ": x.transpose(1, 2, 0) puts the channels last"
+    return ""

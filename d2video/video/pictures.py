@@ -59,13 +59,14 @@ def read_picture(picture: Any, where: str = "the list", index: int = 0) -> np.nd
 
 def picture_names(pictures: Sequence[Picture]) -> list[str]:
     """File names for pictures, all different: their own where they have one, else by number."""
-    names = [_own_name(picture) or f"{index:06d}.jpg" for index, picture in enumerate(pictures)]
+    names = [own_name(picture) or f"{index:06d}.jpg" for index, picture in enumerate(pictures)]
     if len({*names}) == len(names):
         return names
     return [f"{index:06d}_{name}" for index, name in enumerate(names)]
 
 
-def _own_name(picture: Picture) -> str:
+def own_name(picture: Picture) -> str:
+    """The name of the picture's file; "" if it has none."""
     if isinstance(picture, str | os.PathLike):
         address = address_of(picture)
         path = str(picture) if address is None else unquote(urlsplit(address).path)

@@ -20,6 +20,7 @@ from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
 from d2video.video.prefetch import THREAD_NAME
 from d2video.video.video_reader import open_video
+from tests.helpers.loopback import serve
 from tests.helpers.stub_video_model import StubRestorer, StubTracker, StubVideoModel
 from tests.helpers.tensors_alive import most_alive
 from tests.helpers.ytvis_content import content
@@ -330,3 +331,84 @@ def test_images_and_videos_by_path(tmp_path):
     with pytest.raises(UserError, match=r"cannot read image .*10\.png"):
         list(restorer(tmp_path))
     assert len(list(restorer(tmp_path, on_broken="stop"))) == 3
+
+
+def same_image(tmp_path) -> dict[str, object]:
+    """One image in all forms that ``predict`` takes."""
+    (array,) = moving_square(1)
+    picture = Image.fromarray(array)
+    picture.save(tmp_path / "a.png")
+    turned = picture.transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[0x0112] = 6  # shown turned to the right
+    opened = Image.open(tmp_path / "a.png")
+    return {
+        "array": array,
+        "tensor": torch.from_numpy(array).permute(2, 0, 1),
+        "tensor with channels last": torch.from_numpy(array),
+        "PIL": picture,
+        "PIL of a file": opened,
+        "palette": picture.convert("P"),
+        "grey": picture.convert("L"),
+        "transparent": picture.convert("RGBA"),
+        "turned": turned,
+        "path": tmp_path / "a.png",
+        "text": str(tmp_path / "a.png"),
+        "file address": (tmp_path / "a.png").as_uri(),
+    }
+
+
+def test_predict_takes_an_image_in_any_form(tmp_path):
+    predictor = make_predictor(min_size=24)
+    (array,) = moving_square(1)
+    (whole,) = predictor([array])
+    for form, image in same_image(tmp_path).items():
+        frame = predictor.predict(image)
+        np.testing.assert_array_equal(frame.image, array, form)
+        assert torch.equal(frame.instances.pred_masks, whole.instances.pred_masks), form
+        has_name = "file" in form or form in ("path", "text")
+        assert frame.file_name == ("a.png" if has_name else ""), form
+    assert repr(predictor.predict(array)) == "VideoFrame image: 1 × class 0"
+    assert predictor.predict(array).to_dict()["height"] == 48
+    assert torch.is_grad_enabled()
+
+
+def test_predict_leaves_videos_alone():
+    predictor = make_predictor(StubTracker())
+    ids = []
+    for image in jumping_square():
+        ids += track_ids([predictor.predict_frame(image)])
+        assert track_ids([predictor.predict(image[:40])]) == [0]
+    assert ids == [0] * 4 + [1] * 4
+
+
+def test_predict_of_an_address(tmp_path):
+    same_image(tmp_path)
+    content = (tmp_path / "a.png").read_bytes()
+    with serve({"/a.png": lambda page: page.send(content, "image/png")}) as host:
+        frame = make_predictor().predict(f"http://{host}/a.png")
+        with pytest.raises(UserError, match=r"/b\.png"):
+            make_predictor().predict(f"http://{host}/b.png")
+    assert (frame.file_name, frame.image.shape) == ("a.png", (48, 64, 3))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3)), r"float64; .*\(255 \* x\)\.astype"),
+        (torch.zeros(3, 4, 4), "float32; expected"),
+        (np.zeros((4, 4), np.uint8), r"shape \(4, 4\).*np.stack"),
+        (np.zeros((4, 4, 4), np.uint8), r"without transparency x\[\.\.\., :3\]"),
+        (np.zeros((3, 4, 5), np.uint8), "puts the channels last"),
+        (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "expected"),
+        (None, "is a NoneType, not an array"),
+        ([1, 2], "is a list, not an array"),
+        ("none.jpg", "none.jpg does not exist"),
+        ("tests/inference", "tests/inference"),
+        (__file__, "cannot read image"),
+    ],
+)
+def test_what_predict_refuses(image, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make_predictor().predict(image)
+    assert "\n" not in str(caught.value)

@@ -128,7 +128,9 @@ class VideoFrame(Frame):
         return ""
 
     def __repr__(self) -> str:
-        place = f"{self.index} at {self.time:.2f} s" if self.file_name is None else self.file_name
+        place = self.file_name or "image"
+        if self.file_name is None:
+            place = f"{self.index} at {self.time:.2f} s"
         found = self.describe()
         return f"VideoFrame {place}{': ' if found else ''}{found}"
 
