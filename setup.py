@@ -97,7 +97,7 @@ setup(
             "transformers>=4.57",
         ],
         # Official weights on Google Drive, and models on the Hugging Face Hub.
-        "zoo": ["gdown>=5.2", "huggingface_hub>=0.34"],
+        "zoo": ["gdown>=6.5", "huggingface_hub>=0.34"],
         "timm": ["timm>=1.0.31"],
     },
 )

@@ -21,6 +21,7 @@ COMMANDS = {
     "convert": "convert official checkpoints to d2video's and back; write releases",
     "check": "report every fault in a data set, with file and place",
     "show-data": "draw training samples as the model sees them",
+    "models": "list the configs and the published weights, with where they are",
     "install-detectron2": "install detectron2 from PyPI, without a compiler",
     "evaluate-mot": "check and score the result files of any tracker",
     "validate-results": "check a YouTube-VIS result file before you upload it",

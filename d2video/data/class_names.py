@@ -18,9 +18,9 @@ def class_names(*datasets: str) -> list[str] | None:
     panoptic data set those of things, then of stuff.
 
     Where the metadata have no ``thing_classes``, the annotation file (``panoptic_json``, else
-    ``json_file``, ``list_file`` or, of folders of videos, ``video_root``) is read. Images need not
-    be there, nor the file: a checkpoint runs without data. None if no names can be found; the log
-    says why.
+    ``json_file``, ``list_file`` or, of folders of videos, ``video_root``) is read; where that is not
+    there, the metadata's ``usual_classes`` (a function) names them. Images need not be there, nor the
+    file: a checkpoint runs without data. None if no names can be found; the log says why.
 
     Raises:
         UserError: no names can be found, and the reader of an annotation file refuses it.
@@ -78,7 +78,8 @@ def _find(name: str) -> tuple[list[str] | None, str]:
     if path is None:
         return None, "its metadata have neither thing_classes nor the path of a file"
     if not PathManager.exists(path):
-        return None, f"{path} does not exist"
+        usual = metadata.get("usual_classes")
+        return (usual() if usual else None), f"{path} does not exist"
     if panoptic_json is not None:
         # The loader would ask for the images as well.
         return panoptic_metadata(PanopticFile.read(panoptic_json))["thing_classes"], ""

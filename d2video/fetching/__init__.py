@@ -5,7 +5,7 @@ for ``https://host/path`` (and for Google Drive) to ``http://mirror.local:8000/h
 that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_ENDPOINT``.
 """
 
-from d2video.fetching.fetch import cached, fetch, is_address, place
+from d2video.fetching.fetch import cached, fetch, is_address, place, web_page
 from d2video.fetching.known_files import KnownFile, known_file, register_file
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "known_file",
     "place",
     "register_file",
+    "web_page",
 ]

@@ -45,8 +45,11 @@ def fault_of(path: Path, known: KnownFile) -> str:
 @cache
 def _sha256(path: Path, changed: int, size: int) -> str:
     """Of a file as it was at that time: once in a process."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def fill(path: Path, known: KnownFile, write: Callable[[BinaryIO], None]) -> Path:

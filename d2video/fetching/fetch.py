@@ -73,6 +73,13 @@ def place(address: str) -> Path:
     return _place(parsed, known_file(address))
 
 
+def web_page(address: str) -> str:
+    """A link for people: to the file, or to the page that shows it."""
+    parsed = parse(address.partition("!/")[0])
+    assert parsed is not None, address
+    return parsed.page
+
+
 def cached(address: str) -> Path | None:
     """The file of an address or of one that stands in for it, if it is there without network."""
     for each in (address, *known_file(address).fallbacks):

@@ -30,6 +30,8 @@ def fetch_from_hub(address: HubFile) -> Path:
             # Asked first, because the download tries a dead connection for 20 seconds.
             get_hf_file_metadata(hf_hub_url(address.repo, name, revision=revision))
             return Path(hf_hub_download(address.repo, name, revision=revision))
+        except errors.LocalEntryNotFoundError:  # not reached
+            raise
         except errors.EntryNotFoundError:
             return None
 

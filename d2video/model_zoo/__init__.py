@@ -1,5 +1,21 @@
 """The model zoo: configs and published weights by name, as in ``detectron2.model_zoo``."""
 
 from d2video.model_zoo.entries import ENTRIES, Entry, register_entries
+from d2video.model_zoo.zoo import (
+    find_entry,
+    get,
+    get_checkpoint_url,
+    get_config,
+    get_config_file,
+)
 
-__all__ = ["ENTRIES", "Entry", "register_entries"]
+__all__ = [
+    "ENTRIES",
+    "Entry",
+    "find_entry",
+    "get",
+    "get_checkpoint_url",
+    "get_config",
+    "get_config_file",
+    "register_entries",
+]

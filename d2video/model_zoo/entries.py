@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from d2video.fetching import KnownFile, is_address, register_file
+from d2video.fetching import KnownFile, is_address, register_file, web_page
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Entry:
     are known without data on disk.
 
     Attributes:
-        config: below ``configs/``, without ``.yaml``; "": no system of this library takes the file.
+        system: the folder in ``projects/`` whose model it is.
+        config: below ``configs/``, without ``.yaml``; "": no config builds the file's network.
         file_name: as its authors call it.
         addresses: of :func:`d2video.fetching.fetch`; where the first has no such file, the others are
             tried. ``by-hand://`` stands for a file that no program can fetch.
@@ -30,6 +31,7 @@ class Entry:
         note: what else to know, such as that the address is dead.
     """
 
+    system: str
     config: str
     file_name: str
     addresses: tuple[str, ...]
@@ -49,10 +51,14 @@ class Entry:
         assert all(map(is_address, self.addresses)), self.file_name
 
     @property
-    def source(self) -> str:
-        """Where the file is: "download", "Google Drive", "by hand" …"""
-        schemes = {"gdrive": "Google Drive", "hf": "Hugging Face Hub", "by-hand": "by hand"}
-        return schemes.get(self.addresses[0].partition("://")[0], "download")
+    def is_by_hand(self) -> bool:
+        """Whether a person must put the file into the cache."""
+        return self.addresses[0].startswith("by-hand://")
+
+    @property
+    def link(self) -> str:
+        """To the file, or to the page where a person finds it."""
+        return self.page if self.is_by_hand else web_page(self.addresses[0])
 
 
 ENTRIES: list[Entry] = []

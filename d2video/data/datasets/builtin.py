@@ -33,7 +33,11 @@ from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.crowdhuman import register_crowdhuman
 from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
 from d2video.data.datasets.mot import register_mot
-from d2video.data.datasets.video_classification import register_kinetics, register_video_folders
+from d2video.data.datasets.video_classification import (
+    kinetics400_classes,
+    register_kinetics,
+    register_video_folders,
+)
 from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.data.datasets.ytvis_categories import (
     OVIS_CLASSES,
@@ -187,6 +191,7 @@ def register_video_classes(root: str) -> None:
             register_kinetics(
                 f"{folder}_{split}", annotations, at(folder, split), num_classes=count
             )
+        MetadataCatalog.get(f"kinetics400_{split}").usual_classes = kinetics400_classes
         register_video_folders(f"motion_{split}", at("motion", split))
 
 

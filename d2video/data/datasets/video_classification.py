@@ -237,6 +237,14 @@ def load_kinetics(
     return _present(records, list_file, on_missing, report), names
 
 
+def kinetics400_classes() -> list[str]:
+    """The names of Kinetics-400's classes in alphabetical order, as its annotation files number them."""
+    # Here, because most programs do not need it.
+    from torchvision.models.video import R3D_18_Weights
+
+    return sorted(R3D_18_Weights.KINETICS400_V1.meta["categories"])
+
+
 def load_video_folders(
     video_root: str, *, class_names: Sequence[str] | None = None, report: Report = refuse
 ) -> tuple[list[ClassificationRecord], list[str]]:

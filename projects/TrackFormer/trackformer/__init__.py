@@ -1,6 +1,6 @@
 """TrackFormer: multi-object tracking with transformers (Meinhardt et al., CVPR 2022)."""
 
-from d2video.projects.trackformer import converter  # noqa: F401  (registers the formats)
+from d2video.projects.trackformer import converter, zoo  # noqa: F401  (register themselves)
 from d2video.projects.trackformer.config import add_trackformer_config
 from d2video.projects.trackformer.trackformer import TrackFormer
 from d2video.projects.trackformer.training.frame_pair_mapper import FramePairMapper

@@ -1,0 +1,98 @@
+"""The calls of ``detectron2.model_zoo``, for the configs and weights of this library."""
+
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import nn
+
+from d2video.checkpoint import VideoCheckpointer
+from d2video.config import find_config, load_cfg
+from d2video.config.files import config_names
+from d2video.data.class_names import class_names
+from d2video.fetching import fetch
+from d2video.model_zoo.entries import ENTRIES, Entry
+from d2video.projects import register_all
+from d2video.structures import class_names_of, set_class_names
+from d2video.utils.errors import UserError
+
+
+def get_config_file(config_path: str) -> str:
+    """The path of a config by its name, such as "DETR/detr_panoptic_R50", with or without ".yaml".
+
+    Raises:
+        UserError: there is none of that name; it lists the nearest.
+    """
+    return find_config(config_path)
+
+
+def find_entry(config_path: str) -> Entry | None:
+    """The row of the table for a config; None: no weights are published for it.
+
+    Raises:
+        UserError: there is no such config.
+    """
+    register_all()
+    path = get_config_file(config_path)
+    names = {place: name.removesuffix(".yaml") for name, place in config_names().items()}
+    name = names.get(path, "")
+    return next((entry for entry in ENTRIES if name and entry.config == name), None)
+
+
+def get_checkpoint_url(config_path: str) -> str:
+    """The address of the weights that are published for a config, for MODEL.WEIGHTS or
+    :func:`d2video.fetching.fetch`; of weights without one, the file that a person has put into the cache.
+
+    Raises:
+        UserError: there is no such config, no weights are published for it, or they have no address and
+            are not in the cache.
+    """
+    entry = find_entry(config_path)
+    if entry is None:
+        raise UserError(
+            f"{config_path}: no weights are published for this config; train it, or choose one that "
+            "'d2video models' lists with weights"
+        )
+    if entry.is_by_hand:
+        return str(fetch(entry.addresses[0]))
+    return entry.addresses[0]
+
+
+def get_config(config_path: str, trained: bool = False) -> CfgNode:
+    """A config by its name.
+
+    Args:
+        config_path: as for :func:`get_config_file`.
+        trained: set MODEL.WEIGHTS to the published weights, and the keys with which they answer as in
+            their authors' code.
+
+    Raises:
+        UserError: as :func:`get_checkpoint_url`.
+    """
+    register_all()
+    opts: list = []
+    if trained:
+        weights = get_checkpoint_url(config_path)
+        entry = find_entry(config_path)
+        assert entry is not None
+        opts = [*entry.opts, "MODEL.WEIGHTS", weights]
+    return load_cfg(get_config_file(config_path), opts)
+
+
+def get(config_path: str, trained: bool = False, device: str | None = None) -> nn.Module:
+    """A model by the name of its config, in training mode, as in detectron2.
+
+    Args:
+        config_path, trained: as for :func:`get_config`; untrained, the weights are those of the config's
+            MODEL.WEIGHTS, or random ones.
+        device: in place of the config's MODEL.DEVICE.
+
+    Raises:
+        UserError: as :func:`get_config`, or the weights cannot be fetched or do not fit.
+    """
+    cfg = get_config(config_path, trained)
+    if device is not None:
+        cfg.MODEL.DEVICE = device
+    model = build_model(cfg)
+    VideoCheckpointer(model, strict=trained).load(cfg.MODEL.WEIGHTS)
+    if class_names_of(model) is None:
+        set_class_names(model, class_names(*cfg.DATASETS.TRAIN))
+    return model
