@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             write_json(Path(args.json), content)
         return
-    exact = [entry for entry in entries if pattern in (entry.config, entry.file_name)]
+    exact = [e for e in entries if pattern and pattern in (e.config, e.file_name)]
     for entry in exact:
         _print_all(entry)
     if exact or pattern in others:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
 from d2video.fetching import web_page
 from d2video.model_zoo.entries import Entry
 
@@ -28,11 +26,11 @@ def markdown(entries: Sequence[Entry]) -> str:
         ]
         for entry in entries
     ]
-    return tabulate(rows, header, "github", disable_numparse=True)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
 def _weights(entry: Entry) -> str:
-    links = [f"[{entry.file_name.replace('_', chr(92) + '_')}]({entry.link})"]
+    links = [f"[`{entry.file_name}`]({entry.link})"]
     links += [f"[or]({web_page(each)})" for each in entry.addresses[1:]]
     facts = [entry.size] if entry.size else []
     facts += [f"sha256 `{entry.sha256[:8]}…`"] if entry.sha256 else []

@@ -31,7 +31,7 @@ def _detector(config: str, drive_id: str, hub: str, ap: float) -> Entry:
     name = f"r50_deformable_detr{config}-checkpoint.pth"
     return Entry(
         system="TrackFormer",
-        config=f"TrackFormer/{_CONFIGS[config]}",
+        config=f"DeformableDETR/{_CONFIGS[config]}",
         file_name=name,
         addresses=(f"gdrive://{drive_id}/{name}", f"hf://SenseTime/deformable-detr{hub}"),
         task="detection",
