@@ -17,7 +17,6 @@ register_entries(
             page="https://github.com/bomri/SlowFast/tree/master/projects/vtn",
             sha256="779682d33e7afc32c3eff910e151eab30e7aed375acf7743cfe3041a83dcbf3a",
             opts=("MODEL.VTN.POSITION_RULE", "modulus", "MODEL.VTN.MASK_REPEATS", False),
-            note="no address of the file is known",
         )
     ]
 )
