@@ -2,7 +2,8 @@
 
 A model that tracks or classifies takes a folder as the frames of one video, all of one size. An image
 model, such as DETR, takes it as images of any sizes, and each is written under its own name. A camera
-runs until Ctrl-C, which keeps what was written; frames that come while the model is busy are skipped.
+or a live stream runs until Ctrl-C, which keeps what was written; frames that come while the model is busy
+are skipped. Of several videos each has its own files.
 A model that classifies gets a panel below each picture with the top classes and their scores so far. A
 model that restores images writes the restored ones, in their own size.
 
@@ -47,13 +48,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--input",
         required=True,
-        help="video, animated GIF or PNG, image, folder of images, or camera:0 for the first camera; "
-        "not an address",
+        help="video, animated GIF or PNG, image, folder of them, a pattern in quotes ('videos/*.mp4'), "
+        "an address (https://, rtsp://, rtmp://, udp://), or camera:0 for the first camera",
     )
     parser.add_argument(
         "--output",
-        help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images; "
-        "restored ones are PNG files there, a.png for a.jpg",
+        help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images "
+        "(restored ones are PNG files there, a.png for a.jpg); for several videos, a folder for them, "
+        "as for their results",
     )
     parser.add_argument(
         "--results", metavar="FILE", help="JSON file for the predictions, masks as COCO RLE"
@@ -77,6 +79,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default="raise",
         help="keep what lies before the damage in a broken or cut video or folder, before a broken image of "
         "several, or before a camera fails, instead of failing",
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="show the pictures in a window; q or Esc ends"
     )
     drawing = parser.add_argument_group("drawing")
     drawing.add_argument(
@@ -109,8 +114,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.set_defaults(**vars(DrawingOptions()))
     args = parser.parse_args(argv)
-    if not outputs(args):
-        parser.error("nothing to do: give --output, --results, --mot-results or --mots-results")
+    if not outputs(args) and not args.show:
+        parser.error(
+            "nothing to do: give --output, --results, --mot-results, --mots-results or --show"
+        )
     # A wrong path is refused before it costs the building of a model.
     path = Path(args.input)
     check_source(args.input)
@@ -127,6 +134,10 @@ def outputs(args: argparse.Namespace) -> list[str]:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.show:
+        from d2video.video.window import Window
+
+        Window("d2video").close()  # a screen that is missing shows before the model is built
     from d2video.inference import VideoPredictor, annotate, open_source
     from d2video.inference.output import check_offers
 
@@ -152,7 +163,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         on_broken=args.on_broken,
         progress=True,
+        show=args.show,
     )
-    logging.getLogger("d2video").info(
-        "%d frames or images of %s written to %s", done, args.input, " and ".join(outputs(args))
-    )
+    if outputs(args):
+        logging.getLogger("d2video").info(
+            "%d frames or images of %s written to %s",
+            done,
+            source.name,
+            " and ".join(outputs(args)),
+        )

@@ -2,7 +2,7 @@
 
 from d2video.inference.output import annotate
 from d2video.inference.predictor import Predictor, VideoPredictor
-from d2video.inference.sources import Images, Source, open_source
+from d2video.inference.sources import Images, Source, Videos, open_source
 from d2video.inference.tasks import VideoFrame
 from d2video.visualization.options import DrawingOptions
 
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "VideoFrame",
     "VideoPredictor",
+    "Videos",
     "annotate",
     "open_source",
 ]

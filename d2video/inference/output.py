@@ -10,14 +10,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from d2video.inference.predictor import Predictor
-from d2video.inference.sources import Source
+from d2video.inference.predictor import IMAGE_SHOWN, Predictor
+from d2video.inference.sources import Images, Source, Videos
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
+from d2video.video.pictures import picture_names
 from d2video.video.video_reader import OnBroken
 from d2video.video.video_writer import VideoWriter
+from d2video.video.window import Window
 from d2video.visualization.options import DrawingOptions
 
 logger = logging.getLogger(__name__)
@@ -55,25 +57,41 @@ def annotate(
     options: DrawingOptions | None = None,
     on_broken: OnBroken = "raise",
     progress: bool = False,
+    show: bool = False,
 ) -> int:
     """Predict on a video or on images, and write pictures and results; all files or none appear.
 
-    The frames of a video keep their times. A camera runs until Ctrl-C, which keeps what was written.
+    The frames of a video keep their times. A camera or a live stream runs until Ctrl-C, which keeps
+    what was written, as does closing the window. Of several videos each has files of its own, and those
+    that are complete stay if a later one fails.
 
     Args:
-        output: annotated video (.mp4), image, or new folder (a name without a suffix).
-        results: results files by kind; see ``Task.offers``.
+        output: annotated video (.mp4), image, or new folder (a name without a suffix). For several
+            videos a folder, new or not, of a video each.
+        results: results files by kind; see ``Task.offers``. For several videos, folders of them.
         options: how to draw, and how many classes to write.
         on_broken: of images; see :meth:`Predictor.predict_images`.
         progress: show a progress bar.
+        show: show the pictures in a window as they come; q, Esc or closing it ends the run.
 
     Returns:
         the number of frames or images.
 
     Raises:
-        UserError: the task does not offer an output, the source cannot be read, or a file cannot be
-            written.
+        UserError: the task does not offer an output, the source cannot be read, a file cannot be
+            written, or there is no window to show.
     """
+    if isinstance(source, Videos):
+        return _annotate_each(
+            predictor,
+            source,
+            output,
+            results or {},
+            options=options,
+            on_broken=on_broken,
+            progress=progress,
+            show=show,
+        )
     task, names = predictor.task, predictor.class_names
     options, results = options or DrawingOptions(), results or {}
     asked = [*results, "side_by_side"] if options.side_by_side else results
@@ -88,7 +106,7 @@ def annotate(
         height, width = source.size
         head = {"video": source.name, "height": height, "width": width, "fps": source.fps}
     else:
-        total, unit = len(source.paths), "image"
+        total, unit = len(source.pictures), "image"
         head = {"images": source.name}
     head["categories"] = names
     done, summary = 0, task.summary(names, options)
@@ -97,23 +115,41 @@ def annotate(
             stack.enter_context(task.open_results(kind, path, head, options.topk))
             for kind, path in results.items()
         ]
-        if output is not None:
-            writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
+        is_over = False
+        shown = stack.enter_context(Window(source.name)) if show else None
+        if output is not None or shown is not None:
+            writer = None
+            if output is not None:
+                writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
             draw = task.drawer(names, options)
-            writers.append(lambda frame: writer.write(draw(frame), frame.time, frame.duration))
+
+            def picture(frame: Any) -> None:
+                nonlocal is_over
+                drawn = draw(frame)
+                if writer is not None:
+                    writer.write(drawn, frame.time, frame.duration)
+                if shown is not None:
+                    is_over = not shown.show(drawn, IMAGE_SHOWN if unit == "image" else 1)
+
+            writers.append(picture)
         # A file is whole or not at all, but a camera has no other end.
         interrupted = stack.enter_context(
             stop_on_interrupt() if is_live else nullcontext(lambda: False)
         )
         stack.enter_context(closing(frames))
-        bar = tqdm(frames, total=total, unit=unit, disable=not progress)
-        for frame in stack.enter_context(bar):
-            for write in writers:
-                write(frame)
-            summary.add(frame)
-            done += 1
-            if interrupted():
-                break
+        bar = stack.enter_context(tqdm(frames, total=total, unit=unit, disable=not progress))
+        try:
+            for frame in bar:
+                for write in writers:
+                    write(frame)
+                summary.add(frame)
+                done += 1
+                if is_over or interrupted():
+                    break
+        except UserError:
+            # Of a stream that has fallen silent, the time limit ends the wait after Ctrl-C.
+            if not (done and interrupted()):
+                raise
     said = summary.line(output is not None, bool(results))
     if said is not None:
         level, text = said
@@ -121,18 +157,46 @@ def annotate(
     return done
 
 
-def _open_output(path: Path, source: Source, is_lossless: bool) -> FrameWriter:
+def _annotate_each(
+    predictor: Predictor,
+    videos: Videos,
+    output: str | Path | None,
+    results: Mapping[str, str | Path],
+    **options: Any,
+) -> int:
+    """:func:`annotate` for several videos, with files named after each."""
+    for path in (output, *results.values()):
+        if path is not None and Path(path).suffix and not Path(path).is_dir():
+            raise UserError(
+                f"cannot write {len(videos.sources)} videos to {path}; give a folder, a name without a dot"
+            )
+    done = 0
+    for video, name in zip(videos.opened(), videos.file_names(), strict=True):
+        done += annotate(
+            predictor,
+            video,
+            None if output is None else Path(output, f"{name}.mp4"),
+            results={
+                kind: Path(path, f"{name}.{'json' if kind == 'results' else 'txt'}")
+                for kind, path in results.items()
+            },
+            **options,
+        )
+    return done
+
+
+def _open_output(path: Path, source: FrameSource | Images, is_lossless: bool) -> FrameWriter:
     """Open a folder of images for a name without a suffix, else an image or a video."""
     is_folder = path.is_dir() or not path.suffix
     if isinstance(source, FrameSource):
         numbered = (f"{index:06d}.png" for index in count()) if is_lossless else None
         return ImageFolderWriter(path, numbered) if is_folder else VideoWriter(path, source.fps)
     if is_folder:
-        names = [image.name for image in source.paths]
+        names = picture_names(source.pictures)
         return ImageFolderWriter(path, lossless_names(names) if is_lossless else names)
-    if len(source.paths) > 1:
+    if len(source.pictures) > 1:
         raise UserError(
-            f"cannot write {len(source.paths)} images to {path}; give a new folder, a name without "
+            f"cannot write {len(source.pictures)} images to {path}; give a new folder, a name without "
             "a dot"
         )
     return ImageFileWriter(path)

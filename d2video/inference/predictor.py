@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,16 +30,17 @@ from d2video.inference.tasks.task import StreamingModel, Task
 from d2video.structures import ClassHead, class_names_of
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame, FrameSource, check_frame
-from d2video.video.image_io import read_rgb
-from d2video.video.pictures import Picture, own_name, read_picture
+from d2video.video.pictures import Picture, own_name, picture_names, read_picture
 from d2video.video.prefetch import prefetch
 from d2video.video.video_reader import OnBroken, VideoSource, open_video
-from d2video.visualization.options import DEFAULT_TOPK, drawing_options
+from d2video.video.window import Window
+from d2video.visualization.options import DEFAULT_TOPK, DrawingOptions, drawing_options
 
 logger = logging.getLogger(__name__)
 
 # Photos are large, and a model is slower than reading them.
 _IMAGES_AHEAD = 2
+IMAGE_SHOWN = 1000  # milliseconds for which a window shows an image
 
 
 class Predictor:
@@ -113,31 +113,56 @@ class Predictor:
         self,
         source: VideoSource | Source,
         *,
+        show: bool = False,
         fps: float | None = None,
         on_broken: OnBroken = "raise",
+        **drawing: Any,
     ) -> Generator[VideoFrame, None, None]:
-        """Predict on a video, frame by frame, or on images, each by itself.
+        """Predict on a video, several videos, or images.
 
         Args:
-            source: what :func:`open_source` takes, or its result. An image file stands for itself, a
-                folder for images or for the frames of a video, whichever the model takes.
-            fps, on_broken: as for :func:`open_source`.
+            source: what :func:`~d2video.inference.open_source` takes, or its result.
+            show: show each frame in a window when it comes out; q, Esc or closing the window ends the
+                iteration.
+            fps: frame rate of a source that states none; see :func:`open_video`.
+            on_broken: at damage, "raise" or "stop"; see :func:`open_video`.
+            drawing: how frames are shown; see :class:`DrawingOptions`.
 
         Returns:
-            an iterator over all frames or images in order. It may be left early. A frame comes out
-            as soon as the model has answered it. Memory holds the frames read ahead and those not
-            yet answered.
+            an iterator over all frames in order, of several videos one after another
+            (:attr:`Frame.source` names the video). It may be left early. A frame comes out as soon as
+            the model has answered it. Memory holds the frames read ahead and those not yet answered.
 
         Raises:
-            UserError: the source cannot be read; damage further on shows while iterating.
+            UserError: the source cannot be read, there is no window or no such drawing option; damage
+                further on shows while iterating.
         """
-        if not isinstance(source, Source):
-            source = open_source(
-                source, takes_images=self.task.takes_images, fps=fps, on_broken=on_broken
-            )
-        if isinstance(source, Images):
-            return self.predict_images(source.paths, on_broken)
-        return self._predict(source)
+        options = drawing_options(drawing)
+        opened = open_source(
+            source, takes_images=self.task.takes_images, fps=fps, on_broken=on_broken
+        )
+        frames: Generator[Any, None, None]
+        if isinstance(opened, FrameSource):
+            frames = self._predict(opened)
+        elif isinstance(opened, Images):
+            frames = self.predict_images(opened.pictures, on_broken)
+        else:
+            frames = (frame for video in opened.opened() for frame in self._predict(video))
+        return self._shown(frames, Window(opened.name), options) if show else frames
+
+    def _shown(
+        self, frames: Generator[Any, None, None], window: Window, options: DrawingOptions
+    ) -> Generator[Any, None, None]:
+        """The frames, each shown before it comes out, until the window is closed."""
+        with window, closing(frames):
+            for frame in frames:
+                is_image = frame.file_name is not None
+                if frame.index == 0 or is_image:  # another video
+                    draw = self.task.drawer(self.class_names, options)
+                goes_on = window.show(draw(frame), IMAGE_SHOWN if is_image else 1)
+                yield frame
+                if not goes_on:
+                    return
 
     @torch.no_grad()
     def predict(self, image: Picture) -> VideoFrame:
@@ -246,34 +271,37 @@ class Predictor:
 
     @torch.no_grad()
     def predict_images(
-        self, paths: Sequence[str | Path], on_broken: OnBroken = "raise"
+        self, pictures: Sequence[Picture], on_broken: OnBroken = "raise"
     ) -> Generator[VideoFrame, None, None]:
-        """Predict on image files, each by itself (a video of one frame) and of its own size.
+        """Predict on images, each by itself (a video of one frame) and of its own size.
 
         Args:
-            paths: files that :func:`read_rgb` takes.
+            pictures: what :func:`read_picture` takes.
             on_broken: at an image that cannot be read, ``"raise"`` an error, or ``"stop"`` with a
                 logged warning; the first image always raises it.
 
         Returns:
-            an iterator over the images in order; ``file_name`` is set, ``time`` is 0.
+            an iterator over the images in order; ``file_name`` is set (to a number for an image without
+            one), ``time`` is 0.
 
         Raises:
             UserError: on reaching an image that cannot be read.
         """
 
         def prepare() -> Iterator[tuple[Frame, Tensor]]:
-            for index, path in enumerate(paths):
+            for index, (picture, name) in enumerate(
+                zip(pictures, picture_names(pictures), strict=True)
+            ):
                 try:
-                    image = read_rgb(path)
+                    image = read_picture(picture, "the list", index)
                 except UserError as error:
                     if on_broken == "raise" or index == 0:
                         raise
                     logger.warning(
-                        "%s; stopped before image %d of %d", error, index + 1, len(paths)
+                        "%s; stopped before image %d of %d", error, index + 1, len(pictures)
                     )
                     return
-                yield Frame(index, 0.0, image, Path(path).name), self._prepare(image)
+                yield Frame(index, 0.0, image, name), self._prepare(image)
 
         with closing(prefetch(prepare(), _IMAGES_AHEAD)) as prepared:
             for frame, tensor in prepared:

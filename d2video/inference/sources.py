@@ -1,47 +1,88 @@
-"""Whether a source is a video or unrelated images."""
+"""What a predictor is given: one video, unrelated images, or several videos."""
 
-import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
+from d2video.utils.sources import source_name
 from d2video.video.frame_source import FrameSource
-from d2video.video.image_io import is_still_image, list_images
-from d2video.video.video_reader import OnBroken, VideoSource, open_video
+from d2video.video.pictures import Picture, is_picture
+from d2video.video.video_reader import OnBroken, VideoSource, open_video, several
 
 
 class Images(NamedTuple):
-    """Unrelated image files, and a name for all of them."""
+    """Unrelated images of any sizes, and a name for all of them.
+
+    Attributes:
+        pictures: what :func:`d2video.video.read_picture` takes.
+    """
 
     name: str
-    paths: list[Path]
+    pictures: Sequence[Picture]
 
 
-Source = FrameSource | Images
+class Videos(NamedTuple):
+    """Several videos, and a name for all of them; each is opened when its turn comes.
+
+    Attributes:
+        sources: the name of each, for :func:`open_video`.
+        fps, on_broken: of each.
+    """
+
+    name: str
+    sources: list[Any]
+    fps: float | None = None
+    on_broken: OnBroken = "raise"
+
+    def opened(self) -> Iterator[FrameSource]:
+        """The videos in order."""
+        for source in self.sources:
+            yield open_video(source, fps=self.fps, on_broken=self.on_broken)
+
+    def file_names(self) -> list[str]:
+        """A name without a suffix for the files of each video, all different."""
+        names = [Path(source_name(source)).stem for source in self.sources]
+        if len({*names}) == len(names):
+            return names
+        return [f"{index:06d}_{name}" for index, name in enumerate(names)]
+
+
+Source = FrameSource | Images | Videos
 
 
 def open_source(
-    source: VideoSource,
+    source: VideoSource | Source,
     *,
     takes_images: bool,
     as_video: bool = False,
     fps: float | None = None,
     on_broken: OnBroken = "raise",
 ) -> Source:
-    """Open a video or images.
+    """Open what a predictor is given.
 
     Args:
-        source: what :func:`open_video` takes.
-        takes_images: the task takes a folder image by image; see :class:`Task`.
-        as_video: open even an image, or such a folder, as a video.
+        source: what :func:`open_video` takes; or several videos: a list of their names, a pattern
+            ("videos/*.mp4") or a folder that holds videos and no images.
+        takes_images: the task takes the images of a list, a pattern or a folder one by one, of any
+            sizes, not as the frames of one video; see :class:`Task`.
+        as_video: open even an image, or such images, as a video.
         fps, on_broken: of a video; see :func:`open_video`.
+
+    Returns:
+        :class:`Images` for an image, or for several if the task takes images; :class:`Videos` for
+        several videos; else a video.
 
     Raises:
         UserError: as :func:`open_video`.
     """
-    if isinstance(source, str | os.PathLike) and not as_video:
-        path = Path(source)
-        if path.is_dir() and takes_images:
-            return Images(str(path), list_images(path))
-        if path.is_file() and is_still_image(path):
-            return Images(str(path), [path])
+    if isinstance(source, FrameSource | Images | Videos):
+        return source
+    listed = several(source)
+    if listed is not None and not listed.are_pictures and len(listed.items) > 1:
+        return Videos(listed.name, listed.items, fps, on_broken)
+    if not as_video:
+        if is_picture(source):
+            return Images(source_name(source), [cast(Picture, source)])
+        if listed is not None and listed.are_pictures and listed.items and takes_images:
+            return Images(listed.name, listed.items)
     return open_video(source, fps=fps, on_broken=on_broken)

@@ -86,7 +86,7 @@ def test_files(clip, caplog):
     images = Images("folder", sorted((clip / "out").iterdir()))
     assert annotate(predictor, images, clip / "more") == 3
     assert [path.name for path in sorted((clip / "more").iterdir())] == [
-        path.name for path in images.paths
+        path.name for path in images.pictures
     ]
     with pytest.raises(UserError, match="cannot write 3 images to"):
         annotate(predictor, images, clip / "one.png")

@@ -342,8 +342,8 @@ def test_a_predictors_frames_know_names_and_task(model, kind):
         assert type(frame) is kind
         assert (frame.task, frame.class_names) == (predictor.task, names)
     assert set(vars(frame)) <= {
-        *("index", "time", "image", "file_name", "number", "duration", "task", "class_names"),
-        *("instances", "panoptic_seg", "class_scores", "restored"),
+        *("index", "time", "image", "file_name", "number", "duration", "source"),
+        *("task", "class_names", "instances", "panoptic_seg", "class_scores", "restored"),
     }
 
 
