@@ -43,7 +43,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def add_opts(parser: argparse.ArgumentParser) -> None:
     """Add config keys and values, with or without ``--opts`` before them, as ``args.opts``."""
-    keys = "config keys to change, such as MODEL.WEIGHTS model.pth MODEL.DEVICE cpu"
+    keys = "config keys to change, such as MODEL.WEIGHTS model.pth"
     after = "the same, behind an option that takes several values"
     for name, text in (("opts", keys), ("--opts", after)):
         parser.add_argument(name, nargs="*", action="extend", metavar="KEY VALUE", help=text)

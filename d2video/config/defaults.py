@@ -5,6 +5,7 @@ from collections.abc import Callable
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg as get_detectron2_cfg
 
+from d2video.config.device import best_device
 from d2video.projects import register_all
 
 _PROJECT_CONFIGS: list[Callable[[CN], None]] = []
@@ -123,6 +124,9 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.DETERMINISTIC = False
 
     # ---- speed and memory ---------------------------------------------------------------------
+    # "cuda", "cuda:1", "mps", "cpu", or "auto", which load_cfg replaces by the best device of this machine:
+    # CUDA, else MPS, else the CPU. It is the default, here replaced already, for those who do not call it.
+    cfg.MODEL.DEVICE = best_device()
     # Compile the network by torch.compile; the first steps then take minutes.
     cfg.MODEL.COMPILE = False
     # For MODEL.BACKBONE.NAME build_timm_backbone (stages of a network) and build_timm_vit_backbone

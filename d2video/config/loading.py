@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 
 from d2video.config.defaults import get_cfg
+from d2video.config.device import best_device, tell_device
 from d2video.config.files import find_config, flatten, overlay, read_config, read_overrides
 from d2video.config.limits import check_limits
 from d2video.data.datasets.from_config import register_datasets
@@ -36,6 +37,12 @@ def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     return cfg
 
 
+def asked_device(config_file: str, overrides: Sequence[Any]) -> str:
+    """MODEL.DEVICE as the file and the overrides give it; "auto" if they do not."""
+    values = read_config(find_config(config_file)) if config_file else {}
+    return overlay(values, read_overrides(overrides)).get("MODEL.DEVICE", "auto")
+
+
 def make_cfg(values: Mapping[str, Any], source: str, overrides: Sequence[Any]) -> CfgNode:
     """As :func:`load_cfg`, from values by full key; no data sets are registered.
 
@@ -46,6 +53,9 @@ def make_cfg(values: Mapping[str, Any], source: str, overrides: Sequence[Any]) -
     cfg = get_cfg()
     for key, value in overlay(values, given).items():
         set_value(cfg, key, value, "command line" if key in given else source)
+    if overlay(values, given).get("MODEL.DEVICE", "auto") == "auto":
+        cfg.MODEL.DEVICE = best_device()
+        tell_device(cfg.MODEL.DEVICE)
     _check_schedule(cfg)
     lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
     check_limits(cfg)

@@ -21,6 +21,7 @@ import torch.multiprocessing as mp
 from detectron2.utils import comm
 from torch.distributed.elastic.utils.distributed import get_free_port
 
+from d2video.config.device import best_device
 from d2video.engine.hooks.stop_signal import STOP_SIGNALS, SecondInterrupt
 from d2video.engine.setup import check_num_processes
 from d2video.utils.errors import UserError
@@ -45,7 +46,7 @@ def launch_run(
     Args:
         run: a function of a module, which new processes can import.
         args: of ``d2video.cli.train``.
-        device: MODEL.DEVICE.
+        device: MODEL.DEVICE as it was given, see :func:`d2video.config.asked_device`.
 
     Raises:
         UserError: more processes than GPUs, or arguments that do not fit together.
@@ -54,7 +55,8 @@ def launch_run(
     under_torchrun = "LOCAL_RANK" in os.environ
     local_size = _torchrun_size(args) if under_torchrun else args.num_gpus
     check_num_processes(local_size, device)
-    if torch.device(device).type == "cpu":
+    kind = torch.device(best_device() if device == "auto" else device).type
+    if kind == "cpu":
         # Neither a GPU for every process nor NCCL, wherever there are some.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         if local_size > 1:  # torch would start a thread for every core in each process
@@ -66,10 +68,11 @@ def launch_run(
         run(args)
     elif under_torchrun:
         rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-        _run_in_group(local_rank, rank - local_rank, size, local_size, "env://", run, args)
+        first = rank - local_rank
+        _run_in_group(local_rank, first, size, local_size, "env://", kind == "cuda", run, args)
     else:
         first = args.machine_rank * local_size
-        more = (first, size, local_size, _dist_url(args), run, args)
+        more = (first, size, local_size, _dist_url(args), kind == "cuda", run, args)
         with _signals_handed_on():
             context = mp.start_processes(_run_in_group, more, local_size, join=False)
             code = _watch(context.processes, first, size)
@@ -118,6 +121,7 @@ def _run_in_group(
     size: int,
     local_size: int,
     url: str,
+    on_gpu: bool,
     run: Callable[[argparse.Namespace], Any],
     args: argparse.Namespace,
 ) -> None:
@@ -128,7 +132,8 @@ def _run_in_group(
     logging.getLogger("detectron2.engine.train_loop").addFilter(hold_back)
     _fork_workers()
     try:
-        _make_groups(rank, local_rank, size, local_size, url, timedelta(minutes=args.dist_timeout))
+        timeout = timedelta(minutes=args.dist_timeout)
+        _make_groups(rank, local_rank, size, local_size, url, on_gpu, timeout)
         run(args)
         _end_groups()
     except UserError as error:
@@ -167,9 +172,14 @@ def _fork_workers() -> None:
 
 
 def _make_groups(
-    rank: int, local_rank: int, size: int, local_size: int, url: str, timeout: timedelta
+    rank: int,
+    local_rank: int,
+    size: int,
+    local_size: int,
+    url: str,
+    on_gpu: bool,
+    timeout: timedelta,
 ) -> None:
-    on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(local_rank)
     # torchrun on one machine keeps its store over restarts, with the addresses of processes that are

@@ -60,13 +60,16 @@ def check_device(device: str) -> None:
         wanted = torch.device(device)
     except RuntimeError as error:
         raise UserError(
-            f"MODEL.DEVICE is '{device}', no device of torch: use cuda or cpu"
+            f"MODEL.DEVICE is '{device}', no device of torch: use auto, cuda, mps or cpu"
         ) from error
+    if wanted.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("MODEL.DEVICE is mps, but this is no Mac with a GPU: leave it out for auto")
     if wanted.type != "cuda":
         return
     if not torch.cuda.is_available():
         raise UserError(
-            f"MODEL.DEVICE is {device}, but torch finds no GPU here: add MODEL.DEVICE cpu"
+            f"MODEL.DEVICE is {device}, but torch finds no GPU here: add MODEL.DEVICE cpu, or leave it "
+            "out for auto"
         )
     if (wanted.index or 0) >= torch.cuda.device_count():
         raise UserError(
@@ -76,9 +79,17 @@ def check_device(device: str) -> None:
 
 
 def check_num_processes(num_processes: int, device: str) -> None:
-    """Raises UserError where ``--num-gpus`` exceeds the GPUs; on the CPU it counts processes."""
-    check_device(device)
-    if torch.device(device).type == "cuda" and num_processes > torch.cuda.device_count():
+    """Raises UserError where ``--num-gpus`` exceeds the GPUs; on the CPU it counts processes.
+
+    Args:
+        device: MODEL.DEVICE as it was given. "auto" stands for GPUs if there are several processes.
+    """
+    if device == "auto" and num_processes == 1:
+        return
+    if device != "auto":
+        check_device(device)
+    wants_gpus = device == "auto" or torch.device(device).type == "cuda"
+    if wants_gpus and num_processes > torch.cuda.device_count():
         raise UserError(
             f"--num-gpus is {num_processes}, but this machine has {torch.cuda.device_count()} GPUs: "
             "lower it, or add MODEL.DEVICE cpu to train in that many processes on the CPU"

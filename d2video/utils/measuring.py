@@ -24,6 +24,8 @@ def timed(run: Callable[[], T], device: torch.device) -> tuple[T, float]:
     result = run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
     return result, time.perf_counter() - start
 
 

@@ -31,6 +31,8 @@ def random_state(device: torch.device | str = "cpu") -> State:
     }
     if torch.device(device).type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
+    elif torch.device(device).type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -44,6 +46,8 @@ def set_random_state(state: State, device: torch.device | str = "cpu") -> None:
     torch.set_rng_state(state["torch"])
     if torch.device(device).type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+    elif torch.device(device).type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
 
 
 @contextmanager
