@@ -25,8 +25,10 @@ from d2video.config.set_prediction import model_arguments, network_arguments
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
+from d2video.modeling.losses import ClassLoss
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
 from d2video.modeling.predictions import Predictions
+from d2video.modeling.query_network import SetPredictionNetwork
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer
@@ -48,13 +50,15 @@ class DETR(SetPredictionModel):
 
     task = DetectionTask()
     node = "MODEL.DETR"
-    network: DETRNetwork
+    network: SetPredictionNetwork
+    # Of the classes; None: cross-entropy with "no object".
+    class_loss: ClassLoss | None = None
 
     @configurable
     def __init__(
         self,
         *,
-        network: DETRNetwork,
+        network: SetPredictionNetwork,
         matcher: HungarianMatcher | None = None,
         class_logits: list[int] | None = None,
         score_threshold: float = 0.0,
@@ -77,6 +81,30 @@ class DETR(SetPredictionModel):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         detr = cfg.MODEL.DETR
+        network = cls.build_network(cfg)
+        panoptic = PanopticRules(
+            detr.PANOPTIC.NUM_THINGS,
+            detr.PANOPTIC.SCORE_THRESH,
+            official_resize=detr.PANOPTIC.OFFICIAL_RESIZE,
+            official_merge=detr.PANOPTIC.OFFICIAL_MERGE,
+        )
+        frozen, focal = detr.FREEZE_DETECTOR, cls.class_loss is not None
+        cost = MatchingCost(detr.COST_CLASS, detr.COST_L1, detr.COST_GIOU, focal=focal)
+        return model_arguments(detr, cfg, class_loss=cls.class_loss, freeze_detector=frozen) | {
+            "network": network,
+            "matcher": HungarianMatcher(cost),
+            "class_logits": list(detr.CLASS_LOGITS),
+            "score_threshold": detr.SCORE_THRESH_TEST,
+            "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
+        }
+
+    @classmethod
+    def build_network(cls, cfg: CfgNode) -> SetPredictionNetwork:
+        """
+        Raises:
+            UserError: a value out of range, or values that do not go together.
+        """
+        detr = cfg.MODEL.DETR
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
         with layer_errors(detr, cls.node):
@@ -85,7 +113,7 @@ class DETR(SetPredictionModel):
             )
             if detr.POSITIONS == "learned":
                 positions = LearnedPositionEncoding(detr.HIDDEN_DIM)
-            network = DETRNetwork(
+            return DETRNetwork(
                 backbone=backbone,
                 in_features=detr.IN_FEATURES,
                 position_encoding=positions,
@@ -94,21 +122,12 @@ class DETR(SetPredictionModel):
                 mask_positions=detr.MASK_POSITIONS,
                 **network_arguments(detr, cfg),
             )
-        panoptic = PanopticRules(
-            detr.PANOPTIC.NUM_THINGS,
-            detr.PANOPTIC.SCORE_THRESH,
-            official_resize=detr.PANOPTIC.OFFICIAL_RESIZE,
-            official_merge=detr.PANOPTIC.OFFICIAL_MERGE,
-        )
-        return model_arguments(detr, cfg, freeze_detector=detr.FREEZE_DETECTOR) | {
-            "network": network,
-            "matcher": HungarianMatcher(
-                MatchingCost(detr.COST_CLASS, detr.COST_L1, detr.COST_GIOU)
-            ),
-            "class_logits": list(detr.CLASS_LOGITS),
-            "score_threshold": detr.SCORE_THRESH_TEST,
-            "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
-        }
+
+    def predict(
+        self, images: Tensor, padding: Tensor | None, all_layers: bool = True
+    ) -> Predictions:
+        """The network's predictions of images (B, 3, H, W), normalised; see :class:`DETRNetwork`."""
+        return self.network(images, padding, all_layers)
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer]:
         """
@@ -156,7 +175,7 @@ class DETR(SetPredictionModel):
         self, images: Tensor, padding: Tensor | None, targets: list[ImageTargets]
     ) -> dict[str, Tensor]:
         """Weighted losses of images (B, 3, H, W), normalised, with padding (B, H, W) bool or None."""
-        predictions: Predictions = self.network(images, padding)
+        predictions = self.predict(images, padding)
         matches = self.matcher(predictions, targets)
         return self.matched_losses(predictions, matches, targets)
 
@@ -173,7 +192,7 @@ class DETR(SetPredictionModel):
     def _answers(
         self, images: Tensor, padding: Tensor | None, samples: list[dict]
     ) -> list[ImageAnswer]:
-        predictions: Predictions = self.network(images, padding, all_layers=False)
+        predictions = self.predict(images, padding, all_layers=False)
         kept = [self._kept(logits) for logits in predictions.logits[-1]]
         masks: list[Tensor | None] = [None] * len(kept)
         if predictions.masks is not None:

@@ -120,9 +120,10 @@ def from_deformable_detr(state: State) -> State:
     Files leave out heads that are the same tensor as another: layers that share one, and the second names
     of the box heads in the decoder of a model with refinement.
     """
+    own = {name.removeprefix("model."): value for name, value in state.items()}
     official = {
-        _replaced(name.removeprefix("model."), _RULES + _DEFORMABLE_DECODER): value
-        for name, value in state.items()
+        _replaced(name, _RULES + _DEFORMABLE_DECODER): value
+        for name, value in own.items()
         if not name.endswith(".num_batches_tracked")
     }
     numbers = {int(name.split(".")[3]) for name in official if name.startswith(_DECODER_LAYER)}
@@ -131,7 +132,7 @@ def from_deformable_detr(state: State) -> State:
         head, number, rest = name.split(".", 2)
         if number == "0" and f"{head}.1.{rest}" not in official:
             official |= {f"{head}.{i}.{rest}": official[name] for i in range(1, heads)}
-    if any(name.startswith("model.decoder.bbox_embed.") for name in state) or _differ(official):
+    if any(name.startswith("decoder.bbox_embed.") for name in own) or _differ(official):
         boxes = [name for name in official if name.startswith("bbox_embed.")]
         official |= {f"transformer.decoder.{name}": official[name] for name in boxes}
     return _joined(official)
@@ -152,7 +153,8 @@ def _is_detr(names: Collection[str]) -> bool:
 
 
 def _is_deformable(names: Collection[str]) -> bool:
-    return "model.level_embed" in names
+    # Without the prefix where all names had it, which was taken for a wrapper's.
+    return "model.level_embed" in names or "level_embed" in names
 
 
 DIALECTS += [

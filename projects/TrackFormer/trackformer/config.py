@@ -19,6 +19,26 @@ register_removed(
 register_least("MODEL.TRACKFORMER", LEAST_VALUES | {"COST_GIOU": 0})
 
 
+def add_deformable_keys(node: CN, box_refine: bool) -> None:
+    """Add the keys of multi-scale deformable attention; the defaults are the official ones."""
+    node.DEFORMABLE = CN()
+    node.DEFORMABLE.NUM_LEVELS = 4  # those beyond IN_FEATURES are made by strided convolutions
+    node.DEFORMABLE.ENC_POINTS = 4
+    node.DEFORMABLE.DEC_POINTS = 4
+    # Each decoder layer refines the boxes of the one before it.
+    node.DEFORMABLE.BOX_REFINE = box_refine
+    # Object queries start from the encoder's best boxes, as in two-stage Deformable DETR. Needs
+    # BOX_REFINE.
+    node.DEFORMABLE.TWO_STAGE = False
+
+
+@register_config
+def add_deformable_detr_config(cfg: CN) -> None:
+    """Add ``MODEL.DETR.DEFORMABLE``, for the meta-architecture DeformableDETR; all its other keys are
+    DETR's."""
+    add_deformable_keys(cfg.MODEL.DETR, box_refine=False)
+
+
 @register_config
 def add_trackformer_config(cfg: CN) -> None:
     """Add ``MODEL.TRACKFORMER``; the defaults are the official ones for vanilla DETR."""
@@ -38,19 +58,11 @@ def add_trackformer_config(cfg: CN) -> None:
     node.TRACK_ATTENTION = False
 
     # Multi-scale deformable attention (Deformable DETR) in place of DETR's.
-    node.DEFORMABLE = CN()
+    add_deformable_keys(node, box_refine=True)
     node.DEFORMABLE.ENABLED = False
-    node.DEFORMABLE.NUM_LEVELS = 4  # those beyond IN_FEATURES are made by strided convolutions
-    node.DEFORMABLE.ENC_POINTS = 4
-    node.DEFORMABLE.DEC_POINTS = 4
     # Frames whose features the decoder attends to: 1, or 2, the official multi-frame attention.
     # HIDDEN_DIM is then a multiple of 96 and of NUM_HEADS.
     node.DEFORMABLE.NUM_FRAMES = 1
-    # Each decoder layer refines the boxes of the one before it (official: True).
-    node.DEFORMABLE.BOX_REFINE = True
-    # Object queries start from the encoder's best boxes, as in two-stage Deformable DETR (official:
-    # False). Needs BOX_REFINE.
-    node.DEFORMABLE.TWO_STAGE = False
     # Sampling offsets are divided by (width, height), "wh", as in Deformable DETR and its released
     # models, or by (height, width), "hw", as in TrackFormer's code and, so it seems, its models.
     node.DEFORMABLE.OFFSET_UNIT = "wh"

@@ -172,16 +172,29 @@ CONVERTER_REGISTRY["TrackFormer"] = {
     "own": CheckpointFormat("a TrackFormer of this library", str, widen=widener),
 }
 
-MODEL_SIGNATURES["TrackFormer"] = [
-    ("network.class_embed.0.weight", "network.two_stage.enc_output.weight"),
-    (
-        "network.query_embed.weight",
-        "network.class_embed.weight",
-        "network.track_attention.0.linear1.weight",
+CONVERTER_REGISTRY["DeformableDETR"] = {
+    "deformable_detr": CheckpointFormat(
+        "official Deformable DETR",
+        trackformer_name,
+        not_in_model=_NO_USE,
     ),
+}
+
+_DEFORMABLE = [
+    ("network.class_embed.0.weight", "network.two_stage.enc_output.weight"),
     (
         "network.query_embed.weight",
         "network.class_embed.0.weight",
         "network.reference_points.weight",
     ),
 ]
+MODEL_SIGNATURES["TrackFormer"] = [
+    *_DEFORMABLE,
+    (
+        "network.query_embed.weight",
+        "network.class_embed.weight",
+        "network.track_attention.0.linear1.weight",
+    ),
+]
+# Whose names are the same as those of a TrackFormer with deformable attention.
+MODEL_SIGNATURES["DeformableDETR"] = _DEFORMABLE

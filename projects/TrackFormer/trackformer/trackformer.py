@@ -15,6 +15,7 @@ from d2video.projects.trackformer.network.build import build_network
 from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.video_stream import VideoStream
+from d2video.projects.trackformer.training.proposals import proposal_losses
 from d2video.projects.trackformer.training.track_queries import TrackQuerySampler, no_object_weights
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -26,7 +27,6 @@ from d2video.formats.rle import encode_masks
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.losses import Focal
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
-from d2video.modeling.predictions import Predictions
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer, Tracks
@@ -176,18 +176,8 @@ class TrackFormer(SetPredictionModel):
             weights = no_object_weights(rows, objects, self.criterion.class_loss.no_object_weight)
         losses = self.matched_losses(output, matches, targets, weights, output.query_padding)
         if output.proposals is not None:
-            losses |= self._proposal_losses(output.proposals, targets)
+            losses |= proposal_losses(output.proposals, targets, self.matcher, self.criterion)
         return losses
-
-    def _proposal_losses(
-        self, proposals: Predictions, targets: list[ImageTargets]
-    ) -> dict[str, Tensor]:
-        """Losses of the first stage, which separates objects (class 0) from background."""
-        objects = [
-            ImageTargets(torch.zeros_like(target.classes), target.boxes) for target in targets
-        ]
-        found = self.criterion(proposals, self.matcher(proposals, objects), objects)
-        return {f"{name}_enc": value for name, value in found.items()}
 
     # ---- inference ------------------------------------------------------------------------------
 

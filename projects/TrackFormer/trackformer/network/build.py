@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 
 from d2video.projects.trackformer.network.base import TrackingNetwork
 from d2video.projects.trackformer.network.deformable_network import (
@@ -10,6 +11,7 @@ from d2video.projects.trackformer.network.deformable_network import (
 )
 from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
 from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
+from d2video.projects.trackformer.network.ms_deform_attn import OffsetUnit
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import Backbone
@@ -41,7 +43,10 @@ def build_network(cfg: CfgNode) -> TrackingNetwork:
     check_config(cfg, backbone)
     with layer_errors(node, _NAME):
         if node.DEFORMABLE.ENABLED:
-            return _deformable(cfg, backbone)
+            unit, lateral = node.DEFORMABLE.OFFSET_UNIT, _mask_features(cfg)
+            return deformable_network(
+                cfg, node, _NAME, backbone, lateral, focal=node.FOCAL_LOSS, offset_unit=unit
+            )
         return DETRTrackingNetwork(
             backbone=backbone,
             in_features=_mask_features(cfg) + list(node.IN_FEATURES),
@@ -59,23 +64,46 @@ def _mask_features(cfg: CfgNode) -> list[str]:
     return list(cfg.MODEL.TRACKFORMER.MASK_FEATURES) if cfg.MODEL.MASK_ON else []
 
 
-def _deformable(cfg: CfgNode, backbone: Backbone) -> DeformableTrackingNetwork:
-    node = cfg.MODEL.TRACKFORMER
+def deformable_network(
+    cfg: CfgNode,
+    node: CfgNode,
+    name: str,
+    backbone: Backbone,
+    lateral_features: Sequence[str] = (),
+    *,
+    focal: bool = True,
+    offset_unit: OffsetUnit = "wh",
+) -> DeformableTrackingNetwork:
+    """The network that ``node``, with the keys of :func:`.config.add_deformable_keys`, describes.
+
+    Args:
+        name: of ``node``, for messages.
+        lateral_features: see :class:`DeformableTrackingNetwork`.
+        focal: whether "no object" has no logit.
+        offset_unit: see :class:`DeformableTransformer`.
+
+    Raises:
+        UserError: a value out of range, or values that do not go together.
+    """
     options = node.DEFORMABLE
+    counts = ("NUM_LEVELS", "NUM_FRAMES", "ENC_POINTS", "DEC_POINTS")
+    check_counts(options, f"{name}.DEFORMABLE", [key for key in counts if key in options])
+    frames = options.get("NUM_FRAMES", 1)
+    _check_width(node, name, frames)
     return DeformableTrackingNetwork(
         backbone=backbone,
         in_features=list(node.IN_FEATURES),
-        lateral_features=_mask_features(cfg),
+        lateral_features=list(lateral_features),
         transformer=DeformableTransformer(
             **transformer_arguments(node, cfg),
             num_levels=options.NUM_LEVELS,
-            num_frames=options.NUM_FRAMES,
+            num_frames=frames,
             encoder_points=options.ENC_POINTS,
             decoder_points=options.DEC_POINTS,
-            offset_unit=options.OFFSET_UNIT,
+            offset_unit=offset_unit,
         ),
         num_queries=node.NUM_QUERIES,
-        num_logits=node.NUM_CLASSES + (not node.FOCAL_LOSS),
+        num_logits=node.NUM_CLASSES + (not focal),
         box_refine=options.BOX_REFINE,
         two_stage=options.TWO_STAGE,
         temperature=node.POSITION_TEMPERATURE,
@@ -88,8 +116,6 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     """Raise ``UserError`` for what no layer checks, and for data sets that do not fit the model."""
     node = cfg.MODEL.TRACKFORMER
     check_counts(node, _NAME, _COUNTS)
-    counts = ("NUM_LEVELS", "NUM_FRAMES", "ENC_POINTS", "DEC_POINTS")
-    check_counts(node.DEFORMABLE, f"{_NAME}.DEFORMABLE", counts)
     features = list(backbone.output_shape())
     check_in_features(node, _NAME, features)
     _check_test_sets(cfg)
@@ -105,7 +131,6 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     if unit not in ("wh", "hw"):
         raise UserError(f"{_NAME}.DEFORMABLE.OFFSET_UNIT is '{unit}': choose wh or hw")
     if node.DEFORMABLE.ENABLED:
-        _check_width(node)
         if lateral and lateral[-1] not in node.IN_FEATURES:
             raise UserError(
                 f"{_NAME}.MASK_FEATURES ends with {lateral[-1]}: with deformable attention its last "
@@ -126,15 +151,15 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
             raise UserError(f"{_NAME}.{key} is {node[key]}: set a probability, 0 to 1")
 
 
-def _check_width(node: CfgNode) -> None:
+def _check_width(node: CfgNode, name: str, frames: int) -> None:
     """Deformable attention: heads, groups of norms and halves of sines share the width evenly."""
-    frames, width = node.DEFORMABLE.NUM_FRAMES, node.HIDDEN_DIM
+    width = node.HIDDEN_DIM
     axes = 3 if frames > 1 else 2
     unit = math.lcm(NORM_GROUPS, node.NUM_HEADS, 2 * axes)
     if width % unit:
         raise UserError(
-            f"{_NAME}.HIDDEN_DIM is {width}: with deformable attention, NUM_HEADS {node.NUM_HEADS} "
-            f"and DEFORMABLE.NUM_FRAMES {frames} it must be a multiple of {unit}, such as "
+            f"{name}.HIDDEN_DIM is {width}: with deformable attention, NUM_HEADS {node.NUM_HEADS} "
+            f"and NUM_FRAMES {frames} it must be a multiple of {unit}, such as "
             f"{math.ceil(width / unit) * unit}"
         )
 

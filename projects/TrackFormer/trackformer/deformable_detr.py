@@ -1,0 +1,83 @@
+"""Deformable DETR (Zhu et al., ICLR 2021): the detector that TrackFormer builds on, on images.
+
+Shapes: B: images, Q: queries, K: classes, H×W: padded canvas.
+"""
+
+from typing import Any
+
+import torch
+from d2video.projects.detr.detr import DETR, check_config
+from d2video.projects.detr.postprocess import Detections
+from d2video.projects.trackformer.network.base import NetworkOutput
+from d2video.projects.trackformer.network.build import deformable_network
+from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
+from d2video.projects.trackformer.training.proposals import proposal_losses
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from torch import Tensor
+
+from d2video.config.checks import layer_errors
+from d2video.modeling.backbone import build_frame_backbone
+from d2video.modeling.losses import Focal
+from d2video.modeling.targets import ImageTargets
+from d2video.utils.errors import UserError
+
+
+@META_ARCH_REGISTRY.register()
+class DeformableDETR(DETR):
+    """:class:`DETR` with multi-scale deformable attention and independent class scores.
+
+    Args:
+        max_detections: answers to an image: the best pairs of a query and a class, so that a query may
+            answer with several classes.
+        detr: see :class:`DETR`.
+    """
+
+    network: DeformableTrackingNetwork
+    class_loss = Focal()
+
+    @configurable
+    def __init__(self, *, max_detections: int = 100, **detr: Any):
+        super().__init__(**detr)
+        self.max_detections = max_detections
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return super().from_config(cfg) | {"max_detections": cfg.TEST.DETECTIONS_PER_IMAGE}
+
+    @classmethod
+    def build_network(cls, cfg: CfgNode) -> DeformableTrackingNetwork:
+        node = cfg.MODEL.DETR
+        if cfg.MODEL.MASK_ON:
+            raise UserError("MODEL.MASK_ON is True: DeformableDETR has no masks, set it to False")
+        backbone = build_frame_backbone(cfg)
+        check_config(cfg, list(backbone.output_shape()))
+        with layer_errors(node, cls.node):
+            return deformable_network(cfg, node, cls.node, backbone)
+
+    def predict(
+        self, images: Tensor, padding: Tensor | None, all_layers: bool = True
+    ) -> NetworkOutput:
+        features = self.network.features(images, padding)
+        current = self.network.project(features)
+        return self.network(features, current, [], None, all_layers)
+
+    def losses(
+        self, images: Tensor, padding: Tensor | None, targets: list[ImageTargets]
+    ) -> dict[str, Tensor]:
+        output = self.predict(images, padding)
+        losses = self.matched_losses(output, self.matcher(output, targets), targets)
+        if output.proposals is not None:
+            losses |= proposal_losses(output.proposals, targets, self.matcher, self.criterion)
+        return losses
+
+    def _kept(self, logits: Tensor) -> Detections:
+        """The best pairs of a query and a class, from logits (Q, K)."""
+        probabilities = self.criterion.class_loss.probabilities(logits)
+        if self.class_logits is not None:
+            probabilities = probabilities[:, self.class_logits]
+        count = min(self.max_detections, probabilities.numel())
+        scores, places = probabilities.flatten().topk(count)
+        queries = torch.div(places, probabilities.shape[1], rounding_mode="floor")
+        kept = Detections(queries, scores, places % probabilities.shape[1])
+        return kept[scores >= self.score_threshold]
