@@ -1,10 +1,12 @@
 """What an answered frame offers: pictures, plain values, COCO results, supervision, a short text."""
 
+import gc
 import io
 import json
 import pickle
 import sys
 import types
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -341,10 +343,23 @@ def test_a_predictors_frames_know_names_and_task(model, kind):
     for frame in predictor([image]):
         assert type(frame) is kind
         assert (frame.task, frame.class_names) == (predictor.task, names)
-    assert set(vars(frame)) <= {
-        *("index", "time", "image", "file_name", "number", "duration", "source"),
-        *("task", "class_names", "instances", "panoptic_seg", "class_scores", "restored"),
-    }
+
+
+def test_a_frame_keeps_no_others():
+    alive: set[int] = set()
+
+    def source():
+        for index in range(30):
+            image = np.full((9, 9, 3), 255, np.uint8)
+            alive.add(index)
+            weakref.finalize(image, alive.discard, index)
+            yield image
+
+    for frame in Predictor(model=StubTracker(), min_size=0, max_size=0)(source()):
+        pass
+    frame.plot()
+    gc.collect()
+    assert alive == {frame.index} == {29}
 
 
 def test_a_drawer_draws_trails():
