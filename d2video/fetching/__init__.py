@@ -5,8 +5,8 @@ for ``https://host/path`` (and for Google Drive) to ``http://mirror.local:8000/h
 that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_ENDPOINT``.
 """
 
-from d2video.fetching.fetch import cached, fetch, is_address, place, web_page
 from d2video.fetching.known_files import KnownFile, known_file, register_file
+from d2video.fetching.local_files import cached, fetch, is_address, place, web_page
 
 __all__ = [
     "KnownFile",

@@ -135,7 +135,7 @@ def parse(address: str) -> Address | None:
     if match := _DRIVE_LINK.fullmatch(address):
         in_path, query = _DRIVE_FILE.match(match[1]), parse_qs(urlsplit(address).query)
         file_id = in_path[1] if in_path else query.get("id", [""])[0]
-        return Drive(file_id) if file_id else WebFile(address)
+        return Drive(file_id) if file_id else None
     if match := _BY_HAND.fullmatch(address):
         return ByHand(match[1], match[2])
     if re.match(r"https?://[^/?#]", address):

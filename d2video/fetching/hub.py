@@ -1,5 +1,6 @@
 """Files of the Hugging Face Hub, through its own library and cache."""
 
+import os
 from pathlib import Path
 
 from d2video.fetching.addresses import HubFile
@@ -24,15 +25,19 @@ def fetch_from_hub(address: HubFile) -> Path:
             "files of the Hugging Face Hub need the package huggingface_hub: pip install 'd2video[zoo]'"
         ) from error
     revision = address.revision or None
+    endpoint = os.getenv("HF_ENDPOINT") or None  # also where it was set after the Hub's import
 
     def get(name: str) -> Path | None:
         try:
             # Asked first, because the download tries a dead connection for 20 seconds.
-            get_hf_file_metadata(hf_hub_url(address.repo, name, revision=revision))
-            return Path(hf_hub_download(address.repo, name, revision=revision))
-        except errors.LocalEntryNotFoundError:  # not reached
+            url = hf_hub_url(address.repo, name, revision=revision, endpoint=endpoint)
+            get_hf_file_metadata(url, endpoint=endpoint)
+            return Path(hf_hub_download(address.repo, name, revision=revision, endpoint=endpoint))
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
             raise
-        except errors.EntryNotFoundError:
+        except errors.HfHubHTTPError as error:
+            if error.response.status_code != 404:
+                raise
             return None
 
     try:

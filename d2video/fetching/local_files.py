@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from detectron2.checkpoint import catalog  # noqa: F401  (registers catalog://)
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import HTTPURLHandler
 
@@ -180,7 +181,7 @@ class FetchingHandler(HTTPURLHandler):
         if _MEMBER in path:
             return str(fetch(path))
         if parse(path) is None:
-            raise UserError(f"{path}: this is not the address of a file; check it")
+            raise UserError(f"{path}: this is not the address of a file; give that of one file")
         if force:
             place(path).unlink(missing_ok=True)
         return str(_fetch_first(path))
