@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from d2video import model_zoo
     from d2video.config import get_cfg, load_cfg
     from d2video.data.datasets.coco import register_coco
     from d2video.data.datasets.coco_panoptic import register_coco_panoptic
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "get_cfg",
     "load_cfg",
+    "model_zoo",
     "register_coco",
     "register_coco_panoptic",
     "register_coco_tracks",
@@ -75,6 +77,8 @@ _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "model_zoo":
+        return importlib.import_module("d2video.model_zoo")
     if name not in _PLACES:
         raise AttributeError(f"module 'd2video' has no attribute '{name}'")
     value = getattr(importlib.import_module(f"d2video.{_PLACES[name]}"), name)

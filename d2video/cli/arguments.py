@@ -87,8 +87,8 @@ def model_cfg(args: argparse.Namespace) -> "CfgNode":
         UserError: the device is missing, or the config cannot be read.
     """
     from d2video.config import load_cfg
+    from d2video.config.device import check_device
     from d2video.engine.logs import set_up_logs
-    from d2video.engine.setup import check_device
     from d2video.projects import register_all
 
     register_all()

@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 
+from d2video.config.device import check_device
 from d2video.config.loading import load_cfg
 from d2video.engine.determinism import set_determinism
 from d2video.engine.logs import set_up_logs
@@ -52,30 +53,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     set_determinism(cfg)
     return cfg
-
-
-def check_device(device: str) -> None:
-    """Raises UserError where ``device`` (MODEL.DEVICE) is not there."""
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise UserError(
-            f"MODEL.DEVICE is '{device}', no device of torch: use auto, cuda, mps or cpu"
-        ) from error
-    if wanted.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("MODEL.DEVICE is mps, but this is no Mac with a GPU: leave it out for auto")
-    if wanted.type != "cuda":
-        return
-    if not torch.cuda.is_available():
-        raise UserError(
-            f"MODEL.DEVICE is {device}, but torch finds no GPU here: add MODEL.DEVICE cpu, or leave it "
-            "out for auto"
-        )
-    if (wanted.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"MODEL.DEVICE is {device}, but this machine has {torch.cuda.device_count()} GPUs, "
-            "counted from cuda:0"
-        )
 
 
 def check_num_processes(num_processes: int, device: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import build_model
+from PIL.Image import Image as PILImage
 from torch import Tensor
 
 from d2video.checkpoint import VideoCheckpointer
@@ -202,14 +203,15 @@ class Predictor:
             assert not waiting, f"stream_video left {len(waiting)} frames without an answer"
 
     @torch.no_grad()
-    def predict_frame(self, image: np.ndarray) -> VideoFrame:
+    def predict_frame(self, image: np.ndarray | Tensor | PILImage) -> VideoFrame:
         """Predict on the next frame of a video whose frames come one at a time.
 
         The state of this video is kept from call to call, until :meth:`reset`; other methods do not
         touch it. After an error of the model the next call begins a new video.
 
         Args:
-            image: uint8 (H,W,3), RGB, of the same size as the frame before.
+            image: uint8 (H,W,3), RGB, or what else :func:`check_frame` takes, of the same size as the
+                frame before.
 
         Returns:
             the answer; its ``time`` is the clock's, since the first frame.
@@ -220,7 +222,8 @@ class Predictor:
         """
         now = time.monotonic()
         index = self._stream.count if self._stream else 0
-        height, width = check_frame("predict_frame", index, image).shape[:2]
+        image = check_frame("predict_frame", index, image)
+        height, width = image.shape[:2]
         if self._stream is None:
             self._stream, self._start = PushStream(self.model, (height, width)), now
         stream = self._stream

@@ -125,6 +125,9 @@ def test_push_style_answers_as_a_whole_video():
     pushed = [predictor.predict_frame(image) for image in jumping_square()]
     assert track_ids(whole) == track_ids(pushed) == [0] * 4 + [1] * 4
     assert [frame.index for frame in pushed] == list(range(8))
+    predictor.reset()
+    pictures = [Image.fromarray(image) for image in jumping_square()]
+    assert track_ids([predictor.predict_frame(image) for image in pictures]) == track_ids(whole)
     for one, other in zip(whole, pushed, strict=True):
         assert one.image.tobytes() == other.image.tobytes()
         assert torch.equal(one.instances.pred_boxes.tensor, other.instances.pred_boxes.tensor)
