@@ -80,15 +80,28 @@ def metrics_in(content: Mapping[str, Any], path: object) -> dict[str, Any]:
     """What evaluations have found of the model of a loaded file; empty if it has nothing of it.
 
     Raises:
-        BrokenCheckpoint: they are not plain values.
+        BrokenCheckpoint: it has something else there.
     """
     metrics = content.get(METRICS, {})
     if VERSION not in content:
         return {}
-    try:
-        json.dumps(metrics)
-    except (TypeError, ValueError, RecursionError) as error:
+    is_dict = isinstance(metrics, dict) and metrics.keys() <= {"last", "best"}
+    if not is_dict or not all(map(_is_evaluation, metrics.values())):
         raise BrokenCheckpoint(
-            f"checkpoint {path}: its metrics are not plain values: write it without them"
-        ) from error
-    return metrics if isinstance(metrics, dict) else {}
+            f"checkpoint {path}: its metrics are not those of an evaluation: write it without them"
+        )
+    return metrics
+
+
+def _is_evaluation(found: Any) -> bool:
+    match found:
+        case {"iteration": int(), "results": dict(results), **rest}:
+            of_numbers = all(isinstance(x, float | int | None) for x in results.values())
+            texts = [*results, *rest, *rest.values()]
+            known = {*results, None}
+            return (
+                of_numbers
+                and all(isinstance(x, str) for x in texts)
+                and rest.get("metric") in known
+            )
+    return False

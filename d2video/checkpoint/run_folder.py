@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from d2video.utils.files import replace_on_success
 logger = logging.getLogger(__name__)
 
 POINTER = "last_checkpoint"
+BEST = "model_best.pth"
+_OF_THE_HUB = ("model.safetensors", "pytorch_model.bin")
 _NAMES = re.compile(r"model_(\d+|final)\.pth")
 
 
@@ -102,6 +105,27 @@ def _pointed_to(folder: Path) -> Path:
         shown = f"names {name[:60]!r}, no file of its folder" if name else "is empty"
         raise BrokenCheckpoint(f"{pointer}: {shown}")
     return folder / name
+
+
+def model_in(folder: Path) -> Path:
+    """The checkpoint that a folder stands for: of a run the best one or, if none is kept, the one that it
+    would be resumed from; of a folder of the Hugging Face Hub its weights.
+
+    Raises:
+        UserError: there is none.
+    """
+    candidates = [folder / BEST]
+    if (folder / POINTER).exists():
+        with suppress(BrokenCheckpoint):
+            candidates.append(_pointed_to(folder))
+    candidates += [*checkpoints_in(folder), *(folder / name for name in _OF_THE_HUB)]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise UserError(
+        f"folder {folder}: there is no checkpoint in it ({BEST}, model_final.pth, model.safetensors …): "
+        "name the file"
+    )
 
 
 def remove_partial(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import ast
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import IO, Any
 
@@ -46,15 +46,20 @@ def find_config(name: str) -> str:
     known = _as_name(name)
     if known in names:
         return names[known]
+    close = near_names(known, names)
+    hint = f"did you mean {' or '.join(close)}?" if close else "correct the path"
+    raise UserError(f"config {name}: no such file, and d2video has none of that name: {hint}")
+
+
+def near_names(wanted: str, names: Collection[str]) -> list[str]:
+    """Up to three of ``names`` such as "DETR/detr_R50_500ep.yaml" that may be meant, the nearest first;
+    the folder may be missing."""
     by_end = {each.rpartition("/")[2].lower(): each for each in names}
     close = [
-        *get_close_matches(known, names, cutoff=0.75),
-        *(by_end[end] for end in get_close_matches(known.rpartition("/")[2].lower(), by_end)),
+        *get_close_matches(wanted, names, cutoff=0.75),
+        *(by_end[end] for end in get_close_matches(wanted.rpartition("/")[2].lower(), by_end)),
     ]
-    hint = (
-        f"did you mean {' or '.join([*dict.fromkeys(close)][:3])}?" if close else "correct the path"
-    )
-    raise UserError(f"config {name}: no such file, and d2video has none of that name: {hint}")
+    return [*dict.fromkeys(close)][:3]
 
 
 def _as_name(path: str) -> str:
@@ -122,6 +127,11 @@ def read_overrides(overrides: Sequence[Any]) -> dict[str, Any]:
     Raises:
         UserError: a key without a value, or an option in the place of a key.
     """
+    return current_keys(override_pairs(overrides), "command line")
+
+
+def override_pairs(overrides: Sequence[Any]) -> dict[str, Any]:
+    """As :func:`read_overrides`, under the keys that were given."""
     pairs: dict[str, Any] = {}
     waiting = iter(overrides)
     for key in waiting:
@@ -137,7 +147,7 @@ def read_overrides(overrides: Sequence[Any]) -> dict[str, Any]:
                 f"command line: the config key {key} has no value: give KEY VALUE or KEY=VALUE"
             )
         pairs[key] = parse_value(value)
-    return current_keys(pairs, "command line")
+    return pairs
 
 
 def parse_value(value: Any) -> Any:

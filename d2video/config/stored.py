@@ -1,14 +1,14 @@
 """The config that a checkpoint holds as text: written by a training, read back on any machine."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
 
 from d2video.config.defaults import get_cfg
-from d2video.config.files import flatten, parse_stored
+from d2video.config.files import flatten, override_pairs, parse_stored
 from d2video.config.loading import make_cfg
 from d2video.config.renamed import current_keys
 from d2video.data.datasets.from_config import absolute_entries, register_datasets
@@ -98,27 +98,32 @@ def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode
     return cfg
 
 
-def tell_differences(text: str, source: str, cfg: CfgNode, overrides: Sequence[Any]) -> None:
+def tell_differences(
+    values: Mapping[str, Any], source: str, cfg: CfgNode, overrides: Sequence[Any]
+) -> None:
     """Warn, in one line, where a config that is used in place of a checkpoint's own one makes another
     model of it.
 
     Args:
-        text, source: of the checkpoint, see :func:`stored_values`.
+        values: of the checkpoint's config, by full key.
+        source: what the checkpoint is, for the message.
         cfg: the config in use.
         overrides: keys and values that were changed on purpose, which are not told.
     """
-    given = {str(word).partition("=")[0] for word in overrides}
-    now = dict(flatten(cfg))
+    given, now = override_pairs(overrides), dict(flatten(cfg))
     different = [
-        f"{key} is {now[key]} (the checkpoint's: {value})"
-        for key, value in stored_values(text, source).items()
+        f"{key} is {now[key]} instead of {value}"
+        for key, value in values.items()
         if key.startswith(_COMPARED)
         and not key.startswith(_OF_TRAINING)
+        and not _is_of_the_run(key)
         and key not in given
         and _as_lists(value) != _as_lists(now[key])
     ]
     if different:
-        logger.warning("the config given differs from that of %s: %s", source, _shown(different))
+        logger.warning(
+            "the config given is used, which differs from that of %s: %s", source, _shown(different)
+        )
 
 
 def _is_of_the_run(key: str) -> bool:

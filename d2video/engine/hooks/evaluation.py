@@ -3,19 +3,20 @@
 import logging
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from detectron2.engine.hooks import EvalHook
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
+from d2video.checkpoint.run_folder import BEST
 from d2video.engine.hooks.checkpoint import CheckpointHook
 from d2video.evaluation.main_metric import main_metric
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-BEST = "model_best"
 AUTO = "auto"
 _BETTER = {"max": lambda new, old: new > old, "min": lambda new, old: new < old}
 
@@ -160,7 +161,7 @@ class EvaluationHook(EvalHook):
         if fault:
             raise UserError(fault)
         if self.metrics.get("best", {}).get("iteration") == iteration:
-            self._saving.checkpointer.save_model(BEST, iteration=iteration)
+            self._saving.checkpointer.save_model(Path(BEST).stem, iteration=iteration)
         # Last: a run that is killed in between evaluates again.
         self._saving.save_again()
 
@@ -208,6 +209,6 @@ class EvaluationHook(EvalHook):
                 self._without_better,
                 self._patience,
             ),
-            f" than after iteration {best['iteration']}, see {BEST}.pth" if best else "",
+            f" than after iteration {best['iteration']}, see {BEST}" if best else "",
         )
         raise StoppedEarly

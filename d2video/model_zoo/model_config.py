@@ -1,0 +1,154 @@
+"""The config of a model that is given by name, file, folder or address: most checkpoints say it themselves."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from detectron2.config import CfgNode
+
+from d2video.checkpoint import config_in, load_checkpoint_file, metrics_in
+from d2video.checkpoint.about import META_ARCHITECTURE
+from d2video.checkpoint.run_folder import model_in
+from d2video.config import load_cfg
+from d2video.config.files import config_names, flatten, near_names, override_pairs
+from d2video.config.stored import load_stored_cfg, stored_values, tell_differences
+from d2video.fetching import fetch, is_address
+from d2video.model_zoo.entries import ENTRIES
+from d2video.model_zoo.zoo import find_entry, get_checkpoint_url, get_config
+from d2video.projects import register_all
+from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS = "MODEL.WEIGHTS"
+
+
+class _Model(NamedTuple):
+    """Weights, for MODEL.WEIGHTS, and the name of the zoo's model that they are of, or ""."""
+
+    weights: str
+    zoo_name: str = ""
+
+
+def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = ()) -> CfgNode:
+    """The config of a trained model, with MODEL.WEIGHTS; not frozen.
+
+    Args:
+        model: a checkpoint, the folder of a run (its ``model_best.pth`` or else its last checkpoint), an
+            address, or a name of the zoo, such as "DETR/detr_panoptic_R50"; a path that exists comes
+            before a name. "": that of MODEL.WEIGHTS in ``opts``, else of the config file.
+        config_file: a config to use in place of the model's own one; a warning tells where they differ.
+            "": the model's own one, which is in the checkpoint, or is that of the zoo, or is found by the
+            parameters.
+        opts: config keys and values, which win over both.
+
+    Raises:
+        UserError: there is no such model, it cannot be read or fetched, or no config is known for it; or
+            see :func:`~d2video.config.load_cfg`.
+    """
+    register_all()
+    weights = override_pairs(opts).get(_WEIGHTS)
+    if model and weights:  # the config of one, the weights of the other
+        cfg = model_config(model, config_file, [*opts, _WEIGHTS, ""])
+        cfg.MODEL.WEIGHTS = known_weights(str(weights))
+        return cfg
+    model = model or str(weights or "")
+    if not model:
+        if not config_file:
+            raise UserError(
+                "no model is given: name a checkpoint, a folder of a run, a model of the zoo ('d2video "
+                "models' lists them) or a config"
+            )
+        return load_cfg(config_file, opts)
+    found = _find(model)
+    opts = [*opts, _WEIGHTS, found.weights]
+    if found.zoo_name:
+        return _of_the_zoo(found.zoo_name, config_file, opts)
+    file = fetch(found.weights.removesuffix("?matching_heuristics=True"))
+    content = load_checkpoint_file(file, peek=True)
+    source = f"checkpoint {found.weights}"
+    text = config_in(content, file)
+    if config_file:
+        cfg = load_cfg(config_file, opts)
+        if text:
+            _tell(text, source, cfg, opts)
+        return cfg
+    if not text:
+        raise UserError(f"{source} holds no config{_reason(content)}: give --config-file")
+    logger.info("%s: the config in it is used%s", found.weights, _scores(content, file))
+    return load_stored_cfg(text, f"the config in {source}", opts)
+
+
+def known_weights(weights: str) -> str:
+    """MODEL.WEIGHTS as the checkpointer takes it: a name of the zoo becomes an address, a folder the
+    checkpoint in it; others stay."""
+    if is_address(weights) or os.path.isfile(weights) or not weights:
+        return weights
+    if os.path.isdir(weights) or _entry_name(weights):
+        return _find(weights).weights
+    return weights
+
+
+def _find(model: str) -> _Model:
+    if is_address(model):
+        return _Model(model)
+    if os.path.isdir(model):
+        path = model_in(Path(model))
+        logger.info("%s: its %s is used", model, path.name)
+        return _Model(str(path))
+    if model.endswith((".yaml", ".yml")) and os.path.isfile(model):
+        raise UserError(
+            f"model {model}: this is a config: give it as --config-file, and a checkpoint"
+        )
+    if os.path.isfile(model):
+        return _Model(model)
+    if name := _entry_name(model):
+        return _Model(get_checkpoint_url(name), name)
+    names = [entry.config for entry in ENTRIES if entry.config]
+    close = near_names(model, names)
+    hint = f"did you mean {' or '.join(close)}?" if close else "'d2video models' lists the names"
+    raise UserError(
+        f"model {model}: neither a file, a folder or an address, nor a model of the zoo: {hint}"
+    )
+
+
+def _entry_name(model: str) -> str:
+    """The model as the zoo's name of a config, with or without weights; "" if there is none."""
+    name = model.removeprefix("configs/").removesuffix(".yaml")
+    return name if f"{name}.yaml" in config_names() else ""
+
+
+def _of_the_zoo(name: str, config_file: str, opts: Sequence[Any]) -> CfgNode:
+    entry = find_entry(name)
+    assert entry is not None, name
+    if not config_file:
+        return load_cfg(name, [*entry.opts, *opts])
+    cfg = load_cfg(config_file, opts)
+    own = dict(flatten(get_config(name, trained=True)))
+    tell_differences(own, f"model {name}", cfg, opts)
+    return cfg
+
+
+def _tell(text: str, source: str, cfg: CfgNode, opts: Sequence[Any]) -> None:
+    try:
+        own = stored_values(text, f"the config in {source}")
+    except UserError as error:  # nothing is needed of it
+        logger.warning("%s; the config given is used", error)
+    else:
+        tell_differences(own, source, cfg, opts)
+
+
+def _reason(content: Mapping[str, Any]) -> str:
+    is_ours = META_ARCHITECTURE in content
+    return " (it is of a d2video that did not store any)" if is_ours else ""
+
+
+def _scores(content: Mapping[str, Any], file: Path) -> str:
+    """The metric of the best evaluation, if the file holds it."""
+    metrics = metrics_in(content, file)
+    best, last = metrics.get("best", {}), metrics.get("last", {})
+    if not best or best.get("iteration") != last.get("iteration"):
+        return ""
+    return f"; its {best['metric']} was {best['results'][best['metric']]}"
