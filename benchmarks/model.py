@@ -16,7 +16,7 @@ Examples::
 import sys
 from collections.abc import Sequence
 
-from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg, positive
+from d2video.cli.arguments import add_json, add_model, command_parser, model_cfg, positive
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import write_json
 
@@ -24,7 +24,7 @@ from d2video.utils.files import write_json
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
-    add_config(parser)
+    add_model(parser)
     for size, default in (("--size", (300, 540)), ("--video-size", (720, 1280))):
         parser.add_argument(size, type=positive, nargs=2, default=default, metavar=("H", "W"))
     parser.add_argument("--repeats", type=positive, default=3)

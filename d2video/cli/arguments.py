@@ -13,6 +13,11 @@ CONFIG_NODES = (
     *("INPUT", "MODEL", "OUTPUT_DIR", "SEED", "SOLVER", "TEST", "VERSION", "VIS_PERIOD"),
 )
 
+MODEL_HELP = (
+    "checkpoint, folder of a training, address, or name of the model zoo, such as DETR/detr_panoptic_R50 "
+    "('d2video models' lists them); MODEL.WEIGHTS among the config keys says the same"
+)
+
 
 def command_parser(description: str | None, command: str = "") -> argparse.ArgumentParser:
     """A parser whose help shows ``description`` with its line breaks.
@@ -33,12 +38,24 @@ def is_config_key(word: str) -> bool:
     return key.isupper() and key.partition(".")[0] in CONFIG_NODES
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config-file``, which must be given, and :func:`add_opts`."""
+def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add ``--config-file``, "" if it need not be given, and :func:`add_opts`."""
+    own = "" if required else "; by default the model's own, which is in most checkpoints"
     parser.add_argument(
-        "--config-file", required=True, metavar="FILE", help="the model's config (YAML)"
+        "--config-file",
+        required=required,
+        default="",
+        metavar="FILE",
+        help=f"the model's config (YAML){own}",
     )
     add_opts(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model`` and ``--config-file``, of which :func:`model_cfg` needs one, and
+    :func:`add_opts`."""
+    parser.add_argument("--model", default="", help=MODEL_HELP)
+    add_config(parser, required=False)
 
 
 def add_opts(parser: argparse.ArgumentParser) -> None:
@@ -81,18 +98,16 @@ def score(text: str) -> float:
 
 
 def model_cfg(args: argparse.Namespace) -> "CfgNode":
-    """Load the config of :func:`add_config`'s arguments; its device is there. Logging is set up.
+    """The config of :func:`add_model`'s arguments; its device is there. Logging is set up.
 
     Raises:
-        UserError: the device is missing, or the config cannot be read.
+        UserError: the device is missing, or see :func:`~d2video.model_zoo.model_config.model_config`.
     """
-    from d2video.config import load_cfg
     from d2video.config.device import check_device
     from d2video.engine.logs import set_up_logs
-    from d2video.projects import register_all
+    from d2video.model_zoo import model_config
 
-    register_all()
     set_up_logs()
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = model_config(args.model, args.config_file, args.opts)
     check_device(cfg.MODEL.DEVICE)
     return cfg

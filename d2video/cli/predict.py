@@ -28,7 +28,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from d2video.cli.arguments import (
-    add_config,
+    add_model,
     command_parser,
     model_cfg,
     not_negative,
@@ -44,7 +44,7 @@ RESULTS = ("results", "mot_results", "mots_results")
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "predict")
-    add_config(parser)
+    add_model(parser)
     parser.add_argument(
         "--input",
         required=True,

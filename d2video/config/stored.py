@@ -65,7 +65,13 @@ def stored_values(text: str, source: str) -> dict[str, Any]:
         raise UserError(f"{source} must hold keys and values: give --config-file")
     values = {key: value for key, value in flatten(content) if not _is_of_the_run(key)}
     values = current_keys(values, source)
-    known = {key for key, _ in flatten(get_cfg())}
+    keys = [key for key, _ in flatten(get_cfg())]
+    # With the nodes: that one has no value of its own is an error, not a matter of versions.
+    known = {
+        ".".join(parts[:n])
+        for parts in (key.split(".") for key in keys)
+        for n in range(1, len(parts) + 1)
+    }
     if unknown := [key for key in values if key not in known]:
         logger.warning(
             "%s: keys of another version or of a project that is not here are not used: %s",
@@ -112,7 +118,7 @@ def tell_differences(
     """
     given, now = override_pairs(overrides), dict(flatten(cfg))
     different = [
-        f"{key} is {now[key]} instead of {value}"
+        f"{key} is {_short(now[key])} instead of {_short(value)}"
         for key, value in values.items()
         if key.startswith(_COMPARED)
         and not key.startswith(_OF_TRAINING)
@@ -135,6 +141,11 @@ def _is_of_the_run(key: str) -> bool:
 def _shown(items: Sequence[str]) -> str:
     more = len(items) - _MOST_LISTED
     return "; ".join(items[:_MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:50]}…"
 
 
 def _as_lists(value: Any) -> Any:

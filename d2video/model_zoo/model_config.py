@@ -1,4 +1,4 @@
-"""The config of a model that is given by name, file, folder or address: most checkpoints say it themselves."""
+"""The config of a model given by name, file, folder or address: most checkpoints hold it themselves."""
 
 import logging
 import os
@@ -110,7 +110,7 @@ def _find(model: str) -> _Model:
     close = near_names(model, names)
     hint = f"did you mean {' or '.join(close)}?" if close else "'d2video models' lists the names"
     raise UserError(
-        f"model {model}: neither a file, a folder or an address, nor a model of the zoo: {hint}"
+        f"model {model}: no such file or folder, and neither an address nor a model of the zoo: {hint}"
     )
 
 

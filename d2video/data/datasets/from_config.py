@@ -72,30 +72,28 @@ def _register(name: str, kind: str, arguments: dict[str, Any]) -> None:
     arguments = {
         key: _at_home(value) if _is_path(key) else value for key, value in arguments.items()
     }
+    same = (kind, _absolute(arguments))
     if name in DatasetCatalog:
-        if _registered.get(name) == (kind, arguments):
+        if _registered.get(name) == same:
             return  # for an earlier config
         raise UserError(f"{_KEY}: there is a data set {name} already: choose another name")
     DATASET_FORMATS[kind](name, **arguments)
-    _registered[name] = kind, arguments
+    _registered[name] = same
 
 
 def absolute_entries(entries: Sequence[Sequence[Any]]) -> list[Any]:
     """Entries of ``DATASETS.REGISTER`` that mean the same in every folder of this machine."""
+    return [[*names, _absolute(arguments)] for *names, arguments in entries]
 
+
+def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:
     def absolute(path: Any) -> Any:
         if isinstance(path, list | tuple):
             return [absolute(each) for each in path]
         is_local = isinstance(path, str) and path and "://" not in path
         return os.path.abspath(os.path.expanduser(path)) if is_local else path
 
-    return [
-        [
-            *names,
-            {key: absolute(value) if _is_path(key) else value for key, value in arguments.items()},
-        ]
-        for *names, arguments in entries
-    ]
+    return {key: absolute(value) if _is_path(key) else value for key, value in arguments.items()}
 
 
 def _is_path(key: str) -> bool:

@@ -14,7 +14,7 @@ images themselves and the bilateral filter whose settings are best for each leve
 
 from collections.abc import Sequence
 
-from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg, positive
+from d2video.cli.arguments import add_json, add_model, command_parser, model_cfg, positive
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import write_json
 
@@ -22,7 +22,7 @@ from d2video.utils.files import write_json
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
-    add_config(parser)
+    add_model(parser)
     add_json(parser)
     parser.add_argument(
         "--images", help="folder of clean images; by default those of the first of DATASETS.TEST"

@@ -15,14 +15,14 @@ thresholds, those with the highest HOTA on the data set itself count: the best t
 import argparse
 from collections.abc import Sequence
 
-from d2video.cli.arguments import add_config, add_json, command_parser, model_cfg
+from d2video.cli.arguments import add_json, add_model, command_parser, model_cfg
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import write_json
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__)
-    add_config(parser)
+    add_model(parser)
     add_json(parser)
     parser.add_argument("--score-threshold", type=float, nargs="+", default=(0.3, 0.4, 0.5))
     parser.add_argument("--iou-threshold", type=float, nargs="+", default=(0.1, 0.3))

@@ -13,14 +13,14 @@ Example: projects/VTN/tools/extract_features.py --config-file configs/VTN/vtn_Vi
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2video.cli.arguments import add_config, command_parser, model_cfg
+from d2video.cli.arguments import add_model, command_parser, model_cfg
 from d2video.utils.errors import exit_on_user_error
 
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__)
-    add_config(parser)
+    add_model(parser)
     parser.add_argument("--dataset", required=True, help="a registered data set of videos")
     parser.add_argument("--output", type=Path, help="folder for the files")
     parser.add_argument(
