@@ -128,10 +128,11 @@ def run(args: argparse.Namespace) -> dict | None:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from d2video.config import asked_device, load_cfg
+    from d2video.config import asked_device
     from d2video.engine.launch import launch_run
     from d2video.engine.logs import set_up_logs
+    from d2video.engine.setup import run_config
 
     set_up_logs(rank=int(os.environ.get("RANK", 0)))
-    load_cfg(args.config_file, args.opts)  # a mistake is told once, not by each process
+    run_config(args)  # a mistake is told once, not by each process
     launch_run(run, args, asked_device(args.config_file, args.opts))

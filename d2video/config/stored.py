@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
+from detectron2.utils.logger import log_first_n
 
 from d2video.config.defaults import get_cfg
 from d2video.config.files import flatten, override_pairs, parse_stored
@@ -14,7 +16,8 @@ from d2video.config.renamed import current_keys
 from d2video.data.datasets.from_config import absolute_entries, register_datasets
 from d2video.utils.errors import UserError
 
-logger = logging.getLogger(__name__)
+# A command asks for the config before it starts the processes that ask for it, too.
+warn_once = partial(log_first_n, logging.WARNING, key="message")
 
 # What belongs to the machine or the run and not to the model. Neither written nor read, so that a file of
 # a stranger cannot set it either.
@@ -73,11 +76,8 @@ def stored_values(text: str, source: str) -> dict[str, Any]:
         for n in range(1, len(parts) + 1)
     }
     if unknown := [key for key in values if key not in known]:
-        logger.warning(
-            "%s: keys of another version or of a project that is not here are not used: %s",
-            source,
-            _shown(unknown),
-        )
+        what = "keys of another version or of a project that is not here are not used"
+        warn_once(f"{source}: {what}: {_shown(unknown)}")
     return {key: value for key, value in values.items() if key in known}
 
 
@@ -100,7 +100,7 @@ def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode
         try:
             register_datasets([entry])
         except UserError as error:
-            logger.warning("%s: a data set of its training is not registered (%s)", source, error)
+            warn_once(f"{source}: a data set of its training is not registered ({error})")
     return cfg
 
 
@@ -127,9 +127,8 @@ def tell_differences(
         and _as_lists(value) != _as_lists(now[key])
     ]
     if different:
-        logger.warning(
-            "the config given is used, which differs from that of %s: %s", source, _shown(different)
-        )
+        what = f"the config given is used, which differs from that of {source}"
+        warn_once(f"{what}: {_shown(different)}")
 
 
 def _is_of_the_run(key: str) -> bool:

@@ -11,9 +11,11 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 
 from d2video.config.device import check_device
+from d2video.config.files import override_pairs
 from d2video.config.loading import load_cfg
 from d2video.engine.determinism import set_determinism
 from d2video.engine.logs import set_up_logs
+from d2video.model_zoo import known_weights, model_config
 from d2video.utils.errors import UserError
 from d2video.utils.files import address_in
 
@@ -24,13 +26,13 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a training or evaluation run: loaded, checked, frozen, written to OUTPUT_DIR.
 
     Args:
-        args: with ``config_file``, ``opts`` and ``eval_only`` of d2video.cli.train.
+        args: see :func:`run_config`.
 
     Raises:
-        UserError: see :func:`load_cfg` and :func:`set_determinism`; or the device is not there, or
+        UserError: see :func:`run_config` and :func:`set_determinism`; or the device is not there, or
             OUTPUT_DIR cannot be written.
     """
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = run_config(args)
     check_device(cfg.MODEL.DEVICE)
     if not cfg.OUTPUT_DIR or address_in(cfg.OUTPUT_DIR) is not None:
         raise UserError(f"OUTPUT_DIR is '{cfg.OUTPUT_DIR}': give a folder on this machine")
@@ -52,6 +54,28 @@ def setup(args: argparse.Namespace) -> CfgNode:
     if not args.eval_only:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     set_determinism(cfg)
+    return cfg
+
+
+def run_config(args: argparse.Namespace) -> CfgNode:
+    """The config of a training or evaluation: the one that is given, or else that of the model.
+
+    MODEL.WEIGHTS may be whatever names a model. A training takes weights for another task as well, so that
+    a config given for it is not compared with theirs.
+
+    Args:
+        args: with ``config_file``, ``opts`` and ``eval_only``, and ``model`` if the command takes one.
+
+    Raises:
+        UserError: see :func:`~d2video.config.load_cfg` and
+            :func:`~d2video.model_zoo.model_config.model_config`.
+    """
+    model = getattr(args, "model", "")
+    weights = "MODEL.WEIGHTS" in override_pairs(args.opts)
+    if args.eval_only or model or (weights and not args.config_file):
+        return model_config(model, args.config_file, args.opts)
+    cfg = load_cfg(args.config_file, args.opts)
+    cfg.MODEL.WEIGHTS = known_weights(cfg.MODEL.WEIGHTS)
     return cfg
 
 

@@ -3,25 +3,26 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode
+from detectron2.utils.logger import log_first_n
 
 from d2video.checkpoint import config_in, load_checkpoint_file, metrics_in
 from d2video.checkpoint.about import META_ARCHITECTURE
 from d2video.checkpoint.run_folder import model_in
 from d2video.config import load_cfg
 from d2video.config.files import config_names, flatten, near_names, override_pairs
-from d2video.config.stored import load_stored_cfg, stored_values, tell_differences
+from d2video.config.stored import load_stored_cfg, stored_values, tell_differences, warn_once
 from d2video.fetching import fetch, is_address
 from d2video.model_zoo.entries import ENTRIES
 from d2video.model_zoo.zoo import find_entry, get_checkpoint_url, get_config
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
 
-logger = logging.getLogger(__name__)
-
+_say_once = partial(log_first_n, logging.INFO, key="message")
 _WEIGHTS = "MODEL.WEIGHTS"
 
 
@@ -77,7 +78,7 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
         return cfg
     if not text:
         raise UserError(f"{source} holds no config{_reason(content)}: give --config-file")
-    logger.info("%s: the config in it is used%s", found.weights, _scores(content, file))
+    _say_once(f"{found.weights}: the config in it is used{_scores(content, file)}")
     return load_stored_cfg(text, f"the config in {source}", opts)
 
 
@@ -96,7 +97,7 @@ def _find(model: str) -> _Model:
         return _Model(model)
     if os.path.isdir(model):
         path = model_in(Path(model))
-        logger.info("%s: its %s is used", model, path.name)
+        _say_once(f"{model}: its {path.name} is used")
         return _Model(str(path))
     if model.endswith((".yaml", ".yml")) and os.path.isfile(model):
         raise UserError(
@@ -135,7 +136,7 @@ def _tell(text: str, source: str, cfg: CfgNode, opts: Sequence[Any]) -> None:
     try:
         own = stored_values(text, f"the config in {source}")
     except UserError as error:  # nothing is needed of it
-        logger.warning("%s; the config given is used", error)
+        warn_once(f"{error}; the config given is used")
     else:
         tell_differences(own, source, cfg, opts)
 
