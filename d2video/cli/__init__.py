@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "report every fault in a data set, with file and place",
     "show-data": "draw training samples as the model sees them",
     "models": "list the configs and the published weights, with where they are",
+    "benchmark": "measure the speed and memory of a model",
     "install-detectron2": "install detectron2 from PyPI, without a compiler",
     "evaluate-mot": "check and score the result files of any tracker",
     "validate-results": "check a YouTube-VIS result file before you upload it",

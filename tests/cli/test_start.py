@@ -18,7 +18,6 @@ PROGRAMS = sorted(
     for pattern in (
         "tools/*.py",
         "projects/*/tools/*.py",
-        "benchmarks/model.py",
         "benchmarks/evaluator.py",
         "demo/quick_start.py",
     )

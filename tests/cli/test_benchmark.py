@@ -1,24 +1,29 @@
-"""benchmarks/model.py on a very small model."""
+"""d2video benchmark on very small models."""
 
 import json
-from argparse import Namespace
 
 import pytest
 import torch
+from d2video.projects.trackformer.benchmark import tracking_step
 
-from benchmarks import model_rows
-from benchmarks.model import main
+from d2video.cli.benchmark import main, measure_row
+from d2video.config import load_cfg
+from d2video.inference.benchmark import Setting, rows_of
 from d2video.utils import measuring
 from tests.helpers import ROOT
 from tests.helpers.fresh_process import run_fresh
+from tests.helpers.systems import SYSTEMS, system_cfg
 from tests.projects.TrackFormer import tiny as trackformer
 from tests.projects.VisTR.tiny import CONFIG, SMALL
 
 OPTIONS = ["MODEL.DEVICE", "cpu", *map(str, SMALL)]
-TRACKER = {
-    "config_file": "configs/TrackFormer/trackformer_tiny_shapes.yaml",
-    "opts": ["MODEL.DEVICE", "cpu", *map(str, [*trackformer.SMALL, *trackformer.MULTI_FRAME])],
-}
+TRACKER = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
+TRACKER_OPTIONS = [
+    "MODEL.DEVICE",
+    "cpu",
+    *map(str, [*trackformer.SMALL, *trackformer.MULTI_FRAME]),
+]
+SIZES = ((32, 48), (64, 96))
 
 pytestmark = pytest.mark.usefixtures("loggers_as_before")
 
@@ -28,9 +33,8 @@ def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def arguments(**fields) -> Namespace:
-    given = {"config_file": CONFIG, "opts": OPTIONS} | fields
-    return Namespace(**given, size=(32, 48), video_size=(64, 96), repeats=2)
+def measured(name, config=CONFIG, options=OPTIONS) -> dict[str, float]:
+    return measure_row(load_cfg(config, options), name, *SIZES, 2)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +42,15 @@ def arguments(**fields) -> Namespace:
     ["masks at network size", "masks at video size as RLE", "with JPEG decoding as well"],
 )
 def test_rows(name):
-    figures = model_rows.measure_row(arguments(), name)
+    figures = measured(name)
     assert 0 < figures["min_s"] <= figures["median_s"] <= figures["max_s"]
     assert figures["peak_gb"] > 0.05
 
 
 @pytest.mark.parametrize("variant", ["multi_frame", "detr_masks"])
-def test_steps_of_a_tracker_keep_their_tracks(variant, monkeypatch):
+def test_steps_of_a_tracker_keep_their_tracks(variant, monkeypatch, tmp_path):
     """As often as they are repeated: the network gets as many track queries as the row says."""
-    cfg, args = trackformer.tiny_cfg(variant), arguments(**TRACKER)
+    cfg = trackformer.tiny_cfg(variant)
     model = trackformer.build(variant).eval()
     asked = []
     forward = model.network.forward
@@ -58,7 +62,7 @@ def test_steps_of_a_tracker_keep_their_tracks(variant, monkeypatch):
 
     monkeypatch.setattr(model.network, "forward", spy)
     for num_tracks in (0, 5):
-        run = model_rows.tracking_step(cfg, model, args, None, num_tracks)
+        run = tracking_step(cfg, model, Setting(*SIZES, tmp_path), num_tracks)
         run()
         run()
         earlier = model.network.num_previous
@@ -78,10 +82,10 @@ def test_table_and_file_of_a_tracker(tmp_path, monkeypatch, capsys):
     """Of one frame, and with the floor; the measurements are made up."""
     figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}
     floor = {"gflop": 30.0, "matmul_gflops": 100.0, "floor_s": 0.3}
-    monkeypatch.setattr(measuring, "apart", lambda function, args, name: figures | floor)
+    monkeypatch.setattr(measuring, "apart", lambda *_: figures | floor)
     path = tmp_path / "figures.json"
-    command = ["--config-file", TRACKER["config_file"], "--json", str(path)]
-    main([*command, *TRACKER["opts"]])
+    command = ["--config-file", TRACKER, "--json", str(path)]
+    main([*command, *TRACKER_OPTIONS])
     printed = capsys.readouterr().out
     assert "1 frames of 300x540" in printed
     content = json.loads(path.read_text())
@@ -103,10 +107,18 @@ def test_table_and_file_of_a_tracker(tmp_path, monkeypatch, capsys):
     assert "frames/s" in printed
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_is_measured(system):
+    task = {"MODEL__IPT__TASK": "sr_x2"} if system == "IPT" else {}
+    cfg = system_cfg(system, MODEL__DEVICE="cpu", **task)
+    first = next(iter(rows_of(cfg)))
+    assert measure_row(cfg, first, (64, 64), (64, 96), 1)["median_s"] > 0
+
+
 @pytest.mark.slow
 def test_rows_of_a_tracker():
     names = ["step with 20 tracks", "step with 100 tracks"]
-    few, many = (model_rows.measure_row(arguments(**TRACKER), name) for name in names)
+    few, many = (measured(name, TRACKER, TRACKER_OPTIONS) for name in names)
     for figures in (few, many):
         assert 0 < figures["floor_s"] < figures["median_s"]
         assert figures["floor_s"] == pytest.approx(figures["gflop"] / figures["matmul_gflops"])
@@ -118,13 +130,13 @@ def test_memory_of_a_row_is_its_own():
     torch.ones(2**28)  # 1 GiB that this process, but no other, has once held
     mine = measuring.peak_resident() / 1e9
     assert mine > 1
-    figures = measuring.apart(model_rows.measure_row, arguments(), "masks at network size")
+    figures = measuring.apart(measured, "masks at network size")
     assert figures["peak_gb"] < mine - 0.5
 
 
 @pytest.mark.slow
 def test_command_line(tmp_path):
-    words = ["-m", "benchmarks.model", "--config-file", CONFIG]
+    words = ["-m", "d2video", "benchmark", "--config-file", CONFIG]
     words += ["--size", "32", "48", "--video-size", "64", "96"]
     words += ["--repeats", "1", "--json", tmp_path / "figures.json", *OPTIONS]
     done = run_fresh(*words)
