@@ -18,6 +18,7 @@ from d2video.utils.errors import UserError, exit_on_user_error
 COMMANDS = {
     "predict": "annotate videos, a camera or images with a model's predictions",
     "train": "train or evaluate any system, with detectron2's command line",
+    "evaluate": "score a trained model on data sets, without a config file",
     "convert": "convert official checkpoints to d2video's and back; write releases",
     "check": "report every fault in a data set, with file and place",
     "show-data": "draw training samples as the model sees them",

@@ -24,7 +24,8 @@ See docs/reliability.md for what happens when a process fails or is stopped.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from d2video.cli.arguments import command_parser, is_config_key
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -63,6 +64,21 @@ def argument_parser() -> argparse.ArgumentParser:
         "See documentation of `DefaultTrainer.resume_or_load()` for what it means.",
     )
     parser.add_argument("--eval-only", action="store_true", help="perform evaluation only")
+    add_processes(parser)
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        help="""
+Modify config options at the end of the command. For Yacs configs, use
+space-separated "PATH.KEY VALUE" pairs.
+For python-based LazyConfig, use "path.key=value".
+        """.strip(),
+    )
+    return parser
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of :func:`d2video.engine.launch.launch_run`."""
     parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
     parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
     parser.add_argument(
@@ -84,16 +100,6 @@ def argument_parser() -> argparse.ArgumentParser:
         help="how long processes wait for one that neither answers nor closes its connection; more "
         "than process 0 takes to sum up an evaluation (default: %(default)g)",
     )
-    parser.add_argument(
-        "opts",
-        nargs=argparse.REMAINDER,
-        help="""
-Modify config options at the end of the command. For Yacs configs, use
-space-separated "PATH.KEY VALUE" pairs.
-For python-based LazyConfig, use "path.key=value".
-        """.strip(),
-    )
-    return parser
 
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name
@@ -103,36 +109,30 @@ def run(args: argparse.Namespace) -> dict | None:
     Returns:
         the metrics of the last evaluation, if there was one.
     """
-    from detectron2.evaluation import verify_results
-    from detectron2.utils import comm
-
-    from d2video.checkpoint import VideoCheckpointer
     from d2video.engine import VideoTrainer, setup
-    from d2video.projects import register_all
+    from d2video.engine.evaluation import evaluate
 
-    register_all()
     cfg = setup(args)
-    if not args.eval_only:
-        trainer = VideoTrainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
-        return trainer.train()
-    model = VideoTrainer.build_model(cfg)
-    checkpointer = VideoCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-    results = VideoTrainer.test(cfg, model)
-    if comm.is_main_process():
-        verify_results(cfg, results)
-    return results
+    if args.eval_only:
+        return evaluate(cfg, resume=args.resume)
+    trainer = VideoTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
 
 
-@exit_on_user_error
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+def launch(run: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> None:
+    """``run(args)`` in the processes of :func:`add_processes`, after a look at the config, so that a
+    mistake in it is told once and not by each of them."""
     from d2video.config import asked_device
     from d2video.engine.launch import launch_run
     from d2video.engine.logs import set_up_logs
     from d2video.engine.setup import run_config
 
     set_up_logs(rank=int(os.environ.get("RANK", 0)))
-    run_config(args)  # a mistake is told once, not by each process
+    run_config(args)
     launch_run(run, args, asked_device(args.config_file, args.opts))
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    launch(run, parse_args(argv))

@@ -1,0 +1,40 @@
+"""The evaluation of a trained model by itself."""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+
+from d2video.checkpoint import VideoCheckpointer
+from d2video.engine.trainer import VideoTrainer
+from d2video.utils.errors import UserError
+
+
+def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict[str, Any]:
+    """Score MODEL.WEIGHTS on DATASETS.TEST; call it in all processes.
+
+    Args:
+        cfg: of the model, see :func:`~d2video.engine.setup.setup`.
+        resume: take the last checkpoint in OUTPUT_DIR, if there is one.
+
+    Returns:
+        in the main process the results {task: {metric: value}} or, of several data sets, those of each
+        by its name; the log has them as tables and as lines to copy.
+
+    Raises:
+        UserError: there is no data set, or it cannot be read or does not go with the model; or the
+            weights do not fit.
+    """
+    if not cfg.DATASETS.TEST:
+        raise UserError(
+            "DATASETS.TEST is empty: name the data sets to evaluate on there, or in 'd2video evaluate' "
+            "behind --data"
+        )
+    model = VideoTrainer.build_model(cfg)
+    checkpointer = VideoCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    results = VideoTrainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
