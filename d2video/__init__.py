@@ -1,5 +1,13 @@
 """Video transformers on Detectron2.
 
+::
+
+    import d2video
+
+    model = d2video.load("DETR/detr_panoptic_R50")
+    for frame in model("street.mp4"):
+        frame.plot(); frame.instances; frame.to_supervision()
+
 The names below are imported when they are first used.
 """
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
         register_video_list,
     )
     from d2video.data.datasets.ytvis import register_ytvis_instances
+    from d2video.inference.loading import load
     from d2video.inference.predictor import Predictor
     from d2video.inference.tasks.frame import VideoFrame
     from d2video.utils.errors import UserError
@@ -39,6 +48,7 @@ __all__ = [
     "VideoFrame",
     "__version__",
     "get_cfg",
+    "load",
     "load_cfg",
     "model_zoo",
     "register_coco",
@@ -56,6 +66,7 @@ __all__ = [
 
 _MODULES = {
     "visualization.options": ["DrawingOptions"],
+    "inference.loading": ["load"],
     "inference.predictor": ["Predictor"],
     "utils.errors": ["UserError"],
     "inference.tasks.frame": ["VideoFrame"],

@@ -1,0 +1,43 @@
+"""A predictor by the name, path or address of a model."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from d2video.config.device import check_device
+from d2video.inference.predictor import Predictor
+from d2video.model_zoo import model_config
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    opts: Sequence[Any] = (),
+) -> Predictor:
+    """Load a model and its weights for prediction.
+
+    ::
+
+        model = d2video.load("DETR/detr_panoptic_R50")
+        for frame in model("street.mp4"):
+            frame.plot()
+        model.predict("photo.jpg").save("annotated.jpg")
+
+    Args:
+        model: a name of the model zoo (``d2video models`` lists them), the path of a checkpoint or of
+            a training's folder, or an address (``https://…``, ``hf://organization/name``). Files of
+            other libraries are recognised and converted in memory.
+        config: a config, by path or by name, for a checkpoint that does not hold its own.
+        device: such as "cuda", "cuda:1" or "cpu"; by default the config's MODEL.DEVICE.
+        opts: config keys and values, such as ``["MODEL.DETR.LINK", False]``; they win over all else.
+
+    Raises:
+        UserError: no such model, a file that cannot be fetched, read or recognised, a wrong key or
+            value, or a device that is not there.
+    """
+    device_key = [] if device is None else ["MODEL.DEVICE", device]
+    cfg = model_config(os.fspath(model), os.fspath(config or ""), [*device_key, *opts])
+    check_device(cfg.MODEL.DEVICE)
+    return Predictor(cfg)
