@@ -23,6 +23,31 @@ from d2video.utils.errors import UserError
 MODEL_SIGNATURES: dict[str, list[tuple[str, ...]]] = {}
 
 
+@dataclass(frozen=True)
+class ModelSize:
+    """A key of a config whose value shows in the shape of a parameter.
+
+    Attributes:
+        key: in full.
+        parameter: our name.
+        beside: rows of the parameter that the key does not count, such as "no object".
+        along: further keys and values for a file with another value.
+    """
+
+    key: str
+    parameter: str
+    beside: int = 0
+    along: tuple[Any, ...] = ()
+
+
+# By meta-architecture: sizes in which models that are trained further differ from the published ones.
+# Projects add theirs.
+MODEL_SIZES: dict[str, list[ModelSize]] = {}
+
+# Classes that are not those of the config's data.
+OTHER_CLASSES = ("DATASETS.TRAIN", (), "DATASETS.TEST", ())
+
+
 def recognise(names: Collection[str]) -> list[tuple[str, str]]:
     """The (meta-architecture, format of :data:`CONVERTER_REGISTRY`) that parameters' names are of.
 

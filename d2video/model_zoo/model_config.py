@@ -11,13 +11,13 @@ from detectron2.config import CfgNode
 from detectron2.utils.logger import log_first_n
 
 from d2video.checkpoint import config_in, load_checkpoint_file, metrics_in
-from d2video.checkpoint.about import META_ARCHITECTURE
 from d2video.checkpoint.run_folder import model_in
 from d2video.config import load_cfg
 from d2video.config.files import config_names, flatten, near_names, override_pairs
 from d2video.config.stored import load_stored_cfg, stored_values, tell_differences, warn_once
 from d2video.fetching import fetch, is_address
 from d2video.model_zoo.entries import ENTRIES
+from d2video.model_zoo.identification import identify
 from d2video.model_zoo.zoo import find_entry, get_checkpoint_url, get_config
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
@@ -77,7 +77,8 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
             _tell(text, source, cfg, opts)
         return cfg
     if not text:
-        raise UserError(f"{source} holds no config{_reason(content)}: give --config-file")
+        config, own = identify(content, found.weights, file)
+        return load_cfg(config, [*own, *opts])
     _say_once(f"{found.weights}: the config in it is used{_scores(content, file)}")
     return load_stored_cfg(text, f"the config in {source}", opts)
 
@@ -139,11 +140,6 @@ def _tell(text: str, source: str, cfg: CfgNode, opts: Sequence[Any]) -> None:
         warn_once(f"{error}; the config given is used")
     else:
         tell_differences(own, source, cfg, opts)
-
-
-def _reason(content: Mapping[str, Any]) -> str:
-    is_ours = META_ARCHITECTURE in content
-    return " (it is of a d2video that did not store any)" if is_ours else ""
 
 
 def _scores(content: Mapping[str, Any], file: Path) -> str:

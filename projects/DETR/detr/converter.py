@@ -5,7 +5,12 @@ from collections.abc import Callable
 from functools import partial
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
-from d2video.checkpoint.recognition import MODEL_SIGNATURES
+from d2video.checkpoint.recognition import (
+    MODEL_SIGNATURES,
+    MODEL_SIZES,
+    OTHER_CLASSES,
+    ModelSize,
+)
 from d2video.checkpoint.torchvision_names import torchvision_resnet_name
 
 # Places in the official mask head of the parts of ours; the last two are VisTR's.
@@ -73,3 +78,13 @@ CONVERTER_REGISTRY["DETR"] = {
 }
 
 MODEL_SIGNATURES["DETR"] = [("network.query_embed.weight", "network.class_embed.weight")]
+
+# The logits and the panoptic map are those of COCO's classes.
+OTHER_DETR_CLASSES = (
+    *("MODEL.DETR.CLASS_LOGITS", [], "MODEL.DETR.PANOPTIC.ENABLED", False),
+    *OTHER_CLASSES,
+)
+MODEL_SIZES["DETR"] = [
+    ModelSize("MODEL.DETR.NUM_CLASSES", "network.class_embed.bias", 1, OTHER_DETR_CLASSES),
+    ModelSize("MODEL.DETR.NUM_QUERIES", "network.query_embed.weight"),
+]

@@ -2,12 +2,21 @@
 
 from functools import partial
 
-from d2video.projects.detr.converter import foreign_name, segmentation_name
+from d2video.projects.detr.converter import (
+    OTHER_DETR_CLASSES,
+    foreign_name,
+    segmentation_name,
+)
 from d2video.projects.trackformer.network.widening import widener
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat, State
-from d2video.checkpoint.recognition import MODEL_SIGNATURES
+from d2video.checkpoint.recognition import (
+    MODEL_SIGNATURES,
+    MODEL_SIZES,
+    OTHER_CLASSES,
+    ModelSize,
+)
 
 # Class rows of official COCO files, "no object" not counted: detectors and panoptic models. A row's
 # number is the id of its category.
@@ -198,3 +207,14 @@ MODEL_SIGNATURES["TrackFormer"] = [
 ]
 # Whose names are the same as those of a TrackFormer with deformable attention.
 MODEL_SIGNATURES["DeformableDETR"] = _DEFORMABLE
+
+_TRACKED = "MODEL.TRACKFORMER.NUM_CLASSES"
+MODEL_SIZES["TrackFormer"] = [
+    ModelSize(_TRACKED, "network.class_embed.bias", 1, OTHER_CLASSES),
+    ModelSize(_TRACKED, "network.class_embed.0.bias", 0, OTHER_CLASSES),
+    ModelSize("MODEL.TRACKFORMER.NUM_QUERIES", "network.query_embed.weight"),
+]
+MODEL_SIZES["DeformableDETR"] = [
+    ModelSize("MODEL.DETR.NUM_CLASSES", "network.class_embed.0.bias", 0, OTHER_DETR_CLASSES),
+    ModelSize("MODEL.DETR.NUM_QUERIES", "network.query_embed.weight"),
+]

@@ -3,7 +3,12 @@
 import re
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
-from d2video.checkpoint.recognition import MODEL_SIGNATURES
+from d2video.checkpoint.recognition import (
+    MODEL_SIGNATURES,
+    MODEL_SIZES,
+    OTHER_CLASSES,
+    ModelSize,
+)
 
 _BACKBONE = "frame_encoder.backbone."
 _VIT = f"{_BACKBONE}vit."
@@ -73,3 +78,4 @@ CONVERTER_REGISTRY["VTN"] = {
 }
 
 MODEL_SIGNATURES["VTN"] = [("temporal_encoder.cls_token", "head.1.weight")]
+MODEL_SIZES["VTN"] = [ModelSize("MODEL.VTN.NUM_CLASSES", "head.4.bias", 0, OTHER_CLASSES)]

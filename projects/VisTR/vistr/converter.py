@@ -5,7 +5,12 @@ from functools import partial
 from d2video.projects.detr.converter import foreign_name, segmentation_name
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
-from d2video.checkpoint.recognition import MODEL_SIGNATURES
+from d2video.checkpoint.recognition import (
+    MODEL_SIGNATURES,
+    MODEL_SIZES,
+    OTHER_CLASSES,
+    ModelSize,
+)
 
 
 def own_detr_name(name: str) -> str:
@@ -62,4 +67,7 @@ CONVERTER_REGISTRY["VisTR"] = {
 
 MODEL_SIGNATURES["VisTR"] = [
     ("network.query_embed.weight", "network.class_embed.weight", "network.insmask_head.0.weight")
+]
+MODEL_SIZES["VisTR"] = [
+    ModelSize("MODEL.VISTR.NUM_CLASSES", "network.class_embed.bias", 1, OTHER_CLASSES),
 ]
