@@ -2,7 +2,8 @@
 
 The environment variable ``D2VIDEO_MIRROR``, such as ``http://mirror.local:8000``, sends every request
 for ``https://host/path`` (and for Google Drive) to ``http://mirror.local:8000/host/path``: for networks
-that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_ENDPOINT``.
+that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_ENDPOINT``. With
+``D2VIDEO_CHECK_SHA256=0`` files with another hash than the published one are taken.
 """
 
 from d2video.fetching.known_files import KnownFile, known_file, register_file

@@ -35,7 +35,7 @@ def fault_of(path: Path, known: KnownFile) -> str:
         return "is empty"
     if known.size is not None and status.st_size != known.size:
         return f"has {status.st_size} bytes instead of {known.size}"
-    if known.sha256:
+    if known.sha256 and os.getenv("D2VIDEO_CHECK_SHA256") != "0":
         found = _sha256(path, status.st_mtime_ns, status.st_size)
         if not found.startswith(known.sha256):
             return f"has the sha256 {found[: max(16, len(known.sha256))]} instead of {known.sha256}"

@@ -78,3 +78,4 @@ def register_entries(entries: Iterable[Entry]) -> None:
             fallbacks=tuple(others),
         )
         register_file(main, known)
+    ENTRIES.sort(key=lambda entry: entry.system)  # whichever project was imported first

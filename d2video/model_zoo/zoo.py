@@ -1,17 +1,20 @@
 """The calls of ``detectron2.model_zoo``, for the configs and weights of this library."""
 
+from typing import Any
+
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.config import find_config, load_cfg
+from d2video.config.device import check_device
 from d2video.config.files import config_names
 from d2video.data.class_names import class_names
 from d2video.fetching import fetch
 from d2video.model_zoo.entries import ENTRIES, Entry
 from d2video.projects import register_all
-from d2video.structures import class_names_of, set_class_names
+from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import UserError
 
 
@@ -67,14 +70,7 @@ def get_config(config_path: str, trained: bool = False) -> CfgNode:
     Raises:
         UserError: as :func:`get_checkpoint_url`.
     """
-    register_all()
-    opts: list = []
-    if trained:
-        weights = get_checkpoint_url(config_path)
-        entry = find_entry(config_path)
-        assert entry is not None
-        opts = [*entry.opts, "MODEL.WEIGHTS", weights]
-    return load_cfg(get_config_file(config_path), opts)
+    return _load(config_path, trained)
 
 
 def get(config_path: str, trained: bool = False, device: str | None = None) -> nn.Module:
@@ -86,13 +82,22 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> n
         device: in place of the config's MODEL.DEVICE.
 
     Raises:
-        UserError: as :func:`get_config`, or the weights cannot be fetched or do not fit.
+        UserError: as :func:`get_config`, or the device is missing, or the weights cannot be fetched or do
+            not fit.
     """
-    cfg = get_config(config_path, trained)
-    if device is not None:
-        cfg.MODEL.DEVICE = device
+    cfg = _load(config_path, trained, *([] if device is None else ["MODEL.DEVICE", str(device)]))
+    check_device(cfg.MODEL.DEVICE)
     model = build_model(cfg)
     VideoCheckpointer(model, strict=trained).load(cfg.MODEL.WEIGHTS)
-    if class_names_of(model) is None:
+    if class_names_of(model) is None and ClassHead.of(model).parameters:
         set_class_names(model, class_names(*cfg.DATASETS.TRAIN))
     return model
+
+
+def _load(config_path: str, trained: bool, *opts: Any) -> CfgNode:
+    register_all()
+    if trained:
+        weights, entry = get_checkpoint_url(config_path), find_entry(config_path)
+        assert entry is not None
+        opts = (*entry.opts, "MODEL.WEIGHTS", weights, *opts)
+    return load_cfg(get_config_file(config_path), opts)

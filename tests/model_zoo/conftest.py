@@ -1,0 +1,1 @@
+from tests.fetching.conftest import cache, files, server  # noqa: F401
