@@ -11,8 +11,9 @@ from d2video.structures.class_scores import top_classes
 from d2video.visualization.options import DEFAULT_TOPK
 from d2video.visualization.primitives import (
     draw_text,
+    label_font_size,
     label_of_class,
-    label_size,
+    shorten,
     text_coverage,
     track_colour,
 )
@@ -58,6 +59,7 @@ def add_class_panel(
     class_names: Sequence[str] | None = None,
     *,
     topk: int = DEFAULT_TOPK,
+    label_size: float = 1.0,
     history: ScoreHistory | None = None,
 ) -> np.ndarray:
     """Put a panel under a picture: a bar for each of the best classes, best first, and curves.
@@ -69,17 +71,18 @@ def add_class_panel(
         scores: float (K,), 0 to 1.
         class_names: by class index; ``None`` shows the index.
         topk: number of classes, at least 1.
+        label_size: of the texts, times the size that suits the picture.
         history: up to this frame, already added; ``None``: no curves.
 
     Returns:
         uint8 (H',W,3), RGB, whose first H rows are the picture. H' depends only on the picture's
-        size, ``topk``, K, and whether there is a history.
+        size, ``topk``, K, ``label_size``, and whether there is a history.
 
     Raises:
         UserError: a class has no name in ``class_names``.
     """
     best = top_classes(scores, topk)
-    width, font_size = picture.shape[1], label_size(picture)
+    width, font_size = picture.shape[1], label_font_size(picture, label_size)
     line = round(1.7 * font_size)
     bars = np.full((line * len(best) + line // 2, width, 3), _BACKGROUND, np.uint8)
     panels = [bars]
@@ -110,6 +113,7 @@ def _draw_bars(
     right = width - number_width - margin
     for row, (name, (index, score)) in enumerate(zip(names, best, strict=True)):
         top = margin // 2 + row * line
+        name = shorten(name, font_size, left - 2)
         draw_text(canvas[:, : left - 2], name, (0, top), font_size, _INK)
         bottom = top + line - margin
         if right > left:

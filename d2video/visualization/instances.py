@@ -4,17 +4,17 @@ detectron2's visualizer takes a large part of a second for a frame, through matp
 object another colour in each. Here the colour is the track's, and OpenCV draws small rectangles.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from detectron2.structures import Instances
 
+from d2video.visualization.labels import Label, LabelPlaces, draw_labels
 from d2video.visualization.primitives import (
-    draw_label,
     enlarge,
     fill_mask,
+    label_font_size,
     label_of_class,
     outline_mask,
     track_colour,
@@ -29,9 +29,15 @@ def draw_instances(
     instances: Instances,
     class_names: Sequence[str] | None = None,
     *,
-    draw_boxes: bool = False,
+    masks: bool = True,
+    draw_boxes: bool | None = None,
+    labels: bool = True,
+    label_size: float = 1.0,
+    opacity: float | None = None,
+    line_width: int | None = None,
     scale: int = 1,
     trails: TrailHistory | None = None,
+    places: LabelPlaces | None = None,
 ) -> np.ndarray:
     """Draw masks, contours, trails, boxes and labels.
 
@@ -41,10 +47,11 @@ def draw_instances(
             that exist: ``pred_masks`` (bool N,H,W), ``pred_boxes`` (XYXY, pixels), ``scores``,
             ``pred_classes`` and ``track_ids``, which also choose the colours (else the row).
         class_names: by class index; ``None`` shows the index.
-        draw_boxes: draw the boxes of instances that have masks too.
+        masks, draw_boxes, labels, label_size, opacity, line_width: see :class:`DrawingOptions`.
         scale: whole number to enlarge everything by first, so that labels do not cover small
             frames.
         trails: the tracks' paths up to this frame, already added.
+        places: of the labels in the frame before; changed.
 
     Returns:
         uint8 (scale·H, scale·W, 3), RGB.
@@ -57,49 +64,51 @@ def draw_instances(
     instances = instances.to("cpu")
     ids = instances.track_ids.tolist() if instances.has("track_ids") else range(len(instances))
     colours = [track_colour(track_id) for track_id in ids]
-    texts = _label_texts(instances, class_names)
-    boxes = scale * instances.pred_boxes.tensor.numpy() if instances.has("pred_boxes") else None
-    masks = None
-    if instances.has("pred_masks"):
-        masks = np.ascontiguousarray(instances.pred_masks.bool().numpy()).view(np.uint8)
-        if scale > 1:
-            masks = masks.repeat(scale, axis=1).repeat(scale, axis=2)
-    thickness = max(1, round(min(canvas.shape[:2]) / 360))
+    boxes: list[Sequence[int]] | None = None
+    if instances.has("pred_boxes"):
+        boxes = (scale * instances.pred_boxes.tensor.numpy()).round().astype(int).tolist()
+    shows_masks = masks and instances.has("pred_masks")
+    shows_boxes = boxes is not None and (not shows_masks if draw_boxes is None else draw_boxes)
+    thickness = line_width or max(1, round(min(canvas.shape[:2]) / 360))
 
-    # Layer by layer, so that no fill covers an outline and no outline a label. Anchors are the
-    # (x, y) of each object's top left.
-    anchors: list[tuple[int, int] | None] = [None] * len(instances)
-    if masks is not None:
-        rectangles = [cv2.boundingRect(mask) for mask in masks]
-        for mask, rectangle, colour in zip(masks, rectangles, colours, strict=True):
-            fill_mask(canvas, mask, rectangle, colour, OPACITY)
-        for mask, rectangle, colour in zip(masks, rectangles, colours, strict=True):
-            outline_mask(canvas, mask, rectangle, colour, thickness)
-        anchors = [(x, y) if width else None for x, y, width, _ in rectangles]
+    # Layer by layer, so that no fill covers an outline and no outline a label.
+    extents = boxes  # which the labels stand beside; None: of an empty mask
+    if shows_masks:
+        shapes = np.ascontiguousarray(instances.pred_masks.bool().numpy()).view(np.uint8)
+        if scale > 1:
+            shapes = shapes.repeat(scale, axis=1).repeat(scale, axis=2)
+        rectangles = [cv2.boundingRect(shape) for shape in shapes]
+        for shape, rectangle, colour in zip(shapes, rectangles, colours, strict=True):
+            fill_mask(canvas, shape, rectangle, colour, OPACITY if opacity is None else opacity)
+        for shape, rectangle, colour in zip(shapes, rectangles, colours, strict=True):
+            outline_mask(canvas, shape, rectangle, colour, thickness)
+        if not shows_boxes:
+            extents = [(x, y, x + width, y + height) for x, y, width, height in rectangles]
     if trails is not None:
         draw_trails(canvas, trails, 2 * thickness, scale=scale)
-    if boxes is not None and (draw_boxes or masks is None):
-        corners = boxes.round().astype(int).tolist()
-        for (x0, y0, x1, y1), colour in zip(corners, colours, strict=True):
+    if shows_boxes:
+        for (x0, y0, x1, y1), colour in zip(boxes or (), colours, strict=True):
             cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
-        anchors = [(x0, y0) for x0, y0, _, _ in corners]
-
-    for text, colour, anchor in zip(texts, colours, anchors, strict=True):
-        if text and anchor is not None:
-            draw_label(canvas, text, colour, anchor)
+    if labels and extents is not None:
+        rows = zip(_label_texts(instances, class_names), colours, extents, ids, strict=True)
+        texts = [
+            Label(text, colour, extent, track_id, tail)
+            for (text, tail), colour, extent, track_id in rows
+            if text and (shows_boxes or extent[2] > extent[0])
+        ]
+        font_size = label_font_size(canvas, label_size)
+        draw_labels(canvas, texts, font_size, places=places if instances.has("track_ids") else None)
     return canvas
 
 
-def _label_texts(instances: Instances, class_names: Sequence[str] | None) -> list[str]:
-    """``"class 0.93 #4"`` for each instance, without the parts that its fields do not give."""
-    texts: dict[str, Callable[[Any], str]] = {
-        "pred_classes": lambda index: label_of_class(index, class_names),
-        "scores": lambda score: f"{score:.2f}",
-        "track_ids": lambda track_id: f"#{track_id}",
-    }
-    columns = [
-        [text(value) for value in instances.get(field).tolist()]
-        for field, text in texts.items()
-        if instances.has(field)
-    ]
-    return [" ".join(row) for row in zip(*columns)] if columns else [""] * len(instances)
+def _label_texts(instances: Instances, class_names: Sequence[str] | None) -> list[tuple[str, str]]:
+    """``("class", " 0.93 #4")`` for each instance, without the parts that its fields do not give."""
+    tails = [""] * len(instances)
+    for field, form in (("scores", " {:.2f}"), ("track_ids", " #{}")):
+        if instances.has(field):
+            values = instances.get(field).tolist()
+            tails = [tail + form.format(value) for tail, value in zip(tails, values, strict=True)]
+    if not instances.has("pred_classes"):
+        return [(tail.strip(), "") for tail in tails]
+    names = [label_of_class(index, class_names) for index in instances.pred_classes.tolist()]
+    return list(zip(names, tails, strict=True))

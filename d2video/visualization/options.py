@@ -8,6 +8,15 @@ from d2video.utils.errors import UserError
 
 DEFAULT_TOPK = 5
 DEFAULT_TRAIL_LENGTH = 30
+_RANGES = (
+    ("score_threshold", 0, 1),
+    ("label_size", 0.1, 10),
+    ("trail_length", 0, 100_000),
+    ("opacity", 0, 1),
+    ("line_width", 1, 1000),
+    ("scale", 1, 100),
+    ("topk", 1, 1_000_000),
+)
 
 
 @dataclass(frozen=True)
@@ -16,20 +25,41 @@ class DrawingOptions:
 
     Attributes:
         score_threshold: instances with a lower score are left out.
-        draw_boxes: draw the boxes of instances that have masks too.
+        labels: write class, score and track beside each object.
+        label_size: of labels and class panels, times the size that suits the picture.
+        masks: draw masks; without them, a panoptic model's instances are drawn as boxes.
+        draw_boxes: draw boxes; ``None``: of instances whose mask is not drawn.
         trail_length: draw each track's path through this many frames, 0: none; ``None``:
             :data:`DEFAULT_TRAIL_LENGTH` for instances without masks, none for those with masks.
+        opacity: of the masks' fill, 0 to 1; ``None``: 0.45, of panoptic maps 0.55.
+        line_width: of outlines and boxes in pixels; ``None``: one that suits the picture.
         scale: whole number to enlarge everything by.
         topk: number of classes that a classifying model shows, at least 1.
         side_by_side: left of a restored image, show the input, enlarged by a bicubic to its size.
+
+    Raises:
+        UserError: a number is out of its range.
     """
 
     score_threshold: float = 0.5
-    draw_boxes: bool = False
+    labels: bool = True
+    label_size: float = 1.0
+    masks: bool = True
+    draw_boxes: bool | None = None
     trail_length: int | None = None
+    opacity: float | None = None
+    line_width: int | None = None
     scale: int = 1
     topk: int = DEFAULT_TOPK
     side_by_side: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least, most in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise UserError(
+                    f"drawing option {name} is {value}: it must be from {least} to {most}"
+                )
 
 
 def drawing_options(chosen: Mapping[str, Any]) -> DrawingOptions:

@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 
 from d2video.structures.answers import PanopticMap
+from d2video.visualization.labels import AROUND, Label, LabelPlaces, draw_labels
 from d2video.visualization.primitives import (
     crop,
-    draw_label,
     enlarge,
     fill_mask,
+    label_font_size,
     label_of_class,
-    label_size,
     outline_mask,
-    text_coverage,
     track_colour,
 )
+from d2video.visualization.trails import TrailHistory, draw_trails
 
 OPACITY = 0.55  # of the fill
 
@@ -26,7 +26,14 @@ def draw_panoptic(
     panoptic_seg: PanopticMap,
     class_names: Sequence[str] | None = None,
     *,
+    draw_boxes: bool | None = None,
+    labels: bool = True,
+    label_size: float = 1.0,
+    opacity: float | None = None,
+    line_width: int | None = None,
     scale: int = 1,
+    trails: TrailHistory | None = None,
+    places: LabelPlaces | None = None,
 ) -> np.ndarray:
     """Draw the segments' areas, outlines and class names.
 
@@ -36,7 +43,11 @@ def draw_panoptic(
         image: uint8 (H,W,3), RGB; stays as it is.
         panoptic_seg: of size (H,W), on any device.
         class_names: by class index, of things and stuff; ``None`` shows the index.
+        draw_boxes: draw boxes about the things.
+        labels, label_size, opacity, line_width: see :class:`DrawingOptions`.
         scale: whole number to enlarge everything by first, as in ``draw_instances``.
+        trails: of the things, up to this frame.
+        places: of the labels in the frame before; changed.
 
     Returns:
         uint8 (scale·H, scale·W, 3), RGB.
@@ -48,10 +59,10 @@ def draw_panoptic(
     assert ids.shape == image.shape[:2], (ids.shape, image.shape)
     canvas = enlarge(image, scale)
     ids = ids.repeat(scale, axis=0).repeat(scale, axis=1)
-    thickness = max(1, round(min(ids.shape) / 480))
+    thickness = line_width or max(1, round(min(ids.shape) / 480))
 
     num_things = 0
-    labels = []
+    found = []
     for segment in panoptic_seg[1]:
         text = label_of_class(segment["category_id"], class_names)
         if segment["isthing"]:
@@ -64,12 +75,17 @@ def draw_panoptic(
         if rectangle[2] == 0:
             continue
         # Segments do not overlap: the fill of one covers no outline of another.
-        fill_mask(canvas, mask, rectangle, colour, OPACITY)
+        fill_mask(canvas, mask, rectangle, colour, OPACITY if opacity is None else opacity)
         outline_mask(canvas, mask, rectangle, colour, thickness)
-        labels.append((text, colour, _innermost(mask, rectangle)))
-    for text, colour, (x, y) in labels:
-        height, width = text_coverage(text, label_size(canvas)).shape
-        draw_label(canvas, text, colour, (x - width // 2, y + height // 2))
+        if draw_boxes and segment["isthing"]:
+            x, y, width, height = rectangle
+            corner = (x + width, y + height)
+            cv2.rectangle(canvas, (x, y), corner, colour, thickness, cv2.LINE_AA)
+        found.append(Label(text, colour, _innermost(mask, rectangle) * 2, segment.get("track_id")))
+    if trails is not None:
+        draw_trails(canvas, trails, 2 * thickness, scale=scale)
+    if labels:
+        draw_labels(canvas, found, label_font_size(canvas, label_size), where=AROUND, places=places)
     return canvas
 
 

@@ -1,5 +1,6 @@
 """Parts of pictures of predictions: colours, filled and outlined masks, labels."""
 
+import bisect
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from d2video.utils.errors import UserError
 
 _NUM_COLOURS = 48
+_SMALLEST_FONT = 6
 
 
 def track_colour(track_id: int) -> tuple[int, int, int]:
@@ -98,23 +100,50 @@ def outline_mask(
         cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA, offset=corner)
 
 
-def label_size(canvas: np.ndarray) -> int:
-    """The font size that suits a picture (H,W,3)."""
-    return max(11, round(min(canvas.shape[:2]) / 36))
+def label_font_size(canvas: np.ndarray, factor: float = 1.0) -> int:
+    """The font size that suits a picture (H,W,3), times a factor."""
+    return max(_SMALLEST_FONT, round(factor * max(11, min(canvas.shape[:2]) / 36)))
 
 
 def draw_label(
-    canvas: np.ndarray, text: str, colour: tuple[int, int, int], anchor: tuple[int, int]
+    canvas: np.ndarray,
+    text: str,
+    colour: tuple[int, int, int],
+    corner: tuple[int, int],
+    font_size: int,
 ) -> None:
-    """Text on a filled box above ``anchor``, moved inside the image where it would stick out."""
-    font_size = label_size(canvas)
-    height, width = text_coverage(text, font_size).shape
-    x = int(np.clip(anchor[0], 0, max(canvas.shape[1] - width, 0)))
-    y = int(np.clip(anchor[1] - height, 0, max(canvas.shape[0] - height, 0)))
-    canvas[y : y + height, x : x + width] = colour
+    """Text on a filled box with its top left at ``corner`` (x, y), cut off where the canvas ends."""
+    x, y = corner
+    coverage = text_coverage(text, font_size)[: canvas.shape[0] - y, : canvas.shape[1] - x]
+    height, width = coverage.shape
+    canvas[y : y + height, x : x + width] = np.take(_shades(colour), coverage, axis=0)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shades(colour: tuple[int, int, int]) -> np.ndarray:
+    """The colours between a ground and the ink that is readable on it, uint8 (256,3)."""
     # Rec. 601 luma: dark text on light colours, light text on dark ones.
     luma = np.dot(colour, (0.299, 0.587, 0.114))
-    draw_text(canvas, text, (x, y), font_size, (0, 0, 0) if luma > 140 else (255, 255, 255))
+    ink = (0, 0, 0) if luma > 140 else (255, 255, 255)
+    return np.linspace(colour, ink, 256).round().astype(np.uint8)
+
+
+def shorten(text: str, font_size: int, width: int, tail: str = "") -> str:
+    """``text`` and ``tail`` as one; if they are wider than ``width`` pixels, the end of the text gives way
+    to "…", and where no letter of it would be left, the tail goes as well."""
+
+    def fits(whole: str) -> bool:
+        return text_coverage(whole, font_size).shape[1] <= width
+
+    if fits(text + tail):
+        return text + tail
+    for end in (tail, "") if tail else ("",):
+        kept = bisect.bisect_left(
+            range(1, len(text)), True, key=lambda n: not fits(f"{text[:n]}…{end}")
+        )
+        if kept:
+            return f"{text[:kept]}…{end}"
+    return f"{text[:1]}…"
 
 
 def draw_text(
@@ -125,7 +154,7 @@ def draw_text(
     colour: tuple[int, int, int],
 ) -> None:
     """Text with its top left at ``corner`` (x, y), cut off where the canvas ends."""
-    coverage = text_coverage(text, font_size)
+    coverage = text_coverage(text, font_size) / np.float32(255)
     x, y = (max(value, 0) for value in corner)
     region = canvas[y : y + coverage.shape[0], x : x + coverage.shape[1]]
     ink = coverage[: region.shape[0], : region.shape[1], None]
@@ -134,7 +163,7 @@ def draw_text(
 
 @functools.lru_cache(maxsize=4096)
 def text_coverage(text: str, font_size: int) -> np.ndarray:
-    """The text with a margin, as float32 (h,w) ink coverage from 0 to 1.
+    """The text with a margin, as uint8 (h,w) ink coverage from 0 to 255.
 
     Matplotlib's DejaVu font has Latin, Greek and Cyrillic letters; OpenCV's text is ASCII only.
     """
@@ -145,7 +174,7 @@ def text_coverage(text: str, font_size: int) -> np.ndarray:
     size = (int(right - left) + 2 * margin, ascent + descent + margin)
     picture = Image.new("L", size)
     ImageDraw.Draw(picture).text((margin - left, margin // 2), text, fill=255, font=font)
-    return np.asarray(picture, np.float32) / 255
+    return np.asarray(picture)
 
 
 @functools.lru_cache(maxsize=16)

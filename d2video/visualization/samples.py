@@ -13,7 +13,8 @@ from torchvision.utils import make_grid
 
 from d2video.utils.errors import UserError
 from d2video.visualization.instances import draw_instances
-from d2video.visualization.primitives import draw_label, enlarge, label_of_class
+from d2video.visualization.labels import Label, draw_labels
+from d2video.visualization.primitives import enlarge, label_font_size, label_of_class
 
 _GAP = 4  # pixels between the pictures
 _CELL_SIDE = 192  # pixels of the shorter side, about, of a small picture that is enlarged
@@ -129,7 +130,8 @@ def _pixels(image: Tensor, image_format: str) -> np.ndarray:
 def _captioned(cell: np.ndarray, caption: str) -> np.ndarray:
     cv2.rectangle(cell, (0, 0), (cell.shape[1] - 1, cell.shape[0] - 1), (255, 255, 255))
     if caption:
-        draw_label(cell, caption, (255, 255, 255), (0, cell.shape[0]))
+        font_size = label_font_size(cell)
+        draw_labels(cell, [Label(caption, (255, 255, 255), (0, cell.shape[0]) * 2)], font_size)
     return cell
 
 

@@ -66,6 +66,7 @@ class ClassificationTask(Task[ClassifiedFrame]):
                 frame.class_scores,
                 class_names,
                 topk=options.topk,
+                label_size=options.label_size,
                 history=history if is_video else None,
             )
 

@@ -26,6 +26,7 @@ from d2video.structures.answers import ImageAnswer, PanopticMap
 from d2video.utils.counted import counted
 from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
+from d2video.visualization.labels import LabelPlaces
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 from d2video.visualization.panoptic import draw_panoptic
 from d2video.visualization.primitives import label_of_class
@@ -114,28 +115,32 @@ class DetectionTask(Task[InstanceFrame]):
     def drawer(
         self, class_names: Sequence[str] | None, options: DrawingOptions
     ) -> Callable[[InstanceFrame], np.ndarray]:
-        """Draw panoptic maps, or else instances."""
+        """Draw panoptic maps, or else instances, which stand for the maps where masks are off."""
         length = options.trail_length
         if length is None:
             length = DEFAULT_TRAIL_LENGTH
         trails = TrailHistory(length) if length else None
+        places = LabelPlaces()
 
         def draw(frame: InstanceFrame) -> np.ndarray:
-            image, scale = frame.image, options.scale
-            if frame.panoptic_seg is not None:
-                return draw_panoptic(image, frame.panoptic_seg, class_names, scale=scale)
             shown = _above(frame.instances, options.score_threshold)
             if trails is not None:
                 trails.add(shown)
-            without_trails = options.trail_length is None and shown.has("pred_masks")
-            return draw_instances(
-                image,
-                shown,
-                class_names,
-                draw_boxes=options.draw_boxes,
-                scale=scale,
-                trails=None if without_trails else trails,
-            )
+            panoptic = frame.panoptic_seg if options.masks else None
+            shows_masks = options.masks and (panoptic is not None or shown.has("pred_masks"))
+            style: dict[str, Any] = {
+                "draw_boxes": options.draw_boxes,
+                "labels": options.labels,
+                "label_size": options.label_size,
+                "opacity": options.opacity,
+                "line_width": options.line_width,
+                "scale": options.scale,
+                "trails": None if options.trail_length is None and shows_masks else trails,
+                "places": places,
+            }
+            if panoptic is not None:
+                return draw_panoptic(frame.image, panoptic, class_names, **style)
+            return draw_instances(frame.image, shown, class_names, masks=options.masks, **style)
 
         return draw
 
