@@ -24,20 +24,16 @@ Examples:
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from d2video.cli.arguments import (
     add_model,
     command_parser,
     model_cfg,
-    not_negative,
-    positive,
-    score,
 )
+from d2video.cli.drawing import add_drawing, drawing_of
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.sources import check_source
-from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 
 RESULTS = ("results", "mot_results", "mots_results")
 
@@ -83,41 +79,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--show", action="store_true", help="show the pictures in a window; q or Esc ends"
     )
-    drawing = parser.add_argument_group("drawing")
-    drawing.add_argument(
-        "--score-threshold",
-        type=score,
-        help="least score of the instances drawn; result files hold all (default: %(default)s)",
-    )
-    drawing.add_argument("--draw-boxes", action="store_true", help="draw boxes besides the masks")
-    drawing.add_argument(
-        "--trails",
-        dest="trail_length",
-        type=not_negative,
-        metavar="N",
-        help="draw each track's path through the last N frames, 0 for none "
-        f"(default: {DEFAULT_TRAIL_LENGTH} for a model without masks, else none)",
-    )
-    drawing.add_argument(
-        "--topk",
-        type=positive,
-        metavar="K",
-        help="number of classes shown and written by a model that classifies (default: %(default)s)",
-    )
-    drawing.add_argument(
-        "--scale", type=positive, help="enlarge the pictures so many times before drawing"
-    )
-    drawing.add_argument(
-        "--side-by-side",
-        action="store_true",
-        help="show the input, enlarged by a bicubic, left of the restored image",
-    )
-    parser.set_defaults(**vars(DrawingOptions()))
+    add_drawing(parser)
     args = parser.parse_args(argv)
     if not outputs(args) and not args.show:
         parser.error(
             "nothing to do: give --output, --results, --mot-results, --mots-results or --show"
         )
+    args.drawing = drawing_of(args)
     # A wrong path is refused before it costs the building of a model.
     path = Path(args.input)
     check_source(args.input)
@@ -158,9 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         source,
         args.output,
         results={kind: path for kind in RESULTS if (path := getattr(args, kind))},
-        options=DrawingOptions(
-            **{each.name: getattr(args, each.name) for each in fields(DrawingOptions)}
-        ),
+        options=args.drawing,
         on_broken=args.on_broken,
         progress=True,
         show=args.show,

@@ -332,3 +332,16 @@ def test_score_thresholds_that_cannot_be(demo, clip, capsys, value):
     with pytest.raises(SystemExit):
         demo.main(arguments(clip, "--score-threshold", value))
     assert "argument --score-threshold: " in capsys.readouterr().err
+
+
+def test_drawing_options(demo, clip):
+    common = arguments(clip, "--output", f"{clip}/out")
+    pictures = {}
+    for option in ("", "--no-labels", "--no-masks", "--draw-boxes", "--label-size=0.5"):
+        shutil.rmtree(clip / "out", ignore_errors=True)
+        demo.main([*common, *option.split()])
+        pictures[option] = next(iter(open_video(clip / "out"))).image.tobytes()
+    assert len({*pictures.values()}) == len(pictures)
+    with pytest.raises(SystemExit) as stop:
+        demo.main([*common, "--label-size", "0"])
+    assert stop.value.code == 1

@@ -97,3 +97,13 @@ def test_memory_of_a_long_video_is_bounded(monkeypatch):
 def test_class_without_a_name():
     with pytest.raises(UserError, match="predicts class 3, but there are names for 2"):
         add_class_panel(picture(), SCORES, NAMES[:2])
+
+
+def test_long_names_are_shortened_and_the_size_of_the_text_is_an_option():
+    long = ["plays the accordion while dancing on a table", "jumps", "b", "c"]
+    cut = add_class_panel(picture(), SCORES.roll(-1), long)
+    other = add_class_panel(picture(), SCORES.roll(-1), [long[0][:30], *long[1:]])
+    np.testing.assert_array_equal(cut, other)  # both end in "…" at the same place
+    heights = [len(add_class_panel(picture(), SCORES, NAMES, label_size=f)) for f in (0.7, 1, 2)]
+    assert heights == sorted(heights)
+    assert heights[2] - 180 > 1.7 * (heights[1] - 180)
