@@ -4,7 +4,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
+
 from d2video.config.device import check_device
+from d2video.config.files import override_pairs
+from d2video.config.loading import set_value
 from d2video.inference.predictor import Predictor
 from d2video.model_zoo import model_config
 
@@ -38,6 +43,28 @@ def load(
             value, or a device that is not there.
     """
     device_key = [] if device is None else ["MODEL.DEVICE", device]
-    cfg = model_config(os.fspath(model), os.fspath(config or ""), [*device_key, *opts])
+    return Predictor(
+        predictor_config(os.fspath(model), os.fspath(config or ""), [*device_key, *opts])
+    )
+
+
+def predictor_config(model: str, config_file: str, opts: Sequence[Any]) -> CfgNode:
+    """The config of a model for prediction; its device is there.
+
+    If a model of images has keys by which it follows objects through videos (``video_keys`` of the
+    meta-architecture), they are set, unless they are in ``opts``.
+
+    Args:
+        model, config_file, opts: see :func:`d2video.model_zoo.model_config`.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    cfg = model_config(model, config_file, opts)
+    architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    given = override_pairs(opts)
+    for key, value in getattr(architecture, "video_keys", {}).items():
+        if key not in given:
+            set_value(cfg, key, value, architecture.__name__)
     check_device(cfg.MODEL.DEVICE)
-    return Predictor(cfg)
+    return cfg

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from d2video.projects.detr import DETR
 from detectron2.modeling import build_model
 
 import d2video
@@ -81,6 +82,15 @@ def test_options_and_a_config_win(folder, tmp_path):
     config.write_text(config_text(tiny_cfg(*SIZE, "MODEL.DETR.SCORE_THRESH_TEST", 1.0)))
     model = d2video.load(path, config=config, device="cpu")
     assert all(frame["instances"] == [] for frame in answers(model, folder))
+
+
+def test_models_of_images_follow_objects_unless_asked_not_to(folder, monkeypatch):
+    """A stand-in for the key: another score threshold."""
+    key, path = "MODEL.DETR.SCORE_THRESH_TEST", folder / "model_final.pth"
+    monkeypatch.setattr(DETR, "video_keys", {key: 0.75}, raising=False)
+    assert d2video.load(path, device="cpu").model.score_threshold == 0.75
+    for given in ([key, 0.5], [f"{key}=0.5"]):
+        assert d2video.load(path, device="cpu", opts=given).model.score_threshold == 0.5
 
 
 @pytest.mark.parametrize(
