@@ -8,7 +8,8 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
-from d2video.checkpoint.about import about_model
+from d2video.checkpoint.about import CLASS_NAMES, about_model
+from d2video.checkpoint.hub_config import hub_class_names, hub_config
 from d2video.checkpoint.loading import (
     STATE_KEYS,
     class_names_in,
@@ -86,6 +87,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         self._path = ""
         self._resumes = False
         self._origin = ""  # what the file is, if it is not one of this model
+        self._is_foreign = False
         self._damaged: frozenset[Path] = frozenset()
 
     # ---- writing --------------------------------------------------------------------------------
@@ -244,11 +246,23 @@ class VideoCheckpointer(DetectionCheckpointer):
                 f"{broken[0]}: the training that wrote it diverged; take an earlier checkpoint"
             )
         is_bare = STATE_KEYS.isdisjoint(content)
-        return {"model": state} if is_bare else {**content, "model": state}
+        content = {"model": state} if is_bare else {**content, "model": state}
+        if CLASS_NAMES not in content and (names := self._names_of_hub(filename)):
+            content[CLASS_NAMES] = names
+        return content
+
+    def _names_of_hub(self, filename: str) -> list[str] | None:
+        """The class names by row that stand beside a file of the Hub, if each of the model's classes has
+        one."""
+        names, head = hub_class_names(hub_config(filename)), ClassHead.of(self.model)
+        if names is None or head.rows is None or not all(head.of_all(head.by_index(names))):
+            return None
+        return names
 
     def _adopt(self, content: dict[str, Any]) -> None:
         """Give the parameters of a foreign file the model's names, and say so."""
-        self._origin, architecture = "", type(self.model).__name__
+        self._origin, self._is_foreign = "", False
+        architecture = type(self.model).__name__
         model = self.model.state_dict()
         try:
             found = foreign_file(content, architecture, model)
@@ -258,6 +272,7 @@ class VideoCheckpointer(DetectionCheckpointer):
             content["model"], done = found.renamed(model)
         except UserError as error:
             raise UserError(f"checkpoint {self._path}: {error}") from error
+        self._is_foreign = True
         logger.info("%s: %s", self._path, done)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
@@ -285,7 +300,9 @@ class VideoCheckpointer(DetectionCheckpointer):
         if class_names is not None:
             set_class_names(self.model, head.by_index(class_names))
         elif head.parameters:
-            logger.warning(
+            # No file of others has any, and published models have the classes of their config's data.
+            logger.log(
+                logging.INFO if self._is_foreign else logging.WARNING,
                 "checkpoint %s has no class names: its classes are taken for those of DATASETS.TRAIN, in "
                 "the order of the first set's",
                 self._path,

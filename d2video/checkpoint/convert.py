@@ -91,7 +91,7 @@ def _list(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _foreign_names(ours: State, fmt: CheckpointFormat) -> State:
+def foreign_names(ours: State, fmt: CheckpointFormat) -> State:
     """Our parameters that the format has, under its names."""
     return {
         fmt.name_of(name): value
@@ -124,7 +124,7 @@ def adapt_foreign(
         parameters under foreign names, and lines that say what was done to them.
     """
     notes = []
-    target = _foreign_names(model, fmt)
+    target = foreign_names(model, fmt)
     for step in (fmt.adapt, widen):
         if step is not None:
             state, lines = step(state, target)
@@ -208,5 +208,5 @@ def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:
                 f"the file is not one of this config's model: it {fault} {_list(sorted(found))}"
             )
     # In the model's order, which may say what the foreign names do not.
-    foreign = _foreign_names({ours: state[ours] for ours in model}, fmt)
+    foreign = foreign_names({ours: state[ours] for ours in model}, fmt)
     return foreign if fmt.restore is None else fmt.restore(foreign)

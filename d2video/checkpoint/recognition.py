@@ -12,6 +12,7 @@ from d2video.checkpoint.convert import (
     CheckpointFormat,
     State,
     adapt_foreign,
+    foreign_names,
     sort_names,
     translated,
 )
@@ -161,13 +162,12 @@ def _fitting(
     least = min(faults.values(), default=None)
     found = [label for label, each in faults.items() if each == least]
     if len(found) > 1:
-        certain = [
-            label
-            for label in found
-            if (is_of := formats[label].is_of) is None or is_of(state, model)
-        ]
-        found = certain or found
+        found = [label for label in found if _is_of(state, model, formats[label])] or found
     return found
+
+
+def _is_of(state: State, model: State, fmt: CheckpointFormat) -> bool:
+    return fmt.is_of is None or fmt.is_of(state, foreign_names(model, fmt))
 
 
 def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> str:

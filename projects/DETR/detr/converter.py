@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
 from d2video.checkpoint.recognition import (
@@ -80,7 +81,7 @@ CONVERTER_REGISTRY["DETR"] = {
 MODEL_SIGNATURES["DETR"] = [("network.query_embed.weight", "network.class_embed.weight")]
 
 # The logits and the panoptic map are those of COCO's classes.
-OTHER_DETR_CLASSES = (
+OTHER_DETR_CLASSES: tuple[Any, ...] = (
     *("MODEL.DETR.CLASS_LOGITS", [], "MODEL.DETR.PANOPTIC.ENABLED", False),
     *OTHER_CLASSES,
 )
