@@ -1,8 +1,11 @@
 """What the programs' command lines share: the form of the help, a config and its device."""
 
 import argparse
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from d2video.utils.errors import UserError
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -19,13 +22,33 @@ MODEL_HELP = (
 )
 
 
-def command_parser(description: str | None, command: str = "") -> argparse.ArgumentParser:
+class CommandParser(argparse.ArgumentParser):
+    """Takes config keys and their values among the options, and before the first key names; see
+    :func:`add_opts` and :func:`add_names`."""
+
+    names = ""  # the attribute that gets them
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
+        if all(action.dest != "words" for action in self._actions):
+            return super().parse_args(args, namespace)
+        parsed = self.parse_intermixed_args(args, namespace)
+        words = vars(parsed).pop("words")
+        first_key = 0
+        if self.names:
+            keys = (i for i, word in enumerate(words) if is_config_key(word))
+            first_key = next(keys, len(words))
+            setattr(parsed, self.names, words[:first_key])
+        parsed.opts = [*words[first_key:], *parsed.opts]
+        return parsed
+
+
+def command_parser(description: str | None, command: str = "") -> CommandParser:
     """A parser whose help shows ``description`` with its line breaks.
 
     Args:
         command: of ``d2video``, for the usage; by default the name of the running program stands there.
     """
-    return argparse.ArgumentParser(
+    return CommandParser(
         prog=f"d2video {command}" if command else None,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -33,9 +56,10 @@ def command_parser(description: str | None, command: str = "") -> argparse.Argum
 
 
 def is_config_key(word: str) -> bool:
-    """Whether a word of a command line is the key of a config, or KEY=VALUE."""
+    """Whether a word of a command line is the key of a config, or KEY=VALUE, and not a file."""
     key = word.partition("=")[0]
-    return key.isupper() and key.partition(".")[0] in CONFIG_NODES
+    is_key = key.isupper() and key.partition(".")[0] in CONFIG_NODES
+    return is_key and not os.path.isfile(word)
 
 
 def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -61,9 +85,32 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_opts(parser: argparse.ArgumentParser) -> None:
     """Add config keys and values, with or without ``--opts`` before them, as ``args.opts``."""
     keys = "config keys to change, such as MODEL.WEIGHTS model.pth"
+    parser.add_argument("words", nargs="*", metavar="KEY VALUE", help=keys)
     after = "the same, behind an option that takes several values"
-    for name, text in (("opts", keys), ("--opts", after)):
-        parser.add_argument(name, nargs="*", action="extend", metavar="KEY VALUE", help=text)
+    parser.add_argument(
+        "--opts", nargs="*", action="extend", default=[], metavar="KEY VALUE", help=after
+    )
+
+
+def add_names(parser: CommandParser, dest: str, metavar: str, help: str) -> None:
+    """Let names stand before the first of the keys that :func:`add_opts` has added, as the list
+    ``args.<dest>``."""
+    parser.names = dest
+    words = next(action for action in parser._actions if action.dest == "words")
+    words.metavar = f"{metavar} or KEY VALUE"
+    words.help = f"{help}; after it {words.help}"
+
+
+def one_config(args: argparse.Namespace) -> str:
+    """The config that is given by ``--config-file`` or as the only one of ``args.names``; or "".
+
+    Raises:
+        UserError: there are several.
+    """
+    configs = [*args.names, *filter(None, [args.config_file])]
+    if len(configs) > 1:
+        raise UserError(f"two configs are given, {configs[0]} and {configs[1]}: leave one out")
+    return configs[0] if configs else ""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

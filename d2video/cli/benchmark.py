@@ -19,7 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2video.cli.arguments import add_json, add_model, command_parser, model_cfg, positive
+from d2video.cli.arguments import (
+    add_json,
+    add_model,
+    add_names,
+    command_parser,
+    model_cfg,
+    one_config,
+    positive,
+)
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import write_json
 
@@ -33,6 +41,7 @@ Size = tuple[int, int]
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "benchmark")
     add_model(parser)
+    add_names(parser, "names", "CONFIG", "file or name of a config, as with --config-file")
     for size, default, what in (
         ("--size", (300, 540), "of the network's input"),
         ("--video-size", (720, 1280), "of the video and the answers"),
@@ -43,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=positive, default=3, help="(default: %(default)s)")
     add_json(parser)
     args = parser.parse_args(argv)
+    args.config_file = one_config(args)
 
     cfg = model_cfg(args)
     import torch
@@ -56,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = {name: apart(measure_row, cfg, name, *sizes, args.repeats) for name in measured}
     (num_frames,) = {row.num_frames for row in measured.values()}
     about = environment(torch.device(cfg.MODEL.DEVICE))
-    print(f"{args.config_file}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
+    print(f"{args.config_file or args.model}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     rows = [
         {"": name, "frames/s": num_frames / figures["median_s"], **figures}

@@ -7,18 +7,17 @@ are skipped. Of several videos each has its own files.
 A model that classifies gets a panel below each picture with the top classes and their scores so far. A
 model that restores images writes the restored ones, in their own size.
 
-Examples:
-    python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
-        --input street.mp4 --output street_tracks.mp4 --results street_tracks.json \\
-        MODEL.WEIGHTS model.pth
-    python tools/demo.py --config-file configs/DETR/detr_panoptic_R50.yaml \\
-        --input photo.jpg --output annotated.jpg MODEL.WEIGHTS model.pth
-    python tools/demo.py --config-file configs/DETR/detr_R50_500ep.yaml \\
-        --input photos --output annotated MODEL.WEIGHTS model.pth
-    python tools/demo.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
-        --input camera:0 --output live.mp4 MODEL.WEIGHTS model.pth
-    python tools/demo.py --config-file configs/IPT/ipt_finetune_sr_x2.yaml \\
-        --input small.png --output large.png --side-by-side MODEL.WEIGHTS model.pth
+Without --model, --config-file and MODEL.WEIGHTS the official DETR for panoptic segmentation runs, which is
+fetched the first time. Without --output, --results or --show, an annotated video street_annotated.mp4 (image
+photo_annotated.jpg, folder photos_annotated) and the predictions street_annotated.json are written into the
+current folder.
+
+Examples: d2video predict street.mp4
+d2video predict photos --model DETR/detr_R50_500ep --output annotated
+d2video predict street.mp4 --model output/model_final.pth --output tracks.mp4 --results tracks.json
+d2video predict camera:0 --show
+d2video predict street.mp4 --config-file VisTR/vistr_R50_ytvis2019 MODEL.WEIGHTS model.pth
+d2video predict small.png --model sr_x2.pth --output large.png --side-by-side
 """
 
 import argparse
@@ -28,25 +27,29 @@ from pathlib import Path
 
 from d2video.cli.arguments import (
     add_model,
+    add_names,
     command_parser,
     model_cfg,
 )
 from d2video.cli.drawing import add_drawing, drawing_of
 from d2video.utils.errors import UserError, exit_on_user_error
-from d2video.utils.sources import check_source
+from d2video.utils.sources import camera_number, check_not_input, check_source
 
 RESULTS = ("results", "mot_results", "mots_results")
+DEFAULT_MODEL = "DETR/detr_panoptic_R50"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "predict")
     add_model(parser)
-    parser.add_argument(
-        "--input",
-        required=True,
-        help="video, animated GIF or PNG, image, folder of them, a pattern in quotes ('videos/*.mp4'), "
-        "an address (https://, rtsp://, rtmp://, udp://), or camera:0 for the first camera",
+    add_names(
+        parser,
+        "sources",
+        "SOURCE",
+        "videos, animated GIFs or PNGs, images, folders of them, patterns in quotes ('videos/*.mp4'), "
+        "addresses (https://, rtsp://, rtmp://, udp://), or camera:0 for the first camera",
     )
+    parser.add_argument("--input", metavar="SOURCE", help="one source, wherever it stands")
     parser.add_argument(
         "--output",
         help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images "
@@ -81,16 +84,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_drawing(parser)
     args = parser.parse_args(argv)
-    if not outputs(args) and not args.show:
-        parser.error(
-            "nothing to do: give --output, --results, --mot-results, --mots-results or --show"
-        )
     args.drawing = drawing_of(args)
+    args.sources += filter(None, [args.input])
+    if not args.sources:
+        parser.error("no source is given: name a video, an image, a folder, an address or camera:0")
     # A wrong path is refused before it costs the building of a model.
-    path = Path(args.input)
-    check_source(args.input)
-    if args.output is not None and path.resolve() == Path(args.output).resolve():
-        raise UserError(f"--output is the input {path} itself; give another name")
+    for source in args.sources:
+        check_source(source)
+    check_not_input(outputs(args), args.sources)
+    if not (outputs(args) or args.show) and any(
+        camera_number(each) is not None for each in args.sources
+    ):
+        raise UserError(f"{args.sources[0]} has no end: give --output, --results or --show")
     return args
 
 
@@ -106,21 +111,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         from d2video.video.window import Window
 
         Window("d2video").close()  # a screen that is missing shows before the model is built
-    from d2video.inference import VideoPredictor, annotate, open_source
-    from d2video.inference.output import check_offers
+    from d2video.config.files import override_pairs
+    from d2video.inference import Predictor, annotate, open_source
+    from d2video.inference.output import check_offers, default_outputs
 
-    cfg = model_cfg(args)
-    predictor = VideoPredictor(cfg)
+    given = args.sources[0] if len(args.sources) == 1 else args.sources
+    is_video = Path(args.output or "").suffix.lower() == ".mp4"
+    options = {
+        "as_video": is_video or bool(args.mot_results or args.mots_results),
+        "fps": args.fps,
+        "on_broken": args.on_broken,
+    }
+    source = None
+    if not (args.model or args.config_file or "MODEL.WEIGHTS" in override_pairs(args.opts)):
+        args.model = DEFAULT_MODEL
+        source = open_source(given, takes_images=True, **options)
+    predictor = Predictor(model_cfg(args))
     asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
     check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})
-    is_video = Path(args.output or "").suffix.lower() == ".mp4"
-    source = open_source(
-        args.input,
-        takes_images=predictor.task.takes_images,
-        as_video=is_video or bool(args.mot_results or args.mots_results),
-        fps=args.fps,
-        on_broken=args.on_broken,
-    )
+    source = source or open_source(given, takes_images=predictor.task.takes_images, **options)
+    if not (outputs(args) or args.show):
+        args.output, args.results = default_outputs(source, given, predictor.task)
     done = annotate(
         predictor,
         source,

@@ -18,18 +18,22 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2video.cli.arguments import add_config, command_parser, positive
-from d2video.utils.errors import exit_on_user_error
+from d2video.cli.arguments import add_config, add_names, command_parser, one_config, positive
+from d2video.utils.errors import UserError, exit_on_user_error
 
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "show-data")
-    add_config(parser)
+    add_config(parser, required=False)
+    add_names(parser, "names", "CONFIG", "file or name of a config, as with --config-file")
     parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
     parser.add_argument("--num-clips", default=8, type=positive, help="samples to draw")
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
     args = parser.parse_args(argv)
+    config_file = one_config(args)
+    if not config_file:
+        raise UserError("no config is given: name one, such as VisTR/vistr_R50_ytvis2019")
 
     from detectron2.utils.env import seed_all_rng
     from PIL import Image
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.visualization.samples import draw_sample
 
     register_all()
-    cfg = load_cfg(args.config_file, args.opts)
+    cfg = load_cfg(config_file, args.opts)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     loader = build_train_loader(cfg)
     class_names = clips_of(loader).class_names

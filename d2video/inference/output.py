@@ -1,6 +1,7 @@
 """Run a predictor on any source and write what it finds: pictures, JSON, tracks."""
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
@@ -12,7 +13,15 @@ from tqdm import tqdm
 
 from d2video.inference.predictor import IMAGE_SHOWN, Predictor
 from d2video.inference.sources import Images, Source, Videos
+from d2video.inference.tasks.task import Task
 from d2video.utils.errors import UserError
+from d2video.utils.sources import (
+    address_of,
+    check_not_input,
+    is_pattern,
+    local_path,
+    source_name,
+)
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
@@ -46,6 +55,39 @@ def check_offers(predictor: Predictor, asked: Mapping[str, str]) -> None:
         if kind not in predictor.task.offers:
             model = type(predictor.model).__name__
             raise UserError(f"{model} {_NOT_OFFERED[kind]}; leave out {name}")
+
+
+def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, str | None]:
+    """Where predictions go if nobody says: into the current folder, named after the source.
+
+    Args:
+        source: opened.
+        given: its name, or a list of names.
+
+    Returns:
+        the path of the pictures, and that of the JSON file, if the task has one.
+
+    Raises:
+        UserError: the source is live: it may never end.
+    """
+    is_one = isinstance(given, str | os.PathLike) and not is_pattern(given)
+    name = "annotated"
+    if is_one:
+        path = (
+            local_path(given).resolve() if address_of(given) is None else Path(source_name(given))
+        )
+        # A name without a dot is that of a folder.
+        name = f"{path.name.replace('.', '_') if path.is_dir() else path.stem}_annotated"
+    results = f"{name}.json" if "results" in task.offers else None
+    if isinstance(source, Videos):
+        return name, name if results else None
+    if isinstance(source, FrameSource):
+        if source.is_live:
+            raise UserError(f"{source.name} has no end: give --output, --results or --show")
+        return f"{name}.mp4", results
+    if is_one and not path.is_dir():
+        return f"{name}.{'png' if task.is_lossless else 'jpg'}", results
+    return name, results
 
 
 def annotate(
@@ -94,6 +136,8 @@ def annotate(
         )
     task, names = predictor.task, predictor.class_names
     options, results = options or DrawingOptions(), results or {}
+    read = [source.name, *(source.pictures if isinstance(source, Images) else ())]
+    check_not_input([*([output] if output else []), *results.values()], read)
     asked = [*results, "side_by_side"] if options.side_by_side else results
     check_offers(predictor, {kind: kind for kind in asked})
     head: dict[str, Any]

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -139,3 +140,18 @@ def check_source(source: str | os.PathLike[str]) -> None:
         expand_pattern(str(source))
     elif not local_path(source).exists():
         raise UserError(f"{source} does not exist; give {_WANTED}")
+
+
+def check_not_input(paths: Iterable[str | os.PathLike[str]], sources: Iterable[object]) -> None:
+    """
+    Raises:
+        UserError: one of the paths, to be written, is one of the sources.
+    """
+    written = {os.path.realpath(path): path for path in paths}
+    for source in sources:
+        if not isinstance(source, str | os.PathLike) or address_of(source) is not None:
+            continue
+        if (place := os.path.realpath(local_path(source))) in written:
+            raise UserError(
+                f"cannot write {written[place]}: it is the input itself; give another name"
+            )

@@ -312,13 +312,6 @@ def test_camera_that_is_not_there(demo, tracker, monkeypatch, capsys):
     assert "error: cannot open camera 1" in capsys.readouterr().err
 
 
-def test_nothing_to_do(demo, clip, capsys):
-    with pytest.raises(SystemExit) as stop:
-        demo.main(arguments(clip))
-    assert stop.value.code == 2
-    assert "give --output" in capsys.readouterr().err
-
-
 def test_help_runs_without_a_model(demo, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["demo.py", "--help"])
     with pytest.raises(SystemExit) as stop:
