@@ -1,15 +1,16 @@
 """Convert official checkpoints to d2video's and back, checked key by key.
 
 The format of the input is recognised by the names of its parameters; --format decides where several
-have them. Of d2video's own, of a training run, the parameters alone are written, to be released. An
---output that ends in .safetensors is written in that format; both are loaded as MODEL.WEIGHTS. The
-names of the classes are kept; to a file without them the built-in names of the first data set in
-DATASETS.TRAIN are added.
+have them. Of d2video's own, of a training run, the model is written without what only the training
+needs, to be released. An --output that ends in .safetensors is written in that format; both are loaded
+as MODEL.WEIGHTS. The config, the metrics and the names of the classes are kept; to a file without names
+the built-in ones of the first data set in DATASETS.TRAIN are added. --config-file is for a file that
+holds no config and is not recognised.
 
-Examples: tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
-    --input vistr_r50.pth --output vistr_r50_d2video.safetensors
-tools/convert_checkpoint.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml \\
-    --input output/model_final.pth --output vistr_r50.safetensors
+Examples:
+    d2video convert --input output/model_best.pth --output vistr_r50.safetensors
+    d2video convert --config-file VisTR/vistr_R50_ytvis2019 \\
+        --input vistr_r50.pth --output vistr_r50_d2video.safetensors
 """
 
 import argparse
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "convert")
-    add_config(parser)
+    add_config(parser, required=False)
     parser.add_argument(
         "--format",
         help="foreign format, such as vistr (a wrong name lists those of the model); left out: "
         "recognised by the names of the parameters",
     )
-    parser.add_argument("--input", required=True, type=Path)
+    parser.add_argument(
+        "--input",
+        required=True,
+        help="checkpoint, folder of a training, address, or name of the zoo",
+    )
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--reverse", action="store_true", help="from d2video to the foreign format")
     parser.add_argument(
@@ -51,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError("--reverse needs the foreign --format")
     if args.reverse and (args.widen or args.base):
         raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
-    if args.output.resolve() == args.input.resolve():
+    if args.output.resolve() == Path(args.input).resolve():
         raise UserError(f"--output {args.output} is the input itself: give another file")
     return args
 
@@ -64,29 +69,32 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from d2video.checkpoint import (
         CheckpointFormat,
+        about_model,
         checkpoint_format,
         load_checkpoint_file,
+        metrics_in,
         state_dict_of,
         to_foreign,
         translated,
         write_checkpoint,
     )
     from d2video.checkpoint.recognition import describe_origin, foreign_file
-    from d2video.config import load_cfg
-    from d2video.projects import register_all
+    from d2video.config.stored import config_text
+    from d2video.fetching import fetch
+    from d2video.model_zoo import known_weights, model_config
 
-    register_all()
     # Values are needed where something starts anew in the middle of a parameter.
     device = "cpu" if args.widen else "meta"
-    cfg = load_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", device])
+    cfg = model_config(args.input, args.config_file, [*args.opts, "MODEL.DEVICE", device])
+    file = fetch(known_weights(args.input))
     fmt = CheckpointFormat("d2video", name_of=lambda name: name)
     if args.format:
         fmt = checkpoint_format(cfg.MODEL.META_ARCHITECTURE, args.format)
-    content = load_checkpoint_file(args.input)
-    source = state_dict_of(content, args.input)
+    content = load_checkpoint_file(file)
+    source = state_dict_of(content, file)
     torch.manual_seed(max(cfg.SEED, 0))
     built = build_model(cfg)
-    model, names = built.state_dict(), None
+    model, names, about = built.state_dict(), None, None
     content["model"] = source
     if args.format:
         source, _ = translated(source)
@@ -108,10 +116,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"checkpoint {args.input}: {origin or error}") from error
     if not args.reverse:
         names = _class_names(built, model.keys() - fresh, content, cfg, args)
+        metrics = metrics_in(content, file)
+        about = about_model(cfg.MODEL.META_ARCHITECTURE, config_text(cfg), metrics)
     key = fmt.file_key if args.reverse else "model"
     if args.output.suffix == ".safetensors":  # which holds parameters and nothing over them
         key = ""
-    write_checkpoint({key: converted} if key else converted, args.output, names)
+    write_checkpoint({key: converted} if key else converted, args.output, names, about)
     print(f"{len(converted)} parameters written to {args.output}")
     if names is not None:
         print(f"names of {sum(map(bool, names))} classes: {', '.join(filter(None, names))}")

@@ -82,13 +82,14 @@ def test_safetensors_there_and_back(convert, ours, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_release_is_the_parameters_alone(convert, ours, tmp_path, suffix):
+def test_a_release_is_the_parameters_and_what_explains_them(convert, ours, tmp_path, suffix):
     training = {"model": ours, "trainer": {"optimizer": {}}, "iteration": 3}
     torch.save(training, tmp_path / "model_final.pth")
     release = tmp_path / f"release{suffix}"
     convert(tmp_path / "model_final.pth", release, fmt=None)
     if suffix == ".pth":
-        assert torch.load(release, weights_only=True).keys() == {"model"}
+        keys = {"model", "config", "meta_architecture", "d2video_version"}
+        assert torch.load(release, weights_only=True).keys() == keys
     model = build_model(tiny_cfg())
     VideoCheckpointer(model, strict=True).load(str(release))
     assert all(torch.equal(model.state_dict()[name], value) for name, value in ours.items())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
-from d2video.checkpoint import VideoCheckpointer
+from d2video.checkpoint import VideoCheckpointer, load_checkpoint_file
+from d2video.cli.convert import main as convert
 from d2video.cli.evaluate import main, parse_args
 from d2video.cli.predict import main as predict
 from d2video.config.stored import config_text
@@ -19,6 +21,7 @@ from d2video.synthetic import ShapesSpec, write_coco_shapes
 from d2video.utils.errors import UserError
 from tests.projects.DETR.tiny import tiny_cfg
 
+ABOUT = ("config", "metrics", "class_names", "meta_architecture", "d2video_version")
 SHAPES = ["circle", "square", "triangle"]
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
@@ -47,6 +50,8 @@ def trained(tmp_path, monkeypatch):
     model = build_model(cfg)
     set_class_names(model, SHAPES)
     checkpointer = VideoCheckpointer(model, "run", config=config_text(cfg))
+    evaluated = {"iteration": 1, "results": {"bbox/AP": 12.5}}
+    checkpointer.metrics = {"last": evaluated, "best": {"metric": "bbox/AP", **evaluated}}
     checkpointer.save("model_final", iteration=1)
     monkeypatch.chdir("elsewhere")
     forget("evaluated")
@@ -146,3 +151,17 @@ def test_an_unknown_option_is_not_passed_over():
         parse_args(["m.pth", "--date", "a"])
     with pytest.raises(UserError, match="no model is given"):
         parse_args([])
+
+
+def test_a_release_needs_no_config_either(trained, capsys):
+    convert(["--input", "../run", "--output", "r.safetensors"])
+    released, trained_one = (
+        load_checkpoint_file(f) for f in ("r.safetensors", "../run/model_final.pth")
+    )
+    assert {key: released[key] for key in ABOUT} == {key: trained_one[key] for key in ABOUT}
+    assert released["metrics"]["best"]["results"] == {"bbox/AP": 12.5}
+    main(["r.safetensors", "--json", "released.json"])
+    main(["../run", "--json", "trained.json"])
+    found = [json.loads(Path(f).read_text())["results"] for f in ("released.json", "trained.json")]
+    assert found[0] == found[1]
+    assert "bbox/AP was 12.5" in capsys.readouterr().out
