@@ -5,7 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 # detectron2's own files lie in its cache without their host, where it finds them as well.
 _DETECTRON2_HOST = "dl.fbaipublicfiles.com"
@@ -141,6 +141,11 @@ def parse(address: str) -> Address | None:
     if re.match(r"https?://[^/?#]", address):
         return WebFile(address.partition("#")[0])
     return None
+
+
+def escaped(url: str) -> str:
+    """``url`` with what it must not hold, such as spaces, in its percent form."""
+    return quote(url, safe="%/:=&?~#+!$,;'@()*[]")
 
 
 def mirrored(url: str) -> str:

@@ -7,11 +7,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import BinaryIO
-from urllib.parse import quote
 
 from tqdm import tqdm
 
-from d2video.fetching.addresses import mirrored
+from d2video.fetching.addresses import escaped, mirrored
 from d2video.fetching.cache import FetchFault
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -57,7 +56,7 @@ def download(url: str, file: BinaryIO, title: str) -> None:
 
 
 def _open(url: str) -> http.client.HTTPResponse:
-    where = mirrored(quote(url, safe="%/:=&?~#+!$,;'@()*[]"))
+    where = mirrored(escaped(url))
     request = urllib.request.Request(where, headers={"User-Agent": "d2video"})
     try:
         return urllib.request.urlopen(request, timeout=_TIMEOUT)

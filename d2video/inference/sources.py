@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from d2video.utils.sources import source_name
 from d2video.video.frame_source import FrameSource
-from d2video.video.pictures import Picture, is_picture
+from d2video.video.pictures import Picture, is_picture, own_name
 from d2video.video.video_reader import OnBroken, VideoSource, open_video, several
 
 
@@ -41,7 +41,7 @@ class Videos(NamedTuple):
 
     def file_names(self) -> list[str]:
         """A name without a suffix for the files of each video, all different."""
-        names = [Path(source_name(source)).stem for source in self.sources]
+        names = [Path(own_name(source)).stem for source in self.sources]
         if len({*names}) == len(names):
             return names
         return [f"{index:06d}_{name}" for index, name in enumerate(names)]

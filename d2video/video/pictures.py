@@ -59,10 +59,11 @@ def read_picture(picture: Any, where: str = "the list", index: int = 0) -> np.nd
 
 def picture_names(pictures: Sequence[Picture]) -> list[str]:
     """File names for pictures, all different: their own where they have one, else by number."""
-    names = [own_name(picture) or f"{index:06d}.jpg" for index, picture in enumerate(pictures)]
+    own = [own_name(picture) for picture in pictures]
+    names = [name or f"{index:06d}.jpg" for index, name in enumerate(own)]
     if len({*names}) == len(names):
         return names
-    return [f"{index:06d}_{name}" for index, name in enumerate(names)]
+    return [f"{index:06d}{'_' if name else '.jpg'}{name}" for index, name in enumerate(own)]
 
 
 def own_name(picture: Picture) -> str:

@@ -147,19 +147,20 @@ def _open(source: Any, fps: float | None, on_broken: OnBroken) -> FrameSource:
                 "predictor"
             )
         return _open(listed.items[0], fps, on_broken)
-    if is_picture(source):
-        return PictureSource([source], fps, on_broken, source_name(source))
     if isinstance(source, str | os.PathLike):
         check_source(source)
         address = address_of(source)
-        if address is None:
-            return _FileSource(local_path(source), fps, on_broken)
-        opened = open_address(address, fps, on_broken)
-        if isinstance(opened, FrameSource):
-            return opened
-        if is_picture(opened.path):
-            return PictureSource([read_rgb(opened.path)], fps, on_broken, opened.name)
-        return _FileSource(opened.path, fps, on_broken, opened)
+        if address is not None:
+            opened = open_address(address, fps, on_broken)
+            if isinstance(opened, FrameSource):
+                return opened
+            if is_picture(opened.path):
+                return PictureSource([read_rgb(opened.path)], fps, on_broken, opened.name)
+            return _FileSource(opened.path, fps, on_broken, opened)
+    if is_picture(source):
+        return PictureSource([source], fps, on_broken, source_name(source))
+    if isinstance(source, str | os.PathLike):
+        return _FileSource(local_path(source), fps, on_broken)
     if isinstance(source, Iterable):
         return PictureSource(source, fps, on_broken)
     raise UserError(

@@ -17,6 +17,7 @@ from urllib.request import (
 
 from tqdm import tqdm
 
+from d2video.fetching.addresses import escaped, mirrored
 from d2video.utils.errors import UserError
 from d2video.utils.sources import public_name
 from d2video.video.image_io import IMAGE_SUFFIXES
@@ -62,7 +63,7 @@ def request(address: str) -> HTTPResponse:
         passwords.add_password(None, plain, unquote(login), unquote(password))
     opener = build_opener(HTTPBasicAuthHandler(passwords), HTTPDigestAuthHandler(passwords))
     try:
-        response: HTTPResponse = opener.open(plain.replace(" ", "%20"), timeout=TIMEOUT)
+        response: HTTPResponse = opener.open(mirrored(escaped(plain)), timeout=TIMEOUT)
     except HTTPError as error:
         raise UserError(
             f"cannot open {name}: the server answers {error.code} ({error.reason}); check the address"
