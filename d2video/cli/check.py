@@ -2,12 +2,12 @@
 
 Registered data sets by name, or all that a config trains and tests on; or files of yours::
 
-    tools/check_dataset.py --dataset ytvis_2019_train coco_2017_val mot17_train
-    tools/check_dataset.py --config-file configs/VisTR/vistr_R50_ytvis2019.yaml
-    tools/check_dataset.py --dataset mine --opts DATASETS.REGISTER '[["mine", "mot", {...}]]'
-    tools/check_dataset.py --json train.json --image-root train/JPEGImages
-    tools/check_dataset.py --video-list train.csv --video-root videos
-    tools/check_dataset.py --image-folder DIV2K/DIV2K_train_HR
+    d2video check --dataset ytvis_2019_train coco_2017_val mot17_train
+    d2video check --config-file VisTR/vistr_R50_ytvis2019.yaml
+    d2video check --dataset mine --opts DATASETS.REGISTER '[["mine", "mot", {...}]]'
+    d2video check --json train.json --image-root train/JPEGImages
+    d2video check --video-list train.csv --video-root videos
+    d2video check --image-folder DIV2K/DIV2K_train_HR
 
 YouTube-VIS, COCO (instances, panoptic, with track ids), MOTChallenge, CrowdHuman, video classification
 and folders of images, each by the loader it is registered with; a file of --json that is a registered

@@ -2,9 +2,9 @@
 
 The split is a registered data set or a folder of sequences (gt/gt.txt, img1 or a seqinfo.ini)::
 
-    tools/evaluate_mot.py --dataset mot17_val_half --results output/mot17
-    tools/evaluate_mot.py --ground-truth MOT17/train --benchmark MOT17 --results output/mot17
-    tools/evaluate_mot.py --ground-truth cvat --benchmark MOT17 --classes car bus --results output
+    d2video evaluate-mot --dataset mot17_val_half --results output/mot17
+    d2video evaluate-mot --ground-truth MOT17/train --benchmark MOT17 --results output/mot17
+    d2video evaluate-mot --ground-truth cvat --benchmark MOT17 --classes car bus --results output
 
 Labels that do not count are listed by reason. The first fault of a file is named with its line, and the
 exit status is 1. Without ground truth, as in test splits, the files are only checked.

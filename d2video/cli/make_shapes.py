@@ -5,11 +5,11 @@ labels (restoration).
 
 Examples::
 
-    tools/make_shapes_dataset.py datasets/shapes --split train=400 val=40
-    tools/make_shapes_dataset.py datasets/shapes_coco --format panoptic --split train=2000 val=200
-    tools/make_shapes_dataset.py datasets/shapes_mot --format mot --num-frames 20 40 --speed 0.1 1
-    tools/make_shapes_dataset.py datasets/motion --format motion --split train=1600 val=320
-    tools/make_shapes_dataset.py datasets/shapes_images --format restoration --split train=800 val=40
+    d2video make-shapes datasets/shapes --split train=400 val=40
+    d2video make-shapes datasets/shapes_coco --format panoptic --split train=2000 val=200
+    d2video make-shapes datasets/shapes_mot --format mot --num-frames 20 40 --speed 0.1 1
+    d2video make-shapes datasets/motion --format motion --split train=1600 val=320
+    d2video make-shapes datasets/shapes_images --format restoration --split train=800 val=40
 
 With --format and --help: the options of a format.
 """

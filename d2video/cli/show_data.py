@@ -11,7 +11,7 @@ Each sample becomes one sheet::
 
 ::
 
-    tools/visualize_data.py --config-file configs/VisTR/vistr_tiny_shapes.yaml --num-clips 8
+    d2video show-data VisTR/vistr_tiny_shapes.yaml --num-clips 8
 """
 
 import itertools

@@ -2,7 +2,7 @@
 
 The official validation and test labels are not public; this splits the labelled videos::
 
-    tools/split_ytvis.py datasets/ytvis_2019/train.json --fraction 0.1 --seed 0 \\
+    d2video split-ytvis datasets/ytvis_2019/train.json --fraction 0.1 --seed 0 \\
         --train-output datasets/ytvis_2019/train_90.json --held-out datasets/ytvis_2019/held_10.json
 
 Frames stay where they are: register both files with the same image folder.

@@ -4,19 +4,19 @@ The config is a file or a name, first or behind --config-file. One machine, 8 GP
 that many processes on the CPU::
 
     d2video train VisTR/vistr_R50_ytvis2019.yaml --num-gpus 8 SOLVER.BASE_LR 0.0001
-    tools/train_net.py --num-gpus 8 --dist-url auto --config-file cfg.yaml SOLVER.BASE_LR 0.0001
+    d2video train --num-gpus 8 --dist-url auto --config-file cfg.yaml SOLVER.BASE_LR 0.0001
 
 Two machines::
 
-    (machine 0) tools/train_net.py --num-gpus 8 --num-machines 2 --machine-rank 0 \\
+    (machine 0) d2video train --num-gpus 8 --num-machines 2 --machine-rank 0 \\
         --dist-url tcp://HOST0:PORT ...
-    (machine 1) tools/train_net.py --num-gpus 8 --num-machines 2 --machine-rank 1 \\
+    (machine 1) d2video train --num-gpus 8 --num-machines 2 --machine-rank 1 \\
         --dist-url tcp://HOST0:PORT ...
 
 Under torchrun, which says how many processes there are; --resume lets a restart go on; restarts on
 several machines take --rdzv-backend c10d::
 
-    torchrun --nproc-per-node 8 --max-restarts 3 tools/train_net.py --resume --config-file cfg.yaml
+    torchrun --nproc-per-node 8 --max-restarts 3 -m d2video train --resume --config-file cfg.yaml
 
 See docs/reliability.md for what happens when a process fails or is stopped.
 """

@@ -3,7 +3,7 @@
 Names the first fault with its place (entry, field, frame) and exits with status 1; prints what the
 file holds if it is sound::
 
-    tools/validate_results.py output/results.json datasets/ytvis_2019/valid.json
+    d2video validate-results output/results.json datasets/ytvis_2019/valid.json
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ def exif_doubts(records: Iterable[Record], title: str) -> list[Doubt]:
             title,
             f"{len(undecided)} images, such as {undecided[0]}, are turned or mirrored by their EXIF "
             "orientation, and no size tells whether the labels are those of the upright images: draw "
-            "some with tools/visualize_data.py; if they do not fit, set INPUT.EXIF_ORIENTATION False",
+            "some with d2video show-data; if they do not fit, set INPUT.EXIF_ORIENTATION False",
         )
     ]
 

@@ -7,7 +7,7 @@ What a file says is either used or told, once. A reader hands what it finds to `
 * :class:`LeftOut`: sound entries that are not used, counted by reason.
 
 By default :func:`refuse` raises at the first fault and logs the others, so that training, evaluation
-and prediction judge alike; tools/check_dataset.py collects all three from the same readers. What leaves
+and prediction judge alike; d2video check collects all three from the same readers. What leaves
 nothing to read (no such file, another format) is a UserError at once.
 """
 

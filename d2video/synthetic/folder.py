@@ -35,7 +35,7 @@ Samples = Iterator[tuple[int, np.random.Generator]]
 
 
 class Format(NamedTuple):
-    """A format of generated data, as tools/make_shapes_dataset.py offers it.
+    """A format of generated data, as d2video make-shapes offers it.
 
     Attributes:
         write: ``write(root, splits, spec, seed, **options, overwrite=...)``.

@@ -177,7 +177,7 @@ def test_each_reason_is_counted_over_all_sequences(tmp_path, caplog):
     assert findings(LeftOut) == [
         f"dataset {NAME}: 2 of 14 boxes are used; left out: 6 of class 2, 2 of class 3, 2 of "
         "visibility 0.25 or less, which evaluation counts, 2 with flag 0; classes (--classes of "
-        "tools/evaluate_mot.py) chooses the classes; with_flag_0 keeps those with flag 0 where classes "
+        "d2video evaluate-mot) chooses the classes; with_flag_0 keeps those with flag 0 where classes "
         "are given; min_visibility=None keeps those of any visibility",
     ]
     # The evaluator's, which counts all visibilities.

@@ -203,7 +203,7 @@ def test_clip_dataset_maps_indices_to_key_frames():
 
 def test_a_generated_set_that_is_not_there_names_its_command(tmp_path, scratch_catalog):
     register_ytvis_instances("made", {}, str(tmp_path / "made" / "train.json"), str(tmp_path))
-    command = "python tools/make_shapes_dataset.py made --format ytvis"
+    command = "d2video make-shapes made --format ytvis"
     MetadataCatalog.get("made").generator = (str(tmp_path / "made"), command)
     with pytest.raises(UserError, match=f"made is not there: make it with {command}"):
         load_records("made")
@@ -253,4 +253,4 @@ def test_names_that_are_numbers(cfg):
 @pytest.mark.parametrize("name", ["shapes_train", "shapes_panoptic_val", "shapes_mots_train"])
 def test_built_in_generated_sets_name_their_command(name):
     folder, command = MetadataCatalog.get(name).generator
-    assert f"tools/make_shapes_dataset.py {folder} --format " in command
+    assert f"d2video make-shapes {folder} --format " in command

@@ -8,7 +8,7 @@ Layout of videos with instances and of generated shapes::
     ovis/
         annotations/annotations_{train,valid,test}.json
         {train,valid,test}/<video>/<frame>.jpg
-    shapes/                            (made by tools/make_shapes_dataset.py)
+    shapes/                            (made by d2video make-shapes)
         {train,val}.json
         {train,val}/JPEGImages/<video>/<frame>.jpg
     shapes_coco/                       (the same with --format panoptic, or coco for the first two)
@@ -19,7 +19,7 @@ Layout of videos with instances and of generated shapes::
 
 Names end in ``_train``, ``_val`` and ``_test`` (shapes have no test split; the images are
 ``shapes_coco_*`` and, panoptic, ``shapes_panoptic_*``). Labels of the official val and test splits are
-not public: tools/split_ytvis.py makes a held-out split from train. Names and layouts of the other data
+not public: d2video split-ytvis makes a held-out split from train. Names and layouts of the other data
 sets are in docs/datasets_{tracking,restoration,video_classification}.md.
 """
 
@@ -56,7 +56,7 @@ _HALVES = {"train_half": (0.0, 0.5), "val_half": (0.5, 1.0)}
 _SCALES = (2, 3, 4)
 # IPT's own, and those that it is not trained on (paper, section 4.3).
 _SIGMAS = (10, 30, 50, 70)
-# Folders of generated data, and the format by which tools/make_shapes_dataset.py makes them.
+# Folders of generated data, and the format by which d2video make-shapes makes them.
 _GENERATED = {
     "shapes": "ytvis",
     "shapes_coco": "panoptic",
@@ -161,7 +161,7 @@ def name_generators(root: str) -> None:
     folders = {**{name: name for name in _GENERATED}, "shapes_panoptic": "shapes_coco"}
     for name, folder in folders.items():
         path = os.path.join(root, folder)
-        command = f"python tools/make_shapes_dataset.py {path} --format {_GENERATED[folder]}"
+        command = f"d2video make-shapes {path} --format {_GENERATED[folder]}"
         for split in ("train", "val"):
             MetadataCatalog.get(f"{name}_{split}").generator = (path, command)
 

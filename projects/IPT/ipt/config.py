@@ -24,10 +24,10 @@ def add_ipt_config(cfg: CN) -> None:
     cfg.MODEL.IPT = ipt = CN()
     # The tasks, each with head, tail and query: names sr_x<scale>, denoise_<sigma>, derain, or your
     # own, then as ["name", {"scale": 1}]. In checkpoints they are found by name, not by place.
-    # The order matters only to tools/convert_checkpoint.py: this one is that of the official
+    # The order matters only to d2video convert: this one is that of the official
     # pre-trained models.
     ipt.TASKS = ["sr_x2", "sr_x3", "sr_x4", "derain", "denoise_30", "denoise_50"]
-    # The task of inputs that name none, as in tools/demo.py; "": the only one there is.
+    # The task of inputs that name none, as in d2video predict; "": the only one there is.
     ipt.TASK = ""
 
     # ---- network (paper, section 3.1) -----------------------------------------------------------
