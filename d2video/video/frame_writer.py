@@ -65,9 +65,11 @@ class FrameWriter(ABC):
                     os.replace(self._partial, self.path)
         finally:
             self._release()
-            if self._partial.is_dir():
+            # os.path: a name that is too long was told before.
+            if os.path.isdir(self._partial):
                 shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.unlink(missing_ok=True)
+            elif os.path.lexists(self._partial):
+                self._partial.unlink()
 
     @abstractmethod
     def _append(self, image: np.ndarray, time: float | None, duration: float | None) -> None:

@@ -26,7 +26,7 @@ class ImageFileWriter(FrameWriter):
         if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
             known = " ".join(sorted(IMAGE_SUFFIXES))
             raise UserError(f"cannot write an image to {path}: the name must end in one of {known}")
-        if Path(path).is_dir():
+        if os.path.isdir(path):
             raise UserError(f"cannot write an image to {path}: it is a folder")
         super().__init__(path)
 

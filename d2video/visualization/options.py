@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from d2video.utils.errors import UserError
 
 DEFAULT_TOPK = 5
 DEFAULT_TRAIL_LENGTH = 30
-_RANGES = (
-    ("score_threshold", 0, 1),
-    ("label_size", 0.1, 10),
+# Least and greatest values; of whole numbers, too, where both are.
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("score_threshold", 0.0, 1.0),
+    ("label_size", 0.1, 10.0),
     ("trail_length", 0, 100_000),
-    ("opacity", 0, 1),
+    ("opacity", 0.0, 1.0),
     ("line_width", 1, 1000),
     ("scale", 1, 100),
-    ("topk", 1, 1_000_000),
+    ("topk", 1, 100_000),
 )
 
 
@@ -38,7 +40,7 @@ class DrawingOptions:
         side_by_side: left of a restored image, show the input, enlarged by a bicubic to its size.
 
     Raises:
-        UserError: a number is out of its range.
+        UserError: a value is out of its range, or no number.
     """
 
     score_threshold: float = 0.5
@@ -56,9 +58,13 @@ class DrawingOptions:
     def __post_init__(self) -> None:
         for name, least, most in _RANGES:
             value = getattr(self, name)
-            if value is not None and not least <= value <= most:
+            if value is None and getattr(type(self), name) is None:
+                continue
+            whole = isinstance(least, int)
+            if not isinstance(value, Integral if whole else Real) or not least <= value <= most:
                 raise UserError(
-                    f"drawing option {name} is {value}: it must be from {least} to {most}"
+                    f"drawing option {name} is {value!r}: it must be a {'whole ' if whole else ''}number "
+                    f"from {least:g} to {most:g}"
                 )
 
 

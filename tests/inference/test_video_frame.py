@@ -104,6 +104,10 @@ def test_options_reach_the_picture():
     assert frame.plot(scale=2).shape == (80, 120, 3)
     with pytest.raises(UserError, match="no drawing option colour: choose score_threshold, "):
         frame.plot(colour="red")
+    np.testing.assert_array_equal(frame.plot(score_threshold=np.float32(1)), GREY)
+    for option, value in [("scale", 1.5), ("scale", "2"), ("score_threshold", None)]:
+        with pytest.raises(UserError, match=f"drawing option {option} is .*: it must be a "):
+            frame.plot(**{option: value})
 
 
 def test_saving(frame, tmp_path):
@@ -125,6 +129,8 @@ def test_what_cannot_be_saved(tmp_path):
         frame.save(tmp_path / "file" / "picture.png")
     with pytest.raises(UserError, match="no drawing option"):
         frame.save(tmp_path / "picture.png", colour="red")
+    with pytest.raises(UserError, match="File name too long"):
+        frame.save(tmp_path / f"{'x' * 300}.png")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 

@@ -109,5 +109,7 @@ def test_trails_of_panoptic_things():
     ],
 )
 def test_values_that_cannot_be(name, value):
-    with pytest.raises(UserError, match=f"drawing option {name} is .*: it must be from "):
+    with pytest.raises(
+        UserError, match=f"drawing option {name} is .*: it must be a .*number from "
+    ):
         DrawingOptions(**{name: value})
