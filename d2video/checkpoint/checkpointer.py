@@ -9,7 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
 from d2video.checkpoint.about import CLASS_NAMES, about_model
-from d2video.checkpoint.hub_config import hub_class_names, hub_config
+from d2video.checkpoint.hub_config import hub_class_names
 from d2video.checkpoint.loading import (
     STATE_KEYS,
     class_names_in,
@@ -247,17 +247,9 @@ class VideoCheckpointer(DetectionCheckpointer):
             )
         is_bare = STATE_KEYS.isdisjoint(content)
         content = {"model": state} if is_bare else {**content, "model": state}
-        if CLASS_NAMES not in content and (names := self._names_of_hub(filename)):
-            content[CLASS_NAMES] = names
+        if CLASS_NAMES not in content:
+            content[CLASS_NAMES] = hub_class_names(filename, ClassHead.of(self.model))
         return content
-
-    def _names_of_hub(self, filename: str) -> list[str] | None:
-        """The class names by row that stand beside a file of the Hub, if each of the model's classes has
-        one."""
-        names, head = hub_class_names(hub_config(filename)), ClassHead.of(self.model)
-        if names is None or head.rows is None or not all(head.of_all(head.by_index(names))):
-            return None
-        return names
 
     def _adopt(self, content: dict[str, Any]) -> None:
         """Give the parameters of a foreign file the model's names, and say so."""

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from d2video.structures import ClassHead
+
 _MODELS = ("detr", "deformable_detr")
 # What the Hub calls classes without a name: unused ids, and those of models that were given no names.
 _NAMELESS = re.compile(r"N/A|LABEL_\d+|")
@@ -19,11 +21,13 @@ def hub_config(path: str | Path) -> dict[str, Any]:
     return found if isinstance(found, dict) and found.get("model_type") in _MODELS else {}
 
 
-def hub_class_names(config: dict[str, Any]) -> list[str] | None:
-    """The names of its classes by row of the class head ("": one without a name); None without any."""
-    labels = config.get("id2label")
+def hub_class_names(path: str | Path, head: ClassHead) -> list[str] | None:
+    """The class names by row of the class head ("": a row without one) that stand beside a file of
+    weights; None unless each of the head's classes has one."""
+    labels = hub_config(path).get("id2label")
     if not isinstance(labels, dict):
         return None
     rows = {int(row): str(name) for row, name in labels.items() if str(row).isdecimal()}
     names = ["" if _NAMELESS.fullmatch(rows.get(i, "")) else rows[i] for i in range(len(rows))]
-    return names if any(names) else None
+    classes = head.of_all(head.by_index(names))
+    return names if classes and all(classes) else None

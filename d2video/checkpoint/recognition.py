@@ -97,10 +97,10 @@ class ForeignFile:
         state, notes = adapt_foreign(self.state, model, self.format)
         ours, unused, _ = sort_names(state, model, self.format)
         renamed = {ours.get(n, n): value for n, value in state.items() if n not in {*unused}}
-        done = [f"recognised as {self.title}: {len(renamed)} parameters"]
+        done = [f"recognised as {self.title}; {len(renamed)} parameters"]
         if unused:
-            done.append(f"{len(unused)} have no use here")
-        return renamed, "; ".join(done + notes)
+            done.append(f"{len(unused)} more have no use here")
+        return renamed, "; ".join([", ".join(done), *notes])
 
 
 def foreign_file(content: dict[str, Any], architecture: str, model: State) -> ForeignFile | None:

@@ -78,10 +78,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         translated,
         write_checkpoint,
     )
+    from d2video.checkpoint.hub_config import hub_class_names
     from d2video.checkpoint.recognition import describe_origin, foreign_file
     from d2video.config.stored import config_text
     from d2video.fetching import fetch
     from d2video.model_zoo import known_weights, model_config
+    from d2video.structures import ClassHead
 
     # Values are needed where something starts anew in the middle of a parameter.
     device = "cpu" if args.widen else "meta"
@@ -98,9 +100,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     content["model"] = source
     if args.format:
         source, _ = translated(source)
-    elif found := foreign_file(content, cfg.MODEL.META_ARCHITECTURE, model):
-        source, fmt = found.state, found.format
-        print(f"recognised as {found.title}")
+    else:
+        try:
+            found = foreign_file(content, cfg.MODEL.META_ARCHITECTURE, model)
+        except UserError as error:
+            raise UserError(f"checkpoint {args.input}: {error}") from error
+        if found is not None:
+            source, fmt = found.state, found.format
+            print(f"recognised as {found.title}")
     if args.widen and fmt.widen is None:
         raise UserError(f"--widen: models of the format '{fmt.description}' cannot be enlarged")
     # Formats that use this library's names differ from it in shapes at most.
@@ -115,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         origin = describe_origin(content, cfg.MODEL.META_ARCHITECTURE, given_as)
         raise UserError(f"checkpoint {args.input}: {origin or error}") from error
     if not args.reverse:
+        content.setdefault("class_names", hub_class_names(file, ClassHead.of(built)))
         names = _class_names(built, model.keys() - fresh, content, cfg, args)
         metrics = metrics_in(content, file)
         about = about_model(cfg.MODEL.META_ARCHITECTURE, config_text(cfg), metrics)

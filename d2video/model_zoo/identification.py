@@ -161,8 +161,9 @@ def _sizes(cfg: CfgNode, content: dict[str, Any]) -> tuple[Any, ...] | None:
         return None
     sizes: tuple[Any, ...] = ()
     for size in MODEL_SIZES.get(cfg.MODEL.META_ARCHITECTURE, ()):
-        if size.parameter in found[0]:
-            rows = len(found[0][size.parameter]) - size.beside
+        value = found[0].get(size.parameter)
+        if value is not None and value.dim() > 0:
+            rows = len(value) - size.beside
             if rows != _value(cfg, size.key):
                 sizes += (size.key, rows, *size.along)
     if sizes:
@@ -178,8 +179,9 @@ def _sizes(cfg: CfgNode, content: dict[str, Any]) -> tuple[Any, ...] | None:
 def _renamed(cfg: CfgNode, content: dict[str, Any]) -> tuple[State, State] | None:
     """The file's parameters under the model's names, and the model's; None if they do not go together."""
     # The dilation of the last stage changes no parameter.
-    model = _parameters(cfg.dump().replace("RES5_DILATION: 2", "RES5_DILATION: 1"))
+    config = cfg.dump().replace("RES5_DILATION: 2", "RES5_DILATION: 1")
     try:
+        model = _parameters(config)
         found = foreign_file(content, cfg.MODEL.META_ARCHITECTURE, model)
         return (content["model"] if found is None else found.renamed(model)[0]), model
     except UserError as error:

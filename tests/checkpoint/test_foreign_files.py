@@ -85,7 +85,7 @@ def test_official_files_load(tmp_path, caplog, name):
     assert differing(expected, model) == set()
     (told,) = [r.message for r in caplog.records if "recognised as" in r.message]
     description = CONVERTER_REGISTRY[type(model).__name__][label].description
-    assert f"official.pth: recognised as {description}: {len(expected.state_dict())} par" in told
+    assert f"official.pth: recognised as {description}; {len(expected.state_dict())} par" in told
 
 
 def test_a_file_without_checkpoint_around_it_and_one_of_safetensors(tmp_path):
@@ -271,3 +271,27 @@ def test_a_truncated_official_file_and_one_with_objects_end_in_one_line(tmp_path
             VideoCheckpointer(model).load(str(tmp_path / f"{file}.pth"))
         assert "\n" not in str(error.value)
         assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (0, 3)])
+@pytest.mark.parametrize(
+    ("build", "label"),
+    [(lambda: trackformer.build("deformable"), "deformable_detr"), WHOLE["VTN"], WHOLE["IPT"]],
+)
+def test_official_names_with_tensors_of_any_shape_end_in_one_line(tmp_path, build, label, shape):
+    content = official(build(), label)
+    state = content.get(CONVERTER_REGISTRY[type(build()).__name__][label].file_key, content)
+    torch.save({name: torch.zeros(shape) for name in state}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="x.pth: ") as error:
+        VideoCheckpointer(build()).load(str(tmp_path / "x.pth"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_names_of_transformers_with_tensors_of_any_shape_end_in_one_line(tmp_path, shape):
+    model = hub_model("DetrForObjectDetection")
+    torch.save({name: torch.zeros(shape) for name in model.state_dict()}, tmp_path / "x.bin")
+    with pytest.raises(UserError, match=r"x.bin: \d+ parameters have another shape"):
+        VideoCheckpointer(build_model(small_cfg("DETR/detr_R50_500ep"))).load(
+            str(tmp_path / "x.bin")
+        )

@@ -63,9 +63,7 @@ _NO_MASKS = ("network.mask_branch.",)
 
 CONVERTER_REGISTRY["DETR"] = {
     # A model with masks can start from a detector: its mask branch starts anew.
-    "detr": CheckpointFormat(
-        "official DETR detection, DC5 included", foreign_name, not_in_file=_NO_MASKS
-    ),
+    "detr": CheckpointFormat("official DETR detection", foreign_name, not_in_file=_NO_MASKS),
     "detr_segm": CheckpointFormat("official DETR with masks or panoptic", segmentation_name),
     "detr_d2": CheckpointFormat(
         "the official detectron2 wrapper, detection",

@@ -96,7 +96,8 @@ def _joined(state: State) -> State:
         else:
             joined[name] = value
     for name, found in parts.items():
-        if {*found} == {*"qkv"}:
+        shapes = {value.shape for value in found.values()}
+        if {*found} == {*"qkv"} and len(shapes) == 1 and shapes != {torch.Size()}:
             joined[name] = torch.cat([found[part] for part in "qkv"])
     return joined
 
@@ -126,20 +127,21 @@ def from_deformable_detr(state: State) -> State:
         for name, value in own.items()
         if not name.endswith(".num_batches_tracked")
     }
-    numbers = {int(name.split(".")[3]) for name in official if name.startswith(_DECODER_LAYER)}
+    numbers = {match[1] for name in official if (match := _DECODER_LAYER.match(name))}
     heads = len(numbers) + ("transformer.enc_output.weight" in official)
-    for name in [name for name in official if name.startswith(_HEADS)]:
-        head, number, rest = name.split(".", 2)
-        if number == "0" and f"{head}.1.{rest}" not in official:
-            official |= {f"{head}.{i}.{rest}": official[name] for i in range(1, heads)}
+    for name in [*official]:
+        match = _FIRST_HEAD.fullmatch(name)
+        if match and f"{match[1]}.1.{match[2]}" not in official:
+            others = [f"{match[1]}.{i}.{match[2]}" for i in range(1, heads)]
+            official |= dict.fromkeys(others, official[name])
     if any(name.startswith("decoder.bbox_embed.") for name in own) or _differ(official):
         boxes = [name for name in official if name.startswith("bbox_embed.")]
         official |= {f"transformer.decoder.{name}": official[name] for name in boxes}
     return _joined(official)
 
 
-_DECODER_LAYER = "transformer.decoder.layers."
-_HEADS = ("class_embed.", "bbox_embed.")
+_DECODER_LAYER = re.compile(r"transformer\.decoder\.layers\.(\d+)\.")
+_FIRST_HEAD = re.compile(r"(class_embed|bbox_embed)\.0\.(.+)")
 
 
 def _differ(state: State) -> bool:

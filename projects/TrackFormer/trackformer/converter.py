@@ -1,5 +1,6 @@
 """Names of official checkpoints for the parameters of :class:`TrackFormer`, and their class rows."""
 
+import re
 from functools import partial
 
 from d2video.projects.detr.converter import (
@@ -38,8 +39,12 @@ def trackformer_name(name: str) -> str:
     return foreign_name(name)
 
 
-def _class_heads(model: State) -> list[str]:
-    return [name for name in model if name.removeprefix("detr.").startswith("class_embed.")]
+_CLASS_HEAD = re.compile(r"(detr\.)?class_embed\.(\d+\.)?(weight|bias)")
+
+
+def _class_heads(state: State) -> list[str]:
+    """The parameters with a row for each class."""
+    return [n for n, value in state.items() if _CLASS_HEAD.fullmatch(n) and value.dim() > 0]
 
 
 def _offset_unit(model: State, unit: str) -> list[str]:
@@ -58,7 +63,7 @@ def adapt_trackformer(state: State, model: State) -> tuple[State, list[str]]:
         f"class rows: all as in the file, whose class c is category id c + 1 (person: 0); {name} "
         f"has {len(state[name])}"
         for name in _class_heads(model)[:1]
-        if name in state
+        if name in _class_heads(state)
     ]
     return state, notes + _offset_unit(model, "hw")
 
@@ -82,7 +87,7 @@ def _choose_rows(state: State, model: State, no_object: int) -> tuple[State, lis
     the unused id 0.
     """
     state, notes = dict(state), dict[str, None]()  # the notes are a set that keeps the order
-    heads = [name for name in _class_heads(model) if name in state]
+    heads = [name for name in _class_heads(model) if name in _class_heads(state)]
     # Of a two-stage model the last head tells objects from background by its row 0.
     proposals = ""
     if heads and "transformer.enc_output.weight" in model:
