@@ -312,7 +312,7 @@ class Predictor:
 
     def _predict_image(self, frame: Frame, tensor: Tensor) -> Any:
         height, width = frame.image.shape[:2]
-        (answer,) = self.model.stream_video(iter([tensor]), output_size=(height, width))
+        answer = self.task.answer_image(self.model, tensor, (height, width))
         return self._answered(frame, answer)
 
     def drawer(self, **options: Any) -> Callable[[VideoFrame], np.ndarray]:

@@ -41,12 +41,14 @@ class Predictions:
         masks: called with the image (P,) and the query (P,) of P queries of the last layer; returns
             their mask logits (P, h, w). None for a network without masks.
         encoded: what ``masks`` reads.
+        embeddings: (B, Q, C), the last decoder layer's outputs, where the network hands them on.
     """
 
     logits: Tensor
     boxes: Tensor
     masks: Callable[[Tensor, Tensor], Tensor] | None = None
     encoded: Encoded | None = None
+    embeddings: Tensor | None = None
 
     def of_image(self, image: int, first: int = 0) -> "Predictions":
         """Classes and boxes of one image, of its queries from ``first`` on: logits (L, Q, K)."""

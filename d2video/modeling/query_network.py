@@ -135,4 +135,4 @@ class QueryNetwork(SetPredictionNetwork):
         masks = None
         if self.mask_branch is not None and encoded is not None:
             masks = partial(self.mask_branch, encoded)
-        return Predictions(logits, boxes, masks, encoded)
+        return Predictions(logits, boxes, masks, encoded, outputs[-1])

@@ -13,12 +13,14 @@ from typing_extensions import NotRequired
 
 
 class Segment(TypedDict):
-    """A segment of a panoptic map: ``category_id`` is contiguous, things first, then stuff."""
+    """A segment of a panoptic map: ``category_id`` is contiguous, things first, then stuff;
+    ``track_id``, at least 0, is that of a thing which is followed through a video."""
 
     id: int
     category_id: int
     isthing: bool
     area: NotRequired[int]
+    track_id: NotRequired[int]
 
 
 # The id of each pixel's segment, int (H,W), 0 = void, and the segments.

@@ -37,7 +37,8 @@ def draw_panoptic(
 ) -> np.ndarray:
     """Draw the segments' areas, outlines and class names.
 
-    The things of a picture have different colours. Stuff has the muted colour of its class.
+    The things of a picture have different colours; those with a ``track_id`` have their track's and
+    show it. Stuff has the muted colour of its class.
 
     Args:
         image: uint8 (H,W,3), RGB; stays as it is.
@@ -65,7 +66,10 @@ def draw_panoptic(
     found = []
     for segment in panoptic_seg[1]:
         text = label_of_class(segment["category_id"], class_names)
-        if segment["isthing"]:
+        if "track_id" in segment:
+            text = f"{text} #{segment['track_id']}"
+            colour = track_colour(segment["track_id"])
+        elif segment["isthing"]:
             colour = track_colour(num_things)
             num_things += 1
         else:

@@ -226,7 +226,7 @@ def test_damaged_masks(record, rle, fault):
 
 
 def test_records_that_do_not_fit(record):
-    with pytest.raises(UserError, match="takes images.*choose ClipDatasetMapper"):
+    with pytest.raises(UserError, match="trains on images.*choose ClipDatasetMapper"):
         mapper()({"video_id": 3, "file_names": []})
     with pytest.raises(UserError, match="takes videos.*choose ImageDatasetMapper"):
         ClipDatasetMapper(False, augmentations=[])(record)

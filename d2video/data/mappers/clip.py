@@ -32,6 +32,10 @@ objects has ``count_objects(record)``: how many, at most, the sample of each key
 one number)."""
 
 
+# What tracking data add to a video's record, and the evaluator and the tracker need.
+_TRACKING_KEYS = ("sequence", "public_detections")
+
+
 def sample_seed() -> np.random.SeedSequence:
     """The seed of all draws of one sample.
 
@@ -164,7 +168,8 @@ class ClipDatasetMapper:
             self.augmentations(ClipAugInput(blank, rng)),
             image_format=self.image_format,
         )
-        return {"image": frames, "file_names": record["file_names"]}
+        extra = {key: value for key, value in record.items() if key in _TRACKING_KEYS}
+        return extra | {"image": frames, "file_names": record["file_names"]}
 
     def _clip(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
         if "annotations" not in record:

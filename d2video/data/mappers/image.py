@@ -17,7 +17,11 @@ from d2video.data.frame_sequence import (
     read_frame,
     read_label_image,
 )
-from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, sample_seed
+from d2video.data.mappers.clip import (
+    DATASET_MAPPER_REGISTRY,
+    ClipDatasetMapper,
+    sample_seed,
+)
 from d2video.data.records import Annotation, ImageRecord, Record, object_classes
 from d2video.formats.panoptic_png import check_segments, segment_annotations, segment_ids
 from d2video.utils.errors import UserError
@@ -26,6 +30,8 @@ from d2video.utils.errors import UserError
 @DATASET_MAPPER_REGISTRY.register()
 class ImageDatasetMapper:
     """Map the record of an image, with the labels of objects or panoptic ones, to a model's input.
+
+    In testing it takes videos too, for models that follow objects.
 
     To the augmentations an image is a clip of one frame. Random draws are seeded as those of
     :class:`~d2video.data.mappers.clip.ClipDatasetMapper`.
@@ -52,6 +58,10 @@ class ImageDatasetMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.with_masks = with_masks
+        if not is_train:
+            self._test_video = ClipDatasetMapper(
+                False, augmentations=augmentations, image_format=image_format
+            )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -65,21 +75,24 @@ class ImageDatasetMapper:
     def __call__(self, record: ImageRecord) -> dict[str, Any]:
         """
         Args:
-            record: of an image (docs/architecture.md); not changed.
+            record: of an image, or, in testing, a video (docs/architecture.md); not changed.
 
         Returns:
             ``image`` (uint8 tensor (3,h,w)), ``file_name``, ``image_id``, ``height`` and ``width``
             (of the original), and in training ``instances``: Instances with ``gt_boxes`` (XYXY,
             pixels, inside the image, with area), ``gt_classes`` (int64) and, with masks,
-            ``gt_masks`` (BitMasks, none empty). Crowds are left out.
+            ``gt_masks`` (BitMasks, none empty). Crowds are left out. Of a video what
+            :class:`~d2video.data.ClipDatasetMapper` gives.
 
         Raises:
             BrokenFile: the image or the label image cannot be read or has another size than the
                 record says, or a mask is damaged.
-            UserError: a mask is missing, the record is a video's, or, in training, there are no
+            UserError: a mask is missing, or, in training, the record is a video's or there are no
                 labels.
         """
         self.check_records([record])
+        if "file_names" in record:
+            return self._test_video(record)
         name = record["file_name"]
         image = read_frame(name, record.get("height"), record.get("width"), self.image_format)
         size = image.shape[0], image.shape[1]
@@ -106,10 +119,10 @@ class ImageDatasetMapper:
         return output
 
     def check_records(self, records: Sequence[Record]) -> None:
-        """Raise a UserError if one is not an image's."""
-        if any("image_id" not in record for record in records):
+        """Raise a UserError if one is not an image's, in training."""
+        if self.is_train and any("image_id" not in record for record in records):
             raise UserError(
-                "INPUT.DATASET_MAPPER ImageDatasetMapper takes images, and this dataset holds "
+                "INPUT.DATASET_MAPPER ImageDatasetMapper trains on images, and this dataset holds "
                 "videos: choose ClipDatasetMapper"
             )
 

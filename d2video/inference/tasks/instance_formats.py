@@ -40,8 +40,7 @@ def segment_records(panoptic_seg: PanopticMap) -> list[dict[str, Any]]:
     codes = _mask_codes(ids == present[:, None, None])
     return [
         {
-            "id": segment["id"],
-            "category_id": segment["category_id"],
+            **{key: segment[key] for key in ("id", "track_id", "category_id") if key in segment},
             "isthing": bool(segment["isthing"]),
             "segmentation": code,
         }

@@ -24,6 +24,7 @@ from d2video.inference.tasks.instance_formats import (
 from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ImageAnswer, PanopticMap
 from d2video.utils.counted import counted
+from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.labels import LabelPlaces
@@ -248,6 +249,11 @@ class TrackingTask(DetectionTask):
             tally = Tally(str(path), "instances")
 
             def write(frame: InstanceFrame) -> None:
+                if not frame.instances.has("track_ids"):
+                    raise UserError(
+                        f"{path}: image {frame.file_name} has no tracks to write: give a video, or "
+                        "leave out the file of tracks"
+                    )
                 kept = append(_number(frame), frame.instances)
                 tally.used += kept
                 tally.leave_out("without area", len(frame.instances) - kept)

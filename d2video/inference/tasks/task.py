@@ -65,6 +65,13 @@ class Task(ABC, Generic[Answered]):
             answer: one item of the model's ``stream_video``; the task may change its tensors.
         """
 
+    def answer_image(
+        self, model: "StreamingModel", image: Tensor, output_size: tuple[int, int]
+    ) -> Any:
+        """What :meth:`read` takes for a single image, (3,h,w): a video of one frame."""
+        (answer,) = model.stream_video(iter([image]), output_size=output_size)
+        return answer
+
     @abstractmethod
     def drawer(
         self, class_names: Sequence[str] | None, options: DrawingOptions
@@ -117,7 +124,8 @@ class Task(ABC, Generic[Answered]):
         Fields that the instances lack are left out. For images the head is ``{"images": name,
         "categories": ...``, and each has ``"file_name"``, ``"height"`` and ``"width"`` in place of
         ``"time"``. A panoptic model adds ``"segments"``, which do not overlap: [{"id": int,
-        "category_id": int, "isthing": bool, "segmentation": as above}, ...]. A classifying model
+        "category_id": int, "isthing": bool, "segmentation": as above}, ...], where the things of a
+        video that is followed have a "track_id". A classifying model
         adds ``"classes"``, best first: [{"category_id": int, "score": 0 to 1}, ...]; those of the
         whole video follow ``"num_frames"``.
 

@@ -12,6 +12,8 @@ register_removed(
     }
 )
 register_least("MODEL.DETR", LEAST_VALUES | {"COST_GIOU": 0})
+_LINKING = ("NEW_SCORE", "LOW_SCORE", "CLASS_WEIGHT", "BOX_WEIGHT", "DUPLICATE", "PATIENCE")
+register_least("MODEL.DETR.LINKING", dict.fromkeys(_LINKING, 0))
 
 
 @register_config
@@ -53,3 +55,21 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_RESIZE = False
     # Keep another: merged stuff loses pixels to other classes.
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_MERGE = False
+
+    # Follow objects through videos by matching the queries of neighbouring frames: answers to videos
+    # have track ids, and tracking data sets can be evaluated. Single images are answered as before.
+    cfg.MODEL.DETR.LINK = False
+    # How, see linking.py. Scores, 0 to 1: of a query that starts a track, and of one that goes on with it.
+    cfg.MODEL.DETR.LINKING = CN()
+    cfg.MODEL.DETR.LINKING.NEW_SCORE = 0.8
+    cfg.MODEL.DETR.LINKING.LOW_SCORE = 0.4
+    # Similarity is the cosine of the embeddings plus, each times its weight, the agreement of the
+    # classes (0 to 1) and the GIoU of the boxes (-1 to 1). Less of it than LEAST_SIMILARITY links nothing.
+    cfg.MODEL.DETR.LINKING.CLASS_WEIGHT = 0.5
+    cfg.MODEL.DETR.LINKING.BOX_WEIGHT = 0.3
+    cfg.MODEL.DETR.LINKING.LEAST_SIMILARITY = 0.75
+    # Two queries show one object if the mean of their boxes' IoU and of their embeddings' cosine is
+    # higher; half of it keeps a query from starting a track beside another. 1: all are kept.
+    cfg.MODEL.DETR.LINKING.DUPLICATE = 0.6
+    # For so many frames a track that is not seen can be found again.
+    cfg.MODEL.DETR.LINKING.PATIENCE = 30

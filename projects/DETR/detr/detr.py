@@ -8,9 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from d2video.projects.detr.linked_video import LinkedTask, LinkedVideo, collect_video
+from d2video.projects.detr.linking import QueryLinker
 from d2video.projects.detr.network import DETRNetwork
 from d2video.projects.detr.panoptic import PanopticRules
-from d2video.projects.detr.postprocess import Detections, instances_of, unpad_masks
+from d2video.projects.detr.postprocess import (
+    Detections,
+    instances_of,
+    unpad_masks,
+    without_overlap,
+)
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
@@ -22,6 +29,7 @@ from d2video.config.checks import (
     layer_errors,
 )
 from d2video.config.set_prediction import model_arguments, network_arguments
+from d2video.formats.rle import encode_masks
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
@@ -45,10 +53,11 @@ class DETR(SetPredictionModel):
         class_logits: logit of each contiguous class of the data; class c has logit c if empty.
         score_threshold: detections with a lower score are dropped before the mask branch.
         panoptic: add a panoptic map to the answers; needs masks.
+        linker: follow objects through videos by it; each video gets a new one.
         shared: see :class:`SetPredictionModel`.
     """
 
-    task = DetectionTask()
+    task: DetectionTask = DetectionTask()
     node = "MODEL.DETR"
     network: SetPredictionNetwork
     # Of the classes; None: cross-entropy with "no object".
@@ -63,6 +72,7 @@ class DETR(SetPredictionModel):
         class_logits: list[int] | None = None,
         score_threshold: float = 0.0,
         panoptic: PanopticRules | None = None,
+        linker: QueryLinker | None = None,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -71,6 +81,9 @@ class DETR(SetPredictionModel):
         self.matcher = matcher or HungarianMatcher()
         self.score_threshold = score_threshold
         self.panoptic = panoptic
+        self.linker = linker
+        if linker:
+            self.task = LinkedTask()
         self.class_logits: Tensor | None
         logits = torch.tensor(class_logits) if class_logits else None
         self.register_buffer("class_logits", logits, False)
@@ -88,6 +101,7 @@ class DETR(SetPredictionModel):
             official_resize=detr.PANOPTIC.OFFICIAL_RESIZE,
             official_merge=detr.PANOPTIC.OFFICIAL_MERGE,
         )
+        linker = QueryLinker(**{key.lower(): value for key, value in detr.LINKING.items()})
         frozen, focal = detr.FREEZE_DETECTOR, cls.class_loss is not None
         cost = MatchingCost(detr.COST_CLASS, detr.COST_L1, detr.COST_GIOU, focal=focal)
         return model_arguments(detr, cfg, class_loss=cls.class_loss, freeze_detector=frozen) | {
@@ -96,6 +110,7 @@ class DETR(SetPredictionModel):
             "class_logits": list(detr.CLASS_LOGITS),
             "score_threshold": detr.SCORE_THRESH_TEST,
             "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
+            "linker": linker if detr.LINK else None,
         }
 
     @classmethod
@@ -129,18 +144,26 @@ class DETR(SetPredictionModel):
         """The network's predictions of images (B, 3, H, W), normalised; see :class:`DETRNetwork`."""
         return self.network(images, padding, all_layers)
 
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer]:
+    def forward(
+        self, batched_inputs: list[dict]
+    ) -> dict[str, Tensor] | list[ImageAnswer] | list[LinkedVideo]:
         """
         Args:
             batched_inputs: samples of :class:`~d2video.data.ImageDatasetMapper`; at inference
-                ``height`` and ``width`` of the answer are those of ``image`` if missing.
+                ``height`` and ``width`` of the answer are those of ``image`` if missing. With a
+                linker ``image`` may be the frames of a video, of all inputs.
 
         Returns:
             in training the weighted losses; otherwise for each image ``{"instances": Instances}``
             and, if ``panoptic``, ``"panoptic_seg"``: (id map (H_o, W_o) int32, segments), as in
             detectron2; ``category_id`` there is the contiguous class, things first, and the
-            instances are things only.
+            instances are things only. For a video its tracks.
+
+        Raises:
+            UserError: a video, and no linker.
         """
+        if any(not isinstance(item["image"], Tensor) for item in batched_inputs):
+            return [self._follow(item) for item in batched_inputs]
         canvas, padding = self.batch([item["image"][None] for item in batched_inputs])
         images = canvas[:, 0]
         if self.training:
@@ -153,10 +176,15 @@ class DETR(SetPredictionModel):
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[ImageAnswer]:
-        """Answer each frame by itself, as :meth:`forward` does ("Streaming" in docs/architecture.md)."""
+        """Answer each frame of a video before the next one is taken ("Streaming" in
+        docs/architecture.md): by itself, as :meth:`forward` does, or, with a linker, with those
+        instances that have a track. They have ``track_ids``, their masks do not overlap, and so have
+        the panoptic map's segments a ``track_id``."""
+        linker = self.linker.new() if self.linker else None
         for frame in frames:
             item = {"image": frame, "height": output_size[0], "width": output_size[1]}
-            yield self([item])[0]
+            canvas, padding = self.batch([frame[None]])
+            yield self._answers(canvas[:, 0], padding, [item], linker)[0]
 
     # ---- training -------------------------------------------------------------------------------
 
@@ -181,19 +209,31 @@ class DETR(SetPredictionModel):
 
     # ---- inference ------------------------------------------------------------------------------
 
-    def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and contiguous classes (Q,) of the best class, from logits (Q, K + 1)."""
+    def class_probabilities(self, logits: Tensor) -> Tensor:
+        """Of the contiguous classes, (Q, K), from logits (Q, K + 1)."""
         probabilities = self.criterion.class_loss.probabilities(logits)
         if self.class_logits is not None:
             probabilities = probabilities[:, self.class_logits]
-        scores, classes = probabilities.max(-1)
+        return probabilities
+
+    def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and contiguous classes (Q,) of the best class, from logits (Q, K + 1)."""
+        scores, classes = self.class_probabilities(logits).max(-1)
         return scores, classes
 
     def _answers(
-        self, images: Tensor, padding: Tensor | None, samples: list[dict]
+        self,
+        images: Tensor,
+        padding: Tensor | None,
+        samples: list[dict],
+        linker: QueryLinker | None = None,
     ) -> list[ImageAnswer]:
+        """The answers to images, or to the next frame of a video with its linker."""
         predictions = self.predict(images, padding, all_layers=False)
-        kept = [self._kept(logits) for logits in predictions.logits[-1]]
+        if linker is None:
+            kept = [self._kept(logits) for logits in predictions.logits[-1]]
+        else:
+            kept = [self._linked(predictions, linker)]
         masks: list[Tensor | None] = [None] * len(kept)
         if predictions.masks is not None:
             # The branch runs once for the batch: what an image's queries share is computed once.
@@ -216,6 +256,48 @@ class DETR(SetPredictionModel):
             wanted |= scores > self.panoptic.score_threshold
         return Detections(wanted.nonzero()[:, 0], scores[wanted], classes[wanted])
 
+    def followed(self, predictions: Predictions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What :meth:`.QueryLinker.step` takes, of a batch of one frame; stuff is not followed."""
+        assert predictions.embeddings is not None
+        probabilities = self.class_probabilities(predictions.logits[-1, 0])
+        scores, classes = probabilities.max(-1)
+        if self.panoptic:
+            probabilities = probabilities[:, : self.panoptic.num_things]
+            scores = scores.masked_fill(classes >= self.panoptic.num_things, 0)
+        return scores, probabilities, predictions.boxes[-1, 0], predictions.embeddings[0]
+
+    def _linked(self, predictions: Predictions, linker: QueryLinker) -> Detections:
+        """The queries of a frame that show tracks or that the panoptic map needs."""
+        links = linker.step(*self.followed(predictions))
+        scores, classes = self.best_classes(predictions.logits[-1, 0])
+        queries = links.queries.to(scores.device)
+        track_ids = torch.full_like(classes, -1)
+        track_ids[queries] = links.track_ids.to(scores.device)
+        classes[queries] = links.classes.to(scores.device)
+        wanted = track_ids >= 0
+        if self.panoptic:
+            wanted |= scores > self.panoptic.score_threshold
+        rows = wanted.nonzero()[:, 0]
+        return Detections(rows, scores[rows], classes[rows], track_ids[rows])
+
+    def _follow(self, item: dict) -> LinkedVideo:
+        """The answer to a video: ``image`` is its frames, (3, H, W) each."""
+        if self.linker is None:
+            raise UserError(
+                f"{type(self).__name__} answers images, and this is a video: set {self.node}.LINK True "
+                "to follow its objects"
+            )
+        size, frames = (item["height"], item["width"]), []
+        for answer in self.stream_video(item["image"], size):
+            found = answer["instances"]
+            if found.has("pred_masks"):
+                # Masks of a whole video do not fit into memory.
+                masks = found.pred_masks
+                found.remove("pred_masks")
+                found.pred_rles = encode_masks(masks.cpu())
+            frames.append(found.to("cpu"))
+        return collect_video(frames, size)
+
     def _answer(
         self,
         sample: dict,
@@ -228,9 +310,13 @@ class DETR(SetPredictionModel):
         size = (sample["image"].shape[-2], sample["image"].shape[-1])
         output_size = answer_size(sample)
         detected = kept.scores >= self.score_threshold
+        if kept.track_ids is not None:
+            detected = kept.track_ids >= 0
         if self.panoptic:  # as in detectron2: stuff is in the map only
             detected &= kept.classes < self.panoptic.num_things
         unpadded = None if masks is None else unpad_masks(masks[detected], canvas, size)
+        if unpadded is not None and kept.track_ids is not None:
+            unpadded = without_overlap(unpadded)
         found = instances_of(kept[detected], boxes, unpadded, output_size)
         answer: ImageAnswer = {"instances": found}
         if self.panoptic:

@@ -48,6 +48,7 @@ class PanopticRules:
             classes < self.num_things,
             output_size,
             official_merge=self.official_merge,
+            track_ids=None if detections.track_ids is None else detections.track_ids[sure],
         )
 
 
@@ -66,6 +67,7 @@ def panoptic_map(
     *,
     min_area: int = 4,
     official_merge: bool = False,
+    track_ids: Tensor | None = None,
 ) -> PanopticMap:
     """Give every pixel to one segment.
 
@@ -80,10 +82,11 @@ def panoptic_map(
         official_merge: reproduce the official code, in which merged queries have no pixels left,
             are dropped as too small, and the merging is not repeated: their pixels go to segments
             of other classes.
+        track_ids: (N,) int64, -1 for a query without a track.
 
     Returns:
         int32 (H_o, W_o), ids from 1 on, 0 where there is no segment at all (no query), and for each
-        id ``{"id", "isthing", "category_id", "area"}``.
+        id ``{"id", "isthing", "category_id", "area"}``; ``"track_id"`` too for a query with a track.
     """
     kept = torch.arange(len(masks), device=masks.device)
     merging = True
@@ -108,6 +111,10 @@ def panoptic_map(
         {"id": number, "isthing": thing, "category_id": category, "area": pixels}
         for number, thing, category, pixels in zip(*(c[present].tolist() for c in columns))
     ]
+    if track_ids is not None:
+        for segment, track in zip(segments, track_ids[kept][present].tolist(), strict=True):
+            if track >= 0:
+                segment["track_id"] = track
     return ids[owner].int(), segments
 
 

@@ -22,15 +22,18 @@ class Detections:
         queries: (N,) int64, their indices.
         scores: (N,) in [0, 1].
         classes: (N,) int64, contiguous.
+        track_ids: (N,) int64, -1 for a query without a track; None: nothing is followed.
     """
 
     queries: Tensor
     scores: Tensor
     classes: Tensor
+    track_ids: Tensor | None = None
 
     def __getitem__(self, keep: Tensor) -> "Detections":
         """Those that ``keep``, (N,) bool, says."""
-        return Detections(self.queries[keep], self.scores[keep], self.classes[keep])
+        ids = None if self.track_ids is None else self.track_ids[keep]
+        return Detections(self.queries[keep], self.scores[keep], self.classes[keep], ids)
 
 
 def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -47,6 +50,15 @@ def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, i
     return masks[:, : size[0], : size[1]]
 
 
+def without_overlap(masks: Tensor) -> Tensor:
+    """Mask logits (N, H, W) in which each pixel is positive in the mask of its largest logit only."""
+    if not len(masks):
+        return masks
+    owner = masks.argmax(0, keepdim=True)
+    others = torch.arange(len(masks), device=masks.device)[:, None, None] != owner
+    return masks.masked_fill(others, -torch.inf)
+
+
 def instances_of(
     detections: Detections,
     boxes: Tensor,
@@ -61,8 +73,9 @@ def instances_of(
         output_size: (H_o, W_o).
 
     Returns:
-        with ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes`` and, if there are masks,
-        ``pred_masks`` (N, H_o, W_o) bool: the sign of the logits at H×W, resized by nearest sampling.
+        with ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes``, ``track_ids`` if objects are
+        followed, and, if there are masks, ``pred_masks`` (N, H_o, W_o) bool: the sign of the logits at
+        H×W, resized by nearest sampling.
     """
     height, width = output_size
     scale = torch.tensor([width, height, width, height], device=boxes.device)
@@ -70,6 +83,8 @@ def instances_of(
     result.pred_boxes = Boxes(box_cxcywh_to_xyxy(boxes[detections.queries].float()) * scale)
     result.scores = detections.scores
     result.pred_classes = detections.classes
+    if detections.track_ids is not None:
+        result.track_ids = detections.track_ids
     if masks is not None:
         positive = (masks > 0)[:, None].float()
         result.pred_masks = F.interpolate(positive, size=output_size, mode="nearest")[:, 0] > 0.5

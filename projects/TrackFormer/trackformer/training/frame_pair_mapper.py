@@ -16,9 +16,6 @@ from d2video.data.mappers.image import frame_targets, image_objects
 from d2video.data.records import Annotation, Record, object_classes
 from d2video.utils.errors import UserError
 
-# What tracking data add to a video's record, and the evaluator and the tracker need.
-_TEST_KEYS = ("sequence", "public_detections")
-
 
 class CropJitter(T.Augmentation):
     """Crop a little and resize back to the old size: a small motion and change of scale."""
@@ -99,9 +96,9 @@ class FramePairMapper:
         self.image_jitter = CropJitter(image_jitter)
         self.overflow_boxes = overflow_boxes
         if not is_train:
-            common = {"augmentations": augmentations, "image_format": image_format}
-            self._test_video = ClipDatasetMapper(False, **common)
-            self._test_image = ImageDatasetMapper(False, **common)
+            self._test = ImageDatasetMapper(
+                False, augmentations=augmentations, image_format=image_format
+            )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -137,18 +134,12 @@ class FramePairMapper:
             with ``gt_ids`` (int64; the numbers of the annotations if an image); ``previous``:
             ``num_previous`` dicts, nearest first, each with ``image``, ``instances`` and
             ``file_name``; ``file_name``, and ``height`` and ``width`` of the original. In testing
-            what :class:`~d2video.data.ClipDatasetMapper` and ``ImageDatasetMapper`` give, and of a
-            video its ``sequence`` and ``public_detections``, if any.
+            what :class:`~d2video.data.ImageDatasetMapper` gives.
 
         Raises:
             BrokenFile, UserError: as these mappers do.
         """
-        if self.is_train:
-            return self._pair(record)
-        if "length" not in record:
-            return self._test_image(record)
-        extra = {key: record[key] for key in _TEST_KEYS if key in record}
-        return self._test_video(record) | extra
+        return self._pair(record) if self.is_train else self._test(record)
 
     def count_objects(self, record: Record) -> np.ndarray:
         """How many objects each frame of a video has, or an image, (length,) or (1,) int64."""
