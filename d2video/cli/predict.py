@@ -29,7 +29,6 @@ from d2video.cli.arguments import (
     add_model,
     add_names,
     command_parser,
-    model_cfg,
 )
 from d2video.cli.drawing import add_drawing, drawing_of
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -112,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         Window("d2video").close()  # a screen that is missing shows before the model is built
     from d2video.config.files import override_pairs
-    from d2video.inference import Predictor, annotate, open_source
+    from d2video.engine.logs import set_up_logs
+    from d2video.inference import annotate, load, open_source
     from d2video.inference.output import check_offers, default_outputs
 
     given = args.sources[0] if len(args.sources) == 1 else args.sources
@@ -126,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (args.model or args.config_file or "MODEL.WEIGHTS" in override_pairs(args.opts)):
         args.model = DEFAULT_MODEL
         source = open_source(given, takes_images=True, **options)
-    predictor = Predictor(model_cfg(args))
+    set_up_logs()
+    predictor = load(args.model, config=args.config_file, opts=args.opts)
     asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
     check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})
     source = source or open_source(given, takes_images=predictor.task.takes_images, **options)

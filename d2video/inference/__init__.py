@@ -1,5 +1,6 @@
 """Inference: frames in, answers, pictures and results files out."""
 
+from d2video.inference.loading import load
 from d2video.inference.output import annotate
 from d2video.inference.predictor import Predictor, VideoPredictor
 from d2video.inference.sources import Images, Source, Videos, open_source
@@ -15,5 +16,6 @@ __all__ = [
     "VideoPredictor",
     "Videos",
     "annotate",
+    "load",
     "open_source",
 ]

@@ -61,7 +61,10 @@ class DrawingOptions:
             if value is None and getattr(type(self), name) is None:
                 continue
             whole = isinstance(least, int)
-            if not isinstance(value, Integral if whole else Real) or not least <= value <= most:
+            if (
+                not isinstance(value, Integral if whole else Real)
+                or not least <= float(value) <= most
+            ):
                 raise UserError(
                     f"drawing option {name} is {value!r}: it must be a {'whole ' if whole else ''}number "
                     f"from {least:g} to {most:g}"
