@@ -6,8 +6,10 @@ import pytest
 import torch
 from detectron2.engine import DefaultTrainer, HookBase
 
+from d2video.synthetic import write_restoration_images
 from d2video.utils.errors import UserError
 from tests.engine.test_resume import assert_same, records, train
+from tests.helpers.two_processes import train as train_in_two
 
 __all__ = ["records"]  # a fixture
 
@@ -185,3 +187,19 @@ def test_a_strangers_state_is_refused(tmp_path, scores, change):
     torch.save(state, tmp_path / "model_final.pth")
     with pytest.raises(UserError, match="its 'trainer' is not of this run"):
         train(tmp_path, resume=True, **EVERY_TWO)
+
+
+@pytest.mark.slow
+def test_two_processes_end_after_the_same_step(tmp_path):
+    """A model that learns nothing: the second evaluation finds what the first has found."""
+    images = {"train": 2, "val": 2}
+    write_restoration_images(tmp_path / "shapes_images", images, progress=False)
+    options = {"TEST.EVAL_PERIOD": 2, "TEST.EARLY_STOPPING": 1, "SOLVER.BASE_LR": 1e-30}
+    options |= {"DATASETS.TEST": '("shapes_images_val_sr_x2",)', "SOLVER.CHECKPOINT_PERIOD": 100}
+    done = train_in_two(tmp_path, **options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out/log.txt").read_text().count("The training ends after iteration 3") == 1
+    final = load(tmp_path / "out/model_final.pth")
+    assert final["trainer"]["iteration"] == 3
+    assert len(final["trainer"]["random"]) == 2
+    assert load(tmp_path / "out/model_best.pth")["iteration"] == 1
