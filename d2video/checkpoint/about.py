@@ -54,10 +54,13 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     return known
 
 
-def config_in(content: Mapping[str, Any], path: object) -> str:
+def config_in(content: Mapping[str, Any], source: str) -> str:
     """The text of the config that a loaded file holds; "" if it has none.
 
     What other programs store under the same name, in another form, does not count.
+
+    Args:
+        source: such as "checkpoint model.pth", for messages.
 
     Raises:
         BrokenCheckpoint: a file of this library has something else there, or more than any config.
@@ -67,11 +70,11 @@ def config_in(content: Mapping[str, Any], path: object) -> str:
         if VERSION not in content:
             return ""
         raise BrokenCheckpoint(
-            f"checkpoint {path}: its config is a {type(text).__name__}, not text: give --config-file"
+            f"{source}: its config is a {type(text).__name__}, not text: give --config-file"
         )
     if len(text) > _LONGEST_CONFIG:
         raise BrokenCheckpoint(
-            f"checkpoint {path}: its config has {len(text)} characters, more than any: give --config-file"
+            f"{source}: its config has {len(text)} characters, more than any: give --config-file"
         )
     return text
 

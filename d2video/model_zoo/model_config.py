@@ -70,12 +70,11 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
     file = fetch(found.weights.removesuffix("?matching_heuristics=True"))
     content = load_checkpoint_file(file, peek=True)
     source = f"checkpoint {found.weights}"
-    text = config_in(content, file)
     if config_file:
         cfg = load_cfg(config_file, opts)
-        if text:
-            _tell(text, source, cfg, opts)
+        _tell(content, source, cfg, opts)
         return cfg
+    text = config_in(content, source)
     if not text:
         config, own = identify(content, found.weights, file)
         return load_cfg(config, [*own, *opts])
@@ -133,9 +132,11 @@ def _of_the_zoo(name: str, config_file: str, opts: Sequence[Any]) -> CfgNode:
     return cfg
 
 
-def _tell(text: str, source: str, cfg: CfgNode, opts: Sequence[Any]) -> None:
+def _tell(content: Mapping[str, Any], source: str, cfg: CfgNode, opts: Sequence[Any]) -> None:
+    """Compare a given config with that of a file, if it has one."""
     try:
-        own = stored_values(text, f"the config in {source}")
+        text = config_in(content, source)
+        own = stored_values(text, f"the config in {source}") if text else {}
     except UserError as error:  # nothing is needed of it
         warn_once(f"{error}; the config given is used")
     else:

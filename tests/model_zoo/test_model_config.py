@@ -168,7 +168,7 @@ def test_a_broken_config_inside_is_refused_in_one_line(trained, tmp_path, caplog
     with pytest.raises(UserError, match=message) as caught:
         model_config(path)
     assert len(str(caught.value)) < 1000
-    if isinstance(text, str) and len(text) < 10**6:  # it is not needed
+    if text is not None:  # it is not needed
         cfg = model_config(path, "DETR/detr_R50_500ep")
         assert cfg.MODEL.DETR.HIDDEN_DIM == 256
 
