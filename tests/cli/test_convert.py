@@ -11,9 +11,12 @@ from detectron2.modeling import build_model
 from safetensors.torch import load_file
 
 from d2video.checkpoint import VideoCheckpointer, class_names_in, load_checkpoint_file
+from d2video.cli.convert import main
 from d2video.config import load_cfg
+from d2video.config.stored import config_text
 from d2video.structures import class_names_of
 from tests.helpers import ROOT
+from tests.helpers.file_server import Reply, file_server
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
 DETR = "configs/DETR/detr_tiny_shapes.yaml"
@@ -257,3 +260,18 @@ def test_class_names_go_with_the_class_head(convert, ours, tmp_path, scratch_cat
         tmp_path / "detr.pth", tmp_path / "back.pth", "--base", str(base), fmt="detr", opts=opts
     )
     assert names_in(tmp_path / "back.pth") == ["cow"]
+
+
+def test_the_input_may_be_an_address_and_bring_its_config(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    VideoCheckpointer(build_model(tiny_cfg()), str(run), config=config_text(tiny_cfg())).save(
+        "model_final"
+    )
+    with file_server() as server:
+        server.replies["/run/m.pth"] = Reply((run / "model_final.pth").read_bytes())
+        output = str(tmp_path / "released.safetensors")
+        main(["--input", f"{server.address}/run/m.pth", "--output", output])
+    assert "parameters written" in capsys.readouterr().out
+    state = load_file(output)
+    assert state.keys() == load_checkpoint_file(run / "model_final.pth")["model"].keys()
