@@ -67,6 +67,7 @@ setup(
         "numpy>=1.23.5",
         "opencv-python-headless>=4.8",
         "pillow>=9.3",
+        "portalocker>=2.0",
         "pycocotools>=2.0.7",
         "pyyaml>=6.0",
         "safetensors>=0.4.3",
@@ -82,9 +83,11 @@ setup(
     ],
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
     # jinja2: the page of make demo. playwright: drives an installed Chromium that looks at it.
-    # timm: its networks as backbones. transformers: tests compare with its Longformer.
+    # gdown: with a stand-in for Google Drive. timm: its networks as backbones. transformers: tests compare
+    # with its Longformer.
     extras_require={
         "dev": [
+            "gdown>=6.5",
             "hypothesis>=6.100",
             "import-linter>=2.17",
             "jinja2>=3.1",

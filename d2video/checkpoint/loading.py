@@ -14,8 +14,8 @@ import torch
 
 from d2video.checkpoint.about import CLASS_NAMES, from_metadata
 from d2video.checkpoint.numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
+from d2video.fetching import fetch
 from d2video.utils.errors import BrokenCheckpoint, UserError
-from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def load_checkpoint_file(path: str | Path, *, peek: bool = False) -> dict[str, A
     before anything is read.
 
     Args:
-        path: the file.
+        path: the file, or its address (see :func:`d2video.fetching.fetch`).
         peek: for what stands beside the tensors, and their names and shapes: checksums are not
             compared, and tensors stay in the file until they are used.
 
@@ -52,13 +52,9 @@ def load_checkpoint_file(path: str | Path, *, peek: bool = False) -> dict[str, A
     Raises:
         BrokenCheckpoint: the file is missing, damaged, truncated, of another format, or holds
             other objects.
+        UserError: an address cannot be fetched.
     """
-    address = address_in(path)
-    if address is not None:
-        raise BrokenCheckpoint(
-            f"checkpoint {address}: an address, which only MODEL.WEIGHTS may be: fetch the file first"
-        )
-    path = Path(path)
+    path = fetch(path)
     if not os.path.isfile(path):  # False as well for names that no file can have
         raise BrokenCheckpoint(
             f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given"

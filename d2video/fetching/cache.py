@@ -36,15 +36,20 @@ def fault_of(path: Path, known: KnownFile) -> str:
     if known.size is not None and status.st_size != known.size:
         return f"has {status.st_size} bytes instead of {known.size}"
     if known.sha256 and os.getenv("D2VIDEO_CHECK_SHA256") != "0":
-        found = _sha256(path, status.st_mtime_ns, status.st_size)
+        found = sha256_of(path)
         if not found.startswith(known.sha256):
             return f"has the sha256 {found[: max(16, len(known.sha256))]} instead of {known.sha256}"
     return ""
 
 
+def sha256_of(path: Path) -> str:
+    """The hash of a file, computed once in a process while the file stays the same."""
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
+
+
 @cache
 def _sha256(path: Path, changed: int, size: int) -> str:
-    """Of a file as it was at that time: once in a process."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -36,12 +36,12 @@ _FILES: dict[str, KnownFile] = {}
 
 def register_file(address: str, known: KnownFile) -> None:
     """Make known what there is to know of an address."""
-    _FILES[_key(address)] = known
+    _FILES[address_key(address)] = known
 
 
 def known_file(address: str) -> KnownFile:
     """What is known of an address, be it only by the hash in its name."""
-    found = _FILES.get(_key(address))
+    found = _FILES.get(address_key(address))
     if found is not None:
         return found
     parsed = parse(address)
@@ -51,7 +51,7 @@ def known_file(address: str) -> KnownFile:
     return KnownFile()
 
 
-def _key(address: str) -> str:
-    """The same for all ways of writing an address."""
+def address_key(address: str) -> str:
+    """The same for all ways of writing an address, such as a link to its page; a path stays."""
     parsed = parse(address)
-    return f"gdrive://{parsed.file_id}" if isinstance(parsed, Drive) else str(parsed)
+    return f"gdrive://{parsed.file_id}" if isinstance(parsed, Drive) else str(parsed or address)

@@ -1,6 +1,5 @@
 """Which config a file of weights belongs to that holds none: an official file, or one of the Hub."""
 
-import hashlib
 import logging
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from d2video.checkpoint import State, state_dict_of, translated
 from d2video.checkpoint.hub_config import hub_config
 from d2video.checkpoint.recognition import MODEL_SIZES, foreign_file, recognise
 from d2video.config import load_cfg
+from d2video.fetching import address_key, sha256_of
 from d2video.model_zoo.entries import ENTRIES, Entry
 from d2video.utils.errors import UserError
 
@@ -103,7 +103,7 @@ def identify(content: dict[str, Any], source: str, file: Path) -> Identified:
     named = [entry for entry in known if _is_named(entry, source, file)]
     fitting = _fitting(named, content, file) or _fitting(known, content, file)
     if len(fitting) > 1:
-        digest = _sha256(file)
+        digest = sha256_of(file)
         of_hash = [entry for entry in fitting if entry.sha256 and digest.startswith(entry.sha256)]
         fitting = {entry: fitting[entry] for entry in of_hash} or fitting
     if not fitting:
@@ -123,12 +123,8 @@ def identify(content: dict[str, Any], source: str, file: Path) -> Identified:
 
 
 def _is_named(entry: Entry, source: str, file: Path) -> bool:
-    return source in entry.addresses or f"/{file.as_posix()}".endswith(f"/{entry.file_name}")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    is_there = address_key(source) in map(address_key, entry.addresses)
+    return is_there or f"/{file.as_posix()}".endswith(f"/{entry.file_name}")
 
 
 def _fitting(

@@ -56,7 +56,7 @@ def test_the_last_stage_decides_between_models_of_the_same_shapes(detr, file, mo
         content = {"model": detr, "args": Namespace(dilation=dilation, nheads=8)}
         assert identify(content, "any", file) == (config, ())
     monkeypatch.setattr(
-        "d2video.model_zoo.identification._sha256", lambda file: "f0fb7ef5" + 56 * "0"
+        "d2video.model_zoo.identification.sha256_of", lambda file: "f0fb7ef5" + 56 * "0"
     )
     assert identify({"model": detr}, "any", file).config == DC5
 
