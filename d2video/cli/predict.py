@@ -122,15 +122,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "fps": args.fps,
         "on_broken": args.on_broken,
     }
-    source = None
     if not (args.model or args.config_file or "MODEL.WEIGHTS" in override_pairs(args.opts)):
         args.model = DEFAULT_MODEL
-        source = open_source(given, takes_images=True, **options)
     set_up_logs()
     predictor = load(args.model, config=args.config_file, opts=args.opts)
     asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
     check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})
-    source = source or open_source(given, takes_images=predictor.task.takes_images, **options)
+    source = open_source(given, takes_images=predictor.task.takes_images, **options)
     if not (outputs(args) or args.show):
         args.output, args.results = default_outputs(source, given, predictor.task)
     done = annotate(

@@ -1,6 +1,5 @@
 """``d2video predict street.mp4``: what it takes, runs and writes if nothing else is said."""
 
-import argparse
 import json
 import os
 import shutil
@@ -10,13 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from d2video.cli.arguments import model_cfg
 from d2video.cli.predict import parse_args
+from d2video.config import load_cfg
+from d2video.inference import loading
 from d2video.video.video_reader import open_video
 from d2video.video.video_writer import VideoWriter
 from tests.cli.test_predict_restoration import files  # noqa: F401
-
-STUB = ("--config-file", "stub.yaml")
 
 
 @pytest.fixture
@@ -40,15 +38,15 @@ def street(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def default_model(demo, monkeypatch):
+def default_model(monkeypatch):
     """The stub in place of the default model; a list of what models were asked for."""
     asked: list[tuple[str, list]] = []
 
-    def stub(args):
-        asked.append((args.model, args.opts))
-        return model_cfg(argparse.Namespace(model="", config_file="stub.yaml", opts=[]))
+    def stub(model, config_file, opts):
+        asked.append((model, opts))
+        return load_cfg("stub.yaml", [])
 
-    monkeypatch.setattr(demo, "model_cfg", stub)
+    monkeypatch.setattr(loading, "predictor_config", stub)
     return asked
 
 
@@ -61,8 +59,7 @@ def written(folder, before) -> set[str]:
     [
         (["street.mp4"], {"street_annotated.mp4", "street_annotated.json"}),
         (["my.photos/a.png"], {"a_annotated.jpg", "a_annotated.json"}),
-        (["my.photos"], {"my_photos_annotated", "my_photos_annotated.json"}),
-        (["my.photos", *STUB], {"my_photos_annotated.mp4", "my_photos_annotated.json"}),
+        (["my.photos"], {"my_photos_annotated.mp4", "my_photos_annotated.json"}),
         (["street.mp4", "again.mp4"], {"annotated"}),
         (["*.mp4"], {"annotated"}),
         (["street.mp4", "--results", "r.json"], {"r.json"}),
@@ -70,7 +67,7 @@ def written(folder, before) -> set[str]:
     ],
 )
 def test_what_is_written(demo, street, default_model, capsys, words, expected):
-    """The stub takes a folder as a video, the default model as images."""
+    """The stub takes a folder as a video."""
     shutil.copy("street.mp4", "again.mp4")
     before = written(street, set())
     given = {name: (street / name).read_bytes() for name in ("street.mp4", "again.mp4")}
@@ -144,7 +141,7 @@ def test_a_source_may_have_the_name_of_a_key(street):
         (["street.mp4", "--results", "street.mp4"], "cannot write street.mp4: it is the input"),
         (["street.mp4", "model.weights", "w"], "model.weights does not exist"),
         (["street.mp4", "--output", "./street.mp4"], "it is the input itself"),
-        (["*.mp4", "--output", "."], "again.mp4: it is the input itself"),
+        (["*.mp4", "--output", "."], "is the folder of the input again.mp4"),
         (["my.photos/*.*", "--output", "my.photos"], "it exists"),
     ],
 )
