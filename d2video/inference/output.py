@@ -214,10 +214,11 @@ def _annotate_each(
             raise UserError(
                 f"cannot write {len(videos.sources)} videos to {path}; give a folder, a name without a dot"
             )
-    inputs = {Path(source).resolve() for source in videos.sources if isinstance(source, str | Path)}
-    for name in videos.file_names() if output is not None else ():
-        if Path(output, f"{name}.mp4").resolve() in inputs:
-            raise UserError(f"{output} is the folder of the input {name}.mp4; give another one")
+    if output is not None:
+        inputs = {Path(each).resolve() for each in videos.sources if isinstance(each, str | Path)}
+        for name in videos.file_names():
+            if Path(output, f"{name}.mp4").resolve() in inputs:
+                raise UserError(f"{output} is the folder of the input {name}.mp4; give another one")
     done = 0
     for video, name in zip(videos.opened(), videos.file_names(), strict=True):
         done += annotate(

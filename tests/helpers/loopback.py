@@ -1,9 +1,12 @@
 """Servers on this machine, in place of the web and of network cameras."""
 
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -53,3 +56,49 @@ def serve(pages: dict[str, Callable[[Handler], None]]) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+_SDP = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+    "m=video 0 RTP/AVP 33\r\na=control:track1\r\n"
+)
+
+
+@contextmanager
+def serve_rtsp(mpegts: bytes, pause: float = 0.005) -> Iterator[str]:
+    """An RTSP server that sends a transport stream over TCP to each client; yields its host and port."""
+    answers = {
+        "OPTIONS": ("Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n", ""),
+        "DESCRIBE": (f"Content-Type: application/sdp\r\nContent-Length: {len(_SDP)}\r\n", _SDP),
+        "SETUP": ("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n", ""),
+    }
+
+    class Client(StreamRequestHandler):
+        def handle(self) -> None:
+            method = ""
+            while method != "PLAY":
+                lines = [
+                    line.decode().strip() for line in iter(self.rfile.readline, b"\r\n") if line
+                ]
+                if not lines:
+                    return
+                method = lines[0].split()[0]
+                count = next(line for line in lines if line.startswith("CSeq"))
+                head, body = answers.get(method, ("Session: 1\r\n", ""))
+                self.wfile.write(f"RTSP/1.0 200 OK\r\n{count}\r\n{head}\r\n{body}".encode())
+            with suppress(OSError):  # the client went
+                for number, start in enumerate(range(0, len(mpegts), 7 * 188)):
+                    packet = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, 90 * number, 1)
+                    packet += mpegts[start : start + 7 * 188]
+                    self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+                    time.sleep(pause)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Client) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -17,7 +17,7 @@ from d2video.utils.errors import UserError
 from d2video.video import stream, web
 from d2video.video.video_reader import open_video
 from d2video.video.video_writer import VideoWriter
-from tests.helpers.loopback import serve
+from tests.helpers.loopback import serve, serve_rtsp
 
 HEIGHT, WIDTH, LENGTH = 48, 64, 12
 
@@ -146,8 +146,6 @@ def test_motion_jpeg_of_a_camera(caplog):
         video = open_video(f"http://{host}/stream?pwd=1")
         assert (video.is_live, video.size, video.estimated_length) == (True, (HEIGHT, WIDTH), None)
         shown = iter(video)
-        next(shown)
-        time.sleep(0.1)
         first = next(shown)
         gate.set()
         time.sleep(0.3)  # a slow model
@@ -157,6 +155,61 @@ def test_motion_jpeg_of_a_camera(caplog):
     assert rest[-1] == LENGTH - 1
     assert len(rest) < LENGTH - 3
     assert "frames skipped" in caplog.text
+
+
+def encoded(target, form: str, codec: str = "mpeg2video", **options: str) -> None:
+    """Write the frames to a file."""
+    with av.open(target, "w", format=form, options=options) as container:
+        written = container.add_stream(codec, rate=25, options={"g": "4"})
+        written.width, written.height, written.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for image in frames():
+            container.mux(written.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(written.encode(None))
+
+
+def test_rtsp():
+    file = io.BytesIO()
+    encoded(file, "mpegts")
+    with serve_rtsp(file.getvalue(), pause=0.01) as host:
+        video = open_video(f"rtsp://me:hidden@{host}/live?channel=1")
+        assert (video.name, video.is_live) == (f"rtsp://{host}/live?...", True)
+        assert video.size == (HEIGHT, WIDTH)
+        for _ in range(2):  # connects anew
+            shown = brightness(video)
+            assert shown[-1] >= LENGTH - 3
+            assert shown == sorted(shown)
+            assert len(shown) > 1
+
+
+def test_hls(tmp_path):
+    encoded(str(tmp_path / "list.m3u8"), "hls", "libx264", hls_time="0.16", hls_playlist_type="vod")
+    pages = {
+        f"/{path.name}": lambda h, path=path: h.send(path.read_bytes(), "video/mp2t")
+        for path in tmp_path.glob("*.ts")
+    }
+    text = (tmp_path / "list.m3u8").read_text()
+    live = text.replace("#EXT-X-ENDLIST", "").replace("#EXT-X-PLAYLIST-TYPE:VOD", "")
+    foreign = text.replace("list0.ts", f"file://{tmp_path}/list0.ts")
+    for name, content in (("list", text), ("live", live), ("foreign", foreign)):
+        pages[f"/{name}.m3u8"] = lambda h, content=content: h.send(
+            content.encode(), "application/vnd.apple.mpegurl"
+        )
+    with serve(pages) as host:
+        video = open_video(f"http://{host}/list.m3u8")
+        assert not video.is_live
+        assert brightness(video) == list(range(LENGTH))
+        video = open_video(f"http://{host}/live.m3u8")
+        assert video.is_live
+        start, shown = time.monotonic(), iter(video)
+        times = [next(shown).time for _ in range(8)]
+        # Its parts come at once; they are shown at their times, none is skipped.
+        assert times[-1] == pytest.approx(7 / 25, abs=0.1)
+        assert time.monotonic() - start >= 0.2
+        shown.close()
+        # A server's list does not reach files of this machine: the first part is missing.
+        rest = brightness(open_video(f"http://{host}/foreign.m3u8"))
+        assert rest == list(range(LENGTH - len(rest), LENGTH))
+        assert len(rest) < LENGTH
 
 
 def send_mpegts(port: int, stop: threading.Event) -> None:
