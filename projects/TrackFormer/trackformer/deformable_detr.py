@@ -73,9 +73,7 @@ class DeformableDETR(DETR):
 
     def _kept(self, logits: Tensor) -> Detections:
         """The best pairs of a query and a class, from logits (Q, K)."""
-        probabilities = self.criterion.class_loss.probabilities(logits)
-        if self.class_logits is not None:
-            probabilities = probabilities[:, self.class_logits]
+        probabilities = self.class_probabilities(logits)
         count = min(self.max_detections, probabilities.numel())
         scores, places = probabilities.flatten().topk(count)
         queries = torch.div(places, probabilities.shape[1], rounding_mode="floor")

@@ -125,6 +125,18 @@ def test_scores_below_the_threshold_and_logits_of_no_class_are_left_out():
     assert len(model([sample])[0]["instances"]) == 5
 
 
+def test_objects_are_followed_through_a_video():
+    """As by DETR: by the embeddings of its queries."""
+    node = "MODEL.DETR.LINKING"
+    scores = [f"{node}.NEW_SCORE", 0.0, f"{node}.LOW_SCORE", 0.0]
+    model = small_model("R50", "MODEL.DETR.LINK", True, *scores)
+    frames = torch.randint(0, 256, (3, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    answers = [a["instances"] for a in model.stream_video(frames.float(), (64, 64))]
+    assert all(found.has("track_ids") for found in answers)
+    assert len(answers) == 3
+    assert {*answers[0].track_ids.tolist()} & {*answers[2].track_ids.tolist()}
+
+
 @pytest.mark.parametrize("variant", ["R50", "R50_two_stage"])
 def test_training(variant):
     model = small_model(variant).train()
