@@ -20,12 +20,11 @@ from d2video.utils.sources import (
     check_not_input,
     is_pattern,
     local_path,
-    source_name,
 )
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
-from d2video.video.pictures import picture_names
+from d2video.video.pictures import own_name, picture_names
 from d2video.video.video_reader import OnBroken
 from d2video.video.video_writer import VideoWriter
 from d2video.video.window import Window
@@ -73,11 +72,9 @@ def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, s
     is_one = isinstance(given, str | os.PathLike) and not is_pattern(given)
     name = "annotated"
     if is_one:
-        path = (
-            local_path(given).resolve() if address_of(given) is None else Path(source_name(given))
-        )
+        path = local_path(given).resolve() if address_of(given) is None else Path(own_name(given))
         # A name without a dot is that of a folder.
-        name = f"{path.name.replace('.', '_') if path.is_dir() else path.stem}_annotated"
+        name = f"{path.name.replace('.', '_') if path.is_dir() else path.stem or 'video'}_annotated"
     results = f"{name}.json" if "results" in task.offers else None
     if isinstance(source, Videos):
         return name, name if results else None

@@ -1,12 +1,13 @@
 """What a predictor is given: one video, unrelated images, or several videos."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from d2video.utils.sources import source_name
+from d2video.utils.sources import address_of, source_name
 from d2video.video.frame_source import FrameSource
-from d2video.video.pictures import Picture, is_picture, own_name
+from d2video.video.pictures import Picture, PictureSource, is_picture, own_name
 from d2video.video.video_reader import OnBroken, VideoSource, open_video, several
 
 
@@ -77,6 +78,7 @@ def open_source(
     """
     if isinstance(source, FrameSource | Images | Videos):
         return source
+    is_address = isinstance(source, str | os.PathLike) and address_of(source) is not None
     listed = several(source)
     if listed is not None and not listed.are_pictures and len(listed.items) > 1:
         return Videos(listed.name, listed.items, fps, on_broken)
@@ -85,4 +87,7 @@ def open_source(
             return Images(source_name(source), [cast(Picture, source)])
         if listed is not None and listed.are_pictures and listed.items and takes_images:
             return Images(listed.name, listed.items)
-    return open_video(source, fps=fps, on_broken=on_broken)
+    video = open_video(source, fps=fps, on_broken=on_broken)
+    if isinstance(video, PictureSource) and is_address and not as_video:
+        return Images(video.name, [frame.image for frame in video])  # its name did not tell
+    return video

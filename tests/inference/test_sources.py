@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from d2video.inference import Images, Videos, annotate, open_source
+from d2video.inference.output import default_outputs
 from d2video.inference.predictor import Predictor
 from d2video.utils.errors import UserError
 from d2video.video import Frame, FrameSource, VideoWriter, open_video
@@ -161,13 +162,19 @@ def test_addresses(folder, tmp_path):
     Image.fromarray(picture(3)).save(tmp_path / "p.png")
     still = (tmp_path / "p.png").read_bytes()
     pages = {"/v.mp4": lambda h: h.send(video, "video/mp4")}
-    pages["/p.png"] = lambda h: h.send(still, "image/png")
+    pages["/p.png"] = pages["/snapshot"] = lambda h: h.send(still, "image/png")
     with serve(pages) as host:
         base = f"http://me:secret@{host}"
         assert [frame.index for frame in tracker()(f"{base}/v.mp4")] == [0, 1]
         (frame,) = restorer()(f"{base}/p.png?key=secret")
         assert (frame.file_name, frame.image[0, 0, 0]) == ("p.png", 3)
-        source = open_source(f"{base}/v.mp4?key=secret", takes_images=False)
+        for name, files in {
+            "p.png?key=secret": ("p_annotated.png", None),
+            "snapshot?key=secret": ("snapshot_annotated.png", None),
+            "v.mp4?key=secret": ("v_annotated.mp4", None),
+        }.items():
+            source = open_source(f"{base}/{name}", takes_images=True)
+            assert default_outputs(source, f"{base}/{name}", restorer().task) == files
         annotate(tracker(), source, results={"results": tmp_path / "r.json"})
         source = open_source(f"{base}/p.png", takes_images=True)
         annotate(restorer(), source, tmp_path / "large.png")
