@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from d2video.projects.detr import DETR
 from detectron2.modeling import build_model
 
 import d2video
@@ -42,7 +41,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def answers(model, folder) -> list[dict]:
-    return [frame.to_dict() for frame in model(folder / "street.mp4")]
+    frames = [frame.image for frame in model(folder / "street.mp4")]
+    return [model.predict(image).to_dict() for image in frames]
 
 
 def test_the_four_lines(folder):
@@ -61,7 +61,7 @@ def test_the_four_lines(folder):
 
 def test_the_same_model_by_path_address_and_name(folder, monkeypatch, tmp_path):
     expected = answers(d2video.load(str(folder / "model_final.pth"), device="cpu"), folder)
-    assert any(frame["instances"] for frame in expected)
+    assert all(frame["instances"] for frame in expected)
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     content = (folder / "model_final.pth").read_bytes()
     page = {"/w/model.pth": lambda request: request.send(content, "application/octet-stream")}
@@ -84,13 +84,19 @@ def test_options_and_a_config_win(folder, tmp_path):
     assert all(frame["instances"] == [] for frame in answers(model, folder))
 
 
-def test_models_of_images_follow_objects_unless_asked_not_to(folder, monkeypatch):
-    """A stand-in for the key: another score threshold."""
-    key, path = "MODEL.DETR.SCORE_THRESH_TEST", folder / "model_final.pth"
-    monkeypatch.setattr(DETR, "video_keys", {key: 0.75}, raising=False)
-    assert d2video.load(path, device="cpu").model.score_threshold == 0.75
-    for given in ([key, 0.5], [f"{key}=0.5"]):
-        assert d2video.load(path, device="cpu", opts=given).model.score_threshold == 0.5
+def test_models_of_images_follow_objects_unless_asked_not_to(folder):
+    path = folder / "model_final.pth"
+    scores = ["MODEL.DETR.LINKING.NEW_SCORE", 0.1, "MODEL.DETR.LINKING.LOW_SCORE", 0.1]
+    model = d2video.load(path, device="cpu", opts=scores)
+    frames = list(model(folder / "street.mp4"))
+    assert all(frame.instances.has("track_ids") for frame in frames)
+    assert any("track_id" in each for each in frames[-1].to_dict()["instances"])
+    alone = model.predict(frames[0].image)  # an image is answered by itself
+    assert not alone.instances.has("track_ids")
+    assert len(alone.instances) == 6
+    for given in (["MODEL.DETR.LINK", False], ["MODEL.DETR.LINK=False"]):
+        model = d2video.load(path, device="cpu", opts=given)
+        assert not any(f.instances.has("track_ids") for f in model(folder / "street.mp4"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Shapes: B: images, Q: queries, K: classes, n: objects, H×W: padded canvas.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from d2video.projects.detr.linked_video import LinkedTask, LinkedVideo, collect_video
@@ -59,6 +59,7 @@ class DETR(SetPredictionModel):
 
     task: DetectionTask = DetectionTask()
     node = "MODEL.DETR"
+    video_keys: ClassVar[dict[str, Any]] = {"MODEL.DETR.LINK": True}
     network: SetPredictionNetwork
     # Of the classes; None: cross-entropy with "no object".
     class_loss: ClassLoss | None = None
