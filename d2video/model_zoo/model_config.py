@@ -62,7 +62,11 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
                 "no model is given: name a checkpoint, a folder of a run, a model of the zoo ('d2video "
                 "models' lists them) or a config"
             )
-        return load_cfg(config_file, opts)
+        cfg = load_cfg(config_file, opts)
+        cfg.MODEL.WEIGHTS = own = known_weights(cfg.MODEL.WEIGHTS)
+        if os.path.isfile(own):
+            _tell(load_checkpoint_file(own, peek=True), f"checkpoint {own}", cfg, opts)
+        return cfg
     found = _find(model)
     opts = [*opts, _WEIGHTS, found.weights]
     if found.zoo_name:

@@ -14,6 +14,7 @@ from detectron2.modeling import build_model
 
 from d2video.config import load_cfg
 from d2video.config.loading import set_value
+from d2video.config.stored import config_text, load_stored_cfg
 from d2video.projects import register_all
 from tests.fuzz.mutators import STRINGS, extreme, mutate_structure, mutate_text
 from tests.fuzz.session import MakeInput, target
@@ -53,6 +54,25 @@ def config_file(folder: Path) -> MakeInput:
                 text = repr(bent)
             path.write_bytes(text.encode("utf-8", "surrogatepass"))
         return lambda: load_cfg(str(path), [])
+
+    return make_input
+
+
+@target("config_in_checkpoint", 200)
+def config_in_checkpoint(folder: Path) -> MakeInput:
+    texts = [config_text(load_cfg(str(path), ["MODEL.DEVICE", "cpu"])) for path in config_files()]
+
+    def make_input(rng: random.Random) -> Callable[[], Any]:
+        text = rng.choice(texts)
+        if rng.random() < 0.5:
+            text = mutate_text(rng, text, ":, ").decode(errors="replace")
+        else:
+            lines = text.splitlines()
+            at = rng.randrange(len(lines))
+            key = lines[at].partition(":")[0]
+            lines[at] = f"{key}: {rng.choice(STRINGS) if rng.random() < 0.5 else extreme(rng)}"
+            text = "\n".join(lines)
+        return lambda: load_stored_cfg(text, "the config in checkpoint x", ["MODEL.DEVICE", "cpu"])
 
     return make_input
 

@@ -138,6 +138,9 @@ def test_a_given_config_wins_and_differences_are_told(trained, tmp_path, caplog)
     config.write_text(load_checkpoint_file(trained)["config"])
     model_config(str(trained), str(config), ["MODEL.WEIGHTS", ""])
     assert warnings(caplog) == []
+    config.write_text(text.replace("99", "88") + f"\nMODEL.WEIGHTS: {trained.parent}\n")
+    assert str(trained) == model_config("", str(config)).MODEL.WEIGHTS
+    assert "INPUT.MIN_SIZE_TEST is 88 instead of 123" in warnings(caplog)[-1]
 
 
 BOMB = "a: &a {x: 1}\n" + "".join(
