@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if entries:
         _print_table(entries)
     if others:
-        print(f"\n{len(others)} configs without published weights:")
+        print(f"\nwithout published weights ({len(others)}):")
         print("\n".join(f"  {name}" for name in others))
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from d2video.utils.errors import UserError
+
 # detectron2's own files lie in its cache without their host, where it finds them as well.
 _DETECTRON2_HOST = "dl.fbaipublicfiles.com"
 _LONGEST_NAME = 200  # file systems take 255 bytes
@@ -149,8 +151,16 @@ def escaped(url: str) -> str:
 
 
 def mirrored(url: str) -> str:
-    """``url`` at the mirror that ``D2VIDEO_MIRROR`` names, unless it is on this machine."""
+    """``url`` at the mirror that ``D2VIDEO_MIRROR`` names, unless it is on this machine.
+
+    Raises:
+        UserError: ``D2VIDEO_MIRROR`` is not an address.
+    """
     mirror = os.getenv("D2VIDEO_MIRROR", "").rstrip("/")
+    if mirror and not re.match(r"https?://[^/]", mirror):
+        raise UserError(
+            f"D2VIDEO_MIRROR is {mirror}: give an address such as http://mirror.local:8000"
+        )
     parts = urlsplit(url)
     if not mirror or parts.hostname in ("localhost", "127.0.0.1", "::1"):
         return url

@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from tqdm import tqdm
@@ -55,6 +56,11 @@ def download(url: str, file: BinaryIO, title: str) -> None:
         raise FetchFault(f"the transfer broke off after {received} of {expected} bytes")
 
 
+def _bar(title: str) -> tqdm:
+    slow = 0.5 if sys.stderr.isatty() else 10.0  # seconds between the lines of a log
+    return tqdm(unit="B", unit_scale=True, desc=title, mininterval=slow, maxinterval=slow)
+
+
 def _open(url: str) -> http.client.HTTPResponse:
     where = mirrored(escaped(url))
     request = urllib.request.Request(where, headers={"User-Agent": "d2video"})
@@ -62,11 +68,11 @@ def _open(url: str) -> http.client.HTTPResponse:
         return urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         raise FetchFault(
-            f"the server answers {error.code} {error.reason}", missing=error.code in _MISSING
+            f"the server answers {error.code} {_line(error.reason)}", missing=error.code in _MISSING
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise FetchFault(f"no connection to the server: {reason}") from error
+        raise FetchFault(f"no connection to the server: {_line(reason)}") from error
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -80,8 +86,9 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield chunk
 
 
-def download_from_drive(file_id: str, file: BinaryIO) -> None:
-    """Write a file of Google Drive to ``file``, also one behind the page that warns of its size.
+def download_from_drive(file_id: str, file: BinaryIO, title: str) -> None:
+    """Write a file of Google Drive to ``file``, also one behind the page that warns of its size; with a
+    progress bar named ``title``.
 
     Raises:
         FetchFault: gdown is not installed, Drive refuses the file, or the transfer breaks off.
@@ -100,7 +107,9 @@ def download_from_drive(file_id: str, file: BinaryIO) -> None:
     try:
         for _ in range(3):
             file.truncate(0)
-            gdown.download(mirrored(url), file, timeout=_TIMEOUT)
+            with _bar(title) as bar:
+                show = partial(_move, bar)
+                gdown.download(mirrored(url), file, quiet=True, progress=show, timeout=_TIMEOUT)
             file.flush()
             with open(file.name, "rb") as written:
                 page = written.read(1 << 16)
@@ -118,13 +127,23 @@ def download_from_drive(file_id: str, file: BinaryIO) -> None:
     raise FetchFault("Google Drive gives a web page in place of the file")
 
 
+def _move(bar: tqdm, received: int, total: int | None) -> None:
+    bar.total = total
+    bar.update(received - bar.n)
+
+
 def _root(error: BaseException) -> str:
     """The last cause in a chain of wrappers, each of which quotes the one below, in a few words."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return _line(error) or type(error).__name__
 
 
 def _plain(message: str) -> str:
     """gdown's message without tags and indents."""
-    return "Google Drive refuses: " + " ".join(re.sub(r"<[^>]*>", "", message).split())[:300]
+    return f"Google Drive refuses: {_line(re.sub(r'<[^>]*>', '', message))}"
+
+
+def _line(text: object) -> str:
+    """In one line, of a length that can be read."""
+    return " ".join(str(text).split())[:300]

@@ -149,7 +149,7 @@ def _retrieve(address: str) -> Path:
     logger.info("Fetching %s to %s", address, target)
     if isinstance(parsed, WebFile):
         return fill(target, known, lambda file: download(parsed.url, file, target.name))
-    return fill(target, known, lambda file: download_from_drive(parsed.file_id, file))
+    return fill(target, known, lambda file: download_from_drive(parsed.file_id, file, target.name))
 
 
 def _by_hand(address: str) -> str:

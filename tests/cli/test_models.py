@@ -25,7 +25,7 @@ def test_all_rows_and_all_configs(listed):
     text = listed()
     for entry in ENTRIES:
         assert entry.config in text
-    assert "DETR/detr_tiny_shapes" in text.partition("configs without published weights")[2]
+    assert "DETR/detr_tiny_shapes" in text.partition("without published weights")[2]
     assert "Base-" not in text
     assert "common" not in text
 

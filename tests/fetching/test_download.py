@@ -84,6 +84,7 @@ def test_no_address_leads_out_of_the_cache(server, cache):
         (Reply(b"<!DOCTYPE html><html>log in</html>"), "a web page came"),
         (Reply(b"\n<HTML><body>"), "a web page came"),
         (Reply(b""), "is empty"),
+        (Reply(status=302, Location="/b/n.pth"), "infinite loop. The last"),
         (
             Reply(BODY + b"x", length=-1),
             f"has the sha256 {hashlib.sha256(BODY + b'x').hexdigest()}",
@@ -158,6 +159,11 @@ def test_a_mirror_stands_in_for_all_other_hosts(server, cache, address, monkeypa
     assert fetch("detectron2://MSRA/R-50.pkl") == cache / "detectron2" / "MSRA" / "R-50.pkl"
     assert fetch(address).read_bytes() == BODY
     assert server.asked[-1] == "GET /a/m.pth"
+
+
+def test_a_mirror_that_is_none(cache, monkeypatch):
+    monkeypatch.setenv("D2VIDEO_MIRROR", "mirror.local:8000")
+    assert fault("https://other.org/m.pth").startswith("D2VIDEO_MIRROR is mirror.local:8000: give")
 
 
 def test_other_addresses_are_tried_where_the_file_is_missing(server, cache, address, caplog):

@@ -54,11 +54,12 @@ def test_a_file_by_all_its_addresses(drive, address):
     assert len(drive.asked) == 1
 
 
-def test_a_large_file_behind_the_warning(drive):
+def test_a_large_file_behind_the_warning(drive, capsys):
     drive.replies[f"/drive.google.com/uc?id={FILE_ID}"] = Reply(WARNING, Content_Type="text/html")
     confirmed = f"/drive.usercontent.google.com/download?id={FILE_ID}&confirm=t&uuid=u-1"
     drive.replies[confirmed] = Reply(BODY)
     assert fetch(ADDRESS).read_bytes() == BODY
+    assert "m.pth: 100%" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
