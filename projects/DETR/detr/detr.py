@@ -262,9 +262,10 @@ class DETR(SetPredictionModel):
         assert predictions.embeddings is not None
         probabilities = self.class_probabilities(predictions.logits[-1, 0])
         scores, classes = probabilities.max(-1)
+        scores = scores.masked_fill(scores < self.score_threshold, -1)
         if self.panoptic:
             probabilities = probabilities[:, : self.panoptic.num_things]
-            scores = scores.masked_fill(classes >= self.panoptic.num_things, 0)
+            scores = scores.masked_fill(classes >= self.panoptic.num_things, -1)
         return scores, probabilities, predictions.boxes[-1, 0], predictions.embeddings[0]
 
     def _linked(self, predictions: Predictions, linker: QueryLinker) -> Detections:

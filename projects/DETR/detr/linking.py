@@ -160,7 +160,7 @@ class QueryLinker:
         """Link the next frame.
 
         Args:
-            scores: (Q,), 0 to 1, of each query's best class; 0 for what must not be followed.
+            scores: (Q,), 0 to 1, of each query's best class; -1 for what must not be followed.
             probabilities: (Q, K), of the classes that are followed.
             boxes: (Q, 4) cxcywh, 1 is the image's width or height.
             embeddings: (Q, C), the last decoder layer's outputs.

@@ -134,6 +134,16 @@ def test_nothing_to_follow():
     assert empty["frames"] == []
 
 
+def test_low_scores_and_stuff_are_not_followed():
+    all_scores = ["MODEL.DETR.LINKING.NEW_SCORE", 0.0, "MODEL.DETR.LINKING.LOW_SCORE", 0.0]
+    low = build("MODEL.DETR.LINK", True, *all_scores, "MODEL.DETR.SCORE_THRESH_TEST", 0.9)
+    assert not any(len(a["instances"]) for a in low.stream_video(make_video(), (40, 56)))
+    stuff = [*PANOPTIC, "MODEL.DETR.PANOPTIC.NUM_THINGS", 1]
+    model = build("MODEL.DETR.LINK", True, *all_scores, *stuff)
+    for answer in model.stream_video(make_video(), (40, 56)):
+        assert (answer["instances"].pred_classes == 0).all()
+
+
 def test_videos_need_linking():
     model = build()
     with pytest.raises(UserError, match=r"this is a video: set MODEL\.DETR\.LINK True"):
