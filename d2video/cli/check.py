@@ -64,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.cli.dataset_check import check_classes
     from d2video.config import load_cfg
     from d2video.formats.faults import Doubt, Fault
-    from d2video.projects import register_all
 
-    register_all()
     cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
     found: list[Finding] = []
     for title, check in _checks(args, cfg):

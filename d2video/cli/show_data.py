@@ -40,11 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from d2video.config import load_cfg
     from d2video.data.build import build_train_loader, clips_of
-    from d2video.projects import register_all
     from d2video.utils.files import replace_on_success
     from d2video.visualization.samples import draw_sample
 
-    register_all()
     cfg = load_cfg(config_file, args.opts)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     loader = build_train_loader(cfg)

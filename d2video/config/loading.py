@@ -23,8 +23,7 @@ def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     """The defaults, overlaid with a YAML file and with ``KEY VALUE`` or ``KEY=VALUE``; not frozen. The
     data sets of DATASETS.REGISTER are registered. The file is a path or a name, see :func:`find_config`.
 
-    Import the projects first (``d2video.projects.register_all()``), which adds their keys. The last
-    file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
+    The last file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
 
     Raises:
         UserError: a missing or broken file, an unknown key, a value of the wrong type, a key

@@ -95,7 +95,6 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> n
 
 
 def _load(config_path: str, trained: bool, *opts: Any) -> CfgNode:
-    register_all()
     if trained:
         weights, entry = get_checkpoint_url(config_path), find_entry(config_path)
         assert entry is not None
