@@ -101,16 +101,19 @@ def add_names(parser: CommandParser, dest: str, metavar: str, help: str) -> None
     words.help = f"{help}; after it {words.help}"
 
 
-def one_config(args: argparse.Namespace) -> str:
-    """The config that is given by ``--config-file`` or as the only one of ``args.names``; or "".
+def only_name(args: argparse.Namespace, dest: str, what: str) -> str:
+    """The value of the option ``args.<dest>``, which may stand as the only one of ``args.names``; or "".
+
+    Args:
+        what: it names, for the message.
 
     Raises:
         UserError: there are several.
     """
-    configs = [*args.names, *filter(None, [args.config_file])]
-    if len(configs) > 1:
-        raise UserError(f"two configs are given, {configs[0]} and {configs[1]}: leave one out")
-    return configs[0] if configs else ""
+    given = [*args.names, *filter(None, [getattr(args, dest)])]
+    if len(given) > 1:
+        raise UserError(f"two {what}s are given, {given[0]} and {given[1]}: leave one out")
+    return given[0] if given else ""
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from d2video.cli.arguments import (
     add_names,
     command_parser,
     model_cfg,
-    one_config,
+    only_name,
     positive,
 )
 from d2video.utils.errors import exit_on_user_error
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=positive, default=3, help="(default: %(default)s)")
     add_json(parser)
     args = parser.parse_args(argv)
-    args.config_file = one_config(args)
+    args.config_file = only_name(args, "config_file", "config")
 
     cfg = model_cfg(args)
     import torch

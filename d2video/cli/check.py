@@ -3,7 +3,7 @@
 Registered data sets by name, or all that a config trains and tests on; or files of yours::
 
     d2video check --dataset ytvis_2019_train coco_2017_val mot17_train
-    d2video check --config-file VisTR/vistr_R50_ytvis2019.yaml
+    d2video check VisTR/vistr_R50_ytvis2019.yaml
     d2video check --dataset mine --opts DATASETS.REGISTER '[["mine", "mot", {...}]]'
     d2video check --json train.json --image-root train/JPEGImages
     d2video check --video-list train.csv --video-root videos
@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from d2video.cli.arguments import add_opts, command_parser, not_negative
+from d2video.cli.arguments import add_names, add_opts, command_parser, not_negative, only_name
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "check")
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--dataset", nargs="+", metavar="NAME", help="registered data sets")
     what.add_argument("--config-file", help="its DATASETS.TRAIN and TEST")
     what.add_argument("--json", metavar="FILE", help="annotation file, YouTube-VIS or COCO")
@@ -55,7 +55,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="processes; 0: none besides",
     )
     add_opts(parser)
-    return parser.parse_args(argv)
+    add_names(parser, "names", "CONFIG", "file or name of a config, as with --config-file")
+    args = parser.parse_args(argv)
+    others = (args.dataset, args.json, args.video_list, args.image_folder)
+    args.config_file = only_name(args, "config_file", "config")
+    if bool(args.config_file) + sum(map(bool, others)) != 1:
+        parser.error(
+            "give one of --dataset, --config-file, --json, --video-list and --image-folder"
+        )
+    return args
 
 
 @exit_on_user_error

@@ -12,36 +12,20 @@ Examples:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from d2video.cli.arguments import (
-    MODEL_HELP,
-    add_config,
-    add_json,
-    command_parser,
-    is_config_key,
-)
+from d2video.cli.arguments import add_json, add_model, add_names, command_parser, only_name
 from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 
-_USAGE = "d2video evaluate MODEL [--data NAME ...] [options] [KEY VALUE ...]"
-
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments, as :func:`d2video.cli.train.run` takes them; the model is the first word.
+    """The arguments, as :func:`d2video.cli.train.run` takes them.
 
     Raises:
         UserError: neither a model nor a config is given.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    is_model = words and not words[0].startswith("-") and not is_config_key(words[0])
-    model = words.pop(0) if is_model else ""
     parser = command_parser(__doc__, "evaluate")
-    parser.usage = _USAGE
-    parser.add_argument(
-        "--model", default=model, metavar="MODEL", help=f"the first word: {MODEL_HELP}"
-    )
     parser.add_argument(
         "--data",
         nargs="+",
@@ -57,13 +41,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_json(parser)
     add_processes(parser)
-    add_config(parser, required=False)
+    add_model(parser)
+    add_names(parser, "names", "MODEL", "the model, as with --model")
     parser.set_defaults(eval_only=True, resume=False)
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
+    args.model = only_name(args, "model", "model")
     if not (args.model or args.config_file or args.opts):
-        raise UserError(f"no model is given: usage: {_USAGE}")
-    if model and args.model != model:
-        raise UserError(f"two models are given, {model} and {args.model}: leave one out")
+        raise UserError("no model is given: usage: d2video evaluate MODEL [--data NAME ...]")
     # What else is among the keys wins.
     data = ["DATASETS.TEST", repr(tuple(args.data))] if args.data else []
     args.opts = ["OUTPUT_DIR", args.output, *data, *args.opts]

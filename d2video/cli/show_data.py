@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2video.cli.arguments import add_config, add_names, command_parser, one_config, positive
+from d2video.cli.arguments import add_config, add_names, command_parser, only_name, positive
 from d2video.utils.errors import UserError, exit_on_user_error
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-clips", default=8, type=positive, help="samples to draw")
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
     args = parser.parse_args(argv)
-    config_file = one_config(args)
+    config_file = only_name(args, "config_file", "config")
     if not config_file:
         raise UserError("no config is given: name one, such as VisTR/vistr_R50_ytvis2019")
 

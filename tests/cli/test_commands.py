@@ -145,3 +145,15 @@ main(["--config-file", "c"])
 def test_modules_of_commands_have_their_names():
     for name in COMMANDS:
         assert importlib.import_module(f"d2video.cli.{name.replace('-', '_')}").main
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("check", []), ("show-data", []), ("benchmark", ["--repeats", "2"])]
+)
+def test_a_config_comes_first_in_every_command(name, more, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "DETR/detr_R50_50ep", *more])
+    assert "error: config DETR/detr_R50_50ep: no such file" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([name, *more, "a", "--config-file", "b", "SEED", "1"])
+    assert "two configs are given, a and b" in capsys.readouterr().err
