@@ -107,6 +107,12 @@ def identify(content: dict[str, Any], source: str, file: Path) -> Identified:
         of_hash = [entry for entry in fitting if entry.sha256 and digest.startswith(entry.sha256)]
         fitting = {entry: fitting[entry] for entry in of_hash} or fitting
     if not fitting:
+        for entry in ENTRIES:
+            if not entry.config and _is_named(entry, source, file):
+                raise UserError(
+                    f"checkpoint {source}: no config builds its network ({entry.task}"
+                    f"{f'; {entry.note}' if entry.note else ''}): take another model of 'd2video models'"
+                )
         raise UserError(
             f"checkpoint {source} holds no config, and its parameters fit none of the zoo: give "
             "--config-file"

@@ -148,7 +148,7 @@ def test_rows_of_coco_for_a_tracker(tmp_path, caplog):
     rows = content["model"]["class_embed.0.bias"][1:21]
     assert torch.equal(model.state_dict()["network.class_embed.0.bias"], rows)
     (told,) = [r.message for r in caplog.records if "recognised as" in r.message]
-    assert "recognised as official Deformable DETR, COCO" in told
+    assert "recognised as official Deformable DETR" in told
     assert "class rows: 1-20" in told
     assert "OFFSET_UNIT wh" in told
 
@@ -234,6 +234,17 @@ def test_official_weights_of_another_model_are_named(tmp_path, strict):
     torch.save(official(WHOLE["VisTR"][0](), "vistr"), tmp_path / "x.pth")
     with pytest.raises(UserError, match="x.pth: these are weights of official VisTR .* is DETR"):
         VideoCheckpointer(WHOLE["DETR"][0](), strict=strict).load(str(tmp_path / "x.pth"))
+
+
+def test_a_deformable_detr_is_not_taken_for_a_detr(tmp_path):
+    model = trackformer.build("deformable", "MODEL.TRACKFORMER.NUM_CLASSES", 91)
+    torch.save(official(model, "deformable_detr"), tmp_path / "x.pth")
+    message = (
+        "these are weights of official TrackFormer or official Deformable DETR, and the model is DETR: "
+        "choose a config of TrackFormer or DeformableDETR"
+    )
+    with pytest.raises(UserError, match=message):
+        VideoCheckpointer(WHOLE["DETR"][0]()).load(str(tmp_path / "x.pth"))
 
 
 def test_official_weights_of_another_depth_are_refused_by_name(tmp_path):

@@ -121,6 +121,12 @@ def test_a_checkpoint_of_this_library_without_a_config(file):
     assert identify(content, "any", file).config == "VisTR/vistr_R50_ytvis2019"
 
 
+def test_a_published_file_without_a_config(tmp_path):
+    content = {"model": {"query_pos": torch.zeros(2)}}
+    with pytest.raises(UserError, match=r"no config builds its network .*authors' 50 lines"):
+        identify(content, "any", tmp_path / "detr_demo-da2a99e9.pth")
+
+
 def test_nothing_fits(detr, file):
     with pytest.raises(
         UserError, match="any holds no config, and its parameters fit none of the zoo"

@@ -129,6 +129,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 _NO_MASKS = ("network.mask_branch.",)
+_ONLY_DEFORMABLE = ("network.reference_points.", "network.two_stage.")
 _NO_TRACKS = ("network.track_attention.",)
 _DETECTOR_PARTS = [
     "backbone",
@@ -154,7 +155,7 @@ CONVERTER_REGISTRY["TrackFormer"] = {
     ),
     # A tracker can start from a detector: what the latter lacks starts anew.
     "deformable_detr": CheckpointFormat(
-        "official Deformable DETR, COCO",
+        "official Deformable DETR",
         trackformer_name,
         not_in_file=_NO_MASKS,
         not_in_model=_NO_USE,
@@ -163,16 +164,16 @@ CONVERTER_REGISTRY["TrackFormer"] = {
         is_of=partial(_of_coco, no_object=0),
     ),
     "detr": CheckpointFormat(
-        "official DETR, COCO",
+        "official DETR detection",
         trackformer_name,
-        not_in_file=(*_NO_MASKS, *_NO_TRACKS),
+        not_in_file=(*_NO_MASKS, *_NO_TRACKS, *_ONLY_DEFORMABLE),
         adapt=adapt_detr,
         is_of=partial(_of_coco, no_object=1),
     ),
     "detr_segm": CheckpointFormat(
-        "official DETR with masks, COCO or COCO panoptic",
+        "official DETR with masks or panoptic",
         segmentation_name,
-        not_in_file=_NO_TRACKS,
+        not_in_file=(*_NO_TRACKS, *_ONLY_DEFORMABLE),
         adapt=adapt_detr,
         is_of=partial(_of_coco, no_object=1),
     ),
