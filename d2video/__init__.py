@@ -87,14 +87,16 @@ _MODULES = {
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name == "model_zoo":
-        return importlib.import_module("d2video.model_zoo")
-    if name not in _PLACES:
-        raise AttributeError(f"module 'd2video' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"d2video.{_PLACES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # for them, a name that is missing is an error
+
+    def __getattr__(name: str) -> Any:
+        if name == "model_zoo":
+            return importlib.import_module("d2video.model_zoo")
+        if name not in _PLACES:
+            raise AttributeError(f"module 'd2video' has no attribute '{name}'")
+        value = getattr(importlib.import_module(f"d2video.{_PLACES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
