@@ -7,6 +7,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from d2video.checkpoint import VideoCheckpointer
+from d2video.data.loading import check_registered
 from d2video.engine.trainer import VideoTrainer
 from d2video.utils.errors import UserError
 
@@ -31,6 +32,8 @@ def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict[str, Any]:
             "DATASETS.TEST is empty: name the data sets to evaluate on there, or in 'd2video evaluate' "
             "behind --data"
         )
+    for name in cfg.DATASETS.TEST:
+        check_registered(name)
     model = VideoTrainer.build_model(cfg)
     checkpointer = VideoCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)

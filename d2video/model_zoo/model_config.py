@@ -63,9 +63,9 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
                 "models' lists them) or a config"
             )
         cfg = load_cfg(config_file, opts)
-        cfg.MODEL.WEIGHTS = own = known_weights(cfg.MODEL.WEIGHTS)
-        if os.path.isfile(own):
-            _tell(load_checkpoint_file(own, peek=True), f"checkpoint {own}", cfg, opts)
+        cfg.MODEL.WEIGHTS = named = known_weights(cfg.MODEL.WEIGHTS)
+        if os.path.isfile(named):
+            _tell(load_checkpoint_file(named, peek=True), f"checkpoint {named}", cfg, opts)
         return cfg
     found = _find(model)
     opts = [*opts, _WEIGHTS, found.weights]

@@ -96,7 +96,7 @@ def test_other_data_and_keys(trained):
     ("words", "message"),
     [
         (["nix.pth"], "model nix.pth: no such file"),
-        (["../run", "--data", "nix"], "nix"),
+        (["../run", "--data", "evaluatd"], "did you mean evaluated?"),
         (["../run", "DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
         (["../run", "--num-gpus", "3", "MODEL.DEVICE", "cuda"], "no GPU"),
         (["DETR/detr_R50_150ep"], "no weights are published"),
