@@ -66,6 +66,6 @@ class DeformConv(nn.Module):
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
             x = x.float()
             offset = self.offset(x)
-            if device == "cpu":
+            if device in ("cpu", "mps"):  # not every torchvision has its operator on MPS
                 return deform_conv2d_sampled(x, offset, self.weight)
             return deform_conv2d(x, offset, self.weight, padding=1)

@@ -1,5 +1,8 @@
 """Configs are found by name, from any folder."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,14 @@ def test_a_project_may_hold_its_configs(tmp_path, monkeypatch):
     (folder / "small/toy.yaml").write_text("SEED: 7\n")
     monkeypatch.setattr(files, "CONFIG_FOLDERS", [*files.CONFIG_FOLDERS, ("Toy/", folder)])
     assert find_config("Toy/small/toy") == str(folder / "small/toy.yaml")
+
+
+def test_folders_of_projects_are_named_by_the_environment(tmp_path):
+    (tmp_path / "Toy/configs").mkdir(parents=True)
+    (tmp_path / "Toy/configs/toy.yaml").write_text("SEED: 7\n")
+    code = "from d2video.utils.project_folders import CONFIG_FOLDERS; print(CONFIG_FOLDERS[-1])"
+    environment = {**os.environ, "D2VIDEO_PROJECTS": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == f"{('Toy/', tmp_path / 'Toy/configs')}\n", done.stderr

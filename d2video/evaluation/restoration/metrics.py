@@ -6,7 +6,6 @@ Images are float or uint8 (3,H,W), RGB, 0..255; the measures take arrays (H,W,3)
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 # Of ITU-R BT.601 from 0..255 to the range of studio video; IPT's code (utility.calc_psnr) has them.
@@ -68,4 +67,4 @@ def measure(restored: Tensor, target: Tensor, border: int = 0) -> Measures:
 def _inner(image: Tensor, border: int) -> np.ndarray:
     height, width = image.shape[-2:]
     inner = image[:, border : height - border, border : width - border]
-    return inner.permute(1, 2, 0).to("cpu", torch.float64).numpy()
+    return inner.permute(1, 2, 0).cpu().double().numpy()  # MPS has no float64
