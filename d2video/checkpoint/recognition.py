@@ -96,7 +96,8 @@ class ForeignFile:
         """
         state, notes = adapt_foreign(self.state, model, self.format)
         ours, unused, _ = sort_names(state, model, self.format)
-        renamed = {ours.get(n, n): value for n, value in state.items() if n not in {*unused}}
+        dropped = {*unused}
+        renamed = {ours.get(n, n): value for n, value in state.items() if n not in dropped}
         done = [f"recognised as {self.title}; {len(renamed)} parameters"]
         if unused:
             done.append(f"{len(unused)} more have no use here")

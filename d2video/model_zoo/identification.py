@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 
@@ -193,7 +194,8 @@ def _renamed(cfg: CfgNode, content: dict[str, Any]) -> tuple[State, State] | Non
 
 @lru_cache(maxsize=4)
 def _parameters(config: str) -> State:
-    return build_model(CfgNode.load_cfg(config)).state_dict()
+    with torch.device("meta"):  # neither memory nor random numbers
+        return build_model(CfgNode.load_cfg(config)).state_dict()
 
 
 def _value(cfg: CfgNode, key: str) -> Any:
