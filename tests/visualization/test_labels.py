@@ -77,7 +77,11 @@ def test_crowds_have_smaller_labels_as_long_as_they_last():
     crowd = labels_at([(x, y, x + 20, y + 40) for x, y in corners.tolist()])
     few, places = labels_at([(100, 100, 200, 200)]), LabelPlaces()
     heights = []
-    for labels in (few, crowd, crowd[:20], few):
+    # They would have room for labels of the usual size.
+    apart = labels_at(
+        [(x, y, x + 20, y + 40) for x in range(5, 600, 155) for y in range(40, 360, 80)]
+    )
+    for labels in (few, crowd, apart, few):
         picture = blank()
         draw_labels(picture, labels, 20, places=places)
         _, y0, _, y1 = visible(picture, labels[0])
@@ -98,6 +102,19 @@ def test_a_label_stays_where_it_is_while_it_may():
     jumps = sum(a != b for a, b in itertools.pairwise(seen))
     assert 1 <= jumps <= 3
     draw_labels(blank(), [], 14, places=places)
+
+
+def test_the_place_of_the_frame_before_is_kept_unless_it_is_covered():
+    boxes = np.array([(100, 100, 160, 160), (300, 100, 360, 160)])
+    sizes = np.array([(50, 20), (50, 20)])
+    corners = _corners(boxes, sizes, BESIDE, (640, 360))
+    assert choose_places(corners, sizes, [-1, -1])[0] == [0, 0]
+    assert choose_places(corners, sizes, [2, 5])[0] == [2, 5]
+    boxes[1] = boxes[0]
+    corners = _corners(boxes, sizes, BESIDE, (640, 360))
+    first, second = choose_places(corners, sizes, [2, 2])[0]
+    assert first == 2
+    assert second != 2
 
 
 def test_choice_is_the_cheapest_and_does_not_depend_on_chance():
