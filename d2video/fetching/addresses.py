@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 from d2video.utils.errors import UserError
+from d2video.utils.sources import public_name
 
 # detectron2's own files lie in its cache without their host, where it finds them as well.
 _DETECTRON2_HOST = "dl.fbaipublicfiles.com"
@@ -42,7 +43,7 @@ class WebFile:
 
     @property
     def page(self) -> str:
-        return self.url
+        return shown(self.url)
 
     @property
     def place(self) -> Path:
@@ -148,6 +149,11 @@ def parse(address: str) -> Address | None:
 def escaped(url: str) -> str:
     """``url`` with what it must not hold, such as spaces, in its percent form."""
     return quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+
+
+def shown(address: str) -> str:
+    """An address in messages: without the user, the password and the query of a web address."""
+    return public_name(address) if isinstance(parse(address), WebFile) else address
 
 
 def mirrored(url: str) -> str:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
@@ -61,11 +62,34 @@ def _bar(title: str) -> tqdm:
     return tqdm(unit="B", unit_scale=True, desc=title, mininterval=slow, maxinterval=slow)
 
 
+def open_url(address: str, timeout: float) -> http.client.HTTPResponse:
+    """Ask for what is at an http(s) address, with the user and password in it, if any; mirrored.
+
+    Args:
+        timeout: seconds without an answer or data.
+
+    Raises:
+        HTTPError, OSError, HTTPException, ValueError: as of urllib.
+    """
+    parts = urlsplit(address)
+    user, has_user, host = parts.netloc.rpartition("@")
+    plain = mirrored(escaped(parts._replace(netloc=host, fragment="").geturl()))
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if has_user:
+        login, _, password = user.partition(":")
+        passwords.add_password(None, plain, unquote(login), unquote(password))
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPBasicAuthHandler(passwords),
+        urllib.request.HTTPDigestAuthHandler(passwords),
+    )
+    return opener.open(
+        urllib.request.Request(plain, headers={"User-Agent": "d2video"}), timeout=timeout
+    )
+
+
 def _open(url: str) -> http.client.HTTPResponse:
-    where = mirrored(escaped(url))
-    request = urllib.request.Request(where, headers={"User-Agent": "d2video"})
     try:
-        return urllib.request.urlopen(request, timeout=_TIMEOUT)
+        return open_url(url, _TIMEOUT)
     except urllib.error.HTTPError as error:
         raise FetchFault(
             f"the server answers {error.code} {_line(error.reason)}", missing=error.code in _MISSING

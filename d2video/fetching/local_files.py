@@ -9,7 +9,7 @@ from detectron2.checkpoint import catalog  # noqa: F401  (registers catalog://)
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import HTTPURLHandler
 
-from d2video.fetching.addresses import Address, ByHand, Drive, HubFile, WebFile, parse
+from d2video.fetching.addresses import Address, ByHand, Drive, HubFile, WebFile, parse, shown
 from d2video.fetching.archive import extract, member_place
 from d2video.fetching.cache import FetchFault, fault_of, fill
 from d2video.fetching.download import download, download_from_drive
@@ -131,11 +131,11 @@ def _fetch_first(address: str) -> Path:
             faults.append((each, fault))
             if not fault.missing:
                 break
-            logger.warning("%s: %s", each, fault)
+            logger.warning("%s: %s", shown(each), fault)
     reason = "; ".join(
-        f"{fault}" if each == address else f"{each}: {fault}" for each, fault in faults
+        f"{fault}" if each == address else f"{shown(each)}: {fault}" for each, fault in faults
     )
-    raise UserError(f"{address}: cannot be fetched: {reason}; {_by_hand(address)}")
+    raise UserError(f"{shown(address)}: cannot be fetched: {reason}; {_by_hand(address)}")
 
 
 def _retrieve(address: str) -> Path:
@@ -146,7 +146,7 @@ def _retrieve(address: str) -> Path:
     if isinstance(parsed, ByHand):
         raise FetchFault("no address of this file is known")
     target = _place(parsed, known)
-    logger.info("Fetching %s to %s", address, target)
+    logger.info("Fetching %s to %s", shown(address), target)
     if isinstance(parsed, WebFile):
         return fill(target, known, lambda file: download(parsed.url, file, target.name))
     return fill(target, known, lambda file: download_from_drive(parsed.file_id, file, target.name))

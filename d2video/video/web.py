@@ -8,16 +8,10 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import (
-    HTTPBasicAuthHandler,
-    HTTPDigestAuthHandler,
-    HTTPPasswordMgrWithDefaultRealm,
-    build_opener,
-)
 
 from tqdm import tqdm
 
-from d2video.fetching.addresses import escaped, mirrored
+from d2video.fetching.download import open_url
 from d2video.utils.errors import UserError
 from d2video.utils.sources import public_name
 from d2video.video.image_io import IMAGE_SUFFIXES
@@ -54,16 +48,8 @@ def request(address: str) -> HTTPResponse:
         UserError: the server cannot be reached or refuses, or answers with a web page.
     """
     name = public_name(address)
-    parts = urlsplit(address)
-    user, has_user, host = parts.netloc.rpartition("@")
-    plain = parts._replace(netloc=host, fragment="").geturl()
-    passwords = HTTPPasswordMgrWithDefaultRealm()
-    if has_user:
-        login, _, password = user.partition(":")
-        passwords.add_password(None, plain, unquote(login), unquote(password))
-    opener = build_opener(HTTPBasicAuthHandler(passwords), HTTPDigestAuthHandler(passwords))
     try:
-        response: HTTPResponse = opener.open(mirrored(escaped(plain)), timeout=TIMEOUT)
+        response = open_url(address, TIMEOUT)
     except HTTPError as error:
         raise UserError(
             f"cannot open {name}: the server answers {error.code} ({error.reason}); check the address"

@@ -1,5 +1,6 @@
 """Files of the web: fetched once, checked, whole or not at all; each failure is one line."""
 
+import base64
 import errno
 import hashlib
 import socket
@@ -244,3 +245,15 @@ def test_half_an_address(cache, text):
 def test_other_kinds_of_addresses(cache):
     assert "addresses of this kind cannot be fetched" in fault("gs://a/m.pth")
     assert fault("catalog://x/y.pkl").startswith("catalog://x/y.pkl: cannot be fetched")
+
+
+def test_a_password_is_used_and_not_shown(server, cache, monkeypatch, caplog):
+    secret = base64.b64encode(b"me:wo@rd").decode()
+    answers = {True: Reply(BODY), False: Reply(status=401, WWW_Authenticate='Basic realm="x"')}
+    server.reply = lambda path: answers[server.headers.get("Authorization") == f"Basic {secret}"]
+    address = server.address.replace("//", "//me:wo%40rd@") + "/m.pth?token=abc"
+    assert fetch(address).read_bytes() == BODY
+    message = fault(address.replace("me:", "you:").replace("/m.pth", "/n.pth"))
+    for text in (message, caplog.text, str(place(address))):
+        assert not any(part in text for part in ("wo%40rd", "wo@rd", "abc", "you:"))
+    assert "the server answers 401" in message

@@ -37,12 +37,14 @@ class FileServer:
         address: such as "http://127.0.0.1:8000".
         replies: by path (with query, or without); any other path answers 404.
         asked: "GET /path" of all requests.
+        headers: of the last one.
     """
 
     def __init__(self, port: int):
         self.address = f"http://127.0.0.1:{port}"
         self.replies: dict[str, Reply] = {}
         self.asked: list[str] = []
+        self.headers: dict[str, str] = {}
 
     def reply(self, path: str) -> Reply:
         return (
@@ -57,6 +59,7 @@ def file_server() -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             served.asked.append(f"{self.command} {self.path}")
+            served.headers = dict(self.headers)
             reply = served.reply(self.path)
             self.send_response(reply.status)
             for name, value in reply.headers.items():
