@@ -52,7 +52,7 @@ def predictor_config(model: str, config_file: str, opts: Sequence[Any]) -> CfgNo
     """The config of a model for prediction; its device is there.
 
     If a model of images has keys by which it follows objects through videos (``video_keys`` of the
-    meta-architecture), they are set, unless they are in ``opts``.
+    meta-architecture), they are set, unless they are in ``opts``. A given config is taken as it is.
 
     Args:
         model, config_file, opts: see :func:`d2video.model_zoo.model_config`.
@@ -61,10 +61,12 @@ def predictor_config(model: str, config_file: str, opts: Sequence[Any]) -> CfgNo
         UserError: as :func:`load`.
     """
     cfg = model_config(model, config_file, opts)
+    check_device(cfg.MODEL.DEVICE)
+    if config_file:
+        return cfg
     architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
     given = override_pairs(opts)
     for key, value in getattr(architecture, "video_keys", {}).items():
         if key not in given:
             set_value(cfg, key, value, architecture.__name__)
-    check_device(cfg.MODEL.DEVICE)
     return cfg

@@ -84,7 +84,7 @@ def test_options_and_a_config_win(folder, tmp_path):
     assert all(frame["instances"] == [] for frame in answers(model, folder))
 
 
-def test_models_of_images_follow_objects_unless_asked_not_to(folder):
+def test_models_of_images_follow_objects_unless_asked_not_to(folder, tmp_path):
     path = folder / "model_final.pth"
     scores = ["MODEL.DETR.LINKING.NEW_SCORE", 0.1, "MODEL.DETR.LINKING.LOW_SCORE", 0.1]
     model = d2video.load(path, device="cpu", opts=scores)
@@ -97,6 +97,9 @@ def test_models_of_images_follow_objects_unless_asked_not_to(folder):
     for given in (["MODEL.DETR.LINK", False], ["MODEL.DETR.LINK=False"]):
         model = d2video.load(path, device="cpu", opts=given)
         assert not any(f.instances.has("track_ids") for f in model(folder / "street.mp4"))
+    config = tmp_path / "mine.yaml"  # is taken as it is
+    config.write_text(config_text(tiny_cfg(*SIZE)))
+    assert d2video.load(path, config=config, device="cpu").task.does == "finds objects"
 
 
 @pytest.mark.parametrize(
