@@ -1,4 +1,4 @@
-"""Train or evaluate any system of d2video; the usual detectron2 command line.
+"""Train or evaluate any system of d2video; the usual detectron2 command line, also of tools/train_net.py.
 
 The config is a file or a name, first or behind --config-file. One machine, 8 GPUs; with MODEL.DEVICE cpu
 that many processes on the CPU::
@@ -56,6 +56,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """The options of ``detectron2.engine.default_argument_parser``, whose import costs seconds, and
     ``--dist-timeout``."""
     parser = command_parser(__doc__, "train")
+    parser.usage = "d2video train [CONFIG] [options] [KEY VALUE ...]"
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument(
         "--resume",
