@@ -247,6 +247,13 @@ def test_a_deformable_detr_is_not_taken_for_a_detr(tmp_path):
         VideoCheckpointer(WHOLE["DETR"][0]()).load(str(tmp_path / "x.pth"))
 
 
+def test_a_mask_head_by_itself_is_no_start(tmp_path):
+    """Of a model of another kind only the mask head would fit; the detector would start anew."""
+    torch.save(official(trackformer.build("detr_masks"), "detr_segm"), tmp_path / "x.pth")
+    with pytest.raises(UserError, match="these are weights of official DETR with masks"):
+        VideoCheckpointer(trackformer.build("deformable_masks")).load(str(tmp_path / "x.pth"))
+
+
 def test_official_weights_of_another_depth_are_refused_by_name(tmp_path):
     torch.save(official(WHOLE["DETR"][0](), "detr"), tmp_path / "x.pth")
     model = build_model(detr.tiny_cfg("MODEL.DETR.ENC_LAYERS", 0))
