@@ -30,36 +30,11 @@ def download(url: str, file: BinaryIO, title: str) -> None:
     """Write what is at ``url`` to ``file``, with a progress bar named ``title``.
 
     Raises:
-        FetchFault: the server cannot be reached or has no such file, the transfer breaks off, or a web
-            page comes in place of a file.
+        FetchFault: as :func:`open_url` and :func:`write_body`.
         OSError: the disk refuses.
     """
-    with _open(url) as response:
-        length = response.headers.get("Content-Length", "")
-        expected = int(length) if length.isdigit() else None
-        slow = 0.5 if sys.stderr.isatty() else 10.0  # seconds between lines of a log
-        received = 0
-        with tqdm(
-            total=expected,
-            unit="B",
-            unit_scale=True,
-            desc=title,
-            mininterval=slow,
-            maxinterval=slow,
-        ) as bar:
-            for chunk in _chunks(response):
-                if not received and is_web_page(chunk[:1000]):
-                    raise FetchFault("a web page came in place of the file")
-                file.write(chunk)
-                received += len(chunk)
-                bar.update(len(chunk))
-    if expected is not None and received != expected:
-        raise FetchFault(f"the transfer broke off after {received} of {expected} bytes")
-
-
-def _bar(title: str) -> tqdm:
-    slow = 0.5 if sys.stderr.isatty() else 10.0  # seconds between the lines of a log
-    return tqdm(unit="B", unit_scale=True, desc=title, mininterval=slow, maxinterval=slow)
+    with open_url(url, _TIMEOUT) as response:
+        write_body(response, file, title)
 
 
 def open_url(address: str, timeout: float) -> http.client.HTTPResponse:
@@ -69,34 +44,65 @@ def open_url(address: str, timeout: float) -> http.client.HTTPResponse:
         timeout: seconds without an answer or data.
 
     Raises:
-        HTTPError, OSError, HTTPException, ValueError: as of urllib.
+        FetchFault: the server cannot be reached or has no such file. Its message and its context hold
+            no password.
     """
-    parts = urlsplit(address)
-    user, has_user, host = parts.netloc.rpartition("@")
-    plain = mirrored(escaped(parts._replace(netloc=host, fragment="").geturl()))
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if has_user:
-        login, _, password = user.partition(":")
-        passwords.add_password(None, plain, unquote(login), unquote(password))
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPBasicAuthHandler(passwords),
-        urllib.request.HTTPDigestAuthHandler(passwords),
-    )
-    return opener.open(
-        urllib.request.Request(plain, headers={"User-Agent": "d2video"}), timeout=timeout
-    )
-
-
-def _open(url: str) -> http.client.HTTPResponse:
     try:
-        return open_url(url, _TIMEOUT)
+        parts = urlsplit(address)
+        user, has_user, host = parts.netloc.rpartition("@")
+        plain = mirrored(escaped(parts._replace(netloc=host, fragment="").geturl()))
+        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        if has_user:
+            login, _, password = user.partition(":")
+            passwords.add_password(None, plain, unquote(login), unquote(password))
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPBasicAuthHandler(passwords),
+            urllib.request.HTTPDigestAuthHandler(passwords),
+        )
+        request = urllib.request.Request(plain, headers={"User-Agent": "d2video"})
+        return opener.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
+        reason = _line(error.reason)
         raise FetchFault(
-            f"the server answers {error.code} {_line(error.reason)}", missing=error.code in _MISSING
-        ) from error
+            f"the server answers {error.code} ({reason})", missing=error.code in _MISSING
+        ) from None
+    # UnicodeError: a host that has no encoding. ValueError: a broken address or answer.
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise FetchFault(f"no connection to the server: {_line(reason)}") from error
+        raise FetchFault(f"no connection to the server: {reason_of(error, timeout)}") from None
+
+
+def write_body(response: http.client.HTTPResponse, file: BinaryIO, title: str) -> None:
+    """Write a server's answer to ``file``, with a progress bar named ``title``.
+
+    Raises:
+        FetchFault: the transfer breaks off, or a web page comes in place of a file.
+        OSError: the disk refuses.
+    """
+    expected, received = response.length, 0
+    with _bar(title, expected) as bar:
+        for chunk in _chunks(response):
+            if not received and is_web_page(chunk[:1000]):
+                raise FetchFault("a web page came in place of the file")
+            file.write(chunk)
+            received += len(chunk)
+            bar.update(len(chunk))
+    if expected is not None and received != expected:
+        raise FetchFault(f"the transfer broke off after {received} of {expected} bytes")
+
+
+def reason_of(error: Exception, timeout: float) -> str:
+    """What an error of the network says, in a few words; ``timeout``: seconds that were waited."""
+    cause = getattr(error, "reason", None) or error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {timeout:g} s"
+    return _line(getattr(cause, "strerror", None) or cause) or type(cause).__name__
+
+
+def _bar(title: str, total: int | None = None) -> tqdm:
+    slow = 0.5 if sys.stderr.isatty() else 10.0  # seconds between the lines of a log
+    return tqdm(
+        total=total, unit="B", unit_scale=True, desc=title, mininterval=slow, maxinterval=slow
+    )
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -104,7 +110,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             chunk = response.read(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise FetchFault(f"the transfer broke off: {error}") from error
+            raise FetchFault(f"the transfer broke off: {_line(error)}") from error
         if not chunk:
             return
         yield chunk

@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.error import ExitError, FFmpegError, InvalidDataError
 
+from d2video.fetching.download import reason_of
 from d2video.utils import limits
 from d2video.utils.errors import UserError
 from d2video.utils.sources import STREAMS, WEB, public_name, scheme_of
@@ -16,7 +17,7 @@ from d2video.video.decoding import average_rate, check_streams, reason, upright
 from d2video.video.frame_source import FrameSource, ReadFrame
 from d2video.video.frame_times import FrameTimes
 from d2video.video.live import LiveSource
-from d2video.video.web import TIMEOUT, LocalCopy, is_file, is_playlist, reason_of, request, save
+from d2video.video.web import TIMEOUT, LocalCopy, is_file, is_playlist, request, save
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class _Body:
 def _reason(error: Exception) -> str:
     if isinstance(error, ExitError):  # of the time limit
         return f"no data within {TIMEOUT:g} s"
-    return reason_of(error) if isinstance(error, OSError) else reason(error)
+    return reason_of(error, TIMEOUT) if isinstance(error, OSError) else reason(error)
 
 
 class _Stream(FrameSource):

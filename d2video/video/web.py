@@ -4,14 +4,12 @@ import mimetypes
 import shutil
 import tempfile
 import weakref
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPResponse
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
-from tqdm import tqdm
-
-from d2video.fetching.download import open_url
+from d2video.fetching.cache import FetchFault
+from d2video.fetching.download import open_url, write_body
 from d2video.utils.errors import UserError
 from d2video.utils.sources import public_name
 from d2video.video.image_io import IMAGE_SUFFIXES
@@ -23,7 +21,6 @@ _PLAYLISTS = frozenset(
         *("audio/x-mpegurl", "application/dash+xml"),
     }
 )
-_AT_ONCE = 1 << 18  # bytes
 
 
 class LocalCopy:
@@ -50,15 +47,8 @@ def request(address: str) -> HTTPResponse:
     name = public_name(address)
     try:
         response = open_url(address, TIMEOUT)
-    except HTTPError as error:
-        raise UserError(
-            f"cannot open {name}: the server answers {error.code} ({error.reason}); check the address"
-        ) from None
-    # UnicodeError: a host that has no encoding. ValueError: a broken address or answer.
-    except (OSError, HTTPException, ValueError) as error:
-        raise UserError(
-            f"cannot reach {name} ({reason_of(error)}); check the address and the network"
-        ) from None
+    except FetchFault as fault:
+        raise UserError(f"cannot open {name}: {fault}; check the address") from None
     if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         response.close()
         raise UserError(
@@ -66,14 +56,6 @@ def request(address: str) -> HTTPResponse:
             "video first (yt-dlp does so for many sites)"
         )
     return response
-
-
-def reason_of(error: Exception) -> str:
-    """What an error of the network says, in a few words."""
-    cause = getattr(error, "reason", error)
-    if isinstance(cause, TimeoutError):
-        return f"no answer within {TIMEOUT:g} s"
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def is_playlist(response: HTTPResponse) -> bool:
@@ -89,7 +71,7 @@ def is_file(response: HTTPResponse) -> bool:
 
 
 def save(response: HTTPResponse, name: str) -> LocalCopy:
-    """Read a file to its end, with a progress bar in a terminal.
+    """Read a file to its end, with a progress bar.
 
     Raises:
         UserError: the transfer breaks off, or the disk refuses.
@@ -99,19 +81,10 @@ def save(response: HTTPResponse, name: str) -> LocalCopy:
     is_image = kind.startswith("image/") and kind != "image/gif"
     if is_image and Path(file_name).suffix.lower() not in IMAGE_SUFFIXES:
         file_name += mimetypes.guess_extension(kind) or ""
-    length = response.length
     try:
         copy = LocalCopy(name, file_name)
-        bar = tqdm(
-            total=length, unit="B", unit_scale=True, desc=file_name, leave=False, disable=None
-        )
-        with response, bar, open(copy.path, "wb") as file:
-            while part := response.read(_AT_ONCE):
-                file.write(part)
-                bar.update(len(part))
-    except (OSError, HTTPException) as error:
-        raise UserError(f"cannot fetch {name} ({reason_of(error)}); try again") from None
-    got = copy.path.stat().st_size
-    if length is not None and got != length:
-        raise UserError(f"{name} broke off after {got} of {length} bytes; try again")
+        with response, copy.path.open("wb") as file:
+            write_body(response, file, file_name)
+    except (FetchFault, OSError) as error:
+        raise UserError(f"cannot fetch {name}: {error}; try again") from None
     return copy

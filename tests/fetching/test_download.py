@@ -108,7 +108,9 @@ def test_no_network(cache, files):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert "no connection to the server: [Errno 111]" in fault(f"http://127.0.0.1:{port}/m.pth")
+    assert "no connection to the server: Connection refused" in fault(
+        f"http://127.0.0.1:{port}/m.pth"
+    )
     assert files() == []
 
 

@@ -282,7 +282,7 @@ def test_faults_are_one_line(mp4, tmp_path):
         "/gone.mp4": r"gone\.mp4\?\.\.\.: the server answers 404 \(Not Found\); check the address",
         "/secret.mp4": "answers 403",
         "/text.mp4": r"text\.mp4.*not a video",
-        "/short.mp4": r"short\.mp4\S+ broke off after 500 of \d+ bytes; try again",
+        "/short.mp4": r"short\.mp4\S+ the transfer broke off after 500 of \d+ bytes; try again",
         "/endless": "cannot open .*/endless",
     }
     with serve(pages) as host:
@@ -301,8 +301,10 @@ def test_other_addresses(tmp_path, mp4):
     for address, words in {
         "s3://bucket/a.mp4": r"s3://bucket/a\.mp4 cannot be opened; give .* http://, https://",
         "rtsp://user:pa/ss@cam/1": r"no host that can be read; write .* %2F",
-        "http://nowhere.invalid/a.mp4": r"cannot reach http://nowhere\.invalid/a\.mp4",
-        Path("http://nowhere.invalid/a.mp4"): r"cannot reach http://nowhere\.invalid/a\.mp4",
+        "http://nowhere.invalid/a.mp4": r"cannot open http://nowhere\.invalid/a\.mp4: no connection",
+        Path(
+            "http://nowhere.invalid/a.mp4"
+        ): r"cannot open http://nowhere\.invalid/a\.mp4: no connection",
     }.items():
         with pytest.raises(UserError, match=words):
             open_video(address)
