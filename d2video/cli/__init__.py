@@ -8,11 +8,11 @@ functions: ``--help`` and a mistake in the arguments answer at once.
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 import d2video
 from d2video.utils.detectron2_missing import is_missing
 from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.near_names import did_you_mean
 
 # What each command does. Its module has its name, with underscores.
 COMMANDS = {
@@ -58,9 +58,8 @@ def command(name: str) -> Callable[[Sequence[str]], None]:
         UserError: there is none of that name.
     """
     if name not in COMMANDS:
-        close = get_close_matches(name.lower(), COMMANDS)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UserError(f"d2video has no command '{name}': {hint}'d2video --help' lists them")
+        hint = did_you_mean(name, COMMANDS, "'d2video --help' lists them")
+        raise UserError(f"d2video has no command '{name}': {hint}")
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}").main
 
 

@@ -13,13 +13,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2video.cli.arguments import command_parser
 from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from d2video.model_zoo import Entry
@@ -64,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     if not entries and not others:
         known = {*names, *(entry.config or entry.file_name for entry in ENTRIES)}
-        close = get_close_matches(pattern, known, 3) or get_close_matches(pattern, known, 3, 0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else "'d2video models' lists all"
+        hint = did_you_mean(pattern, known, "'d2video models' lists all")
         raise UserError(f"no model is called or described '{args.pattern}': {hint}")
     if args.json:
         content = [_facts(entry) for entry in entries]

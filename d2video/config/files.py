@@ -3,8 +3,7 @@
 import ast
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import yaml
@@ -13,6 +12,7 @@ from yaml.constructor import ConstructorError
 
 from d2video.config.renamed import current_keys
 from d2video.utils.errors import UserError
+from d2video.utils.near_names import did_you_mean
 from d2video.utils.project_folders import CONFIG_FOLDERS
 
 _BASE = "_BASE_"
@@ -46,20 +46,8 @@ def find_config(name: str) -> str:
     known = _as_name(name)
     if known in names:
         return names[known]
-    close = near_names(known, names)
-    hint = f"did you mean {' or '.join(close)}?" if close else "correct the path"
+    hint = did_you_mean(known, names, "correct the path")
     raise UserError(f"config {name}: no such file, and d2video has none of that name: {hint}")
-
-
-def near_names(wanted: str, names: Collection[str]) -> list[str]:
-    """Up to three of ``names`` such as "DETR/detr_R50_500ep.yaml" that may be meant, the nearest first;
-    the folder may be missing."""
-    by_end = {each.rpartition("/")[2].lower(): each for each in names}
-    close = [
-        *get_close_matches(wanted, names, cutoff=0.75),
-        *(by_end[end] for end in get_close_matches(wanted.rpartition("/")[2].lower(), by_end)),
-    ]
-    return [*dict.fromkeys(close)][:3]
 
 
 def _as_name(path: str) -> str:

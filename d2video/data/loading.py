@@ -2,7 +2,6 @@
 
 import inspect
 import os
-from difflib import get_close_matches
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -10,6 +9,7 @@ from d2video.data.datasets.coco import load_checked
 from d2video.data.records import Record
 from d2video.formats.faults import Report, refuse
 from d2video.utils.errors import UserError
+from d2video.utils.near_names import did_you_mean
 
 
 def check_registered(dataset_name: str) -> None:
@@ -19,8 +19,7 @@ def check_registered(dataset_name: str) -> None:
     """
     if dataset_name not in DatasetCatalog:
         # detectron2's image datasets are registered too: the whole list would not help.
-        close = get_close_matches(dataset_name, DatasetCatalog, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "correct the name or register it"
+        hint = did_you_mean(dataset_name, DatasetCatalog, "correct the name or register it")
         raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
 
 

@@ -1,6 +1,5 @@
 """One member of a zip archive as a file."""
 
-import difflib
 import hashlib
 import zipfile
 import zlib
@@ -10,6 +9,7 @@ from typing import BinaryIO
 from d2video.fetching.addresses import cache_folder
 from d2video.fetching.cache import FetchFault, fill
 from d2video.fetching.known_files import KnownFile
+from d2video.utils.near_names import near_names
 
 _CHUNK = 1 << 20
 
@@ -61,7 +61,7 @@ def _find(opened: zipfile.ZipFile, member: str, archive: Path) -> str:
     ends = [name for name in names if name.endswith(f"/{member}")]
     if len(ends) == 1:
         return ends[0]
-    near = difflib.get_close_matches(member, names, 3, 0.4) or names[:3]
+    near = near_names(member, names) or names[:3]
     listed = f"it has {', '.join(near)}" if near else "it is empty"
     more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
     raise FetchFault(f"{archive} has no member {member}; {listed}{more}", missing=True)

@@ -1,4 +1,4 @@
-"""What is known of addresses before they are fetched: hash, size, page, other addresses."""
+"""What is known of addresses before they are fetched: hash, page, other addresses."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ class KnownFile:
     """
     Attributes:
         sha256: in hexadecimal digits, or their beginning; "": unknown.
-        size: in bytes; None: unknown.
         page: where a person finds the file.
         file_name: as on that page.
         fallbacks: other addresses, tried in turn where the main one has no such file.
@@ -24,7 +23,6 @@ class KnownFile:
     """
 
     sha256: str = ""
-    size: int | None = None
     page: str = ""
     file_name: str = ""
     fallbacks: tuple[str, ...] = ()

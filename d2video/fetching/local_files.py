@@ -156,7 +156,7 @@ def _by_hand(address: str) -> str:
     """What a person can do, with all that is known of the file."""
     known, target, parsed = known_file(address), place(address), parse(address)
     assert parsed is not None, address
-    facts = [f"{known.size} bytes"] if known.size else []
+    facts = []
     if known.sha256:
         facts.append(f"sha256 {known.sha256}{'…' if len(known.sha256) < 64 else ''}")
     facts += [known.note] if known.note else []

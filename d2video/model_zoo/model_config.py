@@ -13,7 +13,7 @@ from detectron2.utils.logger import log_first_n
 from d2video.checkpoint import config_in, load_checkpoint_file, metrics_in
 from d2video.checkpoint.run_folder import model_in
 from d2video.config import load_cfg
-from d2video.config.files import config_names, flatten, near_names, override_pairs
+from d2video.config.files import config_names, flatten, override_pairs
 from d2video.config.stored import load_stored_cfg, stored_values, tell_differences, warn_once
 from d2video.fetching import fetch, is_address
 from d2video.model_zoo.entries import ENTRIES
@@ -21,6 +21,7 @@ from d2video.model_zoo.identification import identify
 from d2video.model_zoo.zoo import find_entry, get_checkpoint_url, get_config
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
+from d2video.utils.near_names import did_you_mean
 
 _say_once = partial(log_first_n, logging.INFO, key="message")
 _WEIGHTS = "MODEL.WEIGHTS"
@@ -112,8 +113,7 @@ def _find(model: str) -> _Model:
     if name := _entry_name(model):
         return _Model(get_checkpoint_url(name), name)
     names = [entry.config for entry in ENTRIES if entry.config]
-    close = near_names(model, names)
-    hint = f"did you mean {' or '.join(close)}?" if close else "'d2video models' lists the names"
+    hint = did_you_mean(model, names, "'d2video models' lists the names")
     raise UserError(
         f"model {model}: no such file or folder, and neither an address nor a model of the zoo: {hint}"
     )

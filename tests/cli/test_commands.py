@@ -37,9 +37,9 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("predct", "did you mean predict? "),
-        ("Train", "did you mean train? "),
-        ("install_detectron2", "did you mean install-detectron2? "),
+        ("predct", "did you mean predict?"),
+        ("Train", "did you mean train?"),
+        ("install_detectron2", "did you mean install-detectron2?"),
         ("zzz", "'d2video --help' lists them"),
         ("--zzz", "no command '--zzz'"),
     ],
