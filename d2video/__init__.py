@@ -13,6 +13,7 @@ The names below are imported when they are first used.
 
 import importlib
 import logging
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from d2video.utils.errors import UserError
     from d2video.visualization.options import DrawingOptions
 
-from d2video.utils.detectron2_missing import tell_if_missing
+from d2video.utils import detectron2_missing
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "model_zoo": ["model_zoo"],
     "visualization.options": ["DrawingOptions"],
     "inference.loading": ["load"],
     "inference.predictor": ["Predictor"],
@@ -90,12 +92,15 @@ _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 if not TYPE_CHECKING:  # for them, a name that is missing is an error
 
     def __getattr__(name: str) -> Any:
-        if name == "model_zoo":
-            return importlib.import_module("d2video.model_zoo")
         if name not in _PLACES:
             raise AttributeError(f"module 'd2video' has no attribute '{name}'")
-        value = getattr(importlib.import_module(f"d2video.{_PLACES[name]}"), name)
-        globals()[name] = value
+        try:
+            module = importlib.import_module(f"d2video.{_PLACES[name]}")
+        except ImportError as error:
+            if detectron2_missing.is_missing():
+                raise ImportError(detectron2_missing.MESSAGE, name="detectron2") from error
+            raise
+        value = globals()[name] = module if name == "model_zoo" else getattr(module, name)
         return value
 
 
@@ -116,4 +121,5 @@ warnings.filterwarnings(
 warnings.filterwarnings("ignore", "pkg_resources is deprecated", module=r"detectron2\.model_zoo")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
 
-tell_if_missing()
+if detectron2_missing.is_missing():
+    print(detectron2_missing.MESSAGE, file=sys.stderr)
