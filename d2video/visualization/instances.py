@@ -11,6 +11,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from d2video.visualization.labels import Label, LabelPlaces, draw_labels
+from d2video.visualization.options import DrawingOptions
 from d2video.visualization.primitives import (
     enlarge,
     fill_mask,
@@ -28,14 +29,8 @@ def draw_instances(
     image: np.ndarray,
     instances: Instances,
     class_names: Sequence[str] | None = None,
+    options: DrawingOptions | None = None,
     *,
-    masks: bool = True,
-    draw_boxes: bool | None = None,
-    labels: bool = True,
-    label_size: float = 1.0,
-    opacity: float | None = None,
-    line_width: int | None = None,
-    scale: int = 1,
     trails: TrailHistory | None = None,
     places: LabelPlaces | None = None,
 ) -> np.ndarray:
@@ -47,9 +42,7 @@ def draw_instances(
             that exist: ``pred_masks`` (bool N,H,W), ``pred_boxes`` (XYXY, pixels), ``scores``,
             ``pred_classes`` and ``track_ids``, which also choose the colours (else the row).
         class_names: by class index; ``None`` shows the index.
-        masks, draw_boxes, labels, label_size, opacity, line_width: see :class:`DrawingOptions`.
-        scale: whole number to enlarge everything by first, so that labels do not cover small
-            frames.
+        options: how to draw; all instances are drawn, whatever their score.
         trails: the tracks' paths up to this frame, already added.
         places: of the labels in the frame before; changed.
 
@@ -60,6 +53,8 @@ def draw_instances(
         UserError: a class has no name in ``class_names``.
     """
     assert instances.image_size == image.shape[:2], (instances.image_size, image.shape)
+    options = options or DrawingOptions()
+    scale = options.scale
     canvas = enlarge(image, scale)
     instances = instances.to("cpu")
     ids = instances.track_ids.tolist() if instances.has("track_ids") else range(len(instances))
@@ -67,9 +62,10 @@ def draw_instances(
     boxes: list[Sequence[int]] | None = None
     if instances.has("pred_boxes"):
         boxes = (scale * instances.pred_boxes.tensor.numpy()).round().astype(int).tolist()
-    shows_masks = masks and instances.has("pred_masks")
-    shows_boxes = boxes is not None and (not shows_masks if draw_boxes is None else draw_boxes)
-    thickness = line_width or max(1, round(min(canvas.shape[:2]) / 360))
+    shows_masks = options.masks and instances.has("pred_masks")
+    wants_boxes = not shows_masks if options.draw_boxes is None else options.draw_boxes
+    shows_boxes = wants_boxes and boxes is not None
+    thickness = options.line_width or max(1, round(min(canvas.shape[:2]) / 360))
 
     # Layer by layer, so that no fill covers an outline and no outline a label.
     extents = boxes  # which the labels stand beside; None: of an empty mask
@@ -78,8 +74,9 @@ def draw_instances(
         if scale > 1:
             shapes = shapes.repeat(scale, axis=1).repeat(scale, axis=2)
         rectangles = [cv2.boundingRect(shape) for shape in shapes]
+        opacity = OPACITY if options.opacity is None else options.opacity
         for shape, rectangle, colour in zip(shapes, rectangles, colours, strict=True):
-            fill_mask(canvas, shape, rectangle, colour, OPACITY if opacity is None else opacity)
+            fill_mask(canvas, shape, rectangle, colour, opacity)
         for shape, rectangle, colour in zip(shapes, rectangles, colours, strict=True):
             outline_mask(canvas, shape, rectangle, colour, thickness)
         if not shows_boxes:
@@ -89,14 +86,14 @@ def draw_instances(
     if shows_boxes:
         for (x0, y0, x1, y1), colour in zip(boxes or (), colours, strict=True):
             cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA)
-    if labels and extents is not None:
+    if options.labels and extents is not None:
         rows = zip(_label_texts(instances, class_names), colours, extents, ids, strict=True)
         texts = [
             Label(text, colour, extent, track_id, tail)
             for (text, tail), colour, extent, track_id in rows
             if text and (shows_boxes or extent[2] > extent[0])
         ]
-        font_size = label_font_size(canvas, label_size)
+        font_size = label_font_size(canvas, options.label_size)
         draw_labels(canvas, texts, font_size, places=places if instances.has("track_ids") else None)
     return canvas
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from d2video.structures.answers import PanopticMap
 from d2video.visualization.labels import AROUND, Label, LabelPlaces, draw_labels
+from d2video.visualization.options import DrawingOptions
 from d2video.visualization.primitives import (
     crop,
     enlarge,
@@ -25,13 +26,8 @@ def draw_panoptic(
     image: np.ndarray,
     panoptic_seg: PanopticMap,
     class_names: Sequence[str] | None = None,
+    options: DrawingOptions | None = None,
     *,
-    draw_boxes: bool | None = None,
-    labels: bool = True,
-    label_size: float = 1.0,
-    opacity: float | None = None,
-    line_width: int | None = None,
-    scale: int = 1,
     trails: TrailHistory | None = None,
     places: LabelPlaces | None = None,
 ) -> np.ndarray:
@@ -44,9 +40,7 @@ def draw_panoptic(
         image: uint8 (H,W,3), RGB; stays as it is.
         panoptic_seg: of size (H,W), on any device.
         class_names: by class index, of things and stuff; ``None`` shows the index.
-        draw_boxes: draw boxes about the things.
-        labels, label_size, opacity, line_width: see :class:`DrawingOptions`.
-        scale: whole number to enlarge everything by first, as in ``draw_instances``.
+        options: how to draw; boxes are those of the things.
         trails: of the things, up to this frame.
         places: of the labels in the frame before; changed.
 
@@ -56,12 +50,15 @@ def draw_panoptic(
     Raises:
         UserError: a class has no name in ``class_names``.
     """
+    options = options or DrawingOptions()
+    scale = options.scale
     ids = panoptic_seg[0].cpu().numpy()
     assert ids.shape == image.shape[:2], (ids.shape, image.shape)
     canvas = enlarge(image, scale)
     ids = ids.repeat(scale, axis=0).repeat(scale, axis=1)
-    thickness = line_width or max(1, round(min(ids.shape) / 480))
+    thickness = options.line_width or max(1, round(min(ids.shape) / 480))
 
+    opacity = OPACITY if options.opacity is None else options.opacity
     num_things = 0
     found = []
     for segment in panoptic_seg[1]:
@@ -79,17 +76,18 @@ def draw_panoptic(
         if rectangle[2] == 0:
             continue
         # Segments do not overlap: the fill of one covers no outline of another.
-        fill_mask(canvas, mask, rectangle, colour, OPACITY if opacity is None else opacity)
+        fill_mask(canvas, mask, rectangle, colour, opacity)
         outline_mask(canvas, mask, rectangle, colour, thickness)
-        if draw_boxes and segment["isthing"]:
+        if options.draw_boxes and segment["isthing"]:
             x, y, width, height = rectangle
             corner = (x + width, y + height)
             cv2.rectangle(canvas, (x, y), corner, colour, thickness, cv2.LINE_AA)
         found.append(Label(text, colour, _innermost(mask, rectangle) * 2, segment.get("track_id")))
     if trails is not None:
         draw_trails(canvas, trails, 2 * thickness, scale=scale)
-    if labels:
-        draw_labels(canvas, found, label_font_size(canvas, label_size), where=AROUND, places=places)
+    if options.labels:
+        font_size = label_font_size(canvas, options.label_size)
+        draw_labels(canvas, found, font_size, where=AROUND, places=places)
     return canvas
 
 

@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 from d2video.utils.errors import UserError
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.labels import Label, draw_labels
+from d2video.visualization.options import DrawingOptions
 from d2video.visualization.primitives import enlarge, label_font_size, label_of_class
 
 _GAP = 4  # pixels between the pictures
@@ -111,8 +112,8 @@ def _cell(
     image_format: str,
 ) -> np.ndarray:
     pixels, found = _pixels(image, image_format), _as_predictions(targets)
-    scale = _scale(pixels)
-    drawn = draw_instances(pixels, found, class_names, draw_boxes=True, scale=scale)
+    options = DrawingOptions(draw_boxes=True, scale=_scale(pixels))
+    drawn = draw_instances(pixels, found, class_names, options)
     return _captioned(drawn, caption)
 
 

@@ -74,13 +74,17 @@ def test_instances_below_the_threshold_leave_no_trail():
 def test_options_go_to_the_pictures():
     frame = make_frame(1, masks=True)
     drawn = drawer(["cat"], draw_boxes=True, scale=2)(frame)
-    expected = draw_instances(GREY, frame.instances, ["cat"], draw_boxes=True, scale=2)
+    expected = draw_instances(
+        GREY, frame.instances, ["cat"], DrawingOptions(draw_boxes=True, scale=2)
+    )
     np.testing.assert_array_equal(drawn, expected)
     ids = torch.zeros(60, 80, dtype=torch.int32)
     ids[:30] = 4
     panoptic = (ids, [{"id": 4, "category_id": 0, "isthing": True}])
     drawn = drawer(["cat"], scale=3)(replace(frame, panoptic_seg=panoptic))
-    np.testing.assert_array_equal(drawn, draw_panoptic(GREY, panoptic, ["cat"], scale=3))
+    np.testing.assert_array_equal(
+        drawn, draw_panoptic(GREY, panoptic, ["cat"], DrawingOptions(scale=3))
+    )
 
 
 def test_summary():

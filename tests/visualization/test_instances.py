@@ -10,6 +10,7 @@ from detectron2.structures import Boxes, Instances
 
 from d2video.utils.errors import UserError
 from d2video.visualization.instances import OPACITY, draw_instances, track_colour
+from d2video.visualization.options import DrawingOptions
 from d2video.visualization.trails import TrailHistory
 
 HEIGHT, WIDTH = 120, 160
@@ -143,7 +144,7 @@ def test_trails_lie_over_masks_and_under_labels():
 
 def test_scale_enlarges_before_drawing():
     instances = make_instances([(10, 40, 30)])
-    drawn = draw_instances(grey(), instances, scale=3, draw_boxes=True)
+    drawn = draw_instances(grey(), instances, None, DrawingOptions(scale=3, draw_boxes=True))
     assert drawn.shape == (3 * HEIGHT, 3 * WIDTH, 3)
     changed = (drawn != 100).any(-1)
     assert changed[120:210, 30:120].all()

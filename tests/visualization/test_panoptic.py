@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from d2video.utils.errors import UserError
+from d2video.visualization.options import DrawingOptions
 from d2video.visualization.panoptic import OPACITY, draw_panoptic, stuff_colour
 from d2video.visualization.primitives import track_colour
 
@@ -63,7 +64,7 @@ def test_a_segment_of_one_pixel_in_a_tiny_picture():
 
 
 def test_scale_enlarges_before_drawing():
-    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS), scale=2)
+    drawn = draw_panoptic(GREY, (quarters(), SEGMENTS), None, DrawingOptions(scale=2))
     assert drawn.shape == (480, 640, 3)
     for (y, x), colour in [((40, 40), track_colour(0)), ((40, 600), track_colour(1))]:
         np.testing.assert_allclose(drawn[y, x], 100 + OPACITY * (np.array(colour) - 100), atol=1)

@@ -129,19 +129,13 @@ class DetectionTask(Task[InstanceFrame]):
                 trails.add(shown)
             panoptic = frame.panoptic_seg if options.masks else None
             shows_masks = options.masks and (panoptic is not None or shown.has("pred_masks"))
-            style: dict[str, Any] = {
-                "draw_boxes": options.draw_boxes,
-                "labels": options.labels,
-                "label_size": options.label_size,
-                "opacity": options.opacity,
-                "line_width": options.line_width,
-                "scale": options.scale,
+            history: dict[str, Any] = {
                 "trails": None if options.trail_length is None and shows_masks else trails,
                 "places": places,
             }
             if panoptic is not None:
-                return draw_panoptic(frame.image, panoptic, class_names, **style)
-            return draw_instances(frame.image, shown, class_names, masks=options.masks, **style)
+                return draw_panoptic(frame.image, panoptic, class_names, options, **history)
+            return draw_instances(frame.image, shown, class_names, options, **history)
 
         return draw
 
