@@ -37,9 +37,19 @@ class CommandParser(argparse.ArgumentParser):
         if self.names:
             keys = (i for i, word in enumerate(words) if is_config_key(word))
             first_key = next(keys, len(words))
-            setattr(parsed, self.names, words[:first_key])
+            self._set_names(parsed, words[:first_key])
         parsed.opts = [*words[first_key:], *parsed.opts]
         return parsed
+
+    def _set_names(self, parsed: argparse.Namespace, names: list[str]) -> None:
+        if not hasattr(parsed, self.names):
+            setattr(parsed, self.names, names)
+            return
+        given = [*names, *filter(None, [getattr(parsed, self.names)])]
+        if len(given) > 1:
+            what = self.names.removesuffix("_file")
+            raise UserError(f"two {what}s are given, {given[0]} and {given[1]}: leave one out")
+        setattr(parsed, self.names, given[0] if given else "")
 
 
 def command_parser(description: str | None, command: str = "") -> CommandParser:
@@ -93,27 +103,17 @@ def add_opts(parser: argparse.ArgumentParser) -> None:
 
 
 def add_names(parser: CommandParser, dest: str, metavar: str, help: str) -> None:
-    """Let names stand before the first of the keys that :func:`add_opts` has added, as the list
-    ``args.<dest>``."""
+    """Let names stand before the first of the keys that :func:`add_opts` has added: the list
+    ``args.<dest>`` or, if ``--<dest>`` is an option, its value in another place."""
     parser.names = dest
     words = next(action for action in parser._actions if action.dest == "words")
     words.metavar = f"{metavar} or KEY VALUE"
     words.help = f"{help}; after it {words.help}"
 
 
-def only_name(args: argparse.Namespace, dest: str, what: str) -> str:
-    """The value of the option ``args.<dest>``, which may stand as the only one of ``args.names``; or "".
-
-    Args:
-        what: it names, for the message.
-
-    Raises:
-        UserError: there are several.
-    """
-    given = [*args.names, *filter(None, [getattr(args, dest)])]
-    if len(given) > 1:
-        raise UserError(f"two {what}s are given, {given[0]} and {given[1]}: leave one out")
-    return given[0] if given else ""
+def add_config_name(parser: CommandParser) -> None:
+    """Let the value of ``--config-file`` stand before the keys, see :func:`add_names`."""
+    add_names(parser, "config_file", "CONFIG", "file or name of a config, as with --config-file")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

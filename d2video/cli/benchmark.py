@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2video.cli.arguments import (
+    add_config_name,
     add_json,
     add_model,
-    add_names,
     command_parser,
     model_cfg,
-    only_name,
     positive,
 )
 from d2video.utils.errors import exit_on_user_error
@@ -41,7 +40,7 @@ Size = tuple[int, int]
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "benchmark")
     add_model(parser)
-    add_names(parser, "names", "CONFIG", "file or name of a config, as with --config-file")
+    add_config_name(parser)
     for size, default, what in (
         ("--size", (300, 540), "of the network's input"),
         ("--video-size", (720, 1280), "of the video and the answers"),
@@ -52,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=positive, default=3, help="(default: %(default)s)")
     add_json(parser)
     args = parser.parse_args(argv)
-    args.config_file = only_name(args, "config_file", "config")
 
     cfg = model_cfg(args)
     import torch

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from d2video.cli.arguments import add_names, add_opts, command_parser, not_negative, only_name
+from d2video.cli.arguments import add_config_name, add_opts, command_parser, not_negative
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -55,10 +55,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="processes; 0: none besides",
     )
     add_opts(parser)
-    add_names(parser, "names", "CONFIG", "file or name of a config, as with --config-file")
+    add_config_name(parser)
     args = parser.parse_args(argv)
     others = (args.dataset, args.json, args.video_list, args.image_folder)
-    args.config_file = only_name(args, "config_file", "config")
     if bool(args.config_file) + sum(map(bool, others)) != 1:
         parser.error(
             "give one of --dataset, --config-file, --json, --video-list and --image-folder"

@@ -14,7 +14,7 @@ Examples:
 import argparse
 from collections.abc import Sequence
 
-from d2video.cli.arguments import add_json, add_model, add_names, command_parser, only_name
+from d2video.cli.arguments import add_json, add_model, add_names, command_parser
 from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -42,10 +42,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_json(parser)
     add_processes(parser)
     add_model(parser)
-    add_names(parser, "names", "MODEL", "the model, as with --model")
+    add_names(parser, "model", "MODEL", "the model, as with --model")
     parser.set_defaults(eval_only=True, resume=False)
     args = parser.parse_args(argv)
-    args.model = only_name(args, "model", "model")
     if not (args.model or args.config_file or args.opts):
         raise UserError("no model is given: usage: d2video evaluate MODEL [--data NAME ...]")
     # What else is among the keys wins.

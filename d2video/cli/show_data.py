@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2video.cli.arguments import add_config, add_names, command_parser, only_name, positive
+from d2video.cli.arguments import add_config, add_config_name, command_parser, positive
 from d2video.utils.errors import UserError, exit_on_user_error
 
 
@@ -26,13 +26,12 @@ from d2video.utils.errors import UserError, exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "show-data")
     add_config(parser, required=False)
-    add_names(parser, "names", "CONFIG", "file or name of a config, as with --config-file")
+    add_config_name(parser)
     parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
     parser.add_argument("--num-clips", default=8, type=positive, help="samples to draw")
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
     args = parser.parse_args(argv)
-    config_file = only_name(args, "config_file", "config")
-    if not config_file:
+    if not args.config_file:
         raise UserError("no config is given: name one, such as VisTR/vistr_R50_ytvis2019")
 
     from detectron2.utils.env import seed_all_rng
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.utils.files import replace_on_success
     from d2video.visualization.samples import draw_sample
 
-    cfg = load_cfg(config_file, args.opts)
+    cfg = load_cfg(args.config_file, args.opts)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
     loader = build_train_loader(cfg)
     class_names = clips_of(loader).class_names
