@@ -16,6 +16,8 @@ CONFIG_NODES = (
     *("INPUT", "MODEL", "OUTPUT_DIR", "SEED", "SOLVER", "TEST", "VERSION", "VIS_PERIOD"),
 )
 
+NO_CONFIG = "no config is given: name one, such as VisTR/vistr_R50_ytvis2019"
+
 MODEL_HELP = (
     "checkpoint, folder of a training, address, or name of the model zoo, such as DETR/detr_panoptic_R50 "
     "('d2video models' lists them); MODEL.WEIGHTS among the config keys says the same"
@@ -119,8 +121,19 @@ def add_config_name(parser: CommandParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, a file for what is printed."""
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the figures to this file as well"
+        "--json", type=new_file, metavar="FILE", help="write the figures to this file as well"
     )
+
+
+def new_file(text: str) -> Path:
+    """The argument type of a file that is written at the end of the work, which is refused before it."""
+    path = Path(text)
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give a file name")
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise argparse.ArgumentTypeError(f"{text}: cannot write in {folder}: choose another folder")
+    return path
 
 
 def positive(text: str) -> int:

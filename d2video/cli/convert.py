@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d2video.cli.arguments import add_config, command_parser
+from d2video.cli.arguments import add_config, command_parser, new_file
 from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         required=True,
         help="checkpoint, folder of a training, address, or name of the zoo",
     )
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=new_file)
     parser.add_argument("--reverse", action="store_true", help="from d2video to the foreign format")
     parser.add_argument(
         "--widen",

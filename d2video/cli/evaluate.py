@@ -46,7 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(eval_only=True, resume=False)
     args = parser.parse_args(argv)
     if not (args.model or args.config_file or args.opts):
-        raise UserError("no model is given: usage: d2video evaluate MODEL [--data NAME ...]")
+        raise UserError("no model is given: name it before --data NAME ..., or behind --model")
     # What else is among the keys wins.
     data = ["DATASETS.TEST", repr(tuple(args.data))] if args.data else []
     args.opts = ["OUTPUT_DIR", args.output, *data, *args.opts]

@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2video.cli.arguments import add_config, add_config_name, command_parser, positive
+from d2video.cli.arguments import NO_CONFIG, add_config, add_config_name, command_parser, positive
 from d2video.utils.errors import UserError, exit_on_user_error
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
     args = parser.parse_args(argv)
     if not args.config_file:
-        raise UserError("no config is given: name one, such as VisTR/vistr_R50_ytvis2019")
+        raise UserError(NO_CONFIG)
 
     from detectron2.utils.env import seed_all_rng
     from PIL import Image

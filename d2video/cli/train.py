@@ -27,7 +27,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from d2video.cli.arguments import command_parser, is_config_key
+from d2video.cli.arguments import NO_CONFIG, command_parser, is_config_key
 from d2video.utils.errors import UserError, exit_on_user_error
 
 
@@ -35,17 +35,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments; a config that stands before all options, or before the keys, is ``config_file``.
 
     Raises:
-        UserError: two configs.
+        UserError: two configs, or neither a config nor a key.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    first = words.pop(0) if words and _is_config(words[0]) else ""
+    first = [words.pop(0)] if words and _is_config(words[0]) else []
     args = argument_parser().parse_args(words)
-    if first and args.config_file:
-        raise UserError(f"two configs are given, {first} and {args.config_file}: leave one out")
-    args.config_file = args.config_file or first
-    if not args.config_file and args.opts and _is_config(args.opts[0]):
-        args.config_file = args.opts.pop(0)
+    configs = [*first, *filter(None, [args.config_file])]
+    # Behind a config that is given, a word that does not look like a file may be a key with a typing error.
+    if args.opts and _is_config(args.opts[0]) and (not configs or _is_file(args.opts[0])):
+        configs.append(args.opts.pop(0))
+    if len(configs) > 1:
+        raise UserError(f"two configs are given, {configs[0]} and {configs[1]}: leave one out")
+    if not (configs or args.opts):
+        raise UserError(NO_CONFIG)
+    args.config_file = configs[0] if configs else ""
     return args
+
+
+def _is_file(word: str) -> bool:
+    return "/" in word or word.endswith((".yaml", ".yml"))
 
 
 def _is_config(word: str) -> bool:
@@ -83,7 +91,10 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
     parser.add_argument("--num-machines", type=int, default=1, help="total number of machines")
     parser.add_argument(
-        "--machine-rank", type=int, default=0, help="the rank of this machine (unique per machine)"
+        "--machine-rank",
+        type=int,
+        default=0,
+        help="the rank of this machine (unique per machine)",
     )
     user = os.getuid() if sys.platform != "win32" else 1
     port = 2**15 + 2**14 + user % 2**14  # always the same, so that orphan processes are noticed

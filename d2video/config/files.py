@@ -40,12 +40,18 @@ def find_config(name: str) -> str:
     Raises:
         UserError: there is neither; it lists the nearest names.
     """
+    if os.path.isfile(name) and name.endswith((".pth", ".pt", ".pkl", ".safetensors")):
+        raise UserError(f"config {name}: this is a checkpoint: give it as MODEL.WEIGHTS")
     if "://" in name or (os.path.exists(name) and not os.path.isdir(name)):
         return name
     names = config_names()
     known = _as_name(name)
     if known in names:
         return names[known]
+    if os.path.isdir(name):
+        raise UserError(
+            f"config {name}: this is a folder: name a config in it, or give the model as MODEL.WEIGHTS"
+        )
     hint = did_you_mean(known, names, "correct the path")
     raise UserError(f"config {name}: no such file, and d2video has none of that name: {hint}")
 

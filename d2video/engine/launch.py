@@ -52,6 +52,14 @@ def launch_run(
         UserError: more processes than GPUs, or arguments that do not fit together.
         SystemExit: a process failed, or a signal stopped the training; the reason is on stderr.
     """
+    for name in ("num_gpus", "num_machines"):
+        if (number := getattr(args, name)) < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {number}: give 1 or more")
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise UserError(
+            f"--machine-rank is {args.machine_rank}: with --num-machines {args.num_machines} the "
+            f"machines have 0 to {args.num_machines - 1}"
+        )
     under_torchrun = "LOCAL_RANK" in os.environ
     local_size = _torchrun_size(args) if under_torchrun else args.num_gpus
     check_num_processes(local_size, device)

@@ -31,7 +31,7 @@ def set_up_logs(output_dir: str | None = None, rank: int = 0) -> None:
         name = "log.txt" if rank == 0 else f"log.txt.rank{rank}"
         handlers.append(LogFile(Path(output_dir, name)))
     if rank == 0:
-        console = logging.StreamHandler(sys.stdout)
+        console = _ToConsole(sys.stdout)
         console.setFormatter(_Console())
         console.addFilter(_is_for_console)
         handlers.append(console)
@@ -40,7 +40,17 @@ def set_up_logs(output_dir: str | None = None, rank: int = 0) -> None:
         logger.propagate = False
         for handler in logger.handlers:
             handler.close()
-        logger.handlers = list(handlers)
+        # Without any, Python would print warnings to stderr.
+        logger.handlers = list(handlers) or [logging.NullHandler()]
+
+
+class _ToConsole(logging.StreamHandler):
+    """Ends the program if the reader of its output has left, as ``print`` does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        super().handleError(record)
 
 
 class LogFile(logging.FileHandler):

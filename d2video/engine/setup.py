@@ -32,6 +32,10 @@ def setup(args: argparse.Namespace) -> CfgNode:
         UserError: see :func:`run_config` and :func:`set_determinism`; or the device is not there, or
             OUTPUT_DIR cannot be written.
     """
+    if (
+        comm.get_world_size() > 1
+    ):  # d2video.cli.train.launch has read the config before, and told of it
+        set_up_logs(rank=1)
     cfg = run_config(args)
     check_device(cfg.MODEL.DEVICE)
     if not cfg.OUTPUT_DIR or address_in(cfg.OUTPUT_DIR) is not None:

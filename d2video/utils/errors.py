@@ -1,9 +1,10 @@
 """The error for mistakes of the user, and how programs show it."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from d2video.utils.detectron2_missing import is_missing
 
@@ -11,6 +12,7 @@ T = TypeVar("T")
 
 _LONGEST = 2000
 _HEAD, _TAIL = 1500, 400  # characters kept of a longer message
+_NO_READER = 141  # the exit status that shells show of a program that SIGPIPE has ended
 
 
 class UserError(Exception):
@@ -42,18 +44,41 @@ class BrokenCheckpoint(UserError):
 
 def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
     """Decorate a program's ``main``: a :class:`UserError`, or detectron2 missing, is a line on stderr and
-    exit status 1."""
+    exit status 1. If the reader of stdout has left, as in ``d2video models | head``, the program ends
+    without a word."""
 
     @functools.wraps(main)
     def wrapper(*args, **kwargs) -> T:
         try:
-            return main(*args, **kwargs)
-        except ImportError as error:
-            if (error.name or "").partition(".")[0] != "detectron2" or not is_missing():
+            try:
+                return _with_errors_told(main, *args, **kwargs)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            if not _reader_has_left():  # but another pipe is broken
                 raise
-            sys.exit(1)  # importing d2video has told why
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+            sys.exit(_NO_READER)
 
     return wrapper
+
+
+def _with_errors_told(main: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    try:
+        return main(*args, **kwargs)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "detectron2" or not is_missing():
+            raise
+        sys.exit(1)  # importing d2video has told why
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads stdout any more; then what is still written to it is dropped."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -138,16 +138,20 @@ def check_source(source: str | os.PathLike[str]) -> None:
         public_name(address)
     elif is_pattern(source):
         expand_pattern(str(source))
-    elif not local_path(source).exists():
-        raise UserError(f"{source} does not exist; give {_WANTED}")
+    elif not os.fspath(source) or not local_path(source).exists():  # the path of "" is this folder
+        raise UserError(f"{source or repr(source)} does not exist; give {_WANTED}")
 
 
 def check_not_input(paths: Iterable[str | os.PathLike[str]], sources: Iterable[object]) -> None:
     """
     Raises:
-        UserError: one of the paths, to be written, is one of the sources.
+        UserError: one of the paths, to be written, is one of the sources or another of the paths.
     """
-    written = {os.path.realpath(path): path for path in paths}
+    written: dict[str, str | os.PathLike[str]] = {}
+    for path in paths:
+        if os.path.realpath(path) in written:
+            raise UserError(f"cannot write {path} twice; give each file another name")
+        written[os.path.realpath(path)] = path
     for source in sources:
         if not isinstance(source, str | os.PathLike) or address_of(source) is not None:
             continue

@@ -1,6 +1,7 @@
 """``d2video``: its commands, what it says of them, and what it says without detectron2."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -77,9 +78,31 @@ def test_a_config_to_train_comes_first_or_before_the_keys(line, config, opts):
     assert (args.config_file, args.opts, args.num_gpus) == (config, opts, 2)
 
 
-def test_two_configs_to_train():
-    with pytest.raises(UserError, match="two configs are given, a and b"):
-        train_args(["a", "--config-file", "b"])
+@pytest.mark.parametrize(
+    "line", ["a --config-file b/c", "--config-file a b/c", "a b/c", "a --num-gpus 2 b/c SEED 1"]
+)
+def test_two_configs_to_train(line):
+    with pytest.raises(UserError, match="two configs are given, a and b/c"):
+        train_args(line.split())
+
+
+@pytest.mark.parametrize("line", ["", "--resume"])
+def test_no_config_to_train(line):
+    with pytest.raises(UserError, match="no config is given"):
+        train_args(line.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "lines"),
+    [(["--help"], 141, 0), (["models"], 141, 0), (["models", "nix"], 1, 1)],
+)
+def test_a_reader_of_its_output_may_leave(words, status, lines):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "d2video", *words]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(write)
+    assert (done.returncode, done.stderr.count("\n")) == (status, lines), done.stderr
 
 
 def test_keys_are_told_from_files():

@@ -137,10 +137,12 @@ def test_a_source_may_have_the_name_of_a_key(street):
     ("words", "message"),
     [
         (["street.mp5"], "street.mp5 does not exist"),
+        ([""], "'' does not exist"),
         (["camera:0"], "camera:0 has no end: give --output, --results or --show"),
         (["street.mp4", "--results", "street.mp4"], "cannot write street.mp4: it is the input"),
         (["street.mp4", "model.weights", "w"], "model.weights does not exist"),
         (["street.mp4", "--output", "./street.mp4"], "it is the input itself"),
+        (["street.mp4", "--results", "r", "--mot-results", "./r"], "cannot write ./r twice"),
         (["*.mp4", "--output", "."], "is the folder of the input again.mp4"),
         (["my.photos/*.*", "--output", "my.photos"], "it exists"),
     ],

@@ -12,7 +12,8 @@ register_all()
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("SOLVER.BASE_LR", "-1.0", r"is -1.0: set 0 or more"),
+        ("SOLVER.BASE_LR", "-1.0", "is -1.0: set a number above 0"),
+        ("SOLVER.BASE_LR", "0.0", "is 0.0: set a number above 0"),
         ("SOLVER.MOMENTUM", "-1.0", "is -1.0: set 0 or more"),
         ("SOLVER.WEIGHT_DECAY", "-1.0", "is -1.0: set 0 or more"),
         ("SOLVER.WEIGHT_DECAY_BIAS", "x", "is x: set 0 or more"),

@@ -53,12 +53,16 @@ def test_a_base_may_be_a_name(tmp_path):
         ("detr/detr_r50_500ep", "did you mean DETR/detr_R50_500ep.yaml"),
         ("vistr_R50_ytvis2019.yaml", "did you mean VisTR/vistr_R50_ytvis2019.yaml"),
         ("VisTR", "no such file, and d2video has none of that name"),
+        ("run", "this is a folder: name a config in it"),
+        ("run/model_final.pth", "this is a checkpoint: give it as MODEL.WEIGHTS"),
         ("../README.md", "no such file"),
         ("nothing_like_it", "correct the path$"),
     ],
 )
 def test_an_unknown_name_lists_the_nearest(name, near, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/model_final.pth").touch()
     with pytest.raises(UserError, match=near) as caught:
         find_config(name)
     assert str(caught.value).startswith(f"config {name}: ")

@@ -294,6 +294,19 @@ def test_place_under_torchrun(monkeypatch):
     assert seen == [(1, 2, 4, 2, "env://")]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num-gpus", 0], "--num-gpus is 0: give 1 or more"),
+        (["--num-machines", 0], "--num-machines is 0: give 1 or more"),
+        (["--num-machines", 2, "--machine-rank", 2], "--machine-rank is 2: .* have 0 to 1"),
+    ],
+)
+def test_mistakes_in_the_number_of_processes(words, message):
+    with pytest.raises(UserError, match=message):
+        launch_run(lambda _: None, arguments(*words), "cpu")
+
+
 def test_one_url_for_several_machines():
     words = ["--num-machines", 2, "--num-gpus", 1, "--dist-url", "auto"]
     with pytest.raises(UserError, match="auto is for one machine: for 2 give tcp://HOST:PORT"):

@@ -49,6 +49,9 @@ def test_only_process_0_speaks_on_the_console(tmp_path, capsys):
     logger.info("here")
     assert capsys.readouterr().out == ""
     assert "here" in (tmp_path / "log.txt.rank1").read_text()
+    set_up_logs(rank=1)
+    logger.warning("here")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_second_run_in_this_process_has_its_own_file(tmp_path, capsys):
