@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,10 +60,20 @@ def peak_resident() -> int:
 
 
 def apart(function: Callable[..., T], *args: object) -> T:
-    """The function's result in a new process: the peak of memory never falls within one."""
+    """The function's result in a new process: the peak of memory never falls within one.
+
+    Raises:
+        UserError: the process was killed.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *args).result()
+        try:
+            return pool.submit(function, *args).result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "the process that measures was killed, as the system does when memory is short: measure "
+                "a smaller --size, or free some memory"
+            ) from error
 
 
 def environment(device: torch.device) -> dict[str, str | int]:

@@ -1,6 +1,7 @@
 """d2video benchmark on very small models."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from d2video.cli.benchmark import main, measure_row
 from d2video.config import load_cfg
 from d2video.inference.benchmark import Setting, rows_of
 from d2video.utils import measuring
+from d2video.utils.errors import UserError
 from tests.helpers import ROOT
 from tests.helpers.fresh_process import run_fresh
 from tests.helpers.systems import SYSTEMS, system_cfg
@@ -132,6 +134,11 @@ def test_memory_of_a_row_is_its_own():
     assert mine > 1
     figures = measuring.apart(measured, "masks at network size")
     assert figures["peak_gb"] < mine - 0.5
+
+
+def test_a_measurement_that_is_killed_is_one_line():
+    with pytest.raises(UserError, match="was killed, as the system does when memory is short"):
+        measuring.apart(os._exit, 9)
 
 
 @pytest.mark.slow
