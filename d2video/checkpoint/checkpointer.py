@@ -9,6 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
 from d2video.checkpoint.about import CLASS_NAMES, about_model
+from d2video.checkpoint.convert import published_class_names
 from d2video.checkpoint.hub_config import hub_class_names
 from d2video.checkpoint.loading import (
     STATE_KEYS,
@@ -27,7 +28,7 @@ from d2video.checkpoint.run_folder import (
     write_pointer,
 )
 from d2video.checkpoint.writing import write_checkpoint
-from d2video.fetching import fetch
+from d2video.fetching import fetch, shown
 from d2video.structures import ClassHead, class_names_of, set_class_names
 from d2video.utils.errors import BrokenCheckpoint, UserError
 
@@ -190,14 +191,14 @@ class VideoCheckpointer(DetectionCheckpointer):
 
     def _take(self, path: str, content: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
         """Load the model and the ``wanted`` checkpointables; the rest of the content is returned."""
-        self._path = path
-        logger.info("Loading %s", path)
+        self._path = shown(path)
+        logger.info("Loading %s", self._path)
         self._adopt(content)
         for key in wanted:
             if key not in content:
                 raise UserError(
-                    f"checkpoint {path}: it holds no '{key}', so that no training can go on from it: "
-                    "name it in MODEL.WEIGHTS and start without --resume in another OUTPUT_DIR"
+                    f"checkpoint {self._path}: it holds no '{key}', so that no training can go on from "
+                    "it: name it in MODEL.WEIGHTS and start without --resume in another OUTPUT_DIR"
                 )
         self._load_model(content)
         for key in wanted:
@@ -214,7 +215,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         if not os.path.isfile(file):
             fault = "it is a folder: name a file in it" if os.path.isdir(file) else "no such file"
             raise UserError(
-                f"checkpoint {path}: {fault}; check MODEL.WEIGHTS (in training on several machines "
+                f"checkpoint {shown(path)}: {fault}; check MODEL.WEIGHTS (in training on several machines "
                 "each of them reads it)"
             )
         return file
@@ -265,6 +266,9 @@ class VideoCheckpointer(DetectionCheckpointer):
         except UserError as error:
             raise UserError(f"checkpoint {self._path}: {error}") from error
         self._is_foreign = True
+        if content[CLASS_NAMES] is None:
+            head = ClassHead.of(self.model)
+            content[CLASS_NAMES] = published_class_names(content["model"], head, found.format)
         logger.info("%s: %s", self._path, done)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
@@ -292,7 +296,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         if class_names is not None:
             set_class_names(self.model, head.by_index(class_names))
         elif head.parameters:
-            # No file of others has any, and published models have the classes of their config's data.
+            # No file of others has any.
             logger.log(
                 logging.INFO if self._is_foreign else logging.WARNING,
                 "checkpoint %s has no class names: its classes are taken for those of DATASETS.TRAIN, in "

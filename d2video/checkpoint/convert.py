@@ -4,12 +4,13 @@ A project describes a foreign format by one function from its own parameter name
 ones; both directions and all checks follow from it and from the model's own names and shapes.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from d2video.structures import ClassHead
 from d2video.utils.errors import UserError
 
 State = dict[str, Tensor]
@@ -34,6 +35,8 @@ class CheckpointFormat:
         is_of: whether a file's parameters are of this format and not of another with the same names, such
             as by the number of class rows; takes what ``adapt`` takes.
         by_name_only: never recognised; for those who name the format.
+        class_names: of published files, by the number of rows of the class head: what each row is called
+            ("": nothing).
     """
 
     description: str
@@ -46,6 +49,7 @@ class CheckpointFormat:
     file_key: str = "model"
     is_of: Callable[[State, State], bool] | None = None
     by_name_only: bool = False
+    class_names: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,20 @@ def from_foreign(
     converted = {ours: state[name] for name, ours in names.items()}
     fresh = [ours for ours in model if ours not in converted]
     return converted, fresh, unused
+
+
+def published_class_names(state: State, head: ClassHead, fmt: CheckpointFormat) -> list[str] | None:
+    """The class names by row of a converted file ("": a row without one); None if its class head is not
+    of a size that published files of the format have.
+
+    Args:
+        state: the parameters under our names.
+        head: of the model.
+        fmt: the format that the file was in.
+    """
+    rows = {len(v) for name, v in state.items() if name.startswith(head.parameters) and v.dim()}
+    names = fmt.class_names.get(rows.pop()) if len(rows) == 1 else None
+    return None if names is None else [*names]
 
 
 def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:

@@ -78,10 +78,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         translated,
         write_checkpoint,
     )
+    from d2video.checkpoint.convert import published_class_names
     from d2video.checkpoint.hub_config import hub_class_names
     from d2video.checkpoint.recognition import describe_origin, foreign_file
     from d2video.config.stored import config_text
-    from d2video.fetching import fetch
+    from d2video.fetching import fetch, shown
     from d2video.model_zoo import known_weights, model_config
     from d2video.structures import ClassHead
 
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             found = foreign_file(content, cfg.MODEL.META_ARCHITECTURE, model)
         except UserError as error:
-            raise UserError(f"checkpoint {args.input}: {error}") from error
+            raise UserError(f"checkpoint {shown(args.input)}: {error}") from error
         if found is not None:
             source, fmt = found.state, found.format
             print(f"recognised as {found.title}")
@@ -120,9 +121,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             converted, fresh = _to_ours(source, model, fmt, cfg, args)
     except UserError as error:
         origin = describe_origin(content, cfg.MODEL.META_ARCHITECTURE, given_as)
-        raise UserError(f"checkpoint {args.input}: {origin or error}") from error
+        raise UserError(f"checkpoint {shown(args.input)}: {origin or error}") from error
     if not args.reverse:
-        content.setdefault("class_names", hub_class_names(file, ClassHead.of(built)))
+        head = ClassHead.of(built)
+        content.setdefault(
+            "class_names",
+            hub_class_names(file, head) or published_class_names(converted, head, fmt),
+        )
         names = _class_names(built, model.keys() - fresh, content, cfg, args)
         metrics = metrics_in(content, file)
         about = about_model(cfg.MODEL.META_ARCHITECTURE, config_text(cfg), metrics)

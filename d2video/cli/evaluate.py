@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
 
     from d2video.engine import setup
     from d2video.engine.evaluation import evaluate
+    from d2video.fetching import shown
     from d2video.utils.files import write_json
 
     cfg = setup(args)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json and comm.is_main_process():
         names = cfg.DATASETS.TEST
         by_set = {names[0]: results} if len(names) == 1 else results
-        write_json(args.json, {"model": cfg.MODEL.WEIGHTS, "results": by_set})
+        write_json(args.json, {"model": shown(cfg.MODEL.WEIGHTS), "results": by_set})
 
 
 @exit_on_user_error

@@ -49,10 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from d2video.config.files import config_names
     from d2video.model_zoo import ENTRIES
-    from d2video.projects import register_all
     from d2video.utils.files import write_json
 
-    register_all()
     pattern = args.pattern.removeprefix("configs/").removesuffix(".yaml")
     entries = [entry for entry in ENTRIES if _matches(entry, pattern)]
     with_weights = {entry.config for entry in ENTRIES}
@@ -135,6 +133,7 @@ def _facts(entry: "Entry") -> dict[str, Any]:
     from d2video.fetching import place
 
     return asdict(entry) | {
+        "class_names": entry.class_names,
         "state": _state(entry),
         "place": str(place(entry.addresses[0])),
     }
@@ -145,10 +144,14 @@ def _print_all(entry: "Entry") -> None:
 
     file = next(filter(None, map(cached, entry.addresses)), None)
     main, *others = entry.addresses
+    names = entry.class_names
     facts = {
         "config": f"{entry.config}.yaml" if entry.config else "none builds this network",
         "task": entry.task,
         "trained on": entry.data,
+        "classes": f"{len(names)}: {', '.join(names[:8])}{', …' * (len(names) > 8)}"
+        if names
+        else "",
         "published": entry.metric,
         "file": entry.file_name,
         "address": "none is known" if entry.is_by_hand else main,

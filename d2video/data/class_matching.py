@@ -1,10 +1,13 @@
 """Which class of a model is which class of a data set: by name, whatever their numbers."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from d2video.formats.faults import Fault, LeftOut, Report, refuse
+
+logger = logging.getLogger(__name__)
 
 _MOST_NAMED = 8  # classes in an error, which is one line
 
@@ -61,7 +64,8 @@ def match_classes(
     """Match the classes of a model and of a data set by their names, letter by letter.
 
     A data set need not have all classes of the model. A class that the model lacks is passed over and
-    reported if no annotation has it: a parent class of an exporter, or a dummy class 0.
+    reported if no annotation has it: a parent class of an exporter, or a dummy class 0. Classes that are
+    called "0", "1", … without names, as in PySlowFast's lists, are the model's of these numbers.
 
     Args:
         model_names, data_names: see :class:`ClassMatch`.
@@ -87,6 +91,17 @@ def match_classes(
                 f"{source}: several classes are called {_listed(repeated)}, and classes are matched by "
                 "name: give each its own"
             )
+    numbers = [str(k) for k in range(len(data_names))]
+    if (
+        [*data_names] == numbers
+        and len(numbers) <= len(model_names)
+        and numbers[0] not in model_names
+    ):
+        logger.warning(
+            "the classes of %s have only numbers: they are taken for those of %s",
+            *(data_source, model_source),
+        )
+        data_names = model_names[: len(numbers)]
     match = ClassMatch(tuple(model_names), tuple(data_names))
     lacking = [index for index, found in enumerate(match.to_model) if found is None]
     if not lacking:

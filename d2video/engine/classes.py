@@ -4,6 +4,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from d2video.data.clip_dataset import ClipDataset
+from d2video.fetching import shown
 from d2video.structures import ClassHead, class_names_of
 
 
@@ -24,7 +25,7 @@ def match_training_classes(
     if names is None:
         return
     ignored = str(head.parameters or ("the prefixes of its class head",))
-    checkpoint = f"checkpoint {cfg.MODEL.WEIGHTS}"
+    checkpoint = f"checkpoint {shown(cfg.MODEL.WEIGHTS)}"
     remedy = f'to train its class head anew, set MODEL.WEIGHTS_IGNORE "{ignored}"'
     if resumed:
         checkpoint = f"the checkpoint in {cfg.OUTPUT_DIR}"

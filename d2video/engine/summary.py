@@ -5,6 +5,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from torch import nn
 
+from d2video.fetching import shown
+
 
 def summarize_training(cfg: CfgNode, model: nn.Module, samples: int) -> str:
     """
@@ -20,12 +22,13 @@ def summarize_training(cfg: CfgNode, model: nn.Module, samples: int) -> str:
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     epochs = solver.MAX_ITER * solver.IMS_PER_BATCH / samples
+    start = shown(cfg.MODEL.WEIGHTS) or "random weights (MODEL.WEIGHTS is empty)"
     rows = {
         "data": f"{_names(cfg.DATASETS.TRAIN)}; {samples:,} samples an epoch",
         "evaluation": _names(cfg.DATASETS.TEST) or "none: DATASETS.TEST is empty",
         "model": f"{cfg.MODEL.META_ARCHITECTURE}, {sum(p.numel() for p in parameters):,} parameters, "
         f"{trained:,} of them trained",
-        "start": f"{cfg.MODEL.WEIGHTS or 'random weights (MODEL.WEIGHTS is empty)'}, if not resumed",
+        "start": f"{start}, if not resumed",
         "schedule": f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} samples, "
         f"{epochs:.1f} epochs; {solver.OPTIMIZER}, learning rate {solver.BASE_LR:g}, "
         f"{solver.LR_SCHEDULER_NAME}",

@@ -6,6 +6,7 @@ that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_E
 ``D2VIDEO_CHECK_SHA256=0`` files with another hash than the published one are taken.
 """
 
+from d2video.fetching.addresses import shown
 from d2video.fetching.cache import sha256_of
 from d2video.fetching.known_files import KnownFile, address_key, known_file, register_file
 from d2video.fetching.local_files import cached, fetch, is_address, place, web_page
@@ -20,5 +21,6 @@ __all__ = [
     "place",
     "register_file",
     "sha256_of",
+    "shown",
     "web_page",
 ]

@@ -1,6 +1,11 @@
-"""The model zoo: configs and published weights by name, as in ``detectron2.model_zoo``."""
+"""The model zoo: configs and published weights by name, as in ``detectron2.model_zoo``.
 
-from d2video.model_zoo.entries import ENTRIES, Entry, register_entries
+``ENTRIES`` is the table: a list of :class:`Entry`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from d2video.model_zoo.entries import Entry, register_entries
 from d2video.model_zoo.identification import Identified, identify
 from d2video.model_zoo.model_config import known_weights, model_config
 from d2video.model_zoo.zoo import (
@@ -10,6 +15,21 @@ from d2video.model_zoo.zoo import (
     get_config,
     get_config_file,
 )
+
+if TYPE_CHECKING:
+    from d2video.model_zoo.entries import ENTRIES
+else:
+
+    def __getattr__(name: str) -> Any:
+        """ENTRIES with the rows of all projects, which import this package to add theirs."""
+        if name != "ENTRIES":
+            raise AttributeError(f"module 'd2video.model_zoo' has no attribute '{name}'")
+        from d2video.model_zoo.entries import ENTRIES
+        from d2video.projects import register_all
+
+        register_all()
+        return ENTRIES
+
 
 __all__ = [
     "ENTRIES",

@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from detectron2.modeling import META_ARCH_REGISTRY
+
+from d2video.config import load_cfg
+from d2video.data.class_names import class_names
 from d2video.fetching import KnownFile, is_address, register_file, web_page
 
 
 @dataclass(frozen=True)
 class Entry:
     """A published file of weights.
-
-    The names of its classes are those of the data set that its config trains on (DATASETS.TRAIN), which
-    are known without data on disk.
 
     Attributes:
         system: the folder in ``projects/`` whose model it is.
@@ -54,6 +55,15 @@ class Entry:
     def is_by_hand(self) -> bool:
         """Whether a person must put the file into the cache."""
         return self.addresses[0].startswith("by-hand://")
+
+    @property
+    def class_names(self) -> list[str]:
+        """By class index, without data on disk; empty for a model without classes."""
+        if not self.config:
+            return []
+        cfg = load_cfg(self.config, [])
+        model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+        return (class_names(*cfg.DATASETS.TRAIN) if model.task.has_classes else None) or []
 
     @property
     def link(self) -> str:

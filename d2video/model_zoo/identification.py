@@ -16,7 +16,7 @@ from d2video.checkpoint import State, state_dict_of, translated
 from d2video.checkpoint.hub_config import hub_config
 from d2video.checkpoint.recognition import MODEL_SIZES, foreign_file, recognise
 from d2video.config import load_cfg
-from d2video.fetching import address_key, sha256_of
+from d2video.fetching import address_key, sha256_of, shown
 from d2video.model_zoo.entries import ENTRIES, Entry
 from d2video.utils.errors import UserError
 
@@ -100,7 +100,7 @@ def identify(content: dict[str, Any], source: str, file: Path) -> Identified:
         UserError: no config fits, or several do; the message lists them.
     """
     content = {**content, "model": state_dict_of(content, file)}
-    known = [entry for entry in ENTRIES if entry.config]
+    name, known = shown(source), [entry for entry in ENTRIES if entry.config]
     named = [entry for entry in known if _is_named(entry, source, file)]
     fitting = _fitting(named, content, file) or _fitting(known, content, file)
     if len(fitting) > 1:
@@ -111,21 +111,21 @@ def identify(content: dict[str, Any], source: str, file: Path) -> Identified:
         for entry in ENTRIES:
             if not entry.config and _is_named(entry, source, file):
                 raise UserError(
-                    f"checkpoint {source}: no config builds its network ({entry.task}"
+                    f"checkpoint {name}: no config builds its network ({entry.task}"
                     f"{f'; {entry.note}' if entry.note else ''}): take another model of 'd2video models'"
                 )
         raise UserError(
-            f"checkpoint {source} holds no config, and its parameters fit none of the zoo: give "
+            f"checkpoint {name} holds no config, and its parameters fit none of the zoo: give "
             "--config-file"
         )
     if len(fitting) > 1:
         raise UserError(
-            f"checkpoint {source} holds no config, and its parameters fit several of the zoo: "
+            f"checkpoint {name} holds no config, and its parameters fit several of the zoo: "
             f"{', '.join(entry.config for entry in fitting)}; give one of them as --config-file"
         )
     ((entry, sizes),) = fitting.items()
     told = ", ".join(f"{key} {value}" for key, value in zip(sizes[::2], sizes[1::2]))
-    logger.info("%s: a model of %s%s", source, entry.config, f" with {told}" if told else "")
+    logger.info("%s: a model of %s%s", name, entry.config, f" with {told}" if told else "")
     return Identified(entry.config, (*entry.opts, *sizes))
 
 

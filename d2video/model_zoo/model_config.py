@@ -15,7 +15,7 @@ from d2video.checkpoint.run_folder import model_in
 from d2video.config import load_cfg
 from d2video.config.files import config_names, flatten, override_pairs
 from d2video.config.stored import load_stored_cfg, stored_values, tell_differences, warn_once
-from d2video.fetching import fetch, is_address
+from d2video.fetching import fetch, is_address, shown
 from d2video.model_zoo.entries import ENTRIES
 from d2video.model_zoo.identification import identify
 from d2video.model_zoo.zoo import find_entry, get_checkpoint_url, get_config
@@ -74,7 +74,8 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
         return _of_the_zoo(found.zoo_name, config_file, opts)
     file = fetch(found.weights.removesuffix("?matching_heuristics=True"))
     content = load_checkpoint_file(file, peek=True)
-    source = f"checkpoint {found.weights}"
+    name = shown(found.weights)
+    source = f"checkpoint {name}"
     if config_file:
         cfg = load_cfg(config_file, opts)
         _tell(content, source, cfg, opts)
@@ -83,7 +84,7 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
     if not text:
         config, own = identify(content, found.weights, file)
         return load_cfg(config, [*own, *opts])
-    _say_once(f"{found.weights}: the config in it is used{_scores(content, file)}")
+    _say_once(f"{name}: the config in it is used{_scores(content, file)}")
     return load_stored_cfg(text, f"the config in {source}", opts)
 
 

@@ -16,6 +16,7 @@ from d2video.config import load_cfg
 from d2video.fetching import fetch, place, web_page
 from d2video.model_zoo import ENTRIES, Entry
 from d2video.projects import register_all
+from d2video.structures import class_names_of
 from d2video.utils.errors import UserError
 from tests.helpers import hugging_face
 from tests.helpers.file_server import FileServer, Reply
@@ -109,11 +110,17 @@ def internet(server, cache, monkeypatch) -> FileServer:
 
 
 @pytest.mark.parametrize("config", ROWS)
-def test_the_authors_file_loads_by_the_rows_address(config, internet):
+def test_the_authors_file_loads_by_the_rows_address(
+    config, internet, caplog, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # no data there
     entry = ROWS[config]
     theirs, ours = built(entry), built(entry, seed=1)
     publish(entry, official_file(entry, theirs), internet)
-    VideoCheckpointer(ours, strict=True).load(model_zoo.get_checkpoint_url(config))
+    with caplog.at_level("INFO"):
+        VideoCheckpointer(ours, strict=True).load(model_zoo.get_checkpoint_url(config))
+    assert (class_names_of(ours) or []) == entry.class_names
+    assert "class names" not in caplog.text.lower()
     wanted = theirs.state_dict()
     for name, value in ours.state_dict().items():
         assert torch.equal(value, wanted[name]), name

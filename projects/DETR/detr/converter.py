@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, CheckpointFormat
 from d2video.checkpoint.recognition import (
     MODEL_SIGNATURES,
@@ -55,6 +57,17 @@ def foreign_name(
     return detector + name
 
 
+def coco_names(num_rows: int, things: bool = True) -> list[str]:
+    """The names of COCO's classes by row of a class head whose rows are category ids."""
+    names = {c["id"]: c["name"] for c in COCO_CATEGORIES if c["isthing"] or not things}
+    return [names.get(row, "") for row in range(num_rows)]
+
+
+# By the rows of the class head, "no object" counted. The wrapper numbers the 80 classes without gaps.
+_DETECTION = {92: coco_names(92)}
+_SEGMENTATION = {**_DETECTION, 251: coco_names(251, things=False)}
+_WRAPPER = {81: [*filter(None, coco_names(91)), ""]}
+
 # In the official files with masks (``DETRsegm``).
 segmentation_name = partial(foreign_name, detector="detr.")
 # In files of the official detectron2 wrapper, whose ResNet has detectron2's own names.
@@ -63,16 +76,22 @@ _NO_MASKS = ("network.mask_branch.",)
 
 CONVERTER_REGISTRY["DETR"] = {
     # A model with masks can start from a detector: its mask branch starts anew.
-    "detr": CheckpointFormat("official DETR detection", foreign_name, not_in_file=_NO_MASKS),
-    "detr_segm": CheckpointFormat("official DETR with masks or panoptic", segmentation_name),
+    "detr": CheckpointFormat(
+        "official DETR detection", foreign_name, not_in_file=_NO_MASKS, class_names=_DETECTION
+    ),
+    "detr_segm": CheckpointFormat(
+        "official DETR with masks or panoptic", segmentation_name, class_names=_SEGMENTATION
+    ),
     "detr_d2": CheckpointFormat(
         "the official detectron2 wrapper, detection",
         partial(_wrapper_name, detector="detr.", masks="detr."),
         not_in_file=_NO_MASKS,
+        class_names=_WRAPPER,
     ),
     "detr_d2_segm": CheckpointFormat(
         "the official detectron2 wrapper with masks",
         partial(_wrapper_name, detector="detr.detr.", masks="detr."),
+        class_names=_WRAPPER,
     ),
 }
 

@@ -5,6 +5,7 @@ from functools import partial
 
 from d2video.projects.detr.converter import (
     OTHER_DETR_CLASSES,
+    coco_names,
     foreign_name,
     segmentation_name,
 )
@@ -149,6 +150,7 @@ CONVERTER_REGISTRY["TrackFormer"] = {
         "official TrackFormer",
         trackformer_name,
         not_in_model=_NO_USE,
+        class_names={rows: ["person", *[""] * (rows - 1)] for rows in (20, 21)},
         adapt=adapt_trackformer,
         widen=widener,
         is_of=_of_a_tracker,
@@ -192,6 +194,7 @@ CONVERTER_REGISTRY["DeformableDETR"] = {
         "official Deformable DETR",
         trackformer_name,
         not_in_model=_NO_USE,
+        class_names={91: coco_names(91)},
     ),
 }
 

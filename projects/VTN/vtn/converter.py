@@ -9,6 +9,7 @@ from d2video.checkpoint.recognition import (
     OTHER_CLASSES,
     ModelSize,
 )
+from d2video.data.datasets.video_classification import kinetics400_classes
 
 _BACKBONE = "frame_encoder.backbone."
 _VIT = f"{_BACKBONE}vit."
@@ -68,6 +69,7 @@ CONVERTER_REGISTRY["VTN"] = {
         # Numbers 0, 1, 2, ... that older releases of transformers saved.
         not_in_model=(f"{_TEMPORAL}embeddings.position_ids",),
         file_key="model_state",
+        class_names={400: kinetics400_classes()},
     ),
     "timm": CheckpointFormat(
         "a Vision Transformer of timm",

@@ -11,6 +11,7 @@ from d2video.checkpoint.recognition import (
     OTHER_CLASSES,
     ModelSize,
 )
+from d2video.data.datasets.ytvis_categories import YTVIS_2019_CLASSES
 
 
 def own_detr_name(name: str) -> str:
@@ -39,6 +40,7 @@ CONVERTER_REGISTRY["VisTR"] = {
     "vistr": CheckpointFormat(
         "official VisTR (training or released files)",
         name_of=partial(foreign_name, detector="vistr."),
+        class_names={42: ["", *YTVIS_2019_CLASSES, ""]},  # by category id; the last is "no object"
     ),
     "detr": CheckpointFormat(
         "DETRsegm of width 384, the authors' COCO pretraining for VisTR",
