@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 from d2video.utils.errors import UserError
+from d2video.utils.files import address_in
 from d2video.utils.sources import public_name
 
 # detectron2's own files lie in its cache without their host, where it finds them as well.
@@ -24,6 +25,7 @@ _HUB = re.compile(r"hf://([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.+?))?/?")
 _DRIVE_LINK = re.compile(r"https?://(?:drive|docs|drive\.usercontent)\.google\.com/(.*)")
 _DRIVE_FILE = re.compile(r"file/(?:u/\d+/)?d/([-\w]+)")
 _DRIVE = re.compile(r"gdrive://([-\w]+)(?:/([^/]+))?")
+_WEB = re.compile(r"https?://")
 _BY_HAND = re.compile(r"by-hand://([^/]+)/([^/]+)")
 
 
@@ -49,7 +51,7 @@ class WebFile:
     def place(self) -> Path:
         """Where it is kept; a query that tells files apart becomes part of the name."""
         parts = urlsplit(self.url)
-        *folders, name = [p for p in parts.path.split("/") if p not in ("", ".", "..")] or [""]
+        *folders, name = _names(parts.path) or [""]
         stem, suffix = os.path.splitext(name)
         if parts.query or len(name.encode()) > _LONGEST_NAME:
             digest = hashlib.sha256(self.url.encode()).hexdigest()[:12]
@@ -99,8 +101,8 @@ class HubFile:
     def place(self) -> Path:
         """Where a person may put it; the Hub's library keeps what it fetches in a cache of its own."""
         revision = f"@{self.revision}" if self.revision else ""
-        parts = [p for p in (self.file or _WEIGHTS).split("/") if p not in ("", ".", "..")]
-        return (cache_folder() / "hf" / f"{self.repo}{revision}").joinpath(*parts)
+        names = _names(self.file or _WEIGHTS)
+        return (cache_folder() / "hf" / f"{self.repo}{revision}").joinpath(*names)
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def parse(address: str) -> Address | None:
 
     Links to pages of Google Drive and of the Hub stand for the file that they show.
     """
+    address = address_in(address) or address
     if match := _HUB_LINK.fullmatch(address) or _HUB.fullmatch(address):
         revision = match[2] if match[2] != "main" else ""
         return HubFile(match[1], revision or "", match[3] or "")
@@ -141,9 +144,23 @@ def parse(address: str) -> Address | None:
         return Drive(file_id) if file_id else None
     if match := _BY_HAND.fullmatch(address):
         return ByHand(match[1], match[2])
-    if re.match(r"https?://[^/?#]", address):
-        return WebFile(address.partition("#")[0])
-    return None
+    return WebFile(address.partition("#")[0]) if _is_of_a_web_file(address) else None
+
+
+def _is_of_a_web_file(address: str) -> bool:
+    if not _WEB.match(address):
+        return False
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018  (reading it checks it)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and bool(_names(parts.path) or parts.query)
+
+
+def _names(path: str) -> list[str]:
+    """Of the folders and the file of an address."""
+    return [name for name in path.split("/") if name not in ("", ".", "..")]
 
 
 def escaped(url: str) -> str:
@@ -153,7 +170,9 @@ def escaped(url: str) -> str:
 
 def shown(address: str) -> str:
     """An address in messages: without the user, the password and the query of a web address."""
-    return public_name(address) if isinstance(parse(address), WebFile) else address
+    whole = address_in(address) or address
+    is_page = isinstance(parse(whole), Drive | HubFile)  # whose query names the file
+    return public_name(whole) if _WEB.match(whole) and not is_page else address
 
 
 def mirrored(url: str) -> str:

@@ -60,7 +60,7 @@ def fetch_from_hub(address: HubFile) -> Path:
         raise FetchFault(f"{address.repo} has no revision {revision}", missing=True) from error
     except errors.OfflineModeIsEnabled as error:
         raise FetchFault("the Hub is not asked, since HF_HUB_OFFLINE is set") from error
-    except (errors.HFValidationError, errors.HfHubHTTPError) as error:
+    except (ValueError, errors.HfHubHTTPError) as error:
         raise FetchFault(f"the Hub refuses it: {' '.join(str(error).split())[:200]}") from error
     except (errors.HTTPError, OSError) as error:
         reason = str(error) or type(error).__name__
@@ -70,13 +70,13 @@ def fetch_from_hub(address: HubFile) -> Path:
 def cached_from_hub(address: HubFile) -> Path | None:
     """The file in the Hub's cache, without network; None: it is not there."""
     try:
-        from huggingface_hub import errors, try_to_load_from_cache
+        from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
     for name in [address.file] if address.file else _WEIGHTS:
         try:
             found = try_to_load_from_cache(address.repo, name, revision=address.revision or None)
-        except errors.HFValidationError:
+        except ValueError:  # no name of the Hub, or no path
             return None
         if isinstance(found, str):
             return Path(found)

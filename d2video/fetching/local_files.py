@@ -17,6 +17,7 @@ from d2video.fetching.hub import cached_from_hub, fetch_from_hub
 from d2video.fetching.known_files import KnownFile, known_file
 from d2video.utils.errors import UserError
 from d2video.utils.files import address_in
+from d2video.utils.sources import address_of, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ def fetch(address: str | os.PathLike[str]) -> Path:
     weights), ``hf://org/name/file`` (each with ``@revision`` after the name, if need be), links to pages of
     Google Drive and of the Hub, what detectron2 knows (``detectron2://…``, ``catalog://…``) and
     ``….zip!/member`` of an address or a path. A file that is in its place in the cache, be it by hand,
-    is taken without network, if it has the known hash. One process fetches, others wait for it.
+    is taken without network, if it has the known hash. ``file://`` is taken off a path. One process
+    fetches, others wait for it.
 
     Raises:
         UserError: it cannot be fetched; the line says what to do by hand. Nothing is left in the cache.
@@ -44,8 +46,8 @@ def fetch(address: str | os.PathLike[str]) -> Path:
     archive, mark, member = text.partition(_MEMBER)
     if mark:
         return _fetch_member(text, archive + ".zip", member)
-    if address_in(text) is None:
-        return Path(address)
+    if address_of(text) is None:
+        return local_path(address)
     try:
         local = PathManager.get_local_path(text)
     # Of other handlers than this module's: detectron2's catalogue, those that a user has registered.
@@ -107,16 +109,17 @@ def _cached(address: str) -> Path | None:
 
 
 def _fetch_member(text: str, archive: str, member: str) -> Path:
-    known = known_file(text)
-    if address_in(archive) is not None:
+    if not member.strip("/"):
+        raise UserError(f"{shown(text)}: name a file of the archive after '!/'")
+    if address_of(archive) is not None:
         if (file := cached(text)) is not None:
             return file
-    elif not os.path.isfile(archive):
+    elif not local_path(archive).is_file():
         raise UserError(f"{text}: there is no file {archive}; check the path")
     try:
-        return extract(fetch(archive), member, known)
+        return extract(fetch(archive), member, known_file(text))
     except FetchFault as fault:
-        raise UserError(f"{text}: {fault}") from fault
+        raise UserError(f"{shown(text)}: {fault}") from fault
 
 
 def _fetch_first(address: str) -> Path:
@@ -181,7 +184,9 @@ class FetchingHandler(HTTPURLHandler):
         if _MEMBER in path:
             return str(fetch(path))
         if parse(path) is None:
-            raise UserError(f"{path}: this is not the address of a file; give that of one file")
+            raise UserError(
+                f"{shown(path)}: this is not the address of a file; give that of one file"
+            )
         if force:
             place(path).unlink(missing_ok=True)
         return str(_fetch_first(path))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from d2video.utils.near_names import did_you_mean
 
 _say_once = partial(log_first_n, logging.INFO, key="message")
 _WEIGHTS = "MODEL.WEIGHTS"
+_OF_THE_HUB = re.compile(r"[\w-]+/[\w-]+")
 
 
 class _Model(NamedTuple):
@@ -114,7 +116,8 @@ def _find(model: str) -> _Model:
     if name := _entry_name(model):
         return _Model(get_checkpoint_url(name), name)
     names = [entry.config for entry in ENTRIES if entry.config]
-    hint = did_you_mean(model, names, "'d2video models' lists the names")
+    on_hub = f" (on the Hugging Face Hub: hf://{model})" if _OF_THE_HUB.fullmatch(model) else ""
+    hint = did_you_mean(model, names, f"'d2video models' lists the names{on_hub}")
     raise UserError(
         f"model {model}: no such file or folder, and neither an address nor a model of the zoo: {hint}"
     )

@@ -16,12 +16,13 @@ from d2video.utils.errors import UserError
 def address_in(path: str | os.PathLike[str]) -> str | None:
     """The whole address, such as ``rtsp://host/1``, that was given as a path; ``None`` for a path.
 
-    A Path of an address has lost a slash.
+    A Path of an address has lost a slash. The protocol is given in lower case, and blanks around the
+    address go.
     """
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+:)/(/?)", str(path))
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+:)/(?:/)?(.*)", str(path).strip(), re.DOTALL)
     if found is None or os.path.isdir(found[1]):
         return None
-    return str(path) if found[2] else f"{found[1]}//{str(path)[found.end() :]}"
+    return f"{found[1].lower()}//{found[2]}"
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:

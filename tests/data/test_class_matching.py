@@ -32,6 +32,17 @@ def test_other_order():
     assert not found
 
 
+def test_classes_that_are_only_numbered_are_the_models(caplog):
+    """As in PySlowFast's lists, which hold no names."""
+    match, found = matched(["0", "1"], [0, 1])
+    assert match.to_model == [0, 1]
+    assert not found
+    assert "classes of dataset mine have only numbers" in caplog.text
+    match, found = matched(["0", "1"], [0, 1], model=["1", "0"])  # names of the model
+    assert match.to_model == [1, 0]
+    assert len(matched(["0", "1", "2", "3"], [3])[1]) == 2  # more than the model has
+
+
 def test_some_of_the_classes():
     match, found = matched(["triangle", "circle"], [0, 1])
     assert match.to_data == [1, None, 0]

@@ -77,6 +77,12 @@ def test_faults(tmp_path, cache, files):
     assert files() == []
 
 
+def test_an_archive_without_a_member(server, cache):
+    with pytest.raises(UserError, match="name a file of the archive after"):
+        fetch(f"{server.address}/models.zip!/")
+    assert server.asked == []
+
+
 def test_no_member_leads_out_of_the_cache(tmp_path, cache):
     archive = tmp_path / "m.zip"
     archive.write_bytes(packed({"../../../evil.pth": b"evil"}))

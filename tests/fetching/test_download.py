@@ -244,6 +244,30 @@ def test_half_an_address(cache, text):
     assert fault(text).startswith(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("https://a", "https://a/", "https://a/..", "http://a:99999/m.pth"),
+        *("http://me:secret@a:b:c/m.pth", "http://[::1/m.pth", "HTTP://me:secret@a:x/m.pth"),
+    ],
+)
+def test_a_web_address_without_a_file_or_with_a_broken_host(cache, text):
+    message = fault(text)
+    assert "this is not the address of a file" in message or "no host that can be read" in message
+    assert "secret" not in message
+
+
+def test_protocols_in_capitals_and_blanks_around_an_address(address, cache):
+    assert fetch(f" {address.replace('http', 'HTTP')}\n").read_bytes() == BODY
+    assert is_address(" Hf://facebook/detr-resnet-50 ")
+    assert place("HF://a/b") == place("hf://a/b")
+
+
+def test_files_of_this_machine(tmp_path):
+    (tmp_path / "a b.pth").touch()
+    assert fetch(f"file://{tmp_path}/a%20b.pth") == tmp_path / "a b.pth"
+
+
 def test_other_kinds_of_addresses(cache):
     assert "addresses of this kind cannot be fetched" in fault("gs://a/m.pth")
     assert fault("catalog://x/y.pkl").startswith("catalog://x/y.pkl: cannot be fetched")

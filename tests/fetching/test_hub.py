@@ -86,6 +86,7 @@ def test_older_formats_and_revisions(hub):
         ("hf://org/none", Reply(status=500), "500"),
         ("hf://org/none", Reply(WEIGHTS), "X-Repo-Commit"),
         ("hf://o r/none", None, "the Hub refuses it"),
+        ("hf://org/none/../../x", missing("EntryNotFound"), "org/none has no ../../x"),
     ],
 )
 def test_faults_are_one_line(hub, address, reply, words):

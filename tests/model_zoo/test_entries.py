@@ -20,6 +20,7 @@ from d2video.structures import class_names_of
 from d2video.utils.errors import UserError
 from tests.helpers import hugging_face
 from tests.helpers.file_server import FileServer, Reply
+from tests.helpers.fresh_process import run_fresh
 from tests.projects.IPT.tiny import NODE as IPT
 from tests.projects.VTN.tiny import NODE as VTN
 from tests.projects.VTN.tiny import VIT
@@ -221,3 +222,21 @@ def test_a_row_brings_its_keys(internet):
     assert (cfg.MODEL.VTN.POSITION_RULE, cfg.MODEL.VTN.MASK_REPEATS) == ("modulus", False)
     assert str(place(entry.addresses[0])) == cfg.MODEL.WEIGHTS
     assert model_zoo.get_config(entry.config).MODEL.VTN.POSITION_RULE != "modulus"
+
+
+def test_a_password_in_the_address_of_weights_is_not_logged(internet, caplog):
+    entry = ROWS["DETR/detr_R50_500ep"]
+    model = built(entry)
+    internet.replies["/w/m.pth"] = Reply(official_file(entry, model))
+    address = internet.address.replace("//", "//me:secret@") + "/w/m.pth"
+    with caplog.at_level("INFO"):
+        VideoCheckpointer(model, strict=True).load(address)
+        with pytest.raises(UserError) as error:
+            VideoCheckpointer(nn.Linear(2, 2), strict=True).load(address)
+    assert "m.pth: recognised as" in caplog.text
+    assert "secret" not in caplog.text + str(error.value)
+
+
+def test_the_table_is_whole_wherever_it_is_first_used():
+    process = run_fresh("-c", "from d2video import model_zoo; print(len(model_zoo.ENTRIES))")
+    assert process.stdout.strip() == str(len(ENTRIES)), process.stderr

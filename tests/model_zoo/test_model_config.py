@@ -230,6 +230,7 @@ def test_names_of_the_zoo(trained, tmp_path, caplog):
         ("DETR/detr_panoptic_r50", "did you mean DETR/detr_panoptic_R50"),
         ("detr_panoptic_R50", "did you mean DETR/detr_panoptic_R50"),
         ("DETR/detr_R50_150ep", "no weights are published for this config"),
+        ("facebook/detr-resnet-50", "on the Hugging Face Hub: hf://facebook/detr-resnet-50"),
         ("mine.yaml", "this is a config: give it as --config-file"),
         ("words.pth", "not a readable checkpoint"),
         ("bare.pth", "holds no config, and .*: give --config-file"),
