@@ -14,7 +14,7 @@ import torch
 
 from d2video.checkpoint.about import CLASS_NAMES, from_metadata
 from d2video.checkpoint.numpy_pickles import NUMPY_SCALARS, load_numpy_pickle
-from d2video.fetching import fetch
+from d2video.fetching import fetch, is_web_page
 from d2video.utils.errors import BrokenCheckpoint, UserError
 
 logger = logging.getLogger(__name__)
@@ -153,10 +153,28 @@ def _read(path: Path, peek: bool) -> Any:
             known = from_metadata(file.metadata() or {})
         return {"model": state, **known} if known else state
     is_archive = zipfile.is_zipfile(path)
+    if is_archive:
+        _check_kind(path)
     if is_archive and not peek:
         _check_archive(path)
     with torch.serialization.safe_globals(_FOREIGN):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=peek and is_archive)
+
+
+def _check_kind(path: Path) -> None:
+    """
+    Raises:
+        UserError: a zip archive is not of ``torch.save``.
+        zipfile.BadZipFile: the archive's directory is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if not any(name.endswith("/data.pkl") for name in names):
+        member = next((name for name in names if not name.endswith("/")), "")
+        how = f"name it as {path}!/{member}" if path.suffix == ".zip" and member else "unpack it"
+        raise UserError(f"it is a zip archive; if a checkpoint is in it, {how}")
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UserError("it is TorchScript, code, which is never loaded: save its state dict")
 
 
 def _check_archive(path: Path) -> None:
@@ -189,6 +207,12 @@ def _reason(path: Path, error: Exception) -> str:
         return "no permission to read it"
     if path.stat().st_size == 0:
         return "it is empty: fetch it again"
+    with path.open("rb") as file:
+        beginning = file.read(1000)
+    if is_web_page(beginning):
+        return "it is a web page, saved in place of the file: fetch the file itself"
+    if beginning.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file: fetch it with 'git lfs pull'"
     text = " ".join(str(error).split())
     refused = _REFUSED.search(text)
     if refused:

@@ -8,6 +8,7 @@ that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_E
 
 from d2video.fetching.addresses import shown
 from d2video.fetching.cache import sha256_of
+from d2video.fetching.download import is_web_page
 from d2video.fetching.known_files import KnownFile, address_key, known_file, register_file
 from d2video.fetching.local_files import cached, fetch, is_address, place, web_page
 
@@ -17,6 +18,7 @@ __all__ = [
     "cached",
     "fetch",
     "is_address",
+    "is_web_page",
     "known_file",
     "place",
     "register_file",

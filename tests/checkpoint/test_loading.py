@@ -33,6 +33,34 @@ def save(path, content) -> str:
     return str(path)
 
 
+# ---- other files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.pth", b"<!DOCTYPE html><html>Quota exceeded</html>", "it is a web page"),
+        ("a.pth", b"version https://git-lfs.github.com/spec/v1\noid x", "a pointer of Git LFS"),
+        ("a.zip", {"run/": b"", "run/b.pth": b"b"}, r"name it as \S+a\.zip!/run/b\.pth$"),
+        ("a.pth", {"b.txt": b"b"}, "it is a zip archive; .*, unpack it$"),
+        ("a.zip", {}, "it is a zip archive; .*, unpack it$"),
+        ("a.pt", {"a/data.pkl": b"", "a/constants.pkl": b""}, "it is TorchScript, code"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_files_that_are_no_checkpoints_are_called_what_they_are(tmp_path, name, content, words):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, data in content.items():
+                archive.writestr(member, data)
+    for peek in (True, False):
+        with pytest.raises(BrokenCheckpoint, match=words):
+            load_checkpoint_file(path, peek=peek)
+
+
 # ---- official files -----------------------------------------------------------------------------
 
 
