@@ -5,8 +5,8 @@ import re
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -98,7 +98,7 @@ def reason_of(error: Exception, timeout: float) -> str:
     return _line(getattr(cause, "strerror", None) or cause) or type(cause).__name__
 
 
-def _bar(title: str, total: int | None = None) -> tqdm:
+def _bar(title: str, total: int | None) -> tqdm:
     slow = 0.5 if sys.stderr.isatty() else 10.0  # seconds between the lines of a log
     return tqdm(
         total=total, unit="B", unit_scale=True, desc=title, mininterval=slow, maxinterval=slow
@@ -137,8 +137,8 @@ def download_from_drive(file_id: str, file: BinaryIO, title: str) -> None:
     try:
         for _ in range(3):
             file.truncate(0)
-            with _bar(title) as bar:
-                show = partial(_move, bar)
+            with ExitStack() as stack:
+                show = _shown_progress(stack, title)
                 gdown.download(mirrored(url), file, quiet=True, progress=show, timeout=_TIMEOUT)
             file.flush()
             with open(file.name, "rb") as written:
@@ -157,9 +157,16 @@ def download_from_drive(file_id: str, file: BinaryIO, title: str) -> None:
     raise FetchFault("Google Drive gives a web page in place of the file")
 
 
-def _move(bar: tqdm, received: int, total: int | None) -> None:
-    bar.total = total
-    bar.update(received - bar.n)
+def _shown_progress(stack: ExitStack, title: str) -> Callable[[int, int | None], None]:
+    """A bar that is there from the first byte on: what cannot be reached shows none."""
+    bars: list[tqdm] = []
+
+    def move(received: int, total: int | None) -> None:
+        if not bars:
+            bars.append(stack.enter_context(_bar(title, total)))
+        bars[0].update(received - bars[0].n)
+
+    return move
 
 
 def _root(error: BaseException) -> str:

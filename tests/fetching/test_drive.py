@@ -81,12 +81,13 @@ def test_refusals_are_one_line_and_leave_nothing(drive, files, reply, words):
     assert files() == []
 
 
-def test_no_network(cache, files, monkeypatch):
+def test_no_network(cache, files, monkeypatch, capsys):
     monkeypatch.setenv("D2VIDEO_MIRROR", "http://127.0.0.1:1")
     register_file(ADDRESS, KnownFile())
     message = fault(ADDRESS)
     assert "no connection to Google Drive: [Errno 111] Connection refused; get m.pth" in message
     assert f"https://drive.google.com/file/d/{FILE_ID}/view" in message
+    assert capsys.readouterr().err == ""  # no empty progress bar
     assert files() == []
 
 
