@@ -1,6 +1,8 @@
 """The names of registered data sets' classes, also of one that sets them only when it is read."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
@@ -39,6 +41,26 @@ def class_names(*datasets: str) -> list[str] | None:
         raise refused[0]
     if faults:
         logger.warning("%s: classes go by number", "; ".join(faults))
+    return None
+
+
+def known_categories(names: Sequence[str], *datasets: str) -> list[dict[str, Any]] | None:
+    """The classes of the first data set that has these names, as categories of a COCO file.
+
+    No file is read: of a data set whose metadata get their ids from its file, they are known once it
+    has been read.
+
+    Args:
+        names: by contiguous class index, things first; "" for a class without one.
+
+    Returns:
+        [{"id": int, "name": text}, ...] of the things; ``None`` if no data set is known to have them.
+    """
+    for dataset in datasets:
+        metadata = MetadataCatalog.get(dataset)
+        ids = metadata.get("thing_dataset_id_to_contiguous_id")
+        if ids and [*metadata.get("thing_classes", ())] == [name for name in names if name]:
+            return [{"id": each, "name": names[index]} for each, index in ids.items()]
     return None
 
 

@@ -74,7 +74,7 @@ def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, s
     if is_one:
         path = local_path(given).resolve() if address_of(given) is None else Path(own_name(given))
         # A name without a dot is that of a folder.
-        name = f"{path.name.replace('.', '_') if path.is_dir() else path.stem or 'video'}_annotated"
+        name = f"{path.name.replace('.', '_') if os.path.isdir(path) else path.stem or 'video'}_annotated"
     results = f"{name}.json" if "results" in task.offers else None
     if isinstance(source, Videos):
         return name, name if results else None
@@ -82,7 +82,7 @@ def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, s
         if source.is_live:
             raise UserError(f"{source.name} has no end: give --output, --results or --show")
         return f"{name}.mp4", results
-    if is_one and not path.is_dir():
+    if is_one and not os.path.isdir(path):
         return f"{name}.{'png' if task.is_lossless else 'jpg'}", results
     return name, results
 
@@ -207,7 +207,7 @@ def _annotate_each(
 ) -> int:
     """:func:`annotate` for several videos, with files named after each."""
     for path in (output, *results.values()):
-        if path is not None and Path(path).suffix and not Path(path).is_dir():
+        if path is not None and Path(path).suffix and not os.path.isdir(path):
             raise UserError(
                 f"cannot write {len(videos.sources)} videos to {path}; give a folder, a name without a dot"
             )
@@ -233,7 +233,7 @@ def _annotate_each(
 
 def _open_output(path: Path, source: FrameSource | Images, is_lossless: bool) -> FrameWriter:
     """Open a folder of images for a name without a suffix, else an image or a video."""
-    is_folder = path.is_dir() or not path.suffix
+    is_folder = os.path.isdir(path) or not path.suffix
     if isinstance(source, FrameSource):
         numbered = (f"{index:06d}.png" for index in count()) if is_lossless else None
         return ImageFolderWriter(path, numbered) if is_folder else VideoWriter(path, source.fps)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data.augmentation import ResizeShortestEdge
-from d2video.data.class_names import class_names
+from d2video.data.class_names import class_names, known_categories
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.inference.push_stream import PushStream
 from d2video.inference.sources import Images, Source, open_source
@@ -72,6 +72,7 @@ class Predictor:
         max_size: int,
         image_format: str = "RGB",
         class_names: list[str] | None = None,
+        categories: list[dict[str, Any]] | None = None,
     ):
         """
         Args:
@@ -82,11 +83,13 @@ class Predictor:
             image_format: the model's channel order, "RGB" or "BGR".
             class_names: by class index, for pictures and results; "" for a class without a name;
                 ``None`` if unknown.
+            categories: see :class:`VideoFrame`.
         """
         assert image_format in ("RGB", "BGR"), image_format
         self.model = model
         self.task = _task_of(model)
         self.class_names = class_names
+        self.categories = categories
         self._resize = ResizeShortestEdge(min_size, max_size)
         self._image_format = image_format
         self._stream: PushStream | None = None  # of predict_frame, since time.monotonic's _start
@@ -98,9 +101,10 @@ class Predictor:
         model = build_model(cfg).eval()
         VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
         task = _task_of(model)
+        datasets = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
         names = class_names_of(model)
         if names is None and task.has_classes:
-            names = class_names(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+            names = class_names(*datasets)
         names = ClassHead.of(model).of_all(names or ()) or names
         return {
             "model": model,
@@ -108,6 +112,7 @@ class Predictor:
             "max_size": cfg.INPUT.MAX_SIZE_TEST if task.resizes else 0,
             "image_format": cfg.INPUT.FORMAT,
             "class_names": names,
+            "categories": known_categories(names or (), *datasets),
         }
 
     def __call__(
@@ -296,7 +301,7 @@ class Predictor:
                 zip(pictures, picture_names(pictures), strict=True)
             ):
                 try:
-                    image = read_picture(picture, "the list", index)
+                    image = read_picture(picture, index=index)
                 except UserError as error:
                     if on_broken == "raise" or index == 0:
                         raise
@@ -331,7 +336,8 @@ class Predictor:
         found = self.task.read(frame, answer)
         if not isinstance(found, VideoFrame):  # a project's task may do without its methods
             return found
-        return replace(found, task=self.task, class_names=self.class_names)
+        known = {"class_names": self.class_names, "categories": self.categories}
+        return replace(found, task=self.task, **known)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
         """(H,W,3), RGB, to (3,h,w), resized, in the model's channel order."""

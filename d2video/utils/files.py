@@ -32,8 +32,10 @@ def partial_path(path: str | os.PathLike[str]) -> Path:
     the format from it) and differs between processes. The folder is created.
 
     Raises:
-        UserError: the folder cannot be created or written, or the path is an address.
+        UserError: the folder cannot be created or written, or the path is an address or has a NUL.
     """
+    if "\0" in str(path):
+        raise UserError(f"cannot write {str(path)!r}: a file name has no NUL character")
     address = address_in(path)
     if address is not None:
         raise UserError(f"cannot write {address}: it is an address; give a path on this machine")
@@ -58,7 +60,7 @@ def replace_on_success(path: str | os.PathLike[str], durable: bool = False) -> I
     Raises:
         UserError: ``path`` is a folder, or as :func:`partial_path`.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise UserError(f"cannot write {path}: it is a folder; give a file name")
     partial = partial_path(path)
     try:

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,10 +25,17 @@ def camera_number(source: object) -> int | None:
     """The number of a camera: 0, "0", "camera:0" or "/dev/video0"; ``None`` for other sources.
 
     Raises:
-        UserError: "camera:" is followed by something else.
+        UserError: "camera:" is followed by something else, or the number is out of range.
     """
-    if isinstance(source, int) and not isinstance(source, bool):
-        return source
+    number = _camera_number(source)
+    if number is not None and not 0 <= number < 1000:  # OpenCV would crash
+        raise UserError(f"there is no camera {number}; cameras have numbers from 0 on")
+    return number
+
+
+def _camera_number(source: object) -> int | None:
+    if isinstance(source, Integral) and not isinstance(source, bool):
+        return int(source)
     if not isinstance(source, str | os.PathLike):
         return None
     name = str(source)
@@ -91,8 +99,9 @@ def is_folder(source: object) -> bool:
     """Whether a source is a folder of this machine."""
     return (
         isinstance(source, str | os.PathLike)
+        and str(source) != ""  # which would be the current folder
         and address_of(source) is None
-        and local_path(source).is_dir()
+        and os.path.isdir(local_path(source))
     )
 
 
@@ -122,8 +131,8 @@ def check_source(source: str | os.PathLike[str]) -> None:
     """Check, without opening it, that there may be something to predict on.
 
     Raises:
-        UserError: there is no such file, no file fits the pattern, or it is an address of a protocol
-            that cannot be read.
+        UserError: there is no such file, it is a pipe or a device, no file fits the pattern, or it is
+            an address of a protocol that cannot be read.
     """
     if camera_number(source) is not None:
         return
@@ -138,8 +147,11 @@ def check_source(source: str | os.PathLike[str]) -> None:
         public_name(address)
     elif is_pattern(source):
         expand_pattern(str(source))
-    elif not os.fspath(source) or not local_path(source).exists():  # the path of "" is this folder
-        raise UserError(f"{source or repr(source)} does not exist; give {_WANTED}")
+    else:
+        path = str(source) and local_path(source)  # the path of "" is this folder
+        if not os.path.isfile(path) and not os.path.isdir(path):  # a pipe cannot be read twice
+            fault = "is neither a file nor a folder" if os.path.exists(path) else "does not exist"
+            raise UserError(f"{str(source) or repr(source)} {fault}; give {_WANTED}")
 
 
 def check_not_input(paths: Iterable[str | os.PathLike[str]], sources: Iterable[object]) -> None:

@@ -38,7 +38,12 @@ class Camera(LiveSource):
         self.size = check_frame(self.name, 0, image).shape[:2]
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(self._number)
+        # Of a camera that is not there OpenCV warns in three lines.
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            capture = cv2.VideoCapture(self._number)
+        finally:
+            cv2.utils.logging.setLogLevel(level)
         if not capture.isOpened():
             raise UserError(
                 f"cannot open {self.name}; check that it is connected and that no other program "

@@ -116,7 +116,7 @@ def check_frame(video: str, index: int, image: Any) -> np.ndarray:
             image = np.ascontiguousarray(image.transpose(1, 2, 0))
     if not isinstance(image, np.ndarray):
         raise UserError(
-            f"{where} is a {type(image).__name__}, not an array; give arrays, tensors or PIL images"
+            f"{where} is of type {type(image).__name__}, not an array; give arrays, tensors or PIL images"
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(

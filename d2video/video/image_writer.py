@@ -48,7 +48,7 @@ class ImageFolderWriter(FrameWriter):
     """
 
     def __init__(self, path: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
-        if Path(path).is_file() or (Path(path).is_dir() and any(Path(path).iterdir())):
+        if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).iterdir())):
             raise UserError(f"cannot write frames to {path}: it exists; give a new or empty folder")
         super().__init__(path)
         self._names = iter(names or (f"{index:06d}.jpg" for index in count()))

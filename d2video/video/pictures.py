@@ -30,13 +30,13 @@ def is_picture(source: Any) -> bool:
         address = address_of(source)
         if address is not None:
             return Path(urlsplit(address).path).suffix.lower() in IMAGE_SUFFIXES
-        return local_path(source).is_file() and is_still_image(local_path(source))
+        return os.path.isfile(local_path(source)) and is_still_image(local_path(source))
     return isinstance(source, Image.Image) or (
         isinstance(source, np.ndarray | Tensor) and source.ndim == 3
     )
 
 
-def read_picture(picture: Any, where: str = "the list", index: int = 0) -> np.ndarray:
+def read_picture(picture: Any, where: str = "the array source", index: int = 0) -> np.ndarray:
     """A picture as uint8 (H,W,3), RGB.
 
     Args:

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -161,11 +162,11 @@ def _open(source: Any, fps: float | None, on_broken: OnBroken) -> FrameSource:
         return PictureSource([source], fps, on_broken, source_name(source))
     if isinstance(source, str | os.PathLike):
         return _FileSource(local_path(source), fps, on_broken)
-    if isinstance(source, Iterable):
+    if isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | Mapping | Set):
         return PictureSource(source, fps, on_broken)
     raise UserError(
-        f"cannot read a video from {source!r}; give a file, a folder, an address, a camera's number or "
-        "pictures"
+        f"cannot read a video from {reprlib.repr(source)}; give a file, a folder, an address, a camera's "
+        "number or pictures"
     )
 
 

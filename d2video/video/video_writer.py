@@ -45,7 +45,7 @@ class VideoWriter(FrameWriter):
     ) -> None:
         if Path(path).suffix.lower() != ".mp4":
             raise UserError(f"cannot write a video to {path}: the name must end in .mp4")
-        if Path(path).is_dir():
+        if os.path.isdir(path):
             raise UserError(f"cannot write a video to {path}: it is a folder")
         if not fps > 0:
             raise UserError(f"the frame rate must be above 0, got {fps}")

@@ -33,7 +33,7 @@ OVIS_CLASSES = tuple(_OVIS.split())
 
 
 def ytvis_metadata(class_names: tuple[str, ...]) -> dict[str, Any]:
-    """``thing_classes`` and ``thing_colors`` ([r, g, b] of 0..255, one a class) of a dataset.
+    """``thing_classes``, their ids and ``thing_colors`` ([r, g, b] of 0..255, one a class) of a dataset.
 
     A class has the same colour in every dataset here that names it, whatever the spelling's case.
     """
@@ -43,5 +43,6 @@ def ytvis_metadata(class_names: tuple[str, ...]) -> dict[str, Any]:
     color = {name: COCO_CATEGORIES[k]["color"] for k, name in enumerate(known)}
     return {
         "thing_classes": list(class_names),
+        "thing_dataset_id_to_contiguous_id": {k + 1: k for k in range(len(class_names))},
         "thing_colors": [color[name.lower()] for name in class_names],
     }

@@ -54,10 +54,13 @@ class VideoFrame(Frame):
     Attributes:
         task: of the model; it draws and writes the frame.
         class_names: by class index, "" for a class without a name; ``None`` if unknown.
+        categories: [{"id": int, "name": text}, ...] of the data set that the classes are of, as in a
+            COCO file; ``None`` if unknown.
     """
 
     task: Task[Any]
     class_names: Sequence[str] | None = None
+    categories: Sequence[Mapping[str, Any]] | None = None
 
     def plot(self, **options: Any) -> np.ndarray:
         """Draw the answer into the frame.

@@ -62,8 +62,9 @@ class InstanceFrame(VideoFrame):
         Args:
             image_id: of all entries; by default ``index``.
             categories: those of the ground truth (``coco.dataset["categories"]``). Classes are
-                matched by name; instances of others are left out. Without it ``category_id`` is the
-                model's class index, from 0, which COCO's own files do not use.
+                matched by name; instances of others are left out. By default the attribute of this
+                name, as of models of COCO, YouTube-VIS and OVIS; where that is ``None``,
+                ``category_id`` is the class index, from 0.
 
         Returns:
             [{"image_id": int, "category_id": int, "score": 0 to 1, "bbox": [x, y, width, height] in
@@ -74,7 +75,8 @@ class InstanceFrame(VideoFrame):
             UserError: no class of the model is in ``categories``.
         """
         image_id = self.index if image_id is None else image_id
-        return coco_results(self.instances, image_id, self.class_names, categories)
+        known = self.categories if categories is None else categories
+        return coco_results(self.instances, image_id, self.class_names, known)
 
     def to_supervision(self) -> "Detections":
         """The instances, of any score, as ``supervision.Detections``.
