@@ -336,8 +336,8 @@ class Predictor:
         found = self.task.read(frame, answer)
         if not isinstance(found, VideoFrame):  # a project's task may do without its methods
             return found
-        known = {"class_names": self.class_names, "categories": self.categories}
-        return replace(found, task=self.task, **known)
+        names, categories = self.class_names, self.categories
+        return replace(found, task=self.task, class_names=names, categories=categories)
 
     def _prepare(self, image: np.ndarray) -> Tensor:
         """(H,W,3), RGB, to (3,h,w), resized, in the model's channel order."""

@@ -192,7 +192,15 @@ def test_faults_are_one_line(folder, tmp_path):
     Image.fromarray(picture(1)).save(tmp_path / "one.png")
     empty = tmp_path / "empty"
     empty.mkdir()
+    os.mkfifo(tmp_path / "pipe")
     for source, words in {
+        str(tmp_path / "pipe"): "pipe is neither a file nor a folder",
+        "/dev/null": "/dev/null is neither a file nor a folder",
+        "": "'' does not exist",
+        -1: "there is no camera -1",
+        2**40: "there is no camera 1099511627776",
+        b"a.mp4": "cannot read a video from b'a.mp4'",
+        "nul\0.mp4": "does not exist",
         "none*.mp4": r"no file fits the pattern none\*\.mp4; give a video",
         str(folder / "*"): r"has images and videos, such as .*v1\.mp4; give one kind at a time",
         str(folder / "*.txt"): r"notes\.txt .*not a video",

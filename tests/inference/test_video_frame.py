@@ -7,7 +7,7 @@ import pickle
 import sys
 import types
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -232,6 +232,14 @@ def test_coco_class_indices_and_image_numbers():
     assert [(each["image_id"], each["category_id"]) for each in only_dogs] == [(3, 18)]
     boxes = found_frame(instances=instances(0.5, masks=False, tracks=False)).to_coco()
     assert set(boxes[0]) == {"image_id", "category_id", "score", "bbox"}
+
+
+def test_coco_ids_are_those_of_the_models_data_set():
+    known = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
+    frame = replace(found_frame(0.9, 0.1), categories=known)
+    assert [each["category_id"] for each in frame.to_coco()] == [1, 18]
+    given = [{"id": 7, "name": "dog"}, {"id": 9, "name": "person"}]
+    assert [each["category_id"] for each in frame.to_coco(0, given)] == [9, 7]
 
 
 def test_coco_categories_that_do_not_fit():
