@@ -234,7 +234,7 @@ def link_queries(video: Video, **settings: Any) -> list[Any]:
     return [linker.step(*answer) for answer in video]
 
 
-def _methods(settings: dict[str, Any]) -> Iterator[tuple[str, list[Callable[[Video], list[Any]]]]]:
+def _methods(settings: dict[str, Any]) -> Iterator[tuple[str, list[partial[list[Any]]]]]:
     """Each method with all settings of its grid."""
     functions: dict[str, Callable[..., list[Any]]] = {
         "IoU": link_iou,
