@@ -145,19 +145,21 @@ def test_pip_lists_and_removes_it(tmp_path):
     def run(*arguments):
         return subprocess.run([python, *arguments], capture_output=True, text=True, cwd=tmp_path)
 
-    def install(wheel):
+    def call(statement):
         code = (
             f"import sys, pathlib; sys.path.insert(0, {str(ROOT)!r})\n"
-            "from d2video.cli import install_detectron2 as tool\n"
-            f"tool.install(pathlib.Path({str(wheel)!r}), ['--no-deps', '--no-index'])"
+            f"from d2video.cli import install_detectron2 as tool; {statement}"
         )
         return run("-c", code)
+
+    def install(wheel):
+        return call(f"tool.install(pathlib.Path({str(wheel)!r}), ['--no-deps', '--no-index'])")
 
     result = install(built(tmp_path))
     assert result.returncode == 0, result.stderr
     assert run("-c", "import detectron2; print(detectron2.VALUE)").stdout == "3\n"
     assert "detectron2 0.6" in " ".join(run("-m", "pip", "list").stdout.split())
-    kept = run(str(ROOT / "tools" / "install_detectron2.py"))
+    kept = call("tool.main([])")
     assert kept.stdout.startswith("kept: detectron2 0.6, pure Python, in ")
     assert run("-m", "pip", "uninstall", "--yes", "detectron2").returncode == 0
     assert run("-c", "import detectron2").returncode != 0
