@@ -59,12 +59,14 @@ class Dialect:
     Attributes:
         description: of the library.
         formats: names in :data:`CONVERTER_REGISTRY` of the formats that it is translated to.
+        model_type: what the Hub's ``config.json`` beside such a file calls its model; "": there is none.
         is_spoken_in: whether a file's parameters have such names.
         translate: the file's parameters under the names of the formats.
     """
 
     description: str
     formats: tuple[str, ...]
+    model_type: str
     is_spoken_in: Callable[[Collection[str]], bool]
     translate: Callable[[State], State]
 

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from d2video.checkpoint.convert import DIALECTS
 from d2video.structures import ClassHead
 
-_MODELS = ("detr", "deformable_detr")
 # What the Hub calls classes without a name: unused ids, and those of models that were given no names.
 _NAMELESS = re.compile(r"N/A|LABEL_\d+|")
 
@@ -18,7 +18,8 @@ def hub_config(path: str | Path) -> dict[str, Any]:
         found = json.loads((Path(path).parent / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) and found.get("model_type") in _MODELS else {}
+    known = {dialect.model_type for dialect in DIALECTS if dialect.model_type}
+    return found if isinstance(found, dict) and found.get("model_type") in known else {}
 
 
 def hub_class_names(path: str | Path, head: ClassHead) -> list[str] | None:

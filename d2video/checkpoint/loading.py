@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
+import safetensors
 import torch
 
 from d2video.checkpoint.about import CLASS_NAMES, from_metadata
@@ -43,7 +43,7 @@ def load_checkpoint_file(path: str | Path, *, peek: bool = False) -> dict[str, A
     Args:
         path: the file, or its address (see :func:`d2video.fetching.fetch`).
         peek: for what stands beside the tensors, and their names and shapes: checksums are not
-            compared, and tensors stay in the file until they are used.
+            compared, and a torch file's tensors stay in it until they are used.
 
     Returns:
         what the file holds, a dict with strings as keys. Of a ``.safetensors`` file of this library
@@ -148,8 +148,8 @@ def _read(path: Path, peek: bool) -> Any:
     if path.suffix == ".pkl":
         return load_numpy_pickle(path)
     if path.suffix == ".safetensors":
-        state = safetensors.torch.load_file(path)
         with safetensors.safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             known = from_metadata(file.metadata() or {})
         return {"model": state, **known} if known else state
     is_archive = zipfile.is_zipfile(path)

@@ -92,7 +92,7 @@ class ForeignFile:
             model: the model's state dict; shapes are enough.
 
         Raises:
-            UserError: the file does not fit the config, so that its names cannot be told.
+            UserError: the file does not fit the config, so its names cannot be matched.
         """
         state, notes = adapt_foreign(self.state, model, self.format)
         ours, unused, _ = sort_names(state, model, self.format)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from d2video.checkpoint.writing import disk_errors
+from d2video.fetching import HUB_WEIGHTS
 from d2video.utils.errors import BrokenCheckpoint, UserError
 from d2video.utils.files import replace_on_success
 
@@ -20,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 POINTER = "last_checkpoint"
 BEST = "model_best.pth"
-_OF_THE_HUB = ("model.safetensors", "pytorch_model.bin")
 _NAMES = re.compile(r"model_(\d+|final)\.pth")
 
 
@@ -118,13 +118,12 @@ def model_in(folder: Path) -> Path:
     if (folder / POINTER).exists():
         with suppress(BrokenCheckpoint):
             candidates.append(_pointed_to(folder))
-    candidates += [*checkpoints_in(folder), *(folder / name for name in _OF_THE_HUB)]
+    candidates += [*checkpoints_in(folder), *(folder / name for name in HUB_WEIGHTS)]
     for path in candidates:
         if path.is_file():
             return path
     raise UserError(
-        f"folder {folder}: there is no checkpoint in it ({BEST}, model_final.pth, model.safetensors …): "
-        "name the file"
+        f"folder {folder} holds no checkpoint ({BEST}, model_final.pth, model.safetensors …): name the file"
     )
 
 

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         run = command(words[0])
         if words[0] != "install-detectron2" and is_missing():
-            sys.exit(1)  # importing d2video has told why
+            sys.exit(1)  # the import of d2video has printed the reason
         run(words[1:])
 
 

@@ -133,8 +133,8 @@ def run(args: argparse.Namespace) -> dict | None:
 
 
 def launch(run: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> None:
-    """``run(args)`` in the processes of :func:`add_processes`, after a look at the config, so that a
-    mistake in it is told once and not by each of them."""
+    """``run(args)`` in the processes of :func:`add_processes`, after the config is read once, so that
+    a mistake in it is reported once."""
     from d2video.config import asked_device
     from d2video.engine.launch import launch_run
     from d2video.engine.logs import set_up_logs

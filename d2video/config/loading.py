@@ -50,9 +50,10 @@ def make_cfg(values: Mapping[str, Any], source: str, overrides: Sequence[Any]) -
     """
     given = read_overrides(overrides)
     cfg = get_cfg()
-    for key, value in overlay(values, given).items():
+    values = overlay(values, given)
+    for key, value in values.items():
         set_value(cfg, key, value, "command line" if key in given else source)
-    if overlay(values, given).get("MODEL.DEVICE", "auto") == "auto":
+    if values.get("MODEL.DEVICE", "auto") == "auto":
         cfg.MODEL.DEVICE = best_device()
         tell_device(cfg.MODEL.DEVICE)
     _check_schedule(cfg)

@@ -61,7 +61,7 @@ def stored_values(text: str, source: str) -> dict[str, Any]:
         source: what holds the text, for messages.
 
     Raises:
-        UserError: the text is not a config, or has a value that is no longer supported.
+        UserError: the text is not a config, or has a value that this version does not support.
     """
     content = parse_stored(text, source)
     if not isinstance(content, dict):
@@ -114,7 +114,7 @@ def tell_differences(
         values: of the checkpoint's config, by full key.
         source: what the checkpoint is, for the message.
         cfg: the config in use.
-        overrides: keys and values that were changed on purpose, which are not told.
+        overrides: keys and values that were changed on purpose, which are not reported.
     """
     given, now = override_pairs(overrides), dict(flatten(cfg))
     different = [

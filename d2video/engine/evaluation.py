@@ -24,7 +24,7 @@ def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict[str, Any]:
         by its name; the log has them as tables and as lines to copy.
 
     Raises:
-        UserError: there is no data set, or it cannot be read or does not go with the model; or the
+        UserError: no data set is named, a data set cannot be read or does not fit the model, or the
             weights do not fit.
     """
     if not cfg.DATASETS.TEST:

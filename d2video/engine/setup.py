@@ -16,8 +16,8 @@ from d2video.config.loading import load_cfg
 from d2video.engine.determinism import set_determinism
 from d2video.engine.logs import set_up_logs
 from d2video.model_zoo import known_weights, model_config
+from d2video.utils.addresses import address_in
 from d2video.utils.errors import UserError
-from d2video.utils.files import address_in
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
         UserError: see :func:`run_config` and :func:`set_determinism`; or the device is not there, or
             OUTPUT_DIR cannot be written.
     """
-    if (
-        comm.get_world_size() > 1
-    ):  # d2video.cli.train.launch has read the config before, and told of it
+    # With several processes d2video.cli.train.launch has already reported on the config.
+    if comm.get_world_size() > 1:
         set_up_logs(rank=1)
     cfg = run_config(args)
     check_device(cfg.MODEL.DEVICE)

@@ -6,13 +6,14 @@ that reach only a mirror, and for tests. The Hugging Face Hub has its own ``HF_E
 ``D2VIDEO_CHECK_SHA256=0`` files with another hash than the published one are taken.
 """
 
-from d2video.fetching.addresses import shown
+from d2video.fetching.addresses import HUB_WEIGHTS, shown
 from d2video.fetching.cache import sha256_of
 from d2video.fetching.download import is_web_page
 from d2video.fetching.known_files import KnownFile, address_key, known_file, register_file
 from d2video.fetching.local_files import cached, fetch, is_address, place, web_page
 
 __all__ = [
+    "HUB_WEIGHTS",
     "KnownFile",
     "address_key",
     "cached",

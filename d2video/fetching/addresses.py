@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from d2video.utils.addresses import address_in, public_name
 from d2video.utils.errors import UserError
-from d2video.utils.files import address_in
-from d2video.utils.sources import public_name
 
 # detectron2's own files lie in its cache without their host, where it finds them as well.
 _DETECTRON2_HOST = "dl.fbaipublicfiles.com"
 _LONGEST_NAME = 200  # file systems take 255 bytes
-_WEIGHTS = "model.safetensors"
+# Of a model on the Hub, the newer format first.
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _HUB_LINK = re.compile(
     r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/"
@@ -101,7 +101,7 @@ class HubFile:
     def place(self) -> Path:
         """Where a person may put it; the Hub's library keeps what it fetches in a cache of its own."""
         revision = f"@{self.revision}" if self.revision else ""
-        names = _names(self.file or _WEIGHTS)
+        names = _names(self.file or HUB_WEIGHTS[0])
         return (cache_folder() / "hf" / f"{self.repo}{revision}").joinpath(*names)
 
 

@@ -64,4 +64,4 @@ def _find(opened: zipfile.ZipFile, member: str, archive: Path) -> str:
     near = near_names(member, names) or names[:3]
     listed = f"it has {', '.join(near)}" if near else "it is empty"
     more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
-    raise FetchFault(f"{archive} has no member {member}; {listed}{more}", missing=True)
+    raise FetchFault(f"{archive} has no member {member}; {listed}{more}", elsewhere=True)

@@ -20,12 +20,12 @@ class FetchFault(Exception):
     """Why a file could not be fetched, in a few words.
 
     Attributes:
-        missing: there is no such file at the address, so that another address may have it.
+        elsewhere: another address may have the file, since this one has not, or cannot give it.
     """
 
-    def __init__(self, reason: str, missing: bool = False):
+    def __init__(self, reason: str, elsewhere: bool = False):
         super().__init__(reason)
-        self.missing = missing
+        self.elsewhere = elsewhere
 
 
 def fault_of(path: Path, known: KnownFile) -> str:

@@ -64,7 +64,7 @@ def open_url(address: str, timeout: float) -> http.client.HTTPResponse:
     except urllib.error.HTTPError as error:
         reason = _line(error.reason)
         raise FetchFault(
-            f"the server answers {error.code} ({reason})", missing=error.code in _MISSING
+            f"the server answers {error.code} ({reason})", elsewhere=error.code in _MISSING
         ) from None
     # UnicodeError: a host that has no encoding. ValueError: a broken address or answer.
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -131,7 +131,8 @@ def download_from_drive(file_id: str, file: BinaryIO, title: str) -> None:
         from requests import HTTPError, RequestException
     except ImportError as error:
         raise FetchFault(
-            "files of Google Drive need the package gdown: pip install 'd2video[zoo]'"
+            "files of Google Drive need the package gdown: pip install 'd2video[zoo]'",
+            elsewhere=True,
         ) from error
     url = f"https://drive.google.com/uc?id={file_id}"
     try:
@@ -149,12 +150,12 @@ def download_from_drive(file_id: str, file: BinaryIO, title: str) -> None:
             url = get_url_from_gdrive_confirmation(page.decode(errors="replace"))
     except HTTPError as error:
         code = 0 if error.response is None else error.response.status_code
-        raise FetchFault(f"Google Drive answers {code}", missing=code in _MISSING) from error
+        raise FetchFault(f"Google Drive answers {code}", elsewhere=code in _MISSING) from error
     except RequestException as error:
         raise FetchFault(f"no connection to Google Drive: {_root(error)}") from error
     except DownloadError as error:
-        raise FetchFault(_plain(str(error))) from error
-    raise FetchFault("Google Drive gives a web page in place of the file")
+        raise FetchFault(_plain(str(error)), elsewhere=True) from error  # such as a quota
+    raise FetchFault("Google Drive gives a web page in place of the file", elsewhere=True)
 
 
 def _shown_progress(stack: ExitStack, title: str) -> Callable[[int, int | None], None]:

@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from d2video.fetching.addresses import HubFile
+from d2video.fetching.addresses import HUB_WEIGHTS, HubFile
 from d2video.fetching.cache import FetchFault
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _CONFIG = "config.json"
 
 
@@ -41,10 +40,10 @@ def fetch_from_hub(address: HubFile) -> Path:
             return None
 
     try:
-        names = [address.file] if address.file else _WEIGHTS
+        names = [address.file] if address.file else HUB_WEIGHTS
         found = next(filter(None, map(get, names)), None)
         if found is None:
-            raise FetchFault(f"{address.repo} has no {' or '.join(names)}", missing=True)
+            raise FetchFault(f"{address.repo} has no {' or '.join(names)}", elsewhere=True)
         get(_CONFIG)
         return found
     except errors.GatedRepoError as error:
@@ -54,10 +53,10 @@ def fetch_from_hub(address: HubFile) -> Path:
     except errors.RepositoryNotFoundError as error:
         raise FetchFault(
             f"there is no {address.repo} on the Hub, or it is private: log in with 'hf auth login'",
-            missing=True,
+            elsewhere=True,
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise FetchFault(f"{address.repo} has no revision {revision}", missing=True) from error
+        raise FetchFault(f"{address.repo} has no revision {revision}", elsewhere=True) from error
     except errors.OfflineModeIsEnabled as error:
         raise FetchFault("the Hub is not asked, since HF_HUB_OFFLINE is set") from error
     except (ValueError, errors.HfHubHTTPError) as error:
@@ -73,7 +72,7 @@ def cached_from_hub(address: HubFile) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    for name in [address.file] if address.file else _WEIGHTS:
+    for name in [address.file] if address.file else HUB_WEIGHTS:
         try:
             found = try_to_load_from_cache(address.repo, name, revision=address.revision or None)
         except ValueError:  # no name of the Hub, or no path

@@ -18,7 +18,8 @@ class KnownFile:
         sha256: in hexadecimal digits, or their beginning; "": unknown.
         page: where a person finds the file.
         file_name: as on that page.
-        fallbacks: other addresses, tried in turn where the main one has no such file.
+        fallbacks: other addresses, tried in turn where the main one has no such file or, on
+            Google Drive, does not give it.
         note: what a person should know if it cannot be fetched.
     """
 

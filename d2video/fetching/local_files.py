@@ -15,9 +15,8 @@ from d2video.fetching.cache import FetchFault, fault_of, fill
 from d2video.fetching.download import download, download_from_drive
 from d2video.fetching.hub import cached_from_hub, fetch_from_hub
 from d2video.fetching.known_files import KnownFile, known_file
+from d2video.utils.addresses import address_in, address_of, local_path
 from d2video.utils.errors import UserError
-from d2video.utils.files import address_in
-from d2video.utils.sources import address_of, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ def _fetch_first(address: str) -> Path:
             return _retrieve(each)
         except FetchFault as fault:
             faults.append((each, fault))
-            if not fault.missing:
+            if not fault.elsewhere:
                 break
             logger.warning("%s: %s", shown(each), fault)
     reason = "; ".join(

@@ -14,13 +14,9 @@ from tqdm import tqdm
 from d2video.inference.predictor import IMAGE_SHOWN, Predictor
 from d2video.inference.sources import Images, Source, Videos
 from d2video.inference.tasks.task import Task
+from d2video.utils.addresses import address_of, local_path
 from d2video.utils.errors import UserError
-from d2video.utils.sources import (
-    address_of,
-    check_not_input,
-    is_pattern,
-    local_path,
-)
+from d2video.utils.sources import check_not_input, is_pattern
 from d2video.video.frame_source import FrameSource
 from d2video.video.frame_writer import FrameWriter
 from d2video.video.image_writer import ImageFileWriter, ImageFolderWriter, lossless_names
@@ -212,10 +208,8 @@ def _annotate_each(
                 f"cannot write {len(videos.sources)} videos to {path}; give a folder, a name without a dot"
             )
     if output is not None:
-        inputs = {Path(each).resolve() for each in videos.sources if isinstance(each, str | Path)}
-        for name in videos.file_names():
-            if Path(output, f"{name}.mp4").resolve() in inputs:
-                raise UserError(f"{output} is the folder of the input {name}.mp4; give another one")
+        names = videos.file_names()
+        check_not_input((Path(output, f"{name}.mp4") for name in names), videos.sources)
     done = 0
     for video, name in zip(videos.opened(), videos.file_names(), strict=True):
         done += annotate(

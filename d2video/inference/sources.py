@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from d2video.utils.sources import address_of, source_name
+from d2video.utils.addresses import address_of
+from d2video.utils.sources import source_name
 from d2video.video.frame_source import FrameSource
 from d2video.video.pictures import Picture, PictureSource, is_picture, own_name
 from d2video.video.video_reader import OnBroken, VideoSource, open_video, several

@@ -51,7 +51,7 @@ def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
     def wrapper(*args, **kwargs) -> T:
         try:
             try:
-                return _with_errors_told(main, *args, **kwargs)
+                return _with_errors_printed(main, *args, **kwargs)
             finally:
                 sys.stdout.flush()
         except BrokenPipeError:
@@ -62,13 +62,13 @@ def exit_on_user_error(main: Callable[..., T]) -> Callable[..., T]:
     return wrapper
 
 
-def _with_errors_told(main: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def _with_errors_printed(main: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     try:
         return main(*args, **kwargs)
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "detectron2" or not is_missing():
             raise
-        sys.exit(1)  # importing d2video has told why
+        sys.exit(1)  # the import of d2video has printed the reason
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

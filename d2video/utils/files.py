@@ -4,25 +4,13 @@ import errno
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from d2video.utils.addresses import address_in
 from d2video.utils.errors import UserError
-
-
-def address_in(path: str | os.PathLike[str]) -> str | None:
-    """The whole address, such as ``rtsp://host/1``, that was given as a path; ``None`` for a path.
-
-    A Path of an address has lost a slash. The protocol is given in lower case, and blanks around the
-    address go.
-    """
-    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+:)/(?:/)?(.*)", str(path).strip(), re.DOTALL)
-    if found is None or os.path.isdir(found[1]):
-        return None
-    return f"{found[1].lower()}//{found[2]}"
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 from numbers import Integral
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from d2video.utils.addresses import address_in, address_of, local_path, public_name, scheme_of
 from d2video.utils.errors import UserError
-from d2video.utils.files import address_in
 
 # Protocols by which cameras and servers send; FFmpeg speaks them.
 STREAMS = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
@@ -18,7 +17,6 @@ _WANTED = (
     'a video, an image, a folder of images, a pattern ("videos/*.mp4"), an address (https://, rtsp://) '
     "or camera:0"
 )
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:\d*)?")
 
 
 def camera_number(source: object) -> int | None:
@@ -49,29 +47,6 @@ def _camera_number(source: object) -> int | None:
     return int(found[1]) if found and is_device else None
 
 
-def scheme_of(address: str) -> str:
-    """The protocol of an address, in lower case."""
-    return address.partition(":")[0].lower()
-
-
-def public_name(address: str) -> str:
-    """An address without the user, the password and what follows "?", which may be secret.
-
-    Raises:
-        UserError: the host cannot be told from the rest.
-    """
-    scheme, _, rest = address.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    host = authority.rpartition("@")[2]
-    if not _HOST.fullmatch(host):
-        raise UserError(
-            f"an address {scheme}://... has no host that can be read; write special characters of its "
-            "password as %2F (/), %40 (@), %3A (:), %3F (?) or %23 (#)"
-        )
-    path, mark, _ = rest[len(authority) :].partition("#")[0].partition("?")
-    return f"{scheme}://{host}{path}{mark and '?...'}"
-
-
 def source_name(source: object) -> str:
     """What messages and results call a source; nothing secret is in it."""
     number = camera_number(source)
@@ -81,18 +56,6 @@ def source_name(source: object) -> str:
         return "the array source"
     address = address_of(source)
     return str(source) if address is None else public_name(address)
-
-
-def address_of(source: str | os.PathLike[str]) -> str | None:
-    """The address, if a source has one that is not a file of this machine."""
-    address = address_in(source)
-    return None if address is None or scheme_of(address) == "file" else address
-
-
-def local_path(source: str | os.PathLike[str]) -> Path:
-    """The path of a source that is not an address; ``file://`` is taken off."""
-    address = address_in(source)
-    return Path(source if address is None else unquote(urlsplit(address).path))
 
 
 def is_folder(source: object) -> bool:

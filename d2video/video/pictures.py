@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from d2video.utils.addresses import address_of, local_path
 from d2video.utils.errors import UserError
-from d2video.utils.sources import address_of, local_path
 from d2video.video.frame_source import DEFAULT_FPS, FrameSource, ReadFrame, check_frame
 from d2video.video.image_io import IMAGE_SUFFIXES, is_still_image, number_in_name, read_rgb
 from d2video.video.stream import open_address

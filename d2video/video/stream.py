@@ -11,8 +11,9 @@ from av.error import ExitError, FFmpegError, InvalidDataError
 
 from d2video.fetching.download import reason_of
 from d2video.utils import limits
+from d2video.utils.addresses import public_name, scheme_of
 from d2video.utils.errors import UserError
-from d2video.utils.sources import STREAMS, WEB, public_name, scheme_of
+from d2video.utils.sources import STREAMS, WEB
 from d2video.video.decoding import average_rate, check_streams, reason, upright
 from d2video.video.frame_source import FrameSource, ReadFrame
 from d2video.video.frame_times import FrameTimes

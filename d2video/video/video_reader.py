@@ -10,15 +10,14 @@ from typing import Any, Literal, NamedTuple
 import av
 from av.error import FFmpegError
 
+from d2video.utils.addresses import address_of, local_path
 from d2video.utils.errors import UserError
 from d2video.utils.sources import (
-    address_of,
     camera_number,
     check_source,
     expand_pattern,
     is_folder,
     is_pattern,
-    local_path,
     source_name,
 )
 from d2video.video.camera import Camera

@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from d2video.fetching.cache import FetchFault
 from d2video.fetching.download import open_url, write_body
+from d2video.utils.addresses import public_name
 from d2video.utils.errors import UserError
-from d2video.utils.sources import public_name
 from d2video.video.image_io import IMAGE_SUFFIXES
 
 TIMEOUT = 10.0  # seconds without an answer or data

@@ -143,7 +143,7 @@ def test_a_source_may_have_the_name_of_a_key(street):
         (["street.mp4", "model.weights", "w"], "model.weights does not exist"),
         (["street.mp4", "--output", "./street.mp4"], "it is the input itself"),
         (["street.mp4", "--results", "r", "--mot-results", "./r"], "cannot write ./r twice"),
-        (["*.mp4", "--output", "."], "is the folder of the input again.mp4"),
+        (["*.mp4", "--output", "."], "again.mp4: it is the input itself"),
         (["my.photos/*.*", "--output", "my.photos"], "it exists"),
     ],
 )

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from d2video.fetching import fetch
+from d2video.utils.errors import UserError
 from tests.helpers.file_server import file_server
 
 
@@ -27,3 +29,11 @@ def files(cache):
         return sorted(str(p.relative_to(cache)) for p in cache.rglob("*") if p.is_file())
 
     return listed
+
+
+def fault(address: str) -> str:
+    """The line that fetching an address ends in."""
+    with pytest.raises(UserError) as error:
+        fetch(address)
+    assert "\n" not in str(error.value)
+    return str(error.value)

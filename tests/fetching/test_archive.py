@@ -8,6 +8,7 @@ import pytest
 
 from d2video.fetching import KnownFile, fetch, is_address, place, register_file
 from d2video.utils.errors import UserError
+from tests.fetching.conftest import fault
 from tests.helpers.file_server import Reply
 
 MEMBERS = {"run/a.pth": b"aaa" * 1000, "run/b.pth": b"b", "deep/run/c.pth": b"c"}
@@ -19,13 +20,6 @@ def packed(members: dict[str, bytes]) -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     return buffer.getvalue()
-
-
-def fault(address: str) -> str:
-    with pytest.raises(UserError) as error:
-        fetch(address)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_member_of_an_address(server, cache, files):

@@ -12,18 +12,11 @@ import pytest
 from detectron2.utils.file_io import PathManager
 
 from d2video.fetching import KnownFile, cached, fetch, is_address, place, register_file
-from d2video.utils.errors import UserError
+from tests.fetching.conftest import fault
 from tests.helpers.file_server import Reply
 
 BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
-
-
-def fault(address: str) -> str:
-    with pytest.raises(UserError) as error:
-        fetch(address)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from d2video.fetching import fetch, place
-from d2video.utils.errors import UserError
+from tests.fetching.conftest import fault
 from tests.helpers.file_server import Reply
 
 COMMIT = "c" * 40
@@ -36,13 +36,6 @@ def hub(server, cache, tmp_path, monkeypatch):
         server.replies[f"/org/{repo}/resolve/main/{file}"] = of_hub(WEIGHTS)
     server.replies["/org/name/resolve/main/config.json"] = of_hub(CONFIG)
     return server
-
-
-def fault(address: str) -> str:
-    with pytest.raises(UserError) as error:
-        fetch(address)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,11 @@ def test_summary():
     )
     assert line(0.1, drawn=False, written=True) == (INFO, "1 instance of 1 track in the results")
     assert line() == (WARNING, "no instance was found, of any score")
+    followed = TrackingTask().summary(None, DrawingOptions())
+    assert followed.line(True, True) == (
+        WARNING,
+        "no instance was found with a score that starts a track",
+    )
     panoptic = (torch.zeros(60, 80, dtype=torch.int32), [{"id": 0, "category_id": 0}] * 3)
     assert line(0.1, segments=panoptic) == (INFO, "3 segments drawn")
     assert line(0.1, segments=(panoptic[0], [])) == (

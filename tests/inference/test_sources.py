@@ -78,7 +78,7 @@ def test_files_of_several_videos(folder, tmp_path):
         assert len(list(open_video(out / f"{name}.mp4"))) == 2
     with pytest.raises(UserError, match=r"cannot write 3 videos to .*one\.mp4; give a folder"):
         annotate(tracker(), source, tmp_path / "one.mp4")
-    with pytest.raises(UserError, match=r"folder of the input v1\.mp4; give another"):
+    with pytest.raises(UserError, match=r"v1\.mp4: it is the input itself; give another"):
         annotate(tracker(), source, folder)
 
 

@@ -195,7 +195,7 @@ def test_what_belongs_to_the_run_is_not_read_from_a_strangers_file_either(traine
 def test_the_checkpoint_of_a_folder(trained, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(UserError, match="there is no checkpoint in it"):
+    with pytest.raises(UserError, match="holds no checkpoint"):
         model_config("run")
     for name in ("model_0000004.pth", "model_final.pth", "model_0000009.pth"):
         (run / name).write_bytes(trained.read_bytes())

@@ -106,6 +106,7 @@ class DetectionTask(Task[InstanceFrame]):
     """Find objects, each frame by itself; the model answers with an :class:`ImageAnswer`."""
 
     does = "finds objects"
+    found_nothing = "no instance was found, of any score"
     takes_images = True
 
     def read(self, frame: Frame, answer: ImageAnswer) -> InstanceFrame:
@@ -151,7 +152,7 @@ class DetectionTask(Task[InstanceFrame]):
     def summary(
         self, class_names: Sequence[str] | None, options: DrawingOptions
     ) -> "InstanceSummary":
-        return InstanceSummary(options.score_threshold)
+        return InstanceSummary(options.score_threshold, self.found_nothing)
 
 
 class InstanceSummary(Summary[InstanceFrame]):
@@ -159,10 +160,11 @@ class InstanceSummary(Summary[InstanceFrame]):
 
     Args:
         score_threshold: of those that are drawn. A panoptic model's segments are all drawn.
+        found_nothing: what to say if there is no instance.
     """
 
-    def __init__(self, score_threshold: float) -> None:
-        self._threshold = score_threshold
+    def __init__(self, score_threshold: float, found_nothing: str) -> None:
+        self._threshold, self._found_nothing = score_threshold, found_nothing
         self._drawn, self._all = _Count(), _Count()
         self._segments: int | None = None
         self._best: float | None = None
@@ -179,7 +181,7 @@ class InstanceSummary(Summary[InstanceFrame]):
 
     def line(self, drawn: bool, written: bool) -> tuple[int, str] | None:
         if not self._all.instances and not self._segments:
-            return logging.WARNING, "no instance was found, of any score"
+            return logging.WARNING, self._found_nothing
         parts, level = [], logging.INFO
         if drawn and self._segments == 0:
             level = logging.WARNING
@@ -223,6 +225,7 @@ class TrackingTask(DetectionTask):
     """Follow objects through a video; the model answers with ``Instances`` that have ``track_ids``."""
 
     does = "follows objects"
+    found_nothing = "no instance was found with a score that starts a track"
     takes_images = False
     offers = frozenset({"results", "mot_results", "mots_results"})
 

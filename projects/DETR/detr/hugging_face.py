@@ -159,9 +159,10 @@ def _is_deformable(names: Collection[str]) -> bool:
     return "model.level_embed" in names or "level_embed" in names
 
 
+_LIBRARY = "Hugging Face transformers"
 DIALECTS += [
-    Dialect("Hugging Face transformers", ("detr", "detr_segm"), _is_detr, from_detr),
+    Dialect(_LIBRARY, ("detr", "detr_segm"), "detr", _is_detr, from_detr),
     Dialect(
-        "Hugging Face transformers", ("deformable_detr",), _is_deformable, from_deformable_detr
+        _LIBRARY, ("deformable_detr",), "deformable_detr", _is_deformable, from_deformable_detr
     ),
 ]
