@@ -121,5 +121,6 @@ warnings.filterwarnings(
 warnings.filterwarnings("ignore", "pkg_resources is deprecated", module=r"detectron2\.model_zoo")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
 
-if detectron2_missing.is_missing():
+# The command that installs it does not ask for itself.
+if detectron2_missing.is_missing() and sys.argv[1:2] != ["install-detectron2"]:
     print(detectron2_missing.MESSAGE, file=sys.stderr)

@@ -8,7 +8,6 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from d2video.inference import DrawingOptions, Images, Predictor, Source, annotate
-from d2video.video.image_io import read_rgb
 from d2video.video.video_reader import open_video
 from demo.recipe import Clips, Recipe
 
@@ -39,12 +38,12 @@ def draw_record(
     source: Source
     if "image_id" in record:
         caption, path = f"image {record['image_id']}", folder / f"{record['image_id']:06d}.png"
-        source = Images(record["file_name"], [Path(record["file_name"])])
+        source = Images(caption, [Path(record["file_name"])])
     else:
         caption = f"video {record.get('sequence', record['video_id'])}"
         path = folder / f"{record['video_id']:04d}.mp4"
-        frames = record.get("file_name") or map(read_rgb, record["file_names"])
-        source = open_video(frames, fps=recipe.fps)
+        source = open_video(record.get("file_name") or record["file_names"], fps=recipe.fps)
+        source.name = caption
     annotate(predictor, source, path, options=DrawingOptions(scale=recipe.scale))
     if "label" in record and predictor.class_names is not None:
         caption += f", {predictor.class_names[record['label']]}"

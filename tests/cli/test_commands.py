@@ -164,6 +164,12 @@ main(["--config-file", "c"])
     assert said == {name: "1 ''" for name in COMMANDS if name != "install-detectron2"}
 
 
+def test_the_command_that_installs_it_does_not_ask_for_itself():
+    code = "sys.argv[1:] = ['install-detectron2', '--wheel', 'none.whl']"
+    done = without_detectron2(f"{code}\nfrom d2video.cli import main\nmain()")
+    assert (done.returncode, done.stderr) == (1, "error: --wheel none.whl: no such file\n")
+
+
 def test_modules_of_commands_have_their_names():
     for name in COMMANDS:
         assert importlib.import_module(f"d2video.cli.{name.replace('-', '_')}").main

@@ -1,9 +1,13 @@
 """When a training saves: every few steps, after the last one, and on request."""
 
+import logging
+
 from detectron2.checkpoint import Checkpointer
 from detectron2.engine.hooks import PeriodicCheckpointer
 
 from d2video.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 FINAL = "model_final"
 
@@ -45,6 +49,8 @@ class CheckpointHook(PeriodicCheckpointer):
 
     def save_again(self) -> None:
         """Write anew what was saved after the last step, with what is known since, such as metrics."""
+        if self._names:
+            logger.info("The checkpoints of this step are written again, with the metrics")
         for name in self._names:
             self.save(name, iteration=self._saved_iter)
 
