@@ -14,6 +14,7 @@ from d2video.data.clip_sampling import (
 from d2video.data.datasets import (  # noqa: F401  registers data sets and formats
     builtin,
     coco_tracks,
+    label_sets,
 )
 from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
 from d2video.data.datasets.video_classification import (

@@ -12,6 +12,13 @@ from d2video.utils.errors import BrokenFile
 from d2video.utils.limits import MAX_VIDEO_FRAMES
 from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
 
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+    }
+)
+
 # Gaps between wanted frames, in seconds. Over a short one decoding on is cheaper than a seek. In a
 # file without an index of key frames, a seek pays only if the gap is longer than most are apart.
 _DECODE_ON = 0.5
@@ -131,6 +138,28 @@ class VideoFile:
         Raises:
             BrokenFile: the file cannot be read.
         """
+        starts = self._starts()
+        if starts is None:
+            return times
+        return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
+
+    def frame_times(self) -> np.ndarray:
+        """When each frame is shown, float (L,), seconds since the first one, ascending; from the packets,
+        without decoding.
+
+        Raises:
+            BrokenFile: the file cannot be read, or packets lack time stamps.
+        """
+        starts = self._starts()
+        if starts is None:
+            raise self._broken(
+                f"video {self.path} does not say when its frames are shown, so that they have no numbers: "
+                "convert it to MP4"
+            )
+        return starts
+
+    def _starts(self) -> np.ndarray | None:
+        """When frames begin, from the first one shown on; None if packets lack time stamps."""
         with open_container(self.path) as container:
             stream = container.streams.video[0]
             try:
@@ -142,12 +171,11 @@ class VideoFile:
         if not self._has_times:
             starts = np.arange(len(stamps)) / self.fps
         elif not stamps or None in stamps:
-            return times
+            return None
         else:
             starts = np.sort(np.array(stamps)) * unit - self._start
         # Frames before the first one shown are not seen.
-        starts = np.append(0.0, starts[starts > 0.01 / self.fps])
-        return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
+        return np.append(0.0, starts[starts > 0.01 / self.fps])
 
     def _move_to(self, time: float) -> None:
         """Make ``_shown`` the frame of that time, and ``_ahead`` the one after (None at the end)."""

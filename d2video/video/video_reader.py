@@ -34,6 +34,7 @@ from d2video.video.image_io import (
 from d2video.video.pictures import Picture, PictureSource, is_picture
 from d2video.video.prefetch import FRAMES_AHEAD
 from d2video.video.stream import open_address
+from d2video.video.video_file import VIDEO_SUFFIXES
 from d2video.video.web import LocalCopy
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,6 @@ logger = logging.getLogger(__name__)
 # What open_video takes: a name (path, pattern, address, camera), a camera's number, a picture, or several.
 VideoSource = str | os.PathLike[str] | int | Picture | Iterable[Picture]
 OnBroken = Literal["raise", "stop"]
-
-_VIDEO_SUFFIXES = frozenset(
-    {
-        *(".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
-        *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-    }
-)
 
 
 class Several(NamedTuple):
@@ -75,11 +69,11 @@ def several(source: Any) -> Several | None:
     elif is_pattern(source):
         name = str(source)
         paths = in_natural_order(expand_pattern(name))
-        known = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES | _VIDEO_SUFFIXES]
+        known = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
         items = known or paths
     elif is_folder(source):
         path = local_path(source)
-        videos = visible_files(path, _VIDEO_SUFFIXES)
+        videos = visible_files(path, VIDEO_SUFFIXES)
         items, name = visible_files(path, IMAGE_SUFFIXES) or videos or list_images(path), str(path)
     else:
         return None

@@ -1,0 +1,179 @@
+"""Data sets of every format of labels in :mod:`d2video.formats.label_formats`."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+
+import d2video.formats.readers  # noqa: F401  registers the formats
+from d2video.data.datasets.class_metadata import set_classes
+from d2video.data.datasets.from_config import dataset_format
+from d2video.data.frame_annotations import FrameAnnotations
+from d2video.data.records import Annotation, ImageRecord, Record, TrackingRecord
+from d2video.formats.faults import Report, Tally, refuse
+from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat, read_labels
+from d2video.formats.label_set import LabelledObject, LabelledVideo, LabelSet
+from d2video.utils.errors import UserError
+
+
+def register_labels(
+    name: str,
+    root: str,
+    *,
+    format: str | None = None,
+    classes: Sequence[str] | None = None,
+    videos: Sequence[str] | None = None,
+    **options: Any,
+) -> None:
+    """Register labels as their tool wrote them under ``name``; they are read on first use.
+
+    The metadata get ``evaluator_type`` "labels": what is scored, and how, is the model's to say.
+
+    Args:
+        root: the file or the folder.
+        format: of :data:`~d2video.formats.label_formats.LABEL_FORMATS`; None: recognised.
+        classes: only these, in this order; None: all that the labels list.
+        videos: only these, by name; None: all.
+        options: of the format's reader.
+    """
+    load = partial(
+        load_labels, root, name, format=format, classes=classes, videos=videos, **options
+    )
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(labels_root=root, evaluator_type="labels")
+
+
+def load_labels(
+    root: str,
+    dataset_name: str | None = None,
+    report: Report = refuse,
+    *,
+    format: str | None = None,
+    classes: Sequence[str] | None = None,
+    videos: Sequence[str] | None = None,
+    **options: Any,
+) -> list[Record]:
+    """The records of labels, see :func:`register_labels` and :func:`records_of`.
+
+    Args:
+        dataset_name: if given, the classes of this ``MetadataCatalog`` entry are set.
+    """
+    labels = read_labels(root, format, report, **options)
+    names = [*labels.classes] if classes is None else [*classes]
+    _check_choice("class", names, labels.classes, root)
+    if dataset_name is not None:
+        set_classes(dataset_name, names, {k: k for k in range(len(names))}, root)
+    chosen = labels.videos
+    if videos is not None:
+        _check_choice("video", videos, [video.name for video in chosen], root)
+        chosen = [video for video in chosen if video.name in {*videos}]
+    new_index = {labels.classes.index(name): k for k, name in enumerate(names)}
+    tally = Tally(root, "objects in frames")
+    for video in chosen:
+        kept: list[LabelledObject] = []
+        for each in video.objects:
+            if each.category in new_index:
+                kept.append(each)
+                tally.used += not each.ignored
+            elif not each.ignored:
+                tally.leave_out(f"of class {labels.classes[each.category]}")
+        video.objects = kept
+    tally.tell(report)
+    return records_of(labels, chosen, new_index)
+
+
+def _check_choice(kind: str, wanted: Sequence[str], known: Sequence[str], root: str) -> None:
+    for each in wanted:
+        if each not in known:
+            shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+            raise UserError(f"{root} has no {kind} '{each}': it has {shown}")
+
+
+def records_of(
+    labels: LabelSet, videos: Sequence[LabelledVideo], new_index: dict[int, int]
+) -> list[Record]:
+    """Records of tracking data, or, of a set without tracks, of images (docs/architecture.md).
+
+    Args:
+        videos: of the set.
+        new_index: the category ids of records by the set's classes.
+    """
+    if labels.tracked:
+        return [_video_record(video, k, new_index) for k, video in enumerate(videos, 1)]
+    return [_image_record(video, k, new_index) for k, video in enumerate(videos, 1)]
+
+
+def _video_record(video: LabelledVideo, video_id: int, new_index: dict[int, int]) -> TrackingRecord:
+    height, width = video.size
+    record: TrackingRecord = {
+        "video_id": video_id,
+        "sequence": video.name,
+        "file_names": [*video.frames],
+        "height": height,
+        "width": width,
+        "length": len(video.frames),
+        "frame_numbers": [*video.numbers],
+        "annotations": _columns(video, new_index, ignored=False),
+    }
+    if any(each.ignored for each in video.objects):
+        record["ignored"] = _columns(video, new_index, ignored=True)
+    return record
+
+
+def _columns(video: LabelledVideo, new_index: dict[int, int], *, ignored: bool) -> FrameAnnotations:
+    objects = [each for each in video.objects if each.ignored == ignored]
+    columns: dict[str, np.ndarray] = {
+        "id": np.array([each.track for each in objects], np.int64),
+        "category_id": np.array([new_index[each.category] for each in objects], np.int64),
+        "bbox": np.array([each.box for each in objects], np.float64).reshape(-1, 4),
+        "visibility": np.array([each.visibility for each in objects], np.float64),
+    }
+    if any(each.mask is not None for each in objects):
+        columns["segmentation"] = np.empty(len(objects), object)
+        columns["segmentation"][:] = [each.mask for each in objects]
+    frames = np.array([each.frame for each in objects], np.int64)
+    return FrameAnnotations(len(video.frames), frames, columns)
+
+
+def _image_record(video: LabelledVideo, image_id: int, new_index: dict[int, int]) -> ImageRecord:
+    (file_name,), (height, width) = video.frames, video.size
+    annotations: list[Annotation] = []
+    for each in video.objects:
+        annotation: Annotation = {
+            "category_id": new_index[each.category],
+            "iscrowd": int(each.ignored),
+            "bbox": [*each.box],
+            "bbox_mode": BoxMode.XYWH_ABS,
+        }
+        if each.mask is not None:
+            annotation["segmentation"] = each.mask
+        annotations.append(annotation)
+    return {
+        "file_name": file_name,
+        "image_id": image_id,
+        "height": height,
+        "width": width,
+        "annotations": annotations,
+    }
+
+
+def _register_format(each: LabelFormat) -> None:
+    """Let DATASETS.REGISTER find a format by its name, with the arguments of its reader."""
+    common = inspect.signature(register_labels).parameters
+    own = [
+        p
+        for key, p in inspect.signature(each.read).parameters.items()
+        if key not in ("root", "report")
+    ]
+    shared = [common[key] for key in ("name", "root", "classes", "videos")]
+    register: Callable[..., None] = partial(register_labels, format=each.name)
+    register.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+    dataset_format(each.name)(register)
+
+
+for _format in LABEL_FORMATS.values():
+    _register_format(_format)

@@ -1,0 +1,111 @@
+"""The frames that labels belong to: a folder of images or a video file beside them."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2video.utils.errors import UserError
+from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size, visible_files
+from d2video.video.video_file import VIDEO_SUFFIXES
+from d2video.video.video_frames import VideoFrames, frame_name
+
+
+@dataclass(frozen=True)
+class Footage:
+    """All frames of a video.
+
+    Attributes:
+        path: the folder or the video file.
+        frames: in order, an image file each or a name of :func:`~d2video.video.video_frames.frame_name`.
+        size: height and width of the first one in pixels.
+        is_video_file: it is a video file.
+    """
+
+    path: str
+    frames: list[str]
+    size: tuple[int, int]
+    is_video_file: bool
+
+    def by_stem(self) -> dict[str, str]:
+        """The image files by their names without suffix."""
+        return {Path(frame).stem: frame for frame in self.frames}
+
+    def check_size(self, size: tuple[int, int], source: str) -> None:
+        """
+        Raises:
+            UserError: the labels of ``source`` are for frames of another height and width.
+        """
+        if size != self.size:
+            (height, width), (h, w) = size, self.size
+            raise UserError(
+                f"{source} labels frames of {width}x{height} pixels, and {self.path} has {w}x{h}: give the "
+                "frames that were labelled (image_root)"
+            )
+
+
+def read_footage(path: str) -> Footage:
+    """The frames of a folder of images, in natural order, or of a video file.
+
+    Raises:
+        UserError: there is no such file or folder, or no image in it.
+        BrokenFile: the video or the first image cannot be read.
+    """
+    if os.path.isdir(path):
+        images = [str(each) for each in visible_files(path, IMAGE_SUFFIXES)]
+        if not images:
+            raise UserError(
+                f"folder {path} holds no image: put the frames there, or give image_root"
+            )
+        return Footage(path, images, read_image_size(images[0]), False)
+    if not os.path.isfile(path):
+        raise UserError(f"{path} is neither a folder of images nor a video file: correct the path")
+    video = VideoFrames(path)
+    video.close()
+    frames = [frame_name(path, number) for number in range(len(video))]
+    return Footage(path, frames, video.size, True)
+
+
+def find_footage(source: str, folder: str, names: Iterable[str], image_root: str | None) -> Footage:
+    """The frames of one labelled video.
+
+    Args:
+        source: the labels' path, for messages.
+        folder: where the tool puts frames, below or beside the labels.
+        names: where in ``folder``, best first; a folder of images, or a video file, whose suffix may be
+            left out or be another one. "" is the folder itself.
+        image_root: what the user says in place of ``folder``: the frames themselves (a folder of images
+            or a video file), or a folder that holds one of the ``names``.
+
+    Raises:
+        UserError: nothing is there.
+        BrokenFile: as :func:`read_footage`.
+    """
+    wanted = [*dict.fromkeys(names)]
+    if image_root is not None and os.path.isfile(image_root):
+        return read_footage(image_root)
+    place = folder if image_root is None else image_root
+    for name in [*wanted, *([""] if image_root is not None else [])]:
+        found = _find(place, name)
+        if found is not None:
+            return read_footage(found)
+    looked = ", ".join(name or "images in it" for name in wanted[:4])
+    raise UserError(
+        f"{source}: the frames are not in {place} (looked for {looked}): put the images or the video file "
+        "there, or give image_root"
+    )
+
+
+def _find(folder: str, name: str) -> str | None:
+    path = os.path.join(folder, name) if name else folder
+    if os.path.isfile(path) and Path(path).suffix.lower() in VIDEO_SUFFIXES:
+        return path
+    if os.path.isdir(path) and visible_files(path, IMAGE_SUFFIXES):
+        return path
+    if not name:
+        return None
+    parent, stem = Path(path).parent, Path(path).stem
+    if not parent.is_dir():
+        return None
+    alike = [p for p in visible_files(parent, VIDEO_SUFFIXES) if p.stem in (stem, Path(path).name)]
+    return str(alike[0]) if len(alike) == 1 else None

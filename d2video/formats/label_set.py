@@ -1,0 +1,300 @@
+"""The labels of videos or images in one form, whatever tool or benchmark wrote them.
+
+A reader (see :mod:`d2video.formats.label_formats`) fills a :class:`LabelSet` shape by shape::
+
+    labels = LabelSet(root, report, classes=["cat", "dog"])
+    video = labels.add_video("clip", footage.frames, footage.size)
+    for number, shape in enumerate(shapes):
+        with reporting(report, path, "shape", number):
+            video.add(shape.frame, shape.label, track=shape.id, box=shape.box)
+    return labels.finished()
+
+What is the same for all formats is judged here: which boxes and masks can be used, two classes of a
+track, a track twice in a frame, unknown classes and frames. What is wrong is an EntryError, which the
+reader's :func:`~d2video.formats.faults.reporting` gives its place in the file; what is left out is
+counted.
+
+L: frames of a video.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from d2video.formats.boxes import is_number, unusable_box
+from d2video.formats.faults import Doubt, EntryError, Report, Tally
+from d2video.formats.rle import encode_masks, to_rle
+from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
+from d2video.utils.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledObject:
+    """An object in one frame.
+
+    Attributes:
+        frame: place of the frame in its video, 0 to L-1.
+        track: the tool's id, unique in the video; a running number where the tool's is not a number.
+            In regions to ignore and in sets without tracks it means nothing.
+        category: index into the classes of the set.
+        box: left, top, width, height in pixels, from 0; it may reach beyond the frame.
+        mask: compressed RLE of the frame's size, or None.
+        ignored: a crowd or a region in which nothing is trained on or scored.
+        visibility: the visible part, 0 to 1; 0 where the tool only says that it is occluded.
+    """
+
+    frame: int
+    track: int
+    category: int
+    box: tuple[float, float, float, float]
+    mask: dict[str, Any] | None
+    ignored: bool
+    visibility: float
+
+
+@dataclass
+class LabelledVideo:
+    """A video whose L frames are all labelled (frames that nobody looked at are not among them).
+
+    Attributes:
+        labels: the set that it belongs to.
+        name: unique in the set.
+        frames: L image files, or frames of a video file (:mod:`d2video.video.video_frames`).
+        size: height and width in pixels.
+        numbers: L frame numbers as the tool counts, ascending.
+        objects: in the order of the file.
+    """
+
+    labels: "LabelSet"
+    name: str
+    frames: list[str]
+    size: tuple[int, int]
+    numbers: Sequence[int]
+    objects: list[LabelledObject] = field(default_factory=list)
+    _place: dict[int, int] = field(default_factory=dict)
+    _tracks: dict[int | str, int] = field(default_factory=dict)
+    _class_of: dict[int, int] = field(default_factory=dict)
+    _seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._place = {number: place for place, number in enumerate(self.numbers)}
+        assert len(self._place) == len(self.numbers) == len(self.frames), self.name
+
+    def add(
+        self,
+        number: int,
+        category: str,
+        *,
+        track: int | str | None = None,
+        box: Sequence[float] | None = None,
+        segmentation: Any = None,
+        ignored: bool = False,
+        visibility: float = 1.0,
+    ) -> None:
+        """Add an object, or count why it is left out.
+
+        Args:
+            number: of the frame, as the tool counts.
+            category: name of its class.
+            track: None where the tool knows no identity.
+            box: left, top, width, height in pixels; None: the one around the mask.
+            segmentation: polygons (lists x0, y0, x1, y1, ...), RLE in any form, or bool (H, W); None:
+                the format, or this object, has none.
+            ignored, visibility: see :class:`LabelledObject`.
+
+        Raises:
+            EntryError: the frame or the class is unknown, the box or the mask is damaged or of another
+                size, the track is in the frame already or had another class.
+        """
+        if number not in self._place:
+            raise EntryError(
+                f"frame {number} is not one of the {len(self.frames)} frames of {self.name} "
+                f"({self.numbers[0]} to {self.numbers[-1]}): give the video that was labelled"
+            )
+        frame, index = self._place[number], self.labels.class_index(category)
+        mask = self._mask(segmentation)
+        if segmentation is not None and mask is None and box is None:
+            self.labels.tally.leave_out("without a shape that covers a pixel")
+            return
+        box = self._box(box, mask)
+        reason = unusable_box(box, *self.size)
+        if reason is not None:
+            self.labels.tally.leave_out(reason)
+            return
+        if ignored:
+            self.labels.tally.leave_out("that are crowds or regions to ignore")
+            identity = 0
+        else:
+            identity = self._identity(track)
+            self._check_track(identity, frame, index)
+            self.labels.tally.used += 1
+        x, y, w, h = map(float, box)
+        self.objects.append(
+            LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility)
+        )
+
+    def _mask(self, segmentation: Any) -> dict[str, Any] | None:
+        if segmentation is None:
+            return None
+        if isinstance(segmentation, np.ndarray):
+            if segmentation.shape != self.size:
+                (height, width), (h, w) = segmentation.shape, self.size
+                raise EntryError(f"its mask is {width}x{height} and the frame {w}x{h}; correct it")
+            (mask,) = encode_masks(segmentation[None])
+        else:
+            for _, fault in find_segmentation_faults([segmentation], *self.size):
+                raise EntryError(f"its segmentation: {fault}; correct it")
+            sound = without_short_polygons(segmentation, self.labels.polygons)
+            if not sound:
+                return None
+            mask = to_rle(sound, *self.size)
+        return mask if coco_mask.area(mask) else None
+
+    def _box(self, box: Sequence[float] | None, mask: dict[str, Any] | None) -> Sequence[float]:
+        if box is None:
+            assert mask is not None, "neither a box nor a mask"
+            return coco_mask.toBbox(mask).tolist()
+        if len(box) != 4 or not all(map(is_number, box)):
+            raise EntryError(f"its box, {[*box]}, is not made of four finite numbers; correct it")
+        return box
+
+    def _identity(self, track: int | str | None) -> int:
+        """A number of the track: of one without identity a number of its own."""
+        if track is None:
+            return len(self.objects)
+        if isinstance(track, int):
+            return track
+        return self._tracks.setdefault(track, len(self._tracks) + 1)
+
+    def _check_track(self, track: int, frame: int, index: int) -> None:
+        if not self.labels.tracked:
+            return
+        known = self._class_of.setdefault(track, index)
+        if known != index:
+            before, now = (self.labels.classes[k] for k in (known, index))
+            raise EntryError(
+                f"track {track} is a {now} here and a {before} before; give it one class"
+            )
+        if (frame, track) in self._seen:
+            raise EntryError(
+                f"track {track} is twice in frame {self.numbers[frame]}; remove one, or give it a "
+                "track of its own"
+            )
+        self._seen.add((frame, track))
+
+
+class LabelSet:
+    """Labelled videos, or single images, of a file or folder.
+
+    Attributes:
+        source: path of the file or folder.
+        report: takes faults, doubts and what is left out.
+        classes: names, by index.
+        tracked: objects have identities through a video. If not, every "video" is an image of one frame.
+        videos: in order.
+        tally, polygons: count the objects and their polygons.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        report: Report,
+        *,
+        classes: Sequence[str] | None = None,
+        tracked: bool = True,
+    ) -> None:
+        """``classes`` are those that the file lists, used or not, in its order; None: the format lists
+        none, and they are those of the objects, in alphabetical order."""
+        self.source, self.report, self.tracked = source, report, tracked
+        self._is_listed = classes is not None
+        self.classes: list[str] = list(classes or ())
+        self._index = {name: k for k, name in enumerate(self.classes)}
+        if len(self._index) < len(self.classes):
+            twice = next(n for n in self.classes if self.classes.count(n) > 1)
+            raise UserError(f"{source}: the class {twice!r} is listed twice; make one of them")
+        self.videos: list[LabelledVideo] = []
+        self.tally, self.polygons = Tally(source, "objects in frames"), Tally(source, "polygons")
+
+    def add_video(
+        self,
+        name: str,
+        frames: Sequence[str],
+        size: tuple[int, int],
+        numbers: Sequence[int] | None = None,
+    ) -> LabelledVideo:
+        """A video (or an image) without objects as yet; the arguments are its attributes.
+
+        ``numbers`` None: 0, 1, ...
+        """
+        if any(video.name == name for video in self.videos[-1:]) or name in self._names():
+            raise UserError(f"{self.source}: the video {name} is there twice; rename one")
+        counted = range(len(frames)) if numbers is None else numbers
+        video = LabelledVideo(self, name, [*frames], size, counted)
+        self.videos.append(video)
+        return video
+
+    def _names(self) -> set[str]:
+        return {video.name for video in self.videos}
+
+    def class_index(self, name: str) -> int:
+        """The index of a class.
+
+        Raises:
+            EntryError: the file does not list it.
+        """
+        if name not in self._index:
+            if self._is_listed:
+                known = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+                raise EntryError(f"the class {name!r} is not among those listed ({known}); add it")
+            self._index[name] = len(self.classes)
+            self.classes.append(name)
+        return self._index[name]
+
+    def finished(self) -> "LabelSet":
+        """Report what was left out, and give the set.
+
+        Raises:
+            UserError: there are no videos, or objects of which none can be used.
+        """
+        if not self.videos:
+            raise UserError(f"{self.source} holds no labelled frame; give a file with labels")
+        if self.tally.reasons and not self.tally.used:
+            raise UserError(f"{self.tally.left_out()}: nothing is left; correct the file")
+        if not self._is_listed:
+            self._sort_classes()
+        self.tally.tell(self.report)
+        self.polygons.tell(self.report)
+        objects = [each for video in self.videos for each in video.objects if not each.ignored]
+        masks = sum(each.mask is not None for each in objects)
+        if 0 < masks < len(objects):
+            self.report(
+                Doubt(
+                    self.source,
+                    f"{len(objects) - masks} of {len(objects)} objects have a box and no mask, which "
+                    "models of masks refuse: complete the file, or train on boxes "
+                    "(MODEL.MASK_ON False)",
+                )
+            )
+        return self
+
+    def _sort_classes(self) -> None:
+        names = sorted(self.classes)
+        new = [names.index(name) for name in self.classes]
+        for video in self.videos:
+            video.objects = [_with_class(each, new[each.category]) for each in video.objects]
+        self.classes = names
+        self._index = {name: k for k, name in enumerate(names)}
+
+    def objects(self) -> Iterator[tuple[LabelledVideo, LabelledObject]]:
+        """All objects with their videos."""
+        for video in self.videos:
+            for each in video.objects:
+                yield video, each
+
+
+def _with_class(each: LabelledObject, category: int) -> LabelledObject:
+    fields = (each.frame, each.track, category, each.box, each.mask, each.ignored, each.visibility)
+    return LabelledObject(*fields)

@@ -1,0 +1,1 @@
+"""All formats of labels: importing this module registers them."""
