@@ -75,6 +75,7 @@ class LeftOut:
         used: how many are used.
         reasons: how many are not, by reason; each stands after its number: "of class 2".
         advice: what would keep them, if anything would.
+        done: what is done with those that are used.
     """
 
     source: str
@@ -82,13 +83,14 @@ class LeftOut:
     used: int
     reasons: Mapping[str, int]
     advice: tuple[str, ...] = ()
+    done: str = "used"
 
     def __str__(self) -> str:
         """One sentence: how many are used, and how many are not for which reason."""
         total = self.used + sum(self.reasons.values())
         most_first = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         why = ", ".join(f"{count} {reason}" for reason, count in most_first)
-        what = f"{self.source}: {self.used} of {total} {self.noun} are used; left out: {why}"
+        what = f"{self.source}: {self.used} of {total} {self.noun} are {self.done}; left out: {why}"
         return "; ".join([what, *self.advice])
 
 
@@ -134,9 +136,9 @@ class Tally:
         tally.tell(report)
     """
 
-    def __init__(self, source: str, noun: str) -> None:
-        """``source`` and ``noun`` are those of :class:`LeftOut`."""
-        self.source, self.noun = source, noun
+    def __init__(self, source: str, noun: str, done: str = "used") -> None:
+        """``source``, ``noun`` and ``done`` are those of :class:`LeftOut`."""
+        self.source, self.noun, self.done = source, noun, done
         self.used = 0
         self.reasons: Counter[str] = Counter()
         self.advice: dict[str, None] = {}  # a set that keeps its order
@@ -157,7 +159,8 @@ class Tally:
 
     def left_out(self) -> LeftOut:
         """What was counted so far."""
-        return LeftOut(self.source, self.noun, self.used, +self.reasons, tuple(self.advice))
+        advice = tuple(self.advice)
+        return LeftOut(self.source, self.noun, self.used, +self.reasons, advice, self.done)
 
     def tell(self, report: Report) -> None:
         """Report what was left out, if anything was."""

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,6 +61,30 @@ def replace_on_success(path: str | os.PathLike[str], durable: bool = False) -> I
             _flush_to_disk(Path(path).parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a folder to fill; it becomes ``path`` at the end, or goes on an exception.
+
+    Raises:
+        UserError: ``path`` is a file or a folder that is not empty, as :func:`partial_path`, or the disk
+            refuses.
+    """
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UserError(f"cannot write the folder {path}: it exists; give a new or empty folder")
+    partial = partial_path(path)
+    try:
+        partial.mkdir()
+        yield partial
+        if path.is_dir():
+            path.rmdir()  # empty, as was seen
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""The frames of a video as image files in a folder."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from d2video.utils.errors import BrokenFile
+from d2video.video.video_frames import read_video_frame, split_frame_name
+
+
+def put_frames(names: Sequence[str], folder: Path) -> str | None:
+    """Put frames into a new folder as ``000001.jpg``, ``000002.jpg``, ...
+
+    Image files are hard links where the disk allows, else copies, and keep their suffixes. Frames of a
+    video file become JPEG files.
+
+    Args:
+        names: image files, or frames of video files (:mod:`d2video.video.video_frames`).
+
+    Returns:
+        the suffix that all files have; None if they differ.
+
+    Raises:
+        BrokenFile: a file is missing or cannot be read.
+    """
+    folder.mkdir()
+    suffixes = set()
+    for number, name in enumerate(names, 1):
+        of_video = split_frame_name(name)
+        suffix = ".jpg" if of_video else Path(name).suffix.lower()
+        suffixes.add(suffix)
+        target = folder / f"{number:06d}{suffix}"
+        if of_video:
+            Image.fromarray(read_video_frame(*of_video)).save(target, quality=95)
+        else:
+            _link(name, target)
+    return suffixes.pop() if len(suffixes) == 1 else None
+
+
+def _link(name: str, target: Path) -> None:
+    source = os.path.realpath(name)
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise BrokenFile(f"image file {name} does not exist") from None
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
