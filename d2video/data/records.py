@@ -29,6 +29,7 @@ class Annotation(TypedDict):
         segmentation: polygons, or RLE of the image's size.
         keypoints: x, y, visibility of each point.
         visibility: 0 to 1, in tracking data.
+        scored: False where a benchmark counts neither the object nor what is found on it, by overlap.
     """
 
     id: NotRequired[int]
@@ -39,6 +40,7 @@ class Annotation(TypedDict):
     segmentation: NotRequired[Any]
     keypoints: NotRequired[Sequence[float]]
     visibility: NotRequired[float]
+    scored: NotRequired[bool]
 
 
 class VideoRecord(TypedDict):
@@ -71,7 +73,9 @@ class TrackingRecord(VideoRecord):
         sequence: name of the sequence.
         frame_numbers: L numbers of the frames in the sequence's files, ascending.
         public_detections: L float32 arrays (n,5), x0, y0, x1, y1 in pixels from 0, score.
-        ignored: crowds and the like, as ``annotations``, where tracks are not scored.
+        ignored: crowds and the like, as ``annotations``: tracks of the class inside them are not scored;
+            of any class where the category id is -1. If ``scored`` is False it is not a region but an
+            object of a similar class.
     """
 
     sequence: str

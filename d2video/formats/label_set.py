@@ -18,7 +18,7 @@ L: frames of a video.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ from d2video.formats.rle import encode_masks, to_rle
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.utils.errors import UserError
 
+# In place of the class of a region to ignore that counts for all classes.
+EVERY_CLASS = -1
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledObject:
@@ -39,11 +42,13 @@ class LabelledObject:
         frame: place of the frame in its video, 0 to L-1.
         track: the tool's id, unique in the video; a running number where the tool's is not a number.
             In regions to ignore and in sets without tracks it means nothing.
-        category: index into the classes of the set.
+        category: index into the classes of the set; :data:`EVERY_CLASS` of some regions to ignore.
         box: left, top, width, height in pixels, from 0; it may reach beyond the frame.
         mask: compressed RLE of the frame's size, or None.
         ignored: a crowd or a region in which nothing is trained on or scored.
         visibility: the visible part, 0 to 1; 0 where the tool only says that it is occluded.
+        scored: False: the benchmark counts neither the object nor what is found on it, by overlap:
+            because it is hard to see, or, if ``ignored``, of a similar class.
     """
 
     frame: int
@@ -53,6 +58,7 @@ class LabelledObject:
     mask: dict[str, Any] | None
     ignored: bool
     visibility: float
+    scored: bool = True
 
 
 @dataclass
@@ -86,24 +92,25 @@ class LabelledVideo:
     def add(
         self,
         number: int,
-        category: str,
+        category: str | None,
         *,
         track: int | str | None = None,
         box: Sequence[float] | None = None,
         segmentation: Any = None,
         ignored: bool = False,
         visibility: float = 1.0,
+        scored: bool = True,
     ) -> None:
         """Add an object, or count why it is left out.
 
         Args:
             number: of the frame, as the tool counts.
-            category: name of its class.
+            category: name of its class; None: a region to ignore of all classes.
             track: None where the tool knows no identity.
             box: left, top, width, height in pixels; None: the one around the mask.
             segmentation: polygons (lists x0, y0, x1, y1, ...), RLE in any form, or bool (H, W); None:
                 the format, or this object, has none.
-            ignored, visibility: see :class:`LabelledObject`.
+            ignored, visibility, scored: see :class:`LabelledObject`.
 
         Raises:
             EntryError: the frame or the class is unknown, the box or the mask is damaged or of another
@@ -114,7 +121,9 @@ class LabelledVideo:
                 f"frame {number} is not one of the {len(self.frames)} frames of {self.name} "
                 f"({self.numbers[0]} to {self.numbers[-1]}): give the video that was labelled"
             )
-        frame, index = self._place[number], self.labels.class_index(category)
+        assert category is not None or ignored
+        frame = self._place[number]
+        index = EVERY_CLASS if category is None else self.labels.class_index(category)
         mask = self._mask(segmentation)
         if segmentation is not None and mask is None and box is None:
             self.labels.tally.leave_out("without a shape that covers a pixel")
@@ -133,7 +142,7 @@ class LabelledVideo:
             self.labels.tally.used += 1
         x, y, w, h = map(float, box)
         self.objects.append(
-            LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility)
+            LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility, scored)
         )
 
     def _mask(self, segmentation: Any) -> dict[str, Any] | None:
@@ -194,6 +203,8 @@ class LabelSet:
         report: takes faults, doubts and what is left out.
         classes: names, by index.
         tracked: objects have identities through a video. If not, every "video" is an image of one frame.
+        benchmark: whose rules count where boxes of tracks are scored, of
+            :data:`~d2video.formats.mot_rules.CLASS_RULES`; None: those of no benchmark.
         videos: in order.
         tally, polygons: count the objects and their polygons.
     """
@@ -205,10 +216,12 @@ class LabelSet:
         *,
         classes: Sequence[str] | None = None,
         tracked: bool = True,
+        benchmark: str | None = None,
     ) -> None:
         """``classes`` are those that the file lists, used or not, in its order; None: the format lists
         none, and they are those of the objects, in alphabetical order."""
         self.source, self.report, self.tracked = source, report, tracked
+        self.benchmark = benchmark
         self._is_listed = classes is not None
         self.classes: list[str] = list(classes or ())
         self._index = {name: k for k, name in enumerate(self.classes)}
@@ -216,6 +229,7 @@ class LabelSet:
             twice = next(n for n in self.classes if self.classes.count(n) > 1)
             raise UserError(f"{source}: the class {twice!r} is listed twice; make one of them")
         self.videos: list[LabelledVideo] = []
+        self._names: set[str] = set()
         self.tally, self.polygons = Tally(source, "objects in frames"), Tally(source, "polygons")
 
     def add_video(
@@ -229,15 +243,13 @@ class LabelSet:
 
         ``numbers`` None: 0, 1, ...
         """
-        if any(video.name == name for video in self.videos[-1:]) or name in self._names():
+        if name in self._names:
             raise UserError(f"{self.source}: the video {name} is there twice; rename one")
+        self._names.add(name)
         counted = range(len(frames)) if numbers is None else numbers
         video = LabelledVideo(self, name, [*frames], size, counted)
         self.videos.append(video)
         return video
-
-    def _names(self) -> set[str]:
-        return {video.name for video in self.videos}
 
     def class_index(self, name: str) -> int:
         """The index of a class.
@@ -284,7 +296,10 @@ class LabelSet:
         names = sorted(self.classes)
         new = [names.index(name) for name in self.classes]
         for video in self.videos:
-            video.objects = [_with_class(each, new[each.category]) for each in video.objects]
+            video.objects = [
+                replace(each, category=new[each.category]) if each.category >= 0 else each
+                for each in video.objects
+            ]
         self.classes = names
         self._index = {name: k for k, name in enumerate(names)}
 
@@ -293,8 +308,3 @@ class LabelSet:
         for video in self.videos:
             for each in video.objects:
                 yield video, each
-
-
-def _with_class(each: LabelledObject, category: int) -> LabelledObject:
-    fields = (each.frame, each.track, category, each.box, each.mask, each.ignored, each.visibility)
-    return LabelledObject(*fields)

@@ -7,7 +7,7 @@ those that are hardly visible. With ``classes``, training and evaluation use the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS
@@ -17,6 +17,40 @@ MASK_BENCHMARKS = ("MOTS20",)
 BENCHMARKS = ("MOT15", "MOT16", "MOT17", "MOT20", "DanceTrack", *MASK_BENCHMARKS)
 WITHOUT_CLASSES = ("MOT15",)
 _MIN_VISIBILITY = 0.25  # of the official TrackFormer's training
+
+
+@dataclass(frozen=True)
+class ClassRule:
+    """What a benchmark of several classes scores.
+
+    Its regions to ignore are those of all classes.
+
+    Attributes:
+        classes: names of the classes that are scored.
+        distractors: {another class: the scored class that is so similar that what is found on it does not
+            count}.
+        groups: {name: classes whose detections are averaged besides}.
+    """
+
+    classes: tuple[str, ...]
+    distractors: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+CLASS_RULES = {
+    "KITTI": ClassRule(
+        ("Car", "Pedestrian"),
+        {"Van": "Car", "Person": "Pedestrian", "Person_sitting": "Pedestrian"},
+    ),
+    "BDD100K": ClassRule(
+        ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+        groups={
+            "HUMAN": ("pedestrian", "rider"),
+            "VEHICLE": ("car", "truck", "bus", "train"),
+            "BIKE": ("motorcycle", "bicycle"),
+        },
+    ),
+}
 
 Classes: TypeAlias = Sequence[int | str] | Mapping[int, str]
 MinVisibility: TypeAlias = float | Literal["benchmark"] | None

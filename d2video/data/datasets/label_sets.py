@@ -1,7 +1,8 @@
 """Data sets of every format of labels in :mod:`d2video.formats.label_formats`."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,8 @@ from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, ImageRecord, Record, TrackingRecord
 from d2video.formats.faults import Report, Tally, refuse
 from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat, read_labels
-from d2video.formats.label_set import LabelledObject, LabelledVideo, LabelSet
+from d2video.formats.label_set import EVERY_CLASS, LabelledObject, LabelledVideo, LabelSet
+from d2video.formats.mot_rules import CLASS_RULES, ClassRule
 from d2video.utils.errors import UserError
 
 
@@ -31,7 +33,8 @@ def register_labels(
 ) -> None:
     """Register labels as their tool wrote them under ``name``; they are read on first use.
 
-    The metadata get ``evaluator_type`` "labels": what is scored, and how, is the model's to say.
+    The metadata get ``evaluator_type`` "labels": what is scored, and how, is the model's to say. They get
+    ``benchmark`` when the labels are read, if one has rules for tracks of these classes.
 
     Args:
         root: the file or the folder.
@@ -72,6 +75,11 @@ def load_labels(
         _check_choice("video", videos, [video.name for video in chosen], root)
         chosen = [video for video in chosen if video.name in {*videos}]
     new_index = {labels.classes.index(name): k for k, name in enumerate(names)}
+    new_index[EVERY_CLASS] = EVERY_CLASS
+    rule = _class_rule(labels, names)
+    if rule is not None and dataset_name is not None:
+        MetadataCatalog.get(dataset_name).set(benchmark=labels.benchmark)
+    similar = {} if rule is None else _distractors(labels, rule, names)
     tally = Tally(root, "objects in frames")
     for video in chosen:
         kept: list[LabelledObject] = []
@@ -81,9 +89,29 @@ def load_labels(
                 tally.used += not each.ignored
             elif not each.ignored:
                 tally.leave_out(f"of class {labels.classes[each.category]}")
+            elif rule is not None:
+                kept.append(replace(each, category=EVERY_CLASS))
+            if each.category in similar and not each.ignored:
+                scored = similar[each.category]
+                kept.append(replace(each, category=scored, ignored=True, scored=False))
         video.objects = kept
     tally.tell(report)
     return records_of(labels, chosen, new_index)
+
+
+def _class_rule(labels: LabelSet, names: Sequence[str]) -> ClassRule | None:
+    """The rule of the set's benchmark, unless it scores none of the classes."""
+    rule = None if labels.benchmark is None else CLASS_RULES[labels.benchmark]
+    return rule if rule is not None and {*names} & {*rule.classes} else None
+
+
+def _distractors(labels: LabelSet, rule: ClassRule, names: Sequence[str]) -> dict[int, int]:
+    """{class: the chosen class that it is a distractor of}, as indices of the set."""
+    return {
+        labels.classes.index(other): labels.classes.index(scored)
+        for other, scored in rule.distractors.items()
+        if other in labels.classes and scored in names
+    }
 
 
 def _check_choice(kind: str, wanted: Sequence[str], known: Sequence[str], root: str) -> None:
@@ -94,7 +122,7 @@ def _check_choice(kind: str, wanted: Sequence[str], known: Sequence[str], root: 
 
 
 def records_of(
-    labels: LabelSet, videos: Sequence[LabelledVideo], new_index: dict[int, int]
+    labels: LabelSet, videos: Sequence[LabelledVideo], new_index: Mapping[int, int]
 ) -> list[Record]:
     """Records of tracking data, or, of a set without tracks, of images (docs/architecture.md).
 
@@ -107,7 +135,9 @@ def records_of(
     return [_image_record(video, k, new_index) for k, video in enumerate(videos, 1)]
 
 
-def _video_record(video: LabelledVideo, video_id: int, new_index: dict[int, int]) -> TrackingRecord:
+def _video_record(
+    video: LabelledVideo, video_id: int, new_index: Mapping[int, int]
+) -> TrackingRecord:
     height, width = video.size
     record: TrackingRecord = {
         "video_id": video_id,
@@ -117,15 +147,19 @@ def _video_record(video: LabelledVideo, video_id: int, new_index: dict[int, int]
         "width": width,
         "length": len(video.frames),
         "frame_numbers": [*video.numbers],
-        "annotations": _columns(video, new_index, ignored=False),
+        "annotations": _columns(
+            [each for each in video.objects if not each.ignored], len(video.frames), new_index
+        ),
     }
-    if any(each.ignored for each in video.objects):
-        record["ignored"] = _columns(video, new_index, ignored=True)
+    ignored = [each for each in video.objects if each.ignored]
+    if ignored:
+        record["ignored"] = _columns(ignored, len(video.frames), new_index)
     return record
 
 
-def _columns(video: LabelledVideo, new_index: dict[int, int], *, ignored: bool) -> FrameAnnotations:
-    objects = [each for each in video.objects if each.ignored == ignored]
+def _columns(
+    objects: Sequence[LabelledObject], num_frames: int, new_index: Mapping[int, int]
+) -> FrameAnnotations:
     columns: dict[str, np.ndarray] = {
         "id": np.array([each.track for each in objects], np.int64),
         "category_id": np.array([new_index[each.category] for each in objects], np.int64),
@@ -135,11 +169,13 @@ def _columns(video: LabelledVideo, new_index: dict[int, int], *, ignored: bool) 
     if any(each.mask is not None for each in objects):
         columns["segmentation"] = np.empty(len(objects), object)
         columns["segmentation"][:] = [each.mask for each in objects]
+    if not all(each.scored for each in objects):
+        columns["scored"] = np.array([each.scored for each in objects], bool)
     frames = np.array([each.frame for each in objects], np.int64)
-    return FrameAnnotations(len(video.frames), frames, columns)
+    return FrameAnnotations(num_frames, frames, columns)
 
 
-def _image_record(video: LabelledVideo, image_id: int, new_index: dict[int, int]) -> ImageRecord:
+def _image_record(video: LabelledVideo, image_id: int, new_index: Mapping[int, int]) -> ImageRecord:
     (file_name,), (height, width) = video.frames, video.size
     annotations: list[Annotation] = []
     for each in video.objects:

@@ -53,7 +53,14 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         """
         self._ground_truth = ground_truth
         names = ground_truth.class_names
-        self._scored = names if classes is None else [names[label] for label in classes.common]
+        common = names if classes is None else [names[label] for label in classes.common]
+        self._scored = [name for name in ground_truth.scored_classes if name in common]
+        if ground_truth.rows and not self._scored:
+            raise UserError(
+                f"{ground_truth.source}: {ground_truth.benchmark} scores only "
+                f"{', '.join(ground_truth.scored_classes)}, and the model has none of them: train it on "
+                "one, or evaluate it on another set"
+            )
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.sequences)
 

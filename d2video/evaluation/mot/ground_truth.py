@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from d2video.evaluation.mot.metrics import (
 )
 from d2video.evaluation.mot.records import box_rows, mask_rows, sequence_of_record
 from d2video.formats.faults import Tally, refuse
+from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_labels import Labels, class_numbers, read_labels
 from d2video.formats.mot_results import (
@@ -29,7 +31,14 @@ from d2video.formats.mot_results import (
     read_mot_results,
     read_mots_results,
 )
-from d2video.formats.mot_rules import BENCHMARKS, MASK_BENCHMARKS, ObjectRule, object_rule
+from d2video.formats.mot_rules import (
+    BENCHMARKS,
+    CLASS_RULES,
+    MASK_BENCHMARKS,
+    ClassRule,
+    ObjectRule,
+    object_rule,
+)
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 
@@ -43,7 +52,7 @@ class MOTGroundTruth:
 
     Attributes:
         source: data set or folder, for messages.
-        benchmark: whose rules count: MOT15, MOT16, MOT17, MOT20, DanceTrack, MOTS20.
+        benchmark: whose rules count: MOT15, MOT16, MOT17, MOT20, DanceTrack, MOTS20, KITTI, BDD100K.
         sequences: name → sequence, or its part that is in the split; sorted.
         rows: name → all rows of its ``gt.txt``, or what its annotations would be there, the split's
             first frame being 1; sequences without labels are not in it.
@@ -64,10 +73,11 @@ class MOTGroundTruth:
         Raises:
             UserError: an unknown benchmark, or labels but no package trackeval.
         """
-        if self.benchmark not in BENCHMARKS:
+        known = (*BENCHMARKS, *CLASS_RULES)
+        if self.benchmark not in known:
             raise UserError(
                 f"{self.source}: benchmark {self.benchmark!r} is unknown; it is one of "
-                f"{', '.join(BENCHMARKS)}"
+                f"{', '.join(known)}"
             )
         if self.rows:
             require_trackeval()  # rather than fail after hours of tracking
@@ -76,6 +86,17 @@ class MOTGroundTruth:
     def has_masks(self) -> bool:
         """Whether masks are compared, and not boxes."""
         return self.benchmark in MASK_BENCHMARKS
+
+    @property
+    def rule(self) -> ClassRule | None:
+        """The rule of a benchmark of several classes."""
+        return CLASS_RULES.get(self.benchmark)
+
+    @property
+    def scored_classes(self) -> tuple[str, ...]:
+        """The classes that the benchmark scores, in the order of ``class_names``."""
+        rule = self.rule
+        return tuple(name for name in self.class_names if rule is None or name in rule.classes)
 
     @property
     def result_numbers(self) -> tuple[int, ...] | None:
@@ -114,15 +135,17 @@ class MOTGroundTruth:
 
         Args:
             class_names: by category id.
-            class_numbers: of the classes in files of results; None: 1 for the first, and so on.
+            class_numbers: of the classes in files of results; None: 1 for the first, and so on, but
+                not MOTS' number of regions to ignore.
 
         Raises:
             UserError: a video's name that another one has or that is not the name of a file; no masks,
                 where they are compared; or no object that counts.
         """
         by_name = _by_name(source, [sequence_of_record(record, source) for record in records])
-        numbers = tuple(class_numbers or range(1, len(class_names) + 1))
         masks = benchmark in MASK_BENCHMARKS
+        free = (k for k in range(1, len(class_names) + 2) if not masks or k != MOTS_IGNORE_CLASS)
+        numbers = tuple(class_numbers or islice(free, len(class_names)))
         rows: dict[str, MOTRows | MOTSRows] = {
             record["sequence"]: mask_rows(record, numbers, source)
             if masks
@@ -168,7 +191,7 @@ class MOTGroundTruth:
         return cls.read(source, rule, sequences() if callable(sequences) else sequences)
 
     def compare(self, name: str, results: TrackResults) -> dict[str, Metrics]:
-        """Metrics of a sequence that has labels, by the name of the class.
+        """Metrics of a sequence that has labels, by the name of the class, for ``scored_classes``.
 
         Args:
             name: of the sequence.
@@ -188,12 +211,15 @@ class MOTGroundTruth:
             metrics = box_metrics(self.benchmark, truth, results, length, where)
             return {self.class_names[0]: metrics}
         by_class = {}
+        of_all = (truth.flag == 0) if self.rule else (truth.cls == EVERY_CLASS)
         for class_name, number in zip(self.class_names, self.class_numbers, strict=True):
+            if class_name not in self.scored_classes:
+                continue
             found = results
             if self.result_numbers is not None:
                 found = results.select(results.cls == number)
-            objects = truth.select(truth.cls == number)
-            by_class[class_name] = class_box_metrics(objects, found, length, where)
+            objects = truth.select((truth.cls == number) | of_all)
+            by_class[class_name] = class_box_metrics(objects, found, length, where, self.benchmark)
         return by_class
 
     def read_results(self, folder: str | os.PathLike[str]) -> dict[str, TrackResults]:
@@ -278,7 +304,7 @@ def _require_objects(truth: MOTGroundTruth) -> None:
     boxes = [rows for rows in truth.rows.values() if isinstance(rows, MOTRows)]
     masks = [rows for rows in truth.rows.values() if isinstance(rows, MOTSRows)]
     tally = Tally(truth.source, "labelled objects")
-    tally.used += sum(int((rows.flag != 0).sum()) for rows in boxes)
+    tally.used += sum(int((rows.flag == 1).sum()) for rows in boxes)
     tally.used += sum(int((rows.cls != MOTS_IGNORE_CLASS).sum()) for rows in masks)
     tally.leave_out("to ignore", sum(map(len, truth.rows.values())) - tally.used)
     if truth.rows and not tally.used:

@@ -6,8 +6,10 @@ TrackEval's classes are used without its evaluator and readers, which work on fo
 write files beside the results.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pycocotools.mask as coco_mask
@@ -15,6 +17,8 @@ import pycocotools.mask as coco_mask
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_results import MOTS_PEDESTRIAN, MOTResults
 from d2video.utils.errors import UserError
+
+R = TypeVar("R", MOTRows, MOTResults)
 
 # TrackEval's: {"HOTA": {field: value}, "CLEAR": ..., "Identity": ..., "Count": ...}. Fractions, not
 # percentages; fields of HOTA are arrays over its 19 thresholds 0.05, 0.10, ... 0.95.
@@ -36,6 +40,10 @@ _MOT_CLASSES = (
 NUM_MOT_CLASSES = len(_MOT_CLASSES)
 
 _ONE_CLASS = "pedestrian"  # what the class that is evaluated is called, whatever it is
+_SIMILAR_CLASS = "person"  # and its distractors
+
+# The flag of objects that are taken out with the results on them.
+DISTRACTOR = 2
 
 # Reported percentages by TrackEval's family of metrics, and the counts, all of CLEAR.
 _PERCENTAGES = {
@@ -103,30 +111,48 @@ def box_metrics(
 
 
 def class_box_metrics(
-    truth: MOTRows, results: MOTResults, num_frames: int, sequence: str
+    truth: MOTRows,
+    results: MOTResults,
+    num_frames: int,
+    sequence: str,
+    benchmark: str | None = None,
 ) -> Metrics:
-    """Metrics of the tracked boxes of one class in one sequence, by the rules of BDD100K.
+    """Metrics of the tracked boxes of one class in one sequence.
 
     Rows with flag 0 are regions to ignore: a result that no object takes, and more than half of
-    which lies in such a region, is taken out before anything is counted. Without such rows the rules
-    are those of MOT17 without distractors.
+    which lies in such a region, is taken out before anything is counted. So are objects with the flag
+    :data:`DISTRACTOR`, and the results that they take. Without such rows the rules are those of MOT17
+    without distractors.
 
     Args:
-        truth: the labelled objects of the class, and its regions to ignore.
+        truth: the labelled objects of the class, its distractors, and its regions to ignore.
         results: the tracks of the class.
         num_frames: of the sequence.
         sequence: name for messages.
+        benchmark: KITTI takes out, besides, results of 25 pixels' height or less that no object takes.
+            BDD100K measures boxes from their first pixel to their last one, one less than they cover. All
+            others: neither.
 
     Raises:
         UserError: no trackeval.
     """
-    dataset = object.__new__(require_trackeval().datasets.BDD100K)  # as above
-    dataset.class_name_to_class_id = {_ONE_CLASS: 1}
+    # Its rules are those of the class for BDD100K, and two more.
+    dataset = object.__new__(require_trackeval().datasets.Kitti2DBox)  # as above
+    dataset.class_name_to_class_id = {_ONE_CLASS: 1, _SIMILAR_CLASS: 2}
+    dataset.max_occlusion, dataset.max_truncation = 0, 0
+    dataset.min_height = 25 if benchmark == "KITTI" else -math.inf
+    if benchmark == "BDD100K":
+        truth, results = _to_last_pixel(truth), _to_last_pixel(results)
     objects, regions = truth.select(truth.flag != 0), truth.select(truth.flag == 0)
     raw = _raw_boxes(dataset, objects, results, num_frames)
     # Which half of a box lies where is asked in this format; the overlaps are there already.
     raw |= {key: [_corners(b) for b in raw[key]] for key in ("gt_dets", "tracker_dets")}
-    raw["gt_classes"] = [np.ones(len(b), np.int64) for b in raw["gt_dets"]]
+    classes = np.where(objects.flag == DISTRACTOR, 2, 1)
+    raw["gt_classes"] = _by_frame(objects.frame, num_frames, classes)
+    # What is hard to see is a distractor here, and treated alike.
+    raw["gt_extras"] = [
+        {"occlusion": np.zeros(len(b)), "truncation": np.zeros(len(b))} for b in raw["gt_dets"]
+    ]
     raw["gt_crowd_ignore_regions"] = _by_frame(regions.frame, num_frames, _corners(regions.box))
     return _metrics(dataset, raw, sequence)
 
@@ -259,6 +285,11 @@ def _metrics(dataset: Any, raw: dict[str, Any], sequence: str) -> Metrics:
 def _corners(boxes: np.ndarray) -> np.ndarray:
     """Left, top, width, height as left, top, right, bottom."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def _to_last_pixel(rows: R) -> R:
+    sizes = np.maximum(rows.box[:, 2:] - 1, 0)
+    return replace(rows, box=np.concatenate([rows.box[:, :2], sizes], axis=1))
 
 
 def _ranks(ids: np.ndarray) -> np.ndarray:

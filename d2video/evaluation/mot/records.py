@@ -8,6 +8,8 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from detectron2.structures import BoxMode
 
+from d2video.evaluation.mot.metrics import DISTRACTOR
+from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
@@ -49,10 +51,13 @@ def box_rows(record: Mapping[str, Any], class_numbers: Sequence[int]) -> MOTRows
         class_numbers: by category id.
 
     Returns:
-        rows with flag 1, and with flag 0 those of ``ignored``; frames and corners from 1 on.
+        rows with flag 1, with flag 0 those of ``ignored``, and with flag 2 what is not ``scored``; frames
+        and corners from 1 on.
     """
     objects, ignored = _placed(record, "annotations"), _placed(record, "ignored")
     rows = objects + ignored
+    is_scored = np.array([each.get("scored", True) for _, each in rows], bool)
+    counts = np.repeat([1, 0], [len(objects), len(ignored)])
     assert all(each["bbox_mode"] == BoxMode.XYWH_ABS for _, each in rows)
     boxes = np.array([each["bbox"] for _, each in rows], dtype=float).reshape(-1, 4)
     boxes[:, :2] += 1
@@ -60,8 +65,13 @@ def box_rows(record: Mapping[str, Any], class_numbers: Sequence[int]) -> MOTRows
         frame=_column(t for t, _ in rows),
         id=_column(each["id"] for _, each in rows),
         box=boxes,
-        flag=np.repeat([1, 0], [len(objects), len(ignored)]),
-        cls=_column(class_numbers[each["category_id"]] for _, each in rows),
+        flag=np.where(is_scored, counts, DISTRACTOR),
+        cls=_column(
+            EVERY_CLASS
+            if each["category_id"] == EVERY_CLASS
+            else class_numbers[each["category_id"]]
+            for _, each in rows
+        ),
         visibility=np.array([each.get("visibility", 1) for _, each in rows], dtype=float),
     )
 
