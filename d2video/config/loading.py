@@ -11,6 +11,7 @@ from d2video.config.defaults import get_cfg
 from d2video.config.device import best_device, tell_device
 from d2video.config.files import find_config, flatten, overlay, read_config, read_overrides
 from d2video.config.limits import check_limits
+from d2video.data.datasets.by_path import register_names
 from d2video.data.datasets.from_config import register_datasets
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
@@ -21,7 +22,8 @@ _LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
 def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     """The defaults, overlaid with a YAML file and with ``KEY VALUE`` or ``KEY=VALUE``; not frozen. The
-    data sets of DATASETS.REGISTER are registered. The file is a path or a name, see :func:`find_config`.
+    data sets of DATASETS.REGISTER are registered, and those that are named by a path. The file is a path or
+    a name, see :func:`find_config`.
 
     The last file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
 
@@ -33,7 +35,21 @@ def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     values = read_config(find_config(config_file)) if config_file else {}
     cfg = make_cfg(values, f"config {config_file}", overrides)
     register_datasets(cfg.DATASETS.REGISTER)
+    register_paths(cfg)
     return cfg
+
+
+def register_paths(cfg: CfgNode) -> None:
+    """Register what DATASETS.TRAIN and TEST name by its path; it gets a name and an entry in
+    DATASETS.REGISTER. A data set of that name comes first.
+
+    Raises:
+        UserError: see :func:`~d2video.data.datasets.by_path.register_path`.
+    """
+    for key in ("TRAIN", "TEST"):
+        names, entries = register_names(cfg.DATASETS[key])
+        cfg.DATASETS[key] = tuple(names)
+        cfg.DATASETS.REGISTER = [*cfg.DATASETS.REGISTER, *entries]
 
 
 def asked_device(config_file: str, overrides: Sequence[Any]) -> str:

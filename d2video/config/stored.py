@@ -11,7 +11,7 @@ from detectron2.utils.logger import log_first_n
 
 from d2video.config.defaults import get_cfg
 from d2video.config.files import flatten, override_pairs, parse_stored
-from d2video.config.loading import make_cfg
+from d2video.config.loading import make_cfg, register_paths
 from d2video.config.renamed import current_keys
 from d2video.data.datasets.from_config import absolute_entries, register_datasets
 from d2video.utils.errors import UserError
@@ -95,12 +95,13 @@ def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode
     entries = cfg.DATASETS.REGISTER
     if entries != values.get("DATASETS.REGISTER"):
         register_datasets(entries)
-        return cfg
+        entries = []
     for entry in entries:
         try:
             register_datasets([entry])
         except UserError as error:
             warn_once(f"{source}: a data set of its training is not registered ({error})")
+    register_paths(cfg)
     return cfg
 
 

@@ -20,7 +20,9 @@ def check_registered(dataset_name: str) -> None:
     if dataset_name not in DatasetCatalog:
         # detectron2's image datasets are registered too: the whole list would not help.
         hint = did_you_mean(dataset_name, DatasetCatalog, "correct the name or register it")
-        raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
+        is_path = any(separator in dataset_name for separator in (os.sep, os.extsep))
+        what = "is not registered, and there is no such path" if is_path else "is not registered"
+        raise UserError(f"dataset '{dataset_name}' {what}: {hint}")
 
 
 def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:

@@ -11,6 +11,7 @@ from d2video.fetching.cache import sha256_of
 from d2video.fetching.download import is_web_page
 from d2video.fetching.known_files import KnownFile, address_key, known_file, register_file
 from d2video.fetching.local_files import cached, fetch, is_address, place, web_page
+from d2video.fetching.unpacking import unpack
 
 __all__ = [
     "HUB_WEIGHTS",
@@ -25,5 +26,6 @@ __all__ = [
     "register_file",
     "sha256_of",
     "shown",
+    "unpack",
     "web_page",
 ]

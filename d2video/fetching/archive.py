@@ -1,6 +1,8 @@
 """One member of a zip archive as a file."""
 
 import hashlib
+import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -12,18 +14,28 @@ from d2video.fetching.known_files import KnownFile
 from d2video.utils.near_names import near_names
 
 _CHUNK = 1 << 20
+# What reading a damaged archive raises. RuntimeError: it is encrypted, or, as NotImplementedError, packed in
+# a way that Python does not know.
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, ValueError),
+)
+
+
+def folder_of(archive: Path) -> Path:
+    """Where members are kept: beside an archive of the cache, else under the archive's path and time."""
+    if archive.is_relative_to(cache_folder()):
+        return archive.with_name(f"{archive.name}.members")
+    status = archive.stat()
+    stamp = f"{archive.resolve()} {status.st_mtime_ns} {status.st_size}"
+    digest = hashlib.sha256(stamp.encode()).hexdigest()[:12]
+    return cache_folder() / "zip" / f"{archive.name}-{digest}"
 
 
 def member_place(archive: Path, member: str) -> Path:
-    """Where a member is kept: beside an archive of the cache, else under the archive's path and time."""
-    folder = archive.with_name(f"{archive.name}.members")
-    if not archive.is_relative_to(cache_folder()):
-        status = archive.stat()
-        stamp = f"{archive.resolve()} {status.st_mtime_ns} {status.st_size}"
-        digest = hashlib.sha256(stamp.encode()).hexdigest()[:12]
-        folder = cache_folder() / "zip" / f"{archive.name}-{digest}"
+    """Where a member is kept, see :func:`folder_of`."""
     parts = [part for part in PurePosixPath(member).parts if part not in ("/", "..", ".")]
-    return folder.joinpath(*parts)
+    return folder_of(archive).joinpath(*parts)
 
 
 def extract(archive: Path, member: str, known: KnownFile) -> Path:
@@ -45,8 +57,7 @@ def extract(archive: Path, member: str, known: KnownFile) -> Path:
                 with opened.open(name) as source:
                     while chunk := source.read(_CHUNK):
                         file.write(chunk)
-        # RuntimeError: encrypted; NotImplementedError: packed in a way that Python does not know.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        except DAMAGE as error:
             raise FetchFault(
                 f"{archive} is damaged or no zip archive ({error}): remove it and fetch it again"
             ) from error

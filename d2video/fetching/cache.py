@@ -66,7 +66,7 @@ def fill(path: Path, known: KnownFile, write: Callable[[BinaryIO], None]) -> Pat
         FetchFault: as ``write``, or the file is not what is known, or cannot be written. Nothing is left.
     """
     try:
-        with _partial(path) as (file, partial):
+        with locked(path) as (file, partial):
             if path.is_file() and not fault_of(path, known):
                 return path
             file.truncate(0)
@@ -85,8 +85,11 @@ def fill(path: Path, known: KnownFile, write: Callable[[BinaryIO], None]) -> Pat
 
 
 @contextmanager
-def _partial(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """The file under its temporary name, locked against other processes; removed at the end."""
+def locked(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """The file under its temporary name, locked against other processes; removed at the end.
+
+    To write a folder of this path, it is a lock and nothing else.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     while True:

@@ -108,6 +108,15 @@ def is_sequence(folder: str | os.PathLike[str]) -> bool:
     return marked or bool(_image_folders(folder))
 
 
+def is_labelled_sequence(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a sequence in MOTChallenge's layout: it has a gt/gt.txt without CVAT's list of
+    classes, or a seqinfo.ini."""
+    has = [
+        os.path.isfile(os.path.join(folder, *n)) for n in (("gt", "gt.txt"), ("gt", "labels.txt"))
+    ]
+    return has == [True, False] or os.path.isfile(os.path.join(folder, "seqinfo.ini"))
+
+
 def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:
     """Read the ``seqinfo.ini`` of a sequence's folder, if it has one; no image is looked at.
 

@@ -47,20 +47,30 @@ def register_datasets(entries: Sequence[Sequence[Any]]) -> None:
     for entry in entries:
         match entry:
             case [str(name), str(kind), dict(arguments)] if name:
-                _register(name, kind, arguments)
+                register_dataset(name, kind, arguments)
             case _:
                 raise UserError(
                     f"{_KEY}: entry {entry!r} must have the form [name, format, {{argument: value}}]"
                 )
 
 
-def _register(name: str, kind: str, arguments: dict[str, Any]) -> None:
+def register_dataset(
+    name: str, kind: str, arguments: Mapping[str, Any], source: str = _KEY
+) -> None:
+    """Register one data set, unless it is registered with the same arguments.
+
+    Args:
+        name, kind, arguments: as an entry of :func:`register_datasets`.
+        source: what names it, for messages.
+
+    Raises:
+        UserError: as :func:`register_datasets`.
+    """
     if kind not in DATASET_FORMATS:
         known = ", ".join(sorted(DATASET_FORMATS))
-        raise UserError(f"{_KEY}: {name} has the format '{kind}': choose {known}")
+        raise UserError(f"{source}: {name} has the format '{kind}': choose {known}")
     wanted = inspect.signature(DATASET_FORMATS[kind])
-    if "metadata" in wanted.parameters:
-        arguments = {"metadata": {}, **arguments}
+    arguments = _complete(kind, arguments)
     try:
         wanted.bind(name, **arguments)
         for key, value in arguments.items():
@@ -68,17 +78,27 @@ def _register(name: str, kind: str, arguments: dict[str, Any]) -> None:
                 raise TypeError(f"{key} cannot be {value!r}")
     except TypeError as error:
         known = ", ".join(str(each) for key, each in wanted.parameters.items() if key != "name")
-        raise UserError(f"{_KEY}: {name}: {error}; {kind} takes {known}") from error
+        raise UserError(f"{source}: {name}: {error}; {kind} takes {known}") from error
     arguments = {
         key: _at_home(value) if _is_path(key) else value for key, value in arguments.items()
     }
-    same = (kind, _absolute(arguments))
     if name in DatasetCatalog:
-        if _registered.get(name) == same:
+        if is_registered_as(name, kind, arguments):
             return  # for an earlier config
-        raise UserError(f"{_KEY}: there is a data set {name} already: choose another name")
+        raise UserError(f"{source}: there is a data set {name} already: choose another name")
     DATASET_FORMATS[kind](name, **arguments)
-    _registered[name] = same
+    _registered[name] = kind, _absolute(arguments)
+
+
+def is_registered_as(name: str, kind: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether :func:`register_dataset` has registered a data set with these arguments."""
+    same = kind, _absolute(_complete(kind, arguments))
+    return name in DatasetCatalog and _registered.get(name) == same
+
+
+def _complete(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    has_metadata = "metadata" in inspect.signature(DATASET_FORMATS[kind]).parameters
+    return {"metadata": {}, **arguments} if has_metadata else {**arguments}
 
 
 def absolute_entries(entries: Sequence[Sequence[Any]]) -> list[Any]:

@@ -1,0 +1,143 @@
+"""Data sets by the path of their labels: the format and the folder of the images are found."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog
+
+import d2video.formats.readers  # noqa: F401  registers the formats
+from d2video.data.datasets.from_config import is_registered_as, register_dataset
+from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.recognition import RECOGNISERS, Seen, place_of, recognise, unpacked
+from d2video.formats.standard_formats import (
+    find_image_root,
+    find_json_file,
+    mot_benchmark,
+    mot_sequences,
+)
+from d2video.utils.errors import UserError
+
+
+def register_path(
+    path: str,
+    *,
+    format: str | None = None,
+    image_root: str | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> str:
+    """Register the labels at a path, unless they are registered with the same arguments.
+
+    Args:
+        path: of the file, the folder or the zip archive, as a tool or a benchmark wrote it.
+        format: one of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
+        image_root: where the frames or images are; None: they are looked for.
+        name: of the data set; None: the path.
+        options: further arguments of the format in DATASETS.REGISTER.
+
+    Returns:
+        the name of the data set.
+
+    Raises:
+        UserError: there is nothing at the path; its format is not known, or its images are not found; the
+            format does not take an option; or there is another data set of this name.
+    """
+    given, kind, arguments = path_entry(
+        path, format=format, image_root=image_root, name=name, **options
+    )
+    register_dataset(given, kind, arguments, source=path)
+    return given
+
+
+def path_entry(
+    path: str,
+    *,
+    format: str | None = None,
+    image_root: str | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> tuple[str, str, dict[str, Any]]:
+    """The entry of DATASETS.REGISTER by which :func:`register_path` registers labels."""
+    path = os.path.expanduser(path)
+    if format is None:
+        format, seen = recognise(path)
+    elif format in RECOGNISERS:
+        seen = place_of(path, RECOGNISERS[format])
+    else:
+        known = ", ".join(sorted(RECOGNISERS))
+        raise UserError(f"{path}: '{format}' is not a format of labels at a path: choose {known}")
+    if image_root is not None:
+        options["image_root"] = os.path.expanduser(image_root)
+    if format in LABEL_FORMATS:
+        arguments = {"root": path, **options}
+    else:
+        arguments = _ARGUMENTS[format](path, seen, options)
+    return name or _free_name(path, format, arguments), format, arguments
+
+
+def register_names(names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+    """Register those that are no names of data sets but paths, see :func:`register_path`.
+
+    Returns:
+        all names; and the entries of DATASETS.REGISTER of those that are new.
+    """
+    entries = {
+        name: path_entry(name)
+        for name in names
+        if name not in DatasetCatalog and os.path.exists(os.path.expanduser(name))
+    }
+    for path, entry in entries.items():
+        register_dataset(*entry, source=path)
+    known = [entries[name][0] if name in entries else name for name in names]
+    return known, [[*entry] for entry in entries.values()]
+
+
+def _free_name(path: str, kind: str, arguments: dict[str, Any]) -> str:
+    """The path without what leads upwards, so that it can be part of another path."""
+    parts = [part for part in Path(os.path.normpath(path)).parts if part not in ("/", "..")]
+    name, number = "/".join(parts) or "labels", 1
+    chosen = name
+    while chosen in DatasetCatalog and not is_registered_as(chosen, kind, arguments):
+        number += 1
+        chosen = f"{name} ({number})"
+    return chosen
+
+
+def _json_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, Any]:
+    root = options.get("image_root")
+    root = find_image_root(seen, path) if root is None else unpacked(root)
+    return {**options, "json_file": find_json_file(seen, path), "image_root": root}
+
+
+def _panoptic_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, Any]:
+    if not {"image_root", "panoptic_root"} <= options.keys():
+        raise UserError(
+            f"{path} is in COCO's panoptic format, to which two folders belong, of the images and of the "
+            "label images: register it in DATASETS.REGISTER as coco_panoptic, and use its name"
+        )
+    return {**options, "panoptic_json": find_json_file(seen, path)}
+
+
+def _mot_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, Any]:
+    if "image_root" in options:
+        raise UserError(
+            f"{path}: image_root cannot be given: images of MOTChallenge's format are in it"
+        )
+    root, sequences = os.path.abspath(seen.path), mot_sequences(os.path.abspath(seen.path))
+    if sequences == [root]:
+        options = {"sequences": [os.path.basename(root)], **options}
+        root = os.path.dirname(root)
+    return {"benchmark": mot_benchmark(sequences), **options, "root": root}
+
+
+# Of the formats that have no reader of label sets: the path, what is there and further arguments -> those of
+# the format in DATASETS.REGISTER.
+_ARGUMENTS: dict[str, Callable[[str, Seen, dict[str, Any]], dict[str, Any]]] = {
+    "coco": _json_arguments,
+    "coco_panoptic": _panoptic_arguments,
+    "coco_tracks": _json_arguments,
+    "mot": _mot_arguments,
+    "ytvis": _json_arguments,
+}

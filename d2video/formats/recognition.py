@@ -1,0 +1,162 @@
+"""Which format the labels at a path have: one table for all formats."""
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from d2video.fetching import unpack
+from d2video.formats.text import parse_json, read_json
+from d2video.utils.errors import UserError
+
+_MOST_FILES = 20_000
+_HEAD = 1 << 16  # bytes
+
+
+class Seen:
+    """What is at a path, looked at lazily, for recognition.
+
+    Attributes:
+        path: of the file or folder.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @cached_property
+    def is_folder(self) -> bool:
+        return os.path.isdir(self.path)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Of a folder the files in it, down to four levels, relative and with "/"; not all of very many."""
+        found: list[str] = []
+        for folder, below, names in os.walk(self.path):
+            relative = os.path.relpath(folder, self.path)
+            parts = [] if relative == "." else relative.split(os.sep)
+            below[:] = [] if len(parts) >= 4 else sorted(n for n in below if not n.startswith("."))
+            found += ["/".join([*parts, n]) for n in sorted(names) if not n.startswith(".")]
+            if len(found) > _MOST_FILES:
+                break
+        return found
+
+    def has(self, pattern: str) -> bool:
+        """Whether a folder has a file by a pattern of :meth:`pathlib.PurePath.match`."""
+        return any(Path(name).match(pattern) for name in self.files)
+
+    @cached_property
+    def head(self) -> str:
+        """The start of a file; "" of a folder or of what is not text."""
+        if self.is_folder:
+            return ""
+        with open(self.path, "rb") as file:
+            return file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip()
+
+    @cached_property
+    def json(self) -> Any:
+        """The content of a JSON file; None of anything else.
+
+        Raises:
+            UserError: as :func:`~d2video.formats.text.read_json`.
+        """
+        if self.is_folder or self.head[:1] not in ("{", "["):
+            return None
+        return read_json(self.path)
+
+    def json_of(self, pattern: str) -> Any:
+        """The content of the first JSON file of a folder by a pattern; None if there is none."""
+        name = next((name for name in self.files if Path(name).match(pattern)), None)
+        if name is None:
+            return None
+        try:
+            with open(os.path.join(self.path, name), "rb") as file:
+                return parse_json(file.read())
+        except ValueError:
+            return None
+
+    @cached_property
+    def only_json(self) -> "Seen | None":
+        """The path itself, or, of a folder, its only JSON file; None if it has none or several."""
+        if not self.is_folder:
+            return self
+        names = [name for name in self.files if name.lower().endswith(".json")]
+        return Seen(os.path.join(self.path, names[0])) if len(names) == 1 else None
+
+
+Recogniser = Callable[[Seen], bool]
+R = TypeVar("R", bound=Recogniser)
+
+RECOGNISERS: dict[str, Recogniser] = {}
+
+
+def recogniser(name: str) -> Callable[[R], R]:
+    """Decorate a function that says whether a file or folder has the format ``name``.
+
+    It must be quick, must not fail on odd files, and no two may claim the same labels.
+    """
+
+    def register(function: R) -> R:
+        assert name not in RECOGNISERS, f"format {name} is recognised twice"
+        RECOGNISERS[name] = function
+        return function
+
+    return register
+
+
+def recognise(path: str) -> tuple[str, Seen]:
+    """The format of labels, and the file or folder that has it.
+
+    Args:
+        path: of a file, a folder or a zip archive.
+
+    Raises:
+        UserError: it does not exist, or has no format that is known, or more than one.
+    """
+    for seen in _places(path):
+        found = [name for name, recognises in RECOGNISERS.items() if recognises(seen)]
+        if len(found) == 1:
+            return found[0], seen
+        if found:
+            raise UserError(f"{path} may be {' or '.join(sorted(found))}: name its format")
+    known = ", ".join(sorted(RECOGNISERS))
+    several = [name for name in seen.files if name.lower().endswith(".json")]
+    hint = f"name one of its JSON files, such as {several[0]}" if len(several) > 1 else ""
+    hint = f"{hint}, or " if hint else ""
+    raise UserError(
+        f"{path} has no format of labels that is known ({known}): {hint}name its format"
+    )
+
+
+def place_of(path: str, recognises: Recogniser) -> Seen:
+    """The file or folder to read, if its format is known.
+
+    Raises:
+        UserError: the path does not exist, or an archive cannot be unpacked.
+    """
+    places = _places(path)
+    return next(filter(recognises, places), places[0])
+
+
+def unpacked(path: str) -> str:
+    """The folder of what a zip archive holds, in the cache; any other path as it is.
+
+    Raises:
+        UserError: see :func:`~d2video.fetching.unpack`.
+    """
+    is_archive = path.lower().endswith(".zip") and os.path.isfile(path)
+    return str(unpack(path)) if is_archive else path
+
+
+def _places(path: str) -> list[Seen]:
+    """What the path names, and the only folder in it, which archives often have around all else."""
+    if not os.path.exists(path):
+        raise UserError(f"{path} does not exist: correct the path of the labels")
+    place = unpacked(path)
+    inner = (
+        [entry for entry in os.scandir(place) if entry.name[0] != "."]
+        if os.path.isdir(place)
+        else []
+    )
+    is_around = len(inner) == 1 and inner[0].is_dir()
+    return [Seen(place), Seen(inner[0].path)] if is_around else [Seen(place)]

@@ -1,0 +1,142 @@
+"""Which labels are in a standard format, YouTube-VIS, COCO's or MOTChallenge's, and what belongs to them."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from d2video.formats.mot_rules import BENCHMARKS
+from d2video.formats.mot_sequence import is_labelled_sequence
+from d2video.formats.recognition import Seen, recogniser
+from d2video.formats.text import read_lines
+from d2video.utils.errors import UserError
+
+
+@recogniser("ytvis")
+def is_ytvis(seen: Seen) -> bool:
+    content = _content(seen)
+    return _lists("videos", content) and content.get("images") is None
+
+
+@recogniser("coco")
+def is_coco(seen: Seen) -> bool:
+    content = _content(seen)
+    return _lists("images", content) and not (_has_tracks(content) or _is_panoptic(content))
+
+
+@recogniser("coco_tracks")
+def is_coco_tracks(seen: Seen) -> bool:
+    return _has_tracks(_content(seen))
+
+
+@recogniser("coco_panoptic")
+def is_coco_panoptic(seen: Seen) -> bool:
+    return _is_panoptic(_content(seen))
+
+
+@recogniser("mot")
+def is_mot(seen: Seen) -> bool:
+    return bool(mot_sequences(seen.path))
+
+
+def mot_sequences(folder: str) -> list[str]:
+    """The folder, if it is a sequence in MOTChallenge's layout, or the sequences in it, by name."""
+    if not os.path.isdir(folder):
+        return []
+    if is_labelled_sequence(folder):
+        return [folder]
+    inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+    return [path for path in inner if is_labelled_sequence(path)]
+
+
+def mot_benchmark(sequences: list[str]) -> str:
+    """The benchmark whose rules fit: by the form of the first labels, or else by the sequences' names.
+
+    MOT17's, unless anything speaks for another one.
+    """
+    for path in (os.path.join(folder, "gt", "gt.txt") for folder in sequences):
+        first = next(filter(str.strip, read_lines(path)), "") if os.path.isfile(path) else ""
+        columns = first.split(",")
+        if first and len(columns) in (1, 10):
+            return "MOTS20" if len(columns) == 1 else "MOT15"
+    names = [os.path.basename(folder).lower() for folder in sequences]
+    return next((b for b in BENCHMARKS for n in names if n.startswith(b.lower())), "MOT17")
+
+
+def find_json_file(seen: Seen, path: str) -> str:
+    """The JSON file of labels, which a folder may hold.
+
+    Raises:
+        UserError: the folder holds none, or several.
+    """
+    if seen.only_json is None:
+        raise UserError(f"{path} holds no JSON file, or several: name the one with the labels")
+    return seen.only_json.path
+
+
+def find_image_root(seen: Seen, path: str) -> str:
+    """The folder that the names of images in a JSON file of labels are relative to: below or beside it.
+
+    Raises:
+        UserError: it is not found.
+    """
+    file, content = os.path.abspath(find_json_file(seen, path)), _content(seen)
+    name = _first_image(content)
+    if name is not None:
+        places = [*dict.fromkeys(_image_folders(file))]
+        for place in places:
+            if os.path.isfile(os.path.join(place, name)):
+                return place
+    raise UserError(
+        f"{path}: the folder of its images was not found ({name or 'it names none'} is neither in images nor "
+        "in JPEGImages beside it): name the folder as image_root"
+    )
+
+
+def _first_image(content: dict[str, Any]) -> str | None:
+    """The name of the first image or frame."""
+    for entry in content.get("images") or content.get("videos") or ():
+        names = entry.get("file_names", [entry.get("file_name")]) if isinstance(entry, dict) else ()
+        found = [name for name in names or () if isinstance(name, str) and name]
+        if found:
+            return found[0]
+    return None
+
+
+def _image_folders(file: str) -> Iterator[str]:
+    """Where images of ``train.json`` or ``instances_train.json`` are, the likeliest first."""
+    folder, name = os.path.split(file)
+    stem = os.path.splitext(name)[0]
+    splits = (stem, stem.rpartition("_")[2])
+    around = (folder, os.path.dirname(folder))
+    for split in splits:
+        for place in around:
+            for parts in ((split, "JPEGImages"), (split, "images"), ("images", split), (split,)):
+                yield os.path.join(place, *parts)
+    for place in around:
+        for part in ("", "images", "JPEGImages"):
+            yield os.path.join(place, part)
+
+
+def _content(seen: Seen) -> dict[str, Any]:
+    """Of the JSON file, or of the only one in a folder; {} if it is another kind."""
+    content = None if seen.only_json is None else seen.only_json.json
+    return content if isinstance(content, dict) else {}
+
+
+def _lists(key: str, content: dict[str, Any]) -> bool:
+    return isinstance(content.get(key), list)
+
+
+def _has_tracks(content: dict[str, Any]) -> bool:
+    return _has("frame_id", content.get("images"))
+
+
+def _is_panoptic(content: dict[str, Any]) -> bool:
+    return _has("segments_info", content.get("annotations"))
+
+
+def _has(key: str, entries: Any) -> bool:
+    """Whether any object of a list has a key."""
+    return isinstance(entries, list) and any(
+        key in each for each in entries if isinstance(each, dict)
+    )

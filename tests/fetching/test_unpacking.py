@@ -1,0 +1,90 @@
+"""A whole zip archive as a folder in the cache."""
+
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from d2video.fetching import unpack, unpacking
+from d2video.utils.errors import UserError
+
+MEMBERS = {"a.json": b"{}", "images/1.jpg": b"abc" * 1000, "images\\2.jpg": b"d"}
+
+
+def write(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def test_once_and_anew_where_the_archive_changes(tmp_path, cache, monkeypatch):
+    path = write(tmp_path / "export.zip", MEMBERS.items())
+    folder = unpack(path)
+    files = {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+    assert files == {name.replace("\\", "/"): content for name, content in MEMBERS.items()}
+    with monkeypatch.context() as context:
+        context.setattr(unpacking, "_unpack_into", None)
+        assert unpack(path) == folder
+    write(path, [*MEMBERS.items(), ("new", b"")])
+    assert (unpack(path) / "new").is_file()
+    assert not [p for p in cache.rglob("*") if p.name.endswith(("part", "partial"))]
+
+
+def _encrypted(path):
+    write(path, MEMBERS.items())
+    content = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        struct.pack_into("<H", content, content.index(mark) + place, 1)
+    path.write_bytes(content)
+
+
+def _damaged(path):
+    write(path, MEMBERS.items())
+    content = bytearray(path.read_bytes())
+    place = content.index(b"images/1.jpg") + 14
+    content[place : place + 5] = b"\0" * 5
+    path.write_bytes(content)
+
+
+def _link(path):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    write(path, [(info, "/etc/passwd")])
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("make", "part"),
+    [
+        (lambda path: write(path, [("../a", b"")]), "its member '../a' leads out"),
+        (lambda path: write(path, [("/etc/a", b"")]), "its member '/etc/a' leads out"),
+        (lambda path: write(path, [("a\\..\\..\\b", b"")]), "leads out"),
+        (_link, "its member 'link' leads out"),
+        (_encrypted, "it is encrypted: unpack it with its password"),
+        (_damaged, "it is damaged or no zip archive"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "it is damaged"),
+        (lambda path: write(path, [("a", b"1"), ("a", b"2")]), "it has two members 'a'"),
+        (lambda path: write(path, [("a", b"0" * 4000)]), "MB hold 4e-06 GB in 1 files"),
+    ],
+)
+def test_refused_in_one_line(make, part, tmp_path, cache, files, monkeypatch):
+    monkeypatch.setattr(unpacking, "_LARGE", 3999)
+    monkeypatch.setattr(unpacking, "_MOST_SHRUNK", 20)
+    make(tmp_path / "export.zip")
+    with pytest.raises(UserError, match="export.zip: ") as error:
+        unpack(tmp_path / "export.zip")
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+    assert files() == []
+
+
+def test_a_full_disk(tmp_path, cache, monkeypatch):
+    full = type("Usage", (), {"free": 1})
+    monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda path: full)
+    write(tmp_path / "export.zip", MEMBERS.items())
+    with pytest.raises(UserError, match="set FVCORE_CACHE to another folder"):
+        unpack(tmp_path / "export.zip")

@@ -1,0 +1,119 @@
+"""Which format a file or folder has: one and no other."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import d2video.formats.readers  # noqa: F401  registers the formats
+from d2video.formats.recognition import RECOGNISERS, Seen, recognise
+from d2video.utils.errors import UserError
+from tests.helpers.coco_sets import instance_content
+from tests.helpers.mot_folders import write_sequence
+from tests.helpers.ytvis_content import content
+
+
+def _json(value) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = folder / "labels.json"
+        path.write_text(json.dumps(value))
+        return path
+
+    return write
+
+
+def _tracks() -> dict:
+    value = instance_content()
+    for k, image in enumerate(value["images"]):
+        image |= {"frame_id": k, "first_frame_image_id": 5}
+    return value
+
+
+# By format what tools write: a function of an empty folder gives the path that people name.
+SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
+    "coco": [_json(instance_content())],
+    "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
+    "coco_tracks": [_json(_tracks())],
+    "mot": [
+        lambda folder: write_sequence(folder / "MOT17-02"),
+        lambda folder: write_sequence(folder / "train" / "MOT17-02").parent,
+    ],
+    "ytvis": [_json(content())],
+}
+
+
+def _cases():
+    return [(name, write) for name, samples in SAMPLES.items() for write in samples]
+
+
+@pytest.mark.parametrize(("name", "write"), _cases())
+def test_each_sample_has_one_format(name, write, tmp_path):
+    path = write(tmp_path)
+    assert recognise(str(path))[0] == name
+    if path.parent == tmp_path and path.is_file():
+        assert recognise(str(tmp_path))[0] == name  # the folder of the file
+
+
+def test_every_format_has_a_sample():
+    assert SAMPLES.keys() == RECOGNISERS.keys()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(
+            b"",
+            b"{}",
+            b"[]",
+            b"[[1]]",
+            b"[null]",
+            b'{"images": [3], "annotations": 4}',
+            b"\xff\xfe",
+        ),
+        *(b'{"videos": [null]}', b"<xml>", b"<annotations/>", b'{"shapes": 3}', b"1,2,3"),
+    ],
+)
+def test_odd_files_fail_no_recogniser(odd, tmp_path):
+    for name in ("odd.json", "annotations.xml", "gt.txt"):
+        (tmp_path / name).write_bytes(odd)
+        for path in (tmp_path, tmp_path / name):
+            found = [each for each in RECOGNISERS.values() if each(Seen(str(path)))]
+            assert len(found) < 2
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("write", "part"),
+    [
+        (lambda folder: folder / "none", "does not exist"),
+        (lambda folder: folder, "has no format of labels that is known"),
+        (
+            lambda folder: (
+                [_json({})(folder), shutil.copy(folder / "labels.json", folder / "b.json")]
+                and folder
+            ),
+            "name one of its JSON files, such as b.json",
+        ),
+        (
+            lambda folder: (folder / "labels.json").write_text('{"images": [') and folder,
+            "is not JSON",
+        ),
+    ],
+)
+def test_no_format_is_one_line(write, part, tmp_path):
+    with pytest.raises(UserError, match=part) as error:
+        recognise(str(write(tmp_path)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_archive_with_a_folder_around_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("export/MOT17-02/gt/gt.txt", "")
+        archive.writestr("__MACOSX/export/._MOT17-02", "x")
+    name, seen = recognise(str(tmp_path / "export.zip"))
+    assert name == "mot"
+    assert seen.path.endswith("export")
