@@ -124,7 +124,7 @@ class LabelledVideo:
         assert category is not None or ignored
         frame = self._place[number]
         index = EVERY_CLASS if category is None else self.labels.class_index(category)
-        mask = self._mask(segmentation)
+        mask = self.mask_of(segmentation)
         if segmentation is not None and mask is None and box is None:
             self.labels.tally.leave_out("without a shape that covers a pixel")
             return
@@ -145,7 +145,12 @@ class LabelledVideo:
             LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility, scored)
         )
 
-    def _mask(self, segmentation: Any) -> dict[str, Any] | None:
+    def mask_of(self, segmentation: Any) -> dict[str, Any] | None:
+        """A segmentation as :meth:`add` takes it as compressed RLE; None if it covers no pixel.
+
+        Raises:
+            EntryError: it is damaged or of another size.
+        """
         if segmentation is None:
             return None
         if isinstance(segmentation, np.ndarray):
@@ -231,6 +236,7 @@ class LabelSet:
         self.videos: list[LabelledVideo] = []
         self._names: set[str] = set()
         self.tally, self.polygons = Tally(source, "objects in frames"), Tally(source, "polygons")
+        self._rotations = Tally(source, "rotations of boxes")
 
     def add_video(
         self,
@@ -249,6 +255,7 @@ class LabelSet:
         counted = range(len(frames)) if numbers is None else numbers
         video = LabelledVideo(self, name, [*frames], size, counted)
         self.videos.append(video)
+        self._names.add(name)
         return video
 
     def class_index(self, name: str) -> int:
@@ -265,6 +272,10 @@ class LabelSet:
             self.classes.append(name)
         return self._index[name]
 
+    def leave_out_rotation(self) -> None:
+        """Count a rotated box: give :meth:`LabelledVideo.add` the upright one around it."""
+        self._rotations.leave_out("as the upright boxes around them are")
+
     def finished(self) -> "LabelSet":
         """Report what was left out, and give the set.
 
@@ -279,6 +290,7 @@ class LabelSet:
             self._sort_classes()
         self.tally.tell(self.report)
         self.polygons.tell(self.report)
+        self._rotations.tell(self.report)
         objects = [each for video in self.videos for each in video.objects if not each.ignored]
         masks = sum(each.mask is not None for each in objects)
         if 0 < masks < len(objects):

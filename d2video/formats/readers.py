@@ -1,3 +1,6 @@
 """All formats of labels: importing this module registers them."""
 
-from d2video.formats import standard_formats  # noqa: F401
+from d2video.formats import (
+    labelme,  # noqa: F401
+    standard_formats,  # noqa: F401
+)
