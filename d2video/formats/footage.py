@@ -66,7 +66,14 @@ def read_footage(path: str) -> Footage:
     return Footage(path, frames, video.size, True)
 
 
-def find_footage(source: str, folder: str, names: Iterable[str], image_root: str | None) -> Footage:
+def find_footage(
+    source: str,
+    folder: str,
+    names: Iterable[str],
+    image_root: str | None,
+    *,
+    is_only: bool = True,
+) -> Footage:
     """The frames of one labelled video.
 
     Args:
@@ -76,6 +83,7 @@ def find_footage(source: str, folder: str, names: Iterable[str], image_root: str
             left out or be another one. "" is the folder itself.
         image_root: what the user says in place of ``folder``: the frames themselves (a folder of images
             or a video file), or a folder that holds one of the ``names``.
+        is_only: the labels are of no other video. If they are, ``image_root`` cannot be its frames.
 
     Raises:
         UserError: nothing is there.
@@ -83,9 +91,14 @@ def find_footage(source: str, folder: str, names: Iterable[str], image_root: str
     """
     wanted = [*dict.fromkeys(names)]
     if image_root is not None and os.path.isfile(image_root):
+        if not is_only:
+            raise UserError(
+                f"{source} labels several videos, and image_root, {image_root}, is one: give the folder "
+                "that holds them all"
+            )
         return read_footage(image_root)
     place = folder if image_root is None else image_root
-    for name in [*wanted, *([""] if image_root is not None else [])]:
+    for name in [*wanted, *([""] if image_root is not None and is_only else [])]:
         found = _find(place, name)
         if found is not None:
             return read_footage(found)

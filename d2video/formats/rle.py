@@ -39,6 +39,29 @@ def encode_tracks(masks: ArrayLike) -> list[list[dict | None]]:
     return [[None if rle == empty else rle for rle in encode_masks(track)] for track in masks]
 
 
+def encode_labels(labels: np.ndarray) -> dict[int, dict]:
+    """(H, W) whole numbers to the compressed RLE of each number but 0, ascending.
+
+    All pixels are looked at once, however many numbers there are.
+    """
+    height, width = labels.shape
+    columns = labels.ravel(order="F")
+    starts = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    starts = np.concatenate([[0], starts])
+    ends = np.append(starts[1:], columns.size)
+    values = columns[starts]
+    runs = np.argsort(values, kind="stable")
+    runs = runs[values[runs] != 0]
+    numbers, first = np.unique(values[runs], return_index=True)
+    codes = []
+    for own in np.split(runs, first[1:]) if len(runs) else ():
+        borders = np.stack([starts[own], ends[own]], axis=1).ravel()
+        counts = np.diff(borders, prepend=0, append=columns.size).astype(np.uint32)
+        codes.append({"size": [height, width], "counts": counts if counts[-1] else counts[:-1]})
+    masks = coco_mask.frPyObjects(codes, height, width) if codes else []
+    return dict(zip(numbers.tolist(), masks, strict=True))
+
+
 def mask_areas(masks: list[dict[str, Any]]) -> np.ndarray:
     """Pixels of N compressed RLEs, (N,) int64."""
     batches = [masks[i : i + _AREA_BATCH] for i in range(0, len(masks), _AREA_BATCH)]

@@ -18,6 +18,8 @@ from d2video.utils.limits import size_fault
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 # Those of these suffixes, whatever a file is called; Pillow would also start Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+# Modes of Pillow, and how their pixels are held; grey of 16 bits is "I;16" or "I", by Pillow's version.
+_ONE_CHANNEL = {"1": np.uint8, "L": np.uint8, "P": np.uint8, "I;16": np.uint16, "I": np.uint16}
 _ORIENTATION_TAG = 0x0112
 _TURNS = (5, 6, 7, 8)  # orientations by which height and width change places
 # Of this process and all that it starts, however they are started.
@@ -48,6 +50,30 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
             told = f"{path} holds {count} pictures, of which the first is read"
             log_first_n(logging.WARNING, told, name=__name__, key="message")
         return pixels
+
+
+def read_values(path: str | os.PathLike[str]) -> np.ndarray:
+    """The pixels of an image of one channel as they are stored: palette indices, or grey of 1 to 16 bits.
+
+    Returns:
+        uint8 or uint16 array (H,W).
+
+    Raises:
+        BrokenFile: as :func:`read_rgb`, or the image has colours and no palette.
+    """
+    with _open_image(path) as image:
+        if image.mode not in _ONE_CHANNEL:
+            raise ValueError(f"its pixels are colours ({image.mode}) instead of numbers of objects")
+        return np.asarray(image).astype(_ONE_CHANNEL[image.mode], copy=False)
+
+
+def is_palette_image(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an image whose pixels are indices of a palette, from the head of the file."""
+    try:
+        with _open_image(path) as image:
+            return image.mode == "P"
+    except BrokenFile:
+        return False
 
 
 def rgb_of(image: Image.Image, where: str) -> np.ndarray:

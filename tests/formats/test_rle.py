@@ -87,3 +87,17 @@ def test_a_long_code_among_many_costs_what_it_is_long():
         tracemalloc.stop()
     assert (total[:3] == 4).all()
     assert peak < 100e6  # some 20 numbers of 8 bytes for each byte
+
+
+def test_numbers_of_an_image_are_encoded_as_their_masks_are():
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1), (1, 9), (9, 1), (7, 8), (40, 30)):
+        for labels in (
+            rng.integers(0, 3, shape, np.uint8),
+            rng.integers(0, 60000, shape, np.uint16),
+            np.zeros(shape, np.uint8),
+            np.full(shape, 5, np.uint8),
+        ):
+            numbers = [n for n in np.unique(labels).tolist() if n]
+            masks = rle.encode_masks(labels == np.array(numbers, int)[:, None, None])
+            assert rle.encode_labels(labels) == dict(zip(numbers, masks, strict=True))

@@ -1,0 +1,163 @@
+"""Masks as PNGs whose pixels are numbers of objects: a folder a video, a file a frame.
+
+The number is the index into the palette, or the grey value of 8 or 16 bits; 0 is background. Colours
+mean nothing. Frames without a file are not labelled.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from d2video.formats.faults import EntryError, Report, reporting
+from d2video.formats.footage import Footage
+from d2video.formats.label_set import LabelSet
+from d2video.formats.rle import encode_labels
+from d2video.utils.errors import BrokenFile, UserError
+from d2video.video.image_io import read_values, visible_files
+
+_LAST_NUMBER = re.compile(r"(\d{1,9})$", re.ASCII)
+# Decompression, most of the time, runs beside Python.
+_THREADS = min(os.cpu_count() or 1, 8)
+
+
+@dataclass(frozen=True)
+class MaskFrame:
+    """A frame and what its PNG holds.
+
+    Attributes:
+        path: of the PNG.
+        image: the frame, an image file or the name of a video's frame.
+        number: of the frame: that in the PNG's name, or else the place among the frames.
+        masks: compressed RLE by the number of the object.
+    """
+
+    path: str
+    image: str
+    number: int
+    masks: dict[int, dict[str, Any]]
+
+
+def mask_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The PNGs of a folder in natural order."""
+    return visible_files(folder, {".png"})
+
+
+def read_mask_frames(
+    paths: Sequence[Path], footage: Footage, report: Report, *, first_frame: int = 0
+) -> list[MaskFrame]:
+    """Read the PNGs of one video, in the order of its frames.
+
+    Args:
+        paths: of the PNGs, see :func:`mask_files`.
+        footage: the frames. Image files belong to the PNGs of the same name.
+        report: takes the faults of files: unreadable, colours, another size than the frames, or no
+            frame of this name or number, or one that another file is of.
+
+    Raises:
+        UserError: the frames are the masks.
+        first_frame: of a video file, the number in the PNGs' names that its first frame has.
+    """
+    if paths and str(paths[0].parent) == footage.path:
+        raise UserError(f"{footage.path} holds the masks: give the frames' folder (image_root)")
+    place = _Places(footage, first_frame)
+    frames: dict[int, MaskFrame] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        masks = [pool.submit(_read_masks, path, footage.size) for path in paths]
+        for path, found in zip(paths, masks, strict=True):
+            with reporting(report, str(path), "file", str(path)):
+                index, number = place.of(path)
+                if index in frames:
+                    raise EntryError(
+                        f"{path} and {frames[index].path} are of one frame; remove one"
+                    )
+                image = footage.frames[index]
+                frames[index] = MaskFrame(str(path), image, number, found.result())
+    return [frames[index] for index in sorted(frames)]
+
+
+def _read_masks(path: Path, size: tuple[int, int]) -> dict[int, dict[str, Any]]:
+    try:
+        values = read_values(path)
+    except BrokenFile as error:
+        raise EntryError(str(error)) from None
+    if values.shape != size:
+        (height, width), (h, w) = values.shape, size
+        raise EntryError(
+            f"{path} is {width}x{height} and its frame {w}x{h}: give the frames that were labelled "
+            "(image_root)"
+        )
+    return encode_labels(values)
+
+
+class _Places:
+    """Which of the frames a PNG belongs to."""
+
+    def __init__(self, footage: Footage, first_frame: int) -> None:
+        self.footage, self.first_frame = footage, first_frame
+        self.by_stem: dict[str, int] = {}
+        self.numbers: Sequence[int] = range(len(footage.frames))
+        if not footage.is_video_file:
+            stems = [Path(frame).stem for frame in footage.frames]
+            self.by_stem = {stem: index for index, stem in enumerate(stems)}
+            numbers = [number for stem in stems if (number := _last_number(stem)) is not None]
+            if len(numbers) == len(stems) and all(a < b for a, b in pairwise(numbers)):
+                self.numbers = numbers
+
+    def of(self, path: Path) -> tuple[int, int]:
+        """Index and number of the frame of a PNG.
+
+        Raises:
+            EntryError: there is no such frame.
+        """
+        if not self.footage.is_video_file:
+            if path.stem not in self.by_stem:
+                raise EntryError(
+                    f"{path}: {self.footage.path} has no image {path.stem}: give the frames that were "
+                    "labelled (image_root)"
+                )
+            index = self.by_stem[path.stem]
+            return index, self.numbers[index]
+        number = _last_number(path.stem)
+        if number is None:
+            raise EntryError(f"{path}: its name does not end in the number of its frame; rename it")
+        index = number - self.first_frame
+        if not 0 <= index < len(self.numbers):
+            raise EntryError(
+                f"{path}: {self.footage.path} has {len(self.numbers)} frames, from {self.first_frame} on: "
+                "give the video that was labelled (image_root), or first_frame"
+            )
+        return index, number
+
+
+def _last_number(stem: str) -> int | None:
+    match = _LAST_NUMBER.search(stem)
+    return int(match[1]) if match else None
+
+
+def add_masks(
+    labels: LabelSet,
+    name: str,
+    frames: Sequence[MaskFrame],
+    size: tuple[int, int],
+    meaning: Callable[[int], tuple[str, int, bool]],
+) -> None:
+    """Add a video and its objects.
+
+    Args:
+        meaning: class, track and whether it is to be ignored, of a PNG's number. It may raise an
+            EntryError.
+    """
+    if not frames:
+        return
+    images, numbers = [frame.image for frame in frames], [frame.number for frame in frames]
+    video = labels.add_video(name, images, size, numbers)
+    for frame in frames:
+        for value, mask in frame.masks.items():
+            with reporting(labels.report, frame.path, "object", value):
+                category, track, ignored = meaning(value)
+                video.add(frame.number, category, track=track, segmentation=mask, ignored=ignored)
