@@ -19,9 +19,10 @@ from pathlib import Path
 
 from d2video.formats.faults import Doubt, Fault, Report, refuse
 from d2video.formats.footage import find_footage
-from d2video.formats.label_formats import Seen, label_format
+from d2video.formats.label_formats import label_format
 from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
 from d2video.formats.label_set import LabelSet
+from d2video.formats.recognition import Seen
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 from d2video.video.image_io import is_palette_image

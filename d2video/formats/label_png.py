@@ -144,7 +144,7 @@ def add_masks(
     name: str,
     frames: Sequence[MaskFrame],
     size: tuple[int, int],
-    meaning: Callable[[int], tuple[str, int, bool]],
+    meaning: Callable[[int], tuple[str | None, int, bool]],
 ) -> None:
     """Add a video and its objects.
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import d2video.formats.readers  # noqa: F401
 from d2video.formats.davis import read_davis
-from d2video.formats.label_formats import LABEL_FORMATS, Seen, recognised_format
+from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.helpers.mask_pngs import label_values, of_one_class, write_grey, write_palette
 from tests.helpers.true_labels import (
@@ -36,7 +36,7 @@ def _write_masks(
 
 
 def _formats_of(path: Path) -> list[str]:
-    return [each.name for each in LABEL_FORMATS.values() if each.recognises(Seen(str(path)))]
+    return [name for name, recognises in RECOGNISERS.items() if recognises(Seen(str(path)))]
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def davis(tmp_path: Path, truth) -> Path:
 
 @pytest.mark.parametrize("below", ["", "Annotations", "Annotations/480p"])
 def test_a_davis_folder(davis, truth, below):
-    assert recognised_format(str(davis / below)).name == "davis"
+    assert recognise(str(davis / below))[0] == "davis"
     # Masks are lossless, and boxes are those of the masks.
     assert_equal(read_davis(str(davis / below)), truth)
 
@@ -224,7 +224,7 @@ def test_real_masks(tmp_path):
         (tmp_path / name).mkdir()
         for path in (REAL / name).glob("*.png"):
             Image.new("L", (854, 480)).save(tmp_path / name / f"{path.stem}.jpg")
-    assert recognised_format(str(REAL)).name == "davis"
+    assert recognise(str(REAL))[0] == "davis"
     labels = read_davis(str(REAL), image_root=str(tmp_path))
     assert [(v.name, len(v.frames), {o.track for o in v.objects}) for v in labels.videos] == [
         ("dogs-jump", 66, {1, 2, 3}),

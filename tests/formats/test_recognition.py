@@ -6,12 +6,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import instance_content
+from tests.helpers.mask_pngs import write_palette
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.ytvis_content import content
 
@@ -32,11 +34,24 @@ def _tracks() -> dict:
     return value
 
 
+def _masks(folder: Path, place: str) -> Path:
+    root = folder / "masks"
+    write_palette(np.ones((4, 6), np.uint8), root / place / "00000.png")
+    return root
+
+
 # By format what tools write: a function of an empty folder gives the path that people name.
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
     "coco": [_json(instance_content())],
     "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
     "coco_tracks": [_json(_tracks())],
+    "davis": [
+        lambda folder: _masks(folder, "Annotations/480p/bear"),
+        lambda folder: _masks(folder, "Annotations/bear"),
+        lambda folder: _masks(folder, "bear"),
+        lambda folder: _masks(folder, "480p/bear"),
+        lambda folder: _masks(folder, "bear") / "bear",
+    ],
     "mot": [
         lambda folder: write_sequence(folder / "MOT17-02"),
         lambda folder: write_sequence(folder / "train" / "MOT17-02").parent,
