@@ -68,18 +68,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from d2video.cli.dataset_check import check_classes
+    from d2video.cli.dataset_check import check_classes, check_splits
     from d2video.config import load_cfg
     from d2video.formats.faults import Doubt, Fault
 
     cfg = load_cfg(args.config_file, args.opts)  # registers data sets, too
     found: list[Finding] = []
+    all_checked: dict[str, Checked] = {}
     for title, check in _checks(args, cfg):
-        checked = check(workers=args.num_workers)
+        checked = all_checked[title] = check(workers=args.num_workers)
         _tell(checked.findings, title, f", {counted(checked.num_records, 'record')} read")
         found += checked.findings
     if args.config_file:
-        together = check_classes(cfg, found)
+        together = [*check_splits(cfg, all_checked), *check_classes(cfg, found)]
         if together:
             _tell(together, f"{args.config_file}, all together")
         found += together

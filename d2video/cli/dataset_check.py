@@ -5,7 +5,7 @@ Nothing is judged here: loaders, mappers and evaluators are those that training 
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +26,21 @@ from d2video.data.training_records import trained_records
 from d2video.engine.classes import match_training_classes
 from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator, match_test_sets
 from d2video.formats.faults import Doubt, Fault, Finding, Report
+from d2video.formats.roboflow import origin
 from d2video.structures import set_class_names
 from d2video.utils.errors import UserError
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in a data set of ``num_records`` records."""
+    """What was found in a data set of ``num_records`` records.
+
+    ``origins``: see :func:`check_splits`.
+    """
 
     findings: list[Finding]
     num_records: int
+    origins: frozenset[str] = frozenset()
 
 
 def check_files(
@@ -97,7 +102,33 @@ def check_registered(
     if test_cfg is not None or (train_cfg is None and kind in EVALUATOR_REGISTRY):
         with _as_fault(name, found), tempfile.TemporaryDirectory() as folder:
             build_evaluator(name, folder)
-    return Checked(found, len(records))
+    files = [record["file_name"] for record in records if "file_name" in record]
+    origins = frozenset(filter(None, map(origin, files)))
+    return Checked(found, len(records), origins)
+
+
+def check_splits(cfg: CfgNode, checked: Mapping[str, Checked]) -> list[Finding]:
+    """A doubt where a training set and a test set have frames of one video, or copies of one image.
+
+    Only Roboflow's names of images say so (:func:`~d2video.formats.roboflow.origin`).
+
+    Args:
+        checked: the data sets of the config by name.
+    """
+    pairs = [(a, b) for a in cfg.DATASETS.TRAIN for b in cfg.DATASETS.TEST if a != b]
+    found: list[Finding] = []
+    for train, test in pairs:
+        common = checked[train].origins & checked[test].origins
+        if common:
+            found.append(
+                Doubt(
+                    f"dataset {test}",
+                    f"{len(common)} of the {len(checked[test].origins)} videos and images that its images "
+                    f"are made of, such as {min(common)}, are in {train}, too, so that the test is easier "
+                    "than new videos: split by video",
+                )
+            )
+    return found
 
 
 def check_classes(cfg: CfgNode, known: Sequence[Finding] = ()) -> list[Finding]:

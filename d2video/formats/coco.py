@@ -25,6 +25,7 @@ from d2video.formats.faults import (
 )
 from d2video.formats.paths import leaves_folder
 from d2video.formats.rle import mask_areas, to_rle
+from d2video.formats.roboflow import without_root
 from d2video.formats.segmentation import (
     box_around,
     find_segmentation_faults,
@@ -135,7 +136,7 @@ def check_coco_instances(
     missing = next((key for key in ("categories", "images") if key not in content), None)
     if missing is not None:
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
-    categories = read_categories(content, path, report)
+    categories = without_root(read_categories(content, path, report), content, path, report)
     images, faulty = _read_images(content, path, report)
     if content.get("annotations") is None:
         return COCOInstances(path, categories, images, None)

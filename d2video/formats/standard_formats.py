@@ -79,16 +79,26 @@ def find_image_root(seen: Seen, path: str) -> str:
     Raises:
         UserError: it is not found.
     """
-    file, content = os.path.abspath(find_json_file(seen, path)), _content(seen)
-    name = _first_image(content)
+    return find_folder_of(_first_image(_content(seen)), find_json_file(seen, path), path)
+
+
+def find_folder_of(name: str | None, file: str, path: str) -> str:
+    """The folder below or beside a JSON file in which there is an image of this name.
+
+    Args:
+        name: None: the file names no image.
+        path: what messages call the file.
+
+    Raises:
+        UserError: there is none.
+    """
     if name is not None:
-        places = [*dict.fromkeys(_image_folders(file))]
-        for place in places:
+        for place in dict.fromkeys(_image_folders(os.path.abspath(file))):
             if os.path.isfile(os.path.join(place, name)):
                 return place
     raise UserError(
-        f"{path}: the folder of its images was not found ({name or 'it names none'} is neither in images nor "
-        "in JPEGImages beside it): name the folder as image_root"
+        f"{path}: the folder of its images was not found ({name or 'it names none'} is not beside it, nor "
+        "in images or JPEGImages): name the folder as image_root"
     )
 
 

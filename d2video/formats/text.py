@@ -182,7 +182,7 @@ def read_categories(content: dict[str, Any], path: str, report: Report = refuse)
                 raise EntryError("its id must be a whole number; correct it")
             if not isinstance(name, str):
                 raise EntryError("its name must be a text; correct it")
-            if not name and _is_annotated(content, identity):
+            if not name and is_annotated(content, identity):
                 raise EntryError("its name is empty, but annotations have it; give it a name")
             if identity in names:
                 raise EntryError("its id is there twice; give every category its own")
@@ -211,7 +211,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_]+", "", name).casefold()
 
 
-def _is_annotated(content: dict[str, Any], category: int) -> bool:
+def is_annotated(content: dict[str, Any], category: int) -> bool:
+    """Whether an annotation has the category of this id."""
     labels = content.get("annotations")
     return isinstance(labels, list) and any(
         isinstance(label, dict) and label.get("category_id") == category for label in labels

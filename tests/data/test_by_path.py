@@ -110,7 +110,7 @@ def test_in_a_config(tmp_path, image_root, ytvis_content, monkeypatch):
     ("options", "part"),
     [
         ({"format": "cvta"}, "'cvta' is not a format of labels at a path: choose "),
-        ({}, "the folder of its images was not found (5.jpg is neither in images"),
+        ({}, "the folder of its images was not found (5.jpg is not beside it"),
         ({"format": "coco_panoptic"}, "two folders belong"),
         ({"image_root": "a", "masks": True}, "coco takes "),
         ({"image_root": "a", "name": "taken"}, "there is a data set taken already"),

@@ -15,6 +15,7 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Annotation, ImageRecord, Record
 from d2video.formats.coco import Instance, read_coco_instances
 from d2video.formats.faults import Report, refuse
+from d2video.formats.standard_formats import find_folder_of
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 
@@ -22,30 +23,34 @@ logger = logging.getLogger(__name__)
 
 
 @dataset_format("coco")
-def register_coco(name: str, metadata: dict[str, Any], json_file: str, image_root: str) -> None:
+def register_coco(
+    name: str, metadata: dict[str, Any], json_file: str, image_root: str | None = None
+) -> None:
     """Register a file of COCO instances under ``name``; it is read on first use.
 
     Args:
         metadata: set on the dataset's ``MetadataCatalog`` entry, e.g. ``thing_classes`` (checked
             against the file when it is read) and ``thing_colors``; may be empty.
-        image_root: the folder that the file's ``file_name`` are relative to.
+        image_root: the folder that the file's ``file_name`` are relative to; None: looked for when the
+            file is read, beside it (where Roboflow puts images) and in ``images`` or ``JPEGImages``.
     """
     DatasetCatalog.register(name, partial(load_coco_instances, json_file, image_root, name))
-    MetadataCatalog.get(name).set(
-        json_file=json_file, image_root=image_root, evaluator_type="coco", **metadata
-    )
+    MetadataCatalog.get(name).set(json_file=json_file, evaluator_type="coco", **metadata)
+    if image_root is not None:
+        MetadataCatalog.get(name).set(image_root=image_root)
 
 
 @paused_collection()
 def load_coco_instances(
     json_file: str,
-    image_root: str,
+    image_root: str | None,
     dataset_name: str | None = None,
     report: Report = refuse,
 ) -> list[ImageRecord]:
     """Read one file; no image is opened.
 
     Args:
+        image_root: see :func:`register_coco`.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
         report: see :func:`~d2video.formats.coco.read_coco_instances`.
@@ -56,13 +61,16 @@ def load_coco_instances(
         added to key points. Without labels there are no ``annotations``.
 
     Raises:
-        UserError: the file is missing, not JSON or in another format; or its categories differ from the
-            registered ones.
+        UserError: the file is missing, not JSON or in another format; its categories differ from the
+            registered ones; or the folder of its images is not given and not found.
     """
     file = read_coco_instances(json_file, report)
     contiguous_id = {category_id: k for k, category_id in enumerate(file.categories)}
     if dataset_name is not None:
         set_classes(dataset_name, [*file.categories.values()], contiguous_id, json_file)
+    if image_root is None:
+        name = next((image["file_name"] for image in file.images.values()), None)
+        image_root = find_folder_of(name, json_file, json_file)
     objects: dict[int | str, list[Annotation]] = defaultdict(list)
     for instance in file.instances or ():
         objects[instance["image_id"]].append(_annotation(instance, contiguous_id))
