@@ -207,9 +207,11 @@ class LabelSet:
         source: path of the file or folder.
         report: takes faults, doubts and what is left out.
         classes: names, by index.
+        class_numbers: what the file calls them, by index; None: it has names only.
         tracked: objects have identities through a video. If not, every "video" is an image of one frame.
         benchmark: whose rules count where boxes of tracks are scored, of
             :data:`~d2video.formats.mot_rules.CLASS_RULES`; None: those of no benchmark.
+        labelled: False of videos without labels, as those of a test set are.
         videos: in order.
         tally, polygons: count the objects and their polygons.
     """
@@ -220,13 +222,14 @@ class LabelSet:
         report: Report,
         *,
         classes: Sequence[str] | None = None,
+        class_numbers: Sequence[int] | None = None,
         tracked: bool = True,
         benchmark: str | None = None,
     ) -> None:
         """``classes`` are those that the file lists, used or not, in its order; None: the format lists
         none, and they are those of the objects, in alphabetical order."""
         self.source, self.report, self.tracked = source, report, tracked
-        self.benchmark = benchmark
+        self.benchmark, self.labelled, self.class_numbers = benchmark, True, class_numbers
         self._is_listed = classes is not None
         self.classes: list[str] = list(classes or ())
         self._index = {name: k for k, name in enumerate(self.classes)}
@@ -275,6 +278,11 @@ class LabelSet:
     def leave_out_rotation(self) -> None:
         """Count a rotated box: give :meth:`LabelledVideo.add` the upright one around it."""
         self._rotations.leave_out("as the upright boxes around them are")
+
+    def contiguous_ids(self, names: Sequence[str]) -> dict[int, int]:
+        """The place of each of these classes, by the number that the file, or else their order, gives it."""
+        numbers = self.class_numbers or range(len(self.classes))
+        return {numbers[self.classes.index(name)]: k for k, name in enumerate(names)}
 
     def finished(self) -> "LabelSet":
         """Report what was left out, and give the set.

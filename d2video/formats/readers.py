@@ -1,6 +1,7 @@
 """All formats of labels: importing this module registers them."""
 
 from d2video.formats import (
+    cocovid,  # noqa: F401
     davis,  # noqa: F401
     labelme,  # noqa: F401
     standard_formats,  # noqa: F401

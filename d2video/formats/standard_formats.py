@@ -1,6 +1,7 @@
 """Which labels are in a standard format, YouTube-VIS, COCO's or MOTChallenge's, and what belongs to them."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,8 +24,8 @@ def is_coco(seen: Seen) -> bool:
     return _lists("images", content) and not (_has_tracks(content) or _is_panoptic(content))
 
 
-@recogniser("coco_tracks")
-def is_coco_tracks(seen: Seen) -> bool:
+def is_coco_of_videos(seen: Seen) -> bool:
+    """Whether images belong to videos."""
     return _has_tracks(_content(seen))
 
 
@@ -93,7 +94,7 @@ def find_folder_of(name: str | None, file: str, path: str) -> str:
         UserError: there is none.
     """
     if name is not None:
-        for place in dict.fromkeys(_image_folders(os.path.abspath(file))):
+        for place in dict.fromkeys(image_folders(file)):
             if os.path.isfile(os.path.join(place, name)):
                 return place
     raise UserError(
@@ -112,18 +113,18 @@ def _first_image(content: dict[str, Any]) -> str | None:
     return None
 
 
-def _image_folders(file: str) -> Iterator[str]:
-    """Where images of ``train.json`` or ``instances_train.json`` are, the likeliest first."""
-    folder, name = os.path.split(file)
+def image_folders(file: str) -> Iterator[str]:
+    """Where images of a file such as ``train.json`` or ``instances_train.json`` are, the likeliest first."""
+    folder, name = os.path.split(os.path.abspath(file))
     stem = os.path.splitext(name)[0]
-    splits = (stem, stem.rpartition("_")[2])
+    splits = (stem, *reversed(re.split("[_-]", stem)))
     around = (folder, os.path.dirname(folder))
     for split in splits:
         for place in around:
             for parts in ((split, "JPEGImages"), (split, "images"), ("images", split), (split,)):
                 yield os.path.join(place, *parts)
     for place in around:
-        for part in ("", "images", "JPEGImages"):
+        for part in ("", "images", "JPEGImages", "frames"):
             yield os.path.join(place, part)
 
 
@@ -138,7 +139,8 @@ def _lists(key: str, content: dict[str, Any]) -> bool:
 
 
 def _has_tracks(content: dict[str, Any]) -> bool:
-    return _has("frame_id", content.get("images"))
+    images = content.get("images")
+    return _has("frame_id", images) or (_has("frame_index", images) and _has("video_id", images))
 
 
 def _is_panoptic(content: dict[str, Any]) -> bool:

@@ -44,7 +44,7 @@ def _masks(folder: Path, place: str) -> Path:
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
     "coco": [_json(instance_content())],
     "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
-    "coco_tracks": [_json(_tracks())],
+    "cocovid": [_json(_tracks())],
     "davis": [
         lambda folder: _masks(folder, "Annotations/480p/bear"),
         lambda folder: _masks(folder, "Annotations/bear"),

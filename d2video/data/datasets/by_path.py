@@ -137,7 +137,6 @@ def _mot_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, 
 _ARGUMENTS: dict[str, Callable[[str, Seen, dict[str, Any]], dict[str, Any]]] = {
     "coco": _json_arguments,
     "coco_panoptic": _panoptic_arguments,
-    "coco_tracks": _json_arguments,
     "mot": _mot_arguments,
     "ytvis": _json_arguments,
 }

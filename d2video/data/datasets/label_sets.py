@@ -69,13 +69,12 @@ def load_labels(
     names = [*labels.classes] if classes is None else [*classes]
     _check_choice("class", names, labels.classes, root)
     if dataset_name is not None:
-        set_classes(dataset_name, names, {k: k for k in range(len(names))}, root)
+        set_classes(dataset_name, names, labels.contiguous_ids(names), root)
     chosen = labels.videos
     if videos is not None:
         _check_choice("video", videos, [video.name for video in chosen], root)
         chosen = [video for video in chosen if video.name in {*videos}]
     new_index = {labels.classes.index(name): k for k, name in enumerate(names)}
-    new_index[EVERY_CLASS] = EVERY_CLASS
     rule = _class_rule(labels, names)
     if rule is not None and dataset_name is not None:
         MetadataCatalog.get(dataset_name).set(benchmark=labels.benchmark)
@@ -84,7 +83,7 @@ def load_labels(
     for video in chosen:
         kept: list[LabelledObject] = []
         for each in video.objects:
-            if each.category in new_index:
+            if each.category in new_index or each.category == EVERY_CLASS:
                 kept.append(each)
                 tally.used += not each.ignored
             elif not each.ignored:
@@ -122,23 +121,29 @@ def _check_choice(kind: str, wanted: Sequence[str], known: Sequence[str], root: 
 
 
 def records_of(
-    labels: LabelSet, videos: Sequence[LabelledVideo], new_index: Mapping[int, int]
+    labels: LabelSet,
+    videos: Sequence[LabelledVideo],
+    new_index: Mapping[int, int] | None = None,
 ) -> list[Record]:
     """Records of tracking data, or, of a set without tracks, of images (docs/architecture.md).
 
     Args:
         videos: of the set.
-        new_index: the category ids of records by the set's classes.
+        new_index: the category ids of records by the set's classes; None: the same.
     """
-    if labels.tracked:
-        return [_video_record(video, k, new_index) for k, video in enumerate(videos, 1)]
-    return [_image_record(video, k, new_index) for k, video in enumerate(videos, 1)]
+    index = {k: k for k in range(len(labels.classes))} if new_index is None else {**new_index}
+    index[EVERY_CLASS] = EVERY_CLASS
+    make = _video_record if labels.tracked else _image_record
+    records = [make(video, k, index) for k, video in enumerate(videos, 1)]
+    if labels.labelled:
+        return records
+    return [{key: each[key] for key in each if key != "annotations"} for each in records]
 
 
-def _video_record(
-    video: LabelledVideo, video_id: int, new_index: Mapping[int, int]
-) -> TrackingRecord:
+def _video_record(video: LabelledVideo, video_id: int, new_index: Mapping[int, int]) -> Record:
     height, width = video.size
+    parts = [[each for each in video.objects if each.ignored == part] for part in (False, True)]
+    objects, ignored = (_columns(part, len(video.frames), new_index) for part in parts)
     record: TrackingRecord = {
         "video_id": video_id,
         "sequence": video.name,
@@ -147,14 +152,9 @@ def _video_record(
         "width": width,
         "length": len(video.frames),
         "frame_numbers": [*video.numbers],
-        "annotations": _columns(
-            [each for each in video.objects if not each.ignored], len(video.frames), new_index
-        ),
+        "annotations": objects,
     }
-    ignored = [each for each in video.objects if each.ignored]
-    if ignored:
-        record["ignored"] = _columns(ignored, len(video.frames), new_index)
-    return record
+    return {**record, "ignored": ignored} if parts[1] else record
 
 
 def _columns(
@@ -175,7 +175,7 @@ def _columns(
     return FrameAnnotations(num_frames, frames, columns)
 
 
-def _image_record(video: LabelledVideo, image_id: int, new_index: Mapping[int, int]) -> ImageRecord:
+def _image_record(video: LabelledVideo, image_id: int, new_index: Mapping[int, int]) -> Record:
     (file_name,), (height, width) = video.frames, video.size
     annotations: list[Annotation] = []
     for each in video.objects:
@@ -188,13 +188,14 @@ def _image_record(video: LabelledVideo, image_id: int, new_index: Mapping[int, i
         if each.mask is not None:
             annotation["segmentation"] = each.mask
         annotations.append(annotation)
-    return {
+    record: ImageRecord = {
         "file_name": file_name,
         "image_id": image_id,
         "height": height,
         "width": width,
         "annotations": annotations,
     }
+    return record
 
 
 def _register_format(each: LabelFormat) -> None:

@@ -170,7 +170,7 @@ def test_unlabelled_data_only_get_their_files(tmp_path, folder, caplog):
     assert len([*(tmp_path / "output").iterdir()]) == len(NAMES)
 
 
-@pytest.mark.parametrize("video", ["park/yard", "..", ""])
+@pytest.mark.parametrize("video", ["..", ""])
 def test_names_that_no_file_can_have_are_refused(tmp_path, folder, video):
     content = coco_content(folder)
     content["videos"][0]["name"] = video
