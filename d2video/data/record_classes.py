@@ -6,7 +6,7 @@ from typing import Any
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Record, object_classes
 
-# Of what is not trained on, since only groups ("iscrowd") and regions to ignore have the class.
+# Of what is not trained on, since only groups ("iscrowd") have the class.
 NO_CLASS = -1
 
 
@@ -23,7 +23,6 @@ def with_classes(record: Record, new_index: Sequence[int | None]) -> Record:
         new_index: by class index; None for a class without objects, of which :data:`NO_CLASS` is made.
     """
     index = [NO_CLASS if new is None else new for new in new_index]
-    index.append(NO_CLASS)  # which is the last one, as its own index is -1
 
     def renamed(labels: Iterable[Any]) -> list[Any]:
         return [{**label, "category_id": index[label["category_id"]]} for label in labels]

@@ -73,9 +73,8 @@ class TrackingRecord(VideoRecord):
         sequence: name of the sequence.
         frame_numbers: L numbers of the frames in the sequence's files, ascending.
         public_detections: L float32 arrays (n,5), x0, y0, x1, y1 in pixels from 0, score.
-        ignored: crowds and the like, as ``annotations``: tracks of the class inside them are not scored;
-            of any class where the category id is -1. If ``scored`` is False it is not a region but an
-            object of a similar class.
+        ignored: crowds and the like, as ``annotations``: tracks of the class inside them are not scored. One
+            whose ``scored`` is False is not a region but an object of a similar class.
     """
 
     sequence: str

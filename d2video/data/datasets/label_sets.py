@@ -1,7 +1,7 @@
 """Data sets of every format of labels in :mod:`d2video.formats.label_formats`."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -127,12 +127,13 @@ def records_of(
 ) -> list[Record]:
     """Records of tracking data, or, of a set without tracks, of images (docs/architecture.md).
 
+    A region to ignore of all classes becomes one of each.
+
     Args:
         videos: of the set.
         new_index: the category ids of records by the set's classes; None: the same.
     """
-    index = {k: k for k in range(len(labels.classes))} if new_index is None else {**new_index}
-    index[EVERY_CLASS] = EVERY_CLASS
+    index = {k: k for k in range(len(labels.classes))} if new_index is None else new_index
     make = _video_record if labels.tracked else _image_record
     records = [make(video, k, index) for k, video in enumerate(videos, 1)]
     if labels.labelled:
@@ -142,7 +143,8 @@ def records_of(
 
 def _video_record(video: LabelledVideo, video_id: int, new_index: Mapping[int, int]) -> Record:
     height, width = video.size
-    parts = [[each for each in video.objects if each.ignored == part] for part in (False, True)]
+    every = _of_classes(video, new_index)
+    parts = [[each for each in every if each.ignored == part] for part in (False, True)]
     objects, ignored = (_columns(part, len(video.frames), new_index) for part in parts)
     record: TrackingRecord = {
         "video_id": video_id,
@@ -155,6 +157,17 @@ def _video_record(video: LabelledVideo, video_id: int, new_index: Mapping[int, i
         "annotations": objects,
     }
     return {**record, "ignored": ignored} if parts[1] else record
+
+
+def _of_classes(video: LabelledVideo, classes: Iterable[int]) -> list[LabelledObject]:
+    """The objects of a video, regions of all classes once for each of these."""
+    return [
+        one
+        for each in video.objects
+        for one in (
+            [replace(each, category=k) for k in classes] if each.category == EVERY_CLASS else [each]
+        )
+    ]
 
 
 def _columns(
@@ -178,7 +191,7 @@ def _columns(
 def _image_record(video: LabelledVideo, image_id: int, new_index: Mapping[int, int]) -> Record:
     (file_name,), (height, width) = video.frames, video.size
     annotations: list[Annotation] = []
-    for each in video.objects:
+    for each in _of_classes(video, new_index):
         annotation: Annotation = {
             "category_id": new_index[each.category],
             "iscrowd": int(each.ignored),

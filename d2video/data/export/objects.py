@@ -50,13 +50,17 @@ def check_videos(records: Sequence[Record], source: str, format: str) -> None:
 
 
 def frame_objects(record: Record) -> Iterator[tuple[int, Annotation, bool]]:
-    """(frame from 0 on, object, whether it is a crowd or a region to ignore) of a labelled video."""
+    """(frame from 0 on, object, whether it is a crowd or a region to ignore) of a labelled video.
+
+    Distractors of a benchmark are no such regions.
+    """
     ignored = record.get("ignored", [()] * record["length"])
     for frame, (objects, regions) in enumerate(zip(record["annotations"], ignored, strict=True)):
         for each in objects:
             yield frame, each, bool(each.get("iscrowd"))
         for each in regions:
-            yield frame, each, True
+            if each.get("scored", True):
+                yield frame, each, True
 
 
 def box_of(annotation: Annotation) -> list[float]:

@@ -21,7 +21,6 @@ from d2video.evaluation.mot.metrics import (
 )
 from d2video.evaluation.mot.records import box_rows, mask_rows, sequence_of_record
 from d2video.formats.faults import Tally, refuse
-from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_labels import Labels, class_numbers, read_labels
 from d2video.formats.mot_results import (
@@ -211,7 +210,7 @@ class MOTGroundTruth:
             metrics = box_metrics(self.benchmark, truth, results, length, where)
             return {self.class_names[0]: metrics}
         by_class = {}
-        of_all = (truth.flag == 0) if self.rule else (truth.cls == EVERY_CLASS)
+        of_all = (truth.flag == 0) & (self.rule is not None)
         for class_name, number in zip(self.class_names, self.class_numbers, strict=True):
             if class_name not in self.scored_classes:
                 continue

@@ -9,7 +9,6 @@ import pycocotools.mask as coco_mask
 from detectron2.structures import BoxMode
 
 from d2video.evaluation.mot.metrics import DISTRACTOR
-from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
@@ -66,12 +65,7 @@ def box_rows(record: Mapping[str, Any], class_numbers: Sequence[int]) -> MOTRows
         id=_column(each["id"] for _, each in rows),
         box=boxes,
         flag=np.where(is_scored, counts, DISTRACTOR),
-        cls=_column(
-            EVERY_CLASS
-            if each["category_id"] == EVERY_CLASS
-            else class_numbers[each["category_id"]]
-            for _, each in rows
-        ),
+        cls=_column(class_numbers[each["category_id"]] for _, each in rows),
         visibility=np.array([each.get("visibility", 1) for _, each in rows], dtype=float),
     )
 
