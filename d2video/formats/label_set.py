@@ -284,6 +284,18 @@ class LabelSet:
         numbers = self.class_numbers or range(len(self.classes))
         return {numbers[self.classes.index(name)]: k for k, name in enumerate(names)}
 
+    def as_images(self) -> None:
+        """Make every frame a video of its own, since the objects have no identities."""
+        videos, self.videos, self.tracked = self.videos, [], False
+        self._names.clear()
+        for video in videos:
+            images = [
+                self.add_video(f"{video.name}/{number}", [frame], video.size, [number])
+                for number, frame in zip(video.numbers, video.frames, strict=True)
+            ]
+            for each in video.objects:
+                images[each.frame].objects.append(replace(each, frame=0))
+
     def finished(self) -> "LabelSet":
         """Report what was left out, and give the set.
 

@@ -62,6 +62,27 @@ def encode_labels(labels: np.ndarray) -> dict[int, dict]:
     return dict(zip(numbers.tolist(), masks, strict=True))
 
 
+def encode_part(part: np.ndarray, top: int, left: int, height: int, width: int) -> dict[str, Any]:
+    """A mask that lies in a rectangle of an H×W image, ``part`` bool (h, w), as compressed RLE.
+
+    The time is that of the rectangle, not of the image.
+    """
+    # A row of background below lets no run go on in the next column, but for the whole image's height.
+    rows, columns = part.shape
+    framed = np.zeros((columns, rows + 2), bool)
+    framed[:, 1:-1] = part.T
+    column, y = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    starts = (column + left) * height + y + top
+    # Where one run ends and the next begins at once, in the next column, they are one.
+    meet = np.flatnonzero(np.diff(starts) == 0)
+    starts = np.delete(starts, [*meet, *(meet + 1)])
+    starts = starts[starts < height * width]
+    counts = np.diff(starts, prepend=0, append=height * width)
+    return coco_mask.frPyObjects(
+        {"size": [height, width], "counts": counts.tolist()}, height, width
+    )
+
+
 def mask_areas(masks: list[dict[str, Any]]) -> np.ndarray:
     """Pixels of N compressed RLEs, (N,) int64."""
     batches = [masks[i : i + _AREA_BATCH] for i in range(0, len(masks), _AREA_BATCH)]

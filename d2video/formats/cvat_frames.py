@@ -1,0 +1,116 @@
+"""The frames of CVAT's tasks: images called ``frame_000010.PNG``, or a video file."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from d2video.formats.cvat_meta import Task
+from d2video.formats.faults import Report, Tally
+from d2video.formats.footage import Footage, find_footage
+from d2video.utils.errors import UserError
+
+_FRAME_NAME = re.compile(r"(?:frame_)?([0-9]{1,15})")
+
+
+def frame_number(name: str) -> int | None:
+    """The number of a frame in its video, by its name without suffix; None if it has none."""
+    match = _FRAME_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def numbered_frames(footage: Footage) -> dict[int, str] | None:
+    """Frames by number, ascending: of a video from 0, of images that in their names, or None without.
+
+    Raises:
+        UserError: two images have the same number, or only some have one.
+    """
+    if footage.is_video_file:
+        return dict(enumerate(footage.frames))
+    found: dict[int, str] = {}
+    others = []
+    for frame in footage.frames:
+        number = frame_number(Path(frame).stem)
+        if number is None:
+            others.append(frame)
+        elif number in found:
+            raise UserError(f"{found[number]} and {frame} are both of frame {number}: remove one")
+        else:
+            found[number] = frame
+    if found and others:
+        raise UserError(
+            f"image {others[0]} has no frame number, and others beside it have: take it away"
+        )
+    return dict(sorted(found.items())) or None
+
+
+def task_frames(
+    task: Task, path: str, image_root: str | None, report: Report
+) -> tuple[dict[int, str], tuple[int, int]]:
+    """The frames of a task by their numbers in its video, ascending, and their size.
+
+    Args:
+        path: of the XML file.
+        image_root: see :func:`~d2video.formats.footage.find_footage`.
+        report: takes what is left out: frames without an image, such as those deleted in CVAT, and those
+            that do not belong to the task.
+
+    Raises:
+        UserError: they are not found, are of another size or fewer than the labels are for, or the
+            images of a task of images are not as many as the labels are for, or in no clear order.
+    """
+    stem = Path(path).stem
+    names = [f"images/{task.subset}" if task.subset else "images", task.source, stem, task.name]
+    footage = find_footage(path, os.path.dirname(path), [*filter(None, names), ""], image_root)
+    if task.size is not None:
+        footage.check_size(task.size, path)
+    if task.is_video or footage.is_video_file:
+        found = _of_video(footage, task, path)
+    else:
+        found = _of_images(footage, task, path)
+    wanted: Sequence[int] = [*found] if task.numbers is None else task.numbers
+    frames = {number: found[number] for number in wanted if number in found}
+    labelled = f"{path} labels the frames {wanted[0]} to {wanted[-1]}" if wanted else path
+    if footage.is_video_file and len(frames) < len(wanted):
+        raise UserError(
+            f"{labelled}, and {footage.path} has {len(found)} frames: give the video that was labelled "
+            "(image_root)"
+        )
+    if not frames:
+        raise UserError(
+            f"{labelled}, and no image in {footage.path} has such a number: give the frames that were "
+            "labelled (image_root)"
+        )
+    tally = Tally(path, "frames")
+    tally.used = len(frames)
+    tally.leave_out("without an image (deleted in CVAT, or missing)", len(wanted) - len(frames))
+    if not task.id:  # the folder of a project has those of other tasks
+        others = len(found) - len(frames)
+        tally.leave_out(f"of {footage.path} that are not in CVAT's task", others)
+    tally.tell(report)
+    return frames, footage.size
+
+
+def _of_video(footage: Footage, task: Task, path: str) -> dict[int, str]:
+    found = numbered_frames(footage)
+    if found is None:
+        raise UserError(
+            f"{path}: the images in {footage.path} have no frame numbers: name them as CVAT does "
+            "(frame_000010.PNG is frame 10), or give the video (image_root)"
+        )
+    if footage.is_video_file or not task.offset:
+        return found
+    return {number - task.offset: frame for number, frame in found.items()}
+
+
+def _of_images(footage: Footage, task: Task, path: str) -> dict[int, str]:
+    """Images of which the labels say only the places; CVAT sorts as text by default, footage by number."""
+    stems = [Path(frame).stem for frame in footage.frames]
+    numbers = range(len(stems)) if task.numbers is None else task.numbers
+    if len(numbers) != len(stems) or sorted(stems) != stems:
+        raise UserError(
+            f"{path} labels {len(numbers)} images by their places only, and {footage.path} holds "
+            f"{len(stems)}, whose order by number is {'' if sorted(stems) == stems else 'not '}that of their "
+            "names: export as 'CVAT for images', which names them"
+        )
+    return dict(zip(numbers, footage.frames, strict=True))

@@ -1,0 +1,215 @@
+"""The head of CVAT's XML files: classes and tasks."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from d2video.formats.faults import EntryError, refuse, reporting
+from d2video.formats.text import check_size
+from d2video.formats.xml_text import Node, read_xml
+from d2video.utils.errors import UserError
+from d2video.utils.limits import MAX_VIDEO_FRAMES
+
+OUTERMOST = "annotations"
+_STEP = re.compile(r"\s*step\s*=\s*(\d{1,9})\s*")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, or a job, which is a part of one.
+
+    Attributes:
+        id: of the task; "" where the file has only one.
+        name: "" of a job.
+        source: the name of its video file; "" of a job, and of a task of images.
+        subset: the folder below ``images`` where a project has its frames; "" elsewhere.
+        size: height and width of its video in pixels, or None.
+        numbers: of its frames in its video; None: not stated.
+        offset: what a project's frame numbers are more than these: it counts through the tasks of a subset.
+        is_video: its frames have numbers; the images of a task of images are only in an order.
+    """
+
+    id: str = ""
+    name: str = ""
+    source: str = ""
+    subset: str = ""
+    size: tuple[int, int] | None = None
+    numbers: range | None = None
+    offset: int = 0
+    is_video: bool = True
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a file says of itself.
+
+    Attributes:
+        path: of the file.
+        classes: in its order; None: it lists none.
+        tasks: several only of a project.
+        content: the tag of its entries: "track", "image", or "" if there are none.
+    """
+
+    path: str
+    classes: list[str] | None
+    tasks: list[Task]
+    content: str
+
+
+def read_meta(path: str) -> Meta:
+    """Read a file as far as its first track or image.
+
+    Raises:
+        UserError: it is not an XML file of CVAT, or a number in its head cannot be.
+    """
+    meta = Node("meta", 1, {})
+    for node in read_xml(path, OUTERMOST):
+        if node.tag == "meta":
+            meta = node
+        elif node.tag in ("track", "image"):
+            return _meta(path, meta, node.tag)
+    return _meta(path, meta, "")
+
+
+def read_metas(root: str, content: str, other: str) -> list[Meta]:
+    """The heads of all XML files at a path.
+
+    Args:
+        root: a file, a folder with XML files, or one of folders with an annotations.xml each.
+        content: what the files must hold: "track" or "image".
+        other: the format of files that hold the other.
+
+    Raises:
+        UserError: there is none, or as :func:`read_meta`.
+    """
+    metas = [read_meta(path) for path in _files(root)]
+    if not metas:
+        raise UserError(f"{root} holds no XML file: give the folder with CVAT's annotations.xml")
+    for meta in metas:
+        if meta.content not in (content, ""):
+            raise UserError(f"{meta.path} holds {meta.content}s: its format is {other}")
+    return metas
+
+
+def holds(root: str, content: str) -> bool:
+    """Whether the first XML file at a path is one of CVAT that holds "track"s or "image"s."""
+    try:
+        first, *_ = map(read_meta, [path for path in _files(root) if _may_be_xml(path)][:1])
+    except (UserError, ValueError):
+        return False
+    # Without either, the mode of its task says what they would be.
+    mode = "track" if any(task.is_video for task in first.tasks) else "image"
+    return (first.content or mode) == content
+
+
+def all_classes(metas: Iterable[Meta]) -> list[str] | None:
+    """Those of all files, each once; None if one does not list them."""
+    lists = [meta.classes for meta in metas if meta.classes is not None]
+    if len(lists) < len([*metas]):
+        return None
+    return [*dict.fromkeys(chain.from_iterable(lists))]
+
+
+def _files(root: str) -> list[str]:
+    if not os.path.isdir(root):
+        return [root]
+    for pattern in ("annotations.xml", "*.xml", "*/annotations.xml"):
+        found = sorted(path for path in Path(root).glob(pattern) if path.name[0] != ".")
+        if found:
+            return [str(path) for path in found]
+    return []
+
+
+def _may_be_xml(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+def _meta(path: str, meta: Node, content: str) -> Meta:
+    kinds = [node for node in meta.children if node.tag in ("task", "job", "project")]
+    if not kinds:
+        return Meta(path, None, [Task()], content)
+    head = kinds[0]
+    labels = head.child("labels")
+    classes = None
+    if labels is not None:
+        # Those with a parent are the points of a skeleton.
+        classes = [label.text_of("name") for label in labels.children if not label.child("parent")]
+    with reporting(refuse, path, "line", head.line):
+        tasks = [_task(head, meta)] if head.tag != "project" else _project(head.child("tasks"))
+    return Meta(path, classes, tasks, content)
+
+
+def _project(tasks: Node | None) -> list[Task]:
+    found: list[Task] = []
+    offset, subset = 0, None
+    for node in tasks.children if tasks is not None else ():
+        if node.text_of("subset") != subset:
+            offset, subset = 0, node.text_of("subset")
+        task = _task(node, node)
+        if task.numbers is None:
+            raise EntryError(
+                f"task {node.text_of('id')} has no size, without which a project's frames cannot be told "
+                "apart: export each task"
+            )
+        numbers = task.numbers
+        found.append(
+            Task(
+                node.text_of("id"),
+                task.name,
+                task.source,
+                _plain(subset or "default"),
+                task.size,
+                numbers,
+                offset,
+                task.is_video,
+            )
+        )
+        offset += numbers.start + numbers.step * len(numbers)
+    if not found:
+        raise EntryError("its project has no tasks; export it again")
+    return found
+
+
+def _task(node: Node, beside: Node) -> Task:
+    """A task, or a job, whose ``original_size`` stands beside it."""
+    size = node.child("original_size") or beside.child("original_size")
+    height_width = None
+    if size is not None:
+        height_width = _number(size, "height"), _number(size, "width")
+        check_size(*height_width)
+    start, stop, count = (_number(node, key) for key in ("start_frame", "stop_frame", "size"))
+    step = _STEP.fullmatch(node.text_of("frame_filter"))
+    numbers = None
+    if count is not None or stop is not None:
+        first, each = start or 0, max(1, int(step[1])) if step else 1
+        # A video's stop_frame need not be one of the frames.
+        last = first + each * (count - 1) if count is not None else stop or 0
+        numbers = range(first, last + 1, each)
+        if len(numbers) > MAX_VIDEO_FRAMES:
+            raise EntryError(f"it has {len(numbers)} frames, above {MAX_VIDEO_FRAMES}; correct it")
+    return Task(
+        name=_plain(node.text_of("name")),
+        source=_plain(node.text_of("source")),
+        size=height_width,
+        numbers=numbers,
+        is_video=node.text_of("mode") != "annotation",
+    )
+
+
+def _number(node: Node, key: str) -> int | None:
+    text = node.text_of(key)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise EntryError(f"its {key}, {text[:40]!r}, is not a whole number; correct it")
+    return int(text)
+
+
+def _plain(name: str) -> str:
+    """A name that a stranger's file gives a file or folder, if it is one."""
+    is_path = any(each in name for each in "/\\:\0") or name in (".", "..")
+    return "" if is_path else name
