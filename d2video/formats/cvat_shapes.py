@@ -96,7 +96,7 @@ def geometry(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
         cx, cy, rx, ry = shape.numbers
         angles = np.linspace(0, 2 * math.pi, _ELLIPSE_POINTS, endpoint=False)
         points = _turned(rx * np.cos(angles), ry * np.sin(angles), shape.rotation)
-        return {"segmentation": [(points + (cx, cy)).ravel().tolist()]}
+        return {"segmentation": [(points + np.array([cx, cy])).ravel().tolist()]}
     left, top, right, bottom = shape.numbers
     if not is_turned(shape):
         return {"box": (left, top, right - left, bottom - top)}

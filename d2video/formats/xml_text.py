@@ -53,13 +53,12 @@ def read_xml(path: str, outermost: str) -> Iterator[Node]:
             outermost element, or declares a document type, in which entities may stand.
     """
     try:
-        file = open(path, "rb")
+        with open(path, "rb") as file:
+            yield from _nodes(file, path, outermost)
     except FileNotFoundError:
         raise UserError(f"file {path} does not exist: correct the path") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    with file:
-        yield from _nodes(file, path, outermost)
 
 
 def _nodes(file: BinaryIO, path: str, outermost: str) -> Iterator[Node]:

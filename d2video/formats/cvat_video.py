@@ -1,0 +1,292 @@
+"""Tracks in CVAT's XML ("CVAT for video 1.1"), by video or by project.
+
+CVAT lists a track's shapes in all of its frames, those between keyframes too, so that they are used as
+they are. Files of other programs often hold keyframes only. In those, boxes and ellipses go from one to
+the next as CVAT shows them, and a track that nothing closes stays where it is to the end.
+"""
+
+import os
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from d2video.formats.cvat_frames import task_frames
+from d2video.formats.cvat_meta import OUTERMOST, Meta, Task, all_classes, holds, read_metas
+from d2video.formats.cvat_shapes import (
+    Shape,
+    between,
+    can_move,
+    geometry,
+    is_shape,
+    is_turned,
+    read_shape,
+)
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
+from d2video.formats.label_formats import label_format
+from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.recognition import Seen
+from d2video.formats.xml_text import Node, read_xml
+from d2video.utils.counted import counted
+
+_IGNORED = (
+    "ignored",
+    "is_crowd",
+)  # attributes by which CVAT writes regions to ignore for MOT and COCO
+
+
+def _is_cvat_video(seen: Seen) -> bool:
+    return holds(seen.path, "track")
+
+
+@label_format("cvat_video", "CVAT: XML of tracks (CVAT for video 1.1)", _is_cvat_video)
+def read_cvat_video(
+    root: str,
+    report: Report = refuse,
+    *,
+    image_root: str | None = None,
+    tracked: bool = True,
+) -> LabelSet:
+    """Read the XML of tasks, jobs or projects.
+
+    A video has the name of its file, or of the task. Frames have the numbers that CVAT shows. Where no
+    object is in more than one frame, as with masks drawn in CVAT, there are no tracks: the frames with
+    objects are read as single images.
+
+    Args:
+        root: ``annotations.xml`` or another XML file, the folder that holds it, or a folder of such folders.
+        report: takes what is wrong with shapes, and what is left out or not meant as it reads.
+        image_root: the frames of the only task, or a folder with those of all, if they are not in
+            ``images`` beside the XML file: a folder of images ``frame_000010.PNG``, or the video file.
+        tracked: False: every frame is a single image. This keeps masks without a track, too.
+
+    Raises:
+        UserError: it is not CVAT's XML, or the frames are not found or not those that were labelled.
+    """
+    metas = read_metas(root, "track", "cvat_images")
+    labels = LabelSet(root, report, classes=all_classes(metas))
+    tracks = _Tracks(labels)
+    for meta in metas:
+        _File(meta, tracks, image_root).read()
+    tracks.judge(tracked)
+    return labels.finished()
+
+
+class _Listed(NamedTuple):
+    """A shape in a frame of a track; None: absent from here on."""
+
+    number: int
+    shape: Shape
+    is_outside: bool
+    is_ignored: bool
+    line: int
+
+
+class _Track(NamedTuple):
+    path: str
+    video: LabelledVideo
+    id: int | str
+    label: str
+
+
+class _Tracks:
+    """Adds shapes to the videos of a set, and counts what has to be said of them."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.attributes = Tally(labels.source, "attributes of shapes")
+        self.lone_masks: list[tuple[_Track, _Listed]] = []
+        self.turned = self.moved = self.grouped = 0
+
+    def add(self, track: _Track, at: _Listed) -> None:
+        """
+        Raises:
+            EntryError: the shape cannot be used.
+        """
+        self.turned += is_turned(at.shape)
+        track.video.add(
+            at.number,
+            track.label,
+            track=track.id,
+            ignored=at.is_ignored,
+            visibility=0.0 if at.shape.occluded else 1.0,
+            **geometry(at.shape, track.video.size),
+        )
+
+    def judge(self, tracked: bool) -> None:
+        """Decide whether there are tracks, and report what was counted."""
+        labels = self.labels
+        frames = Counter(
+            (video.name, each.track) for video, each in labels.objects() if not each.ignored
+        )
+        lone = sum(count == 1 for count in frames.values())
+        has_tracks = lone < len(frames) or not (frames or self.lone_masks)
+        if has_tracks and tracked:
+            labels.tally.leave_out(
+                "that are masks without a track",
+                len(self.lone_masks),
+                "tracked=False reads every frame as a single image, with them",
+            )
+            if lone:
+                self._doubt(
+                    f"{lone} of {counted(len(frames), 'track')} are in one frame only, as shapes drawn "
+                    "without a track are: if they belong to one object, merge them in CVAT"
+                )
+        else:
+            for track, at in self.lone_masks:
+                with reporting(labels.report, track.path, "line", at.line):
+                    self.add(track, at)
+            labels.as_images()
+        if not has_tracks:
+            self._keep_labelled_images(told=tracked)
+        if self.moved:
+            self._doubt(
+                f"{self.moved} shapes between keyframes are not in the file, and were put where CVAT shows "
+                "them: if the objects are absent there, export the file from CVAT"
+            )
+        if self.turned:
+            self._doubt(f"rotated boxes ({self.turned}) are read as the upright boxes around them")
+        if self.grouped:
+            self._doubt(f"tracks with a group_id ({self.grouped}) are each an object of their own")
+        self.attributes.tell(labels.report)
+
+    def _keep_labelled_images(self, *, told: bool) -> None:
+        labels = self.labels
+        tally = Tally(labels.source, "frames")
+        images, labels.videos = labels.videos, [v for v in labels.videos if v.objects]
+        tally.used = len(labels.videos)
+        tally.leave_out(
+            "without a shape, at which nobody may have looked", len(images) - tally.used
+        )
+        if told:
+            self._doubt(
+                "no object is in more than one frame, so that there are no tracks (CVAT has none of "
+                "masks): its frames are read as single images, for a model such as DETR; for VisTR and "
+                "TrackFormer draw polygons or boxes as tracks"
+            )
+        tally.tell(labels.report)
+
+    def _doubt(self, text: str) -> None:
+        self.labels.report(Doubt(self.labels.source, text))
+
+
+class _File:
+    """Reads one file."""
+
+    def __init__(self, meta: Meta, tracks: _Tracks, image_root: str | None) -> None:
+        self.path, self.tracks, self.labels = meta.path, tracks, tracks.labels
+        self.offsets = {task.id: task.offset for task in meta.tasks}
+        self.videos = {task.id: self._video(task, image_root) for task in meta.tasks}
+        # Shapes after which the track is not listed though it goes on, and the next ones.
+        self.gaps: list[tuple[_Track, _Listed, _Listed | None]] = []
+        self.lists_all = False
+
+    def read(self) -> None:
+        for node in read_xml(self.path, OUTERMOST):
+            if node.tag == "track":
+                with reporting(self.labels.report, self.path, "line", node.line):
+                    self._read_track(node)
+            elif node.tag not in ("version", "meta"):
+                self.labels.tally.leave_out(f"of type {node.tag}")
+        if not self.lists_all:
+            for gap in self.gaps:
+                with reporting(self.labels.report, self.path, "line", gap[1].line):
+                    self._fill(*gap)
+
+    def _video(self, task: Task, image_root: str | None) -> LabelledVideo:
+        frames, size = task_frames(task, self.path, image_root, self.labels.report)
+        taken = {video.name for video in self.labels.videos}
+        folder, stem = os.path.basename(os.path.dirname(self.path)), Path(self.path).stem
+        names = [Path(task.source).stem, task.name, stem if stem != OUTERMOST else "", folder]
+        named = [name for name in names if name] or [OUTERMOST]
+        name = next((each for each in named if each not in taken), f"{named[0]} {task.id}".strip())
+        return self.labels.add_video(name, [*frames.values()], size, [*frames])
+
+    def _read_track(self, node: Node) -> None:
+        given = node.attributes
+        task = given.get("task_id", "") if len(self.videos) > 1 else next(iter(self.videos))
+        if "id" not in given or "label" not in given:
+            raise EntryError("the track needs an id and a label; complete the file")
+        if task not in self.videos:
+            raise EntryError(f"the track's task_id, {task!r}, is none of the tasks; correct it")
+        identity = given["id"]
+        is_number = identity.isascii() and identity.isdigit() and len(identity) <= 18
+        track = _Track(
+            self.path, self.videos[task], int(identity) if is_number else identity, given["label"]
+        )
+        self.tracks.grouped += given.get("group_id", "0") != "0"
+        listed = sorted(self._shapes(node, self.offsets[task]), key=lambda each: each.number)
+        shown = [each for each in listed if not each.is_outside]
+        if [(each.shape.kind, each.is_ignored) for each in shown] == [("mask", False)]:
+            self.tracks.lone_masks.append((track, shown[0]))
+            return
+        for at in shown:
+            with reporting(self.labels.report, self.path, "line", at.line):
+                self.tracks.add(track, at)
+        self._note_gaps(track, listed)
+
+    def _shapes(self, node: Node, offset: int) -> list[_Listed]:
+        found = []
+        for child in node.children:
+            is_outside = child.attributes.get("outside") == "1"
+            self.lists_all |= child.attributes.get("keyframe") == "0"
+            if not is_shape(child):
+                if not is_outside:
+                    self.labels.tally.leave_out(f"of type {child.tag}")
+                continue
+            with reporting(self.labels.report, self.path, "line", child.line):
+                number = child.attributes.get("frame", "")
+                if not (number.isascii() and number.isdigit() and len(number) <= 9):
+                    raise EntryError(f"its frame, {number[:40]!r}, is not a number; correct it")
+                ignored = not is_outside and self._is_ignored(child)
+                found.append(
+                    _Listed(
+                        int(number) - offset, read_shape(child), is_outside, ignored, child.line
+                    )
+                )
+        return found
+
+    def _is_ignored(self, node: Node) -> bool:
+        """Whether an attribute says so; the others are counted."""
+        ignored = False
+        for each in node.children:
+            name = each.attributes.get("name", "")
+            if name in _IGNORED:
+                ignored |= each.text.strip().lower() == "true"
+            elif each.tag == "attribute":
+                self.tracks.attributes.leave_out(f"called {name}")
+        return ignored
+
+    def _note_gaps(self, track: _Track, listed: Sequence[_Listed]) -> None:
+        numbers = track.video.numbers
+        for at, following in pairwise([*listed, None]):
+            if at is None or at.is_outside or at.shape.kind == "mask":  # CVAT moves no masks
+                continue
+            # CVAT closes a shape drawn without a track in the next frame, unless that is the last one.
+            is_lone = len(listed) == 1 and at.number >= numbers[-2:][0]
+            if _between(numbers, at, following) and not is_lone:
+                self.gaps.append((track, at, following))
+
+    def _fill(self, track: _Track, at: _Listed, following: _Listed | None) -> None:
+        if following is not None and not can_move(at.shape, following.shape):
+            raise EntryError(
+                f"track {track.id} has a {at.shape.kind} in frame {at.number} and the next in frame "
+                f"{following.number}, and what CVAT shows between them is not in the file: import it into "
+                "CVAT and export it from there, with all frames"
+            )
+        for number in _between(track.video.numbers, at, following):
+            shape = at.shape
+            if following is not None:
+                part = (number - at.number) / (following.number - at.number)
+                shape = between(shape, following.shape, part)
+            self.tracks.add(track, at._replace(number=number, shape=shape))
+            self.tracks.moved += 1
+
+
+def _between(numbers: Sequence[int], at: _Listed, following: _Listed | None) -> Sequence[int]:
+    """The frames after a shape and before the next one, or to the end."""
+    first = bisect_right(numbers, at.number)
+    last = len(numbers) if following is None else bisect_left(numbers, following.number)
+    return numbers[first:last]
