@@ -176,11 +176,11 @@ def _project(tasks: Node | None) -> list[Task]:
 
 def _task(node: Node, beside: Node) -> Task:
     """A task, or a job, whose ``original_size`` stands beside it."""
-    size = node.child("original_size") or beside.child("original_size")
-    height_width = None
-    if size is not None:
-        height_width = _number(size, "height"), _number(size, "width")
-        check_size(*height_width)
+    stated = node.child("original_size") or beside.child("original_size")
+    size = None
+    if stated is not None:
+        size = _number(stated, "height") or 0, _number(stated, "width") or 0
+        check_size(*size)
     start, stop, count = (_number(node, key) for key in ("start_frame", "stop_frame", "size"))
     step = _STEP.fullmatch(node.text_of("frame_filter"))
     numbers = None
@@ -194,7 +194,7 @@ def _task(node: Node, beside: Node) -> Task:
     return Task(
         name=_plain(node.text_of("name")),
         source=_plain(node.text_of("source")),
-        size=height_width,
+        size=size,
         numbers=numbers,
         is_video=node.text_of("mode") != "annotation",
     )

@@ -95,21 +95,22 @@ def geometry(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
     if shape.kind == "ellipse":
         cx, cy, rx, ry = shape.numbers
         angles = np.linspace(0, 2 * math.pi, _ELLIPSE_POINTS, endpoint=False)
-        points = _turned(rx * np.cos(angles), ry * np.sin(angles), shape.rotation)
+        upright = np.stack([rx * np.cos(angles), ry * np.sin(angles)], axis=1)
+        points = _turned(upright, shape.rotation)
         return {"segmentation": [(points + np.array([cx, cy])).ravel().tolist()]}
     left, top, right, bottom = shape.numbers
     if not is_turned(shape):
         return {"box": (left, top, right - left, bottom - top)}
     half = np.array([right - left, bottom - top]) / 2
-    corners = _turned(*(np.array([[1, 1, -1, -1], [1, -1, -1, 1]]) * half[:, None]), shape.rotation)
+    corners = _turned(np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * half, shape.rotation)
     width, height = np.ptp(corners, axis=0).tolist()
     return {"box": ((left + right - width) / 2, (top + bottom - height) / 2, width, height)}
 
 
-def _turned(x: np.ndarray, y: np.ndarray, degrees: float) -> np.ndarray:
-    """Points (N,) and (N,) about the origin as (N,2), clockwise on a screen."""
+def _turned(points: np.ndarray, degrees: float) -> np.ndarray:
+    """Points (N,2) turned about the origin, clockwise on a screen."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.stack([x * cos - y * sin, x * sin + y * cos], axis=1)
+    return points @ np.array([[cos, sin], [-sin, cos]])
 
 
 def _mask(numbers: tuple[float, ...], size: tuple[int, int]) -> dict[str, Any]:
