@@ -98,14 +98,15 @@ class _Tracks:
         self.labels = labels
         self.attributes = Tally(labels.source, "attributes of shapes")
         self.lone_masks: list[tuple[_Track, _Listed]] = []
-        self.turned = self.moved = self.grouped = 0
+        self.moved = self.grouped = 0
 
     def add(self, track: _Track, at: _Listed) -> None:
         """
         Raises:
             EntryError: the shape cannot be used.
         """
-        self.turned += is_turned(at.shape)
+        if is_turned(at.shape):
+            self.labels.leave_out_rotation()
         track.video.add(
             at.number,
             track.label,
@@ -146,8 +147,6 @@ class _Tracks:
                 f"{self.moved} shapes between keyframes are not in the file, and were put where CVAT shows "
                 "them: if the objects are absent there, export the file from CVAT"
             )
-        if self.turned:
-            self._doubt(f"rotated boxes ({self.turned}) are read as the upright boxes around them")
         if self.grouped:
             self._doubt(f"tracks with a group_id ({self.grouped}) are each an object of their own")
         self.attributes.tell(labels.report)

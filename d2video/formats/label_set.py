@@ -254,7 +254,6 @@ class LabelSet:
         """
         if name in self._names:
             raise UserError(f"{self.source}: the video {name} is there twice; rename one")
-        self._names.add(name)
         counted = range(len(frames)) if numbers is None else numbers
         video = LabelledVideo(self, name, [*frames], size, counted)
         self.videos.append(video)

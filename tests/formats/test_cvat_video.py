@@ -165,7 +165,7 @@ def test_a_rotated_box_is_the_upright_box_around_it(tmp_path):
     side = 10 * math.sqrt(2)
     np.testing.assert_allclose(found[1, 0], (15 - side / 2, 15 - side / 2, side, side), atol=1e-9)
     assert found[2, 0] == (10, 10, 20, 10)
-    assert any("rotated boxes (20) are read as the upright" in text for text in texts[Doubt])
+    assert any("20 as the upright boxes around them are" in text for text in texts[LeftOut])
 
 
 def test_what_a_file_of_cvat_does_not_list_is_absent(tmp_path):

@@ -13,11 +13,8 @@ import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import instance_content
-<<<<<<< HEAD
-from tests.helpers.mask_pngs import write_palette
-=======
 from tests.helpers.cvat_xml import document, element, task, track, write_xml
->>>>>>> 87578ca (Read CVAT's XML of videos, with its interpolation, projects and masks without tracks)
+from tests.helpers.mask_pngs import write_palette
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.ytvis_content import content
 
@@ -48,7 +45,6 @@ def _masks(folder: Path, place: str) -> Path:
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
     "coco": [_json(instance_content())],
     "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
-<<<<<<< HEAD
     "cocovid": [_json(_tracks())],
     "davis": [
         lambda folder: _masks(folder, "Annotations/480p/bear"),
@@ -56,13 +52,11 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: _masks(folder, "bear"),
         lambda folder: _masks(folder, "480p/bear"),
         lambda folder: _masks(folder, "bear") / "bear",
-=======
-    "coco_tracks": [_json(_tracks())],
+    ],
     "cvat_video": [
         lambda folder: write_xml(folder, document(element("task", task(3)))),
         lambda folder: write_xml(folder, document("", track(0, "cat", [])), "clip.xml"),
         lambda folder: write_xml(folder / "clip", document("", track(0, "cat", []))).parent.parent,
->>>>>>> 87578ca (Read CVAT's XML of videos, with its interpolation, projects and masks without tracks)
     ],
     "mot": [
         lambda folder: write_sequence(folder / "MOT17-02"),
