@@ -4,6 +4,7 @@ from d2video.formats import (
     cocovid,  # noqa: F401
     cvat_video,  # noqa: F401
     davis,  # noqa: F401
+    kitti,  # noqa: F401
     labelme,  # noqa: F401
     standard_formats,  # noqa: F401
 )

@@ -12,10 +12,12 @@ import pytest
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
+from tests.formats.test_kitti import write as write_kitti
 from tests.helpers.coco_sets import instance_content
 from tests.helpers.cvat_xml import document, element, task, track, write_xml
 from tests.helpers.mask_pngs import write_palette
 from tests.helpers.mot_folders import write_sequence
+from tests.helpers.true_labels import true_videos
 from tests.helpers.ytvis_content import content
 
 
@@ -57,6 +59,11 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: write_xml(folder, document(element("task", task(3)))),
         lambda folder: write_xml(folder, document("", track(0, "cat", [])), "clip.xml"),
         lambda folder: write_xml(folder / "clip", document("", track(0, "cat", []))).parent.parent,
+    ],
+    "kitti": [
+        lambda folder: write_kitti(folder / "training", true_videos()),
+        lambda folder: write_kitti(folder / "training", true_videos()) / "label_02",
+        lambda folder: write_kitti(folder / "training", true_videos()) / "label_02" / "clip_a.txt",
     ],
     "mot": [
         lambda folder: write_sequence(folder / "MOT17-02"),
