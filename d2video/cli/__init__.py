@@ -27,7 +27,8 @@ COMMANDS = {
     "install-detectron2": "install detectron2 from PyPI, without a compiler",
     "evaluate-mot": "check and score the result files of any tracker",
     "validate-results": "check a YouTube-VIS result file before you upload it",
-    "split-ytvis": "split a YouTube-VIS file into a training and a held-out part",
+    "import-labels": "write any labels in a standard format, for other programs",
+    "split": "split labelled data into a training and a held-out part",
     "make-shapes": "generate a small labelled data set",
 }
 

@@ -8,7 +8,7 @@ those that are hardly visible. With ``classes``, training and evaluation use the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS
 from d2video.utils.errors import UserError
@@ -133,6 +133,25 @@ def object_rule(
     if len({*classes}) < len(names) or len({*names}) < len(names):
         raise UserError(f"classes is {classes!r}: one is there twice; leave it out")
     return ObjectRule(benchmark, tuple(classes), tuple(names), lowest, with_flag_0)
+
+
+def rule_arguments(rule: ObjectRule) -> dict[str, Any]:
+    """The arguments by which :func:`object_rule` gives this rule."""
+    arguments: dict[str, Any] = {"benchmark": rule.benchmark}
+    if rule.classes is None:
+        arguments["class_name"] = rule.class_names[0]
+        if rule.min_visibility != _MIN_VISIBILITY:
+            arguments["min_visibility"] = rule.min_visibility
+        return arguments
+    are_names = rule.classes == rule.class_names
+    arguments["classes"] = (
+        [*rule.classes] if are_names else dict(zip(rule.classes, rule.class_names, strict=True))
+    )
+    if rule.min_visibility is not None:
+        arguments["min_visibility"] = rule.min_visibility
+    if rule.with_flag_0:
+        arguments["with_flag_0"] = True
+    return arguments
 
 
 def _is_class(each: int | str) -> bool:

@@ -36,15 +36,20 @@ def put_frames(names: Sequence[str], folder: Path) -> str | None:
         if of_video:
             Image.fromarray(read_video_frame(*of_video)).save(target, quality=95)
         else:
-            _link(name, target)
+            link_file(name, target)
     return suffixes.pop() if len(suffixes) == 1 else None
 
 
-def _link(name: str, target: Path) -> None:
+def link_file(name: str, target: str | os.PathLike[str]) -> None:
+    """Make a hard link to a file or, on another disk, a copy.
+
+    Raises:
+        BrokenFile: the file is missing.
+    """
     source = os.path.realpath(name)
     try:
         os.link(source, target)
     except FileNotFoundError:
-        raise BrokenFile(f"image file {name} does not exist") from None
+        raise BrokenFile(f"file {name} does not exist") from None
     except OSError:  # another disk, or one without links
         shutil.copyfile(source, target)

@@ -1,7 +1,7 @@
 """Videos in the MOTChallenge's folders (formats/mot_sequence.py), with boxes or with masks as in MOTS20."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,19 @@ from d2video.utils.files import new_folder
 _IGNORED_ID = 10000  # of regions to ignore in MOTS20
 _DECIMALS = 9  # of a pixel, so that adding 1 to a corner does not show
 
-# The lines of a gt.txt, in the order of the frames.
-_Lines = Callable[[Record, Sequence[int]], Iterator[str]]
+# The lines of a record's gt.txt, in the order of the frames.
+_Lines = Callable[[Record], Iterator[str]]
+
+
+def mot_classes(class_names: Sequence[str]) -> list[int]:
+    """The numbers of classes in :func:`write_mot`'s files, by category id."""
+    return [*range(1, len(class_names) + 1)]
+
+
+def mots_classes(class_names: Sequence[str]) -> list[int]:
+    """The numbers of classes in :func:`write_mots`' files, by category id."""
+    numbers = [k for k in range(1, len(class_names) + 2) if k != MOTS_IGNORE_CLASS]
+    return numbers[: len(class_names)]
 
 
 def write_mot(
@@ -58,13 +69,13 @@ def write_mot(
             or cannot be written.
         BrokenFile: a frame cannot be read.
     """
-    masks = written(source, "masks")
+    masks, classes = written(source, "masks"), mot_classes(class_names)
 
-    def lines(record: Record, numbers: Sequence[int]) -> Iterator[str]:
-        return _box_lines(record, numbers, masks)
+    def lines(record: Record) -> Iterator[str]:
+        return _box_lines(record, classes, masks)
 
-    classes = range(1, len(class_names) + 1)
-    _write(records, class_names, classes, folder, images, source, report, lines)
+    names = dict(zip(classes, class_names, strict=True))
+    _write(records, names, folder, lines, images=images, source=source, report=report)
     masks.tell(report)
 
 
@@ -90,16 +101,16 @@ def write_mots(
         UserError: as :func:`write_mot`, or no object has a mask.
     """
     objects, hidden = written(source, "objects in frames"), written(source, "visibilities below 1")
-    cut: list[int] = []
+    cut: list[bool] = []
+    classes = mots_classes(class_names)
 
-    def lines(record: Record, numbers: Sequence[int]) -> Iterator[str]:
-        return _mask_lines(record, numbers, objects, hidden, cut)
+    def lines(record: Record) -> Iterator[str]:
+        return _mask_lines(record, classes, objects, hidden, cut)
 
-    numbers = [k for k in range(1, len(class_names) + 2) if k != MOTS_IGNORE_CLASS]
-    classes = numbers[: len(class_names)]
     if _lacks_masks(records):
         raise UserError(f"{source} has no masks, and MOTS holds nothing else: write mot or coco")
-    _write(records, class_names, classes, folder, images, source, report, lines)
+    names = dict(zip(classes, class_names, strict=True))
+    _write(records, names, folder, lines, images=images, source=source, report=report)
     objects.tell(report)
     hidden.tell(report)
     if sum(cut):
@@ -112,13 +123,13 @@ def write_mots(
 
 def _write(
     records: Sequence[Record],
-    class_names: Sequence[str],
-    classes: Sequence[int],
+    classes: Mapping[int, str],
     folder: str | os.PathLike[str],
+    lines: _Lines,
+    *,
     images: bool,
     source: str,
     report: Report,
-    lines: _Lines,
 ) -> None:
     check_videos(records, source, "MOTChallenge")
     records = labelled(records, source, report)
@@ -133,9 +144,10 @@ def _write(
             sequence.mkdir()
             if "annotations" in record:
                 (sequence / "gt").mkdir()
-                text = "".join(lines(record, classes))
+                text = "".join(lines(record))
                 (sequence / "gt" / "gt.txt").write_text(text, encoding="utf-8")
-                _write_classes(sequence / "gt" / "labels.txt", class_names, classes)
+                text = "".join(f"{classes.get(k, '')}\n" for k in range(1, max(classes) + 1))
+                (sequence / "gt" / "labels.txt").write_text(text, encoding="utf-8")
             suffix = put_frames(record["file_names"], sequence / "img1") if images else None
             _write_seqinfo(sequence / "seqinfo.ini", name, record, suffix)
             _count_numbers(record, renumbered)
@@ -163,12 +175,6 @@ def _lacks_masks(records: Sequence[Record]) -> bool:
 def _folder_name(record: Record) -> str:
     name = record.get("sequence", f"video_{record['video_id']}")
     return name.replace("/", "_").replace("\\", "_").lstrip(".") or f"video_{record['video_id']}"
-
-
-def _write_classes(path: Path, class_names: Sequence[str], classes: Sequence[int]) -> None:
-    names = dict(zip(classes, class_names, strict=True))
-    lines = [names.get(k, "") for k in range(1, max(classes) + 1)]
-    path.write_text("".join(f"{name}\n" for name in lines), encoding="utf-8")
 
 
 def _write_seqinfo(path: Path, name: str, record: Record, suffix: str | None) -> None:
@@ -204,7 +210,7 @@ def _box_lines(record: Record, classes: Sequence[int], masks: Tally) -> Iterator
 
 
 def _mask_lines(
-    record: Record, classes: Sequence[int], objects: Tally, hidden: Tally, cut: list[int]
+    record: Record, classes: Sequence[int], objects: Tally, hidden: Tally, cut: list[bool]
 ) -> Iterator[str]:
     size = record["height"], record["width"]
     frames: list[list[tuple[int, int, dict[str, Any]]]] = [[] for _ in range(record["length"])]

@@ -1,0 +1,159 @@
+"""What commands that take labels share: any data set, by its name or by the path of its labels."""
+
+import argparse
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from d2video.cli.arguments import is_config_key
+from d2video.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from d2video.data.records import Record
+    from d2video.formats.faults import Finding
+
+WRITTEN_FORMATS = ("youtube-vis", "coco", "mot", "mots")  # those of d2video.data.export
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Add the labels to read, as :func:`read_labels` takes them."""
+    parser.add_argument(
+        "labels",
+        metavar="IN",
+        help="labels as a tool or a benchmark wrote them (file, folder, zip), or the name of a registered "
+        "data set",
+    )
+    parser.add_argument(
+        "--input-format", metavar="NAME", help="format of IN; by default it is recognised"
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="FOLDER",
+        help="where the frames of IN are; by default they are found",
+    )
+    parser.add_argument(
+        "--opts",
+        nargs="*",
+        default=[],
+        metavar="KEY VALUE",
+        help="options of IN's format, such as classes '[\"car\"]'; config keys such as DATASETS.REGISTER",
+    )
+
+
+class Labels(NamedTuple):
+    """A data set that was read: its name in the catalog, its records, its classes by category id."""
+
+    name: str
+    records: "list[Record]"
+    class_names: list[str]
+
+
+def read_labels(args: argparse.Namespace) -> Labels:
+    """Read the labels of :func:`add_labels`; what is doubtful or left out is printed.
+
+    Raises:
+        UserError: they cannot be read, at the first fault.
+    """
+    from detectron2.data import MetadataCatalog
+
+    from d2video.data.loading import load_records
+
+    name = data_set(args.labels, args.input_format, args.image_root, args.opts)
+    records = load_records(name, tell)
+    return Labels(name, records, [*MetadataCatalog.get(name).get("thing_classes", ())])
+
+
+def data_set(source: str, format: str | None, image_root: str | None, words: Sequence[str]) -> str:
+    """The name of a data set, registered by now.
+
+    Args:
+        source: its name, or the path of its labels.
+        format, image_root: of labels at a path; None: found.
+        words: KEY VALUE or KEY=VALUE, config keys and options of the format.
+
+    Raises:
+        UserError: there is neither a data set of this name nor labels at this path, or they do not take
+            the options.
+    """
+    from detectron2.data import DatasetCatalog
+
+    from d2video.config import load_cfg
+    from d2video.config.files import override_pairs
+    from d2video.data.loading import check_registered
+
+    pairs = override_pairs(words)
+    config = [item for key, value in pairs.items() if is_config_key(key) for item in (key, value)]
+    options = {key: value for key, value in pairs.items() if not is_config_key(key)}
+    load_cfg("", config)  # registers data sets
+    if source in DatasetCatalog or not os.path.exists(source):
+        check_registered(source)
+        given = [
+            *filter(None, (format and "--input-format", image_root and "--image-root")),
+            *options,
+        ]
+        if given:
+            raise UserError(
+                f"{source} is a registered data set, which has its {given[0]}: leave it out"
+            )
+        return source
+    from d2video.data.datasets.by_path import register_path
+
+    return register_path(source, format=format, image_root=image_root, **options)
+
+
+def tell(finding: "Finding") -> None:
+    """Print what is doubtful or left out.
+
+    Raises:
+        UserError: it is a fault.
+    """
+    from d2video.formats.faults import Fault, LeftOut
+
+    if isinstance(finding, Fault):
+        raise UserError(str(finding))
+    print(f"{'left out' if isinstance(finding, LeftOut) else 'doubt'}: {finding}", flush=True)
+
+
+def summary(records: "Sequence[Record]") -> str:
+    """How many videos or images there are, and what is labelled in them."""
+    from d2video.data.records import is_labelled, object_classes
+    from d2video.utils.counted import counted
+
+    of_videos = "length" in records[0]
+    text = counted(len(records), "video" if of_videos else "image")
+    if not any(map(is_labelled, records)):
+        return f"{text} without labels"
+    classes = [k for record in records for k in object_classes(record)]
+    objects = counted(len(classes), "track" if of_videos else "object")
+    return f"{text}, {objects} of {len({*classes})} classes"
+
+
+def check_output(path: str, labels: Labels, source: str) -> None:
+    """
+    Raises:
+        UserError: the path is that of a file or folder of the input, or lies in it.
+    """
+    from detectron2.data import MetadataCatalog
+
+    metadata = MetadataCatalog.get(labels.name)
+    inputs = [source, *filter(None, (metadata.get(key) for key in ("json_file", "labels_root")))]
+    target = os.path.realpath(path)
+    for each in map(os.path.realpath, inputs):
+        if target == each or (os.path.exists(target) and target.startswith(each + os.sep)):
+            raise UserError(f"{path} is part of the input: choose another output")
+
+
+def register_entry(name: str, kind: str, arguments: Mapping[str, Any]) -> str:
+    """The words of a command line that register a data set."""
+    fields = ", ".join(f"{json.dumps(key)}: {_literal(value)}" for key, value in arguments.items())
+    entry = f"[[{json.dumps(name, ensure_ascii=False)}, {json.dumps(kind)}, {{{fields}}}]]"
+    return f"DATASETS.REGISTER {shlex.quote(entry)}"
+
+
+def _literal(value: Any) -> str:
+    """JSON, but for keys of numbers, which JSON lacks."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_literal(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

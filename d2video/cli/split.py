@@ -1,0 +1,141 @@
+"""Split labelled data into a training and a held-out part, by video.
+
+Videos of the same footage (with a frame, a folder of frames or a video file in common) stay together, and
+images that Roboflow has made of one video. Any labels that d2video reads can be split::
+
+    d2video split datasets/ytvis_2019/train.json --train-output train_90.json --held-out held_10.json
+    d2video split job_12.zip --train-output a.json --held-out b.json --format coco --balance-classes
+    d2video split MOT17/train --train-output MOT17/first --held-out MOT17/rest --fraction 0.5
+
+YouTube-VIS, COCO and MOTChallenge stay as they are, with all that their files say; other labels, and any
+with --format, are written in a standard format, as d2video import-labels does. Frames stay where they are;
+those of mot and mots are hard links. Classes that are missing in a part are named.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from d2video.cli.arguments import command_parser, not_negative
+from d2video.cli.labels import (
+    WRITTEN_FORMATS,
+    Labels,
+    add_labels,
+    check_output,
+    read_labels,
+    register_entry,
+    summary,
+    tell,
+)
+from d2video.utils.errors import UserError, exit_on_user_error
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command_parser(__doc__, "split")
+    add_labels(parser)
+    output = "file, or of mot and mots the new folder, to write the %s part to"
+    parser.add_argument("--train-output", required=True, help=output % "training")
+    parser.add_argument("--held-out", required=True, help=output % "held-out")
+    parser.add_argument(
+        "--fraction", type=float, default=0.1, help="share of videos to hold out (default: 0.1)"
+    )
+    parser.add_argument("--seed", type=not_negative, default=0, help="of the choice of videos")
+    parser.add_argument(
+        "--balance-classes",
+        action="store_true",
+        help="choose so that --fraction holds for the tracks of every class, as far as whole videos allow",
+    )
+    parser.add_argument(
+        "--format",
+        choices=WRITTEN_FORMATS,
+        help="of the outputs; by default IN's or, if that is a tool's own, youtube-vis for masks of videos "
+        "and coco for others",
+    )
+    args = parser.parse_args(argv)
+    if os.path.realpath(args.train_output) == os.path.realpath(args.held_out):
+        raise UserError("--train-output and --held-out are the same: give two")
+    if not 0 < args.fraction < 1:
+        raise UserError(f"--fraction is {args.fraction}: it must lie between 0 and 1")
+    return args
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from detectron2.data import MetadataCatalog
+
+    from d2video.data.export import standard_format, write_part
+    from d2video.data.held_out import choose_held_out
+    from d2video.data.records import is_labelled
+
+    labels = read_labels(args)
+    for path in (args.train_output, args.held_out):
+        check_output(path, labels, args.labels)
+    if not all(map(is_labelled, labels.records)):
+        raise UserError(f"{args.labels} has no annotations: split labelled data")
+    held_out = choose_held_out(
+        labels.records,
+        args.fraction,
+        args.seed,
+        image_root=MetadataCatalog.get(labels.name).get("image_root"),
+        balance_classes=args.balance_classes,
+    )
+    format = args.format or standard_format(labels.name) or _fitting_format(labels)
+    parts = [
+        labels._replace(
+            records=[r for r, is_held in zip(labels.records, held_out) if is_held == part]
+        )
+        for part in (False, True)
+    ]
+    lines = []
+    for part, path in zip(parts, (args.train_output, args.held_out), strict=True):
+        written = write_part(*part, path, format, source=args.labels, report=tell)
+        print(f"{path}: {summary(part.records)}")
+        lines.append(register_entry(Path(path).stem, *written))
+    print(_table(*parts))
+    print("\n".join(lines))
+
+
+def _fitting_format(labels: Labels) -> str:
+    """The format that holds most of a tool's labels."""
+    records = labels.records
+    if "length" not in records[0]:
+        return "coco"
+    objects = (each for record in records for frame in record["annotations"] for each in frame)
+    return "youtube-vis" if all(each.get("segmentation") for each in objects) else "coco"
+
+
+def _table(training: Labels, held_out: Labels) -> str:
+    """Videos and tracks of each class in both parts, and which classes are in one only."""
+    from tabulate import tabulate
+
+    from d2video.data.records import object_classes
+
+    counts = []
+    for part in (training, held_out):
+        classes = [object_classes(record) for record in part.records]
+        counts.append(
+            [
+                (sum(k in each for each in classes), sum(each.count(k) for each in classes))
+                for k in range(len(part.class_names))
+            ]
+        )
+    rows, absent = [], []
+    for name, (videos, tracks), (held_videos, held_tracks) in zip(
+        training.class_names, *counts, strict=True
+    ):
+        total = tracks + held_tracks
+        share = f"{held_tracks / total:.0%}" if total else ""
+        rows.append([name, videos, held_videos, tracks, held_tracks, share])
+        if total and not (tracks and held_tracks):
+            absent.append(f"{name} ({'training' if held_tracks else 'held-out'})")
+    what, items = ("videos", "tracks") if "length" in training.records[0] else ("images", "objects")
+    head = ("class", f"{what}, training", "held out", f"{items}, training", "held out", "share")
+    table = tabulate(rows, head, "pipe")
+    if absent:
+        table += (
+            f"\ndoubt: classes without any of these in a part: {', '.join(absent)}; try --balance-classes, "
+            "another --fraction or --seed"
+        )
+    return table

@@ -1,0 +1,98 @@
+"""A data set written as a file or a folder in a standard format."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from d2video.data.export.coco import coco_content
+from d2video.data.export.mot import mot_classes, mots_classes, write_mot, write_mots
+from d2video.data.export.objects import frames_of
+from d2video.data.export.youtube_vis import youtube_vis_content
+from d2video.data.records import Record
+from d2video.formats.faults import Doubt, Report, refuse
+from d2video.utils.errors import UserError
+from d2video.utils.files import open_text
+from d2video.video.video_frames import split_frame_name
+
+EXPORT_FORMATS = ("youtube-vis", "coco", "mot", "mots")
+
+
+def write_labels(
+    records: Sequence[Record],
+    class_names: Sequence[str],
+    path: str,
+    format: str,
+    *,
+    images: bool = True,
+    image_root: str | None = None,
+    source: str = "the data set",
+    report: Report = refuse,
+) -> tuple[str, dict[str, Any]]:
+    """Write records, whole or not at all.
+
+    Args:
+        class_names: by category id.
+        path: the JSON file, which is replaced if it exists, or of mot and mots the folder, which must not
+            exist or be empty.
+        format: one of EXPORT_FORMATS.
+        images: of mot and mots, with the frames.
+        image_root: of JSON, the folder that the frames' names are relative to; None, or one that does not
+            hold all frames: that of ``path`` or, if they are not all in it, the one that they share.
+        source: what messages call the data.
+        report: takes what the format cannot hold.
+
+    Returns:
+        format and arguments for DATASETS.REGISTER.
+
+    Raises:
+        UserError: the format cannot hold such data, or the path cannot be written.
+    """
+    if not class_names:
+        raise UserError(f"{source} has no classes: there is nothing to write")
+    has_tracks = "length" in records[0]
+    if format in ("mot", "mots"):
+        write, classes = (write_mot, mot_classes) if format == "mot" else (write_mots, mots_classes)
+        write(records, class_names, path, images=images, source=source, report=report)
+        return "mot", {
+            "root": path,
+            "benchmark": "MOT17" if format == "mot" else "MOTS20",
+            "classes": dict(zip(classes(class_names), class_names, strict=True)),
+        }
+    make = youtube_vis_content if format == "youtube-vis" else coco_content
+    root = _image_root(records, path, image_root)
+    write_content(make(records, class_names, image_root=root, source=source, report=report), path)
+    _doubt_video_files(records, path, report)
+    kind = "ytvis" if format == "youtube-vis" else "coco_tracks" if has_tracks else "coco"
+    return kind, {"json_file": path, "image_root": root}
+
+
+def _doubt_video_files(records: Sequence[Record], path: str, report: Report) -> None:
+    count = sum(split_frame_name(name) is not None for name in frames_of(records))
+    if count:
+        text = (
+            f"{count} of its frames are those of video files, written as clip.mp4#frame=12, which other "
+            "programs do not read: for these extract the frames (d2video extract-frames) and give them as "
+            "--image-root"
+        )
+        report(Doubt(path, text))
+
+
+def write_content(content: dict[str, Any], path: str) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with open_text(path) as put:
+        put(json.dumps(content, allow_nan=False))
+
+
+def _image_root(records: Sequence[Record], path: str, image_root: str | None) -> str:
+    frames = [os.path.abspath(name) for name in frames_of(records)]
+    shared = os.path.commonpath([os.path.dirname(name) for name in frames])
+    for folder in filter(None, (image_root, os.path.dirname(path) or ".")):
+        root = os.path.abspath(folder)
+        if os.path.commonpath([shared, root]) == root:
+            return folder
+    return shared

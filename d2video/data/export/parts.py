@@ -1,0 +1,97 @@
+"""Parts of a data set in the format that it has, with everything that its files say."""
+
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import MetadataCatalog
+
+from d2video.data.export.files import write_content, write_labels
+from d2video.data.export.frames import link_file
+from d2video.data.export.objects import frames_of
+from d2video.data.records import Record
+from d2video.formats.faults import Report
+from d2video.formats.mot_rules import rule_arguments
+from d2video.formats.mot_sequence import MOTSequence
+from d2video.formats.text import read_json
+from d2video.utils.files import new_folder
+
+_JSON_FORMATS = {"ytvis": "youtube-vis", "coco": "coco", "mot": "coco", "mots": "coco"}
+
+
+def standard_format(dataset_name: str) -> str | None:
+    """Which of EXPORT_FORMATS a registered data set's own files have; None: another one."""
+    metadata = MetadataCatalog.get(dataset_name)
+    kind = metadata.get("evaluator_type")
+    if metadata.get("mot_sequences") is not None:
+        return kind
+    return _JSON_FORMATS.get(kind) if metadata.get("json_file") else None
+
+
+def write_part(
+    dataset_name: str,
+    records: Sequence[Record],
+    class_names: Sequence[str],
+    path: str,
+    format: str,
+    *,
+    source: str,
+    report: Report,
+) -> tuple[str, dict[str, Any]]:
+    """Write some of a data set's records.
+
+    In the format of the data set's own files all that these say stays, as are other keys of a JSON file;
+    into another one it is written by :func:`~d2video.data.export.files.write_labels`, to which the
+    arguments go.
+
+    Returns:
+        format and arguments for DATASETS.REGISTER.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    if format == standard_format(dataset_name):
+        if metadata.get("mot_sequences") is None:
+            root = metadata.image_root
+            content = read_json(metadata.json_file)
+            write_content(part_of(content, root, {*frames_of(records)}), path)
+            kind = metadata.evaluator_type
+            kind = kind if kind in ("ytvis", "coco") else "coco_tracks"
+            masks = {"masks": True} if metadata.evaluator_type == "mots" else {}
+            return kind, {"json_file": path, "image_root": root, **masks}
+        sequences = {each.name: each for each in metadata.mot_sequences()}
+        chosen = [sequences[record["sequence"]] for record in records]
+        if all(each.num_frames == len(each.frame_numbers) for each in chosen):
+            _link_sequences(chosen, path)
+            return "mot", {"root": path, **rule_arguments(metadata.mot_rule)}
+    return write_labels(records, class_names, path, format, source=source, report=report)
+
+
+def part_of(content: dict[str, Any], image_root: str, frames: Collection[str]) -> dict[str, Any]:
+    """What a sound file in YouTube-VIS or COCO format says of some frames; other keys stay.
+
+    Args:
+        frames: paths, ``image_root`` and the names in the file. Of a video they are all or none.
+    """
+
+    def chosen(entry: dict[str, Any]) -> bool:
+        names = entry["file_names"] if "file_names" in entry else [entry["file_name"]]
+        return os.path.join(image_root, names[0]) in frames
+
+    key, reference = ("images", "image_id") if "images" in content else ("videos", "video_id")
+    kept = [entry for entry in content[key] if chosen(entry)]
+    ids = {entry["id"] for entry in kept}
+    part = {**content, key: kept}
+    if content.get("annotations") is not None:
+        part["annotations"] = [a for a in content["annotations"] if a[reference] in ids]
+    if key == "images" and content.get("videos"):
+        videos = {entry.get("video_id") for entry in kept}
+        part["videos"] = [video for video in content["videos"] if video["id"] in videos]
+    return part
+
+
+def _link_sequences(sequences: Sequence[MOTSequence], path: str) -> None:
+    """Put whole sequences into a new folder, as hard links where the disk allows."""
+    with new_folder(path) as partial:
+        for each in sequences:
+            shutil.copytree(each.folder, Path(partial, each.name), copy_function=link_file)

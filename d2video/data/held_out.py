@@ -1,0 +1,149 @@
+"""Which records of a data set to hold out of training."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from d2video.data.records import Record, object_classes
+from d2video.utils.errors import UserError
+from d2video.video.video_frames import split_frame_name
+
+# An image by Roboflow: <name>.rf.<hash>.jpg; of a frame the name is <video>_mp4-0012_jpg.
+_ROBOFLOW = re.compile(r"(.+)\.rf\.[0-9a-zA-Z]+")
+_ROBOFLOW_FRAME = re.compile(r"(.+_(?:mp4|mov|avi|mkv|webm|m4v))-\d+_\w+", re.IGNORECASE)
+# The copies of MOT17's sequences, which differ in their detections.
+_MOT17_COPY = re.compile(r"(MOT17-\d+)-(?:DPM|FRCNN|SDP)")
+
+
+def choose_held_out(
+    records: Sequence[Record],
+    fraction: float,
+    seed: int,
+    *,
+    image_root: str | None = None,
+    balance_classes: bool = False,
+) -> np.ndarray:
+    """Which records to hold out, (N,) bool: a part of them, and never all or none.
+
+    Records of the same footage stay together, so that nothing in the held-out part was trained on:
+    videos with a frame file, a folder of frames (below the image root) or a video file in common, the
+    copies of a sequence in MOT17, and Roboflow's images of one video or one original.
+
+    Args:
+        records: labelled, of one data set.
+        fraction: of the records, between 0 and 1; the result holds at least this share, by less than
+            one group of related records more.
+        seed: of the choice.
+        image_root: the folder that says nothing of what belongs together; None: the one that all
+            frames share.
+        balance_classes: choose by iterative stratification (Sechidis et al. 2011), so that the part
+            held out of the tracks (of images, objects) of every class is near the fraction, as far as
+            whole groups allow. The share of the records is then only near it, too.
+
+    Raises:
+        UserError: all records belong together.
+    """
+    group = _groups_of_related(records, image_root)
+    sizes = np.bincount(group)
+    if len(sizes) < 2:
+        raise UserError(
+            "all videos or images are of the same footage (they share frames, one folder or one video): "
+            "there is nothing to split by"
+        )
+    random = np.random.default_rng(seed)
+    if not balance_classes:
+        order = random.permutation(len(sizes))
+        enough = int(np.searchsorted(np.cumsum(sizes[order]), fraction * len(records))) + 1
+        return np.isin(group, order[: min(enough, len(sizes) - 1)])
+    classes = [object_classes(record) for record in records]
+    counts = np.zeros((len(sizes), max(max(each, default=0) for each in classes) + 1))
+    for place, each in zip(group, classes, strict=True):
+        np.add.at(counts[place], each, 1)
+    return _stratify(counts, sizes, fraction, random)[group]
+
+
+def _stratify(
+    counts: np.ndarray, sizes: np.ndarray, fraction: float, random: np.random.Generator
+) -> np.ndarray:
+    """Iterative stratification in two parts: the rarest class that is left is dealt out first.
+
+    Args:
+        counts: (G,K) objects of each class in each group.
+        sizes: (G,) records of each group.
+
+    Returns:
+        (G,) bool, the groups that are held out.
+    """
+    shares = np.array([1 - fraction, fraction])
+    wanted, wanted_records = np.outer(shares, counts.sum(axis=0)), shares * sizes.sum()
+    part = np.full(len(sizes), -1)
+
+    def put(one: int, chosen: int) -> None:
+        part[one] = chosen
+        wanted[chosen] -= counts[one]
+        wanted_records[chosen] -= sizes[one]
+
+    order = random.permutation(len(sizes))
+    while True:
+        left = order[part[order] < 0]
+        having = (counts[left] > 0).sum(axis=0)
+        if not having.any():
+            break
+        rarest = int(np.where(having > 0, having, len(sizes) + 1).argmin())
+        with_class = left[counts[left, rarest] > 0]
+        # Many at once are the hardest to place.
+        for one in with_class[np.argsort(-counts[with_class, rarest], kind="stable")]:
+            put(one, int(np.lexsort((wanted_records, wanted[:, rarest]))[-1]))
+    for one in order[part[order] < 0]:
+        put(one, int(wanted_records.argmax()))
+    for missing in {0, 1} - {*part.tolist()}:
+        part[order[sizes[order].argmin()]] = missing
+    return part == 1
+
+
+def _groups_of_related(records: Sequence[Record], image_root: str | None) -> np.ndarray:
+    """(N,) number of the connected component of each record in the graph record - what it shares."""
+    frames = [[*map(os.path.abspath, _frames(record))] for record in records]
+    root = image_root and os.path.abspath(image_root)
+    root = root or os.path.commonpath([os.path.dirname(name) for each in frames for name in each])
+    number: dict[str, int] = {}
+    edges = []
+    for i, (record, names) in enumerate(zip(records, frames, strict=True)):
+        shared = {*_footage(names, "length" in record, root), *_copies(record)}
+        edges += [(i, number.setdefault(key, len(records) + len(number))) for key in shared]
+    rows, columns = np.array(edges).T
+    size = len(records) + len(number)
+    graph = coo_array((np.ones(len(edges), bool), (rows, columns)), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][: len(records)]
+    return np.unique(component, return_inverse=True)[1]
+
+
+def _frames(record: Record) -> list[str]:
+    return record["file_names"] if "file_names" in record else [record["file_name"]]
+
+
+def _footage(names: Sequence[str], is_video: bool, root: str) -> Iterator[str]:
+    """What frames say of the footage that they are from."""
+    for name in names:
+        of_video = split_frame_name(name)
+        folder, file = os.path.split(name)
+        roboflow = _ROBOFLOW.fullmatch(os.path.splitext(file)[0])
+        if of_video:
+            yield of_video[0]
+        elif roboflow:
+            of_frame = _ROBOFLOW_FRAME.fullmatch(roboflow[1])
+            yield f"Roboflow: {of_frame[1] if of_frame else roboflow[1]}"
+        else:
+            yield name
+            if is_video and folder != root:
+                yield folder
+
+
+def _copies(record: Record) -> Iterator[str]:
+    match = _MOT17_COPY.fullmatch(record.get("sequence", ""))
+    if match:
+        yield f"MOT17: {match[1]}"
