@@ -10,6 +10,7 @@ from d2video.formats.mot_sequence import is_labelled_sequence
 from d2video.formats.recognition import Seen, recogniser
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
+from d2video.video.video_frames import file_of_frame
 
 
 @recogniser("ytvis")
@@ -95,7 +96,7 @@ def find_folder_of(name: str | None, file: str, path: str) -> str:
     """
     if name is not None:
         for place in dict.fromkeys(image_folders(file)):
-            if os.path.isfile(os.path.join(place, name)):
+            if os.path.isfile(file_of_frame(os.path.join(place, name))):
                 return place
     raise UserError(
         f"{path}: the folder of its images was not found ({name or 'it names none'} is not beside it, nor "

@@ -163,7 +163,7 @@ def test_motchallenge_folders_give_the_same_tracks(tmp_path, benchmark, write):
         for frame, name in zip(one["file_names"], other["file_names"], strict=True):
             with open(frame, "rb") as file, open(name, "rb") as same:
                 assert file.read() == same.read()
-    lost = ["visibilities below 1"] if masks else ["masks"]
+    lost = ["visibilities below 1", "classes of regions to ignore"] if masks else ["masks"]
     assert [each.noun for each in told] == ["frame numbers", *lost]
     text = (tmp_path / "out/clip_a/gt/gt.txt").read_text()
     assert ("2 10000 10 48 64 " if masks else "2,2,3,41,28,6,0,1,1\n") in text
@@ -188,7 +188,7 @@ def test_masks_that_overlap_are_cut_for_mots(tmp_path):
     ]
     assert [type(each) for each in told] == [LeftOut, Doubt]
     assert "left out: 1 that later ones cover wholly" in str(told[0])
-    assert "1 masks lose the pixels" in str(told[1])
+    assert "mine: 1 mask without the pixels" in str(told[1])
 
 
 def test_frames_of_a_video_file_become_images(tmp_path):
@@ -209,6 +209,32 @@ def test_coco_of_images_gives_the_same_records(tmp_path):
         if isinstance(each["segmentation"], dict):  # the codes of JSON are texts
             each["segmentation"] = json_rle(each["segmentation"])
     assert read == source
+
+
+def test_regions_of_every_class_and_what_is_not_scored(tmp_path):
+    labels = LabelSet("truth", pytest.fail, classes=CLASSES)
+    video = labels.add_video("clip", ["0.jpg"], (HEIGHT, WIDTH))
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[3:5, 4:9] = True
+    video.add(0, "cat", track=4, box=[1, 1, 5, 5], segmentation=mask, scored=False)
+    video.add(0, None, box=[4, 3, 5, 2], segmentation=mask, ignored=True)
+    video.add(0, "cat", box=[2, 2, 5, 5], segmentation=mask, ignored=True, scored=False)
+    source, told = records_of(labels, labels.videos), []
+    one = {"source": "mine", "report": told.append}
+    for make in (coco_content, youtube_vis_content):
+        crowds = [a for a in make(source, CLASSES, **one)["annotations"] if a["iscrowd"]]
+        assert [each["category_id"] for each in crowds] == [1, 2, 3]
+    write_mot(source, CLASSES, tmp_path / "mot", images=False, **one)
+    rows = (tmp_path / "mot/clip/gt/gt.txt").read_text().splitlines()
+    assert [row.split(",")[6:8] for row in rows] == [[*"12"], [*"01"], [*"02"], [*"03"]]
+    assert len({row.split(",")[1] for row in rows}) == 4
+    write_mots(source, CLASSES, tmp_path / "mots", images=False, **one)
+    rows = (tmp_path / "mots/clip/gt/gt.txt").read_text().splitlines()
+    assert [row.split()[1:3] for row in rows] == [["4", "2"]]  # which covers the region
+    assert {str(each) for each in told if "score" in str(each)} == {
+        "mine: 0 of 2 marks of what a benchmark does not score are written; left out: 1 of objects, 1 of "
+        "similar classes"
+    }
 
 
 def test_sets_that_a_format_cannot_hold_are_refused(tmp_path):

@@ -19,7 +19,7 @@ Layout of videos with instances and of generated shapes::
 
 Names end in ``_train``, ``_val`` and ``_test`` (shapes have no test split; the images are
 ``shapes_coco_*`` and, panoptic, ``shapes_panoptic_*``). Labels of the official val and test splits are
-not public: d2video split-ytvis makes a held-out split from train. Names and layouts of the other data
+not public: d2video split makes a held-out split from train. Names and layouts of the other data
 sets are in docs/datasets_{tracking,restoration,video_classification}.md.
 """
 

@@ -76,7 +76,7 @@ def _add_image(
 def _add_video(
     content: dict[str, Any], record: Record, image_root: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Add a video and its images, and give its annotations without ids."""
+    """Add a video and its images; see :func:`_add_image`."""
     video_id, first = record["video_id"], len(content["images"])
     size = {"height": record["height"], "width": record["width"]}
     name = record.get("sequence", f"video_{video_id}")

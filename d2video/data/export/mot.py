@@ -1,6 +1,7 @@
 """Videos in the MOTChallenge's folders (formats/mot_sequence.py), with boxes or with masks as in MOTS20."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from d2video.data.records import Record
 from d2video.formats.faults import Doubt, Report, Tally, refuse
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, masks_overlap
 from d2video.formats.rle import encode_masks, mask_areas
+from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 from d2video.utils.files import new_folder
 
@@ -100,25 +102,46 @@ def write_mots(
     Raises:
         UserError: as :func:`write_mot`, or no object has a mask.
     """
-    objects, hidden = written(source, "objects in frames"), written(source, "visibilities below 1")
-    cut: list[bool] = []
-    classes = mots_classes(class_names)
-
-    def lines(record: Record) -> Iterator[str]:
-        return _mask_lines(record, classes, objects, hidden, cut)
-
     if _lacks_masks(records):
         raise UserError(f"{source} has no masks, and MOTS holds nothing else: write mot or coco")
+    lost, classes = _LostOfMasks(source), mots_classes(class_names)
+
+    def lines(record: Record) -> Iterator[str]:
+        return _mask_lines(record, classes, lost)
+
     names = dict(zip(classes, class_names, strict=True))
     _write(records, names, folder, lines, images=images, source=source, report=report)
-    objects.tell(report)
-    hidden.tell(report)
-    if sum(cut):
-        text = (
-            f"{sum(cut)} masks lose the pixels that a later object covers too, since masks of MOTS may not "
-            "overlap: write youtube-vis or coco to keep them"
+    lost.tell(report)
+
+
+class _LostOfMasks:
+    """What MOTS does not hold, counted.
+
+    Attributes:
+        objects, visibilities, region_classes: left out.
+        cut: masks without the pixels that others cover too.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source, self.cut = source, 0
+        self.objects, self.visibilities, self.region_classes = (
+            written(source, noun)
+            for noun in (
+                "objects in frames",
+                "visibilities below 1",
+                "classes of regions to ignore",
+            )
         )
-        report(Doubt(source, text))
+
+    def tell(self, report: Report) -> None:
+        for tally in (self.objects, self.visibilities, self.region_classes):
+            tally.tell(report)
+        if self.cut:
+            text = (
+                f"{counted(self.cut, 'mask')} without the pixels that a later object covers too, since masks "
+                "of MOTS may not overlap: write youtube-vis or coco to keep them"
+            )
+            report(Doubt(self._source, text))
 
 
 def _write(
@@ -196,47 +219,48 @@ def _box_lines(record: Record, classes: Sequence[int], masks: Tally) -> Iterator
     # Regions have no identity, and ids are unique in a frame.
     next_id = max((each.get("id", 0) for _, each, ignored in objects if not ignored), default=0) + 1
     for frame, each, ignored in objects:
-        track = int(each.get("id", 0))
-        if ignored:
-            track, next_id = next_id, next_id + 1
         if each.get("segmentation"):
             masks.leave_out("of objects that are written as boxes")
         x, y, width, height = box_of(each)
         numbers = (round(value, _DECIMALS) for value in (x + 1, y + 1, width, height))
         box = ",".join(f"{value:.15g}" for value in numbers)
         visibility = f"{float(each.get('visibility', 1)):.15g}"
-        cls = classes[each["category_id"]]
+        track, cls = int(each.get("id", 0)), classes[each["category_id"]]
+        if ignored:
+            track, next_id = next_id, next_id + 1
         yield f"{frame + 1},{track},{box},{int(not ignored)},{cls},{visibility}\n"
 
 
-def _mask_lines(
-    record: Record, classes: Sequence[int], objects: Tally, hidden: Tally, cut: list[bool]
-) -> Iterator[str]:
+def _mask_lines(record: Record, classes: Sequence[int], lost: _LostOfMasks) -> Iterator[str]:
     size = record["height"], record["width"]
     frames: list[list[tuple[int, int, dict[str, Any]]]] = [[] for _ in range(record["length"])]
+    regions: dict[tuple[int, bytes], int] = Counter()  # of how many classes each is
     for frame, each, ignored in frame_objects(record):
         mask = mask_of(each, *size)
         if mask is None and ignored:  # the region is all that counts of it
             (mask,) = coco_mask.frPyObjects(np.array([box_of(each)]), *size)
         if mask is None:
-            objects.leave_out("that have a box and no mask")
-            continue
-        if ignored:
-            frames[frame].insert(0, (_IGNORED_ID, MOTS_IGNORE_CLASS, mask))
-            continue
-        frames[frame].append((int(each["id"]), classes[each["category_id"]], mask))
-        if each.get("visibility", 1) != 1:
-            hidden.leave_out("that MOTS has no place for")
+            lost.objects.leave_out("that have a box and no mask")
+        elif ignored:
+            region = frame, mask["counts"]
+            if region not in regions:
+                frames[frame].insert(0, (_IGNORED_ID, MOTS_IGNORE_CLASS, mask))
+            regions[region] += 1
+        else:
+            frames[frame].append((int(each["id"]), classes[each["category_id"]], mask))
+            is_hidden = each.get("visibility", 1) != 1
+            lost.visibilities.leave_out("that MOTS has no place for", is_hidden)
+    of_part = sum(count for count in regions.values() if count < len(classes))
+    lost.region_classes.leave_out("(the regions are of all classes)", of_part)
     for number, found in enumerate(frames, 1):
         masks = [mask for *_, mask in found]
         apart = _without_overlap(masks) if masks_overlap(masks) else masks
         areas = zip(mask_areas(masks).tolist(), mask_areas(apart).tolist(), strict=True)
         for (track, cls, _), mask, (before, after) in zip(found, apart, areas, strict=True):
             if cls != MOTS_IGNORE_CLASS:
-                cut.append(0 < after < before)
-                if not after:
-                    objects.leave_out("that later ones cover wholly")
-                objects.used += bool(after)
+                lost.cut += 0 < after < before
+                lost.objects.leave_out("that later ones cover wholly", not after)
+                lost.objects.used += bool(after)
             if after:
                 height, width = size
                 yield f"{number} {track} {cls} {height} {width} {json_rle(mask)['counts']}\n"

@@ -37,7 +37,18 @@ def labelled(records: Sequence[Record], source: str, report: Report) -> list[Rec
     tally.used = len(kept)
     tally.leave_out("without labels", len(records) - len(kept))
     tally.tell(report)
+    _tell_unscored(kept, source, report)
     return kept
+
+
+def _tell_unscored(records: Sequence[Record], source: str, report: Report) -> None:
+    """Count what a benchmark's own rules do not score, for which other programs' formats have no place."""
+    marks = written(source, "marks of what a benchmark does not score")
+    for record in (each for each in records if "length" in each):
+        for key, reason in (("annotations", "of objects"), ("ignored", "of similar classes")):
+            objects = (each for frame in record.get(key, ()) for each in frame)
+            marks.leave_out(reason, sum(not each.get("scored", True) for each in objects))
+    marks.tell(report)
 
 
 def check_videos(records: Sequence[Record], source: str, format: str) -> None:

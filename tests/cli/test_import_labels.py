@@ -1,0 +1,126 @@
+"""``d2video import-labels``: any labels into a standard format, which d2video reads back at once."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from d2video.cli.import_labels import main
+from d2video.cli.labels import WRITTEN_FORMATS
+from d2video.config import load_cfg
+from d2video.data.datasets.coco_tracks import register_coco_tracks
+from d2video.data.datasets.ytvis import load_ytvis_json
+from d2video.data.export import EXPORT_FORMATS, coco_content
+from d2video.data.loading import load_records
+from d2video.video.video_frames import frame_name
+from tests.data.test_export import comparable, records
+from tests.helpers.true_labels import CLASSES
+
+pytestmark = pytest.mark.usefixtures("scratch_catalog")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The true labels as COCO's JSON of tracks, which DATASETS.REGISTER names."""
+    content = coco_content(records(tmp_path / "frames"), CLASSES, image_root=str(tmp_path))
+    (tmp_path / "in.json").write_text(json.dumps(content))
+    register_coco_tracks("mine", str(tmp_path / "in.json"), str(tmp_path))
+    return tmp_path
+
+
+def registered(printed):
+    """The records of what the last line that was printed registers, and their classes."""
+    words = shlex.split(printed.splitlines()[-1])
+    load_cfg("", words)
+    name = json.loads(words[1].partition(",")[0][2:])
+    return load_records(name), MetadataCatalog.get(name).thing_classes
+
+
+@pytest.mark.parametrize(
+    ("format", "output", "kept"),
+    [
+        ("coco", "out.json", {}),
+        ("mot", "out", {"masks": False, "ignored": False}),
+        ("mots", "out", {"visibility": False, "ignored": False}),
+    ],
+)
+def test_what_is_written_is_registered_by_the_last_line(source, capsys, format, output, kept):
+    main(["mine", str(source / output), "--format", format])
+    read, names = registered(capsys.readouterr().out)
+    assert names == [*CLASSES]
+    wanted = sorted(load_records("mine"), key=lambda record: record["sequence"])
+    read = sorted(read, key=lambda record: record["sequence"])
+    assert [comparable(each, **kept) for each in read] == [
+        comparable(each, **kept) for each in wanted
+    ]
+
+
+def test_what_a_format_cannot_hold_is_printed(source, capsys):
+    main(["mine", str(source / "out"), "--format", "mot", "--no-images"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[-3:-1] == [
+        "left out: mine: 0 of 20 masks are written; left out: 20 of objects that are written as boxes",
+        f"{source / 'out'}: 2 videos, 4 tracks of 2 classes",
+    ]
+    assert not [*(source / "out").rglob("img1")]
+
+
+def test_labels_at_a_path(source, capsys):
+    out = source / "new" / "labels.json"
+    main([str(source / "in.json"), str(out), "--format", "youtube-vis"])
+    content = json.loads(out.read_text())
+    # Names are relative to the folder of the file or, if not all are in it, of all frames.
+    assert content["videos"][0]["file_names"][0] == "clip_b/00000.png"
+    read, _ = registered(capsys.readouterr().out)
+    assert all(Path(name).is_file() for each in read for name in each["file_names"])
+    main(
+        [str(source / "in.json"), str(out), "--format", "youtube-vis", "--image-root", str(source)]
+    )
+    content = json.loads(out.read_text())
+    assert content["videos"][0]["file_names"][0] == "frames/clip_b/00000.png"
+
+
+def test_frames_of_video_files_are_doubted(tmp_path, capsys):
+    given = records(tmp_path, video_files=True)
+    DatasetCatalog.register("mine", lambda: given)
+    MetadataCatalog.get("mine").set(thing_classes=[*CLASSES], evaluator_type="labels")
+    main(["mine", str(tmp_path / "out.json"), "--format", "youtube-vis"])
+    assert "out.json: 13 of its frames are those of video files" in capsys.readouterr().out
+    read = load_ytvis_json(str(tmp_path / "out.json"), str(tmp_path))
+    assert read[1]["file_names"][3] == frame_name(str(tmp_path / "clip_a.mp4"), 3)
+    # They are found at a path as well.
+    for format in ("coco", "youtube-vis"):
+        main([str(tmp_path / "out.json"), str(tmp_path / f"{format}.json"), "--format", format])
+        main([str(tmp_path / f"{format}.json"), str(tmp_path / "last.json"), "--format", "coco"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mine", "in.json", "--format", "coco"], "in.json is part of the input: choose another"),
+        (["mine", "frames", "--format", "mot"], "frames: it exists; give a new or empty folder"),
+        (["mine", "frames", "--format", "coco"], "it is a folder; give a file name"),
+        (["min", "out", "--format", "mot"], "'min' is not registered: did you mean mine?"),
+        (["in.json", "o", "--format", "mot", "--opts", "nix", "1"], "nix"),
+        (
+            ["mine", "o", "--format", "mot", "--opts", "classes", "1"],
+            "mine is a registered data set",
+        ),
+        (["in.json", "o", "--format", "mot", "--input-format", "nix"], "'nix' is not a format"),
+    ],
+)
+def test_mistakes_are_one_line(source, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(source)
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (source / "out").exists()
+
+
+def test_the_command_knows_the_formats():
+    assert WRITTEN_FORMATS == EXPORT_FORMATS
