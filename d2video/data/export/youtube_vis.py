@@ -57,8 +57,7 @@ def youtube_vis_content(
     if "annotations" not in records[0]:
         return content
     tally, regions = written(source, "objects in frames"), written(source, "regions to ignore")
-    num_classes = len(class_names)
-    tracks = (track for record in records for track in _tracks(record, num_classes, tally, regions))
+    tracks = (track for record in records for track in _tracks(record, tally, regions))
     content["annotations"] = [{"id": k, **track} for k, track in enumerate(tracks, 1)]
     if tally.reasons and not tally.used:
         raise UserError(
