@@ -25,7 +25,7 @@ from d2video.formats.label_set import LabelSet
 from d2video.formats.recognition import Seen
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
-from d2video.video.image_io import is_palette_image
+from d2video.video.image_io import image_mode
 
 _MASK_FOLDERS = ("Annotations", "Annotations_unsupervised")
 _RESOLUTION = re.compile(r"\d+p|Full-Resolution")
@@ -44,7 +44,7 @@ def _recognises(seen: Seen) -> bool:
     ):
         return not seen.has("meta.json")
     is_bare = bool(seen.files) and all(f.endswith(".png") and f.count("/") <= 2 for f in seen.files)
-    return is_bare and is_palette_image(os.path.join(seen.path, seen.files[0]))
+    return is_bare and image_mode(os.path.join(seen.path, seen.files[0])) == "P"
 
 
 @label_format("davis", "DAVIS, and folders of palette masks of any tool", _recognises)

@@ -48,7 +48,12 @@ def mask_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_mask_frames(
-    paths: Sequence[Path], footage: Footage, report: Report, *, first_frame: int = 0
+    paths: Sequence[Path],
+    footage: Footage,
+    report: Report,
+    *,
+    first_frame: int = 0,
+    others_are_empty: bool = False,
 ) -> list[MaskFrame]:
     """Read the PNGs of one video, in the order of its frames.
 
@@ -64,19 +69,21 @@ def read_mask_frames(
     """
     if paths and str(paths[0].parent) == footage.path:
         raise UserError(f"{footage.path} holds the masks: give the frames' folder (image_root)")
-    place = _Places(footage, first_frame)
+    places = _Places(footage, first_frame)
+    paths_of: dict[int, Path] = {}
     frames: dict[int, MaskFrame] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         masks = [pool.submit(_read_masks, path, footage.size) for path in paths]
         for path, found in zip(paths, masks, strict=True):
             with reporting(report, str(path), "file", str(path)):
-                index, number = place.of(path)
-                if index in frames:
-                    raise EntryError(
-                        f"{path} and {frames[index].path} are of one frame; remove one"
-                    )
-                image = footage.frames[index]
-                frames[index] = MaskFrame(str(path), image, number, found.result())
+                index = places.index_of(path)
+                if index in paths_of:
+                    raise EntryError(f"{path} and {paths_of[index]} are of one frame; remove one")
+                paths_of[index] = path
+                frames[index] = places.frame(index, str(path), found.result())
+    if others_are_empty and not footage.is_video_file:
+        for index in {*range(len(footage.frames))} - paths_of.keys():
+            frames[index] = places.frame(index, footage.frames[index], {})
     return [frames[index] for index in sorted(frames)]
 
 
@@ -95,21 +102,19 @@ def _read_masks(path: Path, size: tuple[int, int]) -> dict[int, dict[str, Any]]:
 
 
 class _Places:
-    """Which of the frames a PNG belongs to."""
+    """Which of the frames a PNG belongs to.
+
+    Attributes:
+        numbers: of all frames.
+    """
 
     def __init__(self, footage: Footage, first_frame: int) -> None:
-        self.footage, self.first_frame = footage, first_frame
-        self.by_stem: dict[str, int] = {}
-        self.numbers: Sequence[int] = range(len(footage.frames))
-        if not footage.is_video_file:
-            stems = [Path(frame).stem for frame in footage.frames]
-            self.by_stem = {stem: index for index, stem in enumerate(stems)}
-            numbers = [number for stem in stems if (number := _last_number(stem)) is not None]
-            if len(numbers) == len(stems) and all(a < b for a, b in pairwise(numbers)):
-                self.numbers = numbers
+        self.footage = footage
+        self.numbers = frame_numbers(footage, first_frame)
+        self.by_stem = {Path(frame).stem: index for index, frame in enumerate(footage.frames)}
 
-    def of(self, path: Path) -> tuple[int, int]:
-        """Index and number of the frame of a PNG.
+    def index_of(self, path: Path) -> int:
+        """The place of a PNG's frame among all.
 
         Raises:
             EntryError: there is no such frame.
@@ -120,18 +125,30 @@ class _Places:
                     f"{path}: {self.footage.path} has no image {path.stem}: give the frames that were "
                     "labelled (image_root)"
                 )
-            index = self.by_stem[path.stem]
-            return index, self.numbers[index]
+            return self.by_stem[path.stem]
         number = _last_number(path.stem)
         if number is None:
             raise EntryError(f"{path}: its name does not end in the number of its frame; rename it")
-        index = number - self.first_frame
-        if not 0 <= index < len(self.numbers):
+        if not self.numbers[0] <= number <= self.numbers[-1]:
             raise EntryError(
-                f"{path}: {self.footage.path} has {len(self.numbers)} frames, from {self.first_frame} on: "
+                f"{path}: {self.footage.path} has {len(self.numbers)} frames, from {self.numbers[0]} on: "
                 "give the video that was labelled (image_root), or first_frame"
             )
-        return index, number
+        return number - self.numbers[0]
+
+    def frame(self, index: int, path: str, masks: dict[int, dict[str, Any]]) -> MaskFrame:
+        return MaskFrame(path, self.footage.frames[index], self.numbers[index], masks)
+
+
+def frame_numbers(footage: Footage, first_frame: int) -> Sequence[int]:
+    """The numbers of all frames: those at the ends of the images' names if they ascend, or else their
+    places from 0 on; of a video file from ``first_frame`` on."""
+    if footage.is_video_file:
+        return range(first_frame, first_frame + len(footage.frames))
+    numbers = [_last_number(Path(frame).stem) for frame in footage.frames]
+    known = [number for number in numbers if number is not None]
+    ascend = len(known) == len(numbers) and all(a < b for a, b in pairwise(known))
+    return known if ascend else range(len(numbers))
 
 
 def _last_number(stem: str) -> int | None:

@@ -6,5 +6,8 @@ from d2video.formats import (
     davis,  # noqa: F401
     kitti,  # noqa: F401
     labelme,  # noqa: F401
+    mots_png,  # noqa: F401
+    sa_v,  # noqa: F401
     standard_formats,  # noqa: F401
+    youtube_vos,  # noqa: F401
 )

@@ -67,13 +67,14 @@ def read_values(path: str | os.PathLike[str]) -> np.ndarray:
         return np.asarray(image).astype(_ONE_CHANNEL[image.mode], copy=False)
 
 
-def is_palette_image(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an image whose pixels are indices of a palette, from the head of the file."""
+def image_mode(path: str | os.PathLike[str]) -> str | None:
+    """Pillow's mode of an image, such as "P" where pixels are indices of a palette; None if it cannot be
+    read."""
     try:
         with _open_image(path) as image:
-            return image.mode == "P"
+            return image.mode
     except BrokenFile:
-        return False
+        return None
 
 
 def rgb_of(image: Image.Image, where: str) -> np.ndarray:

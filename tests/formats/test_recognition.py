@@ -13,9 +13,12 @@ import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.formats.test_kitti import write as write_kitti
+from tests.formats.test_mots_png import write_cvat as write_cvat_mots
+from tests.formats.test_mots_png import write_kitti as write_kitti_mots
+from tests.formats.test_youtube_vos import write as write_youtube_vos
 from tests.helpers.coco_sets import instance_content
 from tests.helpers.cvat_xml import document, element, task, track, write_xml
-from tests.helpers.mask_pngs import write_palette
+from tests.helpers.mask_pngs import of_one_class, write_palette
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.true_labels import true_videos
 from tests.helpers.ytvis_content import content
@@ -43,6 +46,14 @@ def _masks(folder: Path, place: str) -> Path:
     return root
 
 
+def _masklets(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"video_id": "bear", "masklet": [[None]]}))
+    return path
+
+
+_KITTI_MOTS = of_one_class(true_videos(), "car")
+
 # By format what tools write: a function of an empty folder gives the path that people name.
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
     "coco": [_json(instance_content())],
@@ -65,9 +76,28 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: write_kitti(folder / "training", true_videos()) / "label_02",
         lambda folder: write_kitti(folder / "training", true_videos()) / "label_02" / "clip_a.txt",
     ],
+    "mots_png": [
+        lambda folder: write_cvat_mots(true_videos()[0], folder / "mots"),
+        lambda folder: write_cvat_mots(true_videos()[0], folder / "mots") / "default",
+        lambda folder: write_kitti_mots(_KITTI_MOTS, folder / "KITTI_MOTS", "png"),
+        lambda folder: write_kitti_mots(_KITTI_MOTS, folder / "training", "png") / "instances",
+        lambda folder: write_kitti_mots(_KITTI_MOTS, folder / "training", "txt"),
+        lambda folder: write_kitti_mots(_KITTI_MOTS, folder / "training", "txt") / "instances_txt",
+    ],
     "mot": [
         lambda folder: write_sequence(folder / "MOT17-02"),
         lambda folder: write_sequence(folder / "train" / "MOT17-02").parent,
+    ],
+    "sa_v": [
+        lambda folder: _masks(folder, "Annotations_6fps/bear/000"),
+        lambda folder: _masks(folder, "Annotations_6fps/bear/000") / "Annotations_6fps",
+        lambda folder: _masklets(folder / "sav_train" / "bear_manual.json").parent,
+        lambda folder: _masklets(folder / "bear_auto.json"),
+    ],
+    "youtube_vos": [
+        lambda folder: write_youtube_vos(true_videos()[:1], folder / "train"),
+        lambda folder: write_youtube_vos(true_videos()[:1], folder / "vos" / "train").parent,
+        lambda folder: write_youtube_vos(true_videos()[:1], folder / "train") / "meta.json",
     ],
     "ytvis": [_json(content())],
 }

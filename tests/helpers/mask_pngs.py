@@ -34,9 +34,14 @@ def write_grey(values: np.ndarray, path: Path) -> None:
     Image.fromarray(values).save(path)
 
 
+def of_classes(videos: list[TrueVideo], names: dict[str, str]) -> list[TrueVideo]:
+    """The same videos, with other names of classes."""
+    return [
+        replace(v, objects=tuple(replace(o, category=names[o.category]) for o in v.objects))
+        for v in videos
+    ]
+
+
 def of_one_class(videos: list[TrueVideo], category: str) -> list[TrueVideo]:
     """The same videos, with all objects of one class."""
-    return [
-        replace(video, objects=tuple(replace(o, category=category) for o in video.objects))
-        for video in videos
-    ]
+    return of_classes(videos, {"dog": category, "cat": category})

@@ -59,7 +59,7 @@ class TrueVideo:
     def images(self) -> Iterator[np.ndarray]:
         """uint8 (H,W,3), each frame of another shade, objects in colours of their own."""
         for frame in range(self.num_frames):
-            image = np.full((HEIGHT, WIDTH, 3), 40 + 10 * frame, np.uint8)
+            image = np.full((HEIGHT, WIDTH, 3), (40 + 10 * frame) % 256, np.uint8)
             for each in self.in_frame(frame):
                 image[each.mask] = (30 * each.track % 256, 200, 90)
             yield image

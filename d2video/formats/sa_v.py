@@ -1,0 +1,162 @@
+"""SA-V, the data set of SAM 2, and files in its form.
+
+Train: a video file ``<id>.mp4`` with ``<id>_manual.json`` and ``<id>_auto.json`` beside it. Their
+``masklet`` has a row for every fourth frame, and in it an RLE an object; an absent object has null or
+an RLE of zeros. SAM 2 also reads the key ``masks`` with ``fps``, and a bare list of rows. Only some of
+the things in a video are objects.
+
+Val and test: see :mod:`d2video.formats.sa_v_png`.
+"""
+
+import math
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
+from d2video.formats.footage import Footage, find_footage
+from d2video.formats.label_formats import label_format
+from d2video.formats.label_set import LabelSet
+from d2video.formats.recognition import Seen
+from d2video.formats.rle import encode_masks
+from d2video.formats.sa_v_json import Masklets, is_masklets, read_masklets
+from d2video.formats.sa_v_png import add_png_videos, mask_folder
+from d2video.utils.errors import UserError
+
+_NAME = re.compile(r"(.+)_(manual|auto)\.json")
+
+MaskletKind = Literal["manual", "auto", "both"]
+
+
+def _recognises(seen: Seen) -> bool:
+    if not seen.is_folder:
+        return is_masklets(seen)
+    if mask_folder(seen.path) is not None:
+        return True
+    name = next((name for name in seen.files if _NAME.fullmatch(os.path.basename(name))), None)
+    return name is not None and is_masklets(Seen(os.path.join(seen.path, name)))
+
+
+@label_format("sa_v", "SA-V, the data set of SAM 2: JSON files or PNGs of masklets", _recognises)
+def read_sa_v(
+    root: str,
+    report: Report = refuse,
+    *,
+    image_root: str | None = None,
+    class_name: str = "object",
+    masklets: MaskletKind = "manual",
+    frame_step: int | None = None,
+) -> LabelSet:
+    """Read masklets.
+
+    Args:
+        root: a folder with JSON files, one of these files, or the folder with Annotations_6fps.
+        report: takes faults, doubts and what is left out.
+        image_root: the folder of the videos, files or folders of images; None: beside the labels.
+        class_name: of all objects.
+        masklets: those that were drawn by hand, automatic ones, or both; of a single JSON file its own.
+            With "both", tracks get numbers of their own.
+        frame_step: frames from one row of a JSON file to the next; None: 4, or 24 / fps if the file has
+            ``fps``.
+
+    Raises:
+        UserError: there is no such file, or a video is missing.
+    """
+    labels = LabelSet(root, report, classes=[class_name])
+    pngs = mask_folder(root) if os.path.isdir(root) else None
+    if pngs is not None:
+        add_png_videos(labels, pngs, image_root, class_name)
+        return labels.finished()
+    if masklets not in ("manual", "auto", "both"):
+        raise UserError(f"masklets is '{masklets}': choose manual, auto or both")
+    if frame_step is not None and frame_step < 1:
+        raise UserError(f"frame_step is {frame_step}: give the frames between two rows, from 1 on")
+    videos = _find_files(root, masklets, report)
+    for name, paths in videos.items():
+        found: dict[str, Masklets] = {}
+        for kind, path in paths.items():
+            with reporting(report, path, "file", path):
+                found[kind] = read_masklets(path, frame_step)
+        if not found:
+            continue
+        first = next(iter(found.values())).path
+        footage = find_footage(
+            first, os.path.dirname(first), [name], image_root, is_only=len(videos) == 1
+        )
+        with reporting(report, first, "video", name):
+            _add_video(labels, name, found, footage, class_name)
+    return labels.finished()
+
+
+def _find_files(root: str, masklets: MaskletKind, report: Report) -> dict[str, dict[str, str]]:
+    """Paths of JSON files by video and kind."""
+    if os.path.isfile(root):
+        match = _NAME.fullmatch(os.path.basename(root))
+        return {match[1] if match else Path(root).stem: {match[2] if match else "manual": root}}
+    tally = Tally(root, "JSON files")
+    videos: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in sorted(Path(root).rglob("*.json")):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            tally.leave_out("that are not called <video>_manual.json or <video>_auto.json")
+        elif masklets not in (match[2], "both"):
+            advice = "set masklets to both, or to the other kind"
+            tally.leave_out(f"of {match[2]} masklets", advice=advice)
+        elif match[2] in videos[match[1]]:
+            raise UserError(f"{path} and {videos[match[1]][match[2]]} are of one video; remove one")
+        else:
+            videos[match[1]][match[2]] = str(path)
+            tally.used += 1
+    if not videos:
+        raise UserError(
+            f"{root} has no file <video>_{masklets}.json: give SA-V's folder, or masklets"
+        )
+    tally.tell(report)
+    return dict(videos)
+
+
+def _add_video(
+    labels: LabelSet,
+    name: str,
+    found: dict[str, Masklets],
+    footage: Footage,
+    class_name: str,
+) -> None:
+    """Add a video with the masklets of each kind."""
+    first, last = next(iter(found.values())), [*found.values()][-1]
+    count, step = len(first.rows), first.step
+    if (len(last.rows), last.step) != (count, step):
+        raise EntryError(
+            f"{first.path} has {count} rows, and {last.path} {len(last.rows)} of every {last.step} frames; "
+            "choose one (masklets)"
+        )
+    for each in found.values():
+        if each.size is not None:
+            footage.check_size(each.size, each.path)
+    if (count - 1) * step >= len(footage.frames):
+        raise EntryError(
+            f"the {count} rows of {first.path} reach to frame {(count - 1) * step}, and {footage.path} has "
+            f"{len(footage.frames)} frames: give the video that was labelled, or frame_step"
+        )
+    if math.ceil(len(footage.frames) / step) != count:
+        text = (
+            f"its {count} rows end at frame {(count - 1) * step}, and {footage.path} has "
+            f"{len(footage.frames)} frames: if rows are not every {step} frames, give frame_step"
+        )
+        labels.report(Doubt(first.path, text))
+    images = footage.frames[: count * step : step]
+    video = labels.add_video(name, images, footage.size, range(0, count * step, step))
+    (empty,) = encode_masks(np.zeros((1, *footage.size), bool))
+    absent = (None, {"size": [*footage.size], "counts": empty["counts"].decode()})
+    for kind, each in found.items():
+        tracks = each.ids if len(found) == 1 else [f"{kind} {number}" for number in each.ids]
+        for row, masks in enumerate(each.rows):
+            for track, mask in zip(tracks, masks, strict=True):
+                if mask in absent:
+                    continue
+                with reporting(labels.report, each.path, "row", f"{row}, masklet {track}"):
+                    video.add(row * step, class_name, track=track, segmentation=mask)

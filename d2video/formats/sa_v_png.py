@@ -1,0 +1,71 @@
+"""SA-V's val and test splits: a PNG for each object and every fourth frame; objects may overlap.
+
+::
+
+    sav_val/
+        Annotations_6fps/<video>/<object>/00004.png
+        JPEGImages_24fps/<video>/00004.jpg
+
+A PNG has 0 and one other number. An object without a PNG of a frame that others have is absent.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from d2video.formats.faults import EntryError, reporting
+from d2video.formats.footage import Footage, find_footage
+from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
+from d2video.formats.label_set import LabelSet
+
+_MASKS, _IMAGES = "Annotations_6fps", "JPEGImages_24fps"
+
+
+def mask_folder(root: str) -> str | None:
+    """The folder of masks: the given one, or one in it; None if there is none."""
+    root = os.path.abspath(root)
+    places = (root, os.path.join(root, _MASKS))
+    return next((p for p in places if os.path.basename(p) == _MASKS and os.path.isdir(p)), None)
+
+
+def add_png_videos(labels: LabelSet, masks: str, image_root: str | None, class_name: str) -> None:
+    """Add the videos of a folder of masks.
+
+    Raises:
+        UserError: the frames of one are missing.
+    """
+    folders = _folders(masks)
+    for folder in folders:
+        names = [os.path.join(_IMAGES, folder.name), *([] if image_root is None else [folder.name])]
+        footage = find_footage(
+            str(folder), os.path.dirname(masks), names, image_root, is_only=len(folders) == 1
+        )
+        frames = _read_frames(folder, footage, labels)
+        add_masks(
+            labels, folder.name, frames, footage.size, lambda track: (class_name, track, False)
+        )
+
+
+def _read_frames(folder: Path, footage: Footage, labels: LabelSet) -> list[MaskFrame]:
+    """The frames of a video, each with the masks of its objects."""
+    images: dict[int, str] = {}
+    masks: dict[int, dict[int, dict[str, Any]]] = {}
+    for inner in _folders(str(folder)):
+        with reporting(labels.report, str(inner), "file", str(inner)):
+            if not (inner.name.isascii() and inner.name.isdigit()):
+                raise EntryError(f"{inner} is not called by the number of an object; rename it")
+            for frame in read_mask_frames(mask_files(inner), footage, labels.report):
+                if len(frame.masks) > 1:
+                    raise EntryError(
+                        f"{frame.path} has the numbers {', '.join(map(str, frame.masks))}, and a mask of "
+                        "SA-V has one: name the format that it has"
+                    )
+                images[frame.number] = frame.image
+                of_frame = masks.setdefault(frame.number, {})
+                of_frame |= {int(inner.name): mask for mask in frame.masks.values()}
+    return [MaskFrame(str(folder), images[k], k, masks[k]) for k in sorted(images)]
+
+
+def _folders(path: str) -> list[Path]:
+    with os.scandir(path) as entries:
+        return sorted(Path(e.path) for e in entries if e.is_dir() and e.name[0] != ".")
