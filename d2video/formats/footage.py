@@ -80,7 +80,8 @@ def find_footage(
         source: the labels' path, for messages.
         folder: where the tool puts frames, below or beside the labels.
         names: where in ``folder``, best first; a folder of images, or a video file, whose suffix may be
-            left out or be another one. "" is the folder itself.
+            left out or be another one, or in whose place a folder may have its name without suffix. "" is
+            ``folder`` itself.
         image_root: what the user says in place of ``folder``: the frames themselves (a folder of images
             or a video file), or a folder that holds one of the ``names``.
         is_only: the labels are of no other video. If they are, ``image_root`` cannot be its frames.
@@ -102,7 +103,8 @@ def find_footage(
         found = _find(place, name)
         if found is not None:
             return read_footage(found)
-    looked = ", ".join(name or "images in it" for name in wanted[:4])
+    shown = wanted if len(wanted) < 5 else [*wanted[:2], *wanted[-2:]]
+    looked = ", ".join(name or "images in it" for name in shown)
     raise UserError(
         f"{source}: the frames are not in {place} (looked for {looked}): put the images or the video file "
         "there, or give image_root"
@@ -121,4 +123,6 @@ def _find(folder: str, name: str) -> str | None:
     if not parent.is_dir():
         return None
     alike = [p for p in visible_files(parent, VIDEO_SUFFIXES) if p.stem in (stem, Path(path).name)]
+    if not alike and (parent / stem).is_dir() and visible_files(parent / stem, IMAGE_SUFFIXES):
+        return str(parent / stem)
     return str(alike[0]) if len(alike) == 1 else None

@@ -274,9 +274,9 @@ class LabelSet:
             self.classes.append(name)
         return self._index[name]
 
-    def leave_out_rotation(self) -> None:
-        """Count a rotated box: give :meth:`LabelledVideo.add` the upright one around it."""
-        self._rotations.leave_out("as the upright boxes around them are")
+    def leave_out_rotation(self, count: int = 1) -> None:
+        """Count rotated boxes: give :meth:`LabelledVideo.add` the upright ones around them."""
+        self._rotations.leave_out("as the upright boxes around them are", count)
 
     def contiguous_ids(self, names: Sequence[str]) -> dict[int, int]:
         """The place of each of these classes, by the number that the file, or else their order, gives it."""

@@ -15,12 +15,12 @@ from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError
 from d2video.formats.label_set import LabelledVideo
 from d2video.formats.text import as_json
+from d2video.formats.turned_shapes import ellipse_polygon
 
 # Types that are no objects with an area.
 NO_OBJECTS = frozenset({"point", "points", "line", "linestrip"})
 # What damaged base64 and PNG raise.
 _DAMAGE = (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)
-_CORNERS_OF_CIRCLE = 72  # so that the edges lie within a thousandth of the radius
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,8 @@ def _oriented_rectangle(points: _Points, fields: dict[str, Any], size: tuple[int
 def _circle(points: _Points, fields: dict[str, Any], size: tuple[int, int]) -> Shape:
     (x, y), border = points
     radius = math.dist((x, y), border)
-    angles = np.arange(_CORNERS_OF_CIRCLE) * (2 * np.pi / _CORNERS_OF_CIRCLE)
-    ring = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)
     corners = x - radius, y - radius, x + radius, y + radius
-    return Shape(corners, polygon=ring.ravel().tolist())
+    return Shape(corners, polygon=ellipse_polygon((x, y), (radius, radius)))
 
 
 def _mask(points: _Points, fields: dict[str, Any], size: tuple[int, int]) -> Shape:

@@ -5,6 +5,7 @@ from d2video.formats import (
     cvat_video,  # noqa: F401
     davis,  # noqa: F401
     kitti,  # noqa: F401
+    label_studio,  # noqa: F401
     labelme,  # noqa: F401
     mots_png,  # noqa: F401
     sa_v,  # noqa: F401

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
@@ -54,9 +55,21 @@ def _masklets(path: Path) -> Path:
 
 _KITTI_MOTS = of_one_class(true_videos(), "car")
 
+
+def _labelme(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(folder / "1.png")
+    path = folder / "1.json"
+    path.write_text(json.dumps({"shapes": [], "imagePath": "1.png", "imageData": None}))
+    return path
+
+
 # By format what tools write: a function of an empty folder gives the path that people name.
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
-    "coco": [_json(instance_content())],
+    "coco": [
+        _json(instance_content()),
+        lambda folder: _json(instance_content())(folder).rename(folder / "_annotations.coco.json"),
+    ],
     "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
     "cocovid": [_json(_tracks())],
     "davis": [
@@ -75,6 +88,15 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: write_kitti(folder / "training", true_videos()),
         lambda folder: write_kitti(folder / "training", true_videos()) / "label_02",
         lambda folder: write_kitti(folder / "training", true_videos()) / "label_02" / "clip_a.txt",
+    ],
+    "label_studio": [
+        _json([{"id": 1, "annotations": [], "data": {"video": "a.mp4"}}]),
+        _json([{"id": 1, "video": "a.mp4", "annotator": 1, "annotation_id": 2}]),  # refused by name
+    ],
+    "labelme": [
+        _labelme,
+        lambda folder: _labelme(folder / "clip").parent,
+        lambda folder: _labelme(folder / "clip").parent.parent,
     ],
     "mots_png": [
         lambda folder: write_cvat_mots(true_videos()[0], folder / "mots"),

@@ -1,0 +1,79 @@
+"""Label Studio's export "JSON": boxes in videos, or boxes and masks in images."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from d2video.formats import label_studio_image, label_studio_video
+from d2video.formats.faults import EntryError, Report, refuse, reporting
+from d2video.formats.footage import Footage, find_footage
+from d2video.formats.label_formats import label_format
+from d2video.formats.label_set import LabelSet
+from d2video.formats.label_studio_tasks import Task, is_label_studio, read_tasks
+from d2video.formats.recognition import Seen
+from d2video.formats.standard_formats import find_json_file
+from d2video.utils.errors import UserError
+
+
+def _recognises(seen: Seen) -> bool:
+    return seen.only_json is not None and is_label_studio(seen.only_json.json)
+
+
+@label_format("label_studio", "Label Studio: its export JSON, of videos or of images", _recognises)
+def read_label_studio(
+    root: str,
+    report: Report = refuse,
+    *,
+    image_root: str | None = None,
+    fps: float | None = None,
+    first_frame: Literal[0, 1] = 1,
+) -> LabelSet:
+    """Read the tasks of a project.
+
+    Of videos, every rectangle is a track; between its keyframes it is where Label Studio shows it. Images
+    have rectangles, polygons, ellipses and masks of the brush, without tracks. Of rotated rectangles the
+    upright boxes around them are taken.
+
+    Args:
+        root: the JSON file, or a folder that holds no other one.
+        image_root: the folder of the videos or images, or the file of the only video. None: the folder
+            of the JSON file. They have the name in the task's data, with or without the prefix of
+            uploaded files.
+        fps: frames a second by which Label Studio counted, as its labelling configuration says (24 if
+            that says nothing). It is only needed, and used, for videos that have another number of
+            frames than Label Studio has counted.
+        first_frame: the number of a video's first frame; 0 in files of programs that count so.
+
+    Raises:
+        UserError: it is another file, as JSON-MIN, or has videos and images.
+    """
+    if fps is not None and not fps > 0:
+        raise UserError(f"fps is {fps}: give the frames a second, or leave it out")
+    path = find_json_file(Seen(root), root)
+    tasks = read_tasks(path, report)
+    if len({task.is_video for task in tasks}) > 1:
+        raise UserError(
+            f"{path} has tasks of videos and of images: export them to two files, or split the list"
+        )
+    labels = LabelSet(path, report, tracked=any(task.is_video for task in tasks))
+    videos: dict[str, Task] = {}
+    folder = os.path.dirname(path) or "."
+    for task in tasks:
+        with reporting(report, path, "task", task.id):
+            if not task.is_video:
+                label_studio_image.add_task(labels, task, image_root or folder)
+                continue
+            footage = find_footage(path, folder, task.names, image_root, is_only=len(tasks) == 1)
+            if footage.path in videos:
+                raise EntryError(
+                    f"its video is {footage.path}, and so is that of task {videos[footage.path].id}: give "
+                    "the folder of all videos (image_root), or remove one"
+                )
+            videos[footage.path] = task
+            label_studio_video.add_task(labels, task, _name(footage), footage, fps, first_frame)
+    return labels.finished()
+
+
+def _name(footage: Footage) -> str:
+    path = Path(footage.path)
+    return path.stem if footage.is_video_file else path.name

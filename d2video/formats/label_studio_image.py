@@ -1,0 +1,101 @@
+"""Label Studio's rectangles, polygons, ellipses and brush strokes in images."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from d2video.formats.boxes import is_number
+from d2video.formats.faults import EntryError, reporting
+from d2video.formats.label_set import LabelSet
+from d2video.formats.label_studio_brush import decode_brush
+from d2video.formats.label_studio_tasks import Result, Task
+from d2video.formats.text import as_json
+from d2video.formats.turned_shapes import ellipse_polygon, upright_boxes
+from d2video.utils.errors import UserError
+from d2video.video.image_io import exif_advice, read_image_size
+
+
+def add_task(labels: LabelSet, task: Task, folder: str) -> None:
+    """Add an image, which is in ``folder``, and its objects.
+
+    Raises:
+        EntryError: the image is not there or cannot be read.
+    """
+    places = [os.path.join(folder, name) for name in task.names]
+    frame = next((place for place in places if os.path.isfile(place)), None)
+    if frame is None:
+        looked = ", ".join(task.names[-4:])
+        raise EntryError(
+            f"its image is not in {folder or '.'} (looked for {looked}): put it there, or give image_root"
+        )
+    try:
+        size = read_image_size(frame)
+    except UserError as error:
+        raise EntryError(str(error)) from error
+    name = os.path.relpath(os.path.splitext(frame)[0], folder).replace(os.sep, "/")
+    image = labels.add_video(name, [frame], size)
+    for result in task.results:
+        with reporting(labels.report, labels.source, "result", f"{result.id} of task {task.id}"):
+            _check_size(result.fields, frame, size)
+            image.add(0, result.label, **_geometry(labels, result, size))
+
+
+def _check_size(fields: dict[str, Any], frame: str, size: tuple[int, int]) -> None:
+    height, width = size
+    stated = fields.get("original_height", height), fields.get("original_width", width)
+    if stated != size:
+        advice = None
+        if all(type(each) is int for each in stated):
+            advice = exif_advice(frame, *stated)
+        raise EntryError(
+            f"its image had {as_json(stated[1])}x{as_json(stated[0])} pixels, and {frame} has "
+            f"{width}x{height}: {advice or 'give the image that was labelled'}"
+        )
+    if fields.get("image_rotation"):
+        raise EntryError(
+            f"its image was turned by {as_json(fields['image_rotation'])} degrees for labelling; turn it "
+            "back there"
+        )
+
+
+def _geometry(labels: LabelSet, result: Result, size: tuple[int, int]) -> dict[str, Any]:
+    """``box`` or ``segmentation`` for :meth:`~d2video.formats.label_set.LabelledVideo.add`."""
+    height, width = size
+    value, scale = result.value, np.array([width, height]) / 100
+    if result.type == "brushlabels":
+        if value.get("format") != "rle":
+            raise EntryError(
+                f"the format of its mask, {as_json(value.get('format'))}, is not rle; export it again"
+            )
+        return {"segmentation": decode_brush(value.get("rle"), height, width)}
+    if result.type == "polygonlabels":
+        points = value.get("points")
+        if not isinstance(points, list) or not all(map(_is_point, points)):
+            raise EntryError(
+                f"its points, {as_json(points)}, are not pairs of numbers; correct them"
+            )
+        return {"segmentation": [(np.array(points).reshape(-1, 2) * scale).ravel().tolist()]}
+    degrees = _numbers(value, "rotation")[0] if "rotation" in value else 0.0
+    if result.type == "ellipselabels":
+        centre, radii = (
+            _numbers(value, "x", "y") * scale,
+            _numbers(value, "radiusX", "radiusY") * scale,
+        )
+        return {"segmentation": [ellipse_polygon(centre, radii, degrees)]}
+    box = _numbers(value, "x", "y", "width", "height") * [*scale, *scale]
+    labels.leave_out_rotation(int(degrees % 90 != 0))
+    return {"box": upright_boxes(box[None], np.array([degrees]))[0].tolist()}
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+
+
+def _numbers(value: dict[str, Any], *keys: str) -> np.ndarray:
+    numbers = [value.get(key) for key in keys]
+    if not all(map(is_number, numbers)):
+        raise EntryError(
+            f"its {', '.join(keys)}, {as_json(numbers)}, must be numbers; correct them"
+        )
+    return np.array(numbers, np.float64)
