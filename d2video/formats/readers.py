@@ -2,6 +2,7 @@
 
 from d2video.formats import (
     cocovid,  # noqa: F401
+    cvat_coco,  # noqa: F401
     cvat_video,  # noqa: F401
     davis,  # noqa: F401
     kitti,  # noqa: F401

@@ -22,7 +22,15 @@ def is_ytvis(seen: Seen) -> bool:
 @recogniser("coco")
 def is_coco(seen: Seen) -> bool:
     content = _content(seen)
-    return _lists("images", content) and not (_has_tracks(content) or _is_panoptic(content))
+    others = (_has_tracks, _is_panoptic, _has_cvat_attributes)
+    return _lists("images", content) and not any(each(content) for each in others)
+
+
+def is_coco_of_cvat(seen: Seen) -> bool:
+    """Whether annotations have the attributes that CVAT gives all of them."""
+    content = _content(seen)
+    others = _has_tracks(content) or _is_panoptic(content)
+    return _lists("images", content) and _has_cvat_attributes(content) and not others
 
 
 def is_coco_of_videos(seen: Seen) -> bool:
@@ -146,6 +154,14 @@ def _has_tracks(content: dict[str, Any]) -> bool:
 
 def _is_panoptic(content: dict[str, Any]) -> bool:
     return _has("segments_info", content.get("annotations"))
+
+
+def _has_cvat_attributes(content: dict[str, Any]) -> bool:
+    entries = content.get("annotations")
+    objects = (
+        [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    )
+    return _has("occluded", [each.get("attributes") for each in objects])
 
 
 def _has(key: str, entries: Any) -> bool:

@@ -1,7 +1,6 @@
 """CVAT's XML of tracks: round trips, what CVAT does not write out, and what is wrong."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from tests.helpers.cvat_xml import (
     as_polygon,
     box,
     document,
+    drawable,
     element,
     labels,
-    outline,
     shape,
     size,
     task,
@@ -46,12 +45,6 @@ def told(root, **options):
         kind: [str(f) for f in found if isinstance(f, kind)] for kind in (Fault, Doubt, LeftOut)
     }
     return read, texts
-
-
-def drawable(video):
-    """Without objects that an other one cuts in two, which no polygon is."""
-    kept = [each for each in video.objects if outline(each.mask) is not None]
-    return replace(video, objects=tuple(kept))
 
 
 @pytest.mark.parametrize("write", [as_box, as_polygon, as_mask])

@@ -41,6 +41,13 @@ def _tracks() -> dict:
     return value
 
 
+def _with_attributes() -> dict:
+    value = instance_content()
+    for annotation in value["annotations"]:
+        annotation["attributes"] = {"occluded": False}
+    return value
+
+
 def _masks(folder: Path, place: str) -> Path:
     root = folder / "masks"
     write_palette(np.ones((4, 6), np.uint8), root / place / "00000.png")
@@ -79,6 +86,7 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: _masks(folder, "480p/bear"),
         lambda folder: _masks(folder, "bear") / "bear",
     ],
+    "cvat_coco": [_json(_with_attributes())],
     "cvat_video": [
         lambda folder: write_xml(folder, document(element("task", task(3)))),
         lambda folder: write_xml(folder, document("", track(0, "cat", [])), "clip.xml"),

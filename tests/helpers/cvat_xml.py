@@ -1,6 +1,7 @@
 """Write CVAT's XML of videos and of images, as CVAT 2 does."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -70,6 +71,12 @@ def outline(mask: np.ndarray) -> list[tuple[int, int]] | None:
     while follows[points[-1]] != points[0] and len(points) <= len(edges):
         points.append(follows[points[-1]])
     return points if len(points) == len(edges) else None
+
+
+def drawable(video: TrueVideo) -> TrueVideo:
+    """Without objects that another one cuts in two, which no polygon is."""
+    kept = [each for each in video.objects if outline(each.mask) is not None]
+    return replace(video, objects=tuple(kept))
 
 
 def row_runs(mask: np.ndarray) -> list[int]:
