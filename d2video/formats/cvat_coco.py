@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -116,7 +115,7 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
     place = image_root or _find_frames(path, images[0]["file_name"])
     if os.path.isfile(place):
         footage = read_footage(place)
-        by_number = dict(enumerate(footage.frames))
+        by_number: dict[int | None, str] = dict(enumerate(footage.frames))
         found = {each["id"]: by_number.get(_number(each)) for each in images}
     else:
         names = {each["id"]: os.path.join(place, each["file_name"]) for each in images}
@@ -169,7 +168,7 @@ def _add_videos(
     folders: dict[str, list[Image]] = defaultdict(list)
     for image in file.images.values():
         folders[os.path.dirname(image["file_name"])].append(image)
-    places = {}
+    places: dict[int | str, _Place] = {}
     for folder, images in folders.items():
         name = "_".join(filter(None, [_task_name(labels.source), folder.replace("/", "_")]))
         numbers = [_number(image) for image in images]
@@ -246,8 +245,8 @@ def _doubt_still_ends(labels: LabelSet) -> None:
                 tracks[each.track].append(each)
         for track, backwards in tracks.items():
             last = backwards[0]
-            still = len([*takewhile(lambda each, end=last: each.box == end.box, backwards)])
-            if _STILL <= still < len(backwards) and last.frame == len(video.frames) - 1:
+            moved = (k for k, each in enumerate(backwards) if each.box != last.box)
+            if next(moved, 0) >= _STILL and last.frame == len(video.frames) - 1:
                 found.append(f"track {track} of {video.name}")
     if found:
         text = (
