@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from d2video.data.records import Record
 from d2video.formats.faults import Doubt
 from d2video.utils.errors import UserError
+from d2video.video.frame_names import split_frame_name
 from d2video.video.image_io import exif_orientation, read_image_size
 
 
@@ -16,6 +17,8 @@ def exif_doubts(records: Iterable[Record], title: str) -> list[Doubt]:
     """
     undecided: list[str] = []
     for path, is_stated in _labelled_images(records):
+        if split_frame_name(path) is not None:
+            continue
         try:
             orientation, (height, width) = exif_orientation(path), read_image_size(path)
         except UserError:

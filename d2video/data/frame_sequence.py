@@ -11,34 +11,49 @@ from fvcore.transforms.transform import Transform
 from torch import Tensor
 
 from d2video.utils.errors import BrokenFile, UserError
+from d2video.video.frame_names import read_images, split_frame_name
 from d2video.video.image_io import exif_advice, read_rgb
 from d2video.video.prefetch import FRAMES_AHEAD, prefetch
 from d2video.video.video_file import VideoFile
 
 
 def read_frame(
-    path: str, height: int | None, width: int | None, image_format: str = "RGB"
+    name: str, height: int | None, width: int | None, image_format: str = "RGB"
 ) -> np.ndarray:
-    """Read one frame or image of a dataset as uint8 (H,W,3).
+    """Read one frame or image of a dataset as uint8 (H,W,3), see :func:`read_frames`."""
+    return read_frames([name], height, width, image_format)[0]
+
+
+def read_frames(
+    names: Sequence[str], height: int | None, width: int | None, image_format: str = "RGB"
+) -> list[np.ndarray]:
+    """Read frames or images of a dataset as uint8 (H,W,3); one that occurs twice is one array.
 
     Args:
-        path: image file.
+        names: image files, or frames of video files (:mod:`d2video.video.frame_names`).
         height, width: the size that the dataset states, in pixels, or None where it states none;
             that of the upright image, if the file has an EXIF orientation
             (:func:`~d2video.video.image_io.use_exif_orientation`).
         image_format: order of the channels, "RGB" or "BGR".
 
     Raises:
-        BrokenFile: the file is missing, damaged, or of another size.
+        BrokenFile: a file is missing, damaged, or of another size.
     """
-    image = read_rgb(path)
-    if height is not None and width is not None and image.shape[:2] != (height, width):
-        advice = exif_advice(path, height, width) or "correct the annotation file or the image"
-        raise BrokenFile(
-            f"image {path} is {image.shape[1]}x{image.shape[0]} but its dataset says "
-            f"{width}x{height}: {advice}"
-        )
-    return in_format(image, image_format)
+    images = read_images(names)
+    for name, image in images.items():
+        if height is not None and width is not None and image.shape[:2] != (height, width):
+            raise BrokenFile(
+                f"image {name} is {image.shape[1]}x{image.shape[0]} but its dataset says "
+                f"{width}x{height}: {_size_advice(name, height, width)}"
+            )
+        images[name] = in_format(image, image_format)
+    return [images[name] for name in names]
+
+
+def _size_advice(name: str, height: int, width: int) -> str:
+    if split_frame_name(name) is not None:
+        return "give the video that was labelled"
+    return exif_advice(name, height, width) or "correct the annotation file or the image"
 
 
 def read_label_image(path: str, image_path: str, height: int, width: int) -> np.ndarray:
@@ -130,7 +145,7 @@ class LazyFrames(Sequence[Tensor]):
 
 
 class FrameSequence(LazyFrames):
-    """The frames of a video that is a list of image files."""
+    """The frames of a video that is a list of image files, or of frames of video files."""
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ Training meets these faults one by one; here a data set is read as a whole. The 
 what a file or a label must be.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from d2video.data.records import Annotation, Record, has_area
 from d2video.formats.faults import Doubt, Fault, Finding, Tally
 from d2video.formats.panoptic_png import segment_ids
 from d2video.utils.errors import UserError
+from d2video.video.frame_names import source_of_images
 from d2video.video.image_io import read_rgb
 from d2video.video.video_file import VideoFile
 
@@ -48,7 +48,7 @@ def record_faults(record: Record, mappers: Sequence[Callable[[Any], Any]] = ()) 
             "files with the tool that made them"
         )
     found: list[Finding] = [*find(record)]
-    path = record.get("file_name") or os.path.dirname(record["file_names"][0])
+    path = record.get("file_name") or source_of_images(record["file_names"][0])
     refused = any(isinstance(each, Fault) for each in found)
     for mapper in () if refused else mappers:
         # A batch number is what a loader adds, and some mappers need.

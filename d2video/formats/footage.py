@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2video.utils.errors import UserError
+from d2video.video.frame_index import frame_index
+from d2video.video.frame_names import frame_name
 from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size, visible_files
 from d2video.video.video_file import VIDEO_SUFFIXES
-from d2video.video.video_frames import VideoFrames, frame_name
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Footage:
 
     Attributes:
         path: the folder or the video file.
-        frames: in order, an image file each or a name of :func:`~d2video.video.video_frames.frame_name`.
+        frames: in order, an image file each or a name of :func:`~d2video.video.frame_names.frame_name`.
         size: height and width of the first one in pixels.
         is_video_file: it is a video file.
     """
@@ -60,10 +61,9 @@ def read_footage(path: str) -> Footage:
         return Footage(path, images, read_image_size(images[0]), False)
     if not os.path.isfile(path):
         raise UserError(f"{path} is neither a folder of images nor a video file: correct the path")
-    video = VideoFrames(path)
-    video.close()
-    frames = [frame_name(path, number) for number in range(len(video))]
-    return Footage(path, frames, video.size, True)
+    index = frame_index(path)
+    frames = [frame_name(path, number) for number in range(len(index))]
+    return Footage(path, frames, index.size, True)
 
 
 def find_footage(

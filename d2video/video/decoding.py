@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
@@ -93,38 +93,68 @@ def check_streams(
     return container
 
 
+def single_threaded(container: "av.container.InputContainer") -> "av.VideoStream":
+    """The first video stream of an opened file, decoded in the caller's thread.
+
+    With frame threads FFmpeg drops the error of a packet that is cut off; and a process that is forked
+    while there are threads would wait for them for ever.
+    """
+    stream = container.streams.video[0]
+    stream.thread_type = "SLICE"
+    stream.codec_context.thread_count = 1
+    return stream
+
+
 def average_rate(stream: "av.VideoStream") -> float:
     """Frames a second by the header, else :data:`DEFAULT_FPS`."""
     return float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
 
 
 def decode(
-    container: "av.container.InputContainer", stream: "av.VideoStream"
+    container: "av.container.InputContainer",
+    stream: "av.VideoStream",
+    is_wanted: "Callable[[av.Packet], bool] | None" = None,
 ) -> "Iterator[av.VideoFrame]":
     """The frames of a file, as ``container.decode`` gives them, up to where it is cut off.
+
+    Args:
+        is_wanted: asked for each packet before it is decoded; False passes it over.
+
+    Raises:
+        CutOff, FFmpegError: as :func:`packets`, or something cannot be decoded.
+    """
+    damaged = _Damage()
+    for packet in packets(container, stream):
+        if is_wanted is None or not packet.size or is_wanted(packet):
+            yield from damaged.count(packet)
+    damaged.tell(container.name.removeprefix("file:"))
+
+
+def packets(
+    container: "av.container.InputContainer", stream: "av.VideoStream"
+) -> "Iterator[av.Packet]":
+    """The packets of a file up to where it is cut off; an empty one comes last.
 
     Raises:
         CutOff: the file ends in the middle of a frame or of its structure; see
             :mod:`d2video.video.cut_end`.
-        FFmpegError: something cannot be decoded.
+        FFmpegError: it cannot be read.
     """
     recent = RecentPackets(container)
-    damaged = _Damage()
     waiting = None
     for packet in container.demux(stream):
-        at_end = not packet.size  # an empty one comes last
+        at_end = not packet.size
         if waiting is not None:
             if at_end and (waiting.is_corrupt or recent.last_is_cut()):
                 raise CutOff("it ends in the middle of a frame")
-            yield from damaged.count(waiting)
+            yield waiting
         if at_end and is_cut(container):
             raise CutOff("it ends before its own structure does")
         if not at_end:
             recent.add(packet)
         waiting = packet
     if waiting is not None:
-        yield from damaged.count(waiting)
-    damaged.tell(container.name.removeprefix("file:"))
+        yield waiting
 
 
 class _Damage:

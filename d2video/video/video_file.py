@@ -10,7 +10,15 @@ from av.error import FFmpegError
 
 from d2video.utils.errors import BrokenFile
 from d2video.utils.limits import MAX_VIDEO_FRAMES
-from d2video.video.decoding import CutOff, average_rate, decode, open_container, reason, upright
+from d2video.video.decoding import (
+    CutOff,
+    average_rate,
+    decode,
+    open_container,
+    reason,
+    single_threaded,
+    upright,
+)
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -143,21 +151,6 @@ class VideoFile:
             return times
         return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
 
-    def frame_times(self) -> np.ndarray:
-        """When each frame is shown, float (L,), seconds since the first one, ascending; from the packets,
-        without decoding.
-
-        Raises:
-            BrokenFile: the file cannot be read, or packets lack time stamps.
-        """
-        starts = self._starts()
-        if starts is None:
-            raise self._broken(
-                f"video {self.path} does not say when its frames are shown, so that they have no numbers: "
-                "convert it to MP4"
-            )
-        return starts
-
     def _starts(self) -> np.ndarray | None:
         """When frames begin, from the first one shown on; None if packets lack time stamps."""
         with open_container(self.path) as container:
@@ -231,11 +224,7 @@ class VideoFile:
     def _open(self) -> None:
         """Open the file and decode its first two frames."""
         self._container = open_container(self.path)
-        stream = self._stream = self._container.streams.video[0]
-        # With frame threads FFmpeg drops the error of a packet that is cut off; and a process that
-        # is forked while there are threads would wait for them for ever.
-        stream.thread_type = "SLICE"
-        stream.codec_context.thread_count = 1
+        stream = self._stream = single_threaded(self._container)
         self._frames = enumerate(decode(self._container, stream))
         self._start = 0.0
         first = self._next()

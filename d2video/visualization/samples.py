@@ -1,7 +1,6 @@
 """Sheets of pictures: what a model is trained on, by kind of sample; images side by side."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +11,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from d2video.utils.errors import UserError
+from d2video.video.frame_names import image_stem
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.labels import Label, draw_labels
 from d2video.visualization.options import DrawingOptions
@@ -59,7 +59,7 @@ def draw_sample(
             f"a training sample with {', '.join(sorted(sample))} holds no pictures that this tool draws: "
             "choose another INPUT.DATASET_MAPPER"
         )
-    return _sheet(cells, columns), f"{Path(name).stem}.jpg"
+    return _sheet(cells, columns), f"{image_stem(name)}.jpg"
 
 
 def _clip_cells(

@@ -11,9 +11,9 @@ from d2video.config import get_cfg
 from d2video.data.augmentation import ClipResizeTransform, PhotometricDistort, ResizeShortestEdge
 from d2video.data.clip_sampling import WindowSampler
 from d2video.data.datasets.ytvis import load_ytvis_json
-from d2video.data.mappers import clip as clip_mapper
 from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.utils.errors import UserError
+from d2video.video import frame_names
 from tests.helpers import GOLDEN
 from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, rectangle_mask
 
@@ -238,9 +238,9 @@ def test_channel_order(record):
 
 def test_short_video_is_repeated_and_decoded_once_a_frame(record, monkeypatch):
     decoded = []
-    original = clip_mapper.read_frame
+    original = frame_names.read_rgb
     monkeypatch.setattr(
-        clip_mapper, "read_frame", lambda path, *a: decoded.append(path) or original(path, *a)
+        frame_names, "read_rgb", lambda path: decoded.append(path) or original(path)
     )
     clip = make_mapper(num_frames=12)({**record, "key_frame": 1})
     assert len(clip["image"]) == len(clip["instances"]) == 12

@@ -6,9 +6,9 @@ import torch
 from detectron2.data import transforms as T
 from PIL import Image
 
-from d2video.data import frame_sequence
 from d2video.data.frame_sequence import FrameSequence
 from d2video.utils.errors import UserError
+from d2video.video import frame_names
 
 
 @pytest.fixture
@@ -59,10 +59,8 @@ def test_pickles_small_and_equal(paths):
 
 def test_nothing_is_read_before_it_is_asked_for(paths, monkeypatch):
     read = []
-    original = frame_sequence.read_rgb
-    monkeypatch.setattr(
-        frame_sequence, "read_rgb", lambda path: read.append(path) or original(path)
-    )
+    original = frame_names.read_rgb
+    monkeypatch.setattr(frame_names, "read_rgb", lambda path: read.append(path) or original(path))
     frames = FrameSequence(paths, 8, 10, T.NoOpTransform(), decode_ahead=0)
     iterator = iter(frames)
     assert read == []

@@ -16,7 +16,7 @@ from d2video.data.frame_sequence import (
     FrameSequence,
     check_image_format,
     frame_to_tensor,
-    read_frame,
+    read_frames,
 )
 from d2video.data.records import Record, VideoRecord, track_classes
 from d2video.utils.errors import UserError
@@ -43,16 +43,6 @@ def sample_seed() -> np.random.SeedSequence:
     (:mod:`d2video.data.sample_stream`): a mapper has no state of its own.
     """
     return np.random.SeedSequence(np.random.randint(2**31, size=4).tolist())
-
-
-def read_frames(
-    names: Sequence[str], height: int | None, width: int | None, image_format: str
-) -> list[np.ndarray]:
-    """Frames by :func:`read_frame`; one that occurs twice is read once and is one array."""
-    distinct = {
-        name: read_frame(name, height, width, image_format) for name in dict.fromkeys(names)
-    }
-    return [distinct[name] for name in names]
 
 
 def augment_frames(

@@ -12,6 +12,7 @@ from d2video.evaluation.mot.metrics import DISTRACTOR
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
+from d2video.video.frame_names import source_of_images
 
 
 def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
@@ -30,7 +31,7 @@ def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
         )
     return MOTSequence(
         name=name,
-        folder=os.path.dirname(record["file_names"][0]),
+        folder=source_of_images(record["file_names"][0]),
         gt_file=None,
         images=tuple(record["file_names"]),
         frame_numbers=record.get("frame_numbers", range(1, length + 1)),

@@ -10,8 +10,8 @@ from fvcore.transforms.transform import Transform
 
 from d2video.data import DATASET_MAPPER_REGISTRY, ClipDatasetMapper, ImageDatasetMapper
 from d2video.data.augmentation import ClipAugInput, ClipResizeTransform, build_augmentations
-from d2video.data.frame_sequence import check_image_format, frame_to_tensor
-from d2video.data.mappers.clip import augment_frames, read_frames, sample_seed
+from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frames
+from d2video.data.mappers.clip import augment_frames, sample_seed
 from d2video.data.mappers.image import frame_targets, image_objects
 from d2video.data.records import Annotation, Record, object_classes
 from d2video.utils.errors import UserError
