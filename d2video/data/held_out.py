@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from d2video.data.records import Record, object_classes
 from d2video.utils.errors import UserError
-from d2video.video.video_frames import split_frame_name
+from d2video.video.frame_names import split_frame_name
 
 # An image by Roboflow: <name>.rf.<hash>.jpg; of a frame the name is <video>_mp4-0012_jpg.
 _ROBOFLOW = re.compile(r"(.+)\.rf\.[0-9a-zA-Z]+")

@@ -22,7 +22,7 @@ from d2video.formats.rle import to_rle
 from d2video.formats.standard_formats import find_json_file, image_folders, is_coco_of_videos
 from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError
-from d2video.video.video_frames import file_of_frame
+from d2video.video.frame_names import file_of_frame
 
 # An image of the file, whose fields of tracks have been checked.
 _Image: TypeAlias = Mapping[str, Any]

@@ -68,7 +68,7 @@ class LabelledVideo:
     Attributes:
         labels: the set that it belongs to.
         name: unique in the set.
-        frames: L image files, or frames of a video file (:mod:`d2video.video.video_frames`).
+        frames: L image files, or frames of a video file (:mod:`d2video.video.frame_names`).
         size: height and width in pixels.
         numbers: L frame numbers as the tool counts, ascending.
         objects: in the order of the file.

@@ -10,7 +10,7 @@ from d2video.formats.mot_sequence import is_labelled_sequence
 from d2video.formats.recognition import Seen, recogniser
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
-from d2video.video.video_frames import file_of_frame
+from d2video.video.frame_names import file_of_frame
 
 
 @recogniser("ytvis")

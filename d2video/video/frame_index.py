@@ -136,7 +136,8 @@ def _read_index(path: str, *, by_decoding: bool) -> FrameIndex | None:
             if end or not _packets_tell(container, stream, sent, keys):
                 return None
             # Frames before the first one shown cannot be decoded, or an edit list hides them.
-            shown = sorted(stamp for stamp in sent if stamp is not None and stamp >= first.pts)
+            start = first.pts or 0
+            shown = [*sorted(stamp for stamp in sent if stamp is not None and stamp >= start)]
         return _index(container, stream, first, shown, keys, end)
 
 

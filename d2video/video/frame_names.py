@@ -27,6 +27,12 @@ def split_frame_name(name: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
+def file_of_frame(name: str) -> str:
+    """The file that holds a frame: the video file, or the image itself."""
+    of_video = split_frame_name(name)
+    return of_video[0] if of_video else name
+
+
 def image_stem(name: str) -> str:
     """A name for files that belong to an image: without folder and suffix, or video and number."""
     place = split_frame_name(name)

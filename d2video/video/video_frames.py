@@ -21,12 +21,6 @@ _DECODE_ON = 4
 _NO_STAMP = -(2**63)  # before all others
 
 
-def file_of_frame(name: str) -> str:
-    """The file that holds a frame: the video file, or the image itself."""
-    of_video = split_frame_name(name)
-    return of_video[0] if of_video else name
-
-
 class VideoFrames:
     """The frames of a video file by number; use it in a ``with`` statement.
 

@@ -14,7 +14,7 @@ from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.ytvis import load_ytvis_json
 from d2video.data.export import EXPORT_FORMATS, coco_content
 from d2video.data.loading import load_records
-from d2video.video.video_frames import frame_name
+from d2video.video.frame_names import frame_name
 from tests.data.test_export import comparable, records
 from tests.helpers.true_labels import CLASSES
 

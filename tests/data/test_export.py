@@ -18,7 +18,7 @@ from d2video.formats.faults import Doubt, LeftOut
 from d2video.formats.label_set import LabelSet
 from d2video.formats.mot_rules import object_rule
 from d2video.utils.errors import UserError
-from d2video.video.video_frames import frame_name
+from d2video.video.frame_names import frame_name
 from tests.helpers.coco_sets import instance_content
 from tests.helpers.true_labels import (
     CLASSES,

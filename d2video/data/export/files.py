@@ -13,7 +13,7 @@ from d2video.data.records import Record
 from d2video.formats.faults import Doubt, Report, refuse
 from d2video.utils.errors import UserError
 from d2video.utils.files import open_text
-from d2video.video.video_frames import split_frame_name
+from d2video.video.frame_names import split_frame_name
 
 EXPORT_FORMATS = ("youtube-vis", "coco", "mot", "mots")
 

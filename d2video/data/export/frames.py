@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from d2video.utils.errors import BrokenFile
-from d2video.video.video_frames import read_video_frame, split_frame_name
+from d2video.video.frame_names import read_images, split_frame_name
 
 
 def put_frames(names: Sequence[str], folder: Path) -> str | None:
@@ -18,7 +18,7 @@ def put_frames(names: Sequence[str], folder: Path) -> str | None:
     video file become JPEG files.
 
     Args:
-        names: image files, or frames of video files (:mod:`d2video.video.video_frames`).
+        names: image files, or frames of video files (:mod:`d2video.video.frame_names`).
 
     Returns:
         the suffix that all files have; None if they differ.
@@ -34,7 +34,7 @@ def put_frames(names: Sequence[str], folder: Path) -> str | None:
         suffixes.add(suffix)
         target = folder / f"{number:06d}{suffix}"
         if of_video:
-            Image.fromarray(read_video_frame(*of_video)).save(target, quality=95)
+            Image.fromarray(read_images([name])[name]).save(target, quality=95)
         else:
             link_file(name, target)
     return suffixes.pop() if len(suffixes) == 1 else None
