@@ -21,6 +21,7 @@ from d2video.data.bad_samples import CountingLoader, RetryingDataset
 from d2video.data.clip_dataset import ClipDataset
 from d2video.data.loading import load_records
 from d2video.data.mappers.build import build_mapper, check_mapper, needs_labels
+from d2video.data.model_records import records_for_testing
 from d2video.data.records import Record, object_classes
 from d2video.data.sample_stream import IndexStream, TrainLoader
 from d2video.data.training_records import load_training_records, match_datasets
@@ -105,9 +106,11 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """A loader of the videos or images of one dataset, one a batch, split over the processes.
 
     Raises:
-        UserError: an unknown or unreadable dataset, an unknown mapper, or records that it refuses.
+        UserError: an unknown or unreadable dataset, an unknown mapper, or records that it or the model
+            refuses.
     """
-    records, mapper = load_records(dataset_name), build_mapper(cfg, is_train=False)
+    records = records_for_testing(cfg, dataset_name, load_records(dataset_name))
+    mapper = build_mapper(cfg, is_train=False)
     check_mapper(mapper, records, dataset_name)
     workers = cfg.DATALOADER.NUM_WORKERS
     return build_detection_test_loader(records, mapper=mapper, num_workers=workers)

@@ -20,9 +20,9 @@ def class_names(*datasets: str) -> list[str] | None:
     panoptic data set those of things, then of stuff.
 
     Where the metadata have no ``thing_classes``, the annotation file (``panoptic_json``, else
-    ``json_file``, ``list_file`` or, of folders of videos, ``video_root``) is read; where that is not
-    there, the metadata's ``usual_classes`` (a function) names them. Images need not be there, nor the
-    file: a checkpoint runs without data. None if no names can be found; the log says why.
+    ``json_file``, ``list_file``, ``labels_root`` or, of folders of videos, ``video_root``) is read; where
+    that is not there, the metadata's ``usual_classes`` (a function) names them. Images need not be there,
+    nor the file: a checkpoint runs without data. None if no names can be found; the log says why.
 
     Raises:
         UserError: no names can be found, and the reader of an annotation file refuses it.
@@ -93,7 +93,8 @@ def _find(name: str) -> tuple[list[str] | None, str]:
     if known is not None:
         return list(map(str, known)), ""
     panoptic_json = metadata.get("panoptic_json")
-    others = (metadata.get(key) for key in ("json_file", "list_file", "video_root"))
+    keys = ("json_file", "list_file", "video_root", "labels_root")
+    others = (metadata.get(key) for key in keys)
     path = panoptic_json or next(filter(None, others), None)
     if name not in DatasetCatalog:
         return None, "it is not registered"

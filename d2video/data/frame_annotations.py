@@ -24,7 +24,8 @@ class FrameAnnotations(Sequence[list[Annotation]]):
             num_frames: L.
             frame: (N,) frame of each annotation, 0 to L-1, in any order.
             columns: {key of the dicts: its N values}, ``bbox`` (N,4) XYWH_ABS among them;
-                ``bbox_mode`` and ``iscrowd`` (0) are added. Within a frame the order stays.
+                ``bbox_mode`` and ``iscrowd`` (0) are added, and a ``segmentation`` that is None is left
+                out. Within a frame the order stays.
         """
         order = np.argsort(frame, kind="stable")
         self._first = np.searchsorted(frame[order], np.arange(num_frames + 1))
@@ -52,4 +53,18 @@ class FrameAnnotations(Sequence[list[Annotation]]):
         rows = slice(self._first[t], self._first[t + 1])
         values = [column[rows].tolist() for column in self._columns.values()]
         keys = (*self._columns, "iscrowd", "bbox_mode")
-        return [dict(zip(keys, row)) for row in zip(*values, repeat(0), repeat(BoxMode.XYWH_ABS))]
+        found = [dict(zip(keys, row)) for row in zip(*values, repeat(0), repeat(BoxMode.XYWH_ABS))]
+        for annotation in found if "segmentation" in self._columns else ():
+            if annotation["segmentation"] is None:
+                del annotation["segmentation"]
+        return found
+
+    @property
+    def num_annotations(self) -> int:
+        """N."""
+        return int(self._first[-1])
+
+    def count_without(self, key: str) -> int:
+        """How many annotations have no value under a key."""
+        column = self._columns.get(key)
+        return self.num_annotations if column is None else sum(v is None for v in column.tolist())

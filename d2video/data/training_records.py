@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 from d2video.data.class_matching import match_classes
 from d2video.data.loading import load_records
 from d2video.data.mappers.build import needs_labels
+from d2video.data.model_records import records_for_training
 from d2video.data.record_classes import annotated_classes, with_classes
 from d2video.data.records import Record, is_labelled, object_classes, without_degenerate_boxes
 from d2video.formats.faults import Report, Tally, refuse
@@ -30,12 +31,13 @@ def load_training_records(cfg: CfgNode, report: Report = refuse) -> dict[str, li
 
 
 def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Record]:
-    """The records of a dataset of DATASETS.TRAIN without what is not trained on.
+    """The records of a dataset of DATASETS.TRAIN, as the model takes them, without what is not trained on.
 
     Raises:
-        UserError: the mapper needs labels and there are none, or no record has an object. Single records
-            without objects train.
+        UserError: as :func:`records_for_training`; the mapper needs labels and there are none, or no record
+            has an object. Single records without objects train.
     """
+    records = records_for_training(cfg, name, records)
     if not needs_labels(cfg):
         return records
     if not all(map(is_labelled, records)):

@@ -24,6 +24,7 @@ from d2video.config.stored import config_text
 from d2video.data import build_test_loader, build_train_loader
 from d2video.data.build import clips_of
 from d2video.data.class_matching import ClassMatch
+from d2video.data.model_records import label_use
 from d2video.data.sample_stream import TrainLoader
 from d2video.engine.classes import match_training_classes
 from d2video.engine.determinism import deterministic_errors
@@ -307,4 +308,4 @@ class VideoTrainer(DefaultTrainer):
         cls, cfg: CfgNode, dataset_name: str, classes: ClassMatch | None = None
     ) -> Any:
         folder = f"{cfg.OUTPUT_DIR}/inference/{dataset_name}"
-        return build_evaluator(dataset_name, folder, classes)
+        return build_evaluator(dataset_name, folder, classes, label_use(cfg))

@@ -1,13 +1,17 @@
 """Find the evaluator of a dataset."""
 
 from collections.abc import Callable
+from functools import partial
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
 from d2video.data.class_matching import ClassMatch
+from d2video.data.label_use import LabelUse
+from d2video.data.model_records import is_label_set
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator, build_coco_panoptic_evaluator
+from d2video.evaluation.labels import build_label_evaluator
 from d2video.evaluation.mapped import MappedClasses
 from d2video.evaluation.mot.evaluator import MOTEvaluator
 from d2video.evaluation.restoration.evaluator import RestorationEvaluator
@@ -16,11 +20,12 @@ from d2video.utils.errors import UserError
 
 # By the ``evaluator_type`` of the dataset's metadata; called as ``f(dataset_name, output_dir)`` or, where
 # the model has other classes than the dataset or numbers them otherwise, with a third argument: the
-# ClassMatch.
+# ClassMatch. That of "labels" takes ``use`` as well.
 # Projects may add their own.
 EVALUATOR_REGISTRY: dict[str, Callable[..., DatasetEvaluator]] = {
-    "coco": COCOInstanceEvaluator,
+    "coco": COCOInstanceEvaluator.from_dataset,
     "coco_panoptic_seg": build_coco_panoptic_evaluator,
+    "labels": build_label_evaluator,
     "mot": MOTEvaluator.from_dataset,
     "mots": MOTEvaluator.from_dataset,
     "restoration": RestorationEvaluator.from_dataset,
@@ -30,7 +35,10 @@ EVALUATOR_REGISTRY: dict[str, Callable[..., DatasetEvaluator]] = {
 
 
 def build_evaluator(
-    dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+    dataset_name: str,
+    output_dir: str,
+    classes: ClassMatch | None = None,
+    use: LabelUse | None = None,
 ) -> DatasetEvaluator:
     """The evaluator of a registered dataset.
 
@@ -40,6 +48,8 @@ def build_evaluator(
         classes: of the model and the dataset, see :func:`match_test_sets`. The metrics are those of the
             classes that both have, averaged over them; None: the model has the dataset's classes, and
             numbers them as it does.
+        use: the model's, see :func:`~d2video.data.model_records.label_use`: what is scored of a set of
+            labels. None: all that its labels allow.
 
     Raises:
         UserError: the dataset's metadata names no ``evaluator_type``, or an unknown one.
@@ -53,6 +63,8 @@ def build_evaluator(
             f"{', '.join(sorted(EVALUATOR_REGISTRY))}"
         )
     build = EVALUATOR_REGISTRY[evaluator_type]
+    if is_label_set(dataset_name):
+        build = partial(build, use=use)
     if classes is None:
         return build(dataset_name, output_dir)
     return MappedClasses(build(dataset_name, output_dir, classes), classes)

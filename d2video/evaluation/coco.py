@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 from detectron2.evaluation import (
     COCOEvaluator,
     COCOPanopticEvaluator,
@@ -37,16 +37,43 @@ class COCOInstanceEvaluator(COCOEvaluator):
     datasets which name stuff among their classes are accepted.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str, classes: ClassMatch | None = None):
+    def __init__(
+        self,
+        file: COCOInstances,
+        metadata: Metadata,
+        output_dir: str,
+        classes: ClassMatch | None = None,
+    ):
         """
         Args:
-            dataset_name: a registered dataset with ``json_file`` in its metadata.
+            file: the labels.
+            metadata: with ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
             output_dir: folder for detectron2's result files.
             classes: those that the model has are scored, the others are not in the ground truth; None:
                 all are scored.
+        """
+        ids = metadata.thing_dataset_id_to_contiguous_id
+        self._scored = set(ids.values() if classes is None else classes.common)
+        scored = {category_id for category_id, label in ids.items() if label in self._scored}
+        # In place of detectron2's, which would read the file anew.
+        self._logger = logging.getLogger(COCOEvaluator.__module__)
+        self._distributed, self._output_dir, self._tasks = True, output_dir, None
+        self._use_fast_impl, self._max_dets_per_image = False, [1, 10, 100]
+        self._kpt_oks_sigmas: Sequence[float] = ()
+        self._cpu_device, self._metadata = torch.device("cpu"), metadata
+        self._coco_api = coco_api(file, scored)
+        self._do_evaluation = any(not each["iscrowd"] for each in self._annotations())
+        if file.instances is not None and not self._do_evaluation:
+            logger.warning("%s has no object to find: no AP is computed", file.source)
+
+    @classmethod
+    def from_dataset(
+        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+    ) -> "COCOInstanceEvaluator":
+        """The evaluator of a registered dataset with ``json_file`` in its metadata.
 
         Raises:
-            UserError: the metadata lacks ``json_file`` or have other categories than the file, or as
+            UserError: the metadata lack ``json_file`` or have other categories than the file, or as
                 :func:`~d2video.formats.coco.read_coco_instances`.
         """
         path = required_metadata(dataset_name, "json_file", "register_coco")
@@ -65,19 +92,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
                     f"{where} lacks category {missing[0]} of dataset {dataset_name} ({path}): "
                     "register the dataset with its own categories"
                 )
-        ids = metadata.thing_dataset_id_to_contiguous_id
-        self._scored = set(ids.values() if classes is None else classes.common)
-        scored = {category_id for category_id, label in ids.items() if label in self._scored}
-        # In place of detectron2's, which would read the file anew.
-        self._logger = logging.getLogger(COCOEvaluator.__module__)
-        self._distributed, self._output_dir, self._tasks = True, output_dir, None
-        self._use_fast_impl, self._max_dets_per_image = False, [1, 10, 100]
-        self._kpt_oks_sigmas: Sequence[float] = ()
-        self._cpu_device, self._metadata = torch.device("cpu"), metadata
-        self._coco_api = coco_api(file, scored)
-        self._do_evaluation = any(not each["iscrowd"] for each in self._annotations())
-        if file.instances is not None and not self._do_evaluation:
-            logger.warning("%s has no object to find: no AP is computed", path)
+        return cls(file, metadata, output_dir, classes)
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -156,4 +171,5 @@ def build_coco_panoptic_evaluator(
     if not instances_json or not PathManager.isfile(instances_json):
         logger.warning("%s: no instance annotations, hence no AP", dataset_name)
         return DatasetEvaluators([panoptic])
-    return DatasetEvaluators([COCOInstanceEvaluator(dataset_name, output_dir, classes), panoptic])
+    instances = COCOInstanceEvaluator.from_dataset(dataset_name, output_dir, classes)
+    return DatasetEvaluators([instances, panoptic])

@@ -84,5 +84,9 @@ def test_some_objects_are_enough(kind, pictures, scratch_catalog, tmp_path):
         (tmp_path / "a.json").write_text(json.dumps(content))
     register_datasets([["some", kind, arguments]])
     options = ["DATALOADER.FILTER_EMPTY_ANNOTATIONS", "False", "DATASETS.TRAIN", "('some',)"]
+    options += [
+        "INPUT.DATASET_MAPPER",
+        "ClipDatasetMapper",
+    ]  # detectron2's takes videos frame by frame
     (records,) = load_training_records(load_cfg(None, options)).values()
     assert len(records) == {"coco": 4, "coco_tracks": 1, "mot": 2}[kind]

@@ -160,7 +160,6 @@ def test_random_subset(cfg):
         ("DATASETS.TRAIN", ("nowhere",), "'nowhere' is not registered: correct the name"),
         ("DATASETS.TRAIN", (), "DATASETS.TRAIN is empty"),
         ("DATALOADER.SAMPLER_TRAIN", "Sorted", "SAMPLER_TRAIN is 'Sorted': choose one of"),
-        ("INPUT.DATASET_MAPPER", "DatasetMapper", "tiny holds videos.*ClipDatasetMapper"),
         ("INPUT.DATASET_MAPPER", "Paper", "DATASET_MAPPER is 'Paper'.*ClipDatasetMapper"),
         ("INPUT.EPOCH_UNIT", "clip", "EPOCH_UNIT is 'clip': choose frame or video"),
         ("SOLVER.IMS_PER_BATCH", 0, "IMS_PER_BATCH is 0"),
@@ -170,6 +169,14 @@ def test_faulty_config(cfg, key, value, message):
     cfg.merge_from_list([key, value])
     with pytest.raises(UserError, match=message):
         build_train_loader(cfg)
+
+
+def test_a_mapper_of_images(cfg):
+    """It trains on the frames of videos, but is not tested on them."""
+    cfg.INPUT.DATASET_MAPPER = "DatasetMapper"
+    build_train_loader(cfg)
+    with pytest.raises(UserError, match="tiny holds videos.*ClipDatasetMapper"):
+        build_test_loader(cfg, "tiny")
 
 
 def test_training_on_an_unlabelled_dataset(cfg, ytvis_content, write_json):

@@ -210,7 +210,7 @@ def coco_evaluator(folder: Path) -> MakeInput:
     def read() -> None:
         with scratch_names(name):
             register_coco_instances(name, {}, str(path), str(folder))
-            COCOInstanceEvaluator(name, str(folder))
+            COCOInstanceEvaluator.from_dataset(name, str(folder))
 
     return structures(path, [coco_sets.instance_content()], read)
 

@@ -6,16 +6,23 @@ from typing import Any
 import detectron2.data
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 
 from d2video.data.frame_sequence import read_frame
+from d2video.data.label_use import LabelUse
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY
 
 
 @DATASET_MAPPER_REGISTRY.register()
 class DatasetMapper(detectron2.data.DatasetMapper):
     """Map an image as detectron2 does; what is read, and refused, is as of the other mappers."""
+
+    @classmethod
+    def label_use(cls, cfg: CfgNode) -> LabelUse:
+        """detectron2's models look at images."""
+        return LabelUse("images", "images", ("coco",), needs_masks=cfg.MODEL.MASK_ON)
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """As detectron2's.

@@ -29,6 +29,7 @@ from d2video.config.checks import (
     layer_errors,
 )
 from d2video.config.set_prediction import model_arguments, network_arguments
+from d2video.data.label_use import LabelUse
 from d2video.formats.rle import encode_masks
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
@@ -113,6 +114,15 @@ class DETR(SetPredictionModel):
             "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
             "linker": linker if detr.LINK else None,
         }
+
+    @classmethod
+    def label_use(cls, cfg: CfgNode) -> LabelUse:
+        """Frames as images; with MODEL.DETR.LINK the tracks of videos are scored."""
+        masks = cfg.MODEL.MASK_ON
+        if not cfg.MODEL.DETR.LINK:
+            return LabelUse("images", "images", ("coco",), needs_masks=masks)
+        evaluators = ("ytvis", "mots") if masks else ("mot",)
+        return LabelUse("images", "videos", evaluators, needs_masks=masks)
 
     @classmethod
     def build_network(cls, cfg: CfgNode) -> SetPredictionNetwork:

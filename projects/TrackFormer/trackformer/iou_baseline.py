@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data import build_test_loader
+from d2video.data.model_records import label_use
 from d2video.evaluation import build_evaluator, match_test_sets
 from d2video.evaluation.mot.iou_tracker import link_by_iou
 from d2video.utils.errors import UserError
@@ -58,14 +59,16 @@ def evaluate(
     if cfg.MODEL.MASK_ON:
         raise UserError("boxes are linked, not masks: set MODEL.MASK_ON False")
     for name in cfg.DATASETS.TEST:
-        if name in DatasetCatalog and MetadataCatalog.get(name).get("evaluator_type") != "mot":
+        kind = MetadataCatalog.get(name).get("evaluator_type")
+        if name in DatasetCatalog and kind not in ("mot", "labels"):
             raise UserError(f"dataset {name} has no tracks of boxes: name others in DATASETS.TEST")
     model = build_model(cfg).eval()
     VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
     best = {}
     for name, classes in zip(cfg.DATASETS.TEST, match_test_sets(cfg, model), strict=True):
         videos = detect(model, build_test_loader(cfg, name))
-        evaluator = build_evaluator(name, f"{cfg.OUTPUT_DIR}/linked/{name}", classes)
+        folder = f"{cfg.OUTPUT_DIR}/linked/{name}"
+        evaluator = build_evaluator(name, folder, classes, label_use(cfg))
         results = [
             score_linked(videos, evaluator, *settings)
             for settings in itertools.product(score_thresholds, iou_thresholds, max_ages)

@@ -23,6 +23,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from d2video.config.set_prediction import model_arguments
+from d2video.data.label_use import LabelUse
 from d2video.formats.rle import encode_masks
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.losses import Focal
@@ -87,6 +88,12 @@ class TrackFormer(SetPredictionModel):
             "score_threshold": node.SCORE_THRESH_TEST,
             "clip_boxes": not node.OVERFLOW_BOXES,
         }
+
+    @classmethod
+    def label_use(cls, cfg: CfgNode) -> LabelUse:
+        """Videos (and images), of which the tracks of boxes or masks are scored."""
+        evaluator = "mots" if cfg.MODEL.MASK_ON else "mot"
+        return LabelUse("both", "videos", (evaluator,), needs_masks=cfg.MODEL.MASK_ON)
 
     def new_stream(self, output_size: tuple[int, int]) -> VideoStream:
         """A stream for one video, with answers of ``output_size`` (H, W)."""

@@ -28,6 +28,7 @@ from d2video.config.checks import (
     layer_errors,
 )
 from d2video.config.set_prediction import model_arguments, network_arguments
+from d2video.data.label_use import LabelUse
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.predictions import Predictions
@@ -117,6 +118,12 @@ class VisTR(SetPredictionModel):
             "window_overlap": cfg.TEST.VIDEO.WINDOW_OVERLAP,
             "link_iou": cfg.TEST.VIDEO.LINK_IOU,
         }
+
+    @classmethod
+    def label_use(cls, cfg: CfgNode) -> LabelUse:
+        """Videos with masks, of which the tracks of masks are scored."""
+        remedy = "train a model of boxes, such as TrackFormer"
+        return LabelUse("videos", "videos", ("ytvis",), needs_masks=True, without_masks=remedy)
 
     def forward(
         self, batched_inputs: list[dict]

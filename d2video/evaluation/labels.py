@@ -1,0 +1,162 @@
+"""Evaluators of data sets of labels, whose ground truth is their records: the model says which one counts."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.data import Metadata, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+
+from d2video.data.class_matching import ClassMatch
+from d2video.data.export import coco_content, youtube_vis_content
+from d2video.data.frame_images import frames_as_images
+from d2video.data.label_use import LabelUse
+from d2video.data.loading import load_records
+from d2video.data.records import Annotation, Record
+from d2video.evaluation.coco import COCOInstanceEvaluator
+from d2video.evaluation.metadata import required_metadata
+from d2video.evaluation.mot.evaluator import MOTEvaluator
+from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.evaluation.vis.evaluator import YTVISEvaluator
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from d2video.formats.coco import COCOInstances, check_coco_instances
+from d2video.formats.label_set import EVERY_CLASS
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a data set.
+
+    Attributes:
+        source: what messages call it.
+        records: of its videos or images.
+        class_names: by class index.
+        benchmark: whose rules count for tracks of boxes.
+    """
+
+    source: str
+    records: list[Record]
+    class_names: list[str]
+    benchmark: str = "MOT17"
+
+    @classmethod
+    def of_dataset(cls, name: str) -> "Labels":
+        """
+        Raises:
+            UserError: the data set cannot be read.
+        """
+        records = load_records(name)
+        classes = required_metadata(name, "thing_classes", "register_labels")
+        benchmark = MetadataCatalog.get(name).get("benchmark", "MOT17")
+        return cls(f"dataset {name}", records, [*classes], benchmark)
+
+    @property
+    def category_ids(self) -> dict[int, int]:
+        """Category id of the contents below → class index."""
+        return {k: k - 1 for k in range(1, len(self.class_names) + 1)}
+
+    def tracks(self, *, masks: bool) -> MOTGroundTruth:
+        """For HOTA, CLEAR and IDF1 of boxes or masks, by class.
+
+        Raises:
+            UserError: as :meth:`MOTGroundTruth.from_records`.
+        """
+        benchmark = "MOTS20" if masks else self.benchmark
+        return MOTGroundTruth.from_records(self.source, benchmark, self.records, self.class_names)
+
+    def mask_tracks(self) -> YTVISGroundTruth:
+        """For the AP of YouTube-VIS.
+
+        Raises:
+            UserError: no object has a mask.
+        """
+        records = [_by_class(record, len(self.class_names)) for record in self.records]
+        content = youtube_vis_content(records, self.class_names, source=self.source)
+        return YTVISGroundTruth.from_dict(content, self.source)
+
+    def images(self) -> COCOInstances:
+        """For the AP of COCO: a video is an image a frame."""
+        images = frames_as_images(_by_class(r, len(self.class_names)) for r in self.records)
+        # Files are not looked for: names are only to be different.
+        named = [{**image, "file_name": str(image["image_id"])} for image in images]
+        content = coco_content(named, self.class_names, source=self.source)
+        return check_coco_instances(content, self.source)
+
+
+def _coco(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+    metadata = Metadata(
+        name=labels.source,
+        thing_classes=labels.class_names,
+        thing_dataset_id_to_contiguous_id=labels.category_ids,
+    )
+    return COCOInstanceEvaluator(labels.images(), metadata, output_dir, classes)
+
+
+def _ytvis(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+    return YTVISEvaluator(labels.mask_tracks(), labels.category_ids, output_dir, classes)
+
+
+def _mot(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+    return MOTEvaluator(labels.tracks(masks=False), output_dir, classes)
+
+
+def _mots(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+    return MOTEvaluator(labels.tracks(masks=True), output_dir, classes)
+
+
+# What :attr:`LabelUse.evaluators` names. Projects may add their own.
+LABEL_EVALUATORS: dict[str, Callable[[Labels, str, ClassMatch | None], DatasetEvaluator]] = {
+    "coco": _coco,
+    "ytvis": _ytvis,
+    "mot": _mot,
+    "mots": _mots,
+}
+
+
+def build_label_evaluator(
+    dataset_name: str,
+    output_dir: str,
+    classes: ClassMatch | None = None,
+    use: LabelUse | None = None,
+) -> DatasetEvaluator:
+    """The evaluator of a set of labels that a model's use names; see
+    :func:`~d2video.evaluation.build.build_evaluator`.
+
+    Of several each has a folder of its own in ``output_dir``.
+
+    Raises:
+        UserError: the labels cannot be read, or are not such as the evaluator needs.
+    """
+    labels = Labels.of_dataset(dataset_name)
+    kinds = _possible(labels.records) if use is None else use.evaluators
+    if len(kinds) == 1:
+        return LABEL_EVALUATORS[kinds[0]](labels, output_dir, classes)
+    folders = {kind: os.path.join(output_dir, kind) for kind in kinds}
+    return DatasetEvaluators([LABEL_EVALUATORS[k](labels, folders[k], classes) for k in kinds])
+
+
+def _possible(records: Sequence[Record]) -> tuple[str, ...]:
+    """What can be scored of all objects."""
+    if "length" not in records[0]:
+        return ("coco",)
+    objects = (each for record in records for frame in record["annotations"] for each in frame)
+    return ("mot", "ytvis", "mots") if all("segmentation" in each for each in objects) else ("mot",)
+
+
+def _by_class(record: Record, num_classes: int) -> Record:
+    """The record with a region of each class in place of one of every class."""
+
+    def split(regions: Iterable[Annotation]) -> list[Any]:
+        return [
+            {**each, "category_id": k}
+            for each in regions
+            for k in (
+                [each["category_id"]] if each["category_id"] != EVERY_CLASS else range(num_classes)
+            )
+        ]
+
+    if "length" not in record:
+        return {**record, "annotations": split(record["annotations"])}
+    ignored = record.get("ignored")
+    return record if ignored is None else {**record, "ignored": [*map(split, ignored)]}
