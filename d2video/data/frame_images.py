@@ -35,5 +35,8 @@ def _frames(record: Record, first_id: int) -> Iterator[ImageRecord]:
         }
         if labels is not None:
             ignored: list[Annotation] = [] if regions is None else regions[t]
-            image["annotations"] = [*labels[t], *({**each, "iscrowd": 1} for each in ignored)]
+            crowds: list[Any] = [
+                {**each, "iscrowd": 1} for each in ignored if each.get("scored", True)
+            ]
+            image["annotations"] = [*labels[t], *crowds]
         yield image

@@ -100,12 +100,20 @@ class COCOInstanceEvaluator(COCOEvaluator):
         """Take a model's answers, as detectron2's evaluator.
 
         Raises:
-            UserError: masks of another form than a bool tensor.
+            UserError: masks of another form than a bool tensor, or a class that the dataset lacks.
         """
+        known = {*self._metadata.thing_dataset_id_to_contiguous_id.values()}
         for given, answer in zip(inputs, outputs, strict=True):
-            if "instances" in answer and answer["instances"].has("pred_masks"):
-                where = f"the model's answer to image {given['image_id']}, pred_masks"
-                check_dense(answer["instances"].pred_masks, "NHW", where)
+            if "instances" not in answer:
+                continue
+            where, found = f"the model's answer to image {given['image_id']}", answer["instances"]
+            if found.has("pred_masks"):
+                check_dense(found.pred_masks, "NHW", f"{where}, pred_masks")
+            if odd := {*found.pred_classes.tolist()} - known:
+                raise UserError(
+                    f"{where}: class {min(odd)} is none of the dataset's {len(known)} classes; evaluate a "
+                    "model of these classes"
+                )
         super().process(inputs, outputs)
 
     def _annotations(self) -> list[dict[str, Any]]:

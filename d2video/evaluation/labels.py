@@ -1,7 +1,7 @@
 """Evaluators of data sets of labels, whose ground truth is their records: the model says which one counts."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from d2video.data.export import coco_content, youtube_vis_content
 from d2video.data.frame_images import frames_as_images
 from d2video.data.label_use import LabelUse
 from d2video.data.loading import load_records
-from d2video.data.records import Annotation, Record
+from d2video.data.records import Record
 from d2video.evaluation.coco import COCOInstanceEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.mot.evaluator import MOTEvaluator
@@ -21,7 +21,7 @@ from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.coco import COCOInstances, check_coco_instances
-from d2video.formats.label_set import EVERY_CLASS
+from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,15 @@ class Labels:
         source: what messages call it.
         records: of its videos or images.
         class_names: by class index.
+        numbers: of the classes in files of results, by class index.
         benchmark: whose rules count for tracks of boxes.
     """
 
     source: str
     records: list[Record]
     class_names: list[str]
-    benchmark: str = "MOT17"
+    numbers: list[int]
+    benchmark: str
 
     @classmethod
     def of_dataset(cls, name: str) -> "Labels":
@@ -48,13 +50,16 @@ class Labels:
         """
         records = load_records(name)
         classes = required_metadata(name, "thing_classes", "register_labels")
-        benchmark = MetadataCatalog.get(name).get("benchmark", "MOT17")
-        return cls(f"dataset {name}", records, [*classes], benchmark)
+        metadata = MetadataCatalog.get(name)
+        index_of = metadata.thing_dataset_id_to_contiguous_id
+        numbers = sorted(index_of, key=index_of.__getitem__)
+        benchmark = metadata.get("benchmark", "MOT17")
+        return cls(f"dataset {name}", records, [*classes], numbers, benchmark)
 
     @property
-    def category_ids(self) -> dict[int, int]:
-        """Category id of the contents below → class index."""
-        return {k: k - 1 for k in range(1, len(self.class_names) + 1)}
+    def index_of(self) -> dict[int, int]:
+        """Class index by number."""
+        return {number: k for k, number in enumerate(self.numbers)}
 
     def tracks(self, *, masks: bool) -> MOTGroundTruth:
         """For HOTA, CLEAR and IDF1 of boxes or masks, by class.
@@ -63,7 +68,11 @@ class Labels:
             UserError: as :meth:`MOTGroundTruth.from_records`.
         """
         benchmark = "MOTS20" if masks else self.benchmark
-        return MOTGroundTruth.from_records(self.source, benchmark, self.records, self.class_names)
+        taken = masks and MOTS_IGNORE_CLASS in self.numbers
+        return MOTGroundTruth.from_records(
+            *(self.source, benchmark, self.records, self.class_names),
+            None if taken else self.numbers,
+        )
 
     def mask_tracks(self) -> YTVISGroundTruth:
         """For the AP of YouTube-VIS.
@@ -71,30 +80,37 @@ class Labels:
         Raises:
             UserError: no object has a mask.
         """
-        records = [_by_class(record, len(self.class_names)) for record in self.records]
-        content = youtube_vis_content(records, self.class_names, source=self.source)
-        return YTVISGroundTruth.from_dict(content, self.source)
+        content = youtube_vis_content(self.records, self.class_names, source=self.source)
+        return YTVISGroundTruth.from_dict(self._numbered(content), self.source)
 
     def images(self) -> COCOInstances:
         """For the AP of COCO: a video is an image a frame."""
-        images = frames_as_images(_by_class(r, len(self.class_names)) for r in self.records)
-        # Files are not looked for: names are only to be different.
+        # Files are not looked for: their names are only to be different.
+        images = frames_as_images(self.records)
         named = [{**image, "file_name": str(image["image_id"])} for image in images]
         content = coco_content(named, self.class_names, source=self.source)
-        return check_coco_instances(content, self.source)
+        return check_coco_instances(self._numbered(content), self.source)
+
+    def _numbered(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The content of a file, which numbers classes from 1 on, with ``numbers``."""
+        for category in content["categories"]:
+            category["id"] = self.numbers[category["id"] - 1]
+        for annotation in content.get("annotations", ()):
+            annotation["category_id"] = self.numbers[annotation["category_id"] - 1]
+        return content
 
 
 def _coco(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
     metadata = Metadata(
         name=labels.source,
         thing_classes=labels.class_names,
-        thing_dataset_id_to_contiguous_id=labels.category_ids,
+        thing_dataset_id_to_contiguous_id=labels.index_of,
     )
     return COCOInstanceEvaluator(labels.images(), metadata, output_dir, classes)
 
 
 def _ytvis(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
-    return YTVISEvaluator(labels.mask_tracks(), labels.category_ids, output_dir, classes)
+    return YTVISEvaluator(labels.mask_tracks(), labels.index_of, output_dir, classes)
 
 
 def _mot(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
@@ -140,23 +156,6 @@ def _possible(records: Sequence[Record]) -> tuple[str, ...]:
     """What can be scored of all objects."""
     if "length" not in records[0]:
         return ("coco",)
-    objects = (each for record in records for frame in record["annotations"] for each in frame)
-    return ("mot", "ytvis", "mots") if all("segmentation" in each for each in objects) else ("mot",)
-
-
-def _by_class(record: Record, num_classes: int) -> Record:
-    """The record with a region of each class in place of one of every class."""
-
-    def split(regions: Iterable[Annotation]) -> list[Any]:
-        return [
-            {**each, "category_id": k}
-            for each in regions
-            for k in (
-                [each["category_id"]] if each["category_id"] != EVERY_CLASS else range(num_classes)
-            )
-        ]
-
-    if "length" not in record:
-        return {**record, "annotations": split(record["annotations"])}
-    ignored = record.get("ignored")
-    return record if ignored is None else {**record, "ignored": [*map(split, ignored)]}
+    labels = [frame for record in records for frame in record.get("annotations", ())]
+    objects = (each for frame in labels for each in frame)
+    return ("ytvis", "mots") if all("segmentation" in each for each in objects) else ("mot",)

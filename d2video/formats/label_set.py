@@ -279,8 +279,9 @@ class LabelSet:
         self._rotations.leave_out("as the upright boxes around them are", count)
 
     def contiguous_ids(self, names: Sequence[str]) -> dict[int, int]:
-        """The place of each of these classes, by the number that the file, or else their order, gives it."""
-        numbers = self.class_numbers or range(len(self.classes))
+        """The place of each of these classes, by the number that the file, or else their order from 1 on,
+        gives it."""
+        numbers = self.class_numbers or range(1, len(self.classes) + 1)
         return {numbers[self.classes.index(name)]: k for k, name in enumerate(names)}
 
     def as_images(self) -> None:

@@ -1,0 +1,97 @@
+"""Labels of two classes train and test every model of objects, and are scored by class."""
+
+import math
+
+import pytest
+
+from d2video.engine import VideoTrainer
+from d2video.utils.errors import UserError
+from tests.helpers.true_sets import register_true
+from tests.projects.DETR.tiny import tiny_cfg as detr
+from tests.projects.TrackFormer.tiny import tiny_cfg as trackformer
+from tests.projects.VisTR.tiny import tiny_cfg as vistr
+
+pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
+
+DETR = "configs/DETR/detr_tiny_shapes.yaml"
+THREE = ("MODEL.DETR.NUM_CLASSES", 3)
+# Model -> its config, what is scored, and the keys that name a class.
+MODELS = {
+    "VisTR": (lambda *keys: vistr(*keys), {"segm": "AP"}),
+    "TrackFormer": (lambda *keys: trackformer("detr", *keys), {"mot": "HOTA"}),
+    "TrackFormer with masks": (lambda *keys: trackformer("detr_masks", *keys), {"mot": "HOTA"}),
+    "DETR": (
+        lambda *keys: detr(*THREE, "MODEL.MASK_ON", False, *keys, config=DETR),
+        {"bbox": "AP"},
+    ),
+    "linked DETR": (
+        lambda *keys: detr(
+            *THREE, "MODEL.MASK_ON", True, "MODEL.DETR.LINK", True, *keys, config=DETR
+        ),
+        {"segm": "AP", "mot": "HOTA"},
+    ),
+}
+
+
+def config(model, folder, *keys):
+    make, _ = MODELS[model]
+    return make(
+        *("DATASETS.TRAIN", "('true',)", "DATASETS.TEST", "('true',)", "OUTPUT_DIR", str(folder)),
+        *("SOLVER.IMS_PER_BATCH", 1, "DATALOADER.NUM_WORKERS", 0, "SEED", 1),
+        *("SOLVER.MAX_EPOCHS", 0, "SOLVER.EPOCH_STEPS", "()", "SOLVER.MAX_ITER", 1),
+        *("SOLVER.STEPS", "()"),
+        *keys,
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_and_an_evaluation_by_class(model, tmp_path, monkeypatch):
+    register_true(monkeypatch, "true", tmp_path / "frames")
+    trainer = VideoTrainer(config(model, tmp_path / "output"))
+    trainer.resume_or_load(resume=False)
+    trainer.train()
+    results = trainer.test(trainer.cfg, trainer.model)
+    for task, metric in MODELS[model][1].items():
+        for name in ("dog", "cat"):
+            assert math.isfinite(results[task][f"{metric}-{name}"])
+    assert results.keys() >= MODELS[model][1].keys()
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "part"),
+    [
+        (
+            "VisTR",
+            {"but_one": True},
+            "1 of 19 objects in frames have a box and no mask, and VisTR needs",
+        ),
+        ("TrackFormer with masks", {"masks": False}, "19 of 19 .* or set MODEL.MASK_ON False"),
+        (
+            "VisTR",
+            {"tracked": False},
+            "dataset true has images without tracks, and VisTR is trained on",
+        ),
+        ("TrackFormer", {"tracked": False}, "and TrackFormer is tested on videos"),
+    ],
+)
+def test_refused_before_the_training(model, options, part, tmp_path, monkeypatch):
+    register_true(monkeypatch, "true", tmp_path / "frames", **options)
+    with pytest.raises(UserError, match=part) as error:
+        VideoTrainer(config(model, tmp_path / "output"))
+    assert "\n" not in str(error.value)
+
+
+def test_classes_go_by_name(tmp_path, monkeypatch):
+    register_true(monkeypatch, "true", tmp_path / "frames")
+    register_true(monkeypatch, "cats", tmp_path / "frames", classes=["cat"])
+    keys = ("DATASETS.TRAIN", "('cats',)", "MODEL.TRACKFORMER.NUM_CLASSES", 1)
+    trainer = VideoTrainer(config("TrackFormer", tmp_path / "output", *keys))
+    with pytest.raises(
+        UserError, match="dataset true has annotations of 'dog', which the model does not"
+    ):
+        trainer.test(trainer.cfg, trainer.model)
+    trainer.cfg.defrost()
+    trainer.cfg.TEST.COMMON_CLASSES_ONLY = True
+    results = trainer.test(trainer.cfg, trainer.model)["mot"]
+    assert "HOTA" in results
+    assert "HOTA-dog" not in results
