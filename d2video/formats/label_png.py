@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from d2video.formats.faults import EntryError, Report, reporting
 from d2video.formats.footage import Footage
 from d2video.formats.label_set import LabelSet
@@ -54,6 +56,7 @@ def read_mask_frames(
     *,
     first_frame: int = 0,
     others_are_empty: bool = False,
+    read: Callable[[Path], np.ndarray] = read_values,
 ) -> list[MaskFrame]:
     """Read the PNGs of one video, in the order of its frames.
 
@@ -62,10 +65,12 @@ def read_mask_frames(
         footage: the frames. Image files belong to the PNGs of the same name.
         report: takes the faults of files: unreadable, colours, another size than the frames, or no
             frame of this name or number, or one that another file is of.
+        first_frame: of a video file, the number in the PNGs' names that its first frame has.
+        others_are_empty: image files without a PNG are labelled frames without objects.
+        read: gives the number of each pixel of a PNG, whole numbers (H,W).
 
     Raises:
         UserError: the frames are the masks.
-        first_frame: of a video file, the number in the PNGs' names that its first frame has.
     """
     if paths and str(paths[0].parent) == footage.path:
         raise UserError(f"{footage.path} holds the masks: give the frames' folder (image_root)")
@@ -73,7 +78,7 @@ def read_mask_frames(
     paths_of: dict[int, Path] = {}
     frames: dict[int, MaskFrame] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        masks = [pool.submit(_read_masks, path, footage.size) for path in paths]
+        masks = [pool.submit(_read_masks, path, footage.size, read) for path in paths]
         for path, found in zip(paths, masks, strict=True):
             with reporting(report, str(path), "file", str(path)):
                 index = places.index_of(path)
@@ -87,9 +92,11 @@ def read_mask_frames(
     return [frames[index] for index in sorted(frames)]
 
 
-def _read_masks(path: Path, size: tuple[int, int]) -> dict[int, dict[str, Any]]:
+def _read_masks(
+    path: Path, size: tuple[int, int], read: Callable[[Path], np.ndarray]
+) -> dict[int, dict[str, Any]]:
     try:
-        values = read_values(path)
+        values = read(path)
     except BrokenFile as error:
         raise EntryError(str(error)) from None
     if values.shape != size:

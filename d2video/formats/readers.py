@@ -1,6 +1,7 @@
 """All formats of labels: importing this module registers them."""
 
 from d2video.formats import (
+    bdd100k,  # noqa: F401
     cocovid,  # noqa: F401
     cvat_coco,  # noqa: F401
     cvat_video,  # noqa: F401

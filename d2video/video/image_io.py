@@ -67,6 +67,18 @@ def read_values(path: str | os.PathLike[str]) -> np.ndarray:
         return np.asarray(image).astype(_ONE_CHANNEL[image.mode], copy=False)
 
 
+def read_rgba(path: str | os.PathLike[str]) -> np.ndarray:
+    """The pixels of an image with transparency as they are stored, uint8 (H,W,4).
+
+    Raises:
+        BrokenFile: as :func:`read_rgb`, or the image is of another kind.
+    """
+    with _open_image(path) as image:
+        if image.mode != "RGBA":
+            raise ValueError(f"its pixels are {image.mode}, not RGBA")
+        return np.asarray(image)
+
+
 def image_mode(path: str | os.PathLike[str]) -> str | None:
     """Pillow's mode of an image, such as "P" where pixels are indices of a palette; None if it cannot be
     read."""

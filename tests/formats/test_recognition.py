@@ -13,6 +13,7 @@ from PIL import Image
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
+from tests.formats.test_bdd100k import write as write_bdd100k
 from tests.formats.test_kitti import write as write_kitti
 from tests.formats.test_mots_png import write_cvat as write_cvat_mots
 from tests.formats.test_mots_png import write_kitti as write_kitti_mots
@@ -73,6 +74,12 @@ def _labelme(folder: Path) -> Path:
 
 # By format what tools write: a function of an empty folder gives the path that people name.
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
+    "bdd100k": [
+        lambda folder: write_bdd100k(folder, "box_track_20"),
+        lambda folder: write_bdd100k(folder, "seg_track_20/rles") / "clip_a.json",
+        lambda folder: write_bdd100k(folder, "seg_track_20/bitmasks"),
+        lambda folder: write_bdd100k(folder, "seg_track_20/bitmasks") / "clip_a",
+    ],
     "coco": [
         _json(instance_content()),
         lambda folder: _json(instance_content())(folder).rename(folder / "_annotations.coco.json"),
