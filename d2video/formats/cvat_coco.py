@@ -148,7 +148,7 @@ def _find_frames(path: str, first: str) -> str:
 
 
 def _number(image: Image) -> int | None:
-    return frame_number(Path(image["file_name"]).stem)
+    return frame_number(Path(image["file_name"]))
 
 
 def _add_images(

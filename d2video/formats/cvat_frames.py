@@ -7,51 +7,26 @@ from pathlib import Path
 
 from d2video.formats.cvat_meta import Task
 from d2video.formats.faults import Report, Tally
-from d2video.formats.footage import Footage, find_footage
+from d2video.formats.footage import Footage, find_footage, number_images
 from d2video.utils.errors import UserError
 
 _FRAME_NAME = re.compile(r"(?:frame_)?([0-9]{1,15})")
 
 
-def frame_number(name: str) -> int | None:
-    """The number of a frame in its video, by its name without suffix; None if it has none."""
-    match = _FRAME_NAME.fullmatch(name)
+def frame_number(path: Path) -> int | None:
+    """The number of a frame in its video, by the name of its image; None if it has none."""
+    match = _FRAME_NAME.fullmatch(path.stem)
     return int(match[1]) if match else None
 
 
-def numbered_frames(footage: Footage) -> dict[int, str] | None:
-    """Frames by number, ascending: of a video from 0, of images that in their names, or None without.
-
-    Raises:
-        UserError: two images have the same number, or only some have one.
-    """
-    if footage.is_video_file:
-        return dict(enumerate(footage.frames))
-    found: dict[int, str] = {}
-    others = []
-    for frame in footage.frames:
-        number = frame_number(Path(frame).stem)
-        if number is None:
-            others.append(frame)
-        elif number in found:
-            raise UserError(f"{found[number]} and {frame} are both of frame {number}: remove one")
-        else:
-            found[number] = frame
-    if found and others:
-        raise UserError(
-            f"image {others[0]} has no frame number, and others beside it have: take it away"
-        )
-    return dict(sorted(found.items())) or None
-
-
 def task_frames(
-    task: Task, path: str, image_root: str | None, report: Report
+    task: Task, path: str, image_root: str | None, report: Report, *, is_only: bool
 ) -> tuple[dict[int, str], tuple[int, int]]:
     """The frames of a task by their numbers in its video, ascending, and their size.
 
     Args:
         path: of the XML file.
-        image_root: see :func:`~d2video.formats.footage.find_footage`.
+        image_root, is_only: see :func:`~d2video.formats.footage.find_footage`.
         report: takes what is left out: frames without an image, such as those deleted in CVAT, and those
             that do not belong to the task.
 
@@ -59,9 +34,13 @@ def task_frames(
         UserError: they are not found, are of another size or fewer than the labels are for, or the
             images of a task of images are not as many as the labels are for, or in no clear order.
     """
-    stem = Path(path).stem
-    names = [f"images/{task.subset}" if task.subset else "images", task.source, stem, task.name]
-    footage = find_footage(path, os.path.dirname(path), [*filter(None, names), ""], image_root)
+    folder, stem = os.path.dirname(os.path.abspath(path)), Path(path).stem
+    names = [*filter(None, [task.source, stem, task.name, os.path.basename(folder)])]
+    if task.subset:
+        names = [f"images/{task.subset}", *names]
+    elif is_only or (image_root is None and stem == "annotations"):
+        names = ["images", *names, ""]
+    footage = find_footage(path, folder, names, image_root, is_only=is_only)
     if task.size is not None:
         footage.check_size(task.size, path)
     if task.is_video or footage.is_video_file:
@@ -92,14 +71,14 @@ def task_frames(
 
 
 def _of_video(footage: Footage, task: Task, path: str) -> dict[int, str]:
-    found = numbered_frames(footage)
+    if footage.is_video_file:
+        return dict(enumerate(footage.frames))
+    found = number_images(map(Path, footage.frames), frame_number)
     if found is None:
         raise UserError(
             f"{path}: the images in {footage.path} have no frame numbers: name them as CVAT does "
             "(frame_000010.PNG is frame 10), or give the video (image_root)"
         )
-    if footage.is_video_file or not task.offset:
-        return found
     return {number - task.offset: frame for number, frame in found.items()}
 
 

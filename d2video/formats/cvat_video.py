@@ -68,8 +68,9 @@ def read_cvat_video(
     metas = read_metas(root, "track", "cvat_images")
     labels = LabelSet(root, report, classes=all_classes(metas))
     tracks = _Tracks(labels)
+    is_only = sum(len(meta.tasks) for meta in metas) == 1
     for meta in metas:
-        _File(meta, tracks, image_root).read()
+        _File(meta, tracks, image_root, is_only=is_only).read()
     tracks.judge(tracked)
     return labels.finished()
 
@@ -174,10 +175,12 @@ class _Tracks:
 class _File:
     """Reads one file."""
 
-    def __init__(self, meta: Meta, tracks: _Tracks, image_root: str | None) -> None:
+    def __init__(
+        self, meta: Meta, tracks: _Tracks, image_root: str | None, *, is_only: bool
+    ) -> None:
         self.path, self.tracks, self.labels = meta.path, tracks, tracks.labels
         self.offsets = {task.id: task.offset for task in meta.tasks}
-        self.videos = {task.id: self._video(task, image_root) for task in meta.tasks}
+        self.videos = {task.id: self._video(task, image_root, is_only) for task in meta.tasks}
         # Shapes after which the track is not listed though it goes on, and the next ones.
         self.gaps: list[tuple[_Track, _Listed, _Listed | None]] = []
         self.lists_all = False
@@ -194,8 +197,8 @@ class _File:
                 with reporting(self.labels.report, self.path, "line", gap[1].line):
                     self._fill(*gap)
 
-    def _video(self, task: Task, image_root: str | None) -> LabelledVideo:
-        frames, size = task_frames(task, self.path, image_root, self.labels.report)
+    def _video(self, task: Task, image_root: str | None, is_only: bool) -> LabelledVideo:
+        frames, size = task_frames(task, self.path, image_root, self.labels.report, is_only=is_only)
         taken = {video.name for video in self.labels.videos}
         folder, stem = os.path.basename(os.path.dirname(self.path)), Path(self.path).stem
         names = [Path(task.source).stem, task.name, stem if stem != OUTERMOST else "", folder]

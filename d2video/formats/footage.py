@@ -1,14 +1,14 @@
 """The frames that labels belong to: a folder of images or a video file beside them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from d2video.utils.errors import UserError
 from d2video.video.frame_index import frame_index
 from d2video.video.frame_names import frame_name
-from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size, visible_files
+from d2video.video.image_io import IMAGE_SUFFIXES, number_in_name, read_image_size, visible_files
 from d2video.video.video_file import VIDEO_SUFFIXES
 
 
@@ -64,6 +64,29 @@ def read_footage(path: str) -> Footage:
     index = frame_index(path)
     frames = [frame_name(path, number) for number in range(len(index))]
     return Footage(path, frames, index.size, True)
+
+
+def number_images(
+    paths: Iterable[Path], number_of: Callable[[Path], int | None] = number_in_name
+) -> dict[int, str] | None:
+    """Image files by the numbers of their frames, ascending; None if no name is a number.
+
+    Raises:
+        UserError: two have the same number, or only some have one.
+    """
+    numbered = [(number_of(path), path) for path in paths]
+    if all(number is None for number, _ in numbered):
+        return None
+    by_number: dict[int, str] = {}
+    for number, path in numbered:
+        if number is None:
+            raise UserError(f"image {path}: name it by its frame's number, or take it away")
+        if number in by_number:
+            raise UserError(
+                f"images {by_number[number]} and {path} are both of frame {number}: take one away"
+            )
+        by_number[number] = str(path)
+    return dict(sorted(by_number.items()))
 
 
 def find_footage(

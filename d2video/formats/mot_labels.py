@@ -74,7 +74,7 @@ def read_labels(
     """
     labelled = [(each, each.gt_file) for each in sequences if each.gt_file is not None]
     by_name = sorted(labelled, key=lambda each: each[0].name)
-    names = {gt_file: _read_names(gt_file) for _, gt_file in by_name}
+    names = {gt_file: read_class_numbers(gt_file) for _, gt_file in by_name}
     _check_classes(rule, names, report)
     tally = Tally(source, "masks" if rule.has_masks else "boxes")
     found: dict[str, Labels] = {}
@@ -124,7 +124,7 @@ def class_numbers(rule: ObjectRule, sequences: Sequence[MOTSequence]) -> tuple[i
     """
     names: dict[str, int] = {}
     for sequence in sorted(sequences, key=lambda each: each.name):
-        for name, number in _read_names(sequence.gt_file).items():
+        for name, number in read_class_numbers(sequence.gt_file).items():
             names.setdefault(name, number)
     numbers = _class_numbers(rule, names)
     present = tuple(number for number in numbers if number is not None)
@@ -210,7 +210,7 @@ def _has_no_area(rows: MOTRows | MOTSRows) -> np.ndarray:
     return (rows.box[:, 2:] == 0).any(axis=1)
 
 
-def _read_names(gt_file: str | None) -> dict[str, int]:
+def read_class_numbers(gt_file: str | None) -> dict[str, int]:
     """Name → number of the classes in the ``labels.txt`` beside a ``gt.txt``; empty without one."""
     path = os.path.join(os.path.dirname(gt_file or ""), "labels.txt")
     if gt_file is None or not os.path.isfile(path):

@@ -17,10 +17,10 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from detectron2.utils.logger import log_first_n
 
+from d2video.formats.footage import number_images
 from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
@@ -28,7 +28,6 @@ from d2video.video.image_io import (
     IMAGE_SUFFIXES,
     exif_advice,
     list_images,
-    number_in_name,
     read_image_size,
 )
 
@@ -220,7 +219,7 @@ def _list_frames(folder: str, info: SeqInfo, needs_images: bool) -> dict[int, st
                 f"{found}: correct imExt or leave it out"
             )
         paths = chosen
-    by_number = _number_frames(paths)
+    by_number = number_images(paths) or {k: str(path) for k, path in enumerate(paths, 1)}
     if info.num_frames not in (None, len(by_number)):
         missing = [t for t in range(1, (info.num_frames or 0) + 1) if t not in by_number]
         fault = f"that of frame {missing[0]} is missing" if missing else "there are more"
@@ -234,27 +233,6 @@ def _list_frames(folder: str, info: SeqInfo, needs_images: bool) -> dict[int, st
         log_first_n(logging.WARNING, f"{fault}: seqLength counts", name=__name__, key="message")
         return None
     return by_number
-
-
-def _number_frames(paths: Sequence[Path]) -> dict[int, str]:
-    """Image files, in natural order, by the numbers of their frames, ascending.
-
-    Raises:
-        UserError: two have the same number, or only some have one.
-    """
-    numbers = [number_in_name(path) for path in paths]
-    if not any(number is not None for number in numbers):
-        return {number: str(path) for number, path in enumerate(paths, 1)}
-    by_number: dict[int, str] = {}
-    for number, path in zip(numbers, paths, strict=True):
-        if number is None:
-            raise UserError(f"image {path}: name it by its frame's number, or take it away")
-        if number in by_number:
-            raise UserError(
-                f"images {by_number[number]} and {path} are both of frame {number}: take one away"
-            )
-        by_number[number] = str(path)
-    return dict(sorted(by_number.items()))
 
 
 def _image_folder(folder: str, info: SeqInfo) -> str | None:

@@ -49,6 +49,13 @@ def _with_attributes() -> dict:
     return value
 
 
+def _with_classes(folder: Path) -> Path:
+    write_sequence(folder)
+    (folder / "seqinfo.ini").unlink()
+    (folder / "gt" / "labels.txt").write_text("cat")
+    return folder
+
+
 def _masks(folder: Path, place: str) -> Path:
     root = folder / "masks"
     write_palette(np.ones((4, 6), np.uint8), root / place / "00000.png")
@@ -94,6 +101,11 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: _masks(folder, "bear") / "bear",
     ],
     "cvat_coco": [_json(_with_attributes())],
+    "cvat_mot": [
+        lambda folder: _with_classes(folder / "clip"),
+        lambda folder: _with_classes(folder / "clip").parent,
+        lambda folder: _with_classes(folder / "clip") / "gt" / "gt.txt",
+    ],
     "cvat_video": [
         lambda folder: write_xml(folder, document(element("task", task(3)))),
         lambda folder: write_xml(folder, document("", track(0, "cat", [])), "clip.xml"),

@@ -1,0 +1,166 @@
+"""CVAT's export in the layout of the MOTChallenge ("MOT 1.1").
+
+``gt/gt.txt`` has nine columns, ``frame,id,left,top,width,height,flag,class,visibility``. Unlike in the
+MOTChallenge corners count from 0, and the classes are the lines of ``gt/labels.txt``.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from d2video.formats.box_layout import layout_doubt
+from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting
+from d2video.formats.footage import find_footage, number_images
+from d2video.formats.label_formats import label_format
+from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.mot_ground_truth import without_sizes
+from d2video.formats.mot_labels import read_class_numbers
+from d2video.formats.mot_sequence import is_labelled_sequence
+from d2video.formats.mot_text import TextTable, read_table
+from d2video.formats.recognition import Seen
+from d2video.utils.errors import UserError
+
+_LAYOUT = "frame,id,left,top,width,height,flag,class,visibility"
+
+
+def _is_cvat_mot(seen: Seen) -> bool:
+    return bool(_sequences(seen.path))
+
+
+@label_format("cvat_mot", "CVAT: gt.txt with labels.txt (MOT 1.1)", _is_cvat_mot)
+def read_cvat_mot(
+    root: str,
+    report: Report = refuse,
+    *,
+    image_root: str | None = None,
+    tracked: bool = True,
+    start_frame: int = 0,
+    frame_step: int = 1,
+) -> LabelSet:
+    """Read one export, or a folder of several.
+
+    A video has the name of the folder. Images called by numbers are the frames with these numbers.
+    Others, and the frames of a video file, are counted from 1 on. If no box has a track (CVAT writes -1
+    as its id), the frames are single images.
+
+    Args:
+        root: the folder with ``gt`` and ``img1``, ``gt/gt.txt`` in it, or a folder of such folders.
+        report: takes the faults of rows; boxes in another layout; and what is left out.
+        image_root: the frames of the only video, or a folder with those of all by name: folders of images or
+            video files. None: ``img1``, or a video file beside ``gt``.
+        tracked: False: every frame is a single image. This keeps boxes without a track, too.
+        start_frame, frame_step: of the task in CVAT, which the file does not say: which frames of a video
+            file were labelled, the first from 0 on and each so manieth after it.
+
+    Raises:
+        UserError: the file is missing or not in the layout, or the frames are not found.
+    """
+    if start_frame < 0 or frame_step < 1:
+        raise UserError(
+            f"start_frame {start_frame}, frame_step {frame_step}: give those of the task"
+        )
+    folders = _sequences(root)
+    if not folders:
+        raise UserError(f"{root} is no export of CVAT with gt/gt.txt and gt/labels.txt: correct it")
+    files = [os.path.join(folder, "gt", "gt.txt") for folder in folders]
+    classes = [{n: name for name, n in read_class_numbers(file).items()} for file in files]
+    names = [*dict.fromkeys(name for each in classes for name in each.values())]
+    labels = LabelSet(root, report, classes=names)
+    steps = slice(start_frame, None, frame_step)
+    loose: list[tuple[LabelledVideo, TextTable, dict[int, str]]] = []
+    for folder, file, numbers in zip(folders, files, classes, strict=True):
+        video = _video(labels, folder, file, image_root, steps, is_only=len(folders) == 1)
+        table = _read_rows(video, file, report)
+        has_track = table.column(1) >= 0
+        _add_rows(video, table.select(has_track), numbers)
+        loose.append((video, table.select(~has_track), numbers))
+    count = sum(len(table.lines) for _, table, _ in loose)
+    if tracked and (labels.tally.used or not count):
+        labels.tally.leave_out(
+            "without a track (id -1)",
+            count,
+            "tracked=False reads every frame as a single image, with them",
+        )
+        return labels.finished()
+    labels.tracked = False
+    for video, table, numbers in loose:
+        _add_rows(video, table, numbers)
+    if tracked:
+        text = (
+            "no box has a track (all ids are -1), and the frames are read as single images, for a model such "
+            "as DETR: for tracks draw them as tracks in CVAT"
+        )
+        report(Doubt(root, text))
+    labels.as_images()
+    return labels.finished()
+
+
+def _sequences(path: str) -> list[str]:
+    """The folder that is an export of CVAT, by itself or by its gt.txt, or those in it."""
+    if not os.path.isdir(path):
+        folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
+        is_file = (name, os.path.basename(path)) == ("gt", "gt.txt")
+        return [folder] if is_file and _is_export(folder) else []
+    inner = sorted(entry.path for entry in os.scandir(path) if entry.is_dir())
+    return [path] if _is_export(path) else [each for each in inner if _is_export(each)]
+
+
+def _is_export(folder: str) -> bool:
+    files = [os.path.join(folder, "gt", name) for name in ("gt.txt", "labels.txt")]
+    return all(map(os.path.isfile, files)) and not is_labelled_sequence(folder)
+
+
+def _video(
+    labels: LabelSet,
+    folder: str,
+    file: str,
+    image_root: str | None,
+    steps: slice,
+    *,
+    is_only: bool,
+) -> LabelledVideo:
+    name = os.path.basename(os.path.abspath(folder))
+    places = [name, ""] if image_root is not None and not is_only else ["img1", name, ""]
+    footage = find_footage(file, folder, places, image_root, is_only=is_only)
+    if footage.is_video_file:
+        found = dict(enumerate(footage.frames[steps], 1))
+    else:
+        numbered = number_images(map(Path, footage.frames))
+        found = numbered or dict(enumerate(footage.frames, 1))
+    return labels.add_video(name, [*found.values()], footage.size, [*found])
+
+
+def _read_rows(video: LabelledVideo, file: str, report: Report) -> TextTable:
+    table = read_table(file, range(9, 10), _LAYOUT, report).in_sequence(video.numbers)
+    for column, name in ((1, "id"), (6, "flag"), (7, "class")):
+        table = table.with_integers(column, name)
+    table = without_sizes(table, (table.values[:, 4:6] < 0).any(axis=1))
+    boxes = table.values[:, 2:6]
+    doubt = layout_doubt(file, boxes, np.full((len(boxes), 2), video.size))
+    if doubt is not None:
+        report(doubt)
+    return table
+
+
+def _add_rows(video: LabelledVideo, table: TextTable, classes: dict[int, str]) -> None:
+    rows: Sequence[list[float]] = table.values.tolist()
+    for line, (frame, track, x, y, w, h, flag, number, visibility) in zip(
+        table.lines.tolist(), rows, strict=True
+    ):
+        with reporting(table.report, table.path, "line", line):
+            if number not in classes:
+                raise EntryError(
+                    f"the class {number:g} is none of the {len(classes)} lines of labels.txt; correct it"
+                )
+            if not 0 <= visibility <= 1:
+                raise EntryError(f"the visibility {visibility:g} is not from 0 to 1; correct it")
+            video.add(
+                int(frame),
+                classes[int(number)],
+                track=int(track) if track >= 0 else None,
+                box=(x, y, w, h),
+                ignored=flag == 0,
+                visibility=visibility,
+            )
