@@ -24,6 +24,7 @@ from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mas
 from d2video.formats.label_set import LabelSet
 from d2video.formats.recognition import Seen
 from d2video.formats.text import read_lines
+from d2video.formats.youtube_vos import is_youtube_vos
 from d2video.utils.errors import UserError
 from d2video.video.image_io import image_mode
 
@@ -42,7 +43,7 @@ def _recognises(seen: Seen) -> bool:
         for folder in _MASK_FOLDERS
         for below in ("*/*.png", "*/*/*.png")
     ):
-        return not seen.has("meta.json")
+        return not is_youtube_vos(seen)
     is_bare = bool(seen.files) and all(f.endswith(".png") and f.count("/") <= 2 for f in seen.files)
     return is_bare and image_mode(os.path.join(seen.path, seen.files[0])) == "P"
 

@@ -66,15 +66,15 @@ def read_sa_v(
     Raises:
         UserError: there is no such file, or a video is missing.
     """
+    if masklets not in ("manual", "auto", "both"):
+        raise UserError(f"masklets is '{masklets}': choose manual, auto or both")
+    if frame_step is not None and frame_step < 1:
+        raise UserError(f"frame_step is {frame_step}: give the frames between two rows, from 1 on")
     labels = LabelSet(root, report, classes=[class_name])
     pngs = mask_folder(root) if os.path.isdir(root) else None
     if pngs is not None:
         add_png_videos(labels, pngs, image_root, class_name)
         return labels.finished()
-    if masklets not in ("manual", "auto", "both"):
-        raise UserError(f"masklets is '{masklets}': choose manual, auto or both")
-    if frame_step is not None and frame_step < 1:
-        raise UserError(f"frame_step is {frame_step}: give the frames between two rows, from 1 on")
     videos = _find_files(root, masklets, report)
     for name, paths in videos.items():
         found: dict[str, Masklets] = {}
@@ -113,7 +113,8 @@ def _find_files(root: str, masklets: MaskletKind, report: Report) -> dict[str, d
             tally.used += 1
     if not videos:
         raise UserError(
-            f"{root} has no file <video>_{masklets}.json: give SA-V's folder, or masklets"
+            f"{root} has no JSON file of masklets '{masklets}' (<video>_manual.json or <video>_auto.json): "
+            "give SA-V's folder, or the other masklets"
         )
     tally.tell(report)
     return dict(videos)
@@ -153,7 +154,9 @@ def _add_video(
     (empty,) = encode_masks(np.zeros((1, *footage.size), bool))
     absent = (None, {"size": [*footage.size], "counts": empty["counts"].decode()})
     for kind, each in found.items():
-        tracks = each.ids if len(found) == 1 else [f"{kind} {number}" for number in each.ids]
+        tracks: list[int | str] = [*each.ids]
+        if len(found) > 1:  # each kind counts from 0
+            tracks = [f"{kind} {number}" for number in each.ids]
         for row, masks in enumerate(each.rows):
             for track, mask in zip(tracks, masks, strict=True):
                 if mask in absent:

@@ -68,7 +68,8 @@ def read_masklets(path: str, step: int | None) -> Masklets:
         raise EntryError(
             f"{path}: 'masklet_id' is {as_json(ids)}, and not {count} different whole numbers; correct it"
         )
-    height, width = fields.get("video_height"), fields.get("video_width")
+    height: Any = fields.get("video_height")
+    width: Any = fields.get("video_width")
     size = (int(height), int(width)) if is_number(height) and is_number(width) else None
     return Masklets(path, rows, ids, step or _stated_step(fields, path), size)
 

@@ -36,7 +36,8 @@ class _Object:
     frames: frozenset[str]
 
 
-def _recognises(seen: Seen) -> bool:
+def is_youtube_vos(seen: Seen) -> bool:
+    """Whether a folder or a file has the meta.json of a split."""
     return _is_meta(seen.json_of("meta.json") if seen.is_folder else seen.json)
 
 
@@ -47,7 +48,7 @@ def _is_meta(content: Any) -> bool:
     )
 
 
-@label_format("youtube_vos", "YouTube-VOS: palette masks and meta.json", _recognises)
+@label_format("youtube_vos", "YouTube-VOS: palette masks and meta.json", is_youtube_vos)
 def read_youtube_vos(
     root: str,
     report: Report = refuse,

@@ -213,7 +213,7 @@ def test_wrong_places_and_options_are_one_line(tmp_path, train, truth):
     for message, root, options in (
         ("masklets is 'all': choose", train, {"masklets": "all"}),
         ("frame_step is 0", train, {"frame_step": 0}),
-        ("no file <video>_manual.json", tmp_path / "size", {}),
+        ("no JSON file of masklets 'manual'", tmp_path / "size", {}),
         ("frames are not in .*size", train, {"image_root": str(tmp_path / "size")}),
         ("has the numbers 1, 2, and a mask of SA-V has one", tmp_path / "val", {}),
     ):
