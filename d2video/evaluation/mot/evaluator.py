@@ -55,12 +55,15 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         names = ground_truth.class_names
         common = names if classes is None else [names[label] for label in classes.common]
         self._scored = [name for name in ground_truth.scored_classes if name in common]
-        if ground_truth.rows and not self._scored:
+        rule = ground_truth.rule
+        if rule is not None and not self._scored:
             raise UserError(
-                f"{ground_truth.source}: {ground_truth.benchmark} scores only "
-                f"{', '.join(ground_truth.scored_classes)}, and the model has none of them: train it on "
-                "one, or evaluate it on another set"
+                f"{ground_truth.source}: {ground_truth.benchmark} scores only {', '.join(rule.classes)}, and "
+                "the model has none of them: train it on one, or evaluate it on another set"
             )
+        others = [name for name in common if name not in self._scored]
+        if others:
+            logger.info("%s does not score %s", ground_truth.benchmark, ", ".join(others))
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.sequences)
 

@@ -300,12 +300,18 @@ def _of_classes(labels: Labels, numbers: Sequence[int]) -> MOTRows | MOTSRows:
 
 def _require_objects(truth: MOTGroundTruth) -> None:
     """Raise a UserError if records have annotations, none of which counts."""
-    boxes = [rows for rows in truth.rows.values() if isinstance(rows, MOTRows)]
-    masks = [rows for rows in truth.rows.values() if isinstance(rows, MOTSRows)]
+    assert truth.class_numbers is not None
+    numbered = zip(truth.class_names, truth.class_numbers, strict=True)
+    scored = [number for name, number in numbered if name in truth.scored_classes]
     tally = Tally(truth.source, "labelled objects")
-    tally.used += sum(int((rows.flag == 1).sum()) for rows in boxes)
-    tally.used += sum(int((rows.cls != MOTS_IGNORE_CLASS).sum()) for rows in masks)
-    tally.leave_out("to ignore", sum(map(len, truth.rows.values())) - tally.used)
+    for rows in truth.rows.values():
+        is_object = rows.flag == 1 if isinstance(rows, MOTRows) else rows.cls != MOTS_IGNORE_CLASS
+        counts = is_object & np.isin(rows.cls, scored)
+        tally.used += int(counts.sum())
+        tally.leave_out("to ignore", int((~is_object).sum()))
+        tally.leave_out(
+            f"of classes that {truth.benchmark} does not score", int((is_object & ~counts).sum())
+        )
     if truth.rows and not tally.used:
         found = tally.left_out()
         raise UserError(

@@ -69,11 +69,13 @@ class MOTReport:
         benchmark: whose rules were followed.
         has_masks: whether masks were compared, and not boxes.
         classes: name → metrics of the class.
+        groups: name → classes that the benchmark averages besides, of those that are here.
     """
 
     benchmark: str
     has_masks: bool
     classes: dict[str, ClassReport]
+    groups: dict[str, list[str]]
 
     @classmethod
     def of(
@@ -87,7 +89,14 @@ class MOTReport:
             )
             for name in next(iter(metrics.values()))
         }
-        return cls(ground_truth.benchmark, ground_truth.has_masks, classes)
+        given = ground_truth.rule.groups if ground_truth.rule else {}
+        groups = {name: [*filter(classes.__contains__, each)] for name, each in given.items()}
+        return cls(
+            ground_truth.benchmark,
+            ground_truth.has_masks,
+            classes,
+            {name: each for name, each in groups.items() if each},
+        )
 
     @property
     def unlabelled(self) -> list[str]:
@@ -96,23 +105,23 @@ class MOTReport:
         return [name for name, each in details.items() if not each["Count"]["GT_Dets"]]
 
     def averages(self) -> dict[str, dict[str, Any]]:
-        """``summary`` and ``details`` of TrackEval's two averages of classes.
+        """``summary`` and ``details`` of TrackEval's averages of classes.
 
         "class average": ``cls_comb_cls_av`` of the classes that have objects; counts are those of all.
-        "detection average": ``cls_comb_det_av`` of all classes.
+        "detection average": ``cls_comb_det_av`` of all classes, and by the same rule the benchmark's groups.
         """
         combined = {name: each.details[COMBINED] for name, each in self.classes.items()}
         labelled = {k: each for k, each in combined.items() if k not in self.unlabelled}
-        by_class, by_detection = average_classes(labelled), average_classes(combined, "det")
-        summary = summarize(by_detection, self.has_masks)
-        counts = {name: summary[name] for name in COUNTS}
-        return {
-            "class average": {
-                "summary": summarize(by_class, self.has_masks) | counts,
-                "details": by_class,
-            },
-            "detection average": {"summary": summary, "details": by_detection},
+        details = {"class average": average_classes(labelled)}
+        for name, members in {"detection average": combined, **self.groups}.items():
+            details[name] = average_classes({each: combined[each] for each in members}, "det")
+        averages: dict[str, dict[str, Any]] = {
+            name: {"summary": summarize(each, self.has_masks), "details": each}
+            for name, each in details.items()
         }
+        counts = {name: averages["detection average"]["summary"][name] for name in COUNTS}
+        averages["class average"]["summary"] |= counts
+        return averages
 
     def results(self) -> dict[str, float]:
         """Percentages and counts of all sequences together, see :func:`summarize`.
