@@ -150,8 +150,12 @@ def _of_split(folders: dict[str, str], lists: str, split: str, masks: str) -> di
         p.relative_to(lists).with_suffix("").as_posix(): str(p) for p in Path(lists).rglob("*.txt")
     }
     found = [name for name in sorted(paths) if f"/{name}".endswith(f"/{split}")]
+    if not paths:
+        raise UserError(
+            f"split is '{split}', and there is no list of videos in {lists}: leave out split"
+        )
     if len(found) != 1:
-        known = ", ".join(found or sorted(paths)) or "nothing"
+        known = ", ".join(found or sorted(paths))
         raise UserError(f"split is '{split}', and {lists} has {known}: name one of them")
     # A line is a name, or, in DAVIS 2016, the paths of an image and its mask.
     lines = [line.split()[0] for line in read_lines(paths[found[0]]) if line.strip()]

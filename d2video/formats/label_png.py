@@ -117,7 +117,7 @@ class _Places:
 
     def __init__(self, footage: Footage, first_frame: int) -> None:
         self.footage = footage
-        self.numbers = frame_numbers(footage, first_frame)
+        self.numbers = _frame_numbers(footage, first_frame)
         self.by_stem = {Path(frame).stem: index for index, frame in enumerate(footage.frames)}
 
     def index_of(self, path: Path) -> int:
@@ -147,7 +147,7 @@ class _Places:
         return MaskFrame(path, self.footage.frames[index], self.numbers[index], masks)
 
 
-def frame_numbers(footage: Footage, first_frame: int) -> Sequence[int]:
+def _frame_numbers(footage: Footage, first_frame: int) -> Sequence[int]:
     """The numbers of all frames: those at the ends of the images' names if they ascend, or else their
     places from 0 on; of a video file from ``first_frame`` on."""
     if footage.is_video_file:

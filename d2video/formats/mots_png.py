@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting
-from d2video.formats.footage import Footage, find_footage
+from d2video.formats.footage import Footage, find_footage, number_images
 from d2video.formats.label_formats import label_format
-from d2video.formats.label_png import add_masks, frame_numbers, mask_files, read_mask_frames
+from d2video.formats.label_png import add_masks, mask_files, read_mask_frames
 from d2video.formats.label_set import LabelSet
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, read_mots_table
 from d2video.formats.recognition import Seen
@@ -155,9 +155,10 @@ def _label_places(base: Path, is_cvat: bool) -> dict[str, str]:
 
 
 def _add_text(labels: LabelSet, video: _Video, footage: Footage, first_frame: int) -> None:
-    numbers = frame_numbers(footage, first_frame)
-    table = read_mots_table(video.path, numbers, footage.size, labels.report)
-    added = labels.add_video(video.name, footage.frames, footage.size, numbers)
+    images = () if footage.is_video_file else map(Path, footage.frames)
+    frames = number_images(images) or dict(enumerate(footage.frames, first_frame))
+    table = read_mots_table(video.path, [*frames], footage.size, labels.report)
+    added = labels.add_video(video.name, [*frames.values()], footage.size, [*frames])
     columns = (table.lines.tolist(), *(table.column(k).tolist() for k in range(3)), table.texts)
     for line, frame, track, number, mask in zip(*columns, strict=True):
         with reporting(labels.report, video.path, "line", line):

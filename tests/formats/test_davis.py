@@ -1,6 +1,7 @@
 """Palette masks of DAVIS and of tools that write alike."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,9 @@ def test_wrong_places_are_one_line(tmp_path, davis, truth):
         with pytest.raises(UserError, match=message) as error:
             read_davis(str(root), **options)
         assert "\n" not in str(error.value)
+    shutil.rmtree(davis / "ImageSets")
+    with pytest.raises(UserError, match="no list of videos in .*ImageSets: leave out split"):
+        read_davis(str(davis), split="train")
     write_palette(EMPTY, several / "00000.png")
     with pytest.raises(UserError, match="480p and Full-Resolution: choose one"):
         read_davis(str(davis))
