@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from d2video.formats.cvat_frames import task_frames
 from d2video.formats.cvat_meta import OUTERMOST, Meta, Task, all_classes, holds, read_metas
+from d2video.formats.cvat_remarks import Remarks
 from d2video.formats.cvat_shapes import (
     Shape,
     between,
@@ -97,9 +98,9 @@ class _Tracks:
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
-        self.attributes = Tally(labels.source, "attributes of shapes")
+        self.remarks = Remarks(labels)
         self.lone_masks: list[tuple[_Track, _Listed]] = []
-        self.moved = self.grouped = 0
+        self.moved = 0
 
     def add(self, track: _Track, at: _Listed) -> None:
         """
@@ -148,9 +149,7 @@ class _Tracks:
                 f"{self.moved} shapes between keyframes are not in the file, and were put where CVAT shows "
                 "them: if the objects are absent there, export the file from CVAT"
             )
-        if self.grouped:
-            self._doubt(f"tracks with a group_id ({self.grouped}) are each an object of their own")
-        self.attributes.tell(labels.report)
+        self.remarks.tell("tracks")
 
     def _keep_labelled_images(self, *, told: bool) -> None:
         labels = self.labels
@@ -179,6 +178,7 @@ class _File:
         self, meta: Meta, tracks: _Tracks, image_root: str | None, *, is_only: bool
     ) -> None:
         self.path, self.tracks, self.labels = meta.path, tracks, tracks.labels
+        self.is_project = any(task.id for task in meta.tasks)
         self.offsets = {task.id: task.offset for task in meta.tasks}
         self.videos = {task.id: self._video(task, image_root, is_only) for task in meta.tasks}
         # Shapes after which the track is not listed though it goes on, and the next ones.
@@ -218,7 +218,7 @@ class _File:
         track = _Track(
             self.path, self.videos[task], int(identity) if is_number else identity, given["label"]
         )
-        self.tracks.grouped += given.get("group_id", "0") != "0"
+        self.tracks.remarks.count_group(node)
         listed = sorted(self._shapes(node, self.offsets[task]), key=lambda each: each.number)
         shown = [each for each in listed if not each.is_outside]
         if [(each.shape.kind, each.is_ignored) for each in shown] == [("mask", False)]:
@@ -242,7 +242,7 @@ class _File:
                 number = child.attributes.get("frame", "")
                 if not (number.isascii() and number.isdigit() and len(number) <= 9):
                     raise EntryError(f"its frame, {number[:40]!r}, is not a number; correct it")
-                ignored = not is_outside and self._is_ignored(child)
+                ignored = not is_outside and self.tracks.remarks.is_ignored(child)
                 found.append(
                     _Listed(
                         int(number) - offset, read_shape(child), is_outside, ignored, child.line
@@ -250,24 +250,14 @@ class _File:
                 )
         return found
 
-    def _is_ignored(self, node: Node) -> bool:
-        """Whether an attribute says so; the others are counted."""
-        ignored = False
-        for each in node.children:
-            name = each.attributes.get("name", "")
-            if name in _IGNORED:
-                ignored |= each.text.strip().lower() == "true"
-            elif each.tag == "attribute":
-                self.tracks.attributes.leave_out(f"called {name}")
-        return ignored
-
     def _note_gaps(self, track: _Track, listed: Sequence[_Listed]) -> None:
         numbers = track.video.numbers
         for at, following in pairwise([*listed, None]):
             if at is None or at.is_outside or at.shape.kind == "mask":  # CVAT moves no masks
                 continue
-            # CVAT closes a shape drawn without a track in the next frame, unless that is the last one.
-            is_lone = len(listed) == 1 and at.number >= numbers[-2:][0]
+            # CVAT closes a shape drawn without a track in the next frame, but not before the last one, and
+            # hardly ever in projects.
+            is_lone = len(listed) == 1 and (self.is_project or at.number >= numbers[-2:][0])
             if _between(numbers, at, following) and not is_lone:
                 self.gaps.append((track, at, following))
 

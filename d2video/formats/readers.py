@@ -4,6 +4,7 @@ from d2video.formats import (
     bdd100k,  # noqa: F401
     cocovid,  # noqa: F401
     cvat_coco,  # noqa: F401
+    cvat_images,  # noqa: F401
     cvat_mot,  # noqa: F401
     cvat_video,  # noqa: F401
     davis,  # noqa: F401

@@ -101,6 +101,12 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: _masks(folder, "bear") / "bear",
     ],
     "cvat_coco": [_json(_with_attributes())],
+    "cvat_images": [
+        lambda folder: write_xml(folder, document("", element("image", id=0, name="a.png"))),
+        lambda folder: write_xml(
+            folder, document(element("task", element("mode", "annotation"))), "clip.xml"
+        ),
+    ],
     "cvat_mot": [
         lambda folder: _with_classes(folder / "clip"),
         lambda folder: _with_classes(folder / "clip").parent,

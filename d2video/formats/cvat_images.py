@@ -1,0 +1,137 @@
+"""Images in CVAT's XML ("CVAT for images 1.1"), which knows no tracks."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from d2video.formats.cvat_frames import frame_number
+from d2video.formats.cvat_meta import OUTERMOST, Meta, all_classes, holds, read_metas
+from d2video.formats.cvat_remarks import Remarks
+from d2video.formats.cvat_shapes import geometry, is_shape, is_turned, read_shape
+from d2video.formats.faults import EntryError, Report, refuse, reporting
+from d2video.formats.footage import Footage, read_footage
+from d2video.formats.label_formats import label_format
+from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.paths import leaves_folder
+from d2video.formats.recognition import Seen
+from d2video.formats.text import check_size
+from d2video.formats.xml_text import Node, read_xml
+from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size
+
+_SUFFIXES = ("", ".PNG", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
+
+
+def _is_cvat_images(seen: Seen) -> bool:
+    return holds(seen.path, "image")
+
+
+@label_format("cvat_images", "CVAT: XML of images (CVAT for images 1.1)", _is_cvat_images)
+def read_cvat_images(
+    root: str, report: Report = refuse, *, image_root: str | None = None
+) -> LabelSet:
+    """Read the XML of tasks, jobs or projects as single images; those without shapes are images, too.
+
+    Args:
+        root: ``annotations.xml`` or another XML file, the folder that holds it, or a folder of such folders.
+        report: takes what is wrong with images and shapes, and what is left out.
+        image_root: the folder of the images, if they are not in ``images`` beside the XML file, or the
+            video file whose frames they are.
+
+    Raises:
+        UserError: it is not CVAT's XML, or the video is of another size.
+    """
+    metas = read_metas(root, "image", "cvat_video")
+    labels = LabelSet(root, report, classes=all_classes(metas), tracked=False)
+    remarks = Remarks(labels)
+    for meta in metas:
+        prefix = "" if len(metas) == 1 else f"{Path(meta.path).absolute().parent.name}/"
+        frames = _Frames(meta, image_root)
+        for node in read_xml(meta.path, OUTERMOST):
+            if node.tag == "image":
+                with reporting(report, meta.path, "line", node.line):
+                    video = _add_image(labels, node, frames, prefix)
+                    _add_shapes(video, node, meta.path, remarks)
+            elif node.tag not in ("version", "meta"):
+                labels.tally.leave_out(f"of type {node.tag}")
+    remarks.tell("shapes")
+    return labels.finished()
+
+
+class _Frames:
+    """Finds the images of one file."""
+
+    def __init__(self, meta: Meta, image_root: str | None) -> None:
+        self.folder = os.path.dirname(os.path.abspath(meta.path))
+        if image_root is not None:
+            self.folder = image_root
+        self.video: Footage | None = None
+        source = os.path.join(self.folder, meta.tasks[0].source)
+        for path in (self.folder, source if len(meta.tasks) == 1 else ""):
+            if os.path.isfile(path):
+                self.video = read_footage(path)
+        self._last = "images", ""  # folder and suffix of the image before
+
+    def find(self, name: str, subset: str) -> str:
+        """
+        Raises:
+            EntryError: it is not there.
+        """
+        if not name or leaves_folder(name) or leaves_folder(subset or "x"):
+            raise EntryError(f"its name, {name!r}, must be one in the folder of images; correct it")
+        for folder, suffix in self._places(subset):
+            path = os.path.join(self.folder, folder, f"{name}{suffix}")
+            if os.path.isfile(path):
+                self._last = folder, suffix
+                return path
+        number = frame_number(Path(name))
+        if self.video is not None and number is not None and number < len(self.video.frames):
+            return self.video.frames[number]
+        raise EntryError(
+            f"its image, {name}, is not in {self.folder}: put it there, or give image_root"
+        )
+
+    def _places(self, subset: str) -> Iterator[tuple[str, str]]:
+        yield self._last
+        for folder in dict.fromkeys([os.path.join("images", subset), "images", subset, ""]):
+            for suffix in _SUFFIXES:
+                yield folder, suffix
+
+
+def _add_image(labels: LabelSet, node: Node, frames: _Frames, prefix: str) -> LabelledVideo:
+    given = node.attributes
+    name, subset = given.get("name", ""), given.get("subset", "")
+    width, height = (given.get(key, "") for key in ("width", "height"))
+    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise EntryError(f"its size, {width[:20]}x{height[:20]}, must be whole numbers; correct it")
+    size = int(height), int(width)
+    check_size(*size)
+    frame = frames.find(name, subset)
+    if not labels.videos:  # the others are checked when they are loaded
+        first = frames.video if frames.video is not None and frame in frames.video.frames else None
+        footage = first or Footage(frame, [frame], read_image_size(frame), False)
+        footage.check_size(size, labels.source)
+    return labels.add_video(
+        f"{prefix}{subset}/{name}" if subset else f"{prefix}{name}", [frame], size
+    )
+
+
+def _add_shapes(video: LabelledVideo, image: Node, path: str, remarks: Remarks) -> None:
+    labels = video.labels
+    for node in image.children:
+        if not is_shape(node):
+            labels.tally.leave_out(f"of type {node.tag}")
+            continue
+        with reporting(labels.report, path, "line", node.line):
+            if "label" not in node.attributes:
+                raise EntryError("it has no label; complete the file")
+            shape = read_shape(node)
+            remarks.count_group(node)
+            if is_turned(shape):
+                labels.leave_out_rotation()
+            video.add(
+                0,
+                node.attributes["label"],
+                ignored=remarks.is_ignored(node),
+                visibility=0.0 if shape.occluded else 1.0,
+                **geometry(shape, video.size),
+            )
