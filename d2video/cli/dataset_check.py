@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -19,8 +20,10 @@ from d2video.checkpoint import VideoCheckpointer
 from d2video.data.build import build_train_loader, clips_of
 from d2video.data.dataset_faults import check_records
 from d2video.data.exif_doubts import exif_doubts
+from d2video.data.frame_images import each_frame
 from d2video.data.loading import load_records
 from d2video.data.mappers.build import build_mapper, check_mapper
+from d2video.data.model_records import label_use, records_for_testing, records_for_training
 from d2video.data.records import Record, is_labelled, object_classes
 from d2video.data.training_records import trained_records
 from d2video.engine.classes import match_training_classes
@@ -82,29 +85,49 @@ def check_registered(
     records: list[Record] = []
     with _as_fault(name, found):
         records = load_records(name, found.append)
-    mappers: list[Any] = []
+    taken: list[Callable[[Any], Any]] = []
     if train_cfg is None:
         found += _object_doubts(records, name)
     elif records:
         with _as_fault(name, found):
             trained_records(train_cfg, name, records)
-        mappers.append(build_mapper(train_cfg, is_train=True))
-    if records and test_cfg is not None:
-        mappers.append(build_mapper(test_cfg, is_train=False))
-    taken = []
-    for mapper in mappers:
         with _as_fault(name, found):
-            check_mapper(mapper, records, name)
-            taken.append(mapper)
+            as_trained = records_for_training(train_cfg, name, records)
+            taken.append(_taking(build_mapper(train_cfg, is_train=True), records, as_trained, name))
+    is_scored = train_cfg is None or test_cfg is not None
+    if records and test_cfg is not None:
+        is_scored = False
+        with _as_fault(name, found):
+            as_tested = records_for_testing(test_cfg, name, records)
+            is_scored = True
+            taken.append(_taking(build_mapper(test_cfg, is_train=False), records, as_tested, name))
     found += check_records(records, workers, name, taken)
     found += exif_doubts(records, name)
     kind = MetadataCatalog.get(name).get("evaluator_type")
-    if test_cfg is not None or (train_cfg is None and kind in EVALUATOR_REGISTRY):
+    if is_scored and (test_cfg is not None or kind in EVALUATOR_REGISTRY):
         with _as_fault(name, found), tempfile.TemporaryDirectory() as folder:
-            build_evaluator(name, folder)
+            use = None if test_cfg is None else label_use(test_cfg)
+            build_evaluator(name, folder, use=use)
     files = [record["file_name"] for record in records if "file_name" in record]
     origins = frozenset(filter(None, map(origin, files)))
     return Checked(found, len(records), origins)
+
+
+def _taking(
+    mapper: Any, records: Sequence[Record], taken: Sequence[Record], name: str
+) -> Callable[[Any], Any]:
+    """What lets a mapper take each record, be it frame by frame.
+
+    Args:
+        records: of the data set.
+        taken: the same as the model takes them.
+
+    Raises:
+        UserError: it refuses them.
+    """
+    check_mapper(mapper, taken, name)
+    by_frame = "length" in records[0] and "length" not in taken[0]
+    return partial(each_frame, mapper) if by_frame else mapper
 
 
 def check_splits(cfg: CfgNode, checked: Mapping[str, Checked]) -> list[Finding]:

@@ -25,20 +25,27 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         help="labels as a tool or a benchmark wrote them (file, folder, zip), or the name of a registered "
         "data set",
     )
-    parser.add_argument(
-        "--input-format", metavar="NAME", help="format of IN; by default it is recognised"
-    )
-    parser.add_argument(
-        "--image-root",
-        metavar="FOLDER",
-        help="where the frames of IN are; by default they are found",
-    )
+    add_format(parser)
     parser.add_argument(
         "--opts",
         nargs="*",
         default=[],
         metavar="KEY VALUE",
         help="options of IN's format, such as classes '[\"car\"]'; config keys such as DATASETS.REGISTER",
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add what says how labels are read, ``input_format`` and ``image_root``."""
+    parser.add_argument(
+        "--input-format",
+        metavar="NAME",
+        help="format of the labels; by default it is recognised",
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="FOLDER",
+        help="where the labels' frames or images are; by default they are found",
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading a whole data set for its faults: the records of a file of yours, and all their files."""
+"""Reading a whole data set for its faults: all files of its records."""
 
 import itertools
 import multiprocessing
@@ -11,45 +11,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from d2video.data.datasets.coco import load_coco_instances
-from d2video.data.datasets.coco_tracks import load_coco_tracks
-from d2video.data.datasets.ytvis import load_ytvis_json
 from d2video.data.record_faults import record_faults
 from d2video.data.records import Record
-from d2video.formats.faults import Finding, LeftOut, Report, Tally
-from d2video.formats.text import read_json
+from d2video.formats.faults import Finding, LeftOut, Tally
 from d2video.utils.errors import UserError
-
-
-def read_annotation_file(path: str, image_root: str, report: Report) -> Sequence[Record]:
-    """The records of what is sound in an annotation file; its keys name the format.
-
-    Raises:
-        UserError: the file cannot be read, or is in no format that is known.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"videos", "images"} & {*content}:
-        raise UserError(
-            f"{path} is neither in YouTube-VIS nor in COCO format: it has no videos or images"
-        )
-    images, labels = content.get("images"), content.get("annotations")
-    del content  # the readers read it again; both at once may be gigabytes
-    if images is None:
-        return load_ytvis_json(path, image_root, report=report)
-    if _have("frame_id", images):
-        return load_coco_tracks(path, image_root, report=report)
-    if _have("segments_info", labels):
-        raise UserError(
-            f"{path} is in COCO's panoptic format, to which a second folder belongs: register it in "
-            "DATASETS.REGISTER as coco_panoptic and check it by its name"
-        )
-    return load_coco_instances(path, image_root, report=report)
-
-
-def _have(key: str, entries: Any) -> bool:
-    """Whether any object of a list has a key."""
-    is_list = isinstance(entries, list)
-    return is_list and any(key in each for each in entries if isinstance(each, dict))
 
 
 def check_records(

@@ -15,14 +15,16 @@ from d2video.utils.near_names import did_you_mean
 def check_registered(dataset_name: str) -> None:
     """
     Raises:
-        UserError: no data set has this name; those of a similar one are listed.
+        UserError: no data set has this name (those of a similar one are listed), and it is no path.
     """
     if dataset_name not in DatasetCatalog:
+        if os.sep in dataset_name or os.extsep in dataset_name:
+            raise UserError(
+                f"'{dataset_name}' is neither a registered data set nor a path that exists: correct it"
+            )
         # detectron2's image datasets are registered too: the whole list would not help.
         hint = did_you_mean(dataset_name, DatasetCatalog, "correct the name or register it")
-        is_path = any(separator in dataset_name for separator in (os.sep, os.extsep))
-        what = "is not registered, and there is no such path" if is_path else "is not registered"
-        raise UserError(f"dataset '{dataset_name}' {what}: {hint}")
+        raise UserError(f"dataset '{dataset_name}' is not registered: {hint}")
 
 
 def load_records(dataset_name: str, report: Report = refuse) -> list[Record]:

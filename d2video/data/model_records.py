@@ -39,7 +39,7 @@ def records_for_training(cfg: CfgNode, name: str, records: list[Record]) -> list
     if use.train_on == "images":
         return frames_as_images(records)
     if use.train_on == "videos" and is_label_set(name):
-        _require_tracks(cfg, name, records, "trained")
+        _require_tracks(cfg, name, records)
     return records
 
 
@@ -54,7 +54,7 @@ def records_for_testing(cfg: CfgNode, name: str, records: list[Record]) -> list[
         return records
     if use.test_on == "images":
         return frames_as_images(records)
-    _require_tracks(cfg, name, records, "tested")
+    _require_tracks(cfg, name, records)
     if use.needs_masks:
         _require_masks(cfg, use, name, records)
     return records
@@ -75,11 +75,11 @@ def _use(cfg: CfgNode, name: str) -> LabelUse | None:
     return use
 
 
-def _require_tracks(cfg: CfgNode, name: str, records: Sequence[Record], done: str) -> None:
+def _require_tracks(cfg: CfgNode, name: str, records: Sequence[Record]) -> None:
     if any("length" not in record for record in records):
         raise UserError(
-            f"dataset {name} has images without tracks, and {cfg.MODEL.META_ARCHITECTURE} is {done} on "
-            "videos: name a set with tracks, or choose a model of images, such as DETR"
+            f"dataset {name} has images without tracks, where {cfg.MODEL.META_ARCHITECTURE} needs videos: "
+            "name a set with tracks, or choose a model of images, such as DETR"
         )
 
 

@@ -127,7 +127,5 @@ def test_refused_in_one_line(options, part, tmp_path, write_json):
 
 
 def test_a_path_that_is_not_there():
-    with pytest.raises(
-        UserError, match="'exprot.zip' is not registered, and there is no such path"
-    ):
+    with pytest.raises(UserError, match="'exprot.zip' is neither a registered data set nor a path"):
         check_registered("exprot.zip")

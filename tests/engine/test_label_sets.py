@@ -69,9 +69,9 @@ def test_a_step_and_an_evaluation_by_class(model, tmp_path, monkeypatch):
         (
             "VisTR",
             {"tracked": False},
-            "dataset true has images without tracks, and VisTR is trained on",
+            "dataset true has images without tracks, where VisTR needs videos",
         ),
-        ("TrackFormer", {"tracked": False}, "and TrackFormer is tested on videos"),
+        ("TrackFormer", {"tracked": False}, "where TrackFormer needs videos"),
     ],
 )
 def test_refused_before_the_training(model, options, part, tmp_path, monkeypatch):

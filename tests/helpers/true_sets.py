@@ -6,6 +6,7 @@ from d2video.data.datasets.label_sets import register_labels
 from d2video.formats.faults import Report, refuse
 from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat
 from d2video.formats.label_set import LabelSet
+from d2video.video.frame_names import frame_name
 from tests.helpers.true_labels import CLASSES, HEIGHT, WIDTH, true_videos, write_images
 
 FORMAT = "true"
@@ -20,12 +21,16 @@ def read_true(
     but_one: bool = False,
     tracked: bool = True,
     crowd: bool = True,
+    as_video: bool = False,
 ) -> LabelSet:
-    """The frames are in ``root``; without ``tracked`` each is an image. ``but_one`` object lacks its
-    mask."""
+    """The frames are in ``root``, images or (``as_video``) those of an MP4; without ``tracked`` each is an
+    image. ``but_one`` object lacks its mask."""
     labels = LabelSet(root, report, classes=CLASSES, tracked=tracked)
     for true in true_videos(crowd=crowd):
         names = [str(Path(root, true.name, f"{t:05d}.png")) for t in range(true.num_frames)]
+        if as_video:
+            path = str(Path(root, f"{true.name}.mp4"))
+            names = [frame_name(path, t) for t in range(true.num_frames)]
         size = HEIGHT, WIDTH
         if tracked:
             videos = [labels.add_video(true.name, names, size)] * true.num_frames
