@@ -72,7 +72,7 @@ def read_mask_frames(
     Raises:
         UserError: the frames are the masks.
     """
-    if paths and str(paths[0].parent) == footage.path:
+    if paths and os.path.samefile(paths[0].parent, footage.path):
         raise UserError(f"{footage.path} holds the masks: give the frames' folder (image_root)")
     places = _Places(footage, first_frame)
     paths_of: dict[int, Path] = {}
