@@ -61,16 +61,12 @@ class _Video:
 def _recognises(seen: Seen) -> bool:
     if not seen.is_folder:
         return False
-    above = os.path.basename(os.path.abspath(seen.path))
-    files = [f"{above}/{name}" for name in seen.files]
-    if any(Path(name).match(f"{_PNGS}/{_LABELS}") for name in files):
+    if seen.has(f"{_PNGS}/{_LABELS}") or seen.has(f"{_TEXTS}/*.txt"):
         return True
-    if any(Path(name).match(f"{_TEXTS}/*.txt") for name in files):
-        return True
-    png = next((name for name in files if Path(name).match(f"{_PNGS}/*/*.png")), None)
+    png = seen.find(f"{_PNGS}/*/*.png")
     if png is None:
         return False
-    mode = image_mode(os.path.join(os.path.dirname(os.path.abspath(seen.path)), png))
+    mode = image_mode(os.path.join(seen.path, png))
     return mode is not None and mode.startswith("I")  # 16 bits
 
 

@@ -1,9 +1,9 @@
 """Which format the labels at a path have: one table for all formats."""
 
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 from d2video.fetching import unpack
@@ -23,6 +23,7 @@ class Seen:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._contents: dict[str, Any] = {}  # several formats look at the same file
 
     @cached_property
     def is_folder(self) -> bool:
@@ -41,9 +42,19 @@ class Seen:
                 break
         return found
 
+    def find(self, pattern: str) -> str | None:
+        """The first file of a folder, relative, by a pattern of the end of its path; None if there is none.
+
+        In a pattern, * is any part of a name. The path begins with the name of the folder.
+        """
+        parts = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("/"))
+        search = re.compile(f"/{'/'.join(parts)}$").search
+        above = "/" + os.path.basename(os.path.abspath(self.path)) + "/"
+        return next((name for name in self.files if search(above + name)), None)
+
     def has(self, pattern: str) -> bool:
-        """Whether a folder has a file by a pattern of :meth:`pathlib.PurePath.match`."""
-        return any(Path(name).match(pattern) for name in self.files)
+        """Whether a folder has a file by a pattern, see :meth:`find`."""
+        return self.find(pattern) is not None
 
     @cached_property
     def head(self) -> str:
@@ -65,15 +76,14 @@ class Seen:
         return read_json(self.path)
 
     def json_of(self, pattern: str) -> Any:
-        """The content of the first JSON file of a folder by a pattern; None if there is none."""
-        name = next((name for name in self.files if Path(name).match(pattern)), None)
+        """The content of the first JSON file of a folder by a pattern, see :meth:`find`; None if there is
+        none."""
+        name = self.find(pattern)
         if name is None:
             return None
-        try:
-            with open(os.path.join(self.path, name), "rb") as file:
-                return parse_json(file.read())
-        except ValueError:
-            return None
+        if name not in self._contents:
+            self._contents[name] = _json_or_none(os.path.join(self.path, name))
+        return self._contents[name]
 
     @cached_property
     def only_json(self) -> "Seen | None":
@@ -82,6 +92,14 @@ class Seen:
             return self
         names = [name for name in self.files if name.lower().endswith(".json")]
         return Seen(os.path.join(self.path, names[0])) if len(names) == 1 else None
+
+
+def _json_or_none(path: str) -> Any:
+    try:
+        with open(path, "rb") as file:
+            return parse_json(file.read())
+    except ValueError:
+        return None
 
 
 Recogniser = Callable[[Seen], bool]

@@ -37,7 +37,7 @@ def _recognises(seen: Seen) -> bool:
         return is_masklets(seen)
     if mask_folder(seen.path) is not None:
         return True
-    name = next((name for name in seen.files if _NAME.fullmatch(os.path.basename(name))), None)
+    name = seen.find("*_manual.json") or seen.find("*_auto.json")
     return name is not None and is_masklets(Seen(os.path.join(seen.path, name)))
 
 
