@@ -41,7 +41,7 @@ def random_sequence(rng: np.random.Generator, length: int) -> tuple[list[str], l
     lines, found = [], []
     for t in range(length):
         for k in rng.permutation(len(TYPES)).tolist():
-            low = starts[k] + t * speeds[k]
+            low = starts[k] + (20 - abs(20 - t % 40)) * speeds[k]  # there and back
             box = (*low.tolist(), *(low + sizes[k]).tolist())
             seen = rng.random() < 0.9
             if seen:
