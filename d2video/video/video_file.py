@@ -19,6 +19,7 @@ from d2video.video.decoding import (
     single_threaded,
     upright,
 )
+from d2video.video.frame_index import frame_index
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -78,7 +79,7 @@ class VideoFile:
                 f"video {self.path} says that it lasts {duration:g} s at {self.fps:g} frames a second, "
                 f"above the limit of {MAX_VIDEO_FRAMES} frames: it is damaged, or split it"
             )
-        length = round(duration * self.fps) if duration else self._count_packets()
+        length = round(duration * self.fps) if duration else len(frame_index(self.path))
         self.num_frames = max(length, 1)
         self.duration = duration or self.num_frames / self.fps
 
@@ -140,35 +141,11 @@ class VideoFile:
         Args:
             times: float (T,), seconds since the first frame.
 
-        Returns:
-            float (T,), seconds since the first frame; ``times`` if packets lack time stamps.
-
         Raises:
             BrokenFile: the file cannot be read.
         """
-        starts = self._starts()
-        if starts is None:
-            return times
+        starts = frame_index(self.path).times
         return starts[np.searchsorted(starts, times + 0.5 / self.fps, side="right") - 1]
-
-    def _starts(self) -> np.ndarray | None:
-        """When frames begin, from the first one shown on; None if packets lack time stamps."""
-        with open_container(self.path) as container:
-            stream = container.streams.video[0]
-            try:
-                stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
-            except FFmpegError as error:
-                error.with_traceback(None)
-                raise BrokenFile(f"cannot read video {self.path} ({reason(error)})") from error
-            unit = float(self._stream.time_base)
-        if not self._has_times:
-            starts = np.arange(len(stamps)) / self.fps
-        elif not stamps or None in stamps:
-            return None
-        else:
-            starts = np.sort(np.array(stamps)) * unit - self._start
-        # Frames before the first one shown are not seen.
-        return np.append(0.0, starts[starts > 0.01 / self.fps])
 
     def _move_to(self, time: float) -> None:
         """Make ``_shown`` the frame of that time, and ``_ahead`` the one after (None at the end)."""
@@ -264,7 +241,3 @@ class VideoFile:
             pass
         # Sound may last longer than the pictures.
         return (container.duration / av.time_base if container.duration else None), False
-
-    def _count_packets(self) -> int:
-        with open_container(self.path) as container:
-            return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))

@@ -14,6 +14,7 @@ from PIL import Image
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_image_size, read_rgb
 from d2video.video.video_file import VideoFile
+from d2video.video.video_frames import VideoFrames
 from d2video.video.video_reader import open_video
 from tests.fuzz.mutators import mutate_bytes
 from tests.fuzz.session import MakeInput, target
@@ -142,3 +143,5 @@ def read_some(path: Path) -> None:
         times = np.array([0.5, 0.1, 0.9, min(video.duration, sys.maxsize)])
         video.read_frames_at(times)
         video.shown_times(np.sort(times))
+    with VideoFrames(path) as numbered:
+        numbered.read([len(numbered) // 2, 0, len(numbered) - 1])
