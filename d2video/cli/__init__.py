@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate-mot": "check and score the result files of any tracker",
     "validate-results": "check a YouTube-VIS result file before you upload it",
     "import-labels": "write any labels in a standard format, for other programs",
+    "extract-frames": "write the frames of videos as images, for faster training",
     "split": "split labelled data into a training and a held-out part",
     "make-shapes": "generate a small labelled data set",
 }

@@ -8,7 +8,13 @@ from pathlib import Path
 from d2video.utils.errors import UserError
 from d2video.video.frame_index import frame_index
 from d2video.video.frame_names import frame_name
-from d2video.video.image_io import IMAGE_SUFFIXES, number_in_name, read_image_size, visible_files
+from d2video.video.image_io import (
+    IMAGE_SUFFIXES,
+    holds_files,
+    number_in_name,
+    read_image_size,
+    visible_files,
+)
 from d2video.video.video_file import VIDEO_SUFFIXES
 
 
@@ -138,14 +144,26 @@ def _find(folder: str, name: str) -> str | None:
     path = os.path.join(folder, name) if name else folder
     if os.path.isfile(path) and Path(path).suffix.lower() in VIDEO_SUFFIXES:
         return path
-    if os.path.isdir(path) and visible_files(path, IMAGE_SUFFIXES):
+    if _is_image_folder(path):
         return path
     if not name:
         return None
-    parent, stem = Path(path).parent, Path(path).stem
-    if not parent.is_dir():
-        return None
-    alike = [p for p in visible_files(parent, VIDEO_SUFFIXES) if p.stem in (stem, Path(path).name)]
-    if not alike and (parent / stem).is_dir() and visible_files(parent / stem, IMAGE_SUFFIXES):
-        return str(parent / stem)
-    return str(alike[0]) if len(alike) == 1 else None
+    # Not by a list of the folder, which may hold thousands of videos.
+    stem = os.path.splitext(path)[0]
+    suffixes = [*VIDEO_SUFFIXES, *map(str.upper, VIDEO_SUFFIXES)]
+    alike = {each + suffix for each in (stem, path) for suffix in suffixes}
+    found = [each for each in alike if os.path.isfile(each)]
+    if len(found) > 1:  # one, on a disk that does not tell capitals from small letters
+        found = [*{os.stat(each).st_ino: each for each in found}.values()]
+    if len(found) > 1:
+        first, second = sorted(found)[:2]
+        raise UserError(
+            f"{first} and {second} may both be the video {name}: take one away, or give image_root"
+        )
+    if not found and _is_image_folder(stem):
+        return stem
+    return found[0] if found else None
+
+
+def _is_image_folder(path: str) -> bool:
+    return os.path.isdir(path) and holds_files(path, IMAGE_SUFFIXES)

@@ -27,6 +27,7 @@ from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault
 from d2video.video.image_io import (
     IMAGE_SUFFIXES,
     exif_advice,
+    holds_files,
     list_images,
     read_image_size,
 )
@@ -240,7 +241,7 @@ def _image_folder(folder: str, info: SeqInfo) -> str | None:
     found = _image_folders(folder)
     if info.image_dir is not None or "img1" in found:
         named = os.path.join(folder, info.image_dir or "img1")
-        return named if os.path.isdir(named) and _holds_images(named) else None
+        return named if os.path.isdir(named) and holds_files(named, IMAGE_SUFFIXES) else None
     if len(found) > 1:
         raise UserError(
             f"sequence {folder} has several folders of images, {' and '.join(found[:2])}: name one as "
@@ -252,15 +253,7 @@ def _image_folder(folder: str, info: SeqInfo) -> str | None:
 def _image_folders(folder: str | os.PathLike[str]) -> list[str]:
     """The names of the folders in it that hold images."""
     inner = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
-    return sorted(entry.name for entry in inner if _holds_images(entry.path))
-
-
-def _holds_images(folder: str) -> bool:
-    with os.scandir(folder) as entries:
-        return any(
-            os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.name[0] != "."
-            for entry in entries
-        )
+    return sorted(entry.name for entry in inner if holds_files(entry.path, IMAGE_SUFFIXES))
 
 
 def _check_size(path: str, info: SeqInfo) -> tuple[int, int]:

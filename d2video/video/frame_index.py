@@ -29,7 +29,7 @@ _SHOWING = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv
 # Frames change the picture before, whatever the container says of key frames.
 _WITHOUT_KEYS = frozenset({"gif", "apng"})
 _PROGRESSIVE = (0, 1)  # orders of fields: unknown, progressive
-# Of the indices that a process keeps: 32 MiB.
+# Frames of all indices that a process keeps: 64 MB.
 _MOST_KEPT = 4_000_000
 
 _KEPT: dict[tuple[str, int, int], "FrameIndex"] = {}  # the latest one last

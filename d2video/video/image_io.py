@@ -225,11 +225,21 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 def visible_files(folder: str | os.PathLike[str], suffixes: Collection[str]) -> list[Path]:
     """The files of a folder with one of some suffixes, in natural order, without hidden ones."""
-    return in_natural_order(
-        path
-        for path in Path(folder).iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
+    path = Path(folder)
+    return [path / name for name in sorted(_visible(folder, suffixes), key=_natural_key)]
+
+
+def holds_files(folder: str | os.PathLike[str], suffixes: Collection[str]) -> bool:
+    """Whether :func:`visible_files` finds any."""
+    return next(_visible(folder, suffixes), None) is not None
+
+
+def _visible(folder: str | os.PathLike[str], suffixes: Collection[str]) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if suffix in suffixes and not entry.name.startswith(".") and not entry.is_dir():
+                yield entry.name
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:

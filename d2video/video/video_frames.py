@@ -52,6 +52,11 @@ class VideoFrames:
         """Seconds since the first frame at which each one is shown, float (L,)."""
         return self._index.times
 
+    @property
+    def end(self) -> str:
+        """Why the file ends too early, "" if it does not."""
+        return self._index.end
+
     def __enter__(self) -> "VideoFrames":
         return self
 
@@ -98,8 +103,8 @@ class VideoFrames:
         """Decode up to a frame of the index."""
         if not 0 <= number < len(self):
             what, advice = f"it has {len(self)}", "give the video that was labelled"
-            if self._index.end:
-                what = f"after {len(self)} frames {self._index.end}"
+            if self.end:
+                what = f"after {len(self)} frames {self.end}"
                 advice = "fetch it again or leave it out"
             raise BrokenFile(f"video {self.path} has no frame {number}, {what}: {advice}")
         if self._choice is None or number <= self._at or self._seek_pays(number):
