@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2video.utils.errors import UserError
+from d2video.video.frame_extraction import is_whole_video
 from d2video.video.frame_index import frame_index
 from d2video.video.frame_names import frame_name
 from d2video.video.image_io import (
@@ -26,7 +27,7 @@ class Footage:
         path: the folder or the video file.
         frames: in order, an image file each or a name of :func:`~d2video.video.frame_names.frame_name`.
         size: height and width of the first one in pixels.
-        is_video_file: it is a video file.
+        is_video_file: it is a video file, or the folder of all its frames by d2video extract-frames.
     """
 
     path: str
@@ -64,7 +65,8 @@ def read_footage(path: str) -> Footage:
             raise UserError(
                 f"folder {path} holds no image: put the frames there, or give image_root"
             )
-        return Footage(path, images, read_image_size(images[0]), False)
+        is_whole = is_whole_video(path, len(images))
+        return Footage(path, images, read_image_size(images[0]), is_whole)
     if not os.path.isfile(path):
         raise UserError(f"{path} is neither a folder of images nor a video file: correct the path")
     index = frame_index(path)

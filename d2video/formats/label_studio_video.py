@@ -4,6 +4,7 @@ K: keyframes, L: frames of the video, N: of these the ones in which an object is
 """
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.label_studio_tasks import Task
 from d2video.formats.text import as_json, is_id
 from d2video.formats.turned_shapes import upright_boxes
-from d2video.video.video_frames import VideoFrames
+from d2video.video.frame_index import frame_index
 
 logger = logging.getLogger(__name__)
 
@@ -62,16 +63,14 @@ def _frame_places(task: Task, footage: Footage, fps: float | None) -> _Place:
     if not others:
         return lambda frames: frames
     how = f"its framesCount is {as_json(others[0])}, and {footage.path} has {count} frames"
-    if not footage.is_video_file:
+    if not os.path.isfile(footage.path):
         raise EntryError(f"{how}: give the video file (image_root)")
     if fps is None:
         raise EntryError(
             f"{how}, so that Label Studio counted at another rate: give the frame rate of the labelling "
             f"configuration as fps{_rate_by_times(task)}"
         )
-    video = VideoFrames(footage.path)
-    times = video.times
-    video.close()
+    times = frame_index(footage.path).times
     logger.info(
         "%s: frames counted at %g a second are put on its %d by time", footage.path, fps, count
     )

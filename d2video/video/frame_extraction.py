@@ -92,12 +92,19 @@ def extract_frames(
             "bytes": status.st_size,
             "time": status.st_mtime_ns,
         }
-        record = of_video | asdict(how)
+        record = of_video | asdict(how) | {"frames": len(video)}
         try:
             written = _fill(video, folder, names, record, workers)
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
         return Extracted(folder, len(names), written, video.size, video.end)
+
+
+def is_whole_video(folder: str | os.PathLike[str], count: int) -> bool:
+    """Whether a folder of ``count`` images holds all frames of a video, as :func:`extract_frames` writes
+    them."""
+    record = _record_of(Path(folder))
+    return isinstance(record, dict) and record.get("frames") == count
 
 
 def _fill(

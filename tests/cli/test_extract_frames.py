@@ -8,10 +8,15 @@ import pytest
 from PIL import Image
 
 from d2video.cli.extract_frames import main
-from d2video.formats.footage import find_footage
+from d2video.formats.cvat_mot import read_cvat_mot
+from d2video.formats.footage import find_footage, number_images, read_footage
 from d2video.video import frame_extraction
+from d2video.video.frame_names import read_images
 from d2video.video.image_io import read_rgb
 from d2video.video.video_reader import open_video
+from tests.formats.test_cvat_mot import rows_of
+from tests.formats.test_cvat_mot import write as write_cvat_mot
+from tests.helpers.true_labels import true_videos, write_video
 from tests.video.test_video_reader import make_frames, write_mp4
 
 LENGTH = 12
@@ -55,9 +60,21 @@ def test_a_folder_of_videos_is_found_by_readers(clips, tmp_path):
     run(clips, tmp_path / "out", "--quality", 99, "--first-number", 1)
     assert names(tmp_path / "out") == ["a", "b"]
     footage = find_footage("labels", str(tmp_path), ["b.mp4"], str(tmp_path / "out"))
+    assert footage.is_video_file
     assert [Path(each).name for each in footage.frames] == [f"{k:06d}.jpg" for k in range(1, 13)]
     for image, frame in zip(footage.frames, shown(clips / "b.mp4"), strict=True):
         assert np.abs(read_rgb(image).astype(int) - frame).mean() < 4
+
+
+def test_a_part_of_a_video_is_a_folder_of_images(clips, tmp_path):
+    """Readers then go by the names, which are the numbers of the frames."""
+    run(clips / "a.mp4", tmp_path / "some", "--numbers", "2::3")
+    run(clips / "a.mp4", tmp_path / "less")
+    (tmp_path / "less" / "a" / "000004.jpg").unlink()
+    for name in ("some", "less"):
+        footage = read_footage(str(tmp_path / name / "a"))
+        assert not footage.is_video_file
+    assert [*number_images(map(Path, footage.frames))] == [0, 1, 2, 3, *range(5, 12)]
 
 
 def test_quality(clips, tmp_path):
@@ -153,3 +170,22 @@ def test_a_video_that_is_cut_off(clips, tmp_path, capsys):
     assert f"{count} frames" in printed
     assert "doubt:" in printed
     assert "is damaged: it ends" in printed
+
+
+def test_labels_of_a_video_fit_its_extracted_frames(tmp_path):
+    """CVAT's gt.txt counts the frames of a video from 1, and the images are called 000000.jpg and so on."""
+    (tmp_path / "videos").mkdir()
+    for video in true_videos():
+        write_cvat_mot(tmp_path / "exports" / video.name, rows_of(video, 1))
+        write_video(video, tmp_path / "videos" / f"{video.name}.mp4")
+    run(tmp_path / "videos", tmp_path / "frames", "--png")
+    from_video, from_images = (
+        read_cvat_mot(str(tmp_path / "exports"), image_root=str(tmp_path / place))
+        for place in ("videos", "frames")
+    )
+    for video, images in zip(from_video.videos, from_images.videos, strict=True):
+        assert video.objects == images.objects
+        assert [*video.numbers] == [*images.numbers]
+        pixels = read_images(video.frames), read_images(images.frames)
+        for of_video, of_images in zip(video.frames, images.frames, strict=True):
+            np.testing.assert_array_equal(pixels[0][of_video], pixels[1][of_images])

@@ -44,9 +44,7 @@ def test_a_video_file(video):
     assert footage.frames == [frame_name(str(video), number) for number in range(4)]
     assert footage.size == (HEIGHT, WIDTH)
     assert footage.is_video_file
-    with pytest.raises(
-        UserError, match=r"job labels frames of 32x48 .*clip\.mp4 has 64x48: give"
-    ):
+    with pytest.raises(UserError, match=r"job labels frames of 32x48 .*clip\.mp4 has 64x48: give"):
         footage.check_size((HEIGHT, 32), "job")
 
 
