@@ -43,8 +43,9 @@ def register_mot(
 
     The metadata get ``evaluator_type`` ("mot", or "mots" for MOTS20), ``benchmark``,
     ``thing_classes``, ``public_detections`` (bool), ``mot_rule``, an
-    :class:`~d2video.formats.mot_rules.ObjectRule`, and ``mot_sequences``, a function without
-    arguments that gives the split's :class:`~d2video.formats.mot_sequence.MOTSequence` list.
+    :class:`~d2video.formats.mot_rules.ObjectRule`, and ``mot_sequences``, a function that gives the
+    split's :class:`~d2video.formats.mot_sequence.MOTSequence` list, if need be without its images
+    (``needs_images=False``).
 
     Args:
         root: folder that holds the sequences' folders.

@@ -43,12 +43,15 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     answer_key, answer_noun = "frames", "tracks, frame by frame"
 
     def __init__(
-        self, ground_truth: MOTGroundTruth, output_dir: str, classes: ClassMatch | None = None
+        self,
+        ground_truth: MOTGroundTruth,
+        output_dir: str | None,
+        classes: ClassMatch | None = None,
     ) -> None:
         """
         Args:
             ground_truth: the split's sequences and, where there are any, their labels.
-            output_dir: folder for ``<sequence>.txt`` and ``results.json``.
+            output_dir: folder for ``<sequence>.txt`` and ``results.json``; None: they are not written.
             classes: those that the model has are scored; None: all.
         """
         self._ground_truth = ground_truth
@@ -69,7 +72,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
 
     @classmethod
     def from_dataset(
-        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+        cls, dataset_name: str, output_dir: str | None, classes: ClassMatch | None = None
     ) -> "MOTEvaluator":
         """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`; for
         ``classes`` see :meth:`__init__`."""
@@ -92,6 +95,15 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         sequence = self._ground_truth.sequences[given["sequence"]]
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
+    def read_results(self, path: str) -> str:
+        truth = self._ground_truth
+        results = truth.read_results(path)
+        self._kept |= {name: self._compared(name, each) for name, each in results.items()}
+        rows = sum(map(len, results.values()))
+        frames = sum(each.num_frames for each in truth.sequences.values())
+        what = "masks" if truth.has_masks else "boxes"
+        return f"{rows} {what} in {frames} frames of {len(results)} sequences"
+
     def _compared(self, name: str, results: TrackResults) -> _Compared:
         if name not in self._ground_truth.rows:
             return results, None
@@ -102,15 +114,17 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         truth = self._ground_truth
         nothing = self._results([], ())
         kept |= {name: self._compared(name, nothing) for name in self._missing(kept)}
-        for name, (results, _) in kept.items():
-            path = os.path.join(self._output_dir, f"{name}.txt")
-            write_results(path, results, truth.sequences[name].result_numbers)
-        logger.info("Wrote the tracks of %d sequences to %s", len(kept), self._output_dir)
+        if self._output_dir is not None:
+            for name, (results, _) in kept.items():
+                path = os.path.join(self._output_dir, f"{name}.txt")
+                write_results(path, results, truth.sequences[name].result_numbers)
+            logger.info("Wrote the tracks of %d sequences to %s", len(kept), self._output_dir)
         metrics = {name: each for name, (_, each) in kept.items() if each is not None}
         if not metrics:
             return {}
         report = MOTReport.of(truth, metrics)
-        report.write(os.path.join(self._output_dir, RESULTS_NAME))
+        if self._output_dir is not None:
+            report.write(os.path.join(self._output_dir, RESULTS_NAME))
         logger.info("Tracking by the rules of %s:\n%s", truth.benchmark, report.table())
         return report.results()
 

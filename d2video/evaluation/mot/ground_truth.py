@@ -157,9 +157,12 @@ class MOTGroundTruth:
         return truth
 
     @classmethod
-    def from_dataset(cls, dataset_name: str) -> "MOTGroundTruth":
+    def from_dataset(cls, dataset_name: str, *, needs_images: bool = True) -> "MOTGroundTruth":
         """The labels of a registered data set: raw ones by the metadata's ``mot_sequences``, else
         those in its records. Which rows count is the metadata's ``mot_rule``.
+
+        Args:
+            needs_images: see :func:`~d2video.formats.mot_sequence.read_sequence`.
 
         Raises:
             UserError: the metadata lack ``benchmark``; there are neither ``mot_sequences`` nor
@@ -187,7 +190,9 @@ class MOTGroundTruth:
                     )
             return cls.from_records(source, benchmark, records, names, numbers)
         rule = metadata.get("mot_rule") or object_rule(benchmark)
-        return cls.read(source, rule, sequences() if callable(sequences) else sequences)
+        if callable(sequences):
+            sequences = sequences(needs_images=needs_images)
+        return cls.read(source, rule, sequences)
 
     def compare(self, name: str, results: TrackResults) -> dict[str, Metrics]:
         """Metrics of a sequence that has labels, by the name of the class, for ``scored_classes``.

@@ -14,7 +14,7 @@ from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
-from d2video.evaluation.vis.results import write_results
+from d2video.evaluation.vis.results import check_results, read_results, write_results
 from d2video.formats.rle import encode_tracks
 from d2video.structures.answers import VideoInstances
 from d2video.structures.mask_answers import check_dense, check_rle, describe_value
@@ -49,14 +49,14 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         self,
         ground_truth: YTVISGroundTruth,
         dataset_id_to_contiguous_id: Mapping[int, int],
-        output_dir: str,
+        output_dir: str | None,
         classes: ClassMatch | None = None,
     ) -> None:
         """
         Args:
             ground_truth: the labels, or the videos and categories of a split without labels.
             dataset_id_to_contiguous_id: the file's category ids → the answers' labels.
-            output_dir: folder for ``results.json`` and ``results.zip``.
+            output_dir: folder for ``results.json`` and ``results.zip``; None: they are not written.
             classes: those that the model has are scored; None: all.
 
         Raises:
@@ -80,7 +80,7 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
 
     @classmethod
     def from_dataset(
-        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+        cls, dataset_name: str, output_dir: str | None, classes: ClassMatch | None = None
     ) -> "YTVISEvaluator":
         """The evaluator of a dataset registered with ``register_ytvis_instances``; for ``classes`` see
         :meth:`__init__`.
@@ -105,20 +105,37 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         """
         video = self._ground_truth.videos[given["video_id"]]
         category_ids, scores, masks = self._read_answer(video, answer)
-        units = []
-        if self._ground_truth.has_labels:
-            units = compare_video(video, category_ids, scores, masks)
         entries = [
             {"video_id": video.video_id, "category_id": c, "score": s, "segmentations": list(m)}
             for c, s, m in zip(category_ids, scores, masks)
         ]
-        return entries, units
+        return self._compared(video, entries)
+
+    def read_results(self, path: str) -> str:
+        results = read_results(path)
+        check_results(results, self._ground_truth, source=path)
+        by_video: dict[int, list[dict[str, Any]]] = {i: [] for i in self._ground_truth.videos}
+        for entry in results:
+            by_video[entry["video_id"]].append(entry)
+        for video_id, entries in by_video.items():
+            self._kept[video_id] = self._compared(self._ground_truth.videos[video_id], entries)
+        answered = sum(map(bool, by_video.values()))
+        return f"{len(results)} tracks in {answered} of {len(by_video)} videos"
+
+    def _compared(self, video: VideoTruth, entries: list[dict[str, Any]]) -> _Compared:
+        if not self._ground_truth.has_labels:
+            return entries, []
+        keys = ("category_id", "score", "segmentations")
+        category_ids, scores, masks = ([entry[key] for entry in entries] for key in keys)
+        return entries, compare_video(video, category_ids, scores, masks)
 
     def _score(self, kept: dict[int, _Compared]) -> dict[str, float]:
         missing = self._missing(kept)
-        all_entries = (entry for entries, _ in kept.values() for entry in entries)
-        path = write_results(all_entries, self._output_dir)
-        logger.info("Wrote %s and, for the evaluation server, %s", path, path.with_suffix(".zip"))
+        if self._output_dir is not None:
+            all_entries = (entry for entries, _ in kept.values() for entry in entries)
+            path = write_results(all_entries, self._output_dir)
+            archive = path.with_suffix(".zip")
+            logger.info("Wrote %s and, for the evaluation server, %s", path, archive)
         videos = self._ground_truth.videos.values()
         if not any(not track.is_crowd for video in videos for track in video.tracks):
             return {}  # rather than an AP of nan

@@ -7,18 +7,24 @@ servers take it as ``results.json`` at the top of a zip file.
 
 import json
 import lzma
-import math
 import os
-import reprlib
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from d2video.evaluation.result_entries import (
+    check_entries,
+    fields_fault,
+    id_fault,
+    kind_of,
+    score_fault,
+)
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.rle_checks import find_mask_faults
-from d2video.formats.text import is_id, parse_json
+from d2video.formats.text import parse_json
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
@@ -110,41 +116,25 @@ def check_results(results: Any, ground_truth: YTVISGroundTruth, source: str = "r
         UserError: names the first fault with its place: entry, field and, for masks, frame, all
             counted from 0.
     """
-    if not isinstance(results, list):
-        raise UserError(f"{source} must be a list of entries, not {_kind(results)}; write it again")
-    for index, entry in enumerate(results):
-        fault = _find_entry_fault(entry, ground_truth)
-        if fault is not None:
-            raise UserError(f"{source}: entry {index}{fault}")
+    check_entries(results, source, partial(_find_entry_fault, ground_truth=ground_truth))
 
 
 def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
     """Where in the entry the first fault is and what, to follow the entry's number in a message."""
-    if not isinstance(entry, dict):
-        return f": must be an object with {', '.join(_FIELDS)}, not {_kind(entry)}"
-    for name in _FIELDS:
-        if name not in entry:
-            near = {"video_id": "image_id", "segmentations": "segmentation"}.get(name)
-            found = f" (it has {near}, as results of images have)" if near in entry else ""
-            return f": the field {name} is missing{found}; add it"
+    near = {"video_id": "image_id", "segmentations": "segmentation"}
+    fault = fields_fault(entry, _FIELDS, near)
+    if fault is not None:
+        return fault
     video_id, category_id, score, masks = (entry[name] for name in _FIELDS)
-    for name, value, known in (
-        ("video_id", video_id, ground_truth.videos),
-        ("category_id", category_id, ground_truth.categories),
-    ):
-        if not is_id(value):
-            named = [i for i, each in ground_truth.categories.items() if each == value]
-            if name == "category_id" and named:
-                return f", {name}: {value!r} is the name of category {named[0]}; write its number"
-            return f", {name}: must be a whole number, not {_kind(value)} ({reprlib.repr(value)})"
-        if value not in known:
-            return f", {name}: {value} is not in {ground_truth.source}; use the ids of that file"
-    if isinstance(score, bool) or not isinstance(score, int | float):
-        return f", score: must be a number, not {_kind(score)}"
-    if not math.isfinite(score):
-        return f", score: must be finite, not {score}"
+    fault = (
+        id_fault("video_id", video_id, ground_truth.videos, ground_truth.source)
+        or id_fault("category_id", category_id, ground_truth.categories, ground_truth.source)
+        or score_fault(score)
+    )
+    if fault is not None:
+        return fault
     if not isinstance(masks, list):
-        return f", segmentations: must be a list, not {_kind(masks)}"
+        return f", segmentations: must be a list, not {kind_of(masks)}"
     video = ground_truth.videos[video_id]
     if len(masks) != video.num_frames:
         return (
@@ -154,11 +144,3 @@ def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
     for frame, fault in find_mask_faults(masks, video.height, video.width):
         return f", segmentations, frame {frame}: {fault}"
     return None
-
-
-def _kind(value: Any) -> str:
-    """What JSON calls it."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
-    return names.get(type(value), "a number")

@@ -66,7 +66,7 @@ CODE = _entries()[0]["segmentations"][0]["counts"]
         (_second(video_id=True), r"entry 1, video_id: must be a whole number, not true"),
         (
             [{"image_id": 1}],
-            r"entry 0: the field video_id is missing \(it has image_id, as results",
+            r"entry 0: the field video_id is missing \(it has image_id, as other results have",
         ),
         (_second(category_id=4), "entry 1, category_id: 4 is not in"),
         (_second(category_id="three"), "category_id: 'three' is the name of category 3; write its"),

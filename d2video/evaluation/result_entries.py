@@ -1,0 +1,79 @@
+"""Entries of JSON files of results, in which the first fault is named with its place."""
+
+import json
+import math
+import reprlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from d2video.formats.text import is_id
+from d2video.utils.errors import UserError
+
+
+def check_entries(results: Any, source: str, find_fault: Callable[[Any], str | None]) -> None:
+    """
+    Args:
+        results: as parsed from JSON.
+        source: name of the file, for the message.
+        find_fault: what is wrong with an entry and where, to follow its number in the message.
+
+    Raises:
+        UserError: it is not a list, or names the first fault.
+    """
+    if not isinstance(results, list):
+        raise UserError(
+            f"{source} must be a list of entries, not {kind_of(results)}; write it again"
+        )
+    for index, entry in enumerate(results):
+        fault = find_fault(entry)
+        if fault is not None:
+            raise UserError(f"{source}: entry {index}{fault}")
+
+
+def fields_fault(entry: Any, fields: Sequence[str], near: Mapping[str, str]) -> str | None:
+    """The fault of an entry that is not an object with these fields.
+
+    ``near`` is what results of another kind have in a field's place.
+    """
+    if not isinstance(entry, dict):
+        return f": must be an object with {', '.join(fields)}, not {kind_of(entry)}"
+    for name in fields:
+        if name not in entry:
+            other = near.get(name)
+            found = f" (it has {other}, as other results have)" if other in entry else ""
+            return f": the field {name} is missing{found}; add it"
+    return None
+
+
+def id_fault(name: str, value: Any, known: Collection[Any], source: str) -> str | None:
+    """The fault of an id that is not one of those of the labels, ``source``, all numbers or all texts.
+
+    ``known`` may be a mapping to names, which some programs write.
+    """
+    if isinstance(next(iter(known), 0), str):
+        if not isinstance(value, str):
+            return f", {name}: must be a text, not {kind_of(value)} ({reprlib.repr(value)})"
+    elif not is_id(value):
+        names = known if isinstance(known, Mapping) else {}
+        named = [i for i, each in names.items() if each == value]
+        if named:
+            return f", {name}: {value!r} is the name of category {named[0]}; write its number"
+        return f", {name}: must be a whole number, not {kind_of(value)} ({reprlib.repr(value)})"
+    if value not in known:
+        return f", {name}: {value} is not in {source}; use the ids of that file"
+    return None
+
+
+def score_fault(score: Any) -> str | None:
+    """The fault of a score that is not a finite number."""
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return f", score: must be a number, not {kind_of(score)}"
+    return None if math.isfinite(score) else f", score: must be finite, not {score}"
+
+
+def kind_of(value: Any) -> str:
+    """What JSON calls it."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
+    return names.get(type(value), "a number")
