@@ -1,29 +1,46 @@
-"""Evaluate a trained model on labelled data sets; the config is the model's own.
+"""Evaluate a trained model on labelled data sets, or score the results of any program on one.
 
-The model is a checkpoint, the folder of a training, an address, or a name of the model zoo. Without
---data it is evaluated on the test sets that it was trained with (DATASETS.TEST). The results are shown
-as tables and as lines to copy, and files for the servers of benchmarks are written to --output.
+The model is a checkpoint, the folder of a training, an address, or a name of the model zoo. Its config is
+its own. Without --data it is evaluated on the test sets that it was trained with (DATASETS.TEST). The
+results are shown as tables and as lines to copy, and files for the servers of benchmarks are written to
+--output.
+
+Results are a JSON file in YouTube-VIS format (or the server's zip) or in COCO's (boxes or masks), or a folder
+of MOTChallenge's or MOTS' text files, <sequence>.txt: what has these forms is not taken for a model. They are
+checked (the first fault is named with its place, exit status 1) and scored by the same evaluators; nothing
+is written but --json and, if given, --output. Images need not be there. Without labels, as in test splits,
+results are only checked. --data is a registered data set or the path of labels, and --opts may hold options
+of their format.
 
 Examples:
     d2video evaluate output/model_best.pth
     d2video evaluate DETR/detr_R50_500ep --data coco_2017_val --num-gpus 8
     d2video evaluate model.pth --data mine --json results.json \\
         --opts DATASETS.REGISTER '[["mine", "coco", {"json_file": "val.json", "image_root": "val"}]]'
+    d2video evaluate results.json --data datasets/ytvis_2019/valid.json
+    d2video evaluate tracks --data MOT17/train --opts benchmark MOT17 sequences '["MOT17-0[24]*"]'
+    d2video evaluate tracks --data cvat --opts classes '["car", "bus"]' frame_range '(0.5, 1)'
 """
 
 import argparse
+import os
+import zipfile
 from collections.abc import Sequence
 
 from d2video.cli.arguments import add_json, add_model, add_names, command_parser
 from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 
+_OUTPUT = "output/evaluation"
+_OF_MODELS = (".pth", ".pkl", ".safetensors", ".yaml", "last_checkpoint")
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments, as :func:`d2video.cli.train.run` takes them.
+    """The arguments, as :func:`d2video.cli.train.run` takes them; ``results`` is the path of results, "" if
+    there is a model.
 
     Raises:
-        UserError: neither a model nor a config is given.
+        UserError: neither a model nor a config nor results are given, or not the data set of results.
     """
     parser = command_parser(__doc__, "evaluate")
     parser.add_argument(
@@ -31,26 +48,76 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="registered data sets to evaluate on; config keys behind them need --opts before them",
+        help="data sets to evaluate on, registered names or paths of labels, for results one; config keys "
+        "behind them need --opts before them",
     )
     parser.add_argument(
         "--output",
         metavar="FOLDER",
-        default="output/evaluation",
-        help="for the log and the files that evaluators write (default: %(default)s)",
+        help=f"for the log and the files that evaluators write (default: {_OUTPUT}; of results none)",
     )
     add_json(parser)
     add_processes(parser)
     add_model(parser)
-    add_names(parser, "model", "MODEL", "the model, as with --model")
+    add_names(parser, "model", "MODEL or RESULTS", "the model, as with --model, or the results")
     parser.set_defaults(eval_only=True, resume=False)
     args = parser.parse_args(argv)
     if not (args.model or args.config_file or args.opts):
         raise UserError("no model is given: name it before --data NAME ..., or behind --model")
+    args.results = args.model if _are_results(args.model) else ""
+    if args.results:
+        if len(args.data) != 1:
+            raise UserError(f"{args.results} are results: name their data set, one, behind --data")
+        if args.config_file:
+            raise UserError(
+                f"{args.results} are results, which have no config: leave out --config-file"
+            )
+        return args
     # What else is among the keys wins.
+    args.output = args.output or _OUTPUT
     data = ["DATASETS.TEST", repr(tuple(args.data))] if args.data else []
     args.opts = ["OUTPUT_DIR", args.output, *data, *args.opts]
     return args
+
+
+def _are_results(path: str) -> bool:
+    """Whether a path is that of results, by what no model has: JSON (in a zip, too), or a folder of text
+    files without any file of a model."""
+    if path.lower().endswith(".json"):
+        return True
+    if path.lower().endswith(".zip") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith((".json", ".txt")) for name in archive.namelist())
+    if not os.path.isdir(path):
+        return False
+    names = os.listdir(path)
+    return any(name.endswith(".txt") for name in names) and not any(
+        name.endswith(_OF_MODELS) for name in names
+    )
+
+
+def score(args: argparse.Namespace) -> None:
+    """Check and score results."""
+    from detectron2.evaluation import print_csv_format
+
+    from d2video.cli.labels import data_set
+    from d2video.engine.logs import set_up_logs
+    from d2video.evaluation.results import read_result_files
+    from d2video.utils.files import write_json
+
+    (source,) = args.data
+    name = data_set(source, args.opts, needs_images=False)
+    set_up_logs()
+    output = None if args.output is None else os.path.join(args.output, "inference", name)
+    evaluator, found = read_result_files(args.results, name, output)
+    print(f"{args.results} is sound: {found}")
+    results = evaluator.evaluate()
+    if results:
+        print_csv_format(results)
+    else:
+        print(f"{source} has no labels: nothing is scored")
+    if args.json:
+        write_json(args.json, {"results_file": args.results, "results": {source: results}})
 
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name
@@ -74,6 +141,9 @@ def run(args: argparse.Namespace) -> None:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.results:
+        score(args)
+        return
     from d2video.cli.train import launch
 
     launch(run, args)

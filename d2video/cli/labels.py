@@ -67,18 +67,18 @@ def read_labels(args: argparse.Namespace) -> Labels:
 
     from d2video.data.loading import load_records
 
-    name = data_set(args.labels, args.input_format, args.image_root, args.opts)
+    name = data_set(args.labels, args.opts, format=args.input_format, image_root=args.image_root)
     records = load_records(name, tell)
     return Labels(name, records, [*MetadataCatalog.get(name).get("thing_classes", ())])
 
 
-def data_set(source: str, format: str | None, image_root: str | None, words: Sequence[str]) -> str:
+def data_set(source: str, words: Sequence[str], **given: Any) -> str:
     """The name of a data set, registered by now.
 
     Args:
         source: its name, or the path of its labels.
-        format, image_root: of labels at a path; None: found.
         words: KEY VALUE or KEY=VALUE, config keys and options of the format.
+        given: what else :func:`~d2video.data.datasets.by_path.register_path` takes.
 
     Raises:
         UserError: there is neither a data set of this name nor labels at this path, or they do not take
@@ -88,26 +88,22 @@ def data_set(source: str, format: str | None, image_root: str | None, words: Seq
 
     from d2video.config import load_cfg
     from d2video.config.files import override_pairs
+    from d2video.data.datasets.by_path import register_path
     from d2video.data.loading import check_registered
 
     pairs = override_pairs(words)
     config = [item for key, value in pairs.items() if is_config_key(key) for item in (key, value)]
     options = {key: value for key, value in pairs.items() if not is_config_key(key)}
     load_cfg("", config)  # registers data sets
-    if source in DatasetCatalog or not os.path.exists(source):
-        check_registered(source)
-        given = [
-            *filter(None, (format and "--input-format", image_root and "--image-root")),
-            *options,
-        ]
-        if given:
-            raise UserError(
-                f"{source} is a registered data set, which has its {given[0]}: leave it out"
-            )
-        return source
-    from d2video.data.datasets.by_path import register_path
-
-    return register_path(source, format=format, image_root=image_root, **options)
+    if source not in DatasetCatalog and os.path.exists(source):
+        return register_path(source, **given, **options)
+    check_registered(source)
+    asked = [*(key for key in ("format", "image_root") if given.get(key)), *options]
+    if asked:
+        raise UserError(
+            f"{source} is a registered data set, which has its {asked[0]}: leave it out"
+        )
+    return source
 
 
 def tell(finding: "Finding") -> None:

@@ -20,8 +20,10 @@ from pycocotools.coco import COCO
 
 from d2video.data.class_matching import ClassMatch
 from d2video.data.datasets.class_metadata import set_classes
+from d2video.evaluation.coco_results import check_coco_results
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
+from d2video.evaluation.result_files import read_results
 from d2video.formats.coco import COCOInstances, read_coco_instances
 from d2video.structures.mask_answers import check_dense
 from d2video.utils.collection import paused_collection
@@ -41,14 +43,14 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self,
         file: COCOInstances,
         metadata: Metadata,
-        output_dir: str,
+        output_dir: str | None,
         classes: ClassMatch | None = None,
     ):
         """
         Args:
             file: the labels.
             metadata: with ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
-            output_dir: folder for detectron2's result files.
+            output_dir: folder for detectron2's result files; None: they are not written.
             classes: those that the model has are scored, the others are not in the ground truth; None:
                 all are scored.
         """
@@ -61,14 +63,14 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self._use_fast_impl, self._max_dets_per_image = False, [1, 10, 100]
         self._kpt_oks_sigmas: Sequence[float] = ()
         self._cpu_device, self._metadata = torch.device("cpu"), metadata
-        self._coco_api = coco_api(file, scored)
+        self._labels, self._coco_api = file, coco_api(file, scored)
         self._do_evaluation = any(not each["iscrowd"] for each in self._annotations())
         if file.instances is not None and not self._do_evaluation:
             logger.warning("%s has no object to find: no AP is computed", file.source)
 
     @classmethod
     def from_dataset(
-        cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
+        cls, dataset_name: str, output_dir: str | None, classes: ClassMatch | None = None
     ) -> "COCOInstanceEvaluator":
         """The evaluator of a registered dataset with ``json_file`` in its metadata.
 
@@ -116,13 +118,45 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 )
         super().process(inputs, outputs)
 
+    def read_results(self, path: str) -> str:
+        """Take what a file of results holds in place of a model's answers.
+
+        Boxes are scored where all entries have one, and so are masks.
+
+        Returns:
+            how much there is, in words.
+
+        Raises:
+            UserError: the first fault, with its place; or there is no such file.
+        """
+        results = read_results(path)
+        self._tasks = check_coco_results(results, self._labels, path)
+        if "segm" in self._tasks and not self._has_masks():
+            self._tasks.remove("segm")
+        index_of = self._metadata.thing_dataset_id_to_contiguous_id
+        by_image: dict[Any, list[dict[str, Any]]] = {i: [] for i in self._labels.images}
+        for entry in results:
+            label = index_of[entry["category_id"]]
+            by_image[entry["image_id"]].append({**entry, "category_id": label})
+        self._predictions = [
+            {"image_id": image_id, "instances": found} for image_id, found in by_image.items()
+        ]
+        answered = sum(map(bool, by_image.values()))
+        return f"{len(results)} objects in {answered} of {len(by_image)} images"
+
+    def _has_masks(self) -> bool:
+        """Whether all labels have masks; if not, the log says so."""
+        if all(each.get("segmentation") for each in self._annotations()):
+            return True
+        logger.warning("Labels without segmentation: the masks' AP is left out")
+        return False
+
     def _annotations(self) -> list[dict[str, Any]]:
         return self._coco_api.dataset.get("annotations", [])
 
     def _tasks_from_predictions(self, predictions: list[dict[str, Any]]) -> list[str]:
         tasks = super()._tasks_from_predictions(predictions)
-        if "segm" in tasks and not all(a.get("segmentation") for a in self._annotations()):
-            logger.warning("Labels without segmentation: the masks' AP is left out")
+        if "segm" in tasks and not self._has_masks():
             tasks.remove("segm")
         return tasks
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from functools import partial
 from typing import Any
 
-from d2video.evaluation.result_entries import check_entries, fields_fault, id_fault, score_fault
+from d2video.evaluation.result_files import check_entries, fields_fault, id_fault, score_fault
 from d2video.formats.boxes import is_box
 from d2video.formats.coco import COCOInstances
 from d2video.formats.rle_checks import find_mask_faults

@@ -100,7 +100,7 @@ class Labels:
         return content
 
 
-def _coco(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+def _coco(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
     metadata = Metadata(
         name=labels.source,
         thing_classes=labels.class_names,
@@ -109,20 +109,20 @@ def _coco(labels: Labels, output_dir: str, classes: ClassMatch | None) -> Datase
     return COCOInstanceEvaluator(labels.images(), metadata, output_dir, classes)
 
 
-def _ytvis(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+def _ytvis(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
     return YTVISEvaluator(labels.mask_tracks(), labels.index_of, output_dir, classes)
 
 
-def _mot(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+def _mot(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
     return MOTEvaluator(labels.tracks(masks=False), output_dir, classes)
 
 
-def _mots(labels: Labels, output_dir: str, classes: ClassMatch | None) -> DatasetEvaluator:
+def _mots(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
     return MOTEvaluator(labels.tracks(masks=True), output_dir, classes)
 
 
 # What :attr:`LabelUse.evaluators` names. Projects may add their own.
-LABEL_EVALUATORS: dict[str, Callable[[Labels, str, ClassMatch | None], DatasetEvaluator]] = {
+LABEL_EVALUATORS: dict[str, Callable[[Labels, str | None, ClassMatch | None], Any]] = {
     "coco": _coco,
     "ytvis": _ytvis,
     "mot": _mot,

@@ -27,7 +27,7 @@ from d2video.utils.errors import UserError
 
 _PEDESTRIAN, _MASK_PEDESTRIAN = 1, 2
 _MASK_CLASSES = {1: "car", 2: "pedestrian", MOTS_IGNORE_CLASS: "ignore region"}
-_OTHER_CLASSES = "classes (--classes of d2video evaluate-mot) chooses the classes"
+_OTHER_CLASSES = "classes=[...] chooses the classes"
 _FLAG_0 = "with_flag_0 keeps those with flag 0 where classes are given"
 _ANY_VISIBILITY = "min_visibility=None keeps those of any visibility"
 

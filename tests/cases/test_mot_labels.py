@@ -6,7 +6,6 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.cli.dataset_check import check_registered
-from d2video.cli.evaluate_mot import main as evaluate_mot
 from d2video.config import get_cfg
 from d2video.data import build_train_loader
 from d2video.data.datasets.from_config import register_datasets
@@ -15,11 +14,11 @@ from d2video.data.loading import load_records
 from d2video.evaluation import build_evaluator
 from d2video.formats.faults import Doubt, Fault, LeftOut
 from d2video.utils.errors import UserError
-from tests.helpers.mot_folders import write_sequence
+from tests.helpers.mot_folders import evaluate_results, write_sequence
 from tests.helpers.perfect_answers import perfect_answers
 from tests.helpers.verdicts import check_agrees
 
-pytestmark = pytest.mark.usefixtures("scratch_catalog")
+pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
 
 NAME = "own_labels"
 
@@ -66,14 +65,13 @@ def test_labels_of_which_no_row_counts(with_labels, inputs, tmp_path, capsys):
     assert findings(Fault)[0].startswith(told)
     results = tmp_path / "results"
     results.mkdir()
-    command = ["--ground-truth", str(folder.parent), "--benchmark", "MOT17"]
-    with pytest.raises(SystemExit):
-        evaluate_mot([*command, "--results", str(results)])
-    assert "0 of 12 boxes are used; left out: 12 of class 0" in capsys.readouterr().err
-    # The argument that keeps them.
     lines = (folder / "gt" / "gt.txt").read_text().split()
     (results / "seq.txt").write_text("\n".join(",".join(e.split(",")[:7]) for e in lines))
-    evaluate_mot([*command, "--classes", "0", "--results", str(results)])
+    with pytest.raises(SystemExit):
+        evaluate_results(results, folder.parent)
+    assert "0 of 12 boxes are used; left out: 12 of class 0" in capsys.readouterr().err
+    # The argument that keeps them.
+    evaluate_results(results, folder.parent, classes=[0])
     assert "| COMBINED   | 100.00 |" in capsys.readouterr().out
     DatasetCatalog.remove(NAME)
     MetadataCatalog.pop(NAME)
@@ -109,8 +107,7 @@ def test_rows_without_a_class(with_labels, inputs, tmp_path, capsys):
     assert findings(object) == []
     assert len(objects(load_records(NAME))) == 12
     assert score(tmp_path)["HOTA"] == 100
-    command = ["--ground-truth", str(folder.parent), "--benchmark", "MOT17", "--classes", "-1"]
-    evaluate_mot([*command, "--results", str(tmp_path / "results")])
+    evaluate_results(tmp_path / "results", folder.parent, classes=[-1])
     assert "| COMBINED   | 100.00 |" in capsys.readouterr().out
 
 
@@ -176,9 +173,9 @@ def test_each_reason_is_counted_over_all_sequences(tmp_path, caplog):
     register_mot(NAME, str(tmp_path), benchmark="MOT17")
     assert findings(LeftOut) == [
         f"dataset {NAME}: 2 of 14 boxes are used; left out: 6 of class 2, 2 of class 3, 2 of "
-        "visibility 0.25 or less, which evaluation counts, 2 with flag 0; classes (--classes of "
-        "d2video evaluate-mot) chooses the classes; with_flag_0 keeps those with flag 0 where classes "
-        "are given; min_visibility=None keeps those of any visibility",
+        "visibility 0.25 or less, which evaluation counts, 2 with flag 0; classes=[...] chooses the "
+        "classes; with_flag_0 keeps those with flag 0 where classes are given; min_visibility=None keeps "
+        "those of any visibility",
     ]
     # The evaluator's, which counts all visibilities.
     assert f"dataset {NAME}: 4 of 14 boxes are used; left out: 6 of class 2, 2 of" in caplog.text
@@ -228,11 +225,10 @@ def test_classes_by_the_names_of_cvat(tmp_path, capsys):
     (results / "task_1.txt").write_text(
         "1,1,2.5,3.0,8.0,7.25,1,2,-1,-1\n2,1,3.5,3.0,8.0,7.25,1,2,-1,-1\n"
     )
-    command = ["--ground-truth", str(tmp_path), "--benchmark", "MOT17", "--results", str(results)]
-    evaluate_mot([*command, "--sequences", "task_1", "--classes", "dog", "bird"])
+    evaluate_results(results, tmp_path, sequences=["task_1"], classes=["dog", "bird"])
     assert "100.00" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        evaluate_mot([*command, "--classes", "cat"])
+        evaluate_results(results, tmp_path, classes=["cat"])
     assert "'cat' is not in the gt/labels.txt, which has person, dog" in capsys.readouterr().err
 
 
@@ -350,8 +346,7 @@ def test_frames_keep_their_numbers_in_results(tmp_path, capsys, first):
     assert score(tmp_path)["HOTA"] == 100
     written = (results / "A.txt").read_text().splitlines()
     assert [int(line.split(",")[0]) for line in written] == [*numbers]
-    command = ["--ground-truth", root, "--benchmark", "MOT17", "--results", str(results)]
-    evaluate_mot(command)
+    evaluate_results(results, root)
     assert "100.00" in capsys.readouterr().out
     # A part of it begins with the number of the whole.
     register_mot(f"{NAME}_half", root, benchmark="MOT17", frame_range=(0.5, 1))
@@ -361,11 +356,12 @@ def test_frames_keep_their_numbers_in_results(tmp_path, capsys, first):
     shifted = [line.split(",") for line in written[3:]]
     lines = [",".join([str(numbers[k]), *line[1:7]]) for k, line in enumerate(shifted)]
     (results / "A.txt").write_text("\n".join(lines))
-    evaluate_mot([*command, "--frame-range", "0.5", "1"])
+    evaluate_results(results, root, frame_range=(0.5, 1))
     assert "100.00" in capsys.readouterr().out
 
 
 def test_a_near_miss_of_a_data_set_to_score(tmp_path, capsys):
+    (tmp_path / "A.txt").touch()
     with pytest.raises(SystemExit, match="1"):
-        evaluate_mot(["--dataset", "mot17_trian", "--results", str(tmp_path)])
+        evaluate_results(tmp_path, "mot17_trian")
     assert "'mot17_trian' is not registered: did you mean mot17_train" in capsys.readouterr().err

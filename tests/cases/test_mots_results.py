@@ -5,21 +5,21 @@ import shutil
 
 import pytest
 
-from d2video.cli.evaluate_mot import main as evaluate_mot
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.segmentation import find_segmentation_faults
 from d2video.utils.errors import UserError
+from tests.helpers.mot_folders import evaluate_results
 
 
+@pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
 def test_bytes_literals_in_results(inputs, pictures, tmp_path, capsys):
     shutil.copytree(pictures / "shapes_mots" / "val" / "val-0001", tmp_path / "val" / "val-0001")
     (tmp_path / "results").mkdir()
     shutil.copyfile(
         inputs / "mots" / "results_bytes_literal.txt", tmp_path / "results" / "val-0001.txt"
     )
-    command = ["--ground-truth", str(tmp_path / "val"), "--benchmark", "MOTS20"]
     with pytest.raises(SystemExit):
-        evaluate_mot([*command, "--results", str(tmp_path / "results")])
+        evaluate_results(tmp_path / "results", tmp_path / "val")
     told = capsys.readouterr().err
     assert "val-0001.txt, line 1: 'counts' is a Python bytes literal, \"b'_W33l12N1N" in told
     assert "write the text that counts.decode() gives" in told

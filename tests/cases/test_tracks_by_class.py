@@ -10,6 +10,7 @@ from detectron2.structures import Boxes, Instances
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.evaluation import build_evaluator
 from tests.helpers.fresh_process import run_fresh
+from tests.helpers.mot_folders import evaluate_results
 from tests.projects.TrackFormer.tiny import MULTI_FRAME, NODE, SMALL
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog")
@@ -53,14 +54,13 @@ def test_a_perfect_answer_scores_100_for_each_class(dataset, tmp_path):
     assert (tmp_path / "val-0001.txt").read_text().splitlines()[0].split(",")[7] == "2"
 
 
+@pytest.mark.usefixtures("loggers_as_before")
 def test_the_command_reads_its_files(dataset, tmp_path, capsys):
-    from d2video.cli.evaluate_mot import main
-
     records = DatasetCatalog.get(dataset)
     evaluator = build_evaluator(dataset, str(tmp_path))
     evaluator.process([{"sequence": r["sequence"]} for r in records], [*map(perfect, records)])
     evaluator.evaluate()
-    main(["--dataset", dataset, "--results", str(tmp_path)])
+    evaluate_results(tmp_path, dataset)
     table = capsys.readouterr().out
     for name in ("object", "b", "class average", "detection average"):
         assert any(

@@ -24,8 +24,9 @@ from d2video.data.records import is_labelled, object_classes, without_degenerate
 from d2video.evaluation.coco import COCOInstanceEvaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
+from d2video.evaluation.result_files import read_results
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.evaluation.vis.results import check_results, read_results
+from d2video.evaluation.vis.results import check_results
 from tests.fuzz.mutators import mutate_bytes, mutate_structure, to_json
 from tests.fuzz.session import MakeInput, target
 from tests.helpers import coco_sets, ytvis_content

@@ -1,7 +1,8 @@
-"""Write sequences in the MOTChallenge's layout."""
+"""Sequences in the MOTChallenge's layout, and scores of results on them."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -33,3 +34,14 @@ def write_sequence(
             lines = text if isinstance(text, str) else "\n".join(text)
             (folder / name / f"{name}.txt").write_text(lines)
     return folder
+
+
+def evaluate_results(results: Path, data: Path | str, **options: Any) -> None:
+    """``d2video evaluate`` of a folder of results; ``options`` are those of the data's format.
+
+    A test needs the fixture ``loggers_as_before``.
+    """
+    from d2video.cli.evaluate import main
+
+    words = [word for key, value in options.items() for word in (key, repr(value))]
+    main([str(results), "--data", str(data), "--opts", *words])

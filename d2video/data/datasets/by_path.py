@@ -19,6 +19,9 @@ from d2video.formats.standard_formats import (
 )
 from d2video.utils.errors import UserError
 
+# Formats of files that say all that is needed of images that are not there.
+_WITHOUT_IMAGES = ("coco", "cocovid", "ytvis")
+
 
 def register_path(
     path: str,
@@ -26,6 +29,7 @@ def register_path(
     format: str | None = None,
     image_root: str | None = None,
     name: str | None = None,
+    needs_images: bool = True,
     **options: Any,
 ) -> str:
     """Register the labels at a path, unless they are registered with the same arguments.
@@ -35,6 +39,7 @@ def register_path(
         format: one of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
         image_root: where the frames or images are; None: they are looked for.
         name: of the data set; None: the path.
+        needs_images: False where only labels are read: images of JSON files are not looked for.
         options: further arguments of the format in DATASETS.REGISTER.
 
     Returns:
@@ -45,7 +50,12 @@ def register_path(
             format does not take an option; or there is another data set of this name.
     """
     given, kind, arguments = path_entry(
-        path, format=format, image_root=image_root, name=name, **options
+        path,
+        format=format,
+        image_root=image_root,
+        name=name,
+        needs_images=needs_images,
+        **options,
     )
     register_dataset(given, kind, arguments, source=path)
     return given
@@ -57,6 +67,7 @@ def path_entry(
     format: str | None = None,
     image_root: str | None = None,
     name: str | None = None,
+    needs_images: bool = True,
     **options: Any,
 ) -> tuple[str, str, dict[str, Any]]:
     """The entry of DATASETS.REGISTER by which :func:`register_path` registers labels."""
@@ -68,6 +79,8 @@ def path_entry(
     else:
         known = ", ".join(sorted(RECOGNISERS))
         raise UserError(f"{path}: '{format}' is not a format of labels at a path: choose {known}")
+    if image_root is None and not needs_images and format in _WITHOUT_IMAGES:
+        image_root = os.path.dirname(path)
     if image_root is not None:
         options["image_root"] = os.path.expanduser(image_root)
     if format in LABEL_FORMATS:

@@ -1,4 +1,4 @@
-"""Result files of YouTube-VIS: written whole, read, and checked entry by entry.
+"""Result files of YouTube-VIS: written whole, and checked entry by entry.
 
 A file is a JSON list with one entry a predicted track: ``video_id``, ``category_id`` (both as in the
 annotation file), ``score`` and ``segmentations``, one compressed RLE or null a frame. The evaluation
@@ -6,16 +6,15 @@ servers take it as ``results.json`` at the top of a zip file.
 """
 
 import json
-import lzma
 import os
 import zipfile
-import zlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from d2video.evaluation.result_entries import (
+from d2video.evaluation.result_files import (
+    RESULTS_NAME,
     check_entries,
     fields_fault,
     id_fault,
@@ -24,12 +23,8 @@ from d2video.evaluation.result_entries import (
 )
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.rle_checks import find_mask_faults
-from d2video.formats.text import parse_json
-from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
 
-RESULTS_NAME = "results.json"
-_LARGEST = 2**31  # bytes of an unpacked file
 _FIELDS = ("video_id", "category_id", "score", "segmentations")
 
 
@@ -65,43 +60,6 @@ def write_results(entries: Iterable[dict[str, Any]], folder: str | os.PathLike[s
 def _decode(value: Any) -> str:
     assert isinstance(value, bytes), f"{type(value).__name__} cannot stand in a result file"
     return value.decode("ascii")
-
-
-def read_results(path: str | os.PathLike[str]) -> Any:
-    """The content of a result file, ``.json`` or the server's ``.zip``, unchecked.
-
-    Raises:
-        UserError: there is no such file, it is damaged, no JSON, or a zip file without
-            ``results.json`` at its top.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"result file {path} does not exist: correct the path")
-    try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                if RESULTS_NAME not in archive.namelist():
-                    held = ", ".join(archive.namelist()[:3]) or "nothing"
-                    raise UserError(
-                        f"{path} holds {held} but no {RESULTS_NAME} at its top: zip the file "
-                        "without its folder"
-                    )
-                size = archive.getinfo(RESULTS_NAME).file_size
-                if size > _LARGEST:
-                    raise UserError(
-                        f"{path}: its {RESULTS_NAME} would have {size} bytes, more than the "
-                        f"{_LARGEST} that are read: keep fewer tracks"
-                    )
-                return parse_json(archive.read(RESULTS_NAME))
-        return parse_json(path.read_bytes())
-    # What zipfile raises on damaged archives: besides its own, of a bad offset or compression.
-    except (
-        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
-        *(NotImplementedError, RuntimeError, OverflowError),
-    ) as error:
-        raise UserError(f"{path} is no sound zip file ({error}): write it again") from error
-    except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
-        raise UserError(f"{path} is not JSON ({error}): write it again") from error
 
 
 def check_results(results: Any, ground_truth: YTVISGroundTruth, source: str = "results") -> None:

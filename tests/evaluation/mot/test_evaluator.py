@@ -18,6 +18,7 @@ from d2video.formats.mot_rules import object_rule
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.fresh_process import run_in_group
+from tests.helpers.mot_folders import evaluate_results
 from tests.helpers.mot_sets import GOLDEN, golden_answers, golden_truth, write_golden
 
 SIZE = (12, 16)
@@ -293,49 +294,47 @@ def test_datasets_that_cannot_be_evaluated(tmp_path, dataset, monkeypatch):
         build_evaluator(dataset(benchmark="MOT17"), str(tmp_path))
 
 
-def _tool():
-    from d2video.cli.evaluate_mot import main
-
-    return main
-
-
-def test_the_tool_scores_files_of_any_tracker(tmp_path, dataset, capsys):
+@pytest.mark.usefixtures("loggers_as_before")
+def test_files_of_any_tracker_are_scored(tmp_path, dataset, capsys):
     write_golden(tmp_path)
-    results, report = str(tmp_path / "results"), tmp_path / "report.json"
-    _tool()(["--dataset", dataset(benchmark="MOT17"), "--results", results])
+    results, truth = tmp_path / "results", tmp_path / "gt"
+    evaluate_results(results, dataset(benchmark="MOT17"))
     by_name = capsys.readouterr().out
-    folder = ["--ground-truth", str(tmp_path / "gt"), "--results", results]
-    _tool()([*folder, "--benchmark", "MOT17", "--output", str(report)])
-    assert capsys.readouterr().out == by_name
+    evaluate_results(results, truth)
+    assert _without_times(capsys.readouterr().out) == _without_times(by_name)
     assert "1136 boxes in 182 frames of 6 sequences" in by_name
     assert "| COMBINED" in by_name
     assert "43.96" in by_name
-    assert json.loads(report.read_text())["combined"]["summary"]["FP"] == 403
 
-    _tool()([*folder, "--benchmark", "MOT15", "--sequences", "SYN-0[12]"])
+    evaluate_results(results, truth, benchmark="MOT15", sequences=["SYN-0[12]"])
     assert "of 2 sequences" in capsys.readouterr().out
-    with (tmp_path / "results" / "SYN-02.txt").open("a") as file:
+    with (results / "SYN-02.txt").open("a") as file:
         file.write("99,1,1,1,1,1,1,-1,-1,-1\n")
-    for arguments, message in (
-        ([*folder, "--benchmark", "MOT17"], "SYN-02.txt, line 248: frame 99 is not among"),
-        (folder, "needs --benchmark"),
-        ([*folder, "--benchmark", "MOT17", "--frame-range", "1", "0"], "frame_range"),
-        (["--dataset", "no_such", "--results", results], "dataset 'no_such' is not registered"),
-        (
-            [*folder[:2], "--results", "no", "--benchmark", "MOT17"],
-            "results no/SYN-01.txt are missing",
-        ),
+    for data, options, message in (
+        (truth, {}, "SYN-02.txt, line 248: frame 99 is not among"),
+        (truth, {"frame_range": (1, 0)}, "frame_range"),
+        ("no_such", {}, "dataset 'no_such' is not registered"),
+        (truth, {"benchmark": "MOT99"}, "choose one of MOT15"),
+        (truth, {"nix": 1}, "nix"),
     ):
         with pytest.raises(SystemExit, match="1"):
-            _tool()(arguments)
+            evaluate_results(results, data, **options)
         assert message in capsys.readouterr().err
+    (results / "SYN-01.txt").unlink()
+    with pytest.raises(SystemExit, match="1"):
+        evaluate_results(results, truth)
+    assert "results/SYN-01.txt are missing" in capsys.readouterr().err
 
 
-def test_the_tool_only_checks_files_of_test_splits(tmp_path, capsys):
+def _without_times(log):
+    return [line.partition("]: ")[2] or line for line in log.splitlines() if "is sound" not in line]
+
+
+@pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
+def test_files_of_test_splits_are_only_checked(tmp_path, capsys):
     _write_sequence(tmp_path / "gt", "A", 1, None)
-    arguments = ["--ground-truth", str(tmp_path / "gt"), "--benchmark", "MOTS20"]
     (tmp_path / "A.txt").write_text(_mots_line(1, 1, 2, _rle(0, 4)))
-    _tool()([*arguments, "--results", str(tmp_path)])
+    evaluate_results(tmp_path, tmp_path / "gt", format="mot", benchmark="MOTS20")
     out = capsys.readouterr().out
     assert "is sound: 1 masks in 1 frames of 1 sequences" in out
-    assert "nothing is scored" in out
+    assert "has no labels: nothing is scored" in out

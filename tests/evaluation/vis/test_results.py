@@ -8,18 +8,14 @@ import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 
+from d2video.cli.evaluate import main as evaluate
+from d2video.evaluation.result_files import read_results
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.evaluation.vis.results import check_results, read_results, write_results
+from d2video.evaluation.vis.results import check_results, write_results
 from d2video.formats.rle_checks import decode_counts
 from d2video.utils.errors import UserError
 from tests.helpers import GOLDEN
 from tests.helpers.ytvis_sets import load_json, repaired_set_c, small_annotations
-
-
-def _tool():
-    from d2video.cli import validate_results
-
-    return validate_results
 
 
 def _entries() -> list[dict]:
@@ -163,15 +159,20 @@ def test_unreadable_files(tmp_path):
         read_results(tmp_path / "nested.zip")
 
 
-def test_tool(tmp_path, capsys):
-    tool = _tool()
-    labels = str(GOLDEN / "ytvis_a_gt.json")
-    tool.main([str(GOLDEN / "ytvis_a_results.json"), labels])
+@pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
+def test_files_of_any_program_are_scored(tmp_path, capsys):
+    labels, results = str(GOLDEN / "ytvis_a_gt.json"), str(GOLDEN / "ytvis_a_results.json")
+    evaluate([results, "--data", labels, "--json", str(tmp_path / "figures.json")])
     assert "63 tracks in 9 of 11 videos" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["results_file"] == results
+    (found,) = figures["results"].values()
+    expected = load_json("ytvis_expected.json")["a/results"]["stats"]
+    assert found["segm"]["AP"] == pytest.approx(100 * expected["AP"], abs=1e-10)
     entries = load_json("ytvis_a_results.json")
     entries[5]["segmentations"].pop()
     (tmp_path / "short.json").write_text(json.dumps(entries))
     with pytest.raises(SystemExit) as ended:
-        tool.main([str(tmp_path / "short.json"), labels])
+        evaluate([str(tmp_path / "short.json"), "--data", labels])
     assert ended.value.code == 1
     assert "short.json: entry 5, segmentations" in capsys.readouterr().err

@@ -1,13 +1,58 @@
-"""Entries of JSON files of results, in which the first fault is named with its place."""
+"""JSON files of results: read, and their entries checked; the first fault is named with its place."""
 
 import json
+import lzma
 import math
+import os
 import reprlib
+import zipfile
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from d2video.formats.text import is_id
+from d2video.formats.text import is_id, parse_json
 from d2video.utils.errors import UserError
+
+RESULTS_NAME = "results.json"
+_LARGEST = 2**31  # bytes of an unpacked file
+
+
+def read_results(path: str | os.PathLike[str]) -> Any:
+    """The content of a result file, ``.json`` or the server's ``.zip``, unchecked.
+
+    Raises:
+        UserError: there is no such file, it is damaged, no JSON, or a zip file without
+            ``results.json`` at its top.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"result file {path} does not exist: correct the path")
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                if RESULTS_NAME not in archive.namelist():
+                    held = ", ".join(archive.namelist()[:3]) or "nothing"
+                    raise UserError(
+                        f"{path} holds {held} but no {RESULTS_NAME} at its top: zip the file "
+                        "without its folder"
+                    )
+                size = archive.getinfo(RESULTS_NAME).file_size
+                if size > _LARGEST:
+                    raise UserError(
+                        f"{path}: its {RESULTS_NAME} would have {size} bytes, more than the "
+                        f"{_LARGEST} that are read: keep fewer tracks"
+                    )
+                return parse_json(archive.read(RESULTS_NAME))
+        return parse_json(path.read_bytes())
+    # What zipfile raises on damaged archives: besides its own, of a bad offset or compression.
+    except (
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+        *(NotImplementedError, RuntimeError, OverflowError),
+    ) as error:
+        raise UserError(f"{path} is no sound zip file ({error}): write it again") from error
+    except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
+        raise UserError(f"{path} is not JSON ({error}): write it again") from error
 
 
 def check_entries(results: Any, source: str, find_fault: Callable[[Any], str | None]) -> None:

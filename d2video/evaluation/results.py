@@ -1,0 +1,119 @@
+"""Scores of result files of any program, by the evaluators that score a model while it runs."""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from detectron2.data import MetadataCatalog
+
+from d2video.evaluation.coco import COCOInstanceEvaluator
+from d2video.evaluation.labels import LABEL_EVALUATORS, Labels
+from d2video.evaluation.metadata import required_metadata
+from d2video.evaluation.mot.evaluator import MOTEvaluator
+from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.evaluation.result_files import RESULTS_NAME, read_results
+from d2video.evaluation.vis.evaluator import YTVISEvaluator
+from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from d2video.fetching import unpack
+from d2video.formats.text import read_lines
+from d2video.utils.errors import UserError
+
+
+class ReadsResults(Protocol):
+    """An evaluator that takes results from files as well."""
+
+    def read_results(self, path: str) -> str:
+        """Take what is in a file, or in a folder of files, in place of a model's answers.
+
+        Returns:
+            how much there is, in words.
+
+        Raises:
+            UserError: the first fault, with its place; or there are no such files.
+        """
+
+    def evaluate(self) -> Mapping[str, Any]:
+        """The figures, and nothing where the data set has no labels."""
+
+
+def read_result_files(
+    path: str, dataset_name: str, output_dir: str | None = None
+) -> tuple[ReadsResults, str]:
+    """Read and check the results of a program on a registered data set; its images need not be there.
+
+    Args:
+        path: results in YouTube-VIS format (JSON, or the server's zip), in COCO's (JSON, boxes or masks), or
+            a folder of MOTChallenge's or MOTS' text files, or a zip of them.
+        output_dir: folder for what the evaluator writes; None: nothing is written.
+
+    Returns:
+        the evaluator, which is ready to score them; how much there is, in words.
+
+    Raises:
+        UserError: the first fault of the results, with its place; results that are not of this data set's
+            kind; or the data set cannot be read.
+    """
+    path = _unpacked(path)
+    if output_dir is not None and _is_in(path, output_dir):
+        raise UserError(f"{path} is where the evaluation writes its files: choose another --output")
+    evaluator = _evaluator(dataset_name, _kind(path, dataset_name), output_dir)
+    return evaluator, evaluator.read_results(path)
+
+
+def _unpacked(path: str) -> str:
+    """A folder of text files in place of a zip of them."""
+    if not (path.lower().endswith(".zip") and zipfile.is_zipfile(path)):
+        return path
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if RESULTS_NAME in names or not any(name.endswith(".txt") for name in names):
+        return path
+    folder = unpack(path)
+    first = next(name for name in sorted(names) if name.endswith(".txt"))
+    return str((folder / first).parent)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return os.path.realpath(folder) in map(os.path.realpath, (path, os.path.dirname(path) or "."))
+
+
+def _kind(path: str, dataset_name: str) -> str:
+    """Which of LABEL_EVALUATORS scores the results: by what is in them, or else by the data set."""
+    own = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if os.path.isdir(path):
+        for file in sorted(Path(path).glob("*.txt")):
+            first = next(filter(str.strip, read_lines(str(file))), "")
+            if first:
+                return "mot" if "," in first else "mots"
+        return "mots" if own == "mots" else "mot"
+    results = read_results(path)
+    first = results[0] if isinstance(results, list) and results else {}
+    if isinstance(first, dict) and {"image_id", "video_id"} & first.keys():
+        return "ytvis" if "video_id" in first else "coco"
+    if own in ("ytvis", "coco"):
+        return own
+    return "coco" if own == "coco_panoptic_seg" else "ytvis"
+
+
+def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ReadsResults:
+    metadata = MetadataCatalog.get(dataset_name)
+    own = metadata.get("evaluator_type")
+    if kind == own == "ytvis":
+        path = required_metadata(dataset_name, "json_file", "register_ytvis_instances")
+        truth = YTVISGroundTruth.from_json(path)
+        index_of = {category_id: k for k, category_id in enumerate(truth.categories)}
+        return YTVISEvaluator(truth, index_of, output_dir)
+    if kind == "coco" and own in ("coco", "coco_panoptic_seg"):
+        return COCOInstanceEvaluator.from_dataset(dataset_name, output_dir)
+    if kind == own and kind in ("mot", "mots"):
+        return MOTEvaluator(
+            MOTGroundTruth.from_dataset(dataset_name, needs_images=False), output_dir
+        )
+    if own in ("mot", "mots") and metadata.get("mot_sequences") is not None:
+        raise UserError(
+            f"dataset {dataset_name} has {'masks' if own == 'mots' else 'boxes'} in MOTChallenge's format: "
+            "give a folder of such results, <sequence>.txt"
+        )
+    return LABEL_EVALUATORS[kind](Labels.of_dataset(dataset_name), output_dir, None)
