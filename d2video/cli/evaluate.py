@@ -114,8 +114,6 @@ def score(args: argparse.Namespace) -> None:
     results = evaluator.evaluate()
     if results:
         print_csv_format(results)
-    else:
-        print(f"{source} has no labels: nothing is scored")
     if args.json:
         write_json(args.json, {"results_file": args.results, "results": {source: results}})
 

@@ -9,12 +9,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from d2video.data.records import Record, object_classes
+from d2video.formats.roboflow import origin
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import split_frame_name
 
-# An image by Roboflow: <name>.rf.<hash>.jpg; of a frame the name is <video>_mp4-0012_jpg.
-_ROBOFLOW = re.compile(r"(.+)\.rf\.[0-9a-zA-Z]+")
-_ROBOFLOW_FRAME = re.compile(r"(.+_(?:mp4|mov|avi|mkv|webm|m4v))-\d+_\w+", re.IGNORECASE)
 # The copies of MOT17's sequences, which differ in their detections.
 _MOT17_COPY = re.compile(r"(MOT17-\d+)-(?:DPM|FRCNN|SDP)")
 
@@ -130,13 +128,11 @@ def _footage(names: Sequence[str], is_video: bool, root: str) -> Iterator[str]:
     """What frames say of the footage that they are from."""
     for name in names:
         of_video = split_frame_name(name)
-        folder, file = os.path.split(name)
-        roboflow = _ROBOFLOW.fullmatch(os.path.splitext(file)[0])
+        roboflow, folder = origin(name), os.path.dirname(name)
         if of_video:
             yield of_video[0]
-        elif roboflow:
-            of_frame = _ROBOFLOW_FRAME.fullmatch(roboflow[1])
-            yield f"Roboflow: {of_frame[1] if of_frame else roboflow[1]}"
+        elif roboflow is not None:
+            yield f"Roboflow: {roboflow}"
         else:
             yield name
             if is_video and folder != root:

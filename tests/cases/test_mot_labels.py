@@ -57,7 +57,7 @@ def test_labels_of_which_no_row_counts(with_labels, inputs, tmp_path, capsys):
     cfg = get_cfg()
     cfg.DATASETS.TRAIN = (NAME,)
     cfg.INPUT.DATASET_MAPPER = "FramePairMapper"
-    told = f"dataset {NAME}: 0 of 12 boxes are used; left out: 12 of class 0; classes "
+    told = f"dataset {NAME}: 0 of 12 boxes are used; left out: 12 of class 0; classes=["
     for read in (lambda: build_train_loader(cfg), lambda: build_evaluator(NAME, str(tmp_path))):
         with pytest.raises(UserError) as caught:
             read()
@@ -92,7 +92,7 @@ def test_rows_of_another_class_are_counted(with_labels, inputs, tmp_path, caplog
     with_labels(inputs / "mot" / "gt_half_class_3.txt")
     (told,) = findings(LeftOut)
     assert told.startswith(
-        f"dataset {NAME}: 6 of 12 boxes are used; left out: 6 of class 3; classes "
+        f"dataset {NAME}: 6 of 12 boxes are used; left out: 6 of class 3; classes=["
     )
     assert findings(Fault) == []
     mot = score(tmp_path)
@@ -225,10 +225,11 @@ def test_classes_by_the_names_of_cvat(tmp_path, capsys):
     (results / "task_1.txt").write_text(
         "1,1,2.5,3.0,8.0,7.25,1,2,-1,-1\n2,1,3.5,3.0,8.0,7.25,1,2,-1,-1\n"
     )
-    evaluate_results(results, tmp_path, sequences=["task_1"], classes=["dog", "bird"])
+    cvat = {"format": "mot", "sequences": ["task_1"]}
+    evaluate_results(results, tmp_path, **cvat, classes=["dog", "bird"])
     assert "100.00" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        evaluate_results(results, tmp_path, classes=["cat"])
+        evaluate_results(results, tmp_path, **cvat, classes=["cat"])
     assert "'cat' is not in the gt/labels.txt, which has person, dog" in capsys.readouterr().err
 
 

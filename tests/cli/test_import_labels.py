@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from d2video.cli.import_labels import main
 from d2video.cli.labels import WRITTEN_FORMATS
 from d2video.config import load_cfg
+from d2video.data.datasets.by_path import register_path
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.ytvis import load_ytvis_json
 from d2video.data.export import EXPORT_FORMATS, coco_content
@@ -52,9 +53,13 @@ def test_what_is_written_is_registered_by_the_last_line(source, capsys, format, 
     assert names == [*CLASSES]
     wanted = sorted(load_records("mine"), key=lambda record: record["sequence"])
     read = sorted(read, key=lambda record: record["sequence"])
-    assert [comparable(each, **kept) for each in read] == [
-        comparable(each, **kept) for each in wanted
-    ]
+    wanted = [comparable(each, **kept) for each in wanted]
+    assert [comparable(each, **kept) for each in read] == wanted
+    # And by its path alone.
+    name = register_path(str(source / output))
+    read = sorted(load_records(name), key=lambda record: record["sequence"])
+    assert MetadataCatalog.get(name).thing_classes == [*CLASSES]
+    assert [comparable(each, **kept) for each in read] == wanted
 
 
 def test_what_a_format_cannot_hold_is_printed(source, capsys):

@@ -79,11 +79,13 @@ def images(*names):
         # Of Roboflow: frames of a video, and augmented copies of an image.
         (
             images(
-                "a/v_mp4-0012_jpg.rf.1f.jpg", "b/v_mp4-7_jpg.rf.2.jpg", "a/w_mp4-0_jpg.rf.3.jpg"
+                "a/v_mp4-0012_jpg.rf.1f000000.jpg",
+                "b/v_mp4-7_jpg.rf.20000000.jpg",
+                "a/w_mp4-0_jpg.rf.30000000.jpg",
             ),
             {0, 1},
         ),
-        (images("x_jpg.rf.0a1.jpg", "y_jpg.rf.0a1.jpg", "x_jpg.rf.0a2.jpg"), {0, 2}),
+        (images(*(f"{n}_jpg.rf.{h}0000000.jpg" for n, h in ("x1", "y1", "x2"))), {0, 2}),
         # Images of one folder are not of one video.
         (images("a.mp4#frame=3", "a/1.jpg", "a/2.jpg", "a.mp4#frame=9"), {0, 3}),
         (videos(["a.mp4#frame=0"], ["b.mp4#frame=1"], ["a.mp4#frame=50"]), {0, 2}),

@@ -10,6 +10,8 @@ from detectron2.data import DatasetCatalog
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.data.datasets.from_config import is_registered_as, register_dataset
 from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.mot_labels import read_class_numbers
+from d2video.formats.mot_rules import WITHOUT_CLASSES
 from d2video.formats.recognition import RECOGNISERS, Seen, place_of, recognise, unpacked
 from d2video.formats.standard_formats import (
     find_image_root,
@@ -142,7 +144,12 @@ def _mot_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, 
     if sequences == [root]:
         options = {"sequences": [os.path.basename(root)], **options}
         root = os.path.dirname(root)
-    return {"benchmark": mot_benchmark(sequences), **options, "root": root}
+    arguments = {"benchmark": mot_benchmark(sequences), **options, "root": root}
+    files = [os.path.join(folder, "gt", "gt.txt") for folder in sequences]
+    listed = [*dict.fromkeys(name for file in files for name in read_class_numbers(file))]
+    if listed and arguments["benchmark"] not in WITHOUT_CLASSES:
+        arguments = {"classes": listed, **arguments}
+    return arguments
 
 
 # Of the formats that have no reader of label sets: the path, what is there and further arguments -> those of

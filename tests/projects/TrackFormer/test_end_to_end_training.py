@@ -56,8 +56,12 @@ def data(tmp_path_factory):
 
 def run_tool(data, tool: str, *arguments) -> str:
     """What the tool prints; it has to succeed."""
-    environment = {"DETECTRON2_DATASETS": str(data)}
-    done = run_fresh(f"tools/{tool}", *arguments, environment=environment)
+    return run(data, f"tools/{tool}", *arguments)
+
+
+def run(data, *words) -> str:
+    """What a program prints; it has to succeed."""
+    done = run_fresh(*words, environment={"DETECTRON2_DATASETS": str(data)})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -178,14 +182,14 @@ def test_masks(data, tmp_path):
     found = answers(tmp_path, "shapes_mots_val")
     scores = json.loads(found["results.json"])
     results = tmp_path / "inference" / "shapes_mots_val"
-    chosen = ["--dataset", "shapes_mots_val", "--results", results]
-    again = tmp_path / "again.json"
-    told = run_tool(data, "evaluate_mot.py", *chosen, "--output", again)
+    chosen = [results, "--data", "shapes_mots_val", "--output", tmp_path / "again"]
+    told = run(data, "-m", "d2video", "evaluate", *chosen)
     masks = sum(len(found[f"val-000{k}.txt"].splitlines()) for k in (1, 2, 3))
     assert masks > 0
     assert f"is sound: {masks} masks" in told
     assert "sMOTSA" in told
-    assert json.loads(again.read_text()) == scores
+    again = answers(tmp_path / "again", "shapes_mots_val")
+    assert json.loads(again["results.json"]) == scores
 
 
 def test_demo(data, tmp_path):
