@@ -16,6 +16,7 @@ from d2video.data.datasets import (  # noqa: F401  registers data sets and forma
     coco_tracks,
     label_sets,
 )
+from d2video.data.datasets.by_path import register_path
 from d2video.data.datasets.image_folder import register_image_folder, register_image_pairs
 from d2video.data.datasets.video_classification import (
     register_kinetics,
@@ -49,6 +50,7 @@ __all__ = [
     "register_image_folder",
     "register_image_pairs",
     "register_kinetics",
+    "register_path",
     "register_video_folders",
     "register_video_list",
     "register_ytvis_instances",

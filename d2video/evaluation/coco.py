@@ -113,8 +113,8 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 check_dense(found.pred_masks, "NHW", f"{where}, pred_masks")
             if odd := {*found.pred_classes.tolist()} - known:
                 raise UserError(
-                    f"{where}: class {min(odd)} is none of the dataset's {len(known)} classes; evaluate a "
-                    "model of these classes"
+                    f"{where}: class {min(odd)} is none of the dataset's {len(known)} classes: set the "
+                    "model's number of classes to that of its training set"
                 )
         super().process(inputs, outputs)
 

@@ -71,6 +71,15 @@ def test_its_test_sets_are_evaluated(trained, capsys):
     assert not list(trained.glob("run/*.txt"))
 
 
+def test_labels_by_their_path(trained):
+    path = "../shapes/annotations/instances_val.json"
+    main(["../run", "--data", path, "--json", "found.json"])
+    found = json.loads((trained / "elsewhere/found.json").read_text())
+    assert found["results"].keys() == {"shapes/annotations/instances_val.json"}
+    with pytest.raises(SystemExit):
+        main(["../run", "--data", "../shapes.zip"])
+
+
 def test_other_data_and_keys(trained):
     files = {"json_file": "instances_val.json", "image_root": "../shapes/val"}
     shutil.copy("../shapes/annotations/instances_val.json", ".")

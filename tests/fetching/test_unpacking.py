@@ -3,6 +3,7 @@
 import stat
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,3 +89,14 @@ def test_a_full_disk(tmp_path, cache, monkeypatch):
     write(tmp_path / "export.zip", MEMBERS.items())
     with pytest.raises(UserError, match="set FVCORE_CACHE to another folder"):
         unpack(tmp_path / "export.zip")
+
+
+def test_several_at_once(tmp_path, cache, monkeypatch):
+    """One unpacks, and the others wait for it."""
+    calls, once = [], unpacking._unpack_into
+    monkeypatch.setattr(unpacking, "_unpack_into", lambda *a: (calls.append(a), once(*a)))
+    path = write(tmp_path / "export.zip", MEMBERS.items())
+    with ThreadPoolExecutor(4) as pool:
+        (folder,) = {*pool.map(unpack, [path] * 8)}
+    assert len(calls) == 1
+    assert (folder / "images/1.jpg").is_file()

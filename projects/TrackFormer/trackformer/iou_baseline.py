@@ -58,9 +58,12 @@ def evaluate(
         raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on")
     if cfg.MODEL.MASK_ON:
         raise UserError("boxes are linked, not masks: set MODEL.MASK_ON False")
+    use = label_use(cfg)
+    of_labels = () if use is None else use.evaluators
     for name in cfg.DATASETS.TEST:
         kind = MetadataCatalog.get(name).get("evaluator_type")
-        if name in DatasetCatalog and kind not in ("mot", "labels"):
+        kinds = of_labels if kind == "labels" else (kind,)
+        if name in DatasetCatalog and "mot" not in kinds:
             raise UserError(f"dataset {name} has no tracks of boxes: name others in DATASETS.TEST")
     model = build_model(cfg).eval()
     VideoCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
@@ -68,7 +71,7 @@ def evaluate(
     for name, classes in zip(cfg.DATASETS.TEST, match_test_sets(cfg, model), strict=True):
         videos = detect(model, build_test_loader(cfg, name))
         folder = f"{cfg.OUTPUT_DIR}/linked/{name}"
-        evaluator = build_evaluator(name, folder, classes, label_use(cfg))
+        evaluator = build_evaluator(name, folder, classes, use)
         results = [
             score_linked(videos, evaluator, *settings)
             for settings in itertools.product(score_thresholds, iou_thresholds, max_ages)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from d2video.projects.trackformer.iou_baseline import detect, evaluate
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
@@ -16,6 +16,7 @@ from d2video.data.datasets.mot import register_mot
 from d2video.projects import register_all
 from d2video.synthetic import ShapesSpec, write_mot_shapes
 from d2video.utils.errors import UserError
+from tests.helpers.true_sets import register_true
 from tests.projects.TrackFormer.tiny import build, tiny_cfg
 
 NAME = "link_detections_test"
@@ -163,3 +164,14 @@ def test_each_frame_of_a_tracker_is_a_picture_of_its_own(dataset):
     alone = model([{"image": last["image"][LENGTH - 1], "height": 48, "width": 64}])[0]["instances"]
     assert torch.equal(videos[-1][1][-1].scores, alone.scores)
     assert torch.equal(videos[-1][1][-1].pred_boxes.tensor, alone.pred_boxes.tensor)
+
+
+def test_labels_of_several_classes(tmp_path, monkeypatch, scratch_catalog):
+    register_true(monkeypatch, "true", tmp_path / "frames")
+    torch.manual_seed(0)
+    path = tmp_path / "model.pth"
+    cfg = tiny_cfg("detr", "MODEL.WEIGHTS", str(path), "OUTPUT_DIR", str(tmp_path))
+    torch.save({"model": build_model(cfg).state_dict()}, path)
+    cfg.merge_from_list(["DATASETS.TEST", ("true",), "INPUT.MIN_SIZE_TEST", 24])
+    found = evaluate(cfg, [0.0], [0.3], [1])["true"]["mot"]
+    assert {"HOTA", "HOTA-cat", "HOTA-dog"} <= found.keys()
