@@ -158,5 +158,6 @@ def _data_sets(args: argparse.Namespace) -> list[str]:
     names: list[str] = []
     for source in args.data:
         known = registered_as(source, args.image_root) if os.path.isfile(source) else []
-        names += known or [data_set(source, args.input_format, args.image_root, args.opts)]
+        given = {"format": args.input_format, "image_root": args.image_root}
+        names += known or [data_set(source, args.opts, **given)]
     return names
