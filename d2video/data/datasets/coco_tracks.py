@@ -11,6 +11,7 @@ from d2video.data.datasets.label_sets import records_of
 from d2video.data.records import Record
 from d2video.formats.cocovid import read_cocovid
 from d2video.formats.faults import Report, refuse
+from d2video.utils.collection import paused_collection
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ def register_coco_tracks(
 
     The metadata get ``evaluator_type`` ("mot", or "mots" with ``masks``) and ``benchmark``.
 
-    ``image_root`` is the folder that the file's ``file_name`` are relative to.
+    ``image_root`` is the folder that the file's ``file_name`` are relative to, or holds the folders of the
+    videos that they are relative to.
     """
     DatasetCatalog.register(name, partial(load_coco_tracks, json_file, image_root, name))
     MetadataCatalog.get(name).set(
@@ -37,6 +39,7 @@ def register_coco_tracks(
     )
 
 
+@paused_collection()
 def load_coco_tracks(
     json_file: str,
     image_root: str,
@@ -47,7 +50,7 @@ def load_coco_tracks(
 
     Args:
         json_file: path, local or anything that detectron2's PathManager reads.
-        image_root: folder that ``file_name`` is relative to.
+        image_root: see :func:`register_coco_tracks`.
         dataset_name: if given, ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of this
             ``MetadataCatalog`` entry are set from the file.
         report: takes what the reader finds.

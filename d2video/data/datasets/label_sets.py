@@ -19,6 +19,7 @@ from d2video.formats.faults import Report, Tally, refuse
 from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat, read_labels
 from d2video.formats.label_set import EVERY_CLASS, LabelledObject, LabelledVideo, LabelSet
 from d2video.formats.mot_rules import CLASS_RULES, ClassRule
+from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 
 
@@ -50,6 +51,7 @@ def register_labels(
     MetadataCatalog.get(name).set(labels_root=root, evaluator_type="labels")
 
 
+@paused_collection()
 def load_labels(
     root: str,
     dataset_name: str | None = None,
