@@ -72,6 +72,9 @@ def decode_brush(rle: Any, height: int, width: int) -> np.ndarray:
         end = place + stream.number(length_bits[stream.number(2)]) + 1
         if end > count:
             raise EntryError("its rle has more values than it says; export it again")
-        is_set[place:end] = stream.numbers(1 if is_run else end - place, value_bits) > 0
+        if is_run:
+            is_set[place:end] = stream.number(value_bits) > 0
+        else:
+            is_set[place:end] = stream.numbers(end - place, value_bits) > 0
         place = end
     return is_set.reshape(height, width, _CHANNELS)[..., -1]

@@ -82,7 +82,8 @@ def _frame_places(task: Task, footage: Footage, fps: float | None) -> _Place:
 
 def _rate_by_times(task: Task) -> str:
     """The rate that follows from ``time`` of the keyframes, for messages; "" if there is none."""
-    keyframes = [each for result in task.results for each in result.value.get("sequence") or ()]
+    sequences = [result.value.get("sequence") for result in task.results]
+    keyframes = [each for found in sequences if isinstance(found, list) for each in found]
     timed = [
         (each["frame"], each["time"])
         for each in keyframes

@@ -8,7 +8,7 @@ from typing import Any
 
 from d2video.formats.faults import EntryError, Fault, Report, Tally, reporting
 from d2video.formats.label_set import LabelSet
-from d2video.formats.labelme_shapes import NO_OBJECTS, Instance, read_shape
+from d2video.formats.labelme_shapes import NO_OBJECTS, Instance, read_shape, shape_type
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import exif_advice, in_natural_order, read_image_size
@@ -155,10 +155,11 @@ def _read_objects(
                 raise EntryError(
                     f"its group_id, {as_json(group)}, must be a whole number or null; correct it"
                 )
-            if fields.get("shape_type") in NO_OBJECTS:
-                labels.tally.leave_out(f"of type {fields['shape_type']}")
+            kind = shape_type(fields)
+            if kind in NO_OBJECTS:
+                labels.tally.leave_out(f"of type {kind}")
                 continue
-            shape = read_shape(fields, size)
+            shape = read_shape(kind, fields, size)
             if shape.is_turned:
                 labels.leave_out_rotation()
             key: Any = label if joined_by == "label" else (label, group)

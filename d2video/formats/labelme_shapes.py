@@ -81,17 +81,25 @@ class Instance:
         return {"box": box, "segmentation": segmentation if polygons or masks else None}
 
 
-def read_shape(fields: dict[str, Any], size: tuple[int, int]) -> Shape:
-    """A shape with an area in an image of this height and width.
-
+def shape_type(fields: dict[str, Any]) -> str:
+    """
     Raises:
-        EntryError: its type is unknown, its points are not as its type has them, or its mask cannot be
-            read or is not as large as its points say.
+        EntryError: labelme has no such type.
     """
     kind = fields.get("shape_type") or "polygon"  # old files have no types
-    if kind not in _READERS:
+    if not isinstance(kind, str) or kind not in {*_READERS, *NO_OBJECTS}:
         known = ", ".join([*_READERS, *sorted(NO_OBJECTS)])
         raise EntryError(f"its shape_type, {as_json(kind)}, is not one of {known}; correct it")
+    return kind
+
+
+def read_shape(kind: str, fields: dict[str, Any], size: tuple[int, int]) -> Shape:
+    """A shape of a type with an area, in an image of this height and width.
+
+    Raises:
+        EntryError: its points are not as its type has them, or its mask cannot be read or is not as large
+            as its points say.
+    """
     points = fields.get("points")
     if not isinstance(points, list) or not all(map(_is_point, points)):
         raise EntryError(

@@ -29,13 +29,13 @@ def _png(mask: np.ndarray) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _as_mask(each) -> list[dict]:
+def as_mask(each) -> list[dict]:
     x, y, w, h = each.box
     crop = each.mask[y : y + h, x : x + w]
     return [{"shape_type": "mask", "points": [[x, y], [x + w - 1, y + h - 1]], "mask": _png(crop)}]
 
 
-def _as_polygons(each) -> list[dict]:
+def as_polygons(each) -> list[dict]:
     """A polygon a row of pixels, so that the mask is their union, and exact."""
     shapes = []
     for y in np.flatnonzero(each.mask.any(axis=1)).tolist():
@@ -46,7 +46,7 @@ def _as_polygons(each) -> list[dict]:
     return shapes
 
 
-def _as_rectangle(each) -> list[dict]:
+def as_rectangle(each) -> list[dict]:
     x, y, w, h = each.box
     return [{"shape_type": "rectangle", "points": [[x + w, y], [x, y + h]]}]
 
@@ -88,19 +88,19 @@ def _decoded(labels) -> list[np.ndarray]:
     return [coco_mask.decode(each.mask).astype(bool) for _, each in labels.objects()]
 
 
-@pytest.mark.parametrize("shapes_of", [_as_mask, _as_polygons, _as_rectangle])
+@pytest.mark.parametrize("shapes_of", [as_mask, as_polygons, as_rectangle])
 def test_round_trip_of_videos_by_group_id(tmp_path, shapes_of):
     truth = true_videos(crowd=False)
     _write(truth, tmp_path, shapes_of)
     labels = read_labels(str(tmp_path), tracks="group_id")
     assert labels.classes == ["cat", "dog"]
-    assert_equal(labels, truth, masks=shapes_of is not _as_rectangle)  # exact: whole pixels
+    assert_equal(labels, truth, masks=shapes_of is not as_rectangle)  # exact: whole pixels
     assert [*labels.videos[0].numbers] == [*range(5)]
 
 
 def test_round_trip_of_videos_by_label(tmp_path):
     truth = true_videos(crowd=False)
-    _write(truth, tmp_path, _as_polygons, label="{0.category}-{0.track}", grouped=False)
+    _write(truth, tmp_path, as_polygons, label="{0.category}-{0.track}", grouped=False)
     renumbered = []
     for video in truth:
         ids = {o.track: 0 for f in range(video.num_frames) for o in video.in_frame(f)}
@@ -112,7 +112,7 @@ def test_round_trip_of_videos_by_label(tmp_path):
 
 def test_images_stand_by_themselves_and_say_how_not_to(tmp_path):
     truth = true_videos(crowd=False)
-    _write(truth, tmp_path, _as_mask)
+    _write(truth, tmp_path, as_mask)
     found = []
     labels = read_labelme(str(tmp_path), found.append)
     assert not labels.tracked
