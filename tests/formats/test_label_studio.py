@@ -135,12 +135,19 @@ def test_absent_after_a_keyframe_that_is_not_enabled(tmp_path):
                 keyframe(2, (0, 0, 4, 4)),
                 keyframe(4, (8, 0, 4, 4), enabled=False),
                 {key: v for key, v in keyframe(7, (20, 0, 4, 4)).items() if key != "enabled"},
-                keyframe(8, (22, 0, 4, 4), enabled=False),
+                keyframe(9, (24, 0, 4, 4), enabled=False),
             ],
         ),
         rectangle("b", [keyframe(3, (5, 5, 5, 5), enabled=False)], "dog"),
     )
-    assert {frame: box[0] for frame, box in first.items()} == {2: 0, 3: 4, 4: 8, 7: 20, 8: 22}
+    assert {frame: box[0] for frame, box in first.items()} == {
+        2: 0,
+        3: 4,
+        4: 8,
+        7: 20,
+        8: 22,
+        9: 24,
+    }
     assert second == {3: [5, 5, 5, 5]}
 
 

@@ -134,7 +134,7 @@ def test_shapes_in_per_cent(tmp_path):
         shape("rectanglelabels", x=25, y=50, width=50, height=25, rotation=0),
         shape("rectanglelabels", x=50, y=25, width=25, height=25, rotation=90),
         shape("polygonlabels", "dog", points=[[25, 25], [75, 25], [75, 50], [25, 50]]),
-        shape("ellipselabels", x=50, y=50, radiusX=25, radiusY=12.5, rotation=90),
+        shape("ellipselabels", x=50, y=50, radiusX=25, radiusY=12.5, rotation=30),
     )
     assert box.box == (16, 24, 32, 12)
     assert box.mask is None
@@ -143,7 +143,10 @@ def test_shapes_in_per_cent(tmp_path):
     square[12:24, 16:48] = True
     assert (decoded(polygon) == square).all()
     ys, xs = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    distance = np.hypot((xs - 32) / 6, (ys - 24) / 16)  # 16 by 6 pixels, upright now
+    # 16 by 6 pixels; clockwise, so that the right end is lower.
+    cos, sin = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    along, across = (xs - 32) * cos + (ys - 24) * sin, (ys - 24) * cos - (xs - 32) * sin
+    distance = np.hypot(along / 16, across / 6)
     assert decoded(ellipse)[distance < 0.9].all()
     assert not decoded(ellipse)[distance > 1.1].any()
     assert not any(isinstance(each, LeftOut) for each in found)
