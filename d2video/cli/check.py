@@ -66,7 +66,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         if (os.path.exists(name) or "." in name) and not name.endswith((".yaml", ".yml")):
             args.data = [*args.data, name]
         elif args.config_file:
-            raise UserError(f"two configs are given, {args.config_file} and {name}: leave one out")
+            raise UserError(f"two configs are given, {name} and {args.config_file}: leave one out")
         else:
             args.config_file = name
     given = (args.config_file, args.data, args.video_list, args.image_folder)

@@ -164,8 +164,9 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self, coco_eval: Any, iou_type: str, class_names: list[str] | None = None
     ) -> dict[str, float]:
         if class_names is not None:
-            labels = sorted(self._metadata.thing_dataset_id_to_contiguous_id.values())
-            class_names = [class_names[label] for label in labels if label in self._scored]
+            # In the order of pycocotools.
+            ids = sorted(self._metadata.thing_dataset_id_to_contiguous_id.items())
+            class_names = [class_names[label] for _, label in ids if label in self._scored]
         return super()._derive_coco_results(coco_eval, iou_type, class_names)
 
 

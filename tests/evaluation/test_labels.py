@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import re
 
+import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
@@ -70,13 +72,14 @@ def test_what_is_found_in_a_crowd_does_not_count(kind, tmp_path, monkeypatch):
     """Found for certain, so that it would cost precision."""
     register_true(monkeypatch, "true", tmp_path / "frames")
     (region,) = load_records("true")[1]["ignored"][1]
-    inside = perfect_answers.instances((48, 64), [region])
+    x, y, w, h = region["bbox"]
+    half = np.zeros((48, 64, 1), np.uint8, order="F")
+    half[round(y) : round(y + h), round(x) : round(x + w / 2)] = 1
+    inside = perfect_answers.instances((48, 64), [{**region, "bbox": [x, y, w / 2, h]}])
     inside.scores[:] = 1
     inside.track_ids = torch.tensor([99])
-    inside.pred_rles = [region["segmentation"]]
-    inside.pred_masks = (
-        torch.from_numpy(mask_util.decode([region["segmentation"]])).permute(2, 0, 1).bool()
-    )
+    inside.pred_rles = mask_util.encode(half)
+    inside.pred_masks = torch.from_numpy(half).permute(2, 0, 1).bool()
     count = itertools.count()
 
     def add(answer):
@@ -127,3 +130,20 @@ def test_chosen_classes_and_videos(tmp_path, monkeypatch):
     assert "HOTA-dog" not in results
     with pytest.raises(UserError, match="has no class 'cow': it has dog, cat, bird"):
         load_records(register_true(monkeypatch, "cows", tmp_path, classes=["cow"]) or "cows")
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "numbers"),
+    [
+        ("coco", "coco_instances_results.json", r'"category_id": (\d+)'),
+        ("ytvis", "results.json", r'"category_id": ?(\d+)'),
+        ("mot", "clip_b.txt", r"(?m)^(?:[^,]*,){7}(\d+)"),
+        ("mots", "clip_b.txt", r"(?m)^\S+ \S+ (\d+)"),
+    ],
+)
+def test_results_have_the_numbers_of_the_file(kind, file, numbers, tmp_path, monkeypatch):
+    register_true(monkeypatch, "true", tmp_path / "frames", class_numbers=(7, 3, 5))
+    results = score(kind, "true", tmp_path)
+    for task, metric in SCORES[kind]:
+        assert results[task][metric] == pytest.approx(100), metric
+    assert {*re.findall(numbers, (tmp_path / file).read_text())} == {"7", "3"}

@@ -22,10 +22,11 @@ def read_true(
     tracked: bool = True,
     crowd: bool = True,
     as_video: bool = False,
+    class_numbers: tuple[int, ...] | None = None,
 ) -> LabelSet:
     """The frames are in ``root``, images or (``as_video``) those of an MP4; without ``tracked`` each is an
     image. ``but_one`` object lacks its mask."""
-    labels = LabelSet(root, report, classes=CLASSES, tracked=tracked)
+    labels = LabelSet(root, report, classes=CLASSES, class_numbers=class_numbers, tracked=tracked)
     for true in true_videos(crowd=crowd):
         names = [str(Path(root, true.name, f"{t:05d}.png")) for t in range(true.num_frames)]
         if as_video:
