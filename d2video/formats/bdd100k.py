@@ -12,6 +12,7 @@ other keys and names of classes, and one file may hold several videos, as Scalab
 """
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
@@ -33,6 +34,7 @@ from d2video.formats.recognition import Seen
 from d2video.utils.errors import UserError
 from d2video.video.image_io import image_mode, in_natural_order, visible_files
 
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 # Where below a folder the files of a split are.
 _PLACES = ("", "*/", "box_track_20/*/", "rles/*/", "labels/box_track_20/*/")
 _PLACES += ("seg_track_20/rles/*/", "labels/seg_track_20/rles/*/")
@@ -149,6 +151,8 @@ def _add_video(
     frames.sort(key=lambda frame: frame.number)
     if len({frame.number for frame in frames}) < len(frames):
         raise UserError(f"{path}: a frameIndex of {name} is there twice; correct the file")
+    for size in {frame.size for frame in frames if frame.size}:
+        footage.check_size(size, path)
     images = _images(frames, footage, path, labels.report)
     frames = [frame for frame in frames if frame.number in images]
     video = labels.add_video(name, [*images.values()], footage.size, [*images])
@@ -161,7 +165,7 @@ def _add_video(
         if not label.ignored:
             classes[label.id].add(label.category)
     mixed = [track for track, several in classes.items() if len(several) > 1]
-    are_numbers = not mixed and all(map(str.isdecimal, classes))
+    are_numbers = not mixed and all(map(_NUMBER.fullmatch, classes))
     for number, label in found:
         with reporting(labels.report, path, "label", label.where):
             if label.box is None and label.rle is None:

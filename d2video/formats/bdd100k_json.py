@@ -6,7 +6,8 @@ from typing import Any
 
 from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError, Report, reporting
-from d2video.formats.text import as_json, is_id, json_kind, read_json
+from d2video.formats.paths import leaves_folder
+from d2video.formats.text import as_json, check_size, is_id, json_kind, read_json
 from d2video.utils.errors import UserError
 
 CLASSES = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -52,12 +53,14 @@ class Frame:
         video: name of its video.
         number: from 0 on.
         name: of its image file.
+        size: height and width, where the file has them.
         labels: the objects of the file, see :func:`read_frame_labels`.
     """
 
     video: str
     number: int
     name: str
+    size: tuple[int, int] | None
     labels: list[Any]
 
 
@@ -93,13 +96,23 @@ def read_frames(path: str, report: Report) -> Iterator[Frame]:
             video, name, labels = _video_of(fields), fields.get("name"), fields.get("labels")
             if not (isinstance(video, str) and isinstance(name, str) and video and name):
                 raise EntryError("it needs videoName and name, two texts; complete the file")
+            if leaves_folder(video):
+                raise EntryError(
+                    f"its videoName, {as_json(video)}, is not that of a folder; correct it"
+                )
             if not is_id(number):
                 raise EntryError(
                     f"its frameIndex, {as_json(number)}, is not a whole number; correct it"
                 )
             if not isinstance(labels, list | None):
                 raise EntryError(f"its labels are {json_kind(labels)}, not a list; correct it")
-            yield Frame(video, number, name, labels or [])
+            size = fields.get("size")
+            if size is not None and not isinstance(size, dict):
+                raise EntryError(f"its size, {as_json(size)}, is not an object; correct it")
+            if size is not None:
+                size = size.get("height"), size.get("width")
+                check_size(*size)
+            yield Frame(video, number, name, size, labels or [])
 
 
 def read_frame_labels(frame: Frame, path: str, report: Report) -> Iterator[Label]:

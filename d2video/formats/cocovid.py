@@ -17,6 +17,7 @@ from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledObject, LabelSet
+from d2video.formats.paths import leaves_folder
 from d2video.formats.recognition import Seen
 from d2video.formats.rle import to_rle
 from d2video.formats.standard_formats import find_json_file, image_folders, is_coco_of_videos
@@ -159,9 +160,11 @@ def _file_names(
     ``file_name`` are relative to the folder of the split, or to the video's folder in it.
     """
     first = [frames[0]["file_name"] for frames in videos]
-    below = [("", *names)[:1] * len(names), names]
-    if len({*first}) < len(first):  # as when each video begins with 000001.jpg
-        below = [names]
+    below: list[Sequence[str]] = []
+    if len({*first}) == len(first):  # not so if each video begins with 000001.jpg
+        below.append([""] * len(names))
+    if not any(map(leaves_folder, names)):
+        below.append(names)
     places = image_folders(path) if image_root is None else [image_root]
     for place in places:
         for folders in below:

@@ -20,7 +20,7 @@ from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
 from d2video.formats.recognition import Seen
-from d2video.formats.text import read_lines
+from d2video.formats.text import is_id, read_lines
 from d2video.utils.errors import UserError
 from d2video.video.image_io import number_in_name, visible_files
 
@@ -138,8 +138,10 @@ def _row(line: int, fields: list[str]) -> _Row:
         raise EntryError(
             "frame, track, truncated, occluded and box must be numbers; correct the file"
         ) from None
-    if track < 0 and fields[2] != _DONT_CARE:
-        raise EntryError(f"track {track} is below 0; give the {fields[2]} a track")
+    if not is_id(track) or (track < 0 and fields[2] != _DONT_CARE):
+        raise EntryError(
+            f"track {fields[1]} is not a number from 0 on; give the {fields[2]} a track"
+        )
     left, top, right, bottom = box
     return _Row(
         line, frame, track, fields[2], truncated, occluded, (left, top, right - left, bottom - top)

@@ -150,8 +150,8 @@ def test_boxes_hold_their_last_pixel_and_older_names_are_known(tmp_path):
 
 
 def test_ids_need_not_be_numbers(tmp_path):
-    labels = one(tmp_path, label("00-a"), label("7", "bus"))
-    assert [each.track for each in labels.videos[0].objects] == [1, 2]
+    labels = one(tmp_path, label("00-a"), label("7", "bus"), label("9" * 5000))
+    assert [each.track for each in labels.videos[0].objects] == [1, 2, 3]
 
 
 def test_a_track_of_several_classes_is_one_of_each(tmp_path):
@@ -198,6 +198,9 @@ def test_faulty_labels_are_one_line(tmp_path, given, message):
     ("frame", "message"),
     [
         ({"videoName": None}, r"frame \[4\]: it needs videoName and name"),
+        ({"videoName": "../clip_a"}, "its videoName, '../clip_a', is not that of a folder"),
+        ({"size": {"width": 9, "height": 8}}, "labels frames of 9x8 pixels, and .* has 64x48"),
+        ({"size": {"width": 9}}, "its size, 9xnull, must be whole numbers"),
         ({"frameIndex": 2.5}, "its frameIndex, 2.5, is not a whole number"),
         ({"frameIndex": 3}, "a frameIndex of clip_a is there twice"),
         ({"labels": 3}, "its labels are a number, not a list"),

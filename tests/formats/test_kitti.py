@@ -134,7 +134,7 @@ def test_types_of_your_own(one):
         ([row(0, 0, "Car"), "0 1 Car"], "line 2: it has 3 columns, not 17"),
         ([row(0, 0, "Car").replace("6.0", "x.0")], "line 1: frame, track, truncated"),
         ([row(0, 0, "Car", (4, 6, float("nan"), 9))], "is not made of four finite numbers"),
-        ([row(0, -1, "Car")], "line 1: track -1 is below 0; give the Car a track"),
+        ([row(0, -1, "Car")], "line 1: track -1 is not a number from 0 on; give the Car a track"),
         ([row(1, 0, "Car")], r"line 1: frame 1 is not one of the 4 frames of 0000 \(0 to 4\)"),
         ([row(0, 0, "Car"), row(0, 0, "Car")], "line 2: track 0 is twice in frame 0"),
         ([row(0, 0, "Car"), row(2, 0, "Van")], "line 2: track 0 is a Van here and a Car before"),

@@ -79,6 +79,13 @@ def _labelme(folder: Path) -> Path:
     return path
 
 
+def _tao() -> dict:
+    value = instance_content()
+    for k, image in enumerate(value["images"]):
+        image |= {"frame_index": k, "video_id": 5}
+    return value
+
+
 # By format what tools write: a function of an empty folder gives the path that people name.
 SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
     "bdd100k": [
@@ -92,7 +99,7 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: _json(instance_content())(folder).rename(folder / "_annotations.coco.json"),
     ],
     "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
-    "cocovid": [_json(_tracks())],
+    "cocovid": [_json(_tracks()), _json(_tao())],
     "davis": [
         lambda folder: _masks(folder, "Annotations/480p/bear"),
         lambda folder: _masks(folder, "Annotations/bear"),
