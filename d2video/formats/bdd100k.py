@@ -36,8 +36,10 @@ from d2video.video.image_io import image_mode, in_natural_order, visible_files
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 # Where below a folder the files of a split are.
-_PLACES = ("", "*/", "box_track_20/*/", "rles/*/", "labels/box_track_20/*/")
-_PLACES += ("seg_track_20/rles/*/", "labels/seg_track_20/rles/*/")
+_PLACES = (
+    *("", "*/", "box_track_20/*/", "rles/*/", "labels/box_track_20/*/"),
+    *("seg_track_20/rles/*/", "labels/seg_track_20/rles/*/"),
+)
 
 
 def _recognises(seen: Seen) -> bool:

@@ -92,7 +92,7 @@ def read_frames(path: str, report: Report) -> Iterator[Frame]:
             if not isinstance(fields, dict):
                 raise EntryError("it is not an object; correct the file")
             given = (fields.get(key) for key in ("frameIndex", "frame_index", "index"))
-            number = next((each for each in given if each is not None), None)
+            number: Any = next((each for each in given if each is not None), None)
             video, name, labels = _video_of(fields), fields.get("name"), fields.get("labels")
             if not (isinstance(video, str) and isinstance(name, str) and video and name):
                 raise EntryError("it needs videoName and name, two texts; complete the file")
@@ -106,7 +106,7 @@ def read_frames(path: str, report: Report) -> Iterator[Frame]:
                 )
             if not isinstance(labels, list | None):
                 raise EntryError(f"its labels are {json_kind(labels)}, not a list; correct it")
-            size = fields.get("size")
+            size: Any = fields.get("size")
             if size is not None and not isinstance(size, dict):
                 raise EntryError(f"its size, {as_json(size)}, is not an object; correct it")
             if size is not None:
@@ -157,7 +157,8 @@ def _label(where: str, identity: str, fields: Mapping[str, Any], box: Any, rle: 
 
 def _left_top_width_height(box: Any) -> list[float]:
     """Of a box2d, whose last pixels belong to it."""
-    corners = [box.get(key) for key in ("x1", "y1", "x2", "y2")] if isinstance(box, dict) else []
+    keys = ("x1", "y1", "x2", "y2")
+    corners: list[Any] = [box.get(key) for key in keys] if isinstance(box, dict) else []
     if not corners or not all(map(is_number, corners)):
         raise EntryError(f"its box2d, {as_json(box)}, lacks one of x1, y1, x2, y2; correct it")
     x1, y1, x2, y2 = corners
