@@ -10,10 +10,9 @@ import numpy as np
 from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError
 from d2video.formats.rle import encode_part
+from d2video.formats.turned_shapes import ellipse_polygon, turned
 from d2video.formats.xml_text import Node
 
-# Of an ellipse's outline: a radius of 1000 pixels is then off by a third of a pixel at most.
-_ELLIPSE_POINTS = 128
 _KEYS = {
     "box": ("xtl", "ytl", "xbr", "ybr"),
     "ellipse": ("cx", "cy", "rx", "ry"),
@@ -94,23 +93,14 @@ def geometry(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
         return {"segmentation": _mask(shape.numbers, size)}
     if shape.kind == "ellipse":
         cx, cy, rx, ry = shape.numbers
-        angles = np.linspace(0, 2 * math.pi, _ELLIPSE_POINTS, endpoint=False)
-        upright = np.stack([rx * np.cos(angles), ry * np.sin(angles)], axis=1)
-        points = _turned(upright, shape.rotation)
-        return {"segmentation": [(points + np.array([cx, cy])).ravel().tolist()]}
+        return {"segmentation": [ellipse_polygon((cx, cy), (rx, ry), shape.rotation)]}
     left, top, right, bottom = shape.numbers
     if not is_turned(shape):
         return {"box": (left, top, right - left, bottom - top)}
     half = np.array([right - left, bottom - top]) / 2
-    corners = _turned(np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * half, shape.rotation)
+    corners = turned(np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * half, shape.rotation)
     width, height = np.ptp(corners, axis=0).tolist()
     return {"box": ((left + right - width) / 2, (top + bottom - height) / 2, width, height)}
-
-
-def _turned(points: np.ndarray, degrees: float) -> np.ndarray:
-    """Points (N,2) turned about the origin, clockwise on a screen."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return points @ np.array([[cos, sin], [-sin, cos]])
 
 
 def _mask(numbers: tuple[float, ...], size: tuple[int, int]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError
 from d2video.formats.label_set import LabelledVideo
+from d2video.formats.rle import encode_part
 from d2video.formats.text import as_json
 from d2video.formats.turned_shapes import ellipse_polygon
 
@@ -30,13 +31,13 @@ class Shape:
     Attributes:
         corners: left, top, right, bottom in pixels.
         polygon: x0, y0, x1, y1, ...; None of other types.
-        mask: bool (H,W); None of other types.
+        mask: compressed RLE; None of other types.
         is_turned: it is a rectangle that was turned.
     """
 
     corners: tuple[float, float, float, float]
     polygon: list[float] | None = None
-    mask: np.ndarray | None = None
+    mask: dict[str, Any] | None = None
     is_turned: bool = False
 
 
@@ -149,11 +150,9 @@ def _mask(points: _Points, fields: dict[str, Any], size: tuple[int, int]) -> Sha
     left, top, right, bottom = map(int, _corners(points))
     crop = _read_crop(fields.get("mask"), bottom + 1 - top, right + 1 - left)
     height, width = size
-    mask = np.zeros(size, bool)
-    rows, columns = slice(max(top, 0), bottom + 1), slice(max(left, 0), right + 1)
-    inside = crop[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
-    if inside.size:  # else it lies outside the image
-        mask[rows, columns] = inside
+    # The part inside the image; of a mask that lies outside it is empty.
+    crop = crop[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
+    mask = encode_part(crop, max(top, 0), max(left, 0), height, width)
     return Shape((left, top, right + 1, bottom + 1), mask=mask)
 
 

@@ -207,11 +207,14 @@ def test_a_rectangle_is_never_a_mask(tmp_path):
 def test_a_mask_that_leaves_the_image_is_cut(tmp_path):
     crop = np.arange(20).reshape(4, 5) % 2 == 0
     shape = {"shape_type": "mask", "mask": _png(crop.astype(np.uint8) * 255)}
-    labels, _ = _one(
+    labels, found = _one(
         tmp_path,
         shape | {"points": [[-2, -1], [2, 2]]},
         shape | {"points": [[WIDTH - 2, HEIGHT - 3], [WIDTH + 2, HEIGHT]]},
+        shape | {"points": [[WIDTH, 3], [WIDTH + 4, 6]]},
+        shape | {"points": [[3, -9], [7, -6]]},
     )
+    assert "left out: 2 without a shape that covers a pixel" in str(found[0])
     first, last = _decoded(labels)
     assert (first[:3, :3] == crop[1:, 2:]).all()
     assert first.sum() == crop[1:, 2:].sum()
