@@ -67,11 +67,12 @@ def encode_part(part: np.ndarray, top: int, left: int, height: int, width: int) 
 
     The time is that of the rectangle, not of the image.
     """
-    # A row of background below lets no run go on in the next column, but for the whole image's height.
+    # With background above and below, no run goes on in the next column.
     rows, columns = part.shape
     framed = np.zeros((columns, rows + 2), bool)
     framed[:, 1:-1] = part.T
-    column, y = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    flat = framed.ravel()
+    column, y = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), rows + 2)
     starts = (column + left) * height + y + top
     # Where one run ends and the next begins at once, in the next column, they are one.
     meet = np.flatnonzero(np.diff(starts) == 0)

@@ -119,17 +119,23 @@ def test_what_is_left_out_is_counted(tmp_path):
         "a.png",
         shape("box", colour, group_id=3, **box),
         shape("box", rotation=90, **box),
+        shape("box", element("attribute", "True", name="is_crowd"), **box),
         element("tag", colour, label="cat"),
         shape("skeleton", shape("points", label="nose"), label="person"),
     )
-    write_xml(tmp_path, document("", entry))
+    names = labels(["person", "cat"])
+    point = element("label", element("name", "nose") + element("parent", "person"))
+    meta = element("task", names.replace("</labels>", point + "</labels>"))
+    write_xml(tmp_path, document(meta, entry))
     write_images(TrueVideo("x", 1, ()), tmp_path / "images", "a.png")
     read, texts = told(tmp_path)
-    assert len(read.videos[0].objects) == 2
+    assert read.classes == ["person", "cat"]
+    assert [o.ignored for o in read.videos[0].objects] == [False, False, True]
     text = " ".join(texts[LeftOut] + texts[Doubt])
     for part in (
         "1 of type tag",
         "1 of type skeleton",
+        "1 that are crowds or regions to ignore",
         "1 called colour",
         "shapes with a group_id (1)",
         "1 as the upright boxes around them",

@@ -94,9 +94,9 @@ def clip(folder, rows, frames=6, **others):
 def test_boxes_without_tracks(tmp_path):
     """Left out beside tracks, unless every frame is an image; without any track all are images."""
     loose = ["1,-1,1,1,9,9,1,1,1.0", "1,-1,2,1,9,9,1,2,1.0", "3,-1,1,1,9,9,1,1,1.0"]
-    root = clip(tmp_path, [*loose, *(f"{k},1,5,5,9,9,1,2,0.0" for k in range(1, 7))])
+    root = clip(tmp_path, [*loose, *(f"{k},6,5,5,9,9,1,2,0.0" for k in range(1, 7))])
     read, texts = told(root)
-    assert {o.track for _, o in read.objects()} == {1}
+    assert {o.track for _, o in read.objects()} == {6}
     assert "3 without a track (id -1); tracked=False" in " ".join(texts[LeftOut])
     read, _ = told(root, tracked=False)
     assert [len(v.objects) for v in read.videos] == [3, 1, 2, 1, 1, 1]

@@ -130,14 +130,16 @@ def test_ellipses_and_rotations_between_keyframes(tmp_path):
             "cat",
             [
                 shape("ellipse", frame=0, rotation="350.00", **turned),
-                shape("ellipse", frame=2, rotation="10.00", **turned),
-                shape("ellipse", frame=3, outside=1, **turned),
+                shape("ellipse", frame=4, rotation="10.00", **turned),
+                shape("ellipse", frame=5, outside=1, **turned),
             ],
         ),
     )
-    upright = told(root)[0].videos[0].objects
-    (middle,) = (o for o in upright if o.frame == 1)
+    by_frame = {o.frame: o for o in told(root)[0].videos[0].objects}
+    middle = by_frame[2]
     assert middle.box == (18, 14, 24, 12)
+    # At 355 degrees still wide, and not at 265, as by 180.
+    assert by_frame[1].box[2:] == pytest.approx((24, 12), abs=1.5)
     from pycocotools import mask as coco_mask
 
     area = int(coco_mask.area(middle.mask))
@@ -251,6 +253,17 @@ def test_a_project_counts_frames_through_its_tasks(tmp_path):
     assert read.videos[1].frames[0].endswith("frame_000008.PNG")
     (left_out,) = texts[LeftOut] + texts[Fault]
     assert "left out: 1 that are crowds" in left_out
+
+
+def test_a_project_closes_no_shapes(tmp_path):
+    """Of its later tasks CVAT writes shapes without a track so: they are in one frame, not to the end."""
+    tasks = [element("task", task(4, source=f"{k}.mp4", extra=element("id", k))) for k in (1, 2)]
+    entries = [track(k, "cat", [box(1, 1, 9, 9, frame=k)], task_id=2) for k in (5, 6)]
+    meta = element("project", element("tasks", "".join(tasks)) + labels())
+    write_xml(tmp_path, document(meta, *entries))
+    write_images(TrueVideo("x", 8, ()), tmp_path / "images" / "default", "frame_{:06d}.PNG")
+    read, _ = told(tmp_path)
+    assert [(v.name, len(v.objects)) for v in read.videos] == [("2/1", 1), ("2/2", 1)]
 
 
 def test_a_job_has_its_size_beside_it(tmp_path):

@@ -30,6 +30,22 @@ def test_codes_are_those_of_pycocotools(monkeypatch, batch):
             assert rle.encode_masks(masks) == coco_mask.encode(columns)
 
 
+def test_a_mask_by_the_rectangle_that_it_lies_in():
+    """Also where runs go on in the next column, as in rectangles of the image's height."""
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        height, width = generator.integers(1, 8, 2).tolist()
+        top, left = int(generator.integers(height)), int(generator.integers(width))
+        bottom, right = (
+            int(generator.integers(top, height + 1)),
+            int(generator.integers(left, width + 1)),
+        )
+        part = generator.random((bottom - top, right - left)) < generator.choice([0.3, 0.8, 1.0])
+        whole = np.zeros((height, width), np.uint8, order="F")
+        whole[top:bottom, left:right] = part
+        assert rle.encode_part(part, top, left, height, width) == coco_mask.encode(whole)
+
+
 def test_views_and_tracks():
     masks = torch.zeros(8, 12, 3, 2, dtype=torch.bool).permute(3, 2, 0, 1)  # (2, 3, 8, 12)
     masks[0, 1, 2:5, 3:7] = True
