@@ -22,7 +22,7 @@ from tests.helpers.true_labels import (
 SIZE = {"height": HEIGHT, "width": WIDTH}
 
 
-def _content(truth, *, video_in_name: bool = True, offset: int = 0) -> dict:
+def content_of(truth, *, video_in_name: bool = True, offset: int = 0) -> dict:
     """As MMTracking writes it; instance ids count over all videos."""
     content: dict = {"videos": [], "images": [], "annotations": []}
     content["categories"] = [{"id": 3 * k, "name": name} for k, name in enumerate(CLASSES, 1)]
@@ -56,7 +56,7 @@ def _write(folder: Path, truth, images: str = "train", **options) -> Path:
         write_images(video, folder / images / video.name)
     path = folder / "annotations" / "half-train_cocoformat.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(_content(truth, **options)))
+    path.write_text(json.dumps(content_of(truth, **options)))
     return path
 
 
@@ -97,7 +97,7 @@ def test_equal_names_of_files_are_not_those_of_one_video(tmp_path):
 def test_tao(tmp_path):
     """``frame_index``, names with a slash, and only some frames are listed."""
     truth = true_videos(crowd=False)
-    content = _content(truth)
+    content = content_of(truth)
     content["videos"][0]["name"] = "val/clip_b"
     content["images"] = [image for image in content["images"] if image["frame_id"] % 2 == 0]
     kept = {image["id"] for image in content["images"]}
