@@ -129,8 +129,8 @@ def summary(records: "Sequence[Record]") -> str:
     if not any(map(is_labelled, records)):
         return f"{text} without labels"
     classes = [k for record in records for k in object_classes(record)]
-    objects = counted(len(classes), "track" if of_videos else "object")
-    return f"{text}, {objects} of {len({*classes})} classes"
+    objects, kinds = counted(len(classes), "track" if of_videos else "object"), len({*classes})
+    return f"{text}, {objects} of {kinds} {'class' if kinds == 1 else 'classes'}"
 
 
 def check_output(path: str, labels: Labels, source: str) -> None:

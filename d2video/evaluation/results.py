@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,14 @@ from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.fetching import unpack
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
+
+# Of LABEL_EVALUATORS, how their results are written.
+_FORMS = {
+    "ytvis": "in YouTube-VIS format",
+    "coco": "in COCO's format",
+    "mot": "in MOTChallenge's text files",
+    "mots": "in MOTS' text files",
+}
 
 
 class ReadsResults(Protocol):
@@ -100,20 +108,42 @@ def _kind(path: str, dataset_name: str) -> str:
 def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ReadsResults:
     metadata = MetadataCatalog.get(dataset_name)
     own = metadata.get("evaluator_type")
-    if kind == own == "ytvis":
-        path = required_metadata(dataset_name, "json_file", "register_ytvis_instances")
-        truth = YTVISGroundTruth.from_json(path)
-        index_of = {category_id: k for k, category_id in enumerate(truth.categories)}
-        return YTVISEvaluator(truth, index_of, output_dir)
-    if kind == "coco" and own in ("coco", "coco_panoptic_seg"):
-        return COCOInstanceEvaluator.from_dataset(dataset_name, output_dir)
-    if kind == own and kind in ("mot", "mots"):
-        return MOTEvaluator(
-            MOTGroundTruth.from_dataset(dataset_name, needs_images=False), output_dir
-        )
-    if own in ("mot", "mots") and metadata.get("mot_sequences") is not None:
-        raise UserError(
-            f"dataset {dataset_name} has {'masks' if own == 'mots' else 'boxes'} in MOTChallenge's format: "
-            "give a folder of such results, <sequence>.txt"
-        )
-    return LABEL_EVALUATORS[kind](Labels.of_dataset(dataset_name), output_dir, None)
+    if (own, kind) in _OF_FILES:
+        return _OF_FILES[own, kind](dataset_name, output_dir)
+    kinds = [each for of, each in _OF_FILES if of == own]
+    if own in ("labels", "ytvis", "mot", "mots") and metadata.get("mot_sequences") is None:
+        labels = Labels.of_dataset(dataset_name)
+        if "length" not in labels.records[0]:
+            kinds = ["coco"]
+        else:
+            kinds = ["ytvis", "coco"] if own == "ytvis" else [*_FORMS]
+        if kind in kinds:
+            return LABEL_EVALUATORS[kind](labels, output_dir, None)
+    forms = " or ".join(_FORMS[each] for each in kinds) or "of models only"
+    raise UserError(
+        f"dataset {dataset_name} takes results {forms}, and these are {_FORMS[kind]}: give others, or "
+        "another data set"
+    )
+
+
+def _ytvis(dataset_name: str, output_dir: str | None) -> ReadsResults:
+    # Not YTVISEvaluator.from_dataset, for which the records have been loaded.
+    path = required_metadata(dataset_name, "json_file", "register_ytvis_instances")
+    truth = YTVISGroundTruth.from_json(path)
+    index_of = {category_id: k for k, category_id in enumerate(truth.categories)}
+    return YTVISEvaluator(truth, index_of, output_dir)
+
+
+def _mot(dataset_name: str, output_dir: str | None) -> ReadsResults:
+    truth = MOTGroundTruth.from_dataset(dataset_name, needs_images=False)
+    return MOTEvaluator(truth, output_dir)
+
+
+# (evaluator_type of a data set, kind of results) → the evaluator by its own files.
+_OF_FILES: dict[tuple[str, str], Callable[[str, str | None], ReadsResults]] = {
+    ("ytvis", "ytvis"): _ytvis,
+    ("coco", "coco"): COCOInstanceEvaluator.from_dataset,
+    ("coco_panoptic_seg", "coco"): COCOInstanceEvaluator.from_dataset,
+    ("mot", "mot"): _mot,
+    ("mots", "mots"): _mot,
+}

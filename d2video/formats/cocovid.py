@@ -20,7 +20,12 @@ from d2video.formats.label_set import LabelledObject, LabelSet
 from d2video.formats.paths import leaves_folder
 from d2video.formats.recognition import Seen
 from d2video.formats.rle import to_rle
-from d2video.formats.standard_formats import find_json_file, image_folders, is_coco_of_videos
+from d2video.formats.standard_formats import (
+    find_json_file,
+    image_folders,
+    is_coco_of_videos,
+    stated_image_root,
+)
 from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import file_of_frame
@@ -44,8 +49,8 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
             as ``seq_length``, or their video is not among ``videos``; an annotation names another video;
             an object has no track, or a track is twice in an image; some objects have masks and others
             have none. Tracks of several classes are a doubt.
-        image_root: the folder that ``file_name`` are relative to, or their video's folder in it; None:
-            looked for below and beside the file.
+        image_root: the folder that ``file_name`` are relative to, or their video's folder in it; None: the
+            file's ``image_root``, or looked for below and beside the file.
 
     Returns:
         the videos by their names in the file's ``videos``, else "video_1" and so on. Crowds and objects
@@ -68,7 +73,7 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
             images[image_id] = _checked_image(cast(dict[str, Any], fields))
     videos = _group(images, path, report)
     names = _names(content, [_video(frames[0]) for frames in videos], path, report)
-    files = _file_names(path, videos, names, image_root)
+    files = _file_names(path, videos, names, image_root or stated_image_root(content, path))
     place: dict[int | str, tuple[int, int]] = {}
     for k, (name, frames) in enumerate(zip(names, videos, strict=True)):
         size = frames[0]["height"], frames[0]["width"]

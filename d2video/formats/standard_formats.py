@@ -84,12 +84,22 @@ def find_json_file(seen: Seen, path: str) -> str:
 
 
 def find_image_root(seen: Seen, path: str) -> str:
-    """The folder that the names of images in a JSON file of labels are relative to: below or beside it.
+    """The folder that the names of images in a JSON file of labels are relative to: that which the file
+    states, or one below or beside it.
 
     Raises:
         UserError: it is not found.
     """
-    return find_folder_of(_first_image(_content(seen)), find_json_file(seen, path), path)
+    content, file = _content(seen), find_json_file(seen, path)
+    return stated_image_root(content, file) or find_folder_of(_first_image(content), file, path)
+
+
+def stated_image_root(content: dict[str, Any], file: str) -> str | None:
+    """The folder that a JSON file names as ``image_root``, relative to its own, as files that d2video writes
+    do; None if it names none or it is not there."""
+    stated = content.get("image_root")
+    folder = os.path.join(os.path.dirname(file), stated) if isinstance(stated, str) else ""
+    return os.path.normpath(folder) if os.path.isdir(folder) else None
 
 
 def find_folder_of(name: str | None, file: str, path: str) -> str:

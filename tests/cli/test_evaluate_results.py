@@ -234,7 +234,10 @@ def write(folder, results):
             [ENTRY | {"segmentation": CODE | {"size": [32, 24]}}],
             "entry 0, segmentation: the mask's size is [32, 24]",
         ),
-        ([{"video_id": 1}], "a set of images"),
+        (
+            [{"video_id": 1}],
+            "images takes results in COCO's format, and these are in YouTube-VIS format: give others",
+        ),
     ],
 )
 def test_the_first_fault_is_one_line(folder, capsys, entries, message):
@@ -254,14 +257,24 @@ def test_the_first_fault_is_one_line(folder, capsys, entries, message):
         (["x.json", "--data", "a", "b"], "one, behind --data"),
         (["x.json", "--data", "vis", "--config-file", "c"], "which have no config"),
         (["tracks.json", "--data", "vis"], "must be a list of entries"),
-        (["r.json", "--data", "mots"], "give a folder of such results"),
+        (
+            ["r.json", "--data", "mots"],
+            "takes results in MOTS' text files, and these are in YouTube",
+        ),
+        (
+            ["o/inference/tracks", "--data", "vis"],
+            "takes results in YouTube-VIS format or in COCO's",
+        ),
+        (["o/inference/tracks", "--data", "mots"], "these are in MOTChallenge's text files"),
+        (["r.json", "--data", "mot17_val_half"], "mot17_val_half takes results in MOTChallenge's"),
+        (["r.json", "--data", "kinetics400_val"], "takes results of models only"),
         (["o/inference/tracks", "--data", "tracks", "--output", "o"], "choose another --output"),
     ],
 )
 def test_mistakes_are_one_line(folder, capsys, words, message):
     (folder / "r.json").write_text('[{"video_id": 1}]')
     (folder / "o/inference/tracks").mkdir(parents=True)
-    (folder / "o/inference/tracks/clip_a.txt").touch()
+    (folder / "o/inference/tracks/clip_a.txt").write_text("1,1,2,2,5,5,1,1,-1,-1")
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 1

@@ -80,6 +80,7 @@ def test_labels_at_a_path(source, capsys):
     assert content["videos"][0]["file_names"][0] == "clip_b/00000.png"
     read, _ = registered(capsys.readouterr().out)
     assert all(Path(name).is_file() for each in read for name in each["file_names"])
+    assert load_records(register_path(str(out))) == read  # it says where its images are
     main(
         [str(source / "in.json"), str(out), "--format", "youtube-vis", "--image-root", str(source)]
     )

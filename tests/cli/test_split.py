@@ -203,6 +203,13 @@ def test_coco_stays_as_it_is(tmp_path):
         assert len(parts[0][key]) == 2
         both = parts[0][key] + parts[1][key]
         assert sorted(both, key=lambda each: each["id"]) == file[key]
+    # The folder of images need not be given.
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/0.jpg").touch()
+    register_coco("found", {}, str(tmp_path / "in.json"))
+    again = [json.loads(path.read_text()) for path in run(tmp_path, name="found")]
+    assert [each["images"] for each in again] == [each["images"] for each in parts]
+    assert again[0]["image_root"] == "../images"
     # Into another format what the records hold.
     (tmp_path / "out").rename(tmp_path / "before")
     with pytest.raises(SystemExit):

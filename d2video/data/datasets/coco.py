@@ -71,6 +71,8 @@ def load_coco_instances(
     if image_root is None:
         name = next((image["file_name"] for image in file.images.values()), None)
         image_root = find_folder_of(name, json_file, json_file)
+        if dataset_name is not None:
+            MetadataCatalog.get(dataset_name).set(image_root=image_root)
     objects: dict[int | str, list[Annotation]] = defaultdict(list)
     for instance in file.instances or ():
         objects[instance["image_id"]].append(_annotation(instance, contiguous_id))

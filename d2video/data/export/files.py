@@ -61,7 +61,8 @@ def write_labels(
         }
     make = youtube_vis_content if format == "youtube-vis" else coco_content
     root = _image_root(records, path, image_root)
-    write_content(make(records, class_names, image_root=root, source=source, report=report), path)
+    content = make(records, class_names, image_root=root, source=source, report=report)
+    write_content(content, path, root)
     _doubt_video_files(records, path, report)
     kind = "ytvis" if format == "youtube-vis" else "coco_tracks" if has_tracks else "coco"
     return kind, {"json_file": path, "image_root": root}
@@ -78,14 +79,18 @@ def _doubt_video_files(records: Sequence[Record], path: str, report: Report) -> 
         report(Doubt(path, text))
 
 
-def write_content(content: dict[str, Any], path: str) -> None:
+def write_content(content: dict[str, Any], path: str, image_root: str) -> None:
     """Write a JSON file, whole or not at all.
+
+    The folder of its images is in the key ``image_root``, relative to the file's, so that the file can be
+    named by its path alone.
 
     Raises:
         UserError: it cannot be written.
     """
+    root = os.path.relpath(os.path.abspath(image_root), os.path.dirname(os.path.abspath(path)))
     with open_text(path) as put:
-        put(json.dumps(content, allow_nan=False))
+        put(json.dumps({**content, "image_root": root.replace(os.sep, "/")}, allow_nan=False))
 
 
 def _image_root(records: Sequence[Record], path: str, image_root: str | None) -> str:

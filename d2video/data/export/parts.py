@@ -42,23 +42,20 @@ def write_part(
 ) -> tuple[str, dict[str, Any]]:
     """Write some of a data set's records.
 
-    In the format of the data set's own files all that these say stays, as are other keys of a JSON file;
-    into another one it is written by :func:`~d2video.data.export.files.write_labels`, to which the
-    arguments go.
+    YouTube-VIS, COCO of images and whole sequences of MOTChallenge stay as they are, with all that their
+    files say, if this is the format. All else is written by
+    :func:`~d2video.data.export.files.write_labels`, to which the arguments go.
 
     Returns:
         format and arguments for DATASETS.REGISTER.
     """
     metadata = MetadataCatalog.get(dataset_name)
-    if format == standard_format(dataset_name):
-        if metadata.get("mot_sequences") is None:
-            root = metadata.image_root
-            content = read_json(metadata.json_file)
-            write_content(part_of(content, root, {*frames_of(records)}), path)
-            kind = metadata.evaluator_type
-            kind = kind if kind in ("ytvis", "coco") else "coco_tracks"
-            masks = {"masks": True} if metadata.evaluator_type == "mots" else {}
-            return kind, {"json_file": path, "image_root": root, **masks}
+    kind, is_own = metadata.get("evaluator_type"), format == standard_format(dataset_name)
+    if is_own and kind in ("ytvis", "coco"):
+        content, root = read_json(metadata.json_file), metadata.image_root
+        write_content(part_of(content, root, {*frames_of(records)}), path, root)
+        return kind, {"json_file": path, "image_root": root}
+    if is_own and metadata.get("mot_sequences") is not None:
         sequences = {each.name: each for each in metadata.mot_sequences()}
         chosen = [sequences[record["sequence"]] for record in records]
         if all(each.num_frames == len(each.frame_numbers) for each in chosen):
@@ -68,7 +65,7 @@ def write_part(
 
 
 def part_of(content: dict[str, Any], image_root: str, frames: Collection[str]) -> dict[str, Any]:
-    """What a sound file in YouTube-VIS or COCO format says of some frames; other keys stay.
+    """What a sound file of videos (YouTube-VIS) or images (COCO) says of some; other keys stay.
 
     Args:
         frames: paths, ``image_root`` and the names in the file. Of a video they are all or none.
@@ -78,15 +75,13 @@ def part_of(content: dict[str, Any], image_root: str, frames: Collection[str]) -
         names = entry["file_names"] if "file_names" in entry else [entry["file_name"]]
         return os.path.join(image_root, names[0]) in frames
 
-    key, reference = ("images", "image_id") if "images" in content else ("videos", "video_id")
+    of_images = content.get("images") is not None
+    key, reference = ("images", "image_id") if of_images else ("videos", "video_id")
     kept = [entry for entry in content[key] if chosen(entry)]
     ids = {entry["id"] for entry in kept}
     part = {**content, key: kept}
     if content.get("annotations") is not None:
         part["annotations"] = [a for a in content["annotations"] if a[reference] in ids]
-    if key == "images" and content.get("videos"):
-        videos = {entry.get("video_id") for entry in kept}
-        part["videos"] = [video for video in content["videos"] if video["id"] in videos]
     return part
 
 
