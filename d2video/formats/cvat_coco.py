@@ -55,6 +55,19 @@ def read_cvat_coco(
     content = read_json(path)
     if not crowds:
         _make_objects_of_crowds(content, path, report)
+    return label_set_of(content, path, report, image_root, tracked=tracked).finished()
+
+
+def label_set_of(
+    content: Any, path: str, report: Report, image_root: str | None, *, tracked: bool
+) -> LabelSet:
+    """The labels in the content of a file; the other arguments are those of :func:`read_cvat_coco`.
+
+    Where an image has ``frame``, a whole number, that is its frame number.
+
+    Raises:
+        UserError: as :func:`read_cvat_coco`.
+    """
     file = check_coco_instances(content, path, report)
     attributes = [_attributes(each) for each in file.instances or ()]
     labels = LabelSet(
@@ -74,7 +87,7 @@ def read_cvat_coco(
     for name in (name for each in attributes for name in each if name not in _OWN):
         tally.leave_out(f"called {name}")
     tally.tell(report)
-    return labels.finished()
+    return labels
 
 
 class _Place(NamedTuple):
@@ -148,7 +161,8 @@ def _find_frames(path: str, first: str) -> str:
 
 
 def _number(image: Image) -> int | None:
-    return frame_number(Path(image["file_name"]))
+    stated = cast(Mapping[str, Any], image).get("frame")
+    return stated if is_id(stated) else frame_number(Path(image["file_name"]))
 
 
 def _add_images(

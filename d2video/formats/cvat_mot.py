@@ -126,6 +126,11 @@ def _video(
     footage = find_footage(file, folder, places, image_root, is_only=is_only)
     if footage.is_video_file:
         found = dict(enumerate(footage.frames[steps], 1))
+    elif (steps.start, steps.step) != (0, 1):
+        raise UserError(
+            f"start_frame and frame_step are of a video file, and the frames of {name} are images: leave "
+            "them out"
+        )
     else:
         numbered = number_images(map(Path, footage.frames))
         found = numbered or dict(enumerate(footage.frames, 1))

@@ -7,6 +7,7 @@ from d2video.formats import (
     cvat_images,  # noqa: F401
     cvat_mot,  # noqa: F401
     cvat_video,  # noqa: F401
+    datumaro,  # noqa: F401
     davis,  # noqa: F401
     kitti,  # noqa: F401
     label_studio,  # noqa: F401

@@ -85,6 +85,11 @@ def test_a_task_that_skips_frames(tmp_path):
         read_cvat_mot(str(root), frame_step=0)
 
 
+def test_images_need_no_step(tmp_path):
+    with pytest.raises(UserError, match="are of a video file, and the frames of .* are images"):
+        read_cvat_mot(str(clip(tmp_path, ["1,1,1,1,9,9,1,1,1.0"])), frame_step=2)
+
+
 def clip(folder, rows, frames=6, **others):
     root = write(folder, rows, **others)
     write_images(TrueVideo("x", frames, ()), root / "img1", "{:06d}.png", first=1)

@@ -100,6 +100,7 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
     ],
     "coco_panoptic": [_json({"images": [], "annotations": [{"segments_info": []}]})],
     "cocovid": [_json(_tracks()), _json(_tao())],
+    "datumaro": [_json({"categories": {"label": {"labels": []}}, "items": []})],
     "davis": [
         lambda folder: _masks(folder, "Annotations/480p/bear"),
         lambda folder: _masks(folder, "Annotations/bear"),
