@@ -77,9 +77,10 @@ def _use(cfg: CfgNode, name: str) -> LabelUse | None:
 
 def _require_tracks(cfg: CfgNode, name: str, records: Sequence[Record]) -> None:
     if any("length" not in record for record in records):
+        advice = MetadataCatalog.get(name).get("track_advice", "name a set with tracks")
         raise UserError(
             f"dataset {name} has images without tracks, where {cfg.MODEL.META_ARCHITECTURE} needs videos: "
-            "name a set with tracks, or choose a model of images, such as DETR"
+            f"{advice}, or choose a model of images, such as DETR"
         )
 
 

@@ -209,6 +209,7 @@ class LabelSet:
         classes: names, by index.
         class_numbers: what the file calls them, by index; None: it has names only.
         tracked: objects have identities through a video. If not, every "video" is an image of one frame.
+        track_advice: what makes tracks of a set without; None: nothing does.
         benchmark: whose rules count where boxes of tracks are scored, of
             :data:`~d2video.formats.mot_rules.CLASS_RULES`; None: those of no benchmark.
         labelled: False of videos without labels, as those of a test set are.
@@ -229,6 +230,7 @@ class LabelSet:
         """``classes`` are those that the file lists, used or not, in its order; None: the format lists
         none, and they are those of the objects, in alphabetical order."""
         self.source, self.report, self.tracked = source, report, tracked
+        self.track_advice: str | None = None
         self.benchmark, self.labelled, self.class_numbers = benchmark, True, class_numbers
         self._is_listed = classes is not None
         self.classes: list[str] = list(classes or ())

@@ -29,7 +29,7 @@ from d2video.video.image_io import (
 logger = logging.getLogger(__name__)
 
 _NUMBERED = re.compile(r"(.+)-\d+", re.DOTALL)
-_ADVICE = 'the option tracks ("group_id", "label" or "order") makes each folder a video'
+_ADVICE = 'set tracks to "group_id", "label" or "order" to make each folder a video'
 
 
 def _recognises(seen: Seen) -> bool:
@@ -177,6 +177,7 @@ def _tell_unlabelled(labels: LabelSet) -> None:
 
 def _tell_identities(labels: LabelSet, folders: Sequence[Sequence[LabelledImage]]) -> None:
     """Say that images could be videos; group_ids that several images of a folder have are counted."""
+    labels.track_advice = _ADVICE
     several = 0
     for images in folders:
         groups = [{each.group_id for each in image.objects} - {None} for image in images]

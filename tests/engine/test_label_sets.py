@@ -1,9 +1,13 @@
 """Labels of two classes train and test every model of objects, and are scored by class."""
 
+import json
 import math
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from d2video.data.datasets.label_sets import register_labels
 from d2video.engine import VideoTrainer
 from d2video.utils.errors import UserError
 from tests.helpers.true_sets import register_true
@@ -79,6 +83,20 @@ def test_refused_before_the_training(model, options, part, tmp_path, monkeypatch
     with pytest.raises(UserError, match=part) as error:
         VideoTrainer(config(model, tmp_path / "output"))
     assert "\n" not in str(error.value)
+
+
+def test_images_that_could_be_videos_say_how(tmp_path):
+    image = np.zeros((48, 64, 3), np.uint8)
+    shape = {"label": "cat", "points": [[2, 2], [30, 2], [30, 30]]}
+    for number in range(2):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        content = {"shapes": [shape], "imagePath": f"{number}.png"}
+        (tmp_path / f"{number}.json").write_text(json.dumps(content))
+    register_labels("true", str(tmp_path))
+    with pytest.raises(
+        UserError, match='needs videos: set tracks to "group_id", "label" or "order"'
+    ):
+        VideoTrainer(config("VisTR", tmp_path / "output"))
 
 
 def test_classes_go_by_name(tmp_path, monkeypatch):

@@ -362,6 +362,7 @@ def test_real_frames():
     if not REAL.is_dir():
         pytest.skip("../shared/data/real is not there")
     images = read_labels(str(REAL))
+    assert 'set tracks to "group_id"' in str(images.track_advice)
     assert images.classes == ["car", "track"]
     assert not images.tracked
     assert len(images.videos) == 5

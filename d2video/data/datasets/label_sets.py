@@ -72,6 +72,8 @@ def load_labels(
     _check_choice("class", names, labels.classes, root)
     if dataset_name is not None:
         set_classes(dataset_name, names, labels.contiguous_ids(names), root)
+        if labels.track_advice is not None:
+            MetadataCatalog.get(dataset_name).set(track_advice=labels.track_advice)
     chosen = labels.videos
     if videos is not None:
         _check_choice("video", videos, [video.name for video in chosen], root)
