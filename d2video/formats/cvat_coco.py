@@ -13,7 +13,7 @@ from d2video.formats.cvat_shapes import Shape, geometry, is_turned
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.footage import Footage, read_footage
 from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledObject, LabelledVideo, LabelSet
+from d2video.formats.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
 from d2video.formats.recognition import Seen
 from d2video.formats.standard_formats import find_folder_of, find_json_file, is_coco_of_cvat
 from d2video.formats.text import as_json, is_id, read_json
@@ -81,6 +81,7 @@ def label_set_of(
     frames = _frames(file, path, image_root)
     places = (_add_videos if labels.tracked else _add_images)(labels, file, frames)
     _add_objects(labels, file, places)
+    labels.tally.reasons.pop(IGNORED, None)  # check_coco_instances has counted them
     if labels.tracked:
         _doubt_still_ends(labels)
     tally = Tally(path, "attributes of shapes")

@@ -44,13 +44,13 @@ def read_datumaro(
     """
     path = find_json_file(Seen(root), root)
     content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("categories"), dict):
-        raise UserError(f"{path} is not in Datumaro's format: it lacks categories; correct it")
+    kinds = content.get("categories") if isinstance(content, dict) else None
+    names = kinds.get("label") if isinstance(kinds, dict) else None
+    if not isinstance(names, dict):
+        raise UserError(f"{path} is not in Datumaro's format: categories.label is missing")
     categories = [
         {"id": number, "name": fields.get("name")}
-        for number, (_, fields) in enumerate(
-            json_entries(content["categories"].get("label") or {}, "labels", path, refuse)
-        )
+        for number, (_, fields) in enumerate(json_entries(names, "labels", path, refuse))
     ]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

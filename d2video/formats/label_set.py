@@ -32,6 +32,8 @@ from d2video.utils.errors import UserError
 
 # In place of the class of a region to ignore that counts for all classes.
 EVERY_CLASS = -1
+# Why objects that are to be ignored do not count, after their number.
+IGNORED = "that are crowds or regions to ignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class LabelledVideo:
             self.labels.tally.leave_out(reason)
             return
         if ignored:
-            self.labels.tally.leave_out("that are crowds or regions to ignore")
+            self.labels.tally.leave_out(IGNORED)
             identity = 0
         else:
             identity = self._identity(track)
