@@ -12,7 +12,7 @@ from d2video.data.loading import load_records
 from d2video.data.record_classes import annotated_classes
 from d2video.data.records import is_labelled
 from d2video.formats.faults import Fault, Report, refuse
-from d2video.structures import class_names_of
+from d2video.structures import ClassHead, class_names_of
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ def match_test_sets(
         names = class_names_of(model) or names_of_training(cfg.DATASETS.TRAIN)
     if names is None:
         return [None] * len(cfg.DATASETS.TEST)
+    # A model may have more classes than its data; what it finds of them does not count.
+    names = ClassHead.of(getattr(model, "module", model)).of_all(names)
     only = cfg.TEST.COMMON_CLASSES_ONLY
     _compare_kinds(cfg, report)
     return [

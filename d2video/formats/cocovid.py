@@ -73,7 +73,9 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
             images[image_id] = _checked_image(cast(dict[str, Any], fields))
     videos = _group(images, path, report)
     names = _names(content, [_video(frames[0]) for frames in videos], path, report)
-    files = _file_names(path, videos, names, image_root or stated_image_root(content, path))
+    if image_root is None:
+        image_root = stated_image_root(content, path)
+    files = _file_names(path, videos, names, image_root)
     place: dict[int | str, tuple[int, int]] = {}
     for k, (name, frames) in enumerate(zip(names, videos, strict=True)):
         size = frames[0]["height"], frames[0]["width"]

@@ -18,20 +18,17 @@ from tests.projects.VisTR.tiny import tiny_cfg as vistr
 pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
 
 DETR = "configs/DETR/detr_tiny_shapes.yaml"
-THREE = ("MODEL.DETR.NUM_CLASSES", 3)
 # Model -> its config, what is scored, and the keys that name a class.
 MODELS = {
     "VisTR": (lambda *keys: vistr(*keys), {"segm": "AP"}),
     "TrackFormer": (lambda *keys: trackformer("detr", *keys), {"mot": "HOTA"}),
     "TrackFormer with masks": (lambda *keys: trackformer("detr_masks", *keys), {"mot": "HOTA"}),
     "DETR": (
-        lambda *keys: detr(*THREE, "MODEL.MASK_ON", False, *keys, config=DETR),
+        lambda *keys: detr("MODEL.MASK_ON", False, *keys, config=DETR),
         {"bbox": "AP"},
     ),
     "linked DETR": (
-        lambda *keys: detr(
-            *THREE, "MODEL.MASK_ON", True, "MODEL.DETR.LINK", True, *keys, config=DETR
-        ),
+        lambda *keys: detr("MODEL.MASK_ON", True, "MODEL.DETR.LINK", True, *keys, config=DETR),
         {"segm": "AP", "mot": "HOTA"},
     ),
 }
