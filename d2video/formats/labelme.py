@@ -59,7 +59,7 @@ def read_labelme(
             - "group_id": objects with the same ``group_id``.
             - "label": objects with the same label, which ends in a number: ``cat-1`` is a cat.
             - "order": the n-th object of a label in each image. All images that have the label must
-              have it equally often. So labelme's option ``--keep-prev`` makes files.
+              have it equally often, as ``labelme --keep-prev`` writes them.
 
             None: every image stands by itself.
 

@@ -122,7 +122,7 @@ def _find_image(
     if frame is None:
         where = f"there is no {os.path.normpath(places[-1])}: "
         if content.get("imageData"):
-            where += "write it there from imageData (labelme_export_json)"
+            where += "write it there from imageData, which is that file in base64"
         else:
             where += "put the image there"
         raise EntryError(f"{where}, or give image_root")

@@ -293,7 +293,10 @@ def test_bad_shapes_are_one_line_with_their_place(tmp_path, shape, words):
     [
         ({"imageHeight": 60, "imageWidth": 80}, "the file is for 80x60 pixels, and .* has 64x48"),
         ({"imagePath": "b.png"}, "there is no .*b.png: put the image there"),
-        ({"imagePath": "b.png", "imageData": "AAAA"}, "from imageData .labelme_export_json"),
+        (
+            {"imagePath": "b.png", "imageData": "AAAA"},
+            "from imageData, which is that file in base64, or give image_root",
+        ),
         ({"imagePath": None}, "imagePath must be a path"),
         ({"imagePath": "a.json"}, "cannot read image"),
     ],
