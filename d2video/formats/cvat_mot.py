@@ -51,8 +51,8 @@ def read_cvat_mot(
         image_root: the frames of the only video, or a folder with those of all by name: folders of images or
             video files. None: ``img1``, or a video file beside ``gt``.
         tracked: False: every frame is a single image. This keeps boxes without a track, too.
-        start_frame, frame_step: of the task in CVAT, which the file does not say: which frames of a video
-            file were labelled, the first from 0 on and each so manieth after it.
+        start_frame, frame_step: of the task in CVAT, which the file does not hold: the first labelled frame
+            of a video file, from 0 on, and N where every N-th frame after it was labelled.
 
     Raises:
         UserError: the file is missing or not in the layout, or the frames are not found.

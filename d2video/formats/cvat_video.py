@@ -1,4 +1,4 @@
-"""Tracks in CVAT's XML ("CVAT for video 1.1"), by video or by project.
+"""Tracks in CVAT's XML ("CVAT for video 1.1") of tasks, jobs and projects.
 
 CVAT lists a track's shapes in all of its frames, those between keyframes too, so that they are used as
 they are. Files of other programs often hold keyframes only. In those, boxes and ellipses go from one to
@@ -31,11 +31,6 @@ from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.recognition import Seen
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.counted import counted
-
-_IGNORED = (
-    "ignored",
-    "is_crowd",
-)  # attributes by which CVAT writes regions to ignore for MOT and COCO
 
 
 def _is_cvat_video(seen: Seen) -> bool:
@@ -77,7 +72,7 @@ def read_cvat_video(
 
 
 class _Listed(NamedTuple):
-    """A shape in a frame of a track; None: absent from here on."""
+    """A shape that a track lists for a frame."""
 
     number: int
     shape: Shape
@@ -143,7 +138,7 @@ class _Tracks:
                     self.add(track, at)
             labels.as_images()
         if not has_tracks:
-            self._keep_labelled_images(told=tracked)
+            self._keep_labelled_images(doubted=tracked)
         if self.moved:
             self._doubt(
                 f"{self.moved} shapes between keyframes are not in the file, and were put where CVAT shows "
@@ -151,7 +146,8 @@ class _Tracks:
             )
         self.remarks.tell("tracks")
 
-    def _keep_labelled_images(self, *, told: bool) -> None:
+    def _keep_labelled_images(self, *, doubted: bool) -> None:
+        """Leave out images without objects; ``doubted``: say that there are no tracks."""
         labels = self.labels
         tally = Tally(labels.source, "frames")
         images, labels.videos = labels.videos, [v for v in labels.videos if v.objects]
@@ -159,7 +155,7 @@ class _Tracks:
         tally.leave_out(
             "without a shape, at which nobody may have looked", len(images) - tally.used
         )
-        if told:
+        if doubted:
             self._doubt(
                 "no object is in more than one frame, so that there are no tracks (CVAT has none of "
                 "masks): its frames are read as single images, for a model such as DETR; for VisTR and "
