@@ -191,6 +191,19 @@ def test_masks_that_overlap_are_cut_for_mots(tmp_path):
     assert "mine: 1 mask without the pixels" in str(told[1])
 
 
+def test_the_number_of_regions_is_not_that_of_a_class(tmp_path):
+    names = [f"class {k}" for k in "abcdefghijk"]
+    labels = LabelSet("truth", pytest.fail, classes=names)
+    video = labels.add_video("clip", ["0.jpg"], (HEIGHT, WIDTH))
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[1, 2] = True
+    video.add(0, names[9], track=1, segmentation=mask)
+    write_mots(records_of(labels, labels.videos), names, tmp_path / "out", images=False)
+    assert (tmp_path / "out/clip/gt/gt.txt").read_text().split()[2] == "11"
+    listed = (tmp_path / "out/clip/gt/labels.txt").read_text().split("\n")
+    assert listed[8:12] == [names[8], "", names[9], names[10]]
+
+
 def test_frames_of_a_video_file_become_images(tmp_path):
     source = records(tmp_path, video_files=True)[:1]
     write_mot(source, CLASSES, tmp_path / "out", report=lambda told: None)
@@ -201,7 +214,9 @@ def test_frames_of_a_video_file_become_images(tmp_path):
 
 
 def test_coco_of_images_gives_the_same_records(tmp_path):
-    path = write_json(instance_content(), tmp_path / "in.json")
+    given = instance_content()
+    given["annotations"][0]["keypoints"] = [3, 4.25, 2, 0, 0, 0]
+    path = write_json(given, tmp_path / "in.json")
     source = load_coco_instances(path, str(tmp_path))
     content = coco_content(source, ["four", "nine"], image_root=str(tmp_path), report=pytest.fail)
     read = load_coco_instances(write_json(content, tmp_path / "out.json"), str(tmp_path))
