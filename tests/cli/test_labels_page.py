@@ -1,0 +1,115 @@
+"""The commands of docs/labels.md, from exports with their videos to a model that predicts."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from d2video.cli import main
+from tests.helpers import ROOT
+from tests.helpers.cvat_xml import (
+    as_polygon,
+    document,
+    drawable,
+    element,
+    task,
+    tracks_of,
+    write_xml,
+)
+from tests.helpers.true_labels import true_videos, write_video
+from tests.projects.VisTR.tiny import SMALL
+
+pytestmark = pytest.mark.usefixtures("scratch_catalog")
+
+CONFIG = "VisTR/vistr_R50_ytvis2021"
+TINY = [
+    *("MODEL.DEVICE", "cpu", "SEED", "1", "SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "1"),
+    *map(str, SMALL),
+]
+
+
+def commands(number: int) -> list[list[str]]:
+    """The words of the commands in a block of the page."""
+    page = (ROOT / "docs" / "labels.md").read_text()
+    block = re.findall(r"```\n(.*?)```", page, re.DOTALL)[number]
+    return [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
+
+
+def as_tiny(words: list[str]) -> list[str]:
+    """With a small model of random weights in place of the page's."""
+    if CONFIG not in words:
+        return words
+    place = words.index(CONFIG)
+    words = [*words[:place], "VisTR/vistr_tiny_shapes.yaml", *words[place + 1 :]]
+    if "MODEL.WEIGHTS" in words:
+        place = words.index("MODEL.WEIGHTS")
+        words = [*words[:place], *words[place + 2 :]]
+    if words[1] == "show-data":
+        words = [*words[:3], "--num-clips", "1", *words[3:]]
+    return [*words, *TINY]
+
+
+@pytest.fixture
+def exports(tmp_path, monkeypatch) -> Path:
+    """The working folder: in ``exports`` three tasks of CVAT with their videos, and a new video."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        video = drawable(true_videos(crowd=False)[number % 2])
+        folder = tmp_path / "exports" / f"job_{number}"
+        meta = element("task", task(video.num_frames, source=f"street_{number}.mp4"))
+        write_xml(folder, document(meta, *tracks_of(video, as_polygon)))
+        write_video(video, folder / f"street_{number}.mp4")
+    write_video(video, tmp_path / "new.mp4")
+    return tmp_path
+
+
+def test_from_exports_to_predictions(exports, capfd):
+    steps = commands(0)
+    assert [words[1] for words in steps] == [
+        *("check", "split", "show-data", "train", "evaluate", "predict")
+    ]
+    printed = {}
+    for words in steps:
+        assert words[0] == "d2video"
+        main(as_tiny(words)[1:])
+        printed[words[1]] = capfd.readouterr()
+    assert "no faults" in printed["check"].out
+    assert "held.json: 1 video" in printed["split"].out
+    assert [*(exports / "output" / "visualize_data").iterdir()]
+    assert (exports / "output" / "mine" / "model_final.pth").is_file()
+    evaluated = printed["evaluate"].out + printed["evaluate"].err
+    assert "AP by class" in evaluated
+    assert "cat" in evaluated
+    assert (exports / "new_annotated.mp4").stat().st_size > 1000
+    assert (exports / "new_annotated.json").is_file()
+
+
+def test_extracted_frames_stand_in_for_the_video(exports, capfd):
+    extract, check = commands(2)
+    (exports / "exports" / "job_2" / "street_2.mp4").unlink()
+    main(extract[1:])
+    main([check[1], "exports/job_2", *check[3:]])
+    assert "no faults" in capfd.readouterr().out
+
+
+def test_labelme_frames_of_a_real_video(tmp_path, monkeypatch, capfd):
+    root = ROOT.parent / "shared" / "data" / "real" / "labelme_video"
+    if not root.is_dir():
+        pytest.skip("real data are not here")
+    monkeypatch.chdir(tmp_path)
+    register = f'[["mine", "labelme", {{"root": "{root}", "tracks": "order"}}]]'
+    resize = '[["ResizeShortestEdge", {"short_edge_lengths": [48]}]]'
+    data = [
+        "DATASETS.REGISTER",
+        register,
+        "DATASETS.TRAIN",
+        "('mine',)",
+        "DATASETS.TEST",
+        "('mine',)",
+    ]
+    main(["check", str(root), "--opts", "tracks", "order"])
+    assert "no faults, 1 record read" in capfd.readouterr().out
+    train = ["train", "VisTR/vistr_tiny_shapes.yaml", *data, "INPUT.AUGMENTATIONS", resize, *TINY]
+    main([*train, "INPUT.MIN_SIZE_TEST", "48", "OUTPUT_DIR", "output"])
+    assert (tmp_path / "output" / "model_final.pth").is_file()
