@@ -12,6 +12,7 @@ from d2video.data.frame_images import each_frame, frames_as_images
 from d2video.data.loading import load_records
 from d2video.data.model_records import label_use, records_for_testing, records_for_training
 from d2video.utils.errors import UserError
+from tests.helpers import true_sets
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.true_sets import register_true
 
@@ -98,3 +99,15 @@ def test_models_of_others(tmp_path, monkeypatch):
             take(config("VTN", "VideoClipMapper"), "true", records)
     vars(MetadataCatalog.get("true"))["evaluator_type"] = "another"
     assert records_for_training(config("VTN", "VideoClipMapper"), "true", records) is records
+
+
+def test_labels_are_read_once(tmp_path, monkeypatch):
+    register_true(monkeypatch, "true", tmp_path)
+    first = load_records("true")
+    monkeypatch.setattr(true_sets, "true_videos", lambda **_: [])
+    again = load_records("true")
+    assert [each["sequence"] for each in again] == ["clip_b", "clip_a"]
+    again[0]["file_names"].clear()
+    assert load_records("true")[0]["file_names"] == first[0]["file_names"]
+    with pytest.raises(UserError, match="holds no labelled frame"):
+        load_records("true", [].append)  # for d2video check

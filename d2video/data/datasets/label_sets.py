@@ -1,6 +1,7 @@
 """Data sets of every format of labels in :mod:`d2video.formats.label_formats`."""
 
 import inspect
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,7 +33,7 @@ def register_labels(
     videos: Sequence[str] | None = None,
     **options: Any,
 ) -> None:
-    """Register labels as their tool wrote them under ``name``; they are read on first use.
+    """Register labels as their tool wrote them under ``name``; they are read on first use, and once.
 
     The metadata get ``evaluator_type`` "labels": what is scored, and how, is the model's to say. They get
     ``benchmark`` when the labels are read, if one has rules for tracks of these classes.
@@ -47,8 +48,24 @@ def register_labels(
     load = partial(
         load_labels, root, name, format=format, classes=classes, videos=videos, **options
     )
-    DatasetCatalog.register(name, load)
+    DatasetCatalog.register(name, _reading_once(load))
     MetadataCatalog.get(name).set(labels_root=root, evaluator_type="labels")
+
+
+def _reading_once(load: Callable[..., list[Record]]) -> Callable[..., list[Record]]:
+    """A loader that keeps what it has read, packed: loaders and evaluators ask for it several times, and
+    folders of masks take minutes. Whoever wants a report has the files read anew."""
+    packed: list[bytes] = []
+
+    @paused_collection()
+    def records(report: Report = refuse) -> list[Record]:
+        if report is not refuse:
+            return load(report=report)
+        if not packed:
+            packed.append(pickle.dumps(load(report=report), pickle.HIGHEST_PROTOCOL))
+        return pickle.loads(packed[0])
+
+    return records
 
 
 @paused_collection()
