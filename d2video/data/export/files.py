@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from d2video.data.export.coco import coco_content
-from d2video.data.export.mot import mot_classes, mots_classes, write_mot, write_mots
+from d2video.data.export.mot import mot_classes, write_mot
+from d2video.data.export.mots import mots_classes, write_mots
 from d2video.data.export.objects import frames_of
 from d2video.data.export.youtube_vis import youtube_vis_content
 from d2video.data.records import Record

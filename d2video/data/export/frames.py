@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from d2video.utils.errors import BrokenFile
-from d2video.video.frame_names import read_images, split_frame_name
+from d2video.video.frame_names import file_of_frame, read_images, split_frame_name
+from d2video.video.video_frames import VideoFrames
 
 
 def put_frames(names: Sequence[str], folder: Path) -> str | None:
@@ -38,6 +39,17 @@ def put_frames(names: Sequence[str], folder: Path) -> str | None:
         else:
             link_file(name, target)
     return suffixes.pop() if len(suffixes) == 1 else None
+
+
+def frame_rate(names: Sequence[str]) -> float | None:
+    """Frames a second, on average, if they are those of one video file; None: nothing tells it."""
+    places = [*map(split_frame_name, names)]
+    numbers = [place[1] for place in places if place is not None]
+    files = {place and place[0] for place in places}
+    if len(numbers) < 2 or len(files) > 1:
+        return None
+    with VideoFrames(file_of_frame(names[0])) as video:
+        return float((len(numbers) - 1) / (video.times[numbers[-1]] - video.times[numbers[0]]))
 
 
 def link_file(name: str, target: str | os.PathLike[str]) -> None:
