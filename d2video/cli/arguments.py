@@ -118,6 +118,14 @@ def add_config_name(parser: CommandParser) -> None:
     add_names(parser, "config_file", "CONFIG", "file or name of a config, as with --config-file")
 
 
+def move_keys(args: argparse.Namespace, dest: str) -> None:
+    """Move config keys and values from behind the values of ``--<dest>`` to ``args.opts``."""
+    words = getattr(args, dest)
+    first_key = next((i for i, word in enumerate(words) if is_config_key(word)), len(words))
+    setattr(args, dest, words[:first_key])
+    args.opts = [*words[first_key:], *args.opts]
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, a file for what is printed."""
     parser.add_argument(

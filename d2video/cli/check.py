@@ -25,7 +25,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from d2video.cli.arguments import add_names, add_opts, command_parser, not_negative
+from d2video.cli.arguments import (
+    add_names,
+    add_opts,
+    command_parser,
+    move_keys,
+    not_negative,
+)
 from d2video.cli.labels import add_format, data_set
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError, exit_on_user_error
@@ -45,8 +51,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="LABELS",
-        help="files, folders or zips of labels, or registered data sets; behind them config keys and "
-        "options of their format need --opts before them",
+        help="files, folders or zips of labels, or registered data sets; options of their format need "
+        "--opts before them",
     )
     what.add_argument("--config-file", default="", help="its DATASETS.TRAIN and TEST")
     what.add_argument("--video-list", metavar="FILE", help="lines of a video and a label")
@@ -62,6 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_opts(parser)
     add_names(parser, "named", "CONFIG or LABELS", "as with --config-file, or as with --data")
     args = parser.parse_args(argv)
+    move_keys(args, "data")
     for name in args.named:
         if (os.path.exists(name) or "." in name) and not name.endswith((".yaml", ".yml")):
             args.data = [*args.data, name]

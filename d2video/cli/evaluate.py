@@ -27,7 +27,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 
-from d2video.cli.arguments import add_json, add_model, add_names, command_parser
+from d2video.cli.arguments import add_json, add_model, add_names, command_parser, move_keys
 from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -48,8 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="data sets to evaluate on, registered names or paths of labels, for results one; config keys "
-        "behind them need --opts before them",
+        help="data sets to evaluate on, registered names or paths of labels, for results one",
     )
     parser.add_argument(
         "--output",
@@ -62,6 +61,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_names(parser, "model", "MODEL or RESULTS", "the model, as with --model, or the results")
     parser.set_defaults(eval_only=True, resume=False)
     args = parser.parse_args(argv)
+    move_keys(args, "data")
     if not (args.model or args.config_file or args.opts):
         raise UserError("no model is given: name it before --data NAME ..., or behind --model")
     args.results = args.model if _are_results(args.model) else ""

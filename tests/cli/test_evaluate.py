@@ -73,7 +73,8 @@ def test_its_test_sets_are_evaluated(trained, capsys):
 
 def test_labels_by_their_path(trained):
     path = "../shapes/annotations/instances_val.json"
-    main(["../run", "--data", path, "--json", "found.json"])
+    main(["../run", "--json", "found.json", "--data", path, "OUTPUT_DIR", "here"])
+    assert (trained / "elsewhere/here").is_dir()
     found = json.loads((trained / "elsewhere/found.json").read_text())
     assert found["results"].keys() == {"shapes/annotations/instances_val.json"}
     with pytest.raises(SystemExit):
