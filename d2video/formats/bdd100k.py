@@ -13,7 +13,6 @@ other keys and names of classes, and one file may hold several videos, as Scalab
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from d2video.formats.bdd100k_json import (
     read_frame_labels,
     read_frames,
 )
-from d2video.formats.faults import Doubt, Fault, Report, refuse, reporting
+from d2video.formats.faults import Fault, Report, refuse, reporting
 from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
@@ -66,7 +65,7 @@ def read_bdd100k(root: str, report: Report = refuse, *, image_root: str | None =
         UserError: there are no labels, those of several splits, or outlines (poly2d) in place of masks;
             or the frames are not found.
     """
-    labels = LabelSet(root, report, classes=CLASSES, benchmark="BDD100K")
+    labels = LabelSet(root, report, classes=CLASSES, mixed_tracks=True, benchmark="BDD100K")
     files = _json_files(root)
     if files:
         _add_json(labels, files, image_root)
@@ -105,19 +104,10 @@ def _check_split(root: str, folders: Collection[Path]) -> None:
 
 def _add_json(labels: LabelSet, files: list[Path], image_root: str | None) -> None:
     videos = _videos(files, labels.report)
-    mixed: list[str] = []
     for name, (path, frames) in videos.items():
         is_only = len(videos) == 1
         footage = _find_footage(path.absolute().parent, str(path), name, image_root, is_only)
-        mixed += _add_video(labels, str(path), name, frames, footage)
-    if mixed:
-        labels.report(
-            Doubt(
-                labels.source,
-                f"{len(mixed)} tracks have several classes (the first is {mixed[0]}): each is read as one "
-                "track of each class; give it one class if it is a mistake",
-            )
-        )
+        _add_video(labels, str(path), name, frames, footage)
 
 
 def _videos(files: list[Path], report: Report) -> dict[str, tuple[Path, list[Frame]]]:
@@ -148,8 +138,8 @@ def _find_footage(
 
 def _add_video(
     labels: LabelSet, path: str, name: str, frames: list[Frame], footage: Footage
-) -> list[str]:
-    """Add a video with its objects, and give the tracks that have several classes."""
+) -> None:
+    """Add a video with its objects."""
     frames.sort(key=lambda frame: frame.number)
     if len({frame.number for frame in frames}) < len(frames):
         raise UserError(f"{path}: a frameIndex of {name} is there twice; correct the file")
@@ -162,12 +152,7 @@ def _add_video(
     for frame in frames:
         each = read_frame_labels(frame, path, labels.report)
         found += [(frame.number, label) for label in each]
-    classes: dict[str, set[str]] = defaultdict(set)
-    for _, label in found:
-        if not label.ignored:
-            classes[label.id].add(label.category)
-    mixed = [track for track, several in classes.items() if len(several) > 1]
-    are_numbers = not mixed and all(map(_NUMBER.fullmatch, classes))
+    are_numbers = all(_NUMBER.fullmatch(label.id) for _, label in found if not label.ignored)
     for number, label in found:
         with reporting(labels.report, path, "label", label.where):
             if label.box is None and label.rle is None:
@@ -176,21 +161,12 @@ def _add_video(
             video.add(
                 number,
                 label.category,
-                track=_track(label, mixed, are_numbers),
+                track=int(label.id) if are_numbers and not label.ignored else label.id,
                 box=label.box,
                 segmentation=label.rle,
                 ignored=label.ignored,
                 visibility=0.0 if label.occluded else 1.0,
             )
-    return [f"{track} of {name}" for track in mixed]
-
-
-def _track(label: Label, mixed: list[str], are_numbers: bool) -> int | str:
-    if label.ignored:
-        return 0
-    if are_numbers:
-        return int(label.id)
-    return f"{label.id} {label.category}" if label.id in mixed else label.id
 
 
 def _images(frames: list[Frame], footage: Footage, path: str, report: Report) -> dict[int, str]:

@@ -44,6 +44,8 @@ from d2video.formats.text import (
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 
+# What TAO and LVIS say of classes whose objects are not all labelled.
+_CLASS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 _MASKS_AT_ONCE = 1024
 _BOXES_LOOKED_AT = 20_000
 
@@ -138,6 +140,7 @@ def check_coco_instances(
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
     categories = without_root(read_categories(content, path, report), content, path, report)
     images, faulty = _read_images(content, path, report)
+    _tell_class_lists(content, path, report)
     if content.get("annotations") is None:
         return COCOInstances(path, categories, images, None)
     given = _read_annotations(content, path, report, images, faulty, categories)
@@ -176,6 +179,18 @@ def _read_images(
             )
         )
     return images, faulty - images.keys()
+
+
+def _tell_class_lists(content: dict[str, Any], path: str, report: Report) -> None:
+    tally = Tally(path, "classes that images or videos list")
+    advice = "training and evaluation take what is not labelled for background"
+    for entries in (content["images"], content.get("videos")):
+        for fields in entries if isinstance(entries, list) else ():
+            for key in _CLASS_LISTS if isinstance(fields, dict) else ():
+                listed = fields.get(key)
+                if listed and isinstance(listed, list):
+                    tally.leave_out(f"in {key}", len(listed), advice)
+    tally.tell(report)
 
 
 def _check_image(fields: dict[str, Any], before: dict[int | str, Image]) -> None:

@@ -9,12 +9,11 @@ optionally ``visibility``. ``videos`` with ``id`` and ``name`` may be there. All
 
 import math
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
-from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
+from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledObject, LabelSet
 from d2video.formats.paths import leaves_folder
@@ -47,8 +46,8 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
         report: takes what :func:`~d2video.formats.coco.check_coco_instances` finds, and the faults
             of videos and tracks: images of a video differ in size, share a frame, are not as many
             as ``seq_length``, or their video is not among ``videos``; an annotation names another video;
-            an object has no track, or a track is twice in an image; some objects have masks and others
-            have none. Tracks of several classes are a doubt.
+            an object has no track, or a track is twice in an image. A track of several classes is a doubt,
+            and one of each.
         image_root: the folder that ``file_name`` are relative to, or their video's folder in it; None: the
             file's ``image_root``, or looked for below and beside the file.
 
@@ -64,7 +63,11 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
     content = read_json(path)
     file = check_coco_instances(content, path, report, whole_bodies=True)
     labels = LabelSet(
-        path, report, classes=[*file.categories.values()], class_numbers=[*file.categories]
+        path,
+        report,
+        classes=[*file.categories.values()],
+        class_numbers=[*file.categories],
+        mixed_tracks=True,
     )
     labels.labelled = file.instances is not None
     images: dict[int | str, _Image] = {}
@@ -83,6 +86,7 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
         labels.add_video(name.replace("/", "_"), files[k], size, numbers)
         place |= {image["id"]: (k, frame) for frame, image in enumerate(frames)}
     _add_objects(labels, file, images, place)
+    labels.split_tracks()
     return labels  # what is left out, check_coco_instances has reported
 
 
@@ -206,9 +210,6 @@ def _add_objects(
         place: video and frame of an image, by its id.
     """
     index = {category_id: k for k, category_id in enumerate(file.categories)}
-    masked: bool | None = None
-    seen: set[tuple[int | str, int]] = set()
-    classes: dict[tuple[int, int], set[int]] = defaultdict(set)
     for number, instance in enumerate(file.instances or ()):
         image_id = instance["image_id"]
         if image_id not in place:
@@ -219,30 +220,8 @@ def _add_objects(
             _check_video(fields, images[image_id])
             # A crowd need not have a track.
             track = 0 if instance["iscrowd"] else _track_id(fields)
-            each = _object(instance, frame, track, index, labels.videos[video].size)
-            if not each.ignored:
-                if (image_id, track) in seen:
-                    raise EntryError(
-                        f"track {track} is twice in image {image_id}; correct the file"
-                    )
-                if masked not in (None, each.mask is not None):
-                    raise EntryError(
-                        "some annotations have a segmentation and others have none: complete the "
-                        "file, or remove all"
-                    )
-                masked = each.mask is not None
-                seen.add((image_id, track))
-                classes[video, track].add(each.category)
-            labels.videos[video].objects.append(each)
-    mixed = [track for (_, track), each in classes.items() if len(each) > 1]
-    if mixed:
-        labels.report(
-            Doubt(
-                file.source,
-                f"{len(mixed)} of {len(classes)} tracks have several classes (the first is track "
-                f"{mixed[0]}), and evaluation by class counts each as several tracks: give it one class",
-            )
-        )
+            size = labels.videos[video].size
+            labels.videos[video].append(_object(instance, frame, track, index, size))
 
 
 def _check_video(fields: Mapping[str, Any], image: _Image) -> None:

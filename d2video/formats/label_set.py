@@ -19,6 +19,7 @@ L: frames of a video.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from d2video.formats.boxes import is_number, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally
 from d2video.formats.rle import encode_masks, to_rle
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
+from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
 # In place of the class of a region to ignore that counts for all classes.
@@ -83,8 +85,8 @@ class LabelledVideo:
     numbers: Sequence[int]
     objects: list[LabelledObject] = field(default_factory=list)
     _place: dict[int, int] = field(default_factory=dict)
-    _tracks: dict[int | str, int] = field(default_factory=dict)
-    _class_of: dict[int, int] = field(default_factory=dict)
+    _tracks: dict[str, int] = field(default_factory=dict)
+    _classes_of: dict[int, list[int]] = field(default_factory=dict)
     _seen: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -135,17 +137,26 @@ class LabelledVideo:
         if reason is not None:
             self.labels.tally.leave_out(reason)
             return
+        x, y, w, h = map(float, box)
+        identity = 0 if ignored else self._identity(track)
+        self.append(
+            LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility, scored),
+            name=track,
+        )
         if ignored:
             self.labels.tally.leave_out(IGNORED)
-            identity = 0
         else:
-            identity = self._identity(track)
-            self._check_track(identity, frame, index)
             self.labels.tally.used += 1
-        x, y, w, h = map(float, box)
-        self.objects.append(
-            LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility, scored)
-        )
+
+    def append(self, each: LabelledObject, name: int | str | None = None) -> None:
+        """Add an object that has been judged but for its track, which messages call ``name``.
+
+        Raises:
+            EntryError: the track is in the frame already or had another class.
+        """
+        if self.labels.tracked and not each.ignored:
+            self._check_track(each, each.track if name is None else name)
+        self.objects.append(each)
 
     def mask_of(self, segmentation: Any) -> dict[str, Any] | None:
         """A segmentation as :meth:`add` takes it as compressed RLE; None if it covers no pixel.
@@ -185,21 +196,39 @@ class LabelledVideo:
             return track
         return self._tracks.setdefault(track, len(self._tracks) + 1)
 
-    def _check_track(self, track: int, frame: int, index: int) -> None:
-        if not self.labels.tracked:
-            return
-        known = self._class_of.setdefault(track, index)
-        if known != index:
-            before, now = (self.labels.classes[k] for k in (known, index))
+    def _check_track(self, each: LabelledObject, name: int | str) -> None:
+        known = self._classes_of.setdefault(each.track, [])
+        if known and each.category not in known and not self.labels.mixed_tracks:
+            before, now = (self.labels.classes[k] for k in (known[0], each.category))
             raise EntryError(
-                f"track {track} is a {now} here and a {before} before; give it one class"
+                f"track {name} is a {now} here and a {before} before; give it one class"
             )
-        if (frame, track) in self._seen:
+        if (each.frame, each.track) in self._seen:
             raise EntryError(
-                f"track {track} is twice in frame {self.numbers[frame]}; remove one, or give it a "
+                f"track {name} is twice in frame {self.numbers[each.frame]}; remove one, or give it a "
                 "track of its own"
             )
-        self._seen.add((frame, track))
+        self._seen.add((each.frame, each.track))
+        if each.category not in known:
+            known.append(each.category)
+
+    def split_tracks(self) -> list[int | str]:
+        """Make one track of each class of those that have several, and give the tool's ids of these.
+
+        The first class keeps the number, others get free ones.
+        """
+        mixed = [track for track, classes in self._classes_of.items() if len(classes) > 1]
+        free = (number for number in count(1) if number not in self._classes_of)
+        new = {(track, k): next(free) for track in mixed for k in self._classes_of[track][1:]}
+        if new:
+            self.objects = [
+                each
+                if each.ignored
+                else replace(each, track=new.get((each.track, each.category), each.track))
+                for each in self.objects
+            ]
+        names: dict[int, int | str] = {number: name for name, number in self._tracks.items()}
+        return [names.get(track, track) for track in mixed]
 
 
 class LabelSet:
@@ -211,6 +240,8 @@ class LabelSet:
         classes: names, by index.
         class_numbers: what the file calls them, by index; None: it has names only.
         tracked: objects have identities through a video. If not, every "video" is an image of one frame.
+        mixed_tracks: a track of several classes is read as one of each, and is a doubt; if not, the entry
+            with another class is at fault.
         track_advice: what makes tracks of a set without; None: nothing does.
         benchmark: whose rules count where boxes of tracks are scored, of
             :data:`~d2video.formats.mot_rules.CLASS_RULES`; None: those of no benchmark.
@@ -227,11 +258,13 @@ class LabelSet:
         classes: Sequence[str] | None = None,
         class_numbers: Sequence[int] | None = None,
         tracked: bool = True,
+        mixed_tracks: bool = False,
         benchmark: str | None = None,
     ) -> None:
         """``classes`` are those that the file lists, used or not, in its order; None: the format lists
         none, and they are those of the objects, in alphabetical order."""
-        self.source, self.report, self.tracked = source, report, tracked
+        self.source, self.report = source, report
+        self.tracked, self.mixed_tracks = tracked, mixed_tracks
         self.track_advice: str | None = None
         self.benchmark, self.labelled, self.class_numbers = benchmark, True, class_numbers
         self._is_listed = classes is not None
@@ -310,6 +343,7 @@ class LabelSet:
             raise UserError(f"{self.source} holds no labelled frame; give a file with labels")
         if self.tally.reasons and not self.tally.used:
             raise UserError(f"{self.tally.left_out()}: nothing is left; correct the file")
+        self.split_tracks()
         if not self._is_listed:
             self._sort_classes()
         self.tally.tell(self.report)
@@ -327,6 +361,17 @@ class LabelSet:
                 )
             )
         return self
+
+    def split_tracks(self) -> None:
+        """Make one track of each class of those that have several, and report them."""
+        mixed = [(track, video.name) for video in self.videos for track in video.split_tracks()]
+        if mixed:
+            track, name = mixed[0]
+            text = (
+                f"{counted(len(mixed), 'track')} of several classes (such as track {track} of {name}), read "
+                "as a track of each class: give it one class if it is a mistake"
+            )
+            self.report(Doubt(self.source, text))
 
     def _sort_classes(self) -> None:
         names = sorted(self.classes)

@@ -180,7 +180,7 @@ BAD = {
         edit(*ANNOTATION, "track_id", "one"),
         "its track_id, 'one', must be a whole",
     ),
-    "track twice": (edit(*ANNOTATION, "track_id", 0), "track 0 is twice in image 5"),
+    "track twice": (edit(*ANNOTATION, "track_id", 0), "track 0 is twice in frame 0"),
     "no box": (
         edit(*ANNOTATION, "bbox", None),
         "annotation 2: it has neither bbox nor segmentation",
@@ -190,7 +190,6 @@ BAD = {
         edit(*ANNOTATION, "bbox", [1, 2, float("nan"), 3]),
         "is not made of four finite numbers",
     ),
-    "one mask": (edit(*ANNOTATION, "segmentation", [[0, 0, 4, 0, 4, 4]]), "others have none"),
     "half a point": (edit(*ANNOTATION, "segmentation", [[0, 0, 4, 0, 4]]), "has 5 numbers"),
     "points of text": (edit(*ANNOTATION, "segmentation", [["1"] * 6]), "must be numbers"),
     "short runs": (

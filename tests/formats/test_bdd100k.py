@@ -164,7 +164,7 @@ def test_a_track_of_several_classes_is_one_of_each(tmp_path):
     }
     assert len({*tracks.values()}) == 2
     assert any(
-        isinstance(each, Doubt) and "(the first is 4 of clip_a)" in str(each) for each in told
+        isinstance(each, Doubt) and "(such as track 4 of clip_a)" in str(each) for each in told
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from d2video.formats.cocovid import read_cocovid
+from d2video.formats.faults import Doubt
 from d2video.formats.label_formats import read_labels
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
@@ -107,11 +108,33 @@ def test_tao(tmp_path):
     for each in content["annotations"]:
         each["track_id"] = each.pop("instance_id")
         del each["segmentation"]
-    path = tmp_path / "validation.json"
+    content["videos"][0] |= {"neg_category_ids": [3, 6], "not_exhaustive_category_ids": [9]}
+    path, told = tmp_path / "validation.json", []
     path.write_text(json.dumps(content))
-    labels = read_labels(str(path), image_root="frames")
+    labels = read_labels(str(path), report=told.append, image_root="frames")
+    (left_out,) = told
+    assert left_out.reasons == {"in neg_category_ids": 2, "in not_exhaustive_category_ids": 1}
     assert [video.name for video in labels.videos] == ["val_clip_b", "clip_a"]
     assert [list(video.numbers) for video in labels.videos] == [[0, 2, 4, 6], [0, 2, 4]]
     assert labels.videos[0].frames[1] == "frames/clip_b/00002.png"
     wanted = [(o.frame // 2, o.track) for o in truth[0].objects if o.frame % 2 == 0]
     assert sorted((o.frame, o.track) for o in labels.videos[0].objects) == sorted(wanted)
+
+
+def test_a_track_of_two_classes_and_objects_without_masks_are_doubts(tmp_path):
+    """Large ids stay, and a second class gets a free one."""
+    truth, told = true_videos(), []
+    path = _write(tmp_path, truth, offset=1000)
+    content = json.loads(path.read_text())
+    later = [each for each in content["annotations"] if each["instance_id"] == 1002][-1]
+    later["category_id"] = 9  # bird
+    del content["annotations"][0]["segmentation"]
+    path.write_text(json.dumps(content))
+    labels = read_labels(str(path), report=told.append)
+    tracks = {(o.track, labels.classes[o.category]) for o in labels.videos[0].objects}
+    assert tracks == {(1001, "cat"), (1002, "dog"), (1007, "cat"), (1, "bird")}
+    assert labels.videos[0].objects[0].mask is None
+    doubts = [str(each) for each in told if isinstance(each, Doubt)]
+    assert len(doubts) == 2
+    assert "1 of 19 objects have no segmentation, which models of masks refuse" in doubts[0]
+    assert "1 track of several classes (such as track 1002 of clip_b)" in doubts[1]

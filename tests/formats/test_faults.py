@@ -102,7 +102,6 @@ def test_all_entries_of_tracks(tmp_path):
         {**first, "id": 4, "image_id": 4},  # the fault is the image's
         {**first, "id": 5},
         {**first, "id": 6, "track_id": 2, "bbox": [1, 2, 0, 3]},
-        {**first, "id": 7, "track_id": 2, "segmentation": None},
         7,
     ]
     path = tmp_path / "a.json"
@@ -110,8 +109,8 @@ def test_all_entries_of_tracks(tmp_path):
     found = []
     (record,) = load_coco_tracks(str(path), "", report=found.append)
     assert places(each for each in found if isinstance(each, Fault)) == [
-        *(("image", 4), ("annotation", "[7]"), ("images with video_id", 6)),
-        *(("annotation", 5), ("annotation", 7)),
+        *(("image", 4), ("annotation", "[6]"), ("images with video_id", 6)),
+        ("annotation", 5),
     ]
     (left_out,) = (each for each in found if isinstance(each, LeftOut))
     assert left_out.reasons == {"whose box has no area": 1}
