@@ -102,13 +102,14 @@ def score(args: argparse.Namespace) -> None:
 
     from d2video.cli.labels import data_set
     from d2video.engine.logs import set_up_logs
+    from d2video.evaluation import evaluation_folder
     from d2video.evaluation.results import read_result_files
     from d2video.utils.files import write_json
 
     (source,) = args.data
     name = data_set(source, args.opts, needs_images=False)
     set_up_logs()
-    output = None if args.output is None else os.path.join(args.output, "inference", name)
+    output = None if args.output is None else evaluation_folder(args.output, name)
     evaluator, found = read_result_files(args.results, name, output)
     print(f"{args.results} is sound: {found}")
     results = evaluator.evaluate()

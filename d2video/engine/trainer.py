@@ -42,7 +42,7 @@ from d2video.engine.logs import set_up_logs
 from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
 from d2video.engine.step import build_step_trainer
 from d2video.engine.summary import summarize_training
-from d2video.evaluation import build_evaluator, match_test_sets
+from d2video.evaluation import build_evaluator, evaluation_folder, match_test_sets
 from d2video.structures import class_names_of, set_class_names
 from d2video.utils.errors import UserError
 from d2video.utils.random_state import kept_random_state, random_state, set_random_state
@@ -307,5 +307,5 @@ class VideoTrainer(DefaultTrainer):
     def build_evaluator(
         cls, cfg: CfgNode, dataset_name: str, classes: ClassMatch | None = None
     ) -> Any:
-        folder = f"{cfg.OUTPUT_DIR}/inference/{dataset_name}"
+        folder = evaluation_folder(cfg.OUTPUT_DIR, dataset_name)
         return build_evaluator(dataset_name, folder, classes, label_use(cfg))

@@ -1,7 +1,7 @@
 """Evaluators: what a model's answers are worth."""
 
 from d2video.evaluation.base import GatheringEvaluator
-from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator
+from d2video.evaluation.build import EVALUATOR_REGISTRY, build_evaluator, evaluation_folder
 from d2video.evaluation.classes import match_test_sets
 from d2video.evaluation.classification.evaluator import VideoClassificationEvaluator
 from d2video.evaluation.coco import COCOInstanceEvaluator
@@ -20,5 +20,6 @@ __all__ = [
     "VideoClassificationEvaluator",
     "YTVISEvaluator",
     "build_evaluator",
+    "evaluation_folder",
     "match_test_sets",
 ]

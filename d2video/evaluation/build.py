@@ -1,5 +1,6 @@
 """Find the evaluator of a dataset."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -32,6 +33,12 @@ EVALUATOR_REGISTRY: dict[str, Callable[..., DatasetEvaluator]] = {
     "video_classification": VideoClassificationEvaluator.from_dataset,
     "ytvis": YTVISEvaluator.from_dataset,
 }
+
+
+def evaluation_folder(output_dir: str, dataset_name: str) -> str:
+    """Where the evaluator of a data set writes its files: by its name, which may be a path from anywhere."""
+    parts = [part for part in dataset_name.split("/") if part not in ("", "..")]
+    return os.path.join(output_dir, "inference", *parts)
 
 
 def build_evaluator(

@@ -11,12 +11,13 @@ from d2video.fetching.cache import sha256_of
 from d2video.fetching.download import is_web_page
 from d2video.fetching.known_files import KnownFile, address_key, known_file, register_file
 from d2video.fetching.local_files import cached, fetch, is_address, place, web_page
-from d2video.fetching.unpacking import unpack
+from d2video.fetching.unpacking import around, unpack
 
 __all__ = [
     "HUB_WEIGHTS",
     "KnownFile",
     "address_key",
+    "around",
     "cached",
     "fetch",
     "is_address",

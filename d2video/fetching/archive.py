@@ -26,6 +26,11 @@ def folder_of(archive: Path) -> Path:
     """Where members are kept: beside an archive of the cache, else under the archive's path and time."""
     if archive.is_relative_to(cache_folder()):
         return archive.with_name(f"{archive.name}.members")
+    return folder_of_path(archive)
+
+
+def folder_of_path(archive: Path) -> Path:
+    """Where what is in an archive is kept, by its path and time."""
     status = archive.stat()
     stamp = f"{archive.resolve()} {status.st_mtime_ns} {status.st_size}"
     digest = hashlib.sha256(stamp.encode()).hexdigest()[:12]

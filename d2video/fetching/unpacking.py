@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from d2video.fetching.archive import DAMAGE, folder_of
+from d2video.fetching.archive import DAMAGE, folder_of_path
 from d2video.fetching.cache import FetchFault, locked
 from d2video.utils.errors import UserError
+from d2video.utils.shown_paths import show_as
 
 logger = logging.getLogger(__name__)
 
@@ -19,21 +20,24 @@ logger = logging.getLogger(__name__)
 _LARGE, _MOST_SHRUNK = 1 << 30, 500
 _MOST_MEMBERS = 5_000_000
 
+_archives: dict[Path, Path] = {}  # by the folder in which theirs is
+
 
 def unpack(archive: str | os.PathLike[str]) -> Path:
     """The folder of the members of a zip archive; unpacked once, by one process, whole or not at all.
+
+    It has the archive's name without suffix. Messages call it as the archive.
 
     Raises:
         UserError: the archive is damaged, encrypted or would fill the disk, or a member lies outside it.
     """
     archive = Path(archive)
     try:
-        place = folder_of(archive)
-        folder = place.with_name(f"{place.name}.unpacked")
-        with locked(folder):
-            if not folder.is_dir():
-                _unpack_into(archive, folder)
-        return folder
+        place = folder_of_path(archive)
+        whole = place.with_name(f"{place.name}.all")
+        with locked(whole):
+            if not whole.is_dir():
+                _unpack_into(archive, whole)
     except FetchFault as fault:
         raise UserError(f"{archive}: {fault}") from fault
     except OSError as error:
@@ -41,6 +45,24 @@ def unpack(archive: str | os.PathLike[str]) -> Path:
             f"{archive} cannot be unpacked ({error.strerror or error}): make room or permissions, or set "
             "FVCORE_CACHE to another folder"
         ) from error
+    folder = whole / archive.stem
+    show_as(str(folder), str(archive))
+    _archives[whole] = archive
+    return folder
+
+
+def around(folder: str | os.PathLike[str]) -> list[str]:
+    """Where what belongs to a folder may be: itself, and, if it is of an archive, also beside that.
+
+    Of ``a/job.zip`` and its folder ``in`` these are ``a/job/in``, ``a/in`` and ``a``.
+    """
+    path = Path(folder).absolute()
+    for unpacked in path.parents:
+        if unpacked in _archives:
+            beside, (stem, *inner) = _archives[unpacked].parent, path.relative_to(unpacked).parts
+            alike = map(str, (folder, beside.joinpath(stem, *inner), beside.joinpath(*inner)))
+            return [*dict.fromkeys([*alike, *around(beside)])]
+    return [str(folder)]
 
 
 def _unpack_into(archive: Path, folder: Path) -> None:
@@ -53,8 +75,8 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                 each.filename = each.filename.replace("\\", "/")
             _check(members, archive, partial.parent)
             logger.info("Unpacking %s to %s", archive, folder)
-            partial.mkdir()
-            opened.extractall(partial, members)
+            (partial / archive.stem).mkdir(parents=True)
+            opened.extractall(partial / archive.stem, members)
         os.replace(partial, folder)
     except DAMAGE as error:
         raise FetchFault(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from d2video.fetching import around
 from d2video.formats.boxes import is_number
 from d2video.formats.coco import COCOInstances, Image, Instance, check_coco_instances
 from d2video.formats.cvat_frames import frame_number
@@ -149,15 +150,18 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
 
 
 def _find_frames(path: str, first: str) -> str:
-    """The folder with the first image, or else the only video file beside the labels."""
+    """The folder with the first image, or else the video file beside the labels, by the name of the export
+    if there are several."""
     try:
         return find_folder_of(first, path, path)
     except UserError:
         folder = os.path.dirname(os.path.abspath(path))
-        for place in (folder, os.path.dirname(folder)):
+        export = os.path.dirname(folder)
+        for place in filter(os.path.isdir, (*around(folder), *around(export))):
             videos = visible_files(place, VIDEO_SUFFIXES)
-            if len(videos) == 1:
-                return str(videos[0])
+            found = [each for each in videos if each.stem == os.path.basename(export)] or videos
+            if len(found) == 1:
+                return str(found[0])
         raise
 
 

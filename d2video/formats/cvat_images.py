@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from itertools import chain, product
 from pathlib import Path
 
+from d2video.fetching import around
 from d2video.formats.cvat_frames import frame_number
 from d2video.formats.cvat_meta import OUTERMOST, Meta, all_classes, holds, read_metas
 from d2video.formats.cvat_remarks import Remarks
@@ -61,15 +63,19 @@ class _Frames:
     """Finds the images of one file."""
 
     def __init__(self, meta: Meta, image_root: str | None) -> None:
-        self.folder = os.path.dirname(os.path.abspath(meta.path))
-        if image_root is not None:
-            self.folder = image_root
+        folders = around(os.path.dirname(os.path.abspath(meta.path)))
+        self.folders = folders if image_root is None else [image_root]
         self.video: Footage | None = None
-        source = os.path.join(self.folder, meta.tasks[0].source)
-        for path in (self.folder, source if len(meta.tasks) == 1 else ""):
-            if os.path.isfile(path):
+        source = meta.tasks[0].source if len(meta.tasks) == 1 else ""
+        for path in chain.from_iterable(
+            (each, os.path.join(each, source)) for each in self.folders
+        ):
+            if self.video is None and os.path.isfile(path):
                 self.video = read_footage(path)
-        self._last = "images", ""  # folder and suffix of the image before
+        self._last = (
+            os.path.join(self.folders[0], "images"),
+            "",
+        )  # folder and suffix of the image before
 
     def find(self, name: str, subset: str) -> str:
         """
@@ -79,7 +85,7 @@ class _Frames:
         if not name or leaves_folder(name) or leaves_folder(subset or "x"):
             raise EntryError(f"its name, {name!r}, must be one in the folder of images; correct it")
         for folder, suffix in self._places(subset):
-            path = os.path.join(self.folder, folder, f"{name}{suffix}")
+            path = os.path.join(folder, f"{name}{suffix}")
             if os.path.isfile(path):
                 self._last = folder, suffix
                 return path
@@ -87,14 +93,14 @@ class _Frames:
         if self.video is not None and number is not None and number < len(self.video.frames):
             return self.video.frames[number]
         raise EntryError(
-            f"its image, {name}, is not in {self.folder}: put it there, or give image_root"
+            f"its image, {name}, is not in {self.folders[0]}: put it there, or give image_root"
         )
 
     def _places(self, subset: str) -> Iterator[tuple[str, str]]:
         yield self._last
-        for folder in dict.fromkeys([os.path.join("images", subset), "images", subset, ""]):
-            for suffix in _SUFFIXES:
-                yield folder, suffix
+        below = dict.fromkeys([os.path.join("images", subset), "images", subset, ""])
+        for folder, each, suffix in product(self.folders, below, _SUFFIXES):
+            yield os.path.join(folder, each), suffix
 
 
 def _add_image(labels: LabelSet, node: Node, frames: _Frames, prefix: str) -> LabelledVideo:

@@ -22,6 +22,7 @@ from detectron2.utils.logger import log_first_n
 
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
+from d2video.utils.shown_paths import as_shown
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Fault:
     def __str__(self) -> str:
         """One sentence with file and place."""
         if self.kind == "file":
-            return self.text
+            return as_shown(self.text)
         place = f", line {self.entry}" if self.kind == "line" else f": {self.kind} {self.entry}"
-        return f"{self.path}{place}: {self.text}"
+        return as_shown(f"{self.path}{place}: {self.text}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Doubt:
 
     def __str__(self) -> str:
         """One sentence with the file."""
-        return f"{self.path}: {self.text}"
+        return as_shown(f"{self.path}: {self.text}")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class LeftOut:
         most_first = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         why = ", ".join(f"{count} {reason}" for reason, count in most_first)
         what = f"{self.source}: {self.used} of {total} {self.noun} are {self.done}; left out: {why}"
-        return "; ".join([what, *self.advice])
+        return as_shown("; ".join([what, *self.advice]))
 
 
 def repeated_doubt(path: str, repeated: Sequence[tuple[Any, Any]]) -> Doubt | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from d2video.fetching import around
 from d2video.utils.errors import UserError
 from d2video.video.frame_extraction import is_whole_video
 from d2video.video.frame_index import frame_index
@@ -109,7 +110,8 @@ def find_footage(
 
     Args:
         source: the labels' path, for messages.
-        folder: where the tool puts frames, below or beside the labels.
+        folder: where the tool puts frames, below or beside the labels. Of an archive, what lies beside the
+            archive is searched, too.
         names: where in ``folder``, best first; a folder of images, or a video file, whose suffix may be
             left out or be another one, or in whose place a folder may have its name without suffix. "" is
             ``folder`` itself.
@@ -129,16 +131,19 @@ def find_footage(
                 "that holds them all"
             )
         return read_footage(image_root)
-    place = folder if image_root is None else image_root
-    for name in [*wanted, *([""] if image_root is not None and is_only else [])]:
-        found = _find(place, name)
-        if found is not None:
-            return read_footage(found)
+    if image_root is not None and is_only and "" not in wanted:
+        wanted.append("")
+    places = around(folder) if image_root is None else [image_root]
+    for place in places:
+        for name in wanted:
+            found = _find(place, name)
+            if found is not None:
+                return read_footage(found)
     shown = wanted if len(wanted) < 5 else [*wanted[:2], *wanted[-2:]]
     looked = ", ".join(name or "images in it" for name in shown)
     raise UserError(
-        f"{source}: the frames are not in {place} (looked for {looked}): put the images or the video file "
-        "there, or give image_root"
+        f"{source}: the frames are not in {places[0]}{' or beside it' if len(places) > 1 else ''} (looked "
+        f"for {looked}): put the images or the video file there, or give image_root"
     )
 
 

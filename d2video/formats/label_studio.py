@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from d2video.fetching import around
 from d2video.formats import label_studio_image, label_studio_video
 from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.footage import Footage, find_footage
@@ -58,10 +59,11 @@ def read_label_studio(
     labels = LabelSet(path, report, tracked=any(task.is_video for task in tasks))
     videos: dict[str, Task] = {}
     folder = os.path.dirname(path) or "."
+    images = around(folder) if image_root is None else [image_root]
     for task in tasks:
         with reporting(report, path, "task", task.id):
             if not task.is_video:
-                label_studio_image.add_task(labels, task, image_root or folder)
+                label_studio_image.add_task(labels, task, images)
                 continue
             footage = find_footage(path, folder, task.names, image_root, is_only=len(tasks) == 1)
             if footage.path in videos:

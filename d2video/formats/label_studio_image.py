@@ -1,6 +1,8 @@
 """Label Studio's rectangles, polygons, ellipses and brush strokes in images."""
 
 import os
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,18 +18,20 @@ from d2video.utils.errors import UserError
 from d2video.video.image_io import exif_advice, read_image_size
 
 
-def add_task(labels: LabelSet, task: Task, folder: str) -> None:
-    """Add an image, which is in ``folder``, and its objects.
+def add_task(labels: LabelSet, task: Task, folders: Sequence[str]) -> None:
+    """Add an image, which is in one of ``folders``, and its objects.
 
     Raises:
         EntryError: the image is not there or cannot be read.
     """
-    places = [os.path.join(folder, name) for name in task.names]
-    frame = next((place for place in places if os.path.isfile(place)), None)
-    if frame is None:
+    for folder, stated in product(folders, task.names):
+        frame = os.path.join(folder, stated)
+        if os.path.isfile(frame):
+            break
+    else:
         looked = ", ".join(task.names[-4:])
         raise EntryError(
-            f"its image is not in {folder or '.'} (looked for {looked}): put it there, or give image_root"
+            f"its image is not in {folders[0]} (looked for {looked}): put it there, or give image_root"
         )
     try:
         size = read_image_size(frame)

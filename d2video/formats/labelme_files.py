@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from d2video.fetching import around
 from d2video.formats.faults import EntryError, Fault, Report, Tally, reporting
 from d2video.formats.label_set import LabelSet
 from d2video.formats.labelme_shapes import NO_OBJECTS, Instance, read_shape, shape_type
@@ -115,12 +116,13 @@ def _find_image(
     stated = stated.replace("\\", "/")  # of Windows
     name = os.path.basename(stated)
     if image_root is None:
-        places = [os.path.join(os.path.dirname(path), each) for each in (stated, name)]
+        near = around(os.path.dirname(path))
+        places = [os.path.join(place, each) for place in near for each in (stated, name)]
     else:
         places = [os.path.join(image_root, *each, name) for each in ([folder], [])]
     frame = next((os.path.normpath(place) for place in places if os.path.isfile(place)), None)
     if frame is None:
-        where = f"there is no {os.path.normpath(places[-1])}: "
+        where = f"there is no {os.path.normpath(places[1])}: "
         if content.get("imageData"):
             where += "write it there from imageData, which is that file in base64"
         else:

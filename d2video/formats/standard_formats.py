@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from d2video.fetching import around
 from d2video.formats.mot_rules import BENCHMARKS
 from d2video.formats.mot_sequence import is_labelled_sequence
 from d2video.formats.recognition import Seen, recogniser
@@ -137,12 +138,12 @@ def image_folders(file: str) -> Iterator[str]:
     folder, name = os.path.split(os.path.abspath(file))
     stem = os.path.splitext(name)[0]
     splits = (stem, *reversed(re.split("[_-]", stem)))
-    around = (folder, os.path.dirname(folder))
+    places = [*around(folder), *around(os.path.dirname(folder))]
     for split in splits:
-        for place in around:
+        for place in places:
             for parts in ((split, "JPEGImages"), (split, "images"), ("images", split), (split,)):
                 yield os.path.join(place, *parts)
-    for place in around:
+    for place in places:
         for part in ("", "images", "JPEGImages", "frames"):
             yield os.path.join(place, part)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from d2video.utils.detectron2_missing import is_missing
+from d2video.utils.shown_paths import as_shown
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class UserError(Exception):
         # (After "Original" stands "Traceback" or, of a cause that was stripped of its own, its name.)
         if message.startswith("Caught ") and "\nOriginal " in message:
             message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
+        message = as_shown(message)
         message = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
         if len(message) > _LONGEST:
             message = f"{message[:_HEAD]} ... {message[-_TAIL:]}"

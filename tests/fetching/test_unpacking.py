@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from d2video.fetching import unpack, unpacking
+from d2video.fetching import around, unpack, unpacking
+from d2video.formats.faults import Doubt, Fault, Tally
 from d2video.utils.errors import UserError
 
 MEMBERS = {"a.json": b"{}", "images/1.jpg": b"abc" * 1000, "images\\2.jpg": b"d"}
@@ -33,6 +34,39 @@ def test_once_and_anew_where_the_archive_changes(tmp_path, cache, monkeypatch):
     write(path, [*MEMBERS.items(), ("new", b"")])
     assert (unpack(path) / "new").is_file()
     assert not [p for p in cache.rglob("*") if p.name.endswith(("part", "partial"))]
+
+
+def test_messages_name_the_archive(tmp_path, cache):
+    write(tmp_path / "job.zip", [("in/a.xml", b"")])
+    write(tmp_path / "outer.zip", [("more/job.zip", (tmp_path / "job.zip").read_bytes())])
+    outer = unpack(tmp_path / "outer.zip")
+    folder = unpack(outer / "more" / "job.zip")
+    path, text, job = (
+        f"{folder}/in/a.xml",
+        f"not in {folder}",
+        f"{tmp_path}/outer.zip!/more/job.zip",
+    )
+    tally = Tally(path, "shapes")
+    tally.leave_out(text)
+    for found in (
+        *(Fault(path, "line", 3, text), Fault(path, "file", None, f"{path}: {text}")),
+        *(Doubt(path, text), tally.left_out(), UserError(f"{path}: {text}")),
+    ):
+        assert str(found).startswith(f"{job}!/in/a.xml")
+        assert str(found).endswith(f"not in {job}")
+
+
+def test_what_belongs_to_a_folder_may_lie_beside_its_archive(tmp_path, cache):
+    write(tmp_path / "job.zip", [("in/a.xml", b"")])
+    write(tmp_path / "outer.zip", [("more/job.zip", (tmp_path / "job.zip").read_bytes())])
+    folder, outer = unpack(tmp_path / "job.zip") / "in", unpack(tmp_path / "outer.zip")
+    beside = [tmp_path / "job/in", tmp_path / "in", tmp_path]
+    assert around(folder) == [*map(str, [folder, *beside])]
+    folder = unpack(outer / "more/job.zip") / "in"
+    beside = [outer / "more/job/in", outer / "more/in", outer / "more"]
+    beside += [tmp_path / "outer/more", tmp_path / "more", tmp_path]
+    assert around(folder) == [*map(str, [folder, *beside])]
+    assert around(str(tmp_path)) == [str(tmp_path)]
 
 
 def _encrypted(path):

@@ -1,11 +1,13 @@
 """Where the frames of labels are found, and in which order."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from d2video.fetching import unpack
 from d2video.formats.footage import find_footage, number_images, read_footage
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.video.frame_names import frame_name
@@ -62,6 +64,22 @@ def test_a_video_or_the_folder_of_its_frames(tmp_path, video, name, there):
         folder = str(tmp_path) if image_root is None else "nowhere"
         footage = find_footage("labels", folder, ["missing", name], image_root)
         assert footage.path == str(place)
+
+
+@pytest.mark.parametrize("there", ["clip.mp4", "job/images", "images"])
+def test_frames_beside_an_archive(tmp_path, video, there, monkeypatch):
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "job.zip", "w") as archive:
+        archive.writestr("annotations.xml", "")
+    folder = str(unpack(tmp_path / "job.zip"))
+    with pytest.raises(UserError, match=r"not in .*/job\.zip or beside it \(looked for images"):
+        find_footage("labels", folder, ["images", "clip.mp4"], None)
+    if there == "clip.mp4":
+        (tmp_path / there).write_bytes(video.read_bytes())
+    else:
+        put_images(tmp_path / there, "1.png")
+    found = find_footage("labels", folder, ["images", "clip.mp4"], None)
+    assert found.path == str(tmp_path / there)
 
 
 def test_image_root_is_the_frames_themselves(tmp_path, video):

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog
@@ -89,7 +88,7 @@ def path_entry(
         arguments = {"root": path, **options}
     else:
         arguments = _ARGUMENTS[format](path, seen, options)
-    return name or _free_name(path, format, arguments), format, arguments
+    return name or _free_name(os.path.normpath(path), format, arguments), format, arguments
 
 
 def register_names(names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
@@ -109,11 +108,9 @@ def register_names(names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
     return known, [[*entry] for entry in entries.values()]
 
 
-def _free_name(path: str, kind: str, arguments: dict[str, Any]) -> str:
-    """The path without what leads upwards, so that it can be part of another path."""
-    parts = [part for part in Path(os.path.normpath(path)).parts if part not in ("/", "..")]
-    name, number = "/".join(parts) or "labels", 1
-    chosen = name
+def _free_name(name: str, kind: str, arguments: dict[str, Any]) -> str:
+    """The path, or one with a number after it, if it has other labels already."""
+    chosen, number = name, 1
     while chosen in DatasetCatalog and not is_registered_as(chosen, kind, arguments):
         number += 1
         chosen = f"{name} ({number})"
