@@ -153,6 +153,9 @@ def packets(
         if not at_end:
             recent.add(packet)
         waiting = packet
+        # PyAV's iterator goes on to the other streams, and fails if there are new ones.
+        if at_end and packet.dts is None and packet.pos in (None, -1):
+            break
     if waiting is not None:
         yield waiting
 

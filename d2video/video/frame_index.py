@@ -26,8 +26,9 @@ from d2video.video.decoding import (
 # FFmpeg's names of containers that state when frames are shown, also where that is another order than
 # that of decoding.
 _SHOWING = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv", "mxf"})
-# Frames change the picture before, whatever the container says of key frames.
-_WITHOUT_KEYS = frozenset({"gif", "apng"})
+# In these, too, the frames after a seek have the stamps that they have from the start on, if the order is
+# one. FFmpeg counts the frames of bare streams; those of GIF and APNG need all before them.
+_STAMPED = _SHOWING | {"avi", "asf", "ogg"}
 _PROGRESSIVE = (0, 1)  # orders of fields: unknown, progressive
 # Frames of all indices that a process keeps: 64 MB.
 _MOST_KEPT = 4_000_000
@@ -180,9 +181,8 @@ def _index(
         times = np.arange(len(shown)) / average_rate(stream)
     else:
         times = (stamps - stamps[0]) * float(stream.time_base or 0)
-    # Where lists of packets do not state when frames are shown, seeking changes what FFmpeg guesses.
-    guessed = stream.codec_context.has_b_frames and container.format.name not in _SHOWING
-    if guessed or container.format.name in _WITHOUT_KEYS or not _ascends(keys):
+    stamped = _SHOWING if stream.codec_context.has_b_frames else _STAMPED
+    if container.format.name not in stamped or not _ascends(keys):
         stamps = None
     return FrameIndex(
         times, size, stamps, np.array(keys if stamps is not None else [], np.int64), end

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2video.video.image_io import read_rgb
+from d2video.video.frame_index import frame_index
+from d2video.video.image_io import read_image_size, read_rgb
 from d2video.video.video_frames import VideoFrames
 
 _NAME = re.compile(r"(.+)#frame=(\d{1,9})")
@@ -65,6 +66,16 @@ def read_images(names: Iterable[str]) -> dict[str, np.ndarray]:
     for path, wanted in frames.items():
         images.update(zip(wanted.values(), _OPEN.video(path).read(wanted), strict=True))
     return images
+
+
+def image_size(name: str) -> tuple[int, int]:
+    """Height and width of what :func:`read_images` gives, without decoding it.
+
+    Raises:
+        BrokenFile: the file cannot be read.
+    """
+    place = split_frame_name(name)
+    return read_image_size(name) if place is None else frame_index(place[0]).size
 
 
 class _OpenVideos(threading.local):

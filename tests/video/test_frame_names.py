@@ -20,7 +20,13 @@ from d2video.data.record_faults import record_faults
 from d2video.evaluation.mot.records import sequence_of_record
 from d2video.utils.errors import BrokenFile
 from d2video.video import frame_names
-from d2video.video.frame_names import frame_name, image_stem, read_images, split_frame_name
+from d2video.video.frame_names import (
+    frame_name,
+    image_size,
+    image_stem,
+    read_images,
+    split_frame_name,
+)
 from d2video.video.video_frames import VideoFrames
 from d2video.video.video_reader import open_video
 from tests.video.test_video_reader import HEIGHT, WIDTH, make_frames, write_mp4
@@ -164,6 +170,7 @@ def test_faults(record, video):
 
 
 def test_what_else_takes_names(record, video):
+    assert image_size(record["file_names"][3]) == (HEIGHT, WIDTH)
     assert exif_doubts([{**record, "annotations": []}], "a set") == []
     sequence = sequence_of_record(record, "a set")
     assert sequence.folder == video

@@ -14,7 +14,7 @@ from d2video.data.export.objects import (
 from d2video.data.records import Annotation, Record
 from d2video.formats.faults import Report, refuse
 from d2video.formats.rle import mask_areas, to_rle
-from d2video.video.image_io import read_image_size
+from d2video.video.frame_names import image_size
 
 
 def coco_content(
@@ -60,7 +60,7 @@ def _add_image(
     """Add an image, and give its annotations without ids."""
     height, width = (record.get(key) for key in ("height", "width"))
     if height is None or width is None:
-        height, width = read_image_size(record["file_name"])
+        height, width = image_size(record["file_name"])
     (name,) = relative_names([record["file_name"]], image_root)
     image = {"id": record["image_id"], "file_name": name, "height": height, "width": width}
     content["images"].append(image)
