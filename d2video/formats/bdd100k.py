@@ -50,7 +50,13 @@ def _recognises(seen: Seen) -> bool:
 
 
 @label_format("bdd100k", "BDD100K's tracks: boxes, RLE, bitmasks", _recognises)
-def read_bdd100k(root: str, report: Report = refuse, *, image_root: str | None = None) -> LabelSet:
+def read_bdd100k(
+    root: str,
+    report: Report = refuse,
+    *,
+    image_root: str | None = None,
+    videos: Collection[str] | None = None,
+) -> LabelSet:
     """Read BDD100K's tracks.
 
     Crowds and the classes that the benchmark ignores (other person, other vehicle, trailer) are regions to
@@ -60,18 +66,23 @@ def read_bdd100k(root: str, report: Report = refuse, *, image_root: str | None =
         root: a JSON file, or the folder of a split.
         report: takes faults, doubts and what is left out.
         image_root: the frames, or a folder of the videos' folders; None: ``images`` beside ``labels``.
+        videos: only these, by name; None: all.
 
     Raises:
         UserError: there are no labels, those of several splits, or outlines (poly2d) in place of masks;
             or the frames are not found.
     """
-    labels = LabelSet(root, report, classes=CLASSES, mixed_tracks=True, benchmark="BDD100K")
+    labels = LabelSet(
+        root, report, classes=CLASSES, mixed_tracks=True, benchmark="BDD100K", wanted=videos
+    )
     files = _json_files(root)
     if files:
         _add_json(labels, files, image_root)
     else:
         folders = _bitmask_folders(root)
         for folder in folders:
+            if not labels.wants(folder.name):
+                continue
             is_only = len(folders) == 1
             footage = _find_footage(folder.parent, str(folder), folder.name, image_root, is_only)
             add_bitmasks(labels, folder, footage, report)
@@ -105,6 +116,8 @@ def _check_split(root: str, folders: Collection[Path]) -> None:
 def _add_json(labels: LabelSet, files: list[Path], image_root: str | None) -> None:
     videos = _videos(files, labels.report)
     for name, (path, frames) in videos.items():
+        if not labels.wants(name):
+            continue
         is_only = len(videos) == 1
         footage = _find_footage(path.absolute().parent, str(path), name, image_root, is_only)
         _add_video(labels, str(path), name, frames, footage)

@@ -14,7 +14,7 @@ DAVIS 2016.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from d2video.formats.faults import Doubt, Fault, Report, refuse
@@ -54,6 +54,7 @@ def read_davis(
     report: Report = refuse,
     *,
     image_root: str | None = None,
+    videos: Collection[str] | None = None,
     class_name: str = "object",
     split: str | None = None,
     resolution: str | None = None,
@@ -66,6 +67,7 @@ def read_davis(
         root: DAVIS's folder, or one of masks.
         report: takes faults, doubts and what is left out.
         image_root: the frames, or a folder of them; None: JPEGImages beside the masks' folder.
+        videos: only these, by name; None: all.
         class_name: of all objects.
         split: a list of videos in ImageSets: "2017/train", or "train" if there is only one of that name;
             None: all videos with masks.
@@ -81,18 +83,20 @@ def read_davis(
     folders = _video_folders(masks, resolution)
     if split is not None:
         folders = _of_split(folders, os.path.join(base, "ImageSets"), split, masks)
-    videos = {}
+    labels = LabelSet(root, report, classes=[class_name], wanted=videos)
+    found = {}
     for name, folder in folders.items():
+        if not labels.wants(name):
+            continue
         below = Path(folder).relative_to(base).parts
         names = [os.path.join("JPEGImages", *below[1:]), os.path.join("JPEGImages", name)]
         if image_root is not None:
             names += [os.path.join(*below[k:]) for k in range(len(below))]
         footage = find_footage(folder, base, names, image_root, is_only=len(folders) == 1)
         frames = read_mask_frames(mask_files(folder), footage, report, first_frame=first_frame)
-        videos[name] = footage.size, [each for each in frames if _is_sound(each, max_id, report)]
-    void = _void(videos, root, report)
-    labels = LabelSet(root, report, classes=[class_name])
-    for name, (size, frames) in videos.items():
+        found[name] = footage.size, [each for each in frames if _is_sound(each, max_id, report)]
+    void = _void(found, root, report)
+    for name, (size, frames) in found.items():
         add_masks(labels, name, frames, size, lambda value: (class_name, value, value in void))
     return labels.finished()
 

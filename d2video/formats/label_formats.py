@@ -1,6 +1,7 @@
 """The formats of labels that are read as a :class:`~d2video.formats.label_set.LabelSet`, by name."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -39,7 +40,8 @@ def label_format(name: str, summary: str, recognises: Callable[[Seen], bool]) ->
 
     A reader has the form ``read(root: str, report: Report = refuse, *, image_root: str | None = None,
     ...) -> LabelSet``. ``root`` is the file or the folder as the tool wrote it, ``image_root`` where its
-    frames are if they are not where the tool puts them; further arguments have types and defaults.
+    frames are if they are not where the tool puts them; further arguments have types and defaults. A reader
+    of folders may take ``videos``, the names of those to read, or None for all.
     """
 
     def register(function: F) -> F:
@@ -52,7 +54,12 @@ def label_format(name: str, summary: str, recognises: Callable[[Seen], bool]) ->
 
 
 def read_labels(
-    path: str, format: str | None = None, report: Report = refuse, **options: Any
+    path: str,
+    format: str | None = None,
+    report: Report = refuse,
+    *,
+    videos: Sequence[str] | None = None,
+    **options: Any,
 ) -> LabelSet:
     """Read labels.
 
@@ -60,10 +67,11 @@ def read_labels(
         path: the file or folder as the tool wrote it, or a zip archive of it.
         format: a name of :data:`LABEL_FORMATS`; None: recognised.
         report: takes faults, doubts and what is left out.
+        videos: only these, by name; None: all.
         options: of the format's reader.
 
     Raises:
-        UserError: the format is unknown, or the labels cannot be read.
+        UserError: the format or a video is unknown, or the labels cannot be read.
     """
     if format is None:
         format, place = recognise(path)
@@ -74,4 +82,10 @@ def read_labels(
         raise UserError(f"{path}: there is no format of labels '{format}': {hint}")
     if options.get("image_root") is not None:
         options["image_root"] = unpacked(options["image_root"])
-    return LABEL_FORMATS[format].read(place.path, report, **options)
+    read = LABEL_FORMATS[format].read
+    if videos is not None and "videos" in inspect.signature(read).parameters:
+        options["videos"] = videos
+    labels = read(place.path, report, **options)
+    if videos is not None:
+        labels.choose(videos)
+    return labels

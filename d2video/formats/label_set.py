@@ -17,7 +17,7 @@ counted.
 L: frames of a video.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -231,6 +231,17 @@ class LabelledVideo:
         return [names.get(track, track) for track in mixed]
 
 
+def check_choice(kind: str, wanted: Collection[str], known: Collection[str], source: str) -> None:
+    """
+    Raises:
+        UserError: a wanted name is not among the known ones.
+    """
+    for each in wanted:
+        if each not in known:
+            shown = ", ".join([*known][:8]) + (", ..." if len(known) > 8 else "")
+            raise UserError(f"{source} has no {kind} '{each}': it has {shown}")
+
+
 class LabelSet:
     """Labelled videos, or single images, of a file or folder.
 
@@ -260,9 +271,11 @@ class LabelSet:
         tracked: bool = True,
         mixed_tracks: bool = False,
         benchmark: str | None = None,
+        wanted: Collection[str] | None = None,
     ) -> None:
         """``classes`` are those that the file lists, used or not, in its order; None: the format lists
-        none, and they are those of the objects, in alphabetical order."""
+        none, and they are those of the objects, in alphabetical order. ``wanted`` are the names of the videos
+        for :meth:`wants`; None: all."""
         self.source, self.report = source, report
         self.tracked, self.mixed_tracks = tracked, mixed_tracks
         self.track_advice: str | None = None
@@ -275,8 +288,24 @@ class LabelSet:
             raise UserError(f"{source}: the class {twice!r} is listed twice; make one of them")
         self.videos: list[LabelledVideo] = []
         self._names: set[str] = set()
+        self._wanted = wanted
+        self._known: dict[str, None] = {}  # names of videos, in order
         self.tally, self.polygons = Tally(source, "objects in frames"), Tally(source, "polygons")
         self._rotations = Tally(source, "rotations of boxes")
+
+    def wants(self, name: str) -> bool:
+        """Whether to read a video: a reader asks before it reads files of the video's own."""
+        self._known[name] = None
+        return self._wanted is None or name in self._wanted
+
+    def choose(self, names: Sequence[str]) -> None:
+        """Keep only the videos of these names.
+
+        Raises:
+            UserError: there is none of a name.
+        """
+        check_choice("video", names, self._known, self.source)
+        self.videos = [video for video in self.videos if video.name in {*names}]
 
     def add_video(
         self,
@@ -295,6 +324,7 @@ class LabelSet:
         video = LabelledVideo(self, name, [*frames], size, counted)
         self.videos.append(video)
         self._names.add(name)
+        self._known[name] = None
         return video
 
     def class_index(self, name: str) -> int:
@@ -325,6 +355,7 @@ class LabelSet:
         """Make every frame a video of its own, since the objects have no identities."""
         videos, self.videos, self.tracked = self.videos, [], False
         self._names.clear()
+        self._known.clear()
         for video in videos:
             images = [
                 self.add_video(f"{video.name}/{number}", [frame], video.size, [number])
@@ -340,6 +371,7 @@ class LabelSet:
             UserError: there are no videos, or objects of which none can be used.
         """
         if not self.videos:
+            check_choice("video", self._wanted or (), self._known, self.source)
             raise UserError(f"{self.source} holds no labelled frame; give a file with labels")
         if self.tally.reasons and not self.tally.used:
             raise UserError(f"{self.tally.left_out()}: nothing is left; correct the file")

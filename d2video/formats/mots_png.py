@@ -16,7 +16,7 @@ number, as in its text files. Where a video has a text file, its PNGs are not re
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,7 @@ def read_mots_png(
     report: Report = refuse,
     *,
     image_root: str | None = None,
+    videos: Collection[str] | None = None,
     first_frame: int = 0,
 ) -> LabelSet:
     """Read masks of tracks.
@@ -88,20 +89,23 @@ def read_mots_png(
         report: takes faults, doubts and what is left out.
         image_root: the frames, or the folder of the videos' frames; None: images or image_02 beside
             instances.
+        videos: only these, by name; None: all.
         first_frame: of a video file, the number that its first frame has in the labels: 0, in
             MOTSChallenge 1.
 
     Raises:
         UserError: there are no such folders, or no frames.
     """
-    videos = _find_videos(root)
-    classes = dict.fromkeys(name for video in videos for name in video.names.values())
-    labels = LabelSet(root, report, classes=[*classes])
-    for video in videos:
+    found = _find_videos(root)
+    classes = dict.fromkeys(name for video in found for name in video.names.values())
+    labels = LabelSet(root, report, classes=[*classes], wanted=videos)
+    for video in found:
+        if not labels.wants(video.name):
+            continue
         places = [os.path.normpath(os.path.join(folder, video.below)) for folder in _IMAGES]
         if image_root is not None:
             places += [video.name, video.below]
-        footage = find_footage(video.path, video.base, places, image_root, is_only=len(videos) == 1)
+        footage = find_footage(video.path, video.base, places, image_root, is_only=len(found) == 1)
         if os.path.isfile(video.path):
             _add_text(labels, video, footage, first_frame)
         else:

@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,7 @@ def read_sa_v(
     report: Report = refuse,
     *,
     image_root: str | None = None,
+    videos: Collection[str] | None = None,
     class_name: str = "object",
     masklets: MaskletKind = "manual",
     frame_step: int | None = None,
@@ -57,6 +59,7 @@ def read_sa_v(
         root: a folder with JSON files, one of these files, or the folder with Annotations_6fps.
         report: takes faults, doubts and what is left out.
         image_root: the folder of the videos, files or folders of images; None: beside the labels.
+        videos: only these, by name; None: all.
         class_name: of all objects.
         masklets: those that were drawn by hand, automatic ones, or both; of a single JSON file its own.
             With "both", tracks get numbers of their own.
@@ -70,13 +73,15 @@ def read_sa_v(
         raise UserError(f"masklets is '{masklets}': choose manual, auto or both")
     if frame_step is not None and frame_step < 1:
         raise UserError(f"frame_step is {frame_step}: give the frames between two rows, from 1 on")
-    labels = LabelSet(root, report, classes=[class_name])
+    labels = LabelSet(root, report, classes=[class_name], wanted=videos)
     pngs = mask_folder(root) if os.path.isdir(root) else None
     if pngs is not None:
         add_png_videos(labels, pngs, image_root, class_name)
         return labels.finished()
-    videos = _find_files(root, masklets, report)
-    for name, paths in videos.items():
+    files = _find_files(root, masklets, report)
+    for name, paths in files.items():
+        if not labels.wants(name):
+            continue
         found: dict[str, Masklets] = {}
         for kind, path in paths.items():
             with reporting(report, path, "file", path):
@@ -85,7 +90,7 @@ def read_sa_v(
             continue
         first = next(iter(found.values())).path
         footage = find_footage(
-            first, os.path.dirname(first), [name], image_root, is_only=len(videos) == 1
+            first, os.path.dirname(first), [name], image_root, is_only=len(files) == 1
         )
         with reporting(report, first, "video", name):
             _add_video(labels, name, found, footage, class_name)

@@ -36,6 +36,8 @@ def add_png_videos(labels: LabelSet, masks: str, image_root: str | None, class_n
     """
     folders = _folders(masks)
     for folder in folders:
+        if not labels.wants(folder.name):
+            continue
         names = [os.path.join(_IMAGES, folder.name), *([] if image_root is None else [folder.name])]
         footage = find_footage(
             str(folder), os.path.dirname(masks), names, image_root, is_only=len(folders) == 1

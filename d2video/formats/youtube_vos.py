@@ -12,6 +12,7 @@ objects that came before are not marked although they are there. Such frames are
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,7 @@ def read_youtube_vos(
     report: Report = refuse,
     *,
     image_root: str | None = None,
+    videos: Collection[str] | None = None,
     split: str | None = None,
     class_name: str | None = None,
     first_frame: int = 0,
@@ -65,6 +67,7 @@ def read_youtube_vos(
         report: takes faults, doubts and what is left out.
         image_root: the folder of the videos' frames, such as train_all_frames/JPEGImages; None:
             JPEGImages beside the meta.json. Frames without a mask are not labelled.
+        videos: only these, by name; None: all.
         split: a folder with a meta.json; None: the only one.
         class_name: of all objects; None: their categories in the meta.json.
         first_frame: of a video file, the number in the PNGs' names that its first frame has.
@@ -77,19 +80,21 @@ def read_youtube_vos(
     content = read_json(path)
     if not _is_meta(content):
         raise UserError(f"{path} has no videos with objects: give YouTube-VOS's meta.json")
-    videos: dict[str, dict[int, _Object]] = {}
+    listed: dict[str, dict[int, _Object]] = {}
     for name, fields in content["videos"].items():
         with reporting(report, path, "video", name):
             if leaves_folder(name) or not os.path.isdir(os.path.join(base, "Annotations", name)):
                 raise EntryError(f"there is no folder Annotations/{name} of its masks: fetch it")
-            videos[name] = _read_objects(fields, class_name)
-    classes = {each.category for objects in videos.values() for each in objects.values()}
-    labels = LabelSet(root, report, classes=sorted(classes))
+            listed[name] = _read_objects(fields, class_name)
+    classes = {each.category for objects in listed.values() for each in objects.values()}
+    labels = LabelSet(root, report, classes=sorted(classes), wanted=videos)
     tally = Tally(root, "frames with a PNG")
-    for name, objects in videos.items():
+    for name, objects in listed.items():
+        if not labels.wants(name):
+            continue
         folder = os.path.join(base, "Annotations", name)
         names = [os.path.join("JPEGImages", name), *([] if image_root is None else [name])]
-        footage = find_footage(path, base, names, image_root, is_only=len(videos) == 1)
+        footage = find_footage(path, base, names, image_root, is_only=len(listed) == 1)
         frames = read_mask_frames(mask_files(folder), footage, report, first_frame=first_frame)
         complete = [each for each in frames if _is_complete(each, objects)]
         tally.used += len(complete)
@@ -99,7 +104,7 @@ def read_youtube_vos(
         )
         add_masks(labels, name, complete, footage.size, partial(_meaning, objects=objects))
     tally.tell(report)
-    _tell_unlisted(os.path.join(base, "Annotations"), len(videos), content["videos"], report)
+    _tell_unlisted(os.path.join(base, "Annotations"), len(listed), content["videos"], report)
     return labels.finished()
 
 

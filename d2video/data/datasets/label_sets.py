@@ -18,10 +18,15 @@ from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, ImageRecord, Record, TrackingRecord
 from d2video.formats.faults import Report, Tally, refuse
 from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat, read_labels
-from d2video.formats.label_set import EVERY_CLASS, LabelledObject, LabelledVideo, LabelSet
+from d2video.formats.label_set import (
+    EVERY_CLASS,
+    LabelledObject,
+    LabelledVideo,
+    LabelSet,
+    check_choice,
+)
 from d2video.formats.mot_rules import CLASS_RULES, ClassRule
 from d2video.utils.collection import paused_collection
-from d2video.utils.errors import UserError
 
 
 def register_labels(
@@ -84,24 +89,20 @@ def load_labels(
     Args:
         dataset_name: if given, the classes of this ``MetadataCatalog`` entry are set.
     """
-    labels = read_labels(root, format, report, **options)
+    labels = read_labels(root, format, report, videos=videos, **options)
     names = [*labels.classes] if classes is None else [*classes]
-    _check_choice("class", names, labels.classes, root)
+    check_choice("class", names, labels.classes, root)
     if dataset_name is not None:
         set_classes(dataset_name, names, labels.contiguous_ids(names), root)
         if labels.track_advice is not None:
             MetadataCatalog.get(dataset_name).set(track_advice=labels.track_advice)
-    chosen = labels.videos
-    if videos is not None:
-        _check_choice("video", videos, [video.name for video in chosen], root)
-        chosen = [video for video in chosen if video.name in {*videos}]
     new_index = {labels.classes.index(name): k for k, name in enumerate(names)}
     rule = _class_rule(labels, names)
     if rule is not None and dataset_name is not None:
         MetadataCatalog.get(dataset_name).set(benchmark=labels.benchmark)
     similar = {} if rule is None else _distractors(labels, rule, names)
     tally = Tally(root, "objects in frames")
-    for video in chosen:
+    for video in labels.videos:
         kept: list[LabelledObject] = []
         for each in video.objects:
             if each.category in new_index or each.category == EVERY_CLASS:
@@ -116,7 +117,7 @@ def load_labels(
                 kept.append(replace(each, category=scored, ignored=True, scored=False))
         video.objects = kept
     tally.tell(report)
-    return records_of(labels, chosen, new_index)
+    return records_of(labels, labels.videos, new_index)
 
 
 def _class_rule(labels: LabelSet, names: Sequence[str]) -> ClassRule | None:
@@ -132,13 +133,6 @@ def _distractors(labels: LabelSet, rule: ClassRule, names: Sequence[str]) -> dic
         for other, scored in rule.distractors.items()
         if other in labels.classes and scored in names
     }
-
-
-def _check_choice(kind: str, wanted: Sequence[str], known: Sequence[str], root: str) -> None:
-    for each in wanted:
-        if each not in known:
-            shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-            raise UserError(f"{root} has no {kind} '{each}': it has {shown}")
 
 
 def records_of(
@@ -238,7 +232,7 @@ def _register_format(each: LabelFormat) -> None:
     own = [
         p
         for key, p in inspect.signature(each.read).parameters.items()
-        if key not in ("root", "report")
+        if key not in ("root", "report", "videos")
     ]
     shared = [common[key] for key in ("name", "root", "classes", "videos")]
     register: Callable[..., None] = partial(register_labels, format=each.name)
