@@ -10,48 +10,16 @@ from PIL import Image
 from d2video.data.datasets.label_sets import register_labels
 from d2video.engine import VideoTrainer
 from d2video.utils.errors import UserError
+from tests.engine.label_models import MODELS, config, train_and_test
 from tests.helpers.true_sets import register_true
-from tests.projects.DETR.tiny import tiny_cfg as detr
-from tests.projects.TrackFormer.tiny import tiny_cfg as trackformer
-from tests.projects.VisTR.tiny import tiny_cfg as vistr
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
-
-DETR = "configs/DETR/detr_tiny_shapes.yaml"
-# Model -> its config, what is scored, and the keys that name a class.
-MODELS = {
-    "VisTR": (lambda *keys: vistr(*keys), {"segm": "AP"}),
-    "TrackFormer": (lambda *keys: trackformer("detr", *keys), {"mot": "HOTA"}),
-    "TrackFormer with masks": (lambda *keys: trackformer("detr_masks", *keys), {"mot": "HOTA"}),
-    "DETR": (
-        lambda *keys: detr("MODEL.MASK_ON", False, *keys, config=DETR),
-        {"bbox": "AP"},
-    ),
-    "linked DETR": (
-        lambda *keys: detr("MODEL.MASK_ON", True, "MODEL.DETR.LINK", True, *keys, config=DETR),
-        {"segm": "AP", "mot": "HOTA"},
-    ),
-}
-
-
-def config(model, folder, *keys):
-    make, _ = MODELS[model]
-    return make(
-        *("DATASETS.TRAIN", "('true',)", "DATASETS.TEST", "('true',)", "OUTPUT_DIR", str(folder)),
-        *("SOLVER.IMS_PER_BATCH", 1, "DATALOADER.NUM_WORKERS", 0, "SEED", 1),
-        *("SOLVER.MAX_EPOCHS", 0, "SOLVER.EPOCH_STEPS", "()", "SOLVER.MAX_ITER", 1),
-        *("SOLVER.STEPS", "()"),
-        *keys,
-    )
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_step_and_an_evaluation_by_class(model, tmp_path, monkeypatch):
     register_true(monkeypatch, "true", tmp_path / "frames")
-    trainer = VideoTrainer(config(model, tmp_path / "output"))
-    trainer.resume_or_load(resume=False)
-    trainer.train()
-    results = trainer.test(trainer.cfg, trainer.model)
+    results = train_and_test(config(model, tmp_path / "output"))
     for task, metric in MODELS[model][1].items():
         for name in ("dog", "cat"):
             assert math.isfinite(results[task][f"{metric}-{name}"])

@@ -52,7 +52,7 @@ def content_of(truth, *, video_in_name: bool = True, offset: int = 0) -> dict:
     return content
 
 
-def _write(folder: Path, truth, images: str = "train", **options) -> Path:
+def write(folder: Path, truth, images: str = "train", **options) -> Path:
     for video in truth:
         write_images(video, folder / images / video.name)
     path = folder / "annotations" / "half-train_cocoformat.json"
@@ -65,7 +65,7 @@ def _write(folder: Path, truth, images: str = "train", **options) -> Path:
 @pytest.mark.parametrize("images", ["train", "images/train", "annotations/images", "frames"])
 def test_round_trip(tmp_path, images, video_in_name):
     truth = true_videos()
-    path = _write(tmp_path, truth, images, video_in_name=video_in_name, offset=20)
+    path = write(tmp_path, truth, images, video_in_name=video_in_name, offset=20)
     for given in (path, path.parent):
         labels = read_labels(str(given))
         assert_equal(labels, truth, track_offset=20)  # nothing is rounded
@@ -79,7 +79,7 @@ def test_round_trip(tmp_path, images, video_in_name):
 
 def test_the_folder_of_the_images_is_given_or_found(tmp_path):
     truth = true_videos()
-    path = _write(tmp_path, truth, video_in_name=False)
+    path = write(tmp_path, truth, video_in_name=False)
     shutil.move(tmp_path / "train", tmp_path / "elsewhere")
     with pytest.raises(UserError, match="00000.png is neither below nor beside it"):
         read_cocovid(str(path))
@@ -89,7 +89,7 @@ def test_the_folder_of_the_images_is_given_or_found(tmp_path):
 
 def test_equal_names_of_files_are_not_those_of_one_video(tmp_path):
     truth = true_videos()
-    path = _write(tmp_path, truth, "cocoformat", video_in_name=False)
+    path = write(tmp_path, truth, "cocoformat", video_in_name=False)
     shutil.move(tmp_path / "cocoformat" / "clip_a", tmp_path / "half-train_cocoformat")
     with pytest.raises(UserError, match="is neither below nor beside it"):
         read_cocovid(str(path))
@@ -124,7 +124,7 @@ def test_tao(tmp_path):
 def test_a_track_of_two_classes_and_objects_without_masks_are_doubts(tmp_path):
     """Large ids stay, and a second class gets a free one."""
     truth, told = true_videos(), []
-    path = _write(tmp_path, truth, offset=1000)
+    path = write(tmp_path, truth, offset=1000)
     content = json.loads(path.read_text())
     later = [each for each in content["annotations"] if each["instance_id"] == 1002][-1]
     later["category_id"] = 9  # bird

@@ -27,7 +27,7 @@ REAL = Path(__file__).parents[3] / "shared" / "data" / "real" / "davis_masks"
 EMPTY = np.zeros((HEIGHT, WIDTH), np.uint8)
 
 
-def _write_masks(
+def write_masks(
     videos: list[TrueVideo], folder: Path, write=write_palette, void: int = 255
 ) -> None:
     for video in videos:
@@ -49,7 +49,7 @@ def truth() -> list[TrueVideo]:
 def davis(tmp_path: Path, truth) -> Path:
     """A DAVIS folder of two videos with lists of two years."""
     root = tmp_path / "DAVIS"
-    _write_masks(truth, root / "Annotations" / "480p")
+    write_masks(truth, root / "Annotations" / "480p")
     for video in truth:
         write_images(video, root / "JPEGImages" / "480p" / video.name, "{:05d}.jpg")
     for year, name in (("2016", "clip_a"), ("2017", "clip_b")):
@@ -80,7 +80,7 @@ def test_splits(davis, truth, split, name):
 @pytest.mark.parametrize(("write", "void"), [(write_palette, 254), (write_grey, 255)])
 def test_masks_apart_from_their_frames(tmp_path, write, void):
     truth = of_one_class(true_videos(), "animal")
-    _write_masks(truth, tmp_path / "masks", write, void)
+    write_masks(truth, tmp_path / "masks", write, void)
     # Without a palette they may be pictures.
     assert len(_formats_of(tmp_path / "masks")) == (write is write_palette)
     write_images(truth[0], tmp_path / "frames" / "clip_b")
@@ -102,7 +102,7 @@ def test_masks_apart_from_their_frames(tmp_path, write, void):
 
 def test_frames_without_a_mask_are_not_labelled_and_numbers_are_those_of_the_names(tmp_path):
     truth = of_one_class(true_videos(), "object")[0]
-    _write_masks([truth], tmp_path / "Annotations")
+    write_masks([truth], tmp_path / "Annotations")
     write_images(truth, tmp_path / "JPEGImages" / "clip_b")
     for frame in (1, 4, 7):
         (tmp_path / "Annotations" / "clip_b" / f"{frame:05d}.png").unlink()

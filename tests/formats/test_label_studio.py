@@ -76,18 +76,23 @@ def result_of(objects, count: int, auto: bool) -> dict:
     return rectangle(f"x{objects[0].track}", sequence[::-1], objects[0].category, count)
 
 
-@pytest.mark.parametrize("auto", [False, True])
-@pytest.mark.parametrize("write_frames", [write_video, write_images])
-def test_round_trip(tmp_path, auto, write_frames):
-    truth = true_videos(crowd=False)
+def write_truth(truth, folder: Path, auto: bool = False) -> Path:
     tasks = []
     for number, video in enumerate(truth, 1):
         objects = [video.of_track(track) for track in video.tracks]
         results = [result_of(each, video.num_frames, auto) for each in objects]
-        name = f"{video.name}.mp4"
-        write_frames(video, tmp_path / (name if write_frames is write_video else video.name))
-        tasks.append(task(number, results, f"/data/upload/1/0a1b2c3d-{name}"))
-    path = write(tmp_path, *tasks)
+        tasks.append(task(number, results, f"/data/upload/1/0a1b2c3d-{video.name}.mp4"))
+    return write(folder, *tasks)
+
+
+@pytest.mark.parametrize("auto", [False, True])
+@pytest.mark.parametrize("write_frames", [write_video, write_images])
+def test_round_trip(tmp_path, auto, write_frames):
+    truth = true_videos(crowd=False)
+    path = write_truth(truth, tmp_path, auto)
+    for video in truth:
+        name = f"{video.name}.mp4" if write_frames is write_video else video.name
+        write_frames(video, tmp_path / name)
     renumbered = []
     for video in truth:
         ids = {track: number for number, track in enumerate(video.tracks, 1)}

@@ -89,24 +89,27 @@ def decoded(each) -> np.ndarray:
     return coco_mask.decode(each.mask).astype(bool)
 
 
+def write_truth(video, folder: Path, frames, values_alike: int = 3) -> Path:
+    """The images of a video, of which some frames are labelled with the brush."""
+    write_images(video, folder, "{}.png")
+    tasks = []
+    for frame in frames:
+        results = []
+        for each in video.in_frame(frame):
+            rle = encode_brush(each.mask, values_alike=values_alike)
+            brush = shape("brushlabels", each.category, f"{each.track}", format="rle", rle=rle)
+            results.append(brush)
+        tasks.append(task(frame, results, f"/data/upload/3/01234567-{frame}.png"))
+    path = folder / "export.json"
+    path.write_text(json.dumps(tasks))
+    return path
+
+
 @pytest.mark.parametrize("values_alike", [1, 3, 10**9])  # runs only, mixed, literals only
 def test_round_trip_of_the_brush(tmp_path, values_alike):
     (video, _) = true_videos(crowd=False)
     frames = 0, 2, 7  # the last one is empty
-    write_images(video, tmp_path, "{}.png")
-    tasks = []
-    for frame in frames:
-        masks = [
-            (each, encode_brush(each.mask, values_alike=values_alike))
-            for each in video.in_frame(frame)
-        ]
-        results = [
-            shape("brushlabels", each.category, f"{each.track}", format="rle", rle=rle)
-            for each, rle in masks
-        ]
-        tasks.append(task(frame, results, f"/data/upload/3/01234567-{frame}.png"))
-    path = tmp_path / "export.json"
-    path.write_text(json.dumps(tasks))
+    path = write_truth(video, tmp_path, frames, values_alike)
     labels = read_labels(str(path))
     assert not labels.tracked
     assert [image.name for image in labels.videos] == ["0", "2", "7"]

@@ -51,7 +51,7 @@ def as_rectangle(each) -> list[dict]:
     return [{"shape_type": "rectangle", "points": [[x + w, y], [x, y + h]]}]
 
 
-def _write(truth, root: Path, shapes_of, label="{0.category}", grouped=True) -> None:
+def write(truth, root: Path, shapes_of=as_mask, label="{0.category}", grouped=True) -> None:
     for video in truth:
         write_images(video, root / video.name, "{:d}.png")
         for frame in range(video.num_frames):
@@ -91,7 +91,7 @@ def _decoded(labels) -> list[np.ndarray]:
 @pytest.mark.parametrize("shapes_of", [as_mask, as_polygons, as_rectangle])
 def test_round_trip_of_videos_by_group_id(tmp_path, shapes_of):
     truth = true_videos(crowd=False)
-    _write(truth, tmp_path, shapes_of)
+    write(truth, tmp_path, shapes_of)
     labels = read_labels(str(tmp_path), tracks="group_id")
     assert labels.classes == ["cat", "dog"]
     assert_equal(labels, truth, masks=shapes_of is not as_rectangle)  # exact: whole pixels
@@ -100,7 +100,7 @@ def test_round_trip_of_videos_by_group_id(tmp_path, shapes_of):
 
 def test_round_trip_of_videos_by_label(tmp_path):
     truth = true_videos(crowd=False)
-    _write(truth, tmp_path, as_polygons, label="{0.category}-{0.track}", grouped=False)
+    write(truth, tmp_path, as_polygons, label="{0.category}-{0.track}", grouped=False)
     renumbered = []
     for video in truth:
         ids = {o.track: 0 for f in range(video.num_frames) for o in video.in_frame(f)}
@@ -112,7 +112,7 @@ def test_round_trip_of_videos_by_label(tmp_path):
 
 def test_images_stand_by_themselves_and_say_how_not_to(tmp_path):
     truth = true_videos(crowd=False)
-    _write(truth, tmp_path, as_mask)
+    write(truth, tmp_path, as_mask)
     found = []
     labels = read_labelme(str(tmp_path), found.append)
     assert not labels.tracked

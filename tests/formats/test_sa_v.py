@@ -63,12 +63,17 @@ def truth() -> list[TrueVideo]:
 @pytest.fixture
 def train(tmp_path: Path, truth) -> Path:
     """Two videos, one of which also has automatic masklets, whose ids are the same."""
-    root = tmp_path / "sav_train"
+    root = write_train(truth, tmp_path / "sav_train")
+    _write_json(root / "sav_000/clip_a_auto.json", _content(truth[1], "auto"))
+    return root
+
+
+def write_train(truth: list[TrueVideo], root: Path) -> Path:
+    """Two videos with their masklets: absent objects of one are masks of zeros, of the other null."""
     zeros = _rle(np.zeros((HEIGHT, WIDTH), bool))
     for video, absent in zip(truth, (zeros, None), strict=True):
         write_video(_with_frames_between(video), root / "sav_000" / f"{video.name}.mp4")
         _write_json(root / f"sav_000/{video.name}_manual.json", _content(video, absent=absent))
-    _write_json(root / "sav_000/clip_a_auto.json", _content(truth[1], "auto"))
     return root
 
 
@@ -127,7 +132,7 @@ def test_forms_that_sam_2_reads(tmp_path, truth, form):
     assert_equal(labels, [TrueVideo("clip_b", 8, objects)])
 
 
-def _write_val(videos: list[TrueVideo], root: Path, *, empty: bool) -> None:
+def write_val(videos: list[TrueVideo], root: Path, *, empty: bool) -> Path:
     for video in videos:
         write_images(
             _with_frames_between(video), root / "JPEGImages_24fps" / video.name, "{:05d}.jpg"
@@ -139,6 +144,7 @@ def _write_val(videos: list[TrueVideo], root: Path, *, empty: bool) -> None:
                 if mask.any() or empty:
                     name = f"{video.name}/{track:03d}/{STEP * frame:05d}.png"
                     write_grey(mask.astype(np.uint8) * 255, root / "Annotations_6fps" / name)
+    return root
 
 
 def test_val_keeps_overlaps(tmp_path, truth):
@@ -150,7 +156,7 @@ def test_val_keeps_overlaps(tmp_path, truth):
             part[: HEIGHT // 2] = False
             objects += [TrueObject(each.frame, 3, "object", part)] * bool(part.any())
     truth[0] = TrueVideo("clip_b", 8, tuple(objects))
-    _write_val(truth, tmp_path / "sav_val", empty=True)
+    write_val(truth, tmp_path / "sav_val", empty=True)
     for path in (tmp_path / "sav_val", tmp_path / "sav_val" / "Annotations_6fps"):
         assert recognise(str(path))[0] == "sa_v"
         labels = read_sa_v(str(path))
@@ -159,7 +165,7 @@ def test_val_keeps_overlaps(tmp_path, truth):
 
 
 def test_val_objects_without_a_file_are_absent(tmp_path, truth):
-    _write_val(truth, tmp_path, empty=False)
+    write_val(truth, tmp_path, empty=False)
     labels = read_sa_v(str(tmp_path), image_root=str(tmp_path / "JPEGImages_24fps"))
     # No file, no frame: nothing says that somebody looked at the last one.
     truth[0] = TrueVideo("clip_b", 7, truth[0].objects)
@@ -206,7 +212,7 @@ def test_bad_files_are_one_line(train, truth, message):
 
 
 def test_wrong_places_and_options_are_one_line(tmp_path, train, truth):
-    _write_val(truth[1:], tmp_path / "val", empty=True)
+    write_val(truth[1:], tmp_path / "val", empty=True)
     write_grey(np.array([[1, 2]], np.uint8), tmp_path / "size" / "0.png")
     odd = np.zeros((HEIGHT, WIDTH), np.uint8)
     odd[0, :2] = 1, 2

@@ -5,7 +5,9 @@ frames 3 and 4), come late, are occluded by others (masks do not overlap), have 
 in both videos, and one is a crowd. The last frame of the first video has no object.
 """
 
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,11 +123,27 @@ def write_images(
 
 def write_video(video: TrueVideo, path: Path) -> None:
     """An MP4 file of the frames, H.264 with B-frames."""
+    _encode(video.images(), path)
+
+
+def make_video(folder: Path, path: Path) -> None:
+    """Make a video file of a folder of images, whose names end in the frames' numbers, and remove these;
+    what is missing between them is grey."""
+    images = {int(re.findall(r"\d+", path.stem)[-1]): path for path in folder.iterdir()}
+    grey = Image.new("RGB", (WIDTH, HEIGHT), "grey")
+    frames = [
+        Image.open(images[k]) if k in images else grey for k in range(min(images), max(images) + 1)
+    ]
+    _encode(map(np.asarray, frames), path)
+    shutil.rmtree(folder)
+
+
+def _encode(images: Iterable[np.ndarray], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "10", "bf": "2"})
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-        for image in video.images():
+        for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
         container.mux(stream.encode())
 
