@@ -38,8 +38,8 @@ def task_frames(
     names = [*filter(None, [task.source, stem, task.name, os.path.basename(folder)])]
     if task.subset:
         names = [f"images/{task.subset}", *names]
-    elif is_only or (image_root is None and stem == "annotations"):
-        names = ["images", *names, ""]
+    else:  # a file that was renamed may lie beside those of other tasks
+        names = ["images", *names, ""] if stem == "annotations" else [*names, "images", ""]
     footage = find_footage(path, folder, names, image_root, is_only=is_only)
     if task.size is not None:
         footage.check_size(task.size, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from d2video.fetching import around
 from d2video.formats.cvat_frames import frame_number
-from d2video.formats.cvat_meta import OUTERMOST, Meta, all_classes, holds, read_metas
+from d2video.formats.cvat_meta import OUTERMOST, Meta, holds, meta_at
 from d2video.formats.cvat_remarks import Remarks
 from d2video.formats.cvat_shapes import geometry, is_shape, is_turned, read_shape
 from d2video.formats.faults import EntryError, Report, refuse, reporting
@@ -31,10 +31,10 @@ def _is_cvat_images(seen: Seen) -> bool:
 def read_cvat_images(
     root: str, report: Report = refuse, *, image_root: str | None = None
 ) -> LabelSet:
-    """Read the XML of tasks, jobs or projects as single images; those without shapes are images, too.
+    """Read the XML of a task, a job or a project as single images; those without shapes are images, too.
 
     Args:
-        root: ``annotations.xml`` or another XML file, the folder that holds it, or a folder of such folders.
+        root: ``annotations.xml`` or another XML file, or the folder that holds it.
         report: takes what is wrong with images and shapes, and what is left out.
         image_root: the folder of the images, if they are not in ``images`` beside the XML file, or the
             video file whose frames they are.
@@ -42,19 +42,16 @@ def read_cvat_images(
     Raises:
         UserError: it is not CVAT's XML, or the video is of another size.
     """
-    metas = read_metas(root, "image", "cvat_video")
-    labels = LabelSet(root, report, classes=all_classes(metas), tracked=False)
-    remarks = Remarks(labels)
-    for meta in metas:
-        prefix = "" if len(metas) == 1 else f"{Path(meta.path).absolute().parent.name}/"
-        frames = _Frames(meta, image_root)
-        for node in read_xml(meta.path, OUTERMOST):
-            if node.tag == "image":
-                with reporting(report, meta.path, "line", node.line):
-                    video = _add_image(labels, node, frames, prefix)
-                    _add_shapes(video, node, meta.path, remarks)
-            elif node.tag not in ("version", "meta"):
-                labels.tally.leave_out(f"of type {node.tag}")
+    meta = meta_at(root, "image", "cvat_video")
+    labels = LabelSet(root, report, classes=meta.classes, tracked=False)
+    remarks, frames = Remarks(labels), _Frames(meta, image_root)
+    for node in read_xml(meta.path, OUTERMOST):
+        if node.tag == "image":
+            with reporting(report, meta.path, "line", node.line):
+                video = _add_image(labels, node, frames)
+                _add_shapes(video, node, meta.path, remarks)
+        elif node.tag not in ("version", "meta"):
+            labels.tally.leave_out(f"of type {node.tag}")
     remarks.tell("shapes")
     return labels.finished()
 
@@ -103,7 +100,7 @@ class _Frames:
             yield os.path.join(folder, each), suffix
 
 
-def _add_image(labels: LabelSet, node: Node, frames: _Frames, prefix: str) -> LabelledVideo:
+def _add_image(labels: LabelSet, node: Node, frames: _Frames) -> LabelledVideo:
     given = node.attributes
     name, subset = given.get("name", ""), given.get("subset", "")
     width, height = (given.get(key, "") for key in ("width", "height"))
@@ -116,9 +113,7 @@ def _add_image(labels: LabelSet, node: Node, frames: _Frames, prefix: str) -> La
         first = frames.video if frames.video is not None and frame in frames.video.frames else None
         footage = first or Footage(frame, [frame], read_image_size(frame), False)
         footage.check_size(size, labels.source)
-    return labels.add_video(
-        f"{prefix}{subset}/{name}" if subset else f"{prefix}{name}", [frame], size
-    )
+    return labels.add_video(f"{subset}/{name}" if subset else name, [frame], size)
 
 
 def _add_shapes(video: LabelledVideo, image: Node, path: str, remarks: Remarks) -> None:

@@ -2,16 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 
 from d2video.formats.faults import EntryError, refuse, reporting
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES
+from d2video.video.image_io import visible_files
 
 OUTERMOST = "annotations"
 _STEP = re.compile(r"\s*step\s*=\s*(\d{1,9})\s*")
@@ -74,53 +72,45 @@ def read_meta(path: str) -> Meta:
     return _meta(path, meta, "")
 
 
-def read_metas(root: str, content: str, other: str) -> list[Meta]:
-    """The heads of all XML files at a path.
+def meta_at(root: str, content: str, other: str) -> Meta:
+    """The head of an XML file, or of the only one in a folder.
 
     Args:
-        root: a file, a folder with XML files, or one of folders with an annotations.xml each.
-        content: what the files must hold: "track" or "image".
+        root: the file or the folder.
+        content: what the file must hold: "track" or "image".
         other: the format of files that hold the other.
 
     Raises:
-        UserError: there is none, or as :func:`read_meta`.
+        UserError: there is none, or several, or as :func:`read_meta`.
     """
-    metas = [read_meta(path) for path in _files(root)]
-    if not metas:
-        raise UserError(f"{root} holds no XML file: give the folder with CVAT's annotations.xml")
-    for meta in metas:
-        if meta.content not in (content, ""):
-            raise UserError(f"{meta.path} holds {meta.content}s: its format is {other}")
-    return metas
+    path = _file(root)
+    if path is None:
+        raise UserError(f"{root} holds no XML file, or several: give the one with CVAT's labels")
+    meta = read_meta(path)
+    if meta.content not in (content, ""):
+        raise UserError(f"{meta.path} holds {meta.content}s: its format is {other}")
+    return meta
 
 
 def holds(root: str, content: str) -> bool:
-    """Whether the first XML file at a path is one of CVAT that holds "track"s or "image"s."""
+    """Whether the XML file, or the only one in a folder, is one of CVAT that holds "track"s or "image"s."""
+    path = _file(root)
+    if path is None or not _may_be_xml(path):
+        return False
     try:
-        first, *_ = map(read_meta, [path for path in _files(root) if _may_be_xml(path)][:1])
-    except (UserError, ValueError):
+        meta = read_meta(path)
+    except UserError:
         return False
     # Without either, the mode of its task says what they would be.
-    mode = "track" if any(task.is_video for task in first.tasks) else "image"
-    return (first.content or mode) == content
+    mode = "track" if any(task.is_video for task in meta.tasks) else "image"
+    return (meta.content or mode) == content
 
 
-def all_classes(metas: Iterable[Meta]) -> list[str] | None:
-    """Those of all files, each once; None if one does not list them."""
-    lists = [meta.classes for meta in metas if meta.classes is not None]
-    if len(lists) < len([*metas]):
-        return None
-    return [*dict.fromkeys(chain.from_iterable(lists))]
-
-
-def _files(root: str) -> list[str]:
+def _file(root: str) -> str | None:
     if not os.path.isdir(root):
-        return [root]
-    for pattern in ("annotations.xml", "*.xml", "*/annotations.xml"):
-        found = sorted(path for path in Path(root).glob(pattern) if path.name[0] != ".")
-        if found:
-            return [str(path) for path in found]
-    return []
+        return root
+    found = visible_files(root, (".xml",))
+    return str(found[0]) if len(found) == 1 else None
 
 
 def _may_be_xml(path: str) -> bool:

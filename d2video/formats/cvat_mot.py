@@ -26,7 +26,7 @@ _LAYOUT = "frame,id,left,top,width,height,flag,class,visibility"
 
 
 def _is_cvat_mot(seen: Seen) -> bool:
-    return bool(_sequences(seen.path))
+    return _export(seen.path) is not None
 
 
 @label_format("cvat_mot", "CVAT: gt.txt with labels.txt (MOT 1.1)", _is_cvat_mot)
@@ -39,17 +39,17 @@ def read_cvat_mot(
     start_frame: int = 0,
     frame_step: int = 1,
 ) -> LabelSet:
-    """Read one export, or a folder of several.
+    """Read an export.
 
-    A video has the name of the folder. Images called by numbers are the frames with these numbers.
+    The video has the name of the folder. Images called by numbers are the frames with these numbers.
     Others, and the frames of a video file, are counted from 1 on. If no box has a track (CVAT writes -1
     as its id), the frames are single images.
 
     Args:
-        root: the folder with ``gt`` and ``img1``, ``gt/gt.txt`` in it, or a folder of such folders.
+        root: the folder with ``gt`` and ``img1``, or ``gt/gt.txt`` in it.
         report: takes the faults of rows; boxes in another layout; and what is left out.
-        image_root: the frames of the only video, or a folder with those of all by name: folders of images or
-            video files. None: ``img1``, or a video file beside ``gt``.
+        image_root: the frames: a folder of images or a video file, or a folder that holds either by the name
+            of the export. None: ``img1``, or a video file beside ``gt``.
         tracked: False: every frame is a single image. This keeps boxes without a track, too.
         start_frame, frame_step: of the task in CVAT, which the file does not hold: the first labelled frame
             of a video file, from 0 on, and N where every N-th frame after it was labelled.
@@ -61,32 +61,26 @@ def read_cvat_mot(
         raise UserError(
             f"start_frame {start_frame}, frame_step {frame_step}: give those of the task"
         )
-    folders = _sequences(root)
-    if not folders:
+    folder = _export(root)
+    if folder is None:
         raise UserError(f"{root} is no export of CVAT with gt/gt.txt and gt/labels.txt: correct it")
-    files = [os.path.join(folder, "gt", "gt.txt") for folder in folders]
-    classes = [{n: name for name, n in read_class_numbers(file).items()} for file in files]
-    names = [*dict.fromkeys(name for each in classes for name in each.values())]
-    labels = LabelSet(root, report, classes=names)
-    steps = slice(start_frame, None, frame_step)
-    loose: list[tuple[LabelledVideo, TextTable, dict[int, str]]] = []
-    for folder, file, numbers in zip(folders, files, classes, strict=True):
-        video = _video(labels, folder, file, image_root, steps, is_only=len(folders) == 1)
-        table = _read_rows(video, file, report)
-        has_track = table.column(1) >= 0
-        _add_rows(video, table.select(has_track), numbers)
-        loose.append((video, table.select(~has_track), numbers))
-    count = sum(len(table.lines) for _, table, _ in loose)
-    if tracked and (labels.tally.used or not count):
+    file = os.path.join(folder, "gt", "gt.txt")
+    names = {number: name for name, number in read_class_numbers(file).items()}
+    labels = LabelSet(root, report, classes=[*names.values()])
+    video = _video(labels, folder, file, image_root, slice(start_frame, None, frame_step))
+    table = _read_rows(video, file, report)
+    has_track = table.column(1) >= 0
+    _add_rows(video, table.select(has_track), names)
+    loose = table.select(~has_track)
+    if tracked and (labels.tally.used or not len(loose.lines)):
         labels.tally.leave_out(
             "without a track (id -1)",
-            count,
+            len(loose.lines),
             "tracked=False reads every frame as a single image, with them",
         )
         return labels.finished()
     labels.tracked = False
-    for video, table, numbers in loose:
-        _add_rows(video, table, numbers)
+    _add_rows(video, loose, names)
     if tracked:
         text = (
             "no box has a track (all ids are -1), and the frames are read as single images, for a model such "
@@ -97,33 +91,22 @@ def read_cvat_mot(
     return labels.finished()
 
 
-def _sequences(path: str) -> list[str]:
-    """The folder that is an export of CVAT, by itself or by its gt.txt, or those in it."""
+def _export(path: str) -> str | None:
+    """The folder that is an export of CVAT, by itself or by its gt.txt; None: it is none."""
     if not os.path.isdir(path):
         folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
-        is_file = (name, os.path.basename(path)) == ("gt", "gt.txt")
-        return [folder] if is_file and _is_export(folder) else []
-    inner = sorted(entry.path for entry in os.scandir(path) if entry.is_dir())
-    return [path] if _is_export(path) else [each for each in inner if _is_export(each)]
-
-
-def _is_export(folder: str) -> bool:
-    files = [os.path.join(folder, "gt", name) for name in ("gt.txt", "labels.txt")]
-    return all(map(os.path.isfile, files)) and not is_labelled_sequence(folder)
+        if (name, os.path.basename(path)) != ("gt", "gt.txt"):
+            return None
+        path = folder
+    files = [os.path.join(path, "gt", name) for name in ("gt.txt", "labels.txt")]
+    return path if all(map(os.path.isfile, files)) and not is_labelled_sequence(path) else None
 
 
 def _video(
-    labels: LabelSet,
-    folder: str,
-    file: str,
-    image_root: str | None,
-    steps: slice,
-    *,
-    is_only: bool,
+    labels: LabelSet, folder: str, file: str, image_root: str | None, steps: slice
 ) -> LabelledVideo:
     name = os.path.basename(os.path.abspath(folder))
-    places = [name, ""] if image_root is not None and not is_only else ["img1", name, ""]
-    footage = find_footage(file, folder, places, image_root, is_only=is_only)
+    footage = find_footage(file, folder, ["img1", name, ""], image_root)
     if footage.is_video_file:
         found = dict(enumerate(footage.frames[steps], 1))
     elif (steps.start, steps.step) != (0, 1):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from d2video.formats.cvat_frames import task_frames
-from d2video.formats.cvat_meta import OUTERMOST, Meta, Task, all_classes, holds, read_metas
+from d2video.formats.cvat_meta import OUTERMOST, Meta, Task, holds, meta_at
 from d2video.formats.cvat_remarks import Remarks
 from d2video.formats.cvat_shapes import (
     Shape,
@@ -45,14 +45,14 @@ def read_cvat_video(
     image_root: str | None = None,
     tracked: bool = True,
 ) -> LabelSet:
-    """Read the XML of tasks, jobs or projects.
+    """Read the XML of a task, a job or a project.
 
     A video has the name of its file, or of the task. Frames have the numbers that CVAT shows. Where no
     object is in more than one frame, as with masks drawn in CVAT, there are no tracks: the frames with
     objects are read as single images.
 
     Args:
-        root: ``annotations.xml`` or another XML file, the folder that holds it, or a folder of such folders.
+        root: ``annotations.xml`` or another XML file, or the folder that holds it.
         report: takes what is wrong with shapes, and what is left out or not meant as it reads.
         image_root: the frames of the only task, or a folder with those of all, if they are not in
             ``images`` beside the XML file: a folder of images ``frame_000010.PNG``, or the video file.
@@ -61,12 +61,10 @@ def read_cvat_video(
     Raises:
         UserError: it is not CVAT's XML, or the frames are not found or not those that were labelled.
     """
-    metas = read_metas(root, "track", "cvat_images")
-    labels = LabelSet(root, report, classes=all_classes(metas))
+    meta = meta_at(root, "track", "cvat_images")
+    labels = LabelSet(root, report, classes=meta.classes)
     tracks = _Tracks(labels)
-    is_only = sum(len(meta.tasks) for meta in metas) == 1
-    for meta in metas:
-        _File(meta, tracks, image_root, is_only=is_only).read()
+    _File(meta, tracks, image_root).read()
     tracks.judge(tracked)
     return labels.finished()
 
@@ -170,12 +168,11 @@ class _Tracks:
 class _File:
     """Reads one file."""
 
-    def __init__(
-        self, meta: Meta, tracks: _Tracks, image_root: str | None, *, is_only: bool
-    ) -> None:
+    def __init__(self, meta: Meta, tracks: _Tracks, image_root: str | None) -> None:
         self.path, self.tracks, self.labels = meta.path, tracks, tracks.labels
         self.is_project = any(task.id for task in meta.tasks)
         self.offsets = {task.id: task.offset for task in meta.tasks}
+        is_only = len(meta.tasks) == 1
         self.videos = {task.id: self._video(task, image_root, is_only) for task in meta.tasks}
         # Shapes after which the track is not listed though it goes on, and the next ones.
         self.gaps: list[tuple[_Track, _Listed, _Listed | None]] = []

@@ -1,13 +1,16 @@
 """The formats of labels that are read as a :class:`~d2video.formats.label_set.LabelSet`, by name."""
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from d2video.formats.exports import find_exports
 from d2video.formats.faults import Report, refuse
 from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen, place_of, recognise, recogniser, unpacked
+from d2video.formats.recognition import Seen, recogniser, unpacked
+from d2video.formats.united import united
 from d2video.utils.errors import UserError
 from d2video.utils.near_names import did_you_mean
 
@@ -64,7 +67,8 @@ def read_labels(
     """Read labels.
 
     Args:
-        path: the file or folder as the tool wrote it, or a zip archive of it.
+        path: the file or folder as the tool wrote it, a zip archive of it, or a folder of several such
+            folders or archives.
         format: a name of :data:`LABEL_FORMATS`; None: recognised.
         report: takes faults, doubts and what is left out.
         videos: only these, by name; None: all.
@@ -73,19 +77,27 @@ def read_labels(
     Raises:
         UserError: the format or a video is unknown, or the labels cannot be read.
     """
-    if format is None:
-        format, place = recognise(path)
-    elif format in LABEL_FORMATS:
-        place = place_of(path, LABEL_FORMATS[format].recognises)
+    if format is None or format in LABEL_FORMATS:
+        exports = find_exports(path, format)
+        format = exports.format
     if format not in LABEL_FORMATS:
         hint = did_you_mean(format, LABEL_FORMATS, f"choose {', '.join(sorted(LABEL_FORMATS))}")
         raise UserError(f"{path}: there is no format of labels '{format}': {hint}")
+    if exports.left_out is not None:
+        report(exports.left_out)
     if options.get("image_root") is not None:
-        options["image_root"] = unpacked(options["image_root"])
+        options["image_root"] = root = unpacked(options["image_root"])
+        if len(exports.places) > 1 and os.path.isfile(root):
+            raise UserError(
+                f"{path} holds {len(exports.places)} exports, and image_root, {root}, is one video: give the "
+                "folder that holds those of all"
+            )
     read = LABEL_FORMATS[format].read
-    if videos is not None and "videos" in inspect.signature(read).parameters:
+    can_choose = len(exports.places) == 1 and "videos" in inspect.signature(read).parameters
+    if videos is not None and can_choose:
         options["videos"] = videos
-    labels = read(place.path, report, **options)
+    sets = {name: read(seen.path, report, **options) for name, seen in exports.places.items()}
+    labels = united(path, sets, report)
     if videos is not None:
         labels.choose(videos)
     return labels

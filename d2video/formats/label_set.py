@@ -249,7 +249,8 @@ class LabelSet:
         source: path of the file or folder.
         report: takes faults, doubts and what is left out.
         classes: names, by index.
-        class_numbers: what the file calls them, by index; None: it has names only.
+        lists_classes: the file lists them.
+        class_numbers: what it calls them, by index; None: it has names only.
         tracked: objects have identities through a video. If not, every "video" is an image of one frame.
         mixed_tracks: a track of several classes is read as one of each, and is a doubt; if not, the entry
             with another class is at fault.
@@ -280,7 +281,7 @@ class LabelSet:
         self.tracked, self.mixed_tracks = tracked, mixed_tracks
         self.track_advice: str | None = None
         self.benchmark, self.labelled, self.class_numbers = benchmark, True, class_numbers
-        self._is_listed = classes is not None
+        self.lists_classes = classes is not None
         self.classes: list[str] = list(classes or ())
         self._index = {name: k for k, name in enumerate(self.classes)}
         if len(self._index) < len(self.classes):
@@ -334,7 +335,7 @@ class LabelSet:
             EntryError: the file does not list it.
         """
         if name not in self._index:
-            if self._is_listed:
+            if self.lists_classes:
                 known = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
                 raise EntryError(f"the class {name!r} is not among those listed ({known}); add it")
             self._index[name] = len(self.classes)
@@ -376,7 +377,7 @@ class LabelSet:
         if self.tally.reasons and not self.tally.used:
             raise UserError(f"{self.tally.left_out()}: nothing is left; correct the file")
         self.split_tracks()
-        if not self._is_listed:
+        if not self.lists_classes:
             self._sort_classes()
         self.tally.tell(self.report)
         self.polygons.tell(self.report)

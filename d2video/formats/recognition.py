@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -131,29 +131,39 @@ def recognise(path: str) -> tuple[str, Seen]:
     Raises:
         UserError: it does not exist, or has no format that is known, or more than one.
     """
-    for seen in _places(path):
-        found = [name for name, recognises in RECOGNISERS.items() if recognises(seen)]
+    found = recognised(path)
+    if found is None:
+        raise no_format(path)
+    return found
+
+
+def recognised(path: str, format: str | None = None) -> tuple[str, Seen] | None:
+    """As :func:`recognise`, but None if no format is known; with ``format`` only this one is asked."""
+    asked = RECOGNISERS if format is None else {format: RECOGNISERS[format]}
+    for seen in places_at(path):
+        found = [name for name, recognises in asked.items() if recognises(seen)]
         if len(found) == 1:
             return found[0], seen
         if found:
             raise UserError(f"{path} may be {' or '.join(sorted(found))}: name its format")
-    known = ", ".join(sorted(RECOGNISERS))
+    return None
+
+
+def no_format(path: str, others: Sequence[str] = ()) -> UserError:
+    """What to say of labels in no format that is known, or of archives in a folder with ``others``."""
+    seen = places_at(path)[-1]
+    hints = ["name its format"]
     several = [name for name in seen.files if name.lower().endswith(".json")]
-    hint = f"name one of its JSON files, such as {several[0]}" if len(several) > 1 else ""
-    hint = f"{hint}, or " if hint else ""
-    raise UserError(
-        f"{path} has no format of labels that is known ({known}): {hint}name its format"
+    if len(several) > 1:
+        hints.insert(0, f"name one of its JSON files, such as {several[0]}")
+    archives = [name for name in seen.files if name.lower().endswith(".zip")]
+    if archives:
+        beside = f", or take {others[0]} from beside it" if others else ""
+        hints.insert(0, f"name one of its archives, such as {archives[0]}{beside}")
+    known = ", ".join(sorted(RECOGNISERS))
+    return UserError(
+        f"{path} has no format of labels that is known ({known}): {', or '.join(hints)}"
     )
-
-
-def place_of(path: str, recognises: Recogniser) -> Seen:
-    """The file or folder to read, if its format is known.
-
-    Raises:
-        UserError: the path does not exist, or an archive cannot be unpacked.
-    """
-    places = _places(path)
-    return next(filter(recognises, places), places[0])
 
 
 def unpacked(path: str) -> str:
@@ -166,8 +176,12 @@ def unpacked(path: str) -> str:
     return str(unpack(path)) if is_archive else path
 
 
-def _places(path: str) -> list[Seen]:
-    """What the path names, and the only folder in it, which archives often have around all else."""
+def places_at(path: str) -> list[Seen]:
+    """What the path names, and the only folder in it, which archives often have around all else.
+
+    Raises:
+        UserError: it does not exist, or an archive cannot be unpacked.
+    """
     if not os.path.exists(path):
         raise UserError(f"{path} does not exist: correct the path of the labels")
     place = unpacked(path)

@@ -6,6 +6,7 @@ import pytest
 
 from d2video.formats.cvat_images import read_cvat_images
 from d2video.formats.faults import Doubt, Fault, LeftOut
+from d2video.formats.label_formats import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.cvat_xml import (
     as_box,
@@ -33,7 +34,7 @@ from tests.helpers.true_labels import (
 def told(root, **options):
     """The set, and what was reported, as texts by kind."""
     found = []
-    read = read_cvat_images(str(root), found.append, **options)
+    read = read_labels(str(root), "cvat_images", found.append, **options)
     texts = {
         kind: [str(f) for f in found if isinstance(f, kind)] for kind in (Fault, Doubt, LeftOut)
     }

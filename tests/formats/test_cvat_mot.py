@@ -7,6 +7,7 @@ from PIL import Image
 
 from d2video.formats.cvat_mot import read_cvat_mot
 from d2video.formats.faults import Doubt, Fault, LeftOut
+from d2video.formats.label_formats import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (
     CLASSES,
@@ -21,7 +22,7 @@ from tests.helpers.true_labels import (
 def told(root, **options):
     """The set, and what was reported, as texts by kind."""
     found = []
-    read = read_cvat_mot(str(root), found.append, **options)
+    read = read_labels(str(root), "cvat_mot", found.append, **options)
     texts = {
         kind: [str(f) for f in found if isinstance(f, kind)] for kind in (Fault, Doubt, LeftOut)
     }

@@ -7,6 +7,7 @@ import pytest
 
 from d2video.formats.cvat_video import read_cvat_video
 from d2video.formats.faults import Doubt, Fault, LeftOut
+from d2video.formats.label_formats import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.cvat_xml import (
     as_box,
@@ -40,7 +41,7 @@ EMPTY = TrueVideo("clip", 10, ())
 def told(root, **options):
     """The set, and what was reported, as texts by kind."""
     found = []
-    read = read_cvat_video(str(root), found.append, **options)
+    read = read_labels(str(root), "cvat_video", found.append, **options)
     texts = {
         kind: [str(f) for f in found if isinstance(f, kind)] for kind in (Fault, Doubt, LeftOut)
     }

@@ -6,6 +6,7 @@ from d2video.data.datasets.label_sets import register_labels
 from d2video.formats.faults import Report, refuse
 from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat
 from d2video.formats.label_set import LabelSet
+from d2video.formats.recognition import RECOGNISERS
 from d2video.video.frame_names import frame_name
 from tests.helpers.true_labels import CLASSES, HEIGHT, WIDTH, true_videos, write_images
 
@@ -56,6 +57,7 @@ def register_true(monkeypatch, name: str, root: Path, **options) -> None:
     """Write the frames and register the labels, with options of :func:`read_true` and the common ones."""
     for video in true_videos():
         write_images(video, root / video.name)
-    form = LabelFormat(FORMAT, read_true, lambda seen: False, "tests")
+    form = LabelFormat(FORMAT, read_true, lambda seen: True, "tests")
+    monkeypatch.setitem(RECOGNISERS, FORMAT, form.recognises)
     monkeypatch.setitem(LABEL_FORMATS, FORMAT, form)
     register_labels(name, str(root), format=FORMAT, **options)

@@ -8,10 +8,11 @@ from detectron2.data import DatasetCatalog
 
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.data.datasets.from_config import is_registered_as, register_dataset
+from d2video.formats.exports import find_exports
 from d2video.formats.label_formats import LABEL_FORMATS
 from d2video.formats.mot_labels import read_class_numbers
 from d2video.formats.mot_rules import WITHOUT_CLASSES
-from d2video.formats.recognition import RECOGNISERS, Seen, place_of, recognise, unpacked
+from d2video.formats.recognition import RECOGNISERS, Seen, unpacked
 from d2video.formats.standard_formats import (
     find_image_root,
     find_json_file,
@@ -73,13 +74,11 @@ def path_entry(
 ) -> tuple[str, str, dict[str, Any]]:
     """The entry of DATASETS.REGISTER by which :func:`register_path` registers labels."""
     path = os.path.expanduser(path)
-    if format is None:
-        format, seen = recognise(path)
-    elif format in RECOGNISERS:
-        seen = place_of(path, RECOGNISERS[format])
-    else:
+    if format is not None and format not in RECOGNISERS:
         known = ", ".join(sorted(RECOGNISERS))
         raise UserError(f"{path}: '{format}' is not a format of labels at a path: choose {known}")
+    exports = find_exports(path, format)
+    format = exports.format
     if image_root is None and not needs_images and format in _WITHOUT_IMAGES:
         image_root = os.path.dirname(path)
     if image_root is not None:
@@ -87,7 +86,13 @@ def path_entry(
     if format in LABEL_FORMATS:
         arguments = {"root": path, **options}
     else:
-        arguments = _ARGUMENTS[format](path, seen, options)
+        first, *others = exports.places.values()
+        if others:
+            raise UserError(
+                f"{path} holds {len(exports.places)} sets in {format}'s format, which are not read as one: "
+                f"name them one by one, such as {first.path}"
+            )
+        arguments = _ARGUMENTS[format](path, first, options)
     return name or _free_name(os.path.normpath(path), format, arguments), format, arguments
 
 

@@ -1,0 +1,171 @@
+"""A folder of several exports, which may be zips: what is read as one set, and what is refused."""
+
+import json
+import shutil
+import zipfile
+
+import pytest
+
+from d2video.data.datasets.by_path import register_path
+from d2video.data.loading import load_records
+from d2video.formats.faults import Doubt, LeftOut
+from d2video.formats.label_formats import read_labels
+from d2video.utils.errors import UserError
+from tests.helpers.coco_sets import instance_content, write_images
+from tests.helpers.cvat_xml import (
+    as_mask,
+    as_polygon,
+    document,
+    drawable,
+    element,
+    labels,
+    task,
+    track,
+    tracks_of,
+    write_xml,
+)
+from tests.helpers.true_labels import CLASSES, assert_equal, true_videos, write_video
+
+FIRST, SECOND = [drawable(video) for video in true_videos(crowd=False)]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+
+
+def xml(video, *, classes=CLASSES, source=None, write=as_polygon):
+    names = "" if classes is None else labels(classes)
+    inner = task(video.num_frames, source=source or f"{video.name}.mp4", extra=names)
+    return document(element("task", inner), *tracks_of(video, write))
+
+
+# Masks of CVAT have no tracks.
+LONE = document(
+    element("task", task(8, source="clip_b.mp4")),
+    track(0, "cat", [as_mask(FIRST.objects[0], frame=0)]),
+)
+
+
+def pack(path, **members):
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A zip and a folder of labels, their videos, notes, and what file managers leave."""
+    folder = tmp_path / "exports"
+    pack(folder / "job 1.zip", annotations__xml=xml(FIRST), __MACOSX="")
+    write_xml(folder / "job_2", xml(SECOND, classes=("bird", "dog", "cat", "cow")))
+    write_video(FIRST, folder / f"{FIRST.name}.mp4")
+    write_video(SECOND, folder / "job_2" / f"{SECOND.name}.mp4")
+    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+        (folder / name).touch()
+    return folder
+
+
+def told(path, format=None, **options):
+    found = []
+    read = read_labels(str(path), format, found.append, **options)
+    return read, [str(each) for each in found if isinstance(each, Doubt | LeftOut)]
+
+
+@pytest.mark.parametrize("place", ["", "outer", "outer.zip"])
+def test_zips_and_folders_are_one_set(folder, tmp_path, place):
+    if place == "outer":
+        shutil.move(folder, tmp_path / "outer" / "exports")
+    elif place == "outer.zip":
+        shutil.make_archive(str(tmp_path / "outer"), "zip", folder)
+    read, texts = told(tmp_path / (place or "exports"))
+    assert texts == []
+    assert_equal(read, [FIRST, SECOND], occlusion=True)
+    assert read.classes == ["bird", "dog", "cat", "cow"]
+
+
+def test_xml_files_that_were_renamed_are_one_set(tmp_path):
+    for video in (FIRST, SECOND):
+        write_xml(tmp_path, xml(video), f"export of {video.name}.xml")
+        write_video(video, tmp_path / f"{video.name}.MP4")
+    read, texts = told(tmp_path)
+    assert texts == []
+    assert_equal(read, [FIRST, SECOND], occlusion=True)
+
+
+def test_videos_of_one_name_are_told_apart(tmp_path):
+    for name, video in (("b", FIRST), ("a", SECOND)):
+        inner = write_xml(tmp_path / name, xml(video, source="clip.mp4", classes=None)).parent
+        write_video(video, inner / "clip.mp4")
+        shutil.make_archive(str(tmp_path / "exports" / name), "zip", inner)
+    read, _ = told(tmp_path / "exports")
+    assert {video.name: len(video.frames) for video in read.videos} == {"a/clip": 5, "b/clip": 8}
+    assert read.classes == ["cat", "dog"]  # no file lists its classes
+    assert {read.classes[o.category] for v, o in read.objects() if v.name == "a/clip"} == {"dog"}
+
+
+def test_what_is_not_read_is_counted(folder):
+    pack(folder / "job_2.zip", annotations__xml=xml(FIRST))  # which was unpacked
+    pack(folder / "frames.zip", readme__txt="")
+    write_video(FIRST, folder / "more" / "other.mp4")
+    read, (text,) = told(folder)
+    assert_equal(read, [FIRST, SECOND], occlusion=True)
+    assert f"{folder}: 2 of 4 exports are used; left out: 1 in another format, or without" in text
+    assert "1 that are unpacked beside; for a set of several, put" in text
+    pack(folder / "job_2" / "job_3.zip", annotations__xml=xml(FIRST))
+    read, (text,) = told(folder / "job_2")
+    assert [video.name for video in read.videos] == [SECOND.name]
+    assert "1 of 2 exports are used; left out: 1 in archives beside it" in text
+
+
+def test_frames_of_two_exports_are_doubted(folder):
+    pack(folder / "job 1 again.zip", annotations__xml=xml(FIRST))
+    read, (text,) = told(folder)
+    assert len(read.videos) == 3
+    assert "frames that are labelled twice (8), such as" in text
+    assert f"{FIRST.name}.mp4#frame=0 in job 1 again and in job 1: leave one" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "part"),
+    [
+        (
+            lambda folder: pack(folder / "a.zip", i__json=json.dumps(instance_content())),
+            {},
+            "holds labels in several formats (a.zip is coco, job_2 is cvat_video): name one",
+        ),
+        (
+            lambda folder: pack(folder / "a.zip", annotations__xml=LONE),
+            {},
+            "job_2 is tracked, and a is not: give tracks to all, or set tracked=False",
+        ),
+        (
+            lambda folder: (folder / "setup.exe").touch(),
+            {},
+            "name one of its archives, such as job 1.zip, or take setup.exe from beside it",
+        ),
+        (lambda folder: (folder / "a.zip").write_bytes(b"PK"), {}, "a.zip: it is damaged"),
+        (lambda folder: None, {"image_root": f"{FIRST.name}.mp4"}, "2 exports, and image_root, "),
+    ],
+)
+def test_refused_in_one_line(folder, change, options, part):
+    change(folder)
+    options = {key: str(folder / value) for key, value in options.items()}
+    with pytest.raises(UserError) as error:
+        read_labels(str(folder), **options)
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("scratch_catalog")
+def test_one_zip_of_a_standard_format(tmp_path):
+    """Its images lie beside it. Several such zips are not read as one set."""
+    (tmp_path / "in").mkdir()
+    write_images(tmp_path / "in")
+    pack(tmp_path / "in" / "a.zip", i__json=json.dumps(instance_content()))
+    assert len(load_records(register_path(str(tmp_path / "in")))) == 3
+    shutil.copy(tmp_path / "in" / "a.zip", tmp_path / "in" / "b.zip")
+    with pytest.raises(UserError, match=r"holds 2 sets in coco's format, .* such as .*in/a\.zip"):
+        register_path(str(tmp_path / "in"))
