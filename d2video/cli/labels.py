@@ -84,18 +84,16 @@ def data_set(source: str, words: Sequence[str], **given: Any) -> str:
         UserError: there is neither a data set of this name nor labels at this path, or they do not take
             the options.
     """
-    from detectron2.data import DatasetCatalog
-
     from d2video.config import load_cfg
     from d2video.config.files import override_pairs
-    from d2video.data.datasets.by_path import register_path
+    from d2video.data.datasets.by_path import is_path, register_path
     from d2video.data.loading import check_registered
 
     pairs = override_pairs(words)
     config = [item for key, value in pairs.items() if is_config_key(key) for item in (key, value)]
     options = {key: value for key, value in pairs.items() if not is_config_key(key)}
     load_cfg("", config)  # registers data sets
-    if source not in DatasetCatalog and os.path.exists(source):
+    if is_path(source):
         return register_path(source, **given, **options)
     check_registered(source)
     asked = [*(key for key in ("format", "image_root") if given.get(key)), *options]

@@ -49,7 +49,8 @@ def register_paths(cfg: CfgNode) -> None:
     for key in ("TRAIN", "TEST"):
         names, entries = register_names(cfg.DATASETS[key])
         cfg.DATASETS[key] = tuple(names)
-        cfg.DATASETS.REGISTER = [*cfg.DATASETS.REGISTER, *entries]
+        new = [entry for entry in entries if entry not in cfg.DATASETS.REGISTER]
+        cfg.DATASETS.REGISTER = [*cfg.DATASETS.REGISTER, *new]
 
 
 def asked_device(config_file: str, overrides: Sequence[Any]) -> str:

@@ -81,7 +81,7 @@ def find_exports(path: str, format: str | None = None) -> Exports:
             reasons["that are unpacked beside"] += 1
         else:
             places[each.stem] = one[1]
-    return Exports(*formats, places, _left_out(path, len(places), reasons))
+    return Exports(next(iter(formats)), places, _left_out(path, len(places), reasons))
 
 
 def _entries(folder: str) -> list[Path]:

@@ -97,6 +97,8 @@ def test_in_a_config(tmp_path, image_root, ytvis_content, monkeypatch):
     assert cfg.DATASETS.TEST == ("train.json", "known")
     ((name, kind, _),) = cfg.DATASETS.REGISTER
     assert (name, kind) == ("train.json", "ytvis")
+    again = load_cfg("", ["DATASETS.TEST", '("train.json",)'])
+    assert again.DATASETS.REGISTER == cfg.DATASETS.REGISTER
     text = config_text(cfg)
     monkeypatch.chdir(tmp_path)  # a checkpoint's config goes anywhere
     DatasetCatalog.remove("train.json")

@@ -21,6 +21,7 @@ from d2video.formats.standard_formats import (
 )
 from d2video.utils.errors import UserError
 
+_named: set[str] = set()  # of the data sets that are named by their paths
 # Formats of files that say all that is needed of images that are not there.
 _WITHOUT_IMAGES = ("coco", "cocovid", "ytvis")
 
@@ -60,7 +61,14 @@ def register_path(
         **options,
     )
     register_dataset(given, kind, arguments, source=path)
+    _named.update([] if name else [given])
     return given
+
+
+def is_path(name: str) -> bool:
+    """Whether labels are named by their path; a data set that has this name otherwise comes first."""
+    is_free = name not in DatasetCatalog or name in _named
+    return is_free and os.path.exists(os.path.expanduser(name))
 
 
 def path_entry(
@@ -100,15 +108,12 @@ def register_names(names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
     """Register those that are no names of data sets but paths, see :func:`register_path`.
 
     Returns:
-        all names; and the entries of DATASETS.REGISTER of those that are new.
+        all names; and the entries of DATASETS.REGISTER of the paths.
     """
-    entries = {
-        name: path_entry(name)
-        for name in names
-        if name not in DatasetCatalog and os.path.exists(os.path.expanduser(name))
-    }
+    entries = {name: path_entry(name) for name in names if is_path(name)}
     for path, entry in entries.items():
         register_dataset(*entry, source=path)
+        _named.add(entry[0])
     known = [entries[name][0] if name in entries else name for name in names]
     return known, [[*entry] for entry in entries.values()]
 
