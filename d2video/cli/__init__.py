@@ -30,6 +30,8 @@ COMMANDS = {
     "split": "split labelled data into a training and a held-out part",
     "make-shapes": "generate a small labelled data set",
 }
+# Names that scripts may still use, and the command that does the work now; see d2video/cli/former.py.
+FORMER_NAMES = {"evaluate-mot": "evaluate", "validate-results": "evaluate", "split-ytvis": "split"}
 
 
 @exit_on_user_error
@@ -57,6 +59,8 @@ def command(name: str) -> Callable[[Sequence[str]], None]:
     Raises:
         UserError: there is none of that name.
     """
+    if name in FORMER_NAMES:
+        return getattr(importlib.import_module(f"{__name__}.former"), name.replace("-", "_"))
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS, "'d2video --help' lists them")
         raise UserError(f"d2video has no command '{name}': {hint}")
@@ -76,6 +80,7 @@ def overview() -> str:
             "commands:",
             *lines,
             "",
+            f"Former names: {', '.join(f'{old} ({new})' for old, new in FORMER_NAMES.items())}.",
             "'d2video COMMAND --help' explains a command; --version shows d2video's.",
         ]
     )

@@ -26,10 +26,14 @@ import argparse
 import os
 import zipfile
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from d2video.cli.arguments import add_json, add_model, add_names, command_parser, move_keys
 from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from d2video.evaluation.results import ReadsResults
 
 _OUTPUT = "output/evaluation"
 _OF_MODELS = (".pth", ".pkl", ".safetensors", ".yaml", "last_checkpoint")
@@ -96,23 +100,40 @@ def _are_results(path: str) -> bool:
     )
 
 
+def sound_results(
+    path: str, data: str, words: Sequence[str], output: str | None = None
+) -> "ReadsResults":
+    """The evaluator of results, which have been checked; how much there is is printed.
+
+    Args:
+        data: name of the data set, or path of its labels.
+        words: as :func:`~d2video.cli.labels.data_set` takes them.
+        output: folder for what the evaluator writes; None: nothing is written.
+
+    Raises:
+        UserError: the first fault of the results, or the data set cannot be read.
+    """
+    from d2video.cli.labels import data_set
+    from d2video.evaluation import evaluation_folder
+    from d2video.evaluation.results import read_result_files
+
+    name = data_set(data, words, needs_images=False)
+    folder = None if output is None else evaluation_folder(output, name)
+    evaluator, found = read_result_files(path, name, folder)
+    print(f"{path} is sound: {found}")
+    return evaluator
+
+
 def score(args: argparse.Namespace) -> None:
     """Check and score results."""
     from detectron2.evaluation import print_csv_format
 
-    from d2video.cli.labels import data_set
     from d2video.engine.logs import set_up_logs
-    from d2video.evaluation import evaluation_folder
-    from d2video.evaluation.results import read_result_files
     from d2video.utils.files import write_json
 
-    (source,) = args.data
-    name = data_set(source, args.opts, needs_images=False)
     set_up_logs()
-    output = None if args.output is None else evaluation_folder(args.output, name)
-    evaluator, found = read_result_files(args.results, name, output)
-    print(f"{args.results} is sound: {found}")
-    results = evaluator.evaluate()
+    (source,) = args.data
+    results = sound_results(args.results, source, args.opts, args.output).evaluate()
     if results:
         print_csv_format(results)
     if args.json:

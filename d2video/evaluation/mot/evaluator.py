@@ -36,6 +36,9 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
 
     The results ``mot`` are those of :meth:`~d2video.evaluation.mot.report.MOTReport.results`, for all
     sequences together.
+
+    Attributes:
+        report: of the last evaluation; None before, and without labels.
     """
 
     name = "mot"
@@ -68,6 +71,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         if others:
             logger.info("%s does not score %s", ground_truth.benchmark, ", ".join(others))
         self._output_dir = output_dir
+        self.report: MOTReport | None = None
         super().__init__(ground_truth.source, ground_truth.sequences)
 
     @classmethod
@@ -122,7 +126,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         metrics = {name: each for name, (_, each) in kept.items() if each is not None}
         if not metrics:
             return {}
-        report = MOTReport.of(truth, metrics)
+        self.report = report = MOTReport.of(truth, metrics)
         if self._output_dir is not None:
             report.write(os.path.join(self._output_dir, RESULTS_NAME))
         logger.info("Tracking by the rules of %s:\n%s", truth.benchmark, report.table())
