@@ -4,34 +4,17 @@ Training, evaluation and d2video check read the files here, and those with track
 (data/datasets/coco_tracks.py), too. The rules are in docs/datasets_images.md.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Mapping
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from os.path import normpath
 from typing import Any, TypedDict, cast
 
-from typing_extensions import NotRequired
-
-from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import NO_BOX, is_area, is_box, is_number, unusable_box
-from d2video.formats.faults import (
-    Doubt,
-    EntryError,
-    Report,
-    Tally,
-    refuse,
-    repeated_doubt,
-    reporting,
-)
+from d2video.formats.boxes import is_box, is_number
+from d2video.formats.coco_objects import Instance, read_objects
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.paths import leaves_folder
-from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.roboflow import without_root
-from d2video.formats.segmentation import (
-    box_around,
-    find_segmentation_faults,
-    is_empty,
-    without_short_polygons,
-)
 from d2video.formats.text import (
     as_json,
     check_size,
@@ -46,8 +29,6 @@ from d2video.utils.errors import UserError
 
 # What TAO and LVIS say of classes whose objects are not all labelled.
 _CLASS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
-_MASKS_AT_ONCE = 1024
-_BOXES_LOOKED_AT = 20_000
 
 
 class Image(TypedDict):
@@ -63,29 +44,6 @@ class Image(TypedDict):
     file_name: str
     height: int
     width: int
-
-
-class Instance(TypedDict):
-    """An annotated object; further fields stand as in the file.
-
-    Keys:
-        id: may be any number, or missing.
-        image_id, category_id: of an image and a category of the file.
-        iscrowd: 1 also where ``ignore`` was set: neither trained on nor missed in evaluation.
-        bbox: left, top, width, height in pixels; a part with an area lies inside the image.
-        area: in pixels.
-        segmentation: polygons of three points or more, or compressed RLE of the image's size.
-        keypoints: x, y, visibility of each point.
-    """
-
-    id: NotRequired[int]
-    image_id: int | str
-    category_id: int
-    iscrowd: int
-    bbox: list[float]
-    area: float
-    segmentation: NotRequired[Any]
-    keypoints: NotRequired[list[float]]
 
 
 @dataclass(frozen=True)
@@ -144,12 +102,8 @@ def check_coco_instances(
     if content.get("annotations") is None:
         return COCOInstances(path, categories, images, None)
     given = _read_annotations(content, path, report, images, faulty, categories)
-    faults = _segmentation_faults(given, images)
-    # Before boxes are derived.
-    doubt = _layout_doubt(given, faults, path, images, whole_bodies)
-    instances = _read_instances(given, faults, path, report, images)
-    if doubt is not None:
-        report(doubt)
+    sizes = {key: (image["height"], image["width"]) for key, image in images.items()}
+    instances = read_objects(given, sizes, path, report, whole_bodies)
     return COCOInstances(path, categories, images, instances)
 
 
@@ -263,162 +217,6 @@ def _check_annotation(fields: dict[str, Any], categories: Collection[int]) -> No
         isinstance(points, list) and len(points) % 3 == 0 and all(map(is_number, points))
     ):
         raise EntryError("its keypoints are not triples of numbers; correct them")
-
-
-def _read_instances(
-    given: list[dict[str, Any]],
-    faults: Mapping[int, str],
-    path: str,
-    report: Report,
-    images: Mapping[int | str, Image],
-) -> list[Instance]:
-    """The annotations that can be used; what they lack is derived, and the others are told."""
-    tally, polygons = Tally(path, "annotations"), Tally(path, "polygons")
-    instances: list[Instance] = []
-    empty: list[str] = []
-    seen: dict[Hashable, tuple[Any, Any]] = {}  # segmentation and name
-    repeated: list[tuple[Any, Any]] = []
-    for place, fields in enumerate(given):
-        image = images[fields["image_id"]]
-        name = fields.get("id", f"[{place}]")
-        with reporting(report, path, "annotation", name):
-            crowd = next(
-                (f"with {key} 1" for key in ("ignore", "iscrowd") if fields.get(key)), None
-            )
-            size = image["height"], image["width"]
-            reason = _complete(fields, faults.get(place), size, polygons)
-            if reason is None:
-                fields["iscrowd"] = int(crowd is not None)
-                instances.append(cast(Instance, fields))
-                if (
-                    crowd is None
-                    and "segmentation" in fields
-                    and is_empty(fields["segmentation"], *size)
-                ):
-                    empty.append(f"{name}")
-            reason = reason or crowd
-            if reason is None:
-                tally.used += 1
-                key = fields["image_id"], fields["category_id"], *fields["bbox"]
-                mask = fields.get("segmentation")
-                first = seen.setdefault(key, (mask, name))
-                if first[1] != name and first[0] == mask:
-                    repeated.append((first[1], name))
-            else:
-                tally.leave_out(reason)
-    if tally.reasons and not tally.used:
-        raise UserError(f"{tally.left_out()}: nothing is left; correct the file")
-    tally.tell(report)
-    polygons.tell(report)
-    doubt = repeated_doubt(path, repeated)
-    if doubt is not None:
-        report(doubt)
-    if empty:
-        report(
-            Doubt(
-                path,
-                f"{len(empty)} masks cover no pixel (the first is that of annotation {empty[0]}): a "
-                "model of masks is not trained on the object, and its evaluation counts it as missed",
-            )
-        )
-    objects = [each for each in instances if not each["iscrowd"]]
-    masks = sum("segmentation" in each for each in objects)
-    if 0 < masks < len(objects):
-        report(
-            Doubt(
-                path,
-                f"{len(objects) - masks} of {len(objects)} objects have no segmentation, which models of "
-                "masks refuse: complete the file, or train on boxes (MODEL.MASK_ON False)",
-            )
-        )
-    return instances
-
-
-def _segmentation_faults(
-    given: list[dict[str, Any]], images: dict[int | str, Image]
-) -> dict[int, str]:
-    """{place: what is wrong with the segmentation}; many are looked at together, for speed."""
-    by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, fields in enumerate(given):
-        image = images[fields["image_id"]]
-        by_size[image["height"], image["width"]].append(place)
-    faults: dict[int, str] = {}
-    for size, places in by_size.items():
-        for first in range(0, len(places), _MASKS_AT_ONCE):
-            part = places[first : first + _MASKS_AT_ONCE]
-            masks = [given[place].get("segmentation") for place in part]
-            faults |= {part[k]: fault for k, fault in find_segmentation_faults(masks, *size)}
-    return faults
-
-
-def _layout_doubt(
-    given: list[dict[str, Any]],
-    faults: Mapping[int, str],
-    path: str,
-    images: Mapping[int | str, Image],
-    whole_bodies: bool,
-) -> Doubt | None:
-    """Of a large file every n-th box is looked at, for speed."""
-    boxes: list[Any] = []
-    sizes: list[tuple[int, int]] = []
-    around: list[list[float]] = []
-    step = max(1, len(given) // _BOXES_LOOKED_AT)
-    for place in range(0, len(given), step):
-        fields = given[place]
-        if not fields.get("bbox"):
-            continue
-        image = images[fields["image_id"]]
-        size = image["height"], image["width"]
-        mask = None if place in faults else fields.get("segmentation")
-        if isinstance(mask, list):
-            mask = [polygon for polygon in mask if len(polygon) >= 6]
-        elif mask:
-            mask = to_rle(mask, *size)
-        boxes.append(fields["bbox"])
-        sizes.append(size)
-        around.append(box_around(mask) if mask else NO_BOX)
-    return layout_doubt(path, boxes, sizes, around, whole_bodies=whole_bodies)
-
-
-def _complete(
-    fields: dict[str, Any], fault: str | None, size: tuple[int, int], polygons: Tally
-) -> str | None:
-    """Derive what an annotation lacks of :class:`Instance`; or why it is left out.
-
-    Args:
-        fault: of its segmentation.
-        size: height and width of the image.
-
-    Raises:
-        EntryError: its segmentation is at fault, or it has neither that nor a box.
-    """
-    reason = unusable_box(fields["bbox"], *size) if fields.get("bbox") else None
-    if reason is not None:
-        return reason
-    if fault is not None:
-        raise EntryError(f"its segmentation: {fault}; correct it")
-    segmentation = fields.pop("segmentation", None)
-    if segmentation and not any(segmentation):
-        segmentation = None  # [[]] is how some exporters write that there is none
-    if segmentation:
-        segmentation = without_short_polygons(segmentation, polygons)
-        if segmentation is None:
-            return "whose polygons have fewer than three points"
-        if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
-            segmentation = to_rle(segmentation, *size)
-        fields["segmentation"] = segmentation
-    if not fields.get("bbox"):
-        if not segmentation:
-            raise EntryError("it has neither bbox nor segmentation; complete the file")
-        fields["bbox"] = box_around(segmentation)
-    area = fields.get("area")
-    if area is None:
-        _, _, width, height = fields["bbox"]
-        mask = fields.get("segmentation")
-        fields["area"] = float(mask_areas([to_rle(mask, *size)])[0]) if mask else width * height
-    elif not is_area(area):
-        raise EntryError(f"its area, {as_json(area)}, is not a number of pixels; correct it")
-    return unusable_box(fields["bbox"], *size)
 
 
 def _is_image_id(value: Any) -> bool:

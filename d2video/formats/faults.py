@@ -13,14 +13,13 @@ nothing to read (no such file, another format) is a UserError at once.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from detectron2.utils.logger import log_first_n
 
-from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 from d2video.utils.shown_paths import as_shown
 
@@ -93,19 +92,6 @@ class LeftOut:
         why = ", ".join(f"{count} {reason}" for reason, count in most_first)
         what = f"{self.source}: {self.used} of {total} {self.noun} are {self.done}; left out: {why}"
         return as_shown("; ".join([what, *self.advice]))
-
-
-def repeated_doubt(path: str, repeated: Sequence[tuple[Any, Any]]) -> Doubt | None:
-    """A doubt where annotations are there twice: (the first, the same again) of each pair."""
-    if not repeated:
-        return None
-    first, again = repeated[0]
-    there = f"{counted(len(repeated), 'annotation')} {'is' if len(repeated) == 1 else 'are'} there twice"
-    return Doubt(
-        path,
-        f"{there}, with equal boxes and masks (such as {first} and {again}), so that evaluation counts "
-        "one as missed: remove the copies",
-    )
 
 
 Finding: TypeAlias = Fault | Doubt | LeftOut

@@ -19,16 +19,17 @@ L: frames of a video.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from d2video.formats.annotation_doubts import partly_masked
 from d2video.formats.boxes import is_number, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally
 from d2video.formats.rle import encode_masks, to_rle
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
+from d2video.formats.video_tracks import VideoTracks
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
@@ -85,9 +86,7 @@ class LabelledVideo:
     numbers: Sequence[int]
     objects: list[LabelledObject] = field(default_factory=list)
     _place: dict[int, int] = field(default_factory=dict)
-    _tracks: dict[str, int] = field(default_factory=dict)
-    _classes_of: dict[int, list[int]] = field(default_factory=dict)
-    _seen: set[tuple[int, int]] = field(default_factory=set)
+    _tracks: VideoTracks = field(default_factory=VideoTracks)
 
     def __post_init__(self) -> None:
         self._place = {number: place for place, number in enumerate(self.numbers)}
@@ -138,7 +137,9 @@ class LabelledVideo:
             self.labels.tally.leave_out(reason)
             return
         x, y, w, h = map(float, box)
-        identity = 0 if ignored else self._identity(track)
+        identity = 0
+        if not ignored:  # an object without identity is a track of its own
+            identity = len(self.objects) if track is None else self._tracks.number_of(track)
         self.append(
             LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility, scored),
             name=track,
@@ -188,38 +189,22 @@ class LabelledVideo:
             raise EntryError(f"its box, {[*box]}, is not made of four finite numbers; correct it")
         return box
 
-    def _identity(self, track: int | str | None) -> int:
-        """A number of the track: of one without identity a number of its own."""
-        if track is None:
-            return len(self.objects)
-        if isinstance(track, int):
-            return track
-        return self._tracks.setdefault(track, len(self._tracks) + 1)
-
     def _check_track(self, each: LabelledObject, name: int | str) -> None:
-        known = self._classes_of.setdefault(each.track, [])
-        if known and each.category not in known and not self.labels.mixed_tracks:
-            before, now = (self.labels.classes[k] for k in (known[0], each.category))
+        other = self._tracks.other_class(each.track, each.category)
+        if other is not None and not self.labels.mixed_tracks:
+            now, before = (self.labels.classes[k] for k in (each.category, other))
             raise EntryError(
                 f"track {name} is a {now} here and a {before} before; give it one class"
             )
-        if (each.frame, each.track) in self._seen:
+        if not self._tracks.add(each.track, each.category, each.frame):
             raise EntryError(
                 f"track {name} is twice in frame {self.numbers[each.frame]}; remove one, or give it a "
                 "track of its own"
             )
-        self._seen.add((each.frame, each.track))
-        if each.category not in known:
-            known.append(each.category)
 
     def split_tracks(self) -> list[int | str]:
-        """Make one track of each class of those that have several, and give the tool's ids of these.
-
-        The first class keeps the number, others get free ones.
-        """
-        mixed = [track for track, classes in self._classes_of.items() if len(classes) > 1]
-        free = (number for number in count(1) if number not in self._classes_of)
-        new = {(track, k): next(free) for track in mixed for k in self._classes_of[track][1:]}
+        """Make one track of each class of those that have several, and give the tool's ids of these."""
+        new = self._tracks.split()
         if new:
             self.objects = [
                 each
@@ -227,8 +212,7 @@ class LabelledVideo:
                 else replace(each, track=new.get((each.track, each.category), each.track))
                 for each in self.objects
             ]
-        names: dict[int, int | str] = {number: name for name, number in self._tracks.items()}
-        return [names.get(track, track) for track in mixed]
+        return self._tracks.of_several_classes()
 
 
 def check_choice(kind: str, wanted: Collection[str], known: Collection[str], source: str) -> None:
@@ -382,17 +366,10 @@ class LabelSet:
         self.tally.tell(self.report)
         self.polygons.tell(self.report)
         self._rotations.tell(self.report)
-        objects = [each for video in self.videos for each in video.objects if not each.ignored]
-        masks = sum(each.mask is not None for each in objects)
-        if 0 < masks < len(objects):
-            self.report(
-                Doubt(
-                    self.source,
-                    f"{len(objects) - masks} of {len(objects)} objects have a box and no mask, which "
-                    "models of masks refuse: complete the file, or train on boxes "
-                    "(MODEL.MASK_ON False)",
-                )
-            )
+        have_masks = [each.mask is not None for _, each in self.objects() if not each.ignored]
+        doubt = partly_masked(self.source, have_masks)
+        if doubt is not None:
+            self.report(doubt)
         return self
 
     def split_tracks(self) -> None:

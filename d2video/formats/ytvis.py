@@ -8,7 +8,7 @@ Training, evaluation and d2video check read the files here; docs/datasets_videos
 rules.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from os.path import normpath
 from typing import Any
@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from d2video.formats.annotation_doubts import repeated
 from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import NO_BOX, is_area, is_box, unusable_box
-from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, repeated_doubt
+from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_runs_fault
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.formats.text import (
     as_json,
+    check_size,
     ids_without,
     is_id,
     json_entries,
@@ -186,29 +188,25 @@ class _Labels:
             raise UserError(f"{self.tracks.left_out()}: nothing is left; correct the file")
         for tally in (self.tracks, self.boxes, self.polygons):
             tally.tell(report)
-        if self.invisible:
-            report(
-                Doubt(
-                    self.source,
-                    f"{self.invisible} of {self.tracks.used} tracks have no mask in any frame, so that "
-                    "evaluation counts them as missed by every model: remove them",
-                )
-            )
-        doubt = repeated_doubt(self.source, self.repeated)
-        if doubt is not None:
+        for doubt in filter(None, self._doubts()):
             report(doubt)
+
+    def _doubts(self) -> Iterator[Doubt | None]:
+        if self.invisible:
+            yield Doubt(
+                self.source,
+                f"{self.invisible} of {self.tracks.used} tracks have no mask in any frame, so that "
+                "evaluation counts them as missed by every model: remove them",
+            )
+        yield repeated(self.source, self.repeated)
         if self.ignored:
-            report(
-                Doubt(
-                    self.source,
-                    f"{self.ignored} annotations have 'ignore', which YouTube-VIS does not know: they are "
-                    "used as others are; give those that should not be iscrowd 1",
-                )
+            yield Doubt(
+                self.source,
+                f"{self.ignored} annotations have 'ignore', which YouTube-VIS does not know: they are used "
+                "as others are; give those that should not be iscrowd 1",
             )
         if self.layout:
-            doubt = layout_doubt(self.source, *zip(*self.layout, strict=True))
-            if doubt is not None:
-                report(doubt)
+            yield layout_doubt(self.source, *zip(*self.layout, strict=True))
 
 
 def _compress_rle(parsed: dict[str, Any]) -> dict[str, Any]:
@@ -252,9 +250,7 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
         length = len(names)
     if length < 1:
         raise EntryError("it has no frames; remove it from the file")
-    fault = size_fault(height, width)
-    if fault:
-        raise EntryError(f"{fault}; correct it")
+    check_size(height, width)
     return VideoEntry(video_id, height, width, length, names)
 
 
@@ -262,29 +258,20 @@ def _doubt_shared_frames(videos: Mapping[int, VideoEntry], source: str, report: 
     frames = {each.video_id: [*map(normpath, each.file_names or ())] for each in videos.values()}
     twice = [video_id for video_id, names in frames.items() if len({*names}) < len(names)]
     if twice:
-        report(
-            Doubt(
-                source,
-                f"{counted(len(twice), 'video')} (the first is video {twice[0]}) with a frame file several "
-                "times: list each once",
-            )
+        text = (
+            f"{counted(len(twice), 'video')} (the first is video {twice[0]}) with a frame file several "
+            "times: list each once"
         )
+        report(Doubt(source, text))
     first: dict[frozenset[str], int] = {}
-    same = [
-        (first.setdefault(frozenset(names), video_id), video_id)
-        for video_id, names in frames.items()
-        if names
-    ]
-    same = [(one, other) for one, other in same if one != other]
+    pairs = [(first.setdefault(frozenset(n), key), key) for key, n in frames.items() if n]
+    same = [(one, other) for one, other in pairs if one != other]
     if same:
-        report(
-            Doubt(
-                source,
-                f"{counted(len(same), 'video')} with the frames of another one (such as videos "
-                f"{same[0][0]} and {same[0][1]}), so that each has only a part of the labels: make one "
-                "video of them",
-            )
+        text = (
+            f"{counted(len(same), 'video')} with the frames of another one (such as videos {same[0][0]} and "
+            f"{same[0][1]}), so that each has only a part of the labels: make one video of them"
         )
+        report(Doubt(source, text))
 
 
 def _read_track(

@@ -123,4 +123,4 @@ def test_coco_objects_without_a_mask_among_others_are_doubted(write_json):
     (record,) = load_coco_instances(write_json(content), "", report=found.append)
     assert ["segmentation" in each for each in record["annotations"]] == [True, False]
     (doubt,) = found
-    assert "1 of 2 objects have no segmentation, which models of masks refuse" in str(doubt)
+    assert "1 of 2 objects have a box and no mask, which models of masks refuse" in str(doubt)

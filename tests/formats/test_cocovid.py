@@ -136,5 +136,5 @@ def test_a_track_of_two_classes_and_objects_without_masks_are_doubts(tmp_path):
     assert labels.videos[0].objects[0].mask is None
     doubts = [str(each) for each in told if isinstance(each, Doubt)]
     assert len(doubts) == 2
-    assert "1 of 19 objects have no segmentation, which models of masks refuse" in doubts[0]
+    assert "1 of 19 objects have a box and no mask, which models of masks refuse" in doubts[0]
     assert "1 track of several classes (such as track 1002 of clip_b)" in doubts[1]
