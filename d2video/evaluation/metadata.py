@@ -17,7 +17,9 @@ def required_metadata(dataset_name: str, key: str, registered_with: str) -> Any:
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.get(key) is None and dataset_name in DatasetCatalog:
         load_records(dataset_name)
-    if metadata.get(key) in (None, []):
+    if metadata.get(key) == []:
+        raise UserError(f"dataset {dataset_name}: its labels name no class; label an object")
+    if metadata.get(key) is None:
         raise UserError(
             f"dataset {dataset_name} has no {key} in its metadata: register it with "
             f"{registered_with}"

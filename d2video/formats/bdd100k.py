@@ -7,7 +7,7 @@
     labels/seg_track_20/bitmasks/train/<video>/<video>-0000001.png
     images/track/train/<video>/<video>-0000001.jpg      (or images/seg_track_20)
 
-The folder of a split, a JSON file, or a folder around a single split may be given. Older files have
+The folder of a split, a JSON file, or a folder around splits may be given. Older files have
 other keys and names of classes, and one file may hold several videos, as Scalabel writes it.
 """
 
@@ -31,22 +31,15 @@ from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
 from d2video.formats.recognition import Seen
 from d2video.utils.errors import UserError
-from d2video.video.image_io import image_mode, in_natural_order, visible_files
+from d2video.video.image_io import in_natural_order, visible_files
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
-# Where below a folder the files of a split are.
-_PLACES = (
-    *("", "*/", "box_track_20/*/", "rles/*/", "labels/box_track_20/*/"),
-    *("seg_track_20/rles/*/", "labels/seg_track_20/rles/*/"),
-)
 
 
 def _recognises(seen: Seen) -> bool:
     if not seen.is_folder:
         return is_frames(seen.json)
-    if seen.files and all(name.endswith(".png") for name in seen.files):
-        return image_mode(os.path.join(seen.path, seen.files[0])) == "RGBA"
-    return is_frames(seen.json_of("*.json"))
+    return seen.mode_of_masks == "RGBA" or is_frames(seen.json_of("*.json"))
 
 
 @label_format("bdd100k", "BDD100K's tracks: boxes, RLE, bitmasks", _recognises)
@@ -56,6 +49,7 @@ def read_bdd100k(
     *,
     image_root: str | None = None,
     videos: Collection[str] | None = None,
+    split: str | None = None,
 ) -> LabelSet:
     """Read BDD100K's tracks.
 
@@ -63,10 +57,11 @@ def read_bdd100k(
     ignore. Occluded objects have visibility 0. A track of several classes becomes one of each.
 
     Args:
-        root: a JSON file, or the folder of a split.
+        root: a JSON file, or the folder of a split, or of several.
         report: takes faults, doubts and what is left out.
         image_root: the frames, or a folder of the videos' folders; None: ``images`` beside ``labels``.
         videos: only these, by name; None: all.
+        split: the name of its folder; None: the only one.
 
     Raises:
         UserError: there are no labels, those of several splits, or outlines (poly2d) in place of masks;
@@ -75,11 +70,11 @@ def read_bdd100k(
     labels = LabelSet(
         root, report, classes=CLASSES, mixed_tracks=True, benchmark="BDD100K", wanted=videos
     )
-    files = _json_files(root)
+    files = _json_files(root, split)
     if files:
         _add_json(labels, files, image_root)
     else:
-        folders = _bitmask_folders(root)
+        folders = _bitmask_folders(root, split)
         for folder in folders:
             if not labels.wants(folder.name):
                 continue
@@ -89,28 +84,33 @@ def read_bdd100k(
     return labels.finished()
 
 
-def _json_files(root: str) -> list[Path]:
+def _json_files(root: str, split: str | None) -> list[Path]:
     if not os.path.isdir(root):
         return [Path(root)]
-    found = {path.parent for each in _PLACES for path in Path(root).glob(f"{each}*.json")}
-    _check_split(root, found)
+    found = _of_split(root, {path.parent for path in Path(root).rglob("*.json")}, split)
     return [path for folder in found for path in visible_files(folder, {".json"})]
 
 
-def _bitmask_folders(root: str) -> list[Path]:
+def _bitmask_folders(root: str, split: str | None) -> list[Path]:
     """The folders of the videos."""
-    paths = [path for each in ("", "*/", "*/*/") for path in Path(root).glob(f"{each}*.png")]
-    found = {path.absolute().parent for path in paths}
-    _check_split(root, {folder.parent for folder in found})
+    found = {path.absolute().parent for path in Path(root).rglob("*.[pP][nN][gG]")}
     if not found:
         raise UserError(f"{root} holds neither JSON files nor bitmasks: give those of a split")
-    return in_natural_order(found)
+    chosen = _of_split(root, {folder.parent for folder in found}, split)
+    return in_natural_order(folder for folder in found if folder.parent in chosen)
 
 
-def _check_split(root: str, folders: Collection[Path]) -> None:
-    if len(folders) > 1:
-        names = ", ".join(sorted(str(each) for each in folders))
-        raise UserError(f"{root} holds several splits ({names}): give one of them")
+def _of_split(root: str, folders: Collection[Path], split: str | None) -> list[Path]:
+    """The folder of a split, in a list; none if there are no ``folders``."""
+    chosen = [folder for folder in folders if split in (None, folder.name)]
+    names = ", ".join(sorted(str(each) for each in folders))
+    if len(chosen) > 1:
+        raise UserError(
+            f"{root} holds several splits ({names}): give one of them, or its name (split)"
+        )
+    if folders and not chosen:
+        raise UserError(f"{root} has no split '{split}': it has {names}")
+    return chosen
 
 
 def _add_json(labels: LabelSet, files: list[Path], image_root: str | None) -> None:
@@ -145,7 +145,9 @@ def _find_footage(
     if "seg_track_20" in folder.parts:
         kinds.reverse()
     places = [f"{above}{kind}/" for above in ("images/", "") for kind in kinds]
-    names = [f"{place}{folder.name}/{name}" for place in (*places, "")]
+    # Of a file of several videos, its own name is the split's.
+    splits = (folder.name, Path(source).stem)
+    names = [f"{place}{split}/{name}" for split in splits for place in (*places, "")]
     return find_footage(source, base, [*names, name], image_root, is_only=is_only)
 
 

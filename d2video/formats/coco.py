@@ -13,7 +13,7 @@ from typing import Any, TypedDict, cast
 from d2video.formats.boxes import is_box, is_number
 from d2video.formats.coco_objects import Instance, read_objects
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
-from d2video.formats.paths import leaves_folder
+from d2video.formats.paths import leaves_folder, portable
 from d2video.formats.roboflow import without_root
 from d2video.formats.text import (
     as_json,
@@ -164,6 +164,7 @@ def _check_image(fields: dict[str, Any], before: dict[int | str, Image]) -> None
         raise EntryError("its file_name must be a path; correct it")
     if leaves_folder(name):
         raise EntryError(f"{name} lies outside the image root; write paths relative to it")
+    fields["file_name"] = portable(name)
     check_size(height, width)
 
 

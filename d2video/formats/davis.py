@@ -23,12 +23,13 @@ from d2video.formats.label_formats import label_format
 from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
 from d2video.formats.label_set import LabelSet
 from d2video.formats.recognition import Seen
+from d2video.formats.sa_v_png import mask_folder
 from d2video.formats.text import read_lines
 from d2video.formats.youtube_vos import is_youtube_vos
 from d2video.utils.errors import UserError
-from d2video.video.image_io import image_mode
 
 _MASK_FOLDERS = ("Annotations", "Annotations_unsupervised")
+_IMAGE_FOLDERS = ("JPEGImages", "images", "frames")
 _RESOLUTION = re.compile(r"\d+p|Full-Resolution")
 _VOID = (254, 255)
 # The grey values of the first colours of the palette, in order: what an RGB copy made grey holds.
@@ -36,16 +37,15 @@ _GREYS = (38, 75, 113, 15, 53, 90, 128)
 
 
 def _recognises(seen: Seen) -> bool:
-    if not seen.is_folder or os.path.basename(os.path.abspath(seen.path)) == "Annotations_6fps":
-        return False
+    if not seen.is_folder or mask_folder(seen.path) is not None:
+        return False  # as SA-V has them
     if any(
         seen.has(f"{folder}/{below}")
         for folder in _MASK_FOLDERS
         for below in ("*/*.png", "*/*/*.png")
     ):
         return not is_youtube_vos(seen)
-    is_bare = bool(seen.files) and all(f.endswith(".png") and f.count("/") <= 2 for f in seen.files)
-    return is_bare and image_mode(os.path.join(seen.path, seen.files[0])) == "P"
+    return seen.mode_of_masks == "P"
 
 
 @label_format("davis", "DAVIS, and folders of palette masks of any tool", _recognises)
@@ -66,7 +66,8 @@ def read_davis(
     Args:
         root: DAVIS's folder, or one of masks.
         report: takes faults, doubts and what is left out.
-        image_root: the frames, or a folder of them; None: JPEGImages beside the masks' folder.
+        image_root: the frames, or a folder of them; None: JPEGImages, images or frames beside the masks'
+            folder, or a video file with the name of the masks' folder.
         videos: only these, by name; None: all.
         class_name: of all objects.
         split: a list of videos in ImageSets: "2017/train", or "train" if there is only one of that name;
@@ -89,7 +90,10 @@ def read_davis(
         if not labels.wants(name):
             continue
         below = Path(folder).relative_to(base).parts
-        names = [os.path.join("JPEGImages", *below[1:]), os.path.join("JPEGImages", name)]
+        names = [
+            os.path.join(images, *path) for images in _IMAGE_FOLDERS for path in (below[1:], [name])
+        ]
+        names += [f"{each}.mp4" for each in (name, Path(*below))]  # or another suffix
         if image_root is not None:
             names += [os.path.join(*below[k:]) for k in range(len(below))]
         footage = find_footage(folder, base, names, image_root, is_only=len(folders) == 1)
@@ -102,13 +106,17 @@ def read_davis(
 
 
 def _mask_folder(root: str) -> str:
-    """The folder of masks: one in the root, or the root."""
+    """The folder of masks: the only one in the root or in folders in it, or else the root."""
     if not os.path.isdir(root):
         raise UserError(f"{root} is not a folder: give the folder of the masks")
-    found = [name for name in _MASK_FOLDERS if os.path.isdir(os.path.join(root, name))]
-    if len(found) > 1:
-        raise UserError(f"{root} has {' and '.join(found)}: give the path of one of them")
-    return os.path.join(root, *found)
+    for above in ("", "*/", "*/*/"):
+        paths = [each for name in _MASK_FOLDERS for each in sorted(Path(root).glob(above + name))]
+        found = [str(path.relative_to(root)) for path in paths if path.is_dir()]
+        if len(found) > 1:
+            raise UserError(f"{root} has {' and '.join(found)}: give the path of one of them")
+        if found:
+            return os.path.join(root, *found)
+    return root
 
 
 def _above(masks: str) -> str:

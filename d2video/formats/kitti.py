@@ -46,10 +46,10 @@ class _Row:
 
 def _recognises(seen: Seen) -> bool:
     if not seen.is_folder:
-        return seen.path.endswith(".txt") and _begins_with_row(seen)
+        return seen.path.lower().endswith(".txt") and _begins_with_row(seen)
     if seen.has("label_02/*.txt"):
         return True
-    texts = [name for name in seen.files if name.endswith(".txt") and "/" not in name]
+    texts = [name for name in seen.files if name.lower().endswith(".txt") and "/" not in name]
     return any(_begins_with_row(Seen(os.path.join(seen.path, name))) for name in texts[:3])
 
 
@@ -97,7 +97,9 @@ def read_kitti(root: str, report: Report = refuse, *, image_root: str | None = N
     for path, found in rows.items():
         name = Path(path).stem
         folder = os.path.dirname(os.path.dirname(os.path.abspath(path)))
-        names = [f"image_02/{name}", *([name] if image_root is not None else [])]
+        names = [f"image_02/{name}"]
+        if image_root is not None:
+            names += [f"training/image_02/{name}", name]
         footage = find_footage(path, folder, names, image_root, is_only=len(files) == 1)
         _add_rows(labels, name, footage, found, path)
     return labels.finished()

@@ -114,12 +114,13 @@ def read_mots_png(
 
 
 def _find_videos(root: str) -> list[_Video]:
-    root = os.path.abspath(root)
-    if os.path.basename(root) in (_PNGS, _TEXTS):
-        root = os.path.dirname(root)
-    inner = sorted(each for each in Path(root).glob("*") if each.is_dir())
-    bases = [p for p in (Path(root), *inner) if (p / _PNGS).is_dir() or (p / _TEXTS).is_dir()]
-    bases = bases[:1] if bases[:1] == [Path(root)] else bases
+    given = Path(os.path.abspath(root))
+    inner = sorted(each for each in given.glob("*") if each.is_dir())
+    places: list[list[Path]] = [[given], inner]
+    if given.name in (_PNGS, _TEXTS):
+        places.append([given.parent])
+    has_labels = [[p for p in each if _has_labels(p)] for each in places]
+    bases: list[Path] = next(filter(None, has_labels), [])
     videos: list[_Video] = []
     for base in bases:
         file = base / _PNGS / _LABELS
@@ -139,6 +140,10 @@ def _find_videos(root: str) -> list[_Video]:
             f"{root} has no folder {_PNGS} with PNGs, and no {_TEXTS}: give the folder that has them"
         )
     return videos
+
+
+def _has_labels(base: Path) -> bool:
+    return (base / _PNGS).is_dir() or (base / _TEXTS).is_dir()
 
 
 def _label_places(base: Path, is_cvat: bool) -> dict[str, str]:

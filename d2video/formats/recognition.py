@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from d2video.fetching import unpack
 from d2video.formats.text import parse_json, read_json
 from d2video.utils.errors import UserError
+from d2video.video.image_io import IMAGE_SUFFIXES, image_mode
 
 _MOST_FILES = 20_000
 _HEAD = 1 << 16  # bytes
@@ -43,18 +44,30 @@ class Seen:
         return found
 
     def find(self, pattern: str) -> str | None:
-        """The first file of a folder, relative, by a pattern of the end of its path; None if there is none.
+        """The first file of a folder, relative, by a pattern of its path; None if there is none.
 
-        In a pattern, * is any part of a name. The path begins with the name of the folder.
+        In a pattern, * is any part of a name, and capitals are as good as others in what follows the last
+        dot. A name alone may be anywhere; a path begins with the name of the folder, in the folder or in
+        one in it.
         """
-        parts = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("/"))
-        search = re.compile(f"/{'/'.join(parts)}$").search
-        above = "/" + os.path.basename(os.path.abspath(self.path)) + "/"
-        return next((name for name in self.files if search(above + name)), None)
+        stem, dot, suffix = re.escape(pattern).replace(r"\*", "[^/]*").rpartition(r"\.")
+        above = "(/[^/]+){0,2}" if "/" in pattern else ".*"
+        fits = re.compile(f"{above}/{stem}{dot}(?i:{suffix})").fullmatch
+        own = "/" + os.path.basename(os.path.abspath(self.path)) + "/"
+        return next((name for name in self.files if fits(own + name)), None)
 
     def has(self, pattern: str) -> bool:
         """Whether a folder has a file by a pattern, see :meth:`find`."""
         return self.find(pattern) is not None
+
+    @cached_property
+    def mode_of_masks(self) -> str | None:
+        """Of a folder with PNGs, but no other images and no labels, Pillow's mode of the first PNG."""
+        suffixes = {os.path.splitext(name)[1].lower() for name in self.files}
+        png = self.find("*/*.png")
+        if png is None or suffixes & {*IMAGE_SUFFIXES - {".png"}, ".json", ".txt", ".xml"}:
+            return None
+        return image_mode(os.path.join(self.path, png))
 
     @cached_property
     def head(self) -> str:
@@ -150,11 +163,16 @@ def recognised(path: str, format: str | None = None) -> tuple[str, Seen] | None:
 
 
 def no_format(path: str, others: Sequence[str] = ()) -> UserError:
-    """What to say of labels in no format that is known, or of archives in a folder with ``others``."""
+    """What to say of labels in no format that is known, or of archives in a folder with ``others``.
+
+    Raises:
+        UserError: the first of several JSON files is damaged.
+    """
     seen = places_at(path)[-1]
     hints = ["name its format"]
     several = [name for name in seen.files if name.lower().endswith(".json")]
     if len(several) > 1:
+        read_json(os.path.join(seen.path, several[0]))
         hints.insert(0, f"name one of its JSON files, such as {several[0]}")
     archives = [name for name in seen.files if name.lower().endswith(".zip")]
     if archives:

@@ -22,9 +22,9 @@ _MASKS, _IMAGES = "Annotations_6fps", "JPEGImages_24fps"
 
 
 def mask_folder(root: str) -> str | None:
-    """The folder of masks: the given one, or one in it; None if there is none."""
+    """The folder of masks: one in the given one, or that; None if there is none."""
     root = os.path.abspath(root)
-    places = (root, os.path.join(root, _MASKS))
+    places = (os.path.join(root, _MASKS), root)
     return next((p for p in places if os.path.basename(p) == _MASKS and os.path.isdir(p)), None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from d2video.fetching import around
 from d2video.formats.mot_rules import BENCHMARKS
 from d2video.formats.mot_sequence import is_labelled_sequence
+from d2video.formats.paths import portable
 from d2video.formats.recognition import Seen, recogniser
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
@@ -127,7 +128,7 @@ def _first_image(content: dict[str, Any]) -> str | None:
     """The name of the first image or frame."""
     for entry in content.get("images") or content.get("videos") or ():
         names = entry.get("file_names", [entry.get("file_name")]) if isinstance(entry, dict) else ()
-        found = [name for name in names or () if isinstance(name, str) and name]
+        found = [portable(name) for name in names or () if isinstance(name, str) and name]
         if found:
             return found[0]
     return None

@@ -39,7 +39,7 @@ class _Object:
 
 def is_youtube_vos(seen: Seen) -> bool:
     """Whether a folder or a file has the meta.json of a split."""
-    return _is_meta(seen.json_of("meta.json") if seen.is_folder else seen.json)
+    return _is_meta(seen.json_of("*/meta.json") if seen.is_folder else seen.json)
 
 
 def _is_meta(content: Any) -> bool:
@@ -112,14 +112,13 @@ def _find_meta(root: str, split: str | None) -> str:
     if os.path.isfile(root):
         return root
     above = root if split is None else os.path.join(root, split)
-    found = [
-        p
-        for p in (Path(above) / "meta.json", *sorted(Path(above).glob("*/meta.json")))
-        if p.is_file()
-    ]
-    if not found:
+    for folders in ("", "*/", "*/*/"):
+        found = sorted(Path(above).glob(f"{folders}meta.json"))
+        if found:
+            break
+    else:
         raise UserError(f"{above} has no meta.json: give the folder of a split of YouTube-VOS")
-    if found[0].parent != Path(above) and len(found) > 1:
+    if len(found) > 1:
         names = ", ".join(each.parent.name for each in found)
         raise UserError(f"{above} has several splits, {names}: name one (split)")
     return str(found[0])

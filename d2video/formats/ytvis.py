@@ -20,6 +20,7 @@ from d2video.formats.annotation_doubts import repeated
 from d2video.formats.box_layout import layout_doubt
 from d2video.formats.boxes import NO_BOX, is_area, is_box, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
+from d2video.formats.paths import portable
 from d2video.formats.rle import mask_areas, to_rle
 from d2video.formats.rle_checks import find_runs_fault
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
@@ -243,6 +244,7 @@ def _read_video(fields: dict[str, Any]) -> VideoEntry:
     if names is not None:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise EntryError("file_names must be a list of paths; correct the file")
+        names = [*map(portable, names)]
         if names and length not in (None, len(names)):
             raise EntryError(
                 f"length is {as_json(length)} but there are {len(names)} file_names; make them agree"

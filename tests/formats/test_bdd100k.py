@@ -108,7 +108,9 @@ def test_one_file_of_all_videos(tmp_path):
     path.write_text(json.dumps({"frames": [f for v in videos() for f in frames_of(v)]}))
     labels = read_labels(str(path), image_root=str(tmp_path / "images" / "track" / "train"))
     assert_equal(labels, videos(), masks=False, occlusion=True)
-    assert_equal(read_labels(str(tmp_path / "labels")), videos(), masks=False)
+    path = path.rename(path.with_stem("train"))  # the folder of the images is called so
+    for given in (path, tmp_path / "labels"):
+        assert_equal(read_labels(str(given)), videos(), masks=False)
     only = folder / "clip_a.json"
     write_video(videos()[1], tmp_path / "clip_a.mp4")
     labels = read_labels(str(only), image_root=str(tmp_path / "clip_a.mp4"))
@@ -230,8 +232,11 @@ def test_what_is_no_split(tmp_path):
     folder = write(tmp_path, "box_track_20")
     (folder.parent / "val").mkdir()
     (folder.parent / "val" / "x.json").write_text("[]")
-    with pytest.raises(UserError, match="holds several splits .*: give one of them"):
+    with pytest.raises(UserError, match="holds several splits .*: give one of them, or its name"):
         read_bdd100k(str(tmp_path))
+    assert len(read_bdd100k(str(tmp_path), split="train").videos) == 2
+    with pytest.raises(UserError, match="has no split 'test': it has .*/train, .*/val"):
+        read_bdd100k(str(tmp_path), split="test")
     with pytest.raises(UserError, match="holds no labelled frame"):
         read_bdd100k(str(folder.parent / "val"))
     (tmp_path / "none").mkdir()

@@ -87,6 +87,15 @@ def test_the_folder_of_the_images_is_given_or_found(tmp_path):
     assert labels.videos[1].frames[0] == str(tmp_path / "elsewhere" / "clip_a" / "00000.png")
 
 
+def test_paths_of_windows(tmp_path):
+    path = write(tmp_path, true_videos())
+    path.write_text(path.read_text().replace(".png", ".PNG").replace("/", r"\\"))
+    for image in (tmp_path / "train").rglob("*.png"):
+        image.rename(image.with_suffix(".PNG"))
+    labels = read_labels(str(path))
+    assert labels.videos[1].frames[0] == str(tmp_path / "train" / "clip_a" / "00000.PNG")
+
+
 def test_equal_names_of_files_are_not_those_of_one_video(tmp_path):
     truth = true_videos()
     path = write(tmp_path, truth, "cocoformat", video_in_name=False)

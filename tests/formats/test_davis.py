@@ -10,6 +10,7 @@ from PIL import Image
 
 import d2video.formats.readers  # noqa: F401
 from d2video.formats.davis import read_davis
+from d2video.formats.label_formats import read_labels
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.helpers.mask_pngs import label_values, of_one_class, write_grey, write_palette
@@ -98,6 +99,19 @@ def test_masks_apart_from_their_frames(tmp_path, write, void):
         class_name="animal",
     )
     assert_equal(labels, truth[:1])
+
+
+@pytest.mark.parametrize("frames", ["images", "frames", "my clip.avi", "masks/my clip.mkv"])
+def test_frames_beside_masks_of_any_tool(tmp_path, truth, frames):
+    video = TrueVideo("my clip", 8, truth[0].objects)
+    write_masks([video], tmp_path / "masks")
+    for junk in ("Thumbs.db", ".DS_Store"):
+        (tmp_path / "masks" / "my clip" / junk).touch()
+    if frames.endswith("s"):
+        write_images(video, tmp_path / frames / "my clip", "{:05d}.JPG")
+    else:
+        write_video(video, tmp_path / frames)
+    assert_equal(read_labels(str(tmp_path / "masks")), [video])
 
 
 def test_frames_without_a_mask_are_not_labelled_and_numbers_are_those_of_the_names(tmp_path):

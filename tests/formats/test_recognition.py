@@ -35,6 +35,11 @@ def _json(value) -> Callable[[Path], Path]:
     return write
 
 
+def _half_written(folder: Path) -> Path:
+    (folder / "labels.json").write_text('{"images": [')
+    return folder
+
+
 def _tracks() -> dict:
     value = instance_content()
     for k, image in enumerate(value["images"]):
@@ -218,9 +223,10 @@ def test_odd_files_fail_no_recogniser(odd, tmp_path):
             ),
             "name one of its JSON files, such as b.json",
         ),
+        (_half_written, "labels.json is not JSON"),
         (
-            lambda folder: (folder / "labels.json").write_text('{"images": [') and folder,
-            "is not JSON",
+            lambda folder: _half_written(shutil.copy(_json({})(folder), folder / "z.json").parent),
+            "labels.json is not JSON",
         ),
     ],
 )

@@ -1,13 +1,16 @@
-"""Folders of which only some videos are wanted: the files of the others are not read."""
+"""Folders of benchmarks: around them may be others, and zips; only the files of wanted videos are read."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from d2video.data.datasets.label_sets import load_labels
+from d2video.formats.label_formats import read_labels
 from d2video.utils.errors import UserError
 from tests.formats.test_bdd100k import write as write_bdd100k
+from tests.formats.test_kitti import write as write_kitti
 from tests.formats.test_mots_png import write_kitti as write_kitti_mots
 from tests.formats.test_youtube_vos import write as write_youtube_vos
 from tests.helpers.mask_pngs import of_one_class, write_grey, write_palette
@@ -45,7 +48,32 @@ def _bdd100k(root: Path) -> Path:
     return write_bdd100k(root, "seg_track_20/bitmasks")
 
 
-@pytest.mark.parametrize("write", [_davis, _youtube_vos, _sa_v, _mots_png, _bdd100k])
+WRITERS = [_davis, _youtube_vos, _sa_v, _mots_png, _bdd100k]
+
+
+@pytest.mark.parametrize("write", [*WRITERS, write_kitti])
+@pytest.mark.parametrize("outer", ["", "set/", "labels/"])
+def test_zips_with_a_folder_around_all(tmp_path, write, outer):
+    """The zip of ``labels`` is unpacked to a folder of that name, too; suffixes are in capitals."""
+    root = tmp_path / "in"
+    root.mkdir()
+    write(root, *([true_videos()] if write is write_kitti else []))
+    archive = tmp_path / "labels.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in sorted(each for each in root.rglob("*") if each.is_file()):
+            name = path.relative_to(root).as_posix()
+            name = name.replace(".png", ".PNG") if write is not write_kitti else name
+            opened.write(path, outer + name)
+            opened.writestr(f"__MACOSX/{outer}{name}", b"")
+    folder = "labels/seg_track_20/bitmasks" if write is _bdd100k else ""
+    expected = read_labels(str(root / folder))
+    # Images beside bitmasks could be of any format.
+    labels = read_labels(str(archive), "bdd100k" if folder else None)
+    assert [v.name for v in labels.videos] == [v.name for v in expected.videos]
+    assert [v.objects for v in labels.videos] == [v.objects for v in expected.videos]
+
+
+@pytest.mark.parametrize("write", WRITERS)
 def test_files_of_other_videos_are_not_read(tmp_path, write):
     root = write(tmp_path)
     other = "0001" if write is _mots_png else "clip_b"
