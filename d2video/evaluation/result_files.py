@@ -1,6 +1,5 @@
 """JSON files of results: read, and their entries checked; the first fault is named with its place."""
 
-import json
 import lzma
 import math
 import os
@@ -11,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2video.formats.text import is_id, parse_json
+from d2video.formats.text import is_id, json_kind, parse_json
 from d2video.utils.errors import UserError
 
 RESULTS_NAME = "results.json"
@@ -67,7 +66,7 @@ def check_entries(results: Any, source: str, find_fault: Callable[[Any], str | N
     """
     if not isinstance(results, list):
         raise UserError(
-            f"{source} must be a list of entries, not {kind_of(results)}; write it again"
+            f"{source} must be a list of entries, not {json_kind(results)}; write it again"
         )
     for index, entry in enumerate(results):
         fault = find_fault(entry)
@@ -81,7 +80,7 @@ def fields_fault(entry: Any, fields: Sequence[str], near: Mapping[str, str]) -> 
     ``near`` is what results of another kind have in a field's place.
     """
     if not isinstance(entry, dict):
-        return f": must be an object with {', '.join(fields)}, not {kind_of(entry)}"
+        return f": must be an object with {', '.join(fields)}, not {json_kind(entry)}"
     for name in fields:
         if name not in entry:
             other = near.get(name)
@@ -97,13 +96,13 @@ def id_fault(name: str, value: Any, known: Collection[Any], source: str) -> str 
     """
     if isinstance(next(iter(known), 0), str):
         if not isinstance(value, str):
-            return f", {name}: must be a text, not {kind_of(value)} ({reprlib.repr(value)})"
+            return f", {name}: must be a text, not {json_kind(value)} ({reprlib.repr(value)})"
     elif not is_id(value):
         names = known if isinstance(known, Mapping) else {}
         named = [i for i, each in names.items() if each == value]
         if named:
             return f", {name}: {value!r} is the name of category {named[0]}; write its number"
-        return f", {name}: must be a whole number, not {kind_of(value)} ({reprlib.repr(value)})"
+        return f", {name}: must be a whole number, not {json_kind(value)} ({reprlib.repr(value)})"
     if value not in known:
         return f", {name}: {value} is not in {source}; use the ids of that file"
     return None
@@ -112,13 +111,5 @@ def id_fault(name: str, value: Any, known: Collection[Any], source: str) -> str 
 def score_fault(score: Any) -> str | None:
     """The fault of a score that is not a finite number."""
     if isinstance(score, bool) or not isinstance(score, int | float):
-        return f", score: must be a number, not {kind_of(score)}"
+        return f", score: must be a number, not {json_kind(score)}"
     return None if math.isfinite(score) else f", score: must be finite, not {score}"
-
-
-def kind_of(value: Any) -> str:
-    """What JSON calls it."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
-    return names.get(type(value), "a number")

@@ -1,5 +1,6 @@
 """Several sets of labels as one."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
@@ -39,12 +40,11 @@ def united(source: str, sets: Mapping[str, LabelSet], report: Report) -> LabelSe
         benchmark=parts[0].benchmark,
     )
     whole.labelled, whole.track_advice = parts[0].labelled, parts[0].track_advice
-    taken = [video.name for part in parts for video in part.videos]
-    repeated = {name for name in taken if taken.count(name) > 1}
+    taken = Counter(video.name for part in parts for video in part.videos)
     for name, part in sets.items():
         new = [whole.class_index(each) for each in part.classes]
         for video in part.videos:
-            called = f"{name}/{video.name}" if video.name in repeated else video.name
+            called = f"{name}/{video.name}" if taken[video.name] > 1 else video.name
             added = whole.add_video(called, video.frames, video.size, video.numbers)
             added.objects = [_of_class(each, new) for each in video.objects]
     _doubt_same_frames(whole, sets)

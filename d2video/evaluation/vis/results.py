@@ -18,11 +18,11 @@ from d2video.evaluation.result_files import (
     check_entries,
     fields_fault,
     id_fault,
-    kind_of,
     score_fault,
 )
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.rle_checks import find_mask_faults
+from d2video.formats.text import json_kind
 from d2video.utils.files import replace_on_success
 
 _FIELDS = ("video_id", "category_id", "score", "segmentations")
@@ -92,7 +92,7 @@ def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
     if fault is not None:
         return fault
     if not isinstance(masks, list):
-        return f", segmentations: must be a list, not {kind_of(masks)}"
+        return f", segmentations: must be a list, not {json_kind(masks)}"
     video = ground_truth.videos[video_id]
     if len(masks) != video.num_frames:
         return (

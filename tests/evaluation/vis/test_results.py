@@ -54,7 +54,7 @@ CODE = _entries()[0]["segmentations"][0]["counts"]
         ([*_entries(), 3], "entry 2: must be an object"),
         ([{"video_id": 1}], "entry 0: the field category_id is missing"),
         (_second(video_id=7), "entry 1, video_id: 7 is not in labels.json"),
-        (_second(video_id="1"), "entry 1, video_id: must be a whole number, not a string"),
+        (_second(video_id="1"), "entry 1, video_id: must be a whole number, not a text"),
         (
             _second(video_id=1.0),
             r"entry 1, video_id: must be a whole number, not a number \(1\.0\)",
