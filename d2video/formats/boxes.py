@@ -18,6 +18,11 @@ def is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
 
 
+def is_point(value: Any) -> bool:
+    """Whether a value from JSON is a list of two numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+
+
 def is_area(value: Any) -> bool:
     """Whether a value from JSON is a number of pixels that evaluation counts."""
     return is_number(value) and 0 <= value < _LARGEST_AREA

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from detectron2.utils.logger import log_first_n
 
-from d2video.utils.errors import UserError
+from d2video.utils.errors import BrokenFile, UserError
 from d2video.utils.shown_paths import as_shown
 
 
@@ -162,7 +162,8 @@ class EntryError(ValueError):
 
 @contextmanager
 def reporting(report: Report, path: str, kind: str, entry: Any) -> Iterator[None]:
-    """The context in which an entry is read: an EntryError raised in it is reported and ends it.
+    """The context in which an entry is read: an EntryError, or the BrokenFile of an image or a video that
+    it names, is reported and ends it.
 
     ::
 
@@ -174,5 +175,5 @@ def reporting(report: Report, path: str, kind: str, entry: Any) -> Iterator[None
     """
     try:
         yield
-    except EntryError as error:
+    except (EntryError, BrokenFile) as error:
         report(Fault(path, kind, entry, str(error)))

@@ -4,14 +4,18 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from d2video.fetching import around
+from d2video.formats.faults import EntryError
+from d2video.formats.text import as_json
 from d2video.utils.errors import UserError
 from d2video.video.frame_extraction import is_whole_video
 from d2video.video.frame_index import frame_index
 from d2video.video.frame_names import frame_name
 from d2video.video.image_io import (
     IMAGE_SUFFIXES,
+    exif_advice,
     holds_files,
     number_in_name,
     read_image_size,
@@ -51,6 +55,20 @@ class Footage:
                 f"{source} labels frames of {width}x{height} pixels, and {self.path} has {w}x{h}: give the "
                 "frames that were labelled (image_root)"
             )
+
+
+def check_image_size(frame: str, size: tuple[int, int], stated: tuple[Any, Any]) -> None:
+    """Compare height and width of an image with those that its labels state, of whatever type.
+
+    Raises:
+        EntryError: they differ.
+    """
+    if stated != size:
+        (height, width), (h, w) = map(as_json, stated), size
+        advice = exif_advice(frame, *stated) or "give the image that was labelled"
+        raise EntryError(
+            f"its labels are for {width}x{height} pixels, and {frame} has {w}x{h}: {advice}"
+        )
 
 
 def read_footage(path: str) -> Footage:

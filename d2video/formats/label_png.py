@@ -19,7 +19,7 @@ from d2video.formats.faults import EntryError, Report, reporting
 from d2video.formats.footage import Footage
 from d2video.formats.label_set import LabelSet
 from d2video.formats.rle import encode_labels
-from d2video.utils.errors import BrokenFile, UserError
+from d2video.utils.errors import UserError
 from d2video.video.image_io import read_values, visible_files
 
 _LAST_NUMBER = re.compile(r"(\d{1,9})$", re.ASCII)
@@ -95,10 +95,7 @@ def read_mask_frames(
 def _read_masks(
     path: Path, size: tuple[int, int], read: Callable[[Path], np.ndarray]
 ) -> dict[int, dict[str, Any]]:
-    try:
-        values = read(path)
-    except BrokenFile as error:
-        raise EntryError(str(error)) from None
+    values = read(path)
     if values.shape != size:
         (height, width), (h, w) = values.shape, size
         raise EntryError(

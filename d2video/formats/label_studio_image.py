@@ -7,25 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from d2video.formats.boxes import is_number
+from d2video.formats.boxes import is_number, is_point
 from d2video.formats.faults import EntryError, reporting
+from d2video.formats.footage import check_image_size
 from d2video.formats.label_set import LabelSet
 from d2video.formats.label_studio_brush import decode_brush
 from d2video.formats.label_studio_tasks import Result, Task
 from d2video.formats.text import as_json
 from d2video.formats.turned_shapes import ellipse_polygon, upright_boxes
-from d2video.utils.errors import UserError
-from d2video.video.image_io import exif_advice, read_image_size
+from d2video.video.image_io import read_image_size
 
 
 def add_task(labels: LabelSet, task: Task, folders: Sequence[str]) -> None:
     """Add an image, which is in one of ``folders``, and its objects.
 
     Raises:
-        EntryError: the image is not there or cannot be read.
+        EntryError: the image is not there.
+        BrokenFile: it cannot be read.
     """
-    for folder, stated in product(folders, task.names):
-        frame = os.path.join(folder, stated)
+    for folder, name in product(folders, task.names):
+        frame = os.path.join(folder, name)
         if os.path.isfile(frame):
             break
     else:
@@ -33,34 +34,20 @@ def add_task(labels: LabelSet, task: Task, folders: Sequence[str]) -> None:
         raise EntryError(
             f"its image is not in {folders[0]} (looked for {looked}): put it there, or give image_root"
         )
-    try:
-        size = read_image_size(frame)
-    except UserError as error:
-        raise EntryError(str(error)) from error
+    size = read_image_size(frame)
     name = os.path.relpath(os.path.splitext(frame)[0], folder).replace(os.sep, "/")
     image = labels.add_video(name, [frame], size)
     for result in task.results:
         with reporting(labels.report, labels.source, "result", f"{result.id} of task {task.id}"):
-            _check_size(result.fields, frame, size)
+            fields = result.fields
+            stated = fields.get("original_height", size[0]), fields.get("original_width", size[1])
+            check_image_size(frame, size, stated)
+            if fields.get("image_rotation"):
+                raise EntryError(
+                    f"its image was turned by {as_json(fields['image_rotation'])} degrees for labelling; "
+                    "turn it back there"
+                )
             image.add(0, result.label, **_geometry(labels, result, size))
-
-
-def _check_size(fields: dict[str, Any], frame: str, size: tuple[int, int]) -> None:
-    height, width = size
-    stated = fields.get("original_height", height), fields.get("original_width", width)
-    if stated != size:
-        advice = None
-        if all(type(each) is int for each in stated):
-            advice = exif_advice(frame, *stated)
-        raise EntryError(
-            f"its image had {as_json(stated[1])}x{as_json(stated[0])} pixels, and {frame} has "
-            f"{width}x{height}: {advice or 'give the image that was labelled'}"
-        )
-    if fields.get("image_rotation"):
-        raise EntryError(
-            f"its image was turned by {as_json(fields['image_rotation'])} degrees for labelling; turn it "
-            "back there"
-        )
 
 
 def _geometry(labels: LabelSet, result: Result, size: tuple[int, int]) -> dict[str, Any]:
@@ -75,7 +62,7 @@ def _geometry(labels: LabelSet, result: Result, size: tuple[int, int]) -> dict[s
         return {"segmentation": decode_brush(value.get("rle"), height, width)}
     if result.type == "polygonlabels":
         points = value.get("points")
-        if not isinstance(points, list) or not all(map(_is_point, points)):
+        if not isinstance(points, list) or not all(map(is_point, points)):
             raise EntryError(
                 f"its points, {as_json(points)}, are not pairs of numbers; correct them"
             )
@@ -90,10 +77,6 @@ def _geometry(labels: LabelSet, result: Result, size: tuple[int, int]) -> dict[s
     box = _numbers(value, "x", "y", "width", "height") * [*scale, *scale]
     labels.leave_out_rotation(int(degrees % 90 != 0))
     return {"box": upright_boxes(box[None], np.array([degrees]))[0].tolist()}
-
-
-def _is_point(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def _numbers(value: dict[str, Any], *keys: str) -> np.ndarray:

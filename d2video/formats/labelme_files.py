@@ -8,11 +8,12 @@ from typing import Any
 
 from d2video.fetching import around
 from d2video.formats.faults import EntryError, Fault, Report, Tally, reporting
+from d2video.formats.footage import check_image_size
 from d2video.formats.label_set import LabelSet
 from d2video.formats.labelme_shapes import NO_OBJECTS, Instance, read_shape, shape_type
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
-from d2video.video.image_io import exif_advice, in_natural_order, read_image_size
+from d2video.video.image_io import in_natural_order, read_image_size
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def _find_image(
     """Path, height and width of the image of a JSON file.
 
     Raises:
-        EntryError: it is not there, cannot be read, or is of another size than the file says.
+        EntryError: it is not there, or of another size than the file says.
+        BrokenFile: it cannot be read.
     """
     stated = content["imagePath"]
     if not isinstance(stated, str) or not stated:
@@ -128,17 +130,9 @@ def _find_image(
         else:
             where += "put the image there"
         raise EntryError(f"{where}, or give image_root")
-    try:
-        size = read_image_size(frame)
-    except UserError as error:
-        raise EntryError(str(error)) from error
-    height, width = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
-    if (height, width) != size:
-        advice = exif_advice(frame, height, width) or "give the image that was labelled"
-        raise EntryError(
-            f"the file is for {as_json(width)}x{as_json(height)} pixels, and {frame} has "
-            f"{size[1]}x{size[0]}: {advice}"
-        )
+    size = read_image_size(frame)
+    stated = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
+    check_image_size(frame, size, stated)
     return frame, size
 
 

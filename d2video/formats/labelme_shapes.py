@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from d2video.formats.boxes import is_number
+from d2video.formats.boxes import is_point
 from d2video.formats.faults import EntryError
 from d2video.formats.label_set import LabelledVideo
 from d2video.formats.rle import encode_part
@@ -102,7 +102,7 @@ def read_shape(kind: str, fields: dict[str, Any], size: tuple[int, int]) -> Shap
             as its points say.
     """
     points = fields.get("points")
-    if not isinstance(points, list) or not all(map(_is_point, points)):
+    if not isinstance(points, list) or not all(map(is_point, points)):
         raise EntryError(
             f"its points, {as_json(points)}, are not a list of pairs [x, y]; correct them"
         )
@@ -113,10 +113,6 @@ def read_shape(kind: str, fields: dict[str, Any], size: tuple[int, int]) -> Shap
 
 
 _Points = list[tuple[float, float]]
-
-
-def _is_point(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def _corners(points: Iterable[tuple[float, float]]) -> tuple[float, float, float, float]:

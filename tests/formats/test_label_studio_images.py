@@ -158,8 +158,8 @@ def test_shapes_in_per_cent(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"original_width": 80}, "its image had 80x48 pixels, and .*a.png has 64x48"),
-        ({"original_width": None}, "its image had nullx48 pixels"),
+        ({"original_width": 80}, "its labels are for 80x48 pixels, and .*a.png has 64x48"),
+        ({"original_width": None}, "its labels are for nullx48 pixels"),
         ({"image_rotation": 90}, "turned by 90 degrees"),
         ({"value": {"rectanglelabels": ["cat"], "x": "1"}}, "must be numbers"),
     ],

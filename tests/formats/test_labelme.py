@@ -291,7 +291,10 @@ def test_bad_shapes_are_one_line_with_their_place(tmp_path, shape, words):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"imageHeight": 60, "imageWidth": 80}, "the file is for 80x60 pixels, and .* has 64x48"),
+        (
+            {"imageHeight": 60, "imageWidth": 80},
+            "its labels are for 80x60 pixels, and .* has 64x48",
+        ),
         ({"imagePath": "b.png"}, "there is no .*b.png: put the image there"),
         (
             {"imagePath": "b.png", "imageData": "AAAA"},
