@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from d2video.data.export import write_labels
 
-    labels = read_labels(args)
+    labels = read_labels(args, needs_images=args.images)
     check_output(args.output, labels, args.labels)
     kind, arguments = write_labels(
         labels.records,

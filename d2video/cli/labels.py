@@ -57,8 +57,11 @@ class Labels(NamedTuple):
     class_names: list[str]
 
 
-def read_labels(args: argparse.Namespace) -> Labels:
+def read_labels(args: argparse.Namespace, *, needs_images: bool = True) -> Labels:
     """Read the labels of :func:`add_labels`; what is doubtful or left out is printed.
+
+    Args:
+        needs_images: see :func:`~d2video.data.datasets.by_path.register_path`.
 
     Raises:
         UserError: they cannot be read, at the first fault.
@@ -67,7 +70,13 @@ def read_labels(args: argparse.Namespace) -> Labels:
 
     from d2video.data.loading import load_records
 
-    name = data_set(args.labels, args.opts, format=args.input_format, image_root=args.image_root)
+    name = data_set(
+        args.labels,
+        args.opts,
+        format=args.input_format,
+        image_root=args.image_root,
+        needs_images=needs_images,
+    )
     records = load_records(name, tell)
     return Labels(name, records, [*MetadataCatalog.get(name).get("thing_classes", ())])
 

@@ -23,7 +23,6 @@ from d2video.formats.standard_formats import (
     find_json_file,
     image_folders,
     is_coco_of_videos,
-    stated_image_root,
 )
 from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError
@@ -34,7 +33,9 @@ _Image: TypeAlias = Mapping[str, Any]
 
 
 @label_format("cocovid", "videos in COCO's JSON: CocoVID, TAO, TrackFormer's", is_coco_of_videos)
-def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None = None) -> LabelSet:
+def read_cocovid(
+    root: str, report: Report = refuse, *, image_root: str | None = None, needs_images: bool = True
+) -> LabelSet:
     """Read one file; no image is opened.
 
     Boxes stay as they are, with corners from 0 on as in COCO. (The files that the official
@@ -50,6 +51,7 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
             and one of each.
         image_root: the folder that ``file_name`` are relative to, or their video's folder in it; None: the
             file's ``image_root``, or looked for below and beside the file.
+        needs_images: False: if they are not found there, they are taken to lie beside the file.
 
     Returns:
         the videos by their names in the file's ``videos``, else "video_1" and so on. Crowds and objects
@@ -76,9 +78,16 @@ def read_cocovid(root: str, report: Report = refuse, *, image_root: str | None =
             images[image_id] = _checked_image(cast(dict[str, Any], fields))
     videos = _group(images, path, report)
     names = _names(content, [_video(frames[0]) for frames in videos], path, report)
-    if image_root is None:
-        image_root = stated_image_root(content, path)
-    files = _file_names(path, videos, names, image_root)
+    stated = content.get("image_root")
+    places = image_folders(path, stated) if image_root is None else [image_root]
+    files = _find_files(videos, names, places)
+    if files is None and image_root is None and needs_images:
+        raise UserError(
+            f"{path}: the folder of its images was not found ({videos[0][0]['file_name']} is neither below "
+            "nor beside it): name the folder as image_root"
+        )
+    if files is None:
+        files = _joined([image_root or os.path.dirname(path) or "."] * len(videos), videos)
     place: dict[int | str, tuple[int, int]] = {}
     for k, (name, frames) in enumerate(zip(names, videos, strict=True)):
         size = frames[0]["height"], frames[0]["width"]
@@ -163,10 +172,10 @@ def _names(
     return names
 
 
-def _file_names(
-    path: str, videos: Sequence[list[_Image]], names: Sequence[str], image_root: str | None
-) -> list[list[str]]:
-    """The image files of each video.
+def _find_files(
+    videos: Sequence[list[_Image]], names: Sequence[str], places: Iterable[str]
+) -> list[list[str]] | None:
+    """The image files of each video, where the first of each is there.
 
     ``file_name`` are relative to the folder of the split, or to the video's folder in it.
     """
@@ -176,19 +185,13 @@ def _file_names(
         below.append([""] * len(names))
     if not any(map(leaves_folder, names)):
         below.append(names)
-    places = image_folders(path) if image_root is None else [image_root]
     for place in places:
         for folders in below:
             roots = [os.path.join(place, folder) for folder in folders]
             files = map(file_of_frame, map(os.path.join, roots, first))
             if all(map(os.path.isfile, files)):
                 return _joined(roots, videos)
-    if image_root is None:
-        raise UserError(
-            f"{path}: the folder of its images was not found ({first[0]} is neither below nor beside it): "
-            "name the folder as image_root"
-        )
-    return _joined([image_root] * len(videos), videos)
+    return None
 
 
 def _joined(roots: Iterable[str], videos: Iterable[list[_Image]]) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from d2video.fetching import around
@@ -85,39 +85,39 @@ def find_json_file(seen: Seen, path: str) -> str:
     return seen.only_json.path
 
 
-def find_image_root(seen: Seen, path: str) -> str:
-    """The folder that the names of images in a JSON file of labels are relative to: that which the file
-    states, or one below or beside it.
-
-    Raises:
-        UserError: it is not found.
-    """
+def find_image_root(seen: Seen, path: str, *, needs_images: bool = True) -> str:
+    """The folder that the names of images in a JSON file of labels are relative to, see
+    :func:`find_folder_of`."""
     content, file = _content(seen), find_json_file(seen, path)
-    return stated_image_root(content, file) or find_folder_of(_first_image(content), file, path)
+    places = image_folders(file, content.get("image_root"))
+    return find_folder_of(_first_image(content), file, path, places, needs_images=needs_images)
 
 
-def stated_image_root(content: dict[str, Any], file: str) -> str | None:
-    """The folder that a JSON file names as ``image_root``, relative to its own, as files that d2video writes
-    do; None if it names none or it is not there."""
-    stated = content.get("image_root")
-    folder = os.path.join(os.path.dirname(file), stated) if isinstance(stated, str) else ""
-    return os.path.normpath(folder) if os.path.isdir(folder) else None
-
-
-def find_folder_of(name: str | None, file: str, path: str) -> str:
+def find_folder_of(
+    name: str | None,
+    file: str,
+    path: str,
+    places: Iterable[str] | None = None,
+    *,
+    needs_images: bool = True,
+) -> str:
     """The folder below or beside a JSON file in which there is an image of this name.
 
     Args:
         name: None: the file names no image.
         path: what messages call the file.
+        places: to look at; None: :func:`image_folders`.
+        needs_images: False: if there is none, it is the file's own folder.
 
     Raises:
         UserError: there is none.
     """
     if name is not None:
-        for place in dict.fromkeys(image_folders(file)):
+        for place in dict.fromkeys(places or image_folders(file)):
             if os.path.isfile(file_of_frame(os.path.join(place, name))):
                 return place
+    if not needs_images:
+        return os.path.dirname(file) or "."
     raise UserError(
         f"{path}: the folder of its images was not found ({name or 'it names none'} is not beside it, nor "
         "in images or JPEGImages): name the folder as image_root"
@@ -134,8 +134,15 @@ def _first_image(content: dict[str, Any]) -> str | None:
     return None
 
 
-def image_folders(file: str) -> Iterator[str]:
-    """Where images of a file such as ``train.json`` or ``instances_train.json`` are, the likeliest first."""
+def image_folders(file: str, stated: Any = None) -> Iterator[str]:
+    """Where images of a file such as ``train.json`` or ``instances_train.json`` are, the likeliest first.
+
+    Args:
+        stated: the folder that the file names as ``image_root``, relative to its own, as files that d2video
+            writes do; None: it names none.
+    """
+    if isinstance(stated, str):
+        yield os.path.normpath(os.path.join(os.path.dirname(file), stated))
     folder, name = os.path.split(os.path.abspath(file))
     stem = os.path.splitext(name)[0]
     splits = (stem, *reversed(re.split("[_-]", stem)))

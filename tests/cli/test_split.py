@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from d2video.cli import make_shapes, split
+from d2video.data.datasets.by_path import path_entry
 from d2video.data.datasets.coco import load_coco_instances, register_coco
 from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.mot import register_mot
@@ -238,6 +239,22 @@ def test_sequences_stay_as_they_are(tmp_path, capsys):
     assert sorted(len([*path.rglob("*.png")]) for path in paths) == [3, 6]
     run(tmp_path, "--format", "coco", name="half")
     assert len(load_coco_tracks(str(tmp_path / "out/b.json"), "")) == 2
+
+
+def test_images_need_not_be_there(tmp_path, capsys):
+    """Those of a file that says all of them; its parts are read where they are found later."""
+    (tmp_path / "in.json").write_text(json.dumps(content()))
+    train, _ = run(tmp_path, name=str(tmp_path / "in.json"))
+    said = capsys.readouterr().out
+    assert "doubt:" in said
+    assert "its images were not found, such as " in said
+    first = json.loads(train.read_text())["videos"][0]["file_names"][0]
+    image = tmp_path / "out/a/JPEGImages" / first
+    with pytest.raises(UserError, match="name the folder as image_root"):
+        path_entry(str(train))
+    image.parent.mkdir(parents=True)
+    image.touch()
+    assert path_entry(str(train))[2]["image_root"] == str(tmp_path / "out/a/JPEGImages")
 
 
 @pytest.mark.parametrize("fault", ["unlabelled", "no file", "in place"])

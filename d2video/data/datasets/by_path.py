@@ -22,7 +22,7 @@ from d2video.formats.standard_formats import (
 from d2video.utils.errors import UserError
 
 _named: set[str] = set()  # of the data sets that are named by their paths
-# Formats of files that say all that is needed of images that are not there.
+# Formats of files that say all that is needed of images.
 _WITHOUT_IMAGES = ("coco", "cocovid", "ytvis")
 
 
@@ -42,7 +42,7 @@ def register_path(
         format: one of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
         image_root: where the frames or images are; None: they are looked for.
         name: of the data set; None: the path.
-        needs_images: False where only labels are read: images of JSON files are not looked for.
+        needs_images: False: images of YouTube-VIS' and COCO's files need not be there.
         options: further arguments of the format in DATASETS.REGISTER.
 
     Returns:
@@ -87,8 +87,8 @@ def path_entry(
         raise UserError(f"{path}: '{format}' is not a format of labels at a path: choose {known}")
     exports = find_exports(path, format)
     format = exports.format
-    if image_root is None and not needs_images and format in _WITHOUT_IMAGES:
-        image_root = os.path.dirname(path)
+    if not needs_images and format in _WITHOUT_IMAGES:
+        options["needs_images"] = False
     if image_root is not None:
         options["image_root"] = os.path.expanduser(image_root)
     if format in LABEL_FORMATS:
@@ -128,8 +128,10 @@ def _free_name(name: str, kind: str, arguments: dict[str, Any]) -> str:
 
 
 def _json_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, Any]:
-    root = options.get("image_root")
-    root = find_image_root(seen, path) if root is None else unpacked(root)
+    needs_images, root = options.pop("needs_images", True), options.get("image_root")
+    if root is None:
+        root = find_image_root(seen, path, needs_images=needs_images)
+    root = unpacked(root)
     return {**options, "json_file": find_json_file(seen, path), "image_root": root}
 
 
