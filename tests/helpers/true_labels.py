@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import av
@@ -113,12 +114,12 @@ def _without_overlap(objects: list[TrueObject]) -> Iterator[TrueObject]:
 
 
 def write_images(
-    video: TrueVideo, folder: Path, pattern: str = "{:05d}.png", first: int = 0
+    video: TrueVideo, folder: Path, pattern: str = "{:05d}.png", first: int = 0, step: int = 1
 ) -> None:
-    """One file a frame; ``first`` is the number of the first one."""
+    """One file a frame, numbered from ``first`` on."""
     folder.mkdir(parents=True, exist_ok=True)
-    for frame, image in enumerate(video.images(), first):
-        Image.fromarray(image).save(folder / pattern.format(frame))
+    for number, image in zip(count(first, step), video.images()):
+        Image.fromarray(image).save(folder / pattern.format(number))
 
 
 def write_video(video: TrueVideo, path: Path) -> None:
