@@ -1,5 +1,7 @@
 """TrackEval's own readers and evaluator on files, which our numbers are compared with."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,33 @@ def evaluate_files(name: str, gt: Path, trackers: Path, *, groups: bool = False,
     results, _ = evaluator.evaluate([dataset], metrics)
     trackeval._timing.DO_TIMING = False  # which the evaluator sets for good
     return results[dataset.get_name()]["t"]
+
+
+def assert_equal_results(
+    path: Path,
+    expected: dict,
+    names: Mapping[str, str],
+    rtol: float = 0.0,
+    groups: Mapping[str, str] | None = None,
+) -> None:
+    """Compare a results.json with what :func:`evaluate_files` has returned.
+
+    Args:
+        names: of the classes, ours → TrackEval's.
+        groups: of further averages, likewise.
+    """
+    written, both = json.loads(path.read_text()), expected["COMBINED_SEQ"]
+    for name, theirs in names.items():
+        ours = written["classes"][name]
+        assert_equal_metrics(ours["combined"]["details"], both[theirs], rtol)
+        for sequence, each in ours["sequences"].items():
+            assert_equal_metrics(each["details"], expected[sequence][theirs], rtol)
+    averages = {"class average": "cls_comb_cls_av", "detection average": "cls_comb_det_av"}
+    averages |= groups or {}
+    assert written["averages"].keys() == averages.keys()
+    for name, theirs in averages.items():
+        # The order of the classes, over which they sum, may differ.
+        assert_equal_metrics(written["averages"][name]["details"], both[theirs], max(rtol, 1e-15))
 
 
 def assert_equal_metrics(ours: dict, theirs: dict, rtol: float = 0.0) -> None:
