@@ -4,6 +4,7 @@ Frame n is the one shown as the n-th, from 0, whatever the rate and the order of
 tools count so, and :func:`~d2video.video.open_video` shows them so.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -11,6 +12,7 @@ from itertools import chain
 import av
 import numpy as np
 from av.error import FFmpegError
+from detectron2.utils.logger import log_first_n
 
 from d2video.utils.errors import BrokenFile
 from d2video.video.decoding import CutOff, decode, open_container, reason, single_threaded, upright
@@ -107,6 +109,12 @@ class VideoFrames:
                 what = f"after {len(self)} frames {self.end}"
                 advice = "fetch it again or leave it out"
             raise BrokenFile(f"video {self.path} has no frame {number}, {what}: {advice}")
+        if self._index.stamps is None and number <= self._at:
+            told = (
+                f"a seek does not find the frames of video {self.path}: every step back decodes it from the "
+                "beginning; write its frames once with d2video extract-frames"
+            )
+            log_first_n(logging.WARNING, told, name=__name__, key="message")
         if self._choice is None or number <= self._at or self._seek_pays(number):
             self._begin(number)
         assert self._choice is not None

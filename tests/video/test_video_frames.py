@@ -2,6 +2,8 @@
 
 import gc
 import os
+from dataclasses import replace
+from itertools import islice
 
 import av
 import numpy as np
@@ -17,10 +19,16 @@ from tests.helpers.video_files import CODINGS, write_coded
 from tests.video.test_video_reader import HEIGHT, WIDTH, make_frames, write_mp4
 
 REAL = ROOT.parent / "shared" / "data"
-REAL_VIDEOS = [
-    *(f"real/videos/{name}" for name in ("action.mp4", "cockatoo.mp4", "flipping_a_pancake.mkv")),
-    *("real/videos/newtonscradle.gif", "real/videos/test.avi", "snakeboard.mp4"),
-]
+# Real videos, with what FFmpeg shows of them. The first of cockatoo.mp4's packets names an old encoder, of
+# which decoders must know; test.avi has guessed times, snakeboard.mp4 an edit list.
+LENGTHS = {
+    "real/videos/action.mp4": 280,
+    "real/videos/cockatoo.mp4": 280,
+    "real/videos/flipping_a_pancake.mkv": 310,
+    "real/videos/newtonscradle.gif": 36,
+    "real/videos/test.avi": 164,
+    "snakeboard.mp4": 109,
+}
 # Two frames much closer than half an average frame, gaps, and others at a constant rate.
 UNEVEN = [0.0, 0.1, 0.104, 0.5, 0.501, 0.502, 2.0, *np.arange(2.04, 3, 0.04), 4.0, 4.001]
 
@@ -30,11 +38,11 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("numbered")
 
 
-def shown(path) -> list[np.ndarray]:
-    """The frames up to where the file breaks off, if it does."""
+def shown(path, most=None) -> list[np.ndarray]:
+    """The frames, at most so many, up to where the file breaks off, if it does."""
     images = []
     try:
-        images.extend(frame.image for frame in open_video(path, prefetch=0))
+        images.extend(frame.image for frame in islice(open_video(path, prefetch=0), most))
     except UserError:
         assert images
     return images
@@ -45,6 +53,7 @@ def assert_exact(path, most=24) -> list[np.ndarray]:
     images = shown(path)
     order = np.random.default_rng(0).permutation(len(images))[:most].tolist()
     with VideoFrames(path) as video:
+        index = video._index
         assert len(video) == len(images)
         assert video.size == images[0].shape[:2]
         assert len(video.times) == len(images)
@@ -54,6 +63,7 @@ def assert_exact(path, most=24) -> list[np.ndarray]:
         several = [order[0], order[-1], order[0], len(images) - 1]
         for number, image in zip(several, video.read(several), strict=True):
             np.testing.assert_array_equal(image, images[number])
+        assert video._index is index, "it was wrong, and was made again"
     return images
 
 
@@ -91,6 +101,29 @@ def test_orders_of_decoding(folder, name, options):
     assert_exact(write_x264(folder / name, **options))
 
 
+def test_a_recording_that_begins_at_an_open_group(folder):
+    """The frames that refer to what came before the recording are not shown, and have no numbers."""
+    whole = write_x264(folder / "whole.mp4", 40, keyint=10, open_gop=1, bframes=3, scenecut=0)
+    path = folder / "begun.mkv"
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.size]
+        second = [packet.is_keyframe for packet in packets].index(True, 1)
+        assert packets[second].pts > packets[second + 1].pts
+        for packet in packets[second:]:
+            packet.stream = stream
+            new.mux(packet)
+    assert len(assert_exact(path)) < len(packets) - second
+
+
+def test_recordings_that_were_joined(folder):
+    """The second one begins at 0 again."""
+    parts = [write_x264(folder / f"{k}.ts", length, keyint=10) for k, length in enumerate((30, 17))]
+    path = folder / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert len(assert_exact(path)) == 47
+
+
 def test_frames_close_to_each_other(folder):
     path = write_mp4(folder / "uneven.mp4", make_frames(len(UNEVEN)), times=UNEVEN)
     assert_exact(path)
@@ -115,22 +148,49 @@ def test_frames_that_an_edit_list_hides(folder):
     assert 25 < len(assert_exact(path)) < 35
 
 
-@pytest.mark.parametrize("name", REAL_VIDEOS)
+@pytest.mark.parametrize("name", LENGTHS)
 def test_real_videos(name):
     path = REAL / name
     if not path.is_file():
         pytest.skip("needs the shared videos")
-    assert_exact(path, 4)
+    images = shown(path, 110)
+    with VideoFrames(path) as video:
+        assert len(video) == LENGTHS[name]
+        for number in [len(images) - 3, len(images) - 20, 3]:
+            np.testing.assert_array_equal(video.read([number])[0], images[number], str(number))
 
 
-@pytest.mark.parametrize("name", ["mpeg4.avi", "mpeg2.mpg"])
-def test_packets_that_promise_other_frames(folder, monkeypatch, name):
-    """B-frames whose times FFmpeg guesses: noticed, and counted, where they are taken for stated."""
-    path = write_coded(folder, name)
-    monkeypatch.setattr(frame_index, "_packets_tell", lambda *_: True)
-    frame_index._KEPT.clear()
-    assert_exact(path)
-    frame_index._KEPT.clear()
+@pytest.mark.parametrize("lie", ["one too many", "one missing"])
+def test_packets_that_promise_other_frames(tmp_path, lie):
+    """It is noticed where they are decoded, and the frames are counted."""
+    path = str(write_coded(tmp_path, "vp8.webm"))
+    images, index = shown(path), frame_index.frame_index(path)
+    stamps = np.delete(index.stamps, 4) if lie == "one missing" else np.insert(index.stamps, 4, 130)
+    assert (np.diff(stamps) > 0).all()
+    false = replace(index, stamps=stamps, times=stamps / 1e3)
+    frame_index._KEPT[frame_index._key(path)] = false
+    with VideoFrames(path) as video:
+        np.testing.assert_array_equal(video.read([6])[0], images[6])
+        assert len(video) == len(images)
+        for number in (8, 3, 23):
+            np.testing.assert_array_equal(video.read([number])[0], images[number])
+    assert len(VideoFrames(path)) == len(images)
+
+
+def test_guessed_times_are_not_taken_for_stated_ones(tmp_path):
+    for name, can_seek in {"mpeg4.avi": False, "mjpeg.avi": True, "bare.m4v": False}.items():
+        index = frame_index.frame_index(str(write_coded(tmp_path, name)))
+        assert (index.stamps is not None) == can_seek
+
+
+def test_steps_back_without_seeking_are_told(tmp_path, caplog):
+    for name, told in {"mpeg4.avi": 1, "h264.mp4": 0}.items():
+        caplog.clear()
+        with VideoFrames(write_coded(tmp_path, name)) as video:
+            for number in (5, 7, 3, 1):
+                video.read([number])
+        texts = [record.getMessage() for record in caplog.records]
+        assert sum("write its frames once" in text for text in texts) == told
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "h264.ts", "mpeg4.avi"])
