@@ -12,15 +12,14 @@ from d2video.formats.coco import COCOInstances, Image, Instance, check_coco_inst
 from d2video.formats.cvat_frames import frame_number
 from d2video.formats.cvat_shapes import Shape, geometry, is_turned
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
-from d2video.formats.footage import Footage, read_footage
+from d2video.formats.footage import Footage, find_video, read_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
 from d2video.formats.recognition import Seen
 from d2video.formats.standard_formats import find_folder_of, find_json_file, is_coco_of_cvat
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
-from d2video.video.image_io import in_natural_order, read_image_size, visible_files
-from d2video.video.video_file import VIDEO_SUFFIXES
+from d2video.video.image_io import in_natural_order, read_image_size
 
 _OWN = ("occluded", "track_id", "keyframe", "rotation")  # attributes that CVAT writes by itself
 _STILL = 10  # frames without any move at the end of a track
@@ -127,7 +126,7 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
         UserError: some are not found, or they are of another size than the file says.
     """
     images = [*file.images.values()]
-    place = image_root or _find_frames(path, images[0]["file_name"])
+    place = _find_frames(path, images[0]["file_name"], image_root)
     if os.path.isfile(place):
         footage = read_footage(place)
         by_number: dict[int | None, str] = dict(enumerate(footage.frames))
@@ -149,20 +148,25 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
     return frames
 
 
-def _find_frames(path: str, first: str) -> str:
-    """The folder with the first image, or else the video file beside the labels, by the name of the export
-    if there are several."""
+def _find_frames(path: str, first: str, image_root: str | None) -> str:
+    """The folder with the first image, or else the video file, by the name of the export if there are
+    several."""
+    if image_root is not None and os.path.isfile(os.path.join(image_root, first)):
+        return image_root
+    folder = os.path.dirname(os.path.abspath(path))
+    export = os.path.dirname(folder)
+    if image_root is not None:
+        return find_video([image_root], os.path.basename(export)) or image_root
     try:
         return find_folder_of(first, path, path)
     except UserError:
-        folder = os.path.dirname(os.path.abspath(path))
-        export = os.path.dirname(folder)
-        for place in filter(os.path.isdir, (*around(folder), *around(export))):
-            videos = visible_files(place, VIDEO_SUFFIXES)
-            found = [each for each in videos if each.stem == os.path.basename(export)] or videos
-            if len(found) == 1:
-                return str(found[0])
-        raise
+        video = find_video([*around(folder), *around(export)], os.path.basename(export))
+        if video is None:
+            raise UserError(
+                f"{path}: neither the folder of its images, such as {first}, nor one video file was found "
+                "beside it: name it as image_root"
+            ) from None
+        return video
 
 
 def _number(image: Image) -> int | None:

@@ -40,7 +40,9 @@ def task_frames(
         names = [f"images/{task.subset}", *names]
     else:  # a file that was renamed may lie beside those of other tasks
         names = ["images", *names, ""] if stem == "annotations" else [*names, "images", ""]
-    footage = find_footage(path, folder, names, image_root, is_only=is_only)
+    footage = find_footage(
+        path, folder, names, image_root, is_only=is_only, names_video=bool(task.source)
+    )
     if task.size is not None:
         footage.check_size(task.size, path)
     if task.is_video or footage.is_video_file:

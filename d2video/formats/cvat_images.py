@@ -24,7 +24,7 @@ _SUFFIXES = ("", ".PNG", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMA
 
 
 def _is_cvat_images(seen: Seen) -> bool:
-    return holds(seen.path, "image")
+    return holds(seen, "image")
 
 
 @label_format("cvat_images", "CVAT: XML of images (CVAT for images 1.1)", _is_cvat_images)

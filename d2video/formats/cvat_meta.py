@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from d2video.formats.faults import EntryError, refuse, reporting
+from d2video.formats.recognition import Seen
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.errors import UserError
@@ -84,6 +85,10 @@ def meta_at(root: str, content: str, other: str) -> Meta:
         UserError: there is none, or several, or as :func:`read_meta`.
     """
     path = _file(root)
+    if path is None and _is_backup(Seen(root)):
+        raise UserError(
+            f"{root} is a backup of CVAT, which holds keyframes only: export the task as 'CVAT for video 1.1'"
+        )
     if path is None:
         raise UserError(f"{root} holds no XML file, or several: give the one with CVAT's labels")
     meta = read_meta(path)
@@ -92,18 +97,26 @@ def meta_at(root: str, content: str, other: str) -> Meta:
     return meta
 
 
-def holds(root: str, content: str) -> bool:
-    """Whether the XML file, or the only one in a folder, is one of CVAT that holds "track"s or "image"s."""
-    path = _file(root)
-    if path is None or not _may_be_xml(path):
+def holds(seen: Seen, content: str) -> bool:
+    """Whether the XML file, or the only one in a folder, is one of CVAT that holds "track"s or "image"s.
+
+    Raises:
+        UserError: it is damaged, see :func:`read_meta`.
+    """
+    path = _file(seen.path)
+    if path is None and _is_backup(seen):
+        return content == "track"  # and refused by name
+    # The zeros are UTF-16's.
+    if path is None or f"<{OUTERMOST}" not in Seen(path).head.replace("\0", ""):
         return False
-    try:
-        meta = read_meta(path)
-    except UserError:
-        return False
+    meta = read_meta(path)
     # Without either, the mode of its task says what they would be.
     mode = "track" if any(task.is_video for task in meta.tasks) else "image"
     return (meta.content or mode) == content
+
+
+def _is_backup(seen: Seen) -> bool:
+    return seen.has("annotations.json") and seen.has("task.json")
 
 
 def _file(root: str) -> str | None:
@@ -111,11 +124,6 @@ def _file(root: str) -> str | None:
         return root
     found = visible_files(root, (".xml",))
     return str(found[0]) if len(found) == 1 else None
-
-
-def _may_be_xml(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
 def _meta(path: str, meta: Node, content: str) -> Meta:
@@ -165,7 +173,7 @@ def _project(tasks: Node | None) -> list[Task]:
 
 
 def _task(node: Node, beside: Node) -> Task:
-    """A task, or a job, whose ``original_size`` stands beside it."""
+    """A task, or a job. What older versions of CVAT, and jobs, do not have in it stands beside it."""
     stated = node.child("original_size") or beside.child("original_size")
     size = None
     if stated is not None:
@@ -183,7 +191,7 @@ def _task(node: Node, beside: Node) -> Task:
             raise EntryError(f"it has {len(numbers)} frames, above {MAX_VIDEO_FRAMES}; correct it")
     return Task(
         name=_plain(node.text_of("name")),
-        source=_plain(node.text_of("source")),
+        source=_file_name(node.text_of("source") or beside.text_of("source")),
         size=size,
         numbers=numbers,
         is_video=node.text_of("mode") != "annotation",
@@ -197,6 +205,11 @@ def _number(node: Node, key: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise EntryError(f"its {key}, {text[:40]!r}, is not a whole number; correct it")
     return int(text)
+
+
+def _file_name(path: str) -> str:
+    """The end of a path, which may be of Windows."""
+    return _plain(re.split(r"[/\\]", path)[-1])
 
 
 def _plain(name: str) -> str:

@@ -106,7 +106,7 @@ def _video(
     labels: LabelSet, folder: str, file: str, image_root: str | None, steps: slice
 ) -> LabelledVideo:
     name = os.path.basename(os.path.abspath(folder))
-    footage = find_footage(file, folder, ["img1", name, ""], image_root)
+    footage = find_footage(file, folder, ["img1", name, ""], image_root, names_video=False)
     if footage.is_video_file:
         found = dict(enumerate(footage.frames[steps], 1))
     elif (steps.start, steps.step) != (0, 1):

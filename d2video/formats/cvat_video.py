@@ -34,7 +34,7 @@ from d2video.utils.counted import counted
 
 
 def _is_cvat_video(seen: Seen) -> bool:
-    return holds(seen.path, "track")
+    return holds(seen, "track")
 
 
 @label_format("cvat_video", "CVAT: XML of tracks (CVAT for video 1.1)", _is_cvat_video)

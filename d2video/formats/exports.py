@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from d2video.formats.faults import LeftOut
@@ -11,11 +11,9 @@ from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES, in_natural_order
 from d2video.video.video_file import VIDEO_SUFFIXES
 
-_EXPORTS = {
-    ".xml",
-    ".zip",
-}  # files; JSON files in a folder are more often parts that are held apart
 _FOOTAGE = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES}
+# Files that are exports. JSON files in one folder are more often parts that are to stay apart.
+_EXPORTS = {".xml", ".zip"}
 _NOTES = {".db", ".ini", ".md", ".txt"}  # what people and file managers leave in folders
 _ADVICE = "for a set of several, put exports of one format into a folder of their own"
 
@@ -26,62 +24,84 @@ class Exports:
 
     Attributes:
         format: of all, one of :data:`~d2video.formats.recognition.RECOGNISERS`.
-        places: the file or folder of each, by the name of its file, folder or archive without suffix.
-        left_out: those that are not among them, or None.
+        places: the file or folder of each, by the name of its file, folder or archive.
+        others: how many are not among them, by reason.
     """
 
     format: str
     places: dict[str, Seen]
-    left_out: LeftOut | None = None
+    others: Counter[str] = field(default_factory=Counter)
+
+    def left_out(self, path: str) -> LeftOut | None:
+        """What to tell of the others, if there are any."""
+        others = +self.others
+        return LeftOut(path, "exports", len(self.places), others, (_ADVICE,)) if others else None
 
 
 def find_exports(path: str, format: str | None = None) -> Exports:
     """Find labels.
 
     Args:
-        path: of a file, a folder or a zip archive; or of a folder that holds folders, archives and XML files
-            of labels in one format, and besides only videos, images and notes.
+        path: of a file, a folder or a zip archive; or of a folder or archive that holds folders, archives and
+            XML files of labels in one format, and besides only videos, images and notes.
         format: of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
 
     Raises:
         UserError: the path does not exist, or it has no format that is known, or more than one.
     """
-    name, one = Path(path).stem, recognised(path, format)
-    if one is not None:
-        beside = sum(map(_is_archive, _entries(one[1].path)))
-        return Exports(
-            one[0], {name: one[1]}, _left_out(path, 1, {"in archives beside it": beside})
-        )
-    folder = places_at(path)[-1].path
-    entries = _entries(folder)
-    children = [each for each in entries if each.is_dir() or each.suffix.lower() in _EXPORTS]
-    known = _EXPORTS | _FOOTAGE | _NOTES
-    others = [each.name for each in entries if each.is_file() and each.suffix.lower() not in known]
-    if others:
-        children = []
-    found = {each: recognised(str(each), format) for each in children}
-    formats = {one[0]: each.name for each, one in found.items() if one is not None}
+    found = _find(Path(path), format)
+    if found is None and format is None:
+        raise no_format(path)
+    return found or Exports(format or "", {_name(Path(path)): places_at(path)[0]})
+
+
+def _find(path: Path, format: str | None) -> Exports | None:
+    return _alone(path, format) or _within(path, format)
+
+
+def _alone(path: Path, format: str | None) -> Exports | None:
+    one = recognised(str(path), format)
+    if one is None:
+        return None
+    beside = sum(map(_is_archive, _entries(one[1].path)))
+    return Exports(one[0], {_name(path): one[1]}, Counter({"in archives beside it": beside}))
+
+
+def _within(path: Path, format: str | None) -> Exports | None:
+    """The exports in a folder or an archive, and in the archives among them."""
+    entries = _entries(places_at(str(path))[-1].path)
+    if any(each.is_file() and not _may_be_beside(each) for each in entries):
+        return None
+    parts: dict[Path, Exports] = {}
+    others: Counter[str] = Counter()
+    for each in sorted(entries, key=_is_archive):  # a folder may have been unpacked from an archive
+        if each.is_file() and each.suffix.lower() not in _EXPORTS:
+            continue
+        part = (_find if _is_archive(each) else _alone)(each, format)
+        if part is not None and _name(each) in map(_name, parts):
+            others["that are unpacked beside"] += 1
+        elif part is not None:
+            parts[each] = part
+        elif not _is_footage(each):
+            others["in another format, or without labels"] += 1
+    if not parts:
+        return None
+    formats = {part.format: each.name for each, part in parts.items()}
     if len(formats) > 1:
-        shown = ", ".join(f"{each} is {kind}" for kind, each in formats.items())
-        raise UserError(
-            f"{path} holds labels in several formats ({shown}): name one of these formats"
-        )
-    if not formats:
-        if format is None:
-            raise no_format(path, others)
-        return Exports(format, {name: places_at(path)[0]})
-    places: dict[str, Seen] = {}
-    reasons: Counter[str] = Counter()
-    for each, one in sorted(found.items(), key=lambda item: item[0].is_file()):
-        if one is None:
-            reasons["in another format, or without labels"] += _is_archive(each) or not _is_footage(
-                each
-            )
-        elif each.stem in places:
-            reasons["that are unpacked beside"] += 1
-        else:
-            places[each.stem] = one[1]
-    return Exports(next(iter(formats)), places, _left_out(path, len(places), reasons))
+        shown = ", ".join(f"{name} is {kind}" for kind, name in formats.items())
+        raise UserError(f"{path} holds labels in several formats ({shown}): name one of these")
+    places = {
+        _name(each) if len(part.places) == 1 else f"{_name(each)}_{name}": seen
+        for each, part in parts.items()
+        for name, seen in part.places.items()
+    }
+    return Exports(
+        next(iter(formats)), places, sum((part.others for part in parts.values()), others)
+    )
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
 
 
 def _entries(folder: str) -> list[Path]:
@@ -94,10 +114,10 @@ def _is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
+def _may_be_beside(file: Path) -> bool:
+    return file.suffix.lower() in _EXPORTS | _FOOTAGE | _NOTES
+
+
 def _is_footage(folder: Path) -> bool:
-    return all(Path(name).suffix.lower() in _FOOTAGE for name in Seen(str(folder)).files)
-
-
-def _left_out(path: str, used: int, reasons: dict[str, int]) -> LeftOut | None:
-    reasons = {reason: count for reason, count in reasons.items() if count}
-    return LeftOut(path, "exports", used, reasons, (_ADVICE,)) if reasons else None
+    names = Seen(str(folder)).files if folder.is_dir() else [folder.name]
+    return all(Path(name).suffix.lower() in _FOOTAGE for name in names)

@@ -123,6 +123,7 @@ def find_footage(
     image_root: str | None,
     *,
     is_only: bool = True,
+    names_video: bool = True,
 ) -> Footage:
     """The frames of one labelled video.
 
@@ -136,6 +137,8 @@ def find_footage(
         image_root: what the user says in place of ``folder``: the frames themselves (a folder of images
             or a video file), or a folder that holds one of the ``names``.
         is_only: the labels are of no other video. If they are, ``image_root`` cannot be its frames.
+        names_video: the labels say what their video is called. If not, it is the only video file that is
+            there, where nothing has one of the ``names``.
 
     Raises:
         UserError: nothing is there.
@@ -157,12 +160,26 @@ def find_footage(
             found = _find(place, name)
             if found is not None:
                 return read_footage(found)
+    video = find_video(places, "") if is_only and not names_video else None
+    if video is not None:
+        return read_footage(video)
     shown = wanted if len(wanted) < 5 else [*wanted[:2], *wanted[-2:]]
     looked = ", ".join(name or "images in it" for name in shown)
     raise UserError(
         f"{source}: the frames are not in {places[0]}{' or beside it' if len(places) > 1 else ''} (looked "
         f"for {looked}): put the images or the video file there, or give image_root"
     )
+
+
+def find_video(folders: Iterable[str], name: str) -> str | None:
+    """In the first of some folders where there is one, the video file of this name without suffix, or else
+    the only one; None if there is none."""
+    for folder in filter(os.path.isdir, folders):
+        videos = visible_files(folder, VIDEO_SUFFIXES)
+        found = [each for each in videos if each.stem == name] or videos
+        if len(found) == 1:
+            return str(found[0])
+    return None
 
 
 def _find(folder: str, name: str) -> str | None:

@@ -83,8 +83,9 @@ def read_labels(
     if format not in LABEL_FORMATS:
         hint = did_you_mean(format, LABEL_FORMATS, f"choose {', '.join(sorted(LABEL_FORMATS))}")
         raise UserError(f"{path}: there is no format of labels '{format}': {hint}")
-    if exports.left_out is not None:
-        report(exports.left_out)
+    left_out = exports.left_out(path)
+    if left_out is not None:
+        report(left_out)
     if options.get("image_root") is not None:
         options["image_root"] = root = unpacked(options["image_root"])
         if len(exports.places) > 1 and os.path.isfile(root):

@@ -358,7 +358,7 @@ class LabelSet:
         if not self.videos:
             check_choice("video", self._wanted or (), self._known, self.source)
             raise UserError(f"{self.source} holds no labelled frame; give a file with labels")
-        if self.tally.reasons and not self.tally.used:
+        if +self.tally.reasons and not self.tally.used:
             raise UserError(f"{self.tally.left_out()}: nothing is left; correct the file")
         self.split_tracks()
         if not self.lists_classes:

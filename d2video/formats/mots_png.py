@@ -35,6 +35,7 @@ _PNGS, _TEXTS, _LABELS = "instances", "instances_txt", "labels.txt"
 _IMAGES = ("images", "image_02", "training/image_02")
 _KITTI = {1: "car", 2: "pedestrian"}
 _TRACKS = 1000  # of a class
+_NO_SUBSET = "default"  # of CVAT's tasks in no subset
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,14 @@ def read_mots_png(
         if not labels.wants(video.name):
             continue
         places = [os.path.normpath(os.path.join(folder, video.below)) for folder in _IMAGES]
-        if image_root is not None:
-            places += [video.name, video.below]
-        footage = find_footage(video.path, video.base, places, image_root, is_only=len(found) == 1)
+        if image_root is not None or video.is_cvat:
+            subset = os.path.join(os.path.basename(video.base), video.below)
+            places += filter(None, [video.name, os.path.normpath(subset), video.below])
+        footage = find_footage(
+            *(video.path, video.base, places, image_root),
+            is_only=len(found) == 1,
+            names_video=not video.is_cvat,
+        )
         if os.path.isfile(video.path):
             _add_text(labels, video, footage, first_frame)
         else:
@@ -133,7 +139,9 @@ def _find_videos(root: str) -> list[_Video]:
             names = dict(enumerate(lines, 1))
         for below, path in _label_places(base, is_cvat).items():
             above = base.name if len(bases) > 1 or not below else ""
-            name = "/".join(filter(None, (above, below)))
+            if is_cvat and above == _NO_SUBSET and len(bases) == 1:
+                above = base.parent.name
+            name = "_".join(filter(None, (above, below.replace("/", "_"))))  # a name of files, too
             videos.append(_Video(name, str(base), below, path, names, is_cvat))
     if not videos:
         raise UserError(

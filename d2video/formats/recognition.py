@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -162,8 +162,8 @@ def recognised(path: str, format: str | None = None) -> tuple[str, Seen] | None:
     return None
 
 
-def no_format(path: str, others: Sequence[str] = ()) -> UserError:
-    """What to say of labels in no format that is known, or of archives in a folder with ``others``.
+def no_format(path: str) -> UserError:
+    """What to say of labels in no format that is known.
 
     Raises:
         UserError: the first of several JSON files is damaged.
@@ -172,12 +172,17 @@ def no_format(path: str, others: Sequence[str] = ()) -> UserError:
     hints = ["name its format"]
     several = [name for name in seen.files if name.lower().endswith(".json")]
     if len(several) > 1:
-        read_json(os.path.join(seen.path, several[0]))
-        hints.insert(0, f"name one of its JSON files, such as {several[0]}")
+        first = os.path.join(seen.path, several[0])
+        read_json(first)
+        hints.insert(0, f"name one of its JSON files, such as {first}")
     archives = [name for name in seen.files if name.lower().endswith(".zip")]
     if archives:
-        beside = f", or take {others[0]} from beside it" if others else ""
-        hints.insert(0, f"name one of its archives, such as {archives[0]}{beside}")
+        first = os.path.join(seen.path, archives[0])
+        if len(archives) == 1 and recognised(first) is None:
+            return no_format(first)
+        hints = [
+            f"name one of its archives, such as {first}, or put them into a folder of their own"
+        ]
     known = ", ".join(sorted(RECOGNISERS))
     return UserError(
         f"{path} has no format of labels that is known ({known}): {', or '.join(hints)}"
@@ -185,13 +190,23 @@ def no_format(path: str, others: Sequence[str] = ()) -> UserError:
 
 
 def unpacked(path: str) -> str:
-    """The folder of what a zip archive holds, in the cache; any other path as it is.
+    """The folder of what a zip archive holds, in the cache, or a file in it; any other path as it is.
+
+    Args:
+        path: also such as ``export.zip!/annotations/default.json``, which messages call files in archives.
 
     Raises:
         UserError: see :func:`~d2video.fetching.unpack`.
     """
-    is_archive = path.lower().endswith(".zip") and os.path.isfile(path)
-    return str(unpack(path)) if is_archive else path
+    archive, mark, member = path.partition("!/")
+    if not (archive.lower().endswith(".zip") and os.path.isfile(archive)):
+        return path
+    return unpacked(os.path.join(unpack(archive), member) if mark else str(unpack(archive)))
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file, a folder or an archive that a path begins with, see :func:`unpacked`."""
+    return any(map(os.path.exists, (path, path.partition("!/")[0])))
 
 
 def places_at(path: str) -> list[Seen]:
@@ -200,9 +215,9 @@ def places_at(path: str) -> list[Seen]:
     Raises:
         UserError: it does not exist, or an archive cannot be unpacked.
     """
-    if not os.path.exists(path):
-        raise UserError(f"{path} does not exist: correct the path of the labels")
     place = unpacked(path)
+    if not os.path.exists(place):
+        raise UserError(f"{path} does not exist: correct the path of the labels")
     inner = (
         [entry for entry in os.scandir(place) if entry.name[0] != "."]
         if os.path.isdir(place)

@@ -44,7 +44,7 @@ def united(source: str, sets: Mapping[str, LabelSet], report: Report) -> LabelSe
     for name, part in sets.items():
         new = [whole.class_index(each) for each in part.classes]
         for video in part.videos:
-            called = f"{name}/{video.name}" if taken[video.name] > 1 else video.name
+            called = f"{name}_{video.name}" if taken[video.name] > 1 else video.name
             added = whole.add_video(called, video.frames, video.size, video.numbers)
             added.objects = [_of_class(each, new) for each in video.objects]
     _doubt_same_frames(whole, sets)

@@ -97,11 +97,11 @@ def test_projects_and_several_files(tmp_path):
         entries = images_of(other, as_box, "pic/{}.jpg", subset="train", task_id=number)
         write_xml(tmp_path / name, document(meta, *entries))
         write_images(other, tmp_path / name / "images" / "train" / "pic", "{}.jpg")
-        names += [f"{name}/train/pic/{k}.jpg" for k in range(other.num_frames)]
+        names += [f"{name}_train/pic/{k}.jpg" for k in range(other.num_frames)]
     read, texts = told(tmp_path)
     assert texts[Fault] == []
     assert [v.name for v in read.videos] == names
-    assert all(v.frames[0].endswith(v.name.partition("/")[2]) for v in read.videos)
+    assert all(v.frames[0].endswith(v.name.partition("_")[2]) for v in read.videos)
     assert read.classes == ["dog"]
 
 

@@ -431,6 +431,21 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path):
         read_cvat_video(str(root))
 
 
+@pytest.mark.parametrize("source", ["clip.avi", "/home/me/clip.mp4", "C:\\videos\\clip.mp4"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_older_versions_and_editors(tmp_path, source, encoding):
+    """<source>, once a whole path, stood beside <task>. Without a track there is no object."""
+    meta = element("task", task(10, source="", extra=labels())) + element("source", source)
+    text = document(meta).replace("utf-8", encoding.removesuffix("-sig")).replace("\n", "\r\n")
+    (tmp_path / "annotations.xml").write_bytes(text.encode(encoding))
+    write_video(EMPTY, tmp_path / "clip.mp4")
+    read, texts = told(tmp_path)
+    (video,) = read.videos
+    assert (video.name, len(video.frames), video.objects) == ("clip", 10, [])
+    assert read.tracked
+    assert not any(texts.values())
+
+
 def test_a_file_without_head_or_labels(tmp_path):
     """Classes are those of the tracks; all frames that are found belong to it."""
     entries = [one(box(**BOX, frame=0), label="zebra")]

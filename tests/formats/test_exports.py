@@ -11,6 +11,8 @@ from d2video.data.loading import load_records
 from d2video.formats.faults import Doubt, LeftOut
 from d2video.formats.label_formats import read_labels
 from d2video.utils.errors import UserError
+from d2video.video.frame_names import file_of_frame
+from tests.formats import test_cvat_coco, test_cvat_mot, test_datumaro, test_mots_png
 from tests.helpers.coco_sets import instance_content, write_images
 from tests.helpers.cvat_xml import (
     as_mask,
@@ -19,6 +21,7 @@ from tests.helpers.cvat_xml import (
     drawable,
     element,
     labels,
+    size,
     task,
     track,
     tracks_of,
@@ -75,12 +78,12 @@ def told(path, format=None, **options):
     return read, [str(each) for each in found if isinstance(each, Doubt | LeftOut)]
 
 
-@pytest.mark.parametrize("place", ["", "outer", "outer.zip"])
+@pytest.mark.parametrize("place", ["", "outer", "outer.zip", "outer/inner.zip"])
 def test_zips_and_folders_are_one_set(folder, tmp_path, place):
     if place == "outer":
         shutil.move(folder, tmp_path / "outer" / "exports")
-    elif place == "outer.zip":
-        shutil.make_archive(str(tmp_path / "outer"), "zip", folder)
+    elif place:
+        shutil.make_archive(str(tmp_path / place.removesuffix(".zip")), "zip", folder)
     read, texts = told(tmp_path / (place or "exports"))
     assert texts == []
     assert_equal(read, [FIRST, SECOND], occlusion=True)
@@ -102,9 +105,9 @@ def test_videos_of_one_name_are_told_apart(tmp_path):
         write_video(video, inner / "clip.mp4")
         shutil.make_archive(str(tmp_path / "exports" / name), "zip", inner)
     read, _ = told(tmp_path / "exports")
-    assert {video.name: len(video.frames) for video in read.videos} == {"a/clip": 5, "b/clip": 8}
+    assert {video.name: len(video.frames) for video in read.videos} == {"a_clip": 5, "b_clip": 8}
     assert read.classes == ["cat", "dog"]  # no file lists its classes
-    assert {read.classes[o.category] for v, o in read.objects() if v.name == "a/clip"} == {"dog"}
+    assert {read.classes[o.category] for v, o in read.objects() if v.name == "a_clip"} == {"dog"}
 
 
 def test_what_is_not_read_is_counted(folder):
@@ -135,7 +138,7 @@ def test_frames_of_two_exports_are_doubted(folder):
         (
             lambda folder: pack(folder / "a.zip", i__json=json.dumps(instance_content())),
             {},
-            "holds labels in several formats (a.zip is coco, job_2 is cvat_video): name one",
+            "holds labels in several formats (job 1.zip is cvat_video, a.zip is coco): name one",
         ),
         (
             lambda folder: pack(folder / "a.zip", annotations__xml=LONE),
@@ -145,9 +148,14 @@ def test_frames_of_two_exports_are_doubted(folder):
         (
             lambda folder: (folder / "setup.exe").touch(),
             {},
-            "name one of its archives, such as job 1.zip, or take setup.exe from beside it",
+            "job 1.zip, or put them into a folder of their own",
         ),
         (lambda folder: (folder / "a.zip").write_bytes(b"PK"), {}, "a.zip: it is damaged"),
+        (
+            lambda folder: pack(folder / "a.zip", task__json="{}", annotations__json="[]"),
+            {},
+            "a.zip is a backup of CVAT, which holds keyframes only: export",
+        ),
         (lambda folder: None, {"image_root": f"{FIRST.name}.mp4"}, "2 exports, and image_root, "),
     ],
 )
@@ -156,6 +164,55 @@ def test_refused_in_one_line(folder, change, options, part):
     options = {key: str(folder / value) for key, value in options.items()}
     with one_line(part):
         read_labels(str(folder), **options)
+
+
+def test_a_file_in_a_zip_has_the_name_that_messages_call_it_by(folder, tmp_path):
+    shutil.make_archive(str(tmp_path / "outer"), "zip", folder)
+    path = tmp_path / "outer.zip!" / "job 1.zip!" / "annotations.xml"
+    read, _ = told(path, image_root=str(folder))
+    assert_equal(read, [FIRST], occlusion=True)
+    with pytest.raises(UserError, match=r"outer\.zip!/none\.xml does not exist"):
+        told(tmp_path / "outer.zip!" / "none.xml")
+
+
+def _job(folder, video):
+    """Of a job, whose file does not name the video."""
+    inner = "<size>8</size><mode>interpolation</mode><start_frame>0</start_frame>" + labels()
+    meta = element("job", inner) + size()
+    write_xml(folder, document(meta, *tracks_of(video, as_polygon)))
+
+
+def _coco(folder, video):
+    images = [test_cvat_coco.image(k, k) for k in range(video.num_frames)]
+    objects = [test_cvat_coco.from_truth(each, "polygon") for each in video.objects]
+    test_cvat_coco.write(folder, test_cvat_coco.content(images, objects))
+
+
+WRITERS = {
+    "cvat_coco": _coco,
+    "cvat_mot": lambda folder, video: test_cvat_mot.write(folder, test_cvat_mot.rows_of(video)),
+    "cvat_video": _job,
+    "datumaro": lambda folder, video: test_datumaro.write(folder, video, "bbox", path=""),
+    "mots_png": lambda folder, video: test_mots_png.write_cvat(video, folder),
+}
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_a_video_that_labels_do_not_name(format, tmp_path):
+    """It is the only one beside the zip, or that of its name."""
+    WRITERS[format](tmp_path / "in", FIRST)
+    shutil.make_archive(str(tmp_path / "exports" / "job.1"), "zip", tmp_path / "in")
+    for name in ("any.MP4", "job.1.mp4"):
+        path = tmp_path / "exports" / name
+        write_video(FIRST, path.with_suffix(".mp4"))
+        path.with_suffix(".mp4").rename(path)
+        labels = read_labels(str(tmp_path / "exports"), None, lambda finding: None)
+        (video,) = labels.videos
+        assert video.name == "job.1"
+        assert {file_of_frame(frame) for frame in video.frames} == {str(path)}
+    (tmp_path / "exports" / "job.1.mp4").rename(tmp_path / "exports" / "job.2.mp4")
+    with pytest.raises(UserError, match="image_root"):
+        read_labels(str(tmp_path / "exports"))
 
 
 @pytest.mark.usefixtures("scratch_catalog")

@@ -84,7 +84,7 @@ def test_cvat(cvat, below):
     assert labels.classes == [*CLASSES]
     # The last frame has no object, and no file: it is labelled as its image is there.
     assert not (cvat / "default/instances/frame_000007.png").exists()
-    assert_equal(labels, [_named(true_videos()[0], "default")], track_offset=-1)
+    assert_equal(labels, [_named(true_videos()[0], cvat.name)], track_offset=-1)
 
 
 def test_cvat_subsets_folders_and_regions_to_ignore(tmp_path):
@@ -97,7 +97,7 @@ def test_cvat_subsets_folders_and_regions_to_ignore(tmp_path):
     (region,) = [o for o in labels.videos[1].objects if o.ignored]
     assert region.category == -1
     assert coco_mask.area(region.mask) == 6 * 28
-    truth = [_named(first, "train"), _named(second, "val/city/clip_a")]
+    truth = [_named(first, "train"), _named(second, "val_city_clip_a")]
     assert_equal(labels, truth, track_offset=-1, crowds=True)
 
 

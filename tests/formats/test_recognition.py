@@ -221,12 +221,16 @@ def test_odd_files_fail_no_recogniser(odd, tmp_path):
                 [_json({})(folder), shutil.copy(folder / "labels.json", folder / "b.json")]
                 and folder
             ),
-            "name one of its JSON files, such as b.json",
+            r"name one of its JSON files, such as .*/b\.json",
         ),
         (_half_written, "labels.json is not JSON"),
         (
             lambda folder: _half_written(shutil.copy(_json({})(folder), folder / "z.json").parent),
             "labels.json is not JSON",
+        ),
+        (
+            lambda folder: (folder / "labels.xml").write_text("<annotations><meta>") and folder,
+            r"labels\.xml, line 1: it is not XML, or cut off here",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from d2video.formats.exports import find_exports
 from d2video.formats.label_formats import LABEL_FORMATS
 from d2video.formats.mot_labels import read_class_numbers
 from d2video.formats.mot_rules import WITHOUT_CLASSES
-from d2video.formats.recognition import RECOGNISERS, Seen, unpacked
+from d2video.formats.recognition import RECOGNISERS, Seen, exists, unpacked
 from d2video.formats.standard_formats import (
     find_image_root,
     find_json_file,
@@ -68,7 +68,7 @@ def register_path(
 def is_path(name: str) -> bool:
     """Whether labels are named by their path; a data set that has this name otherwise comes first."""
     is_free = name not in DatasetCatalog or name in _named
-    return is_free and os.path.exists(os.path.expanduser(name))
+    return is_free and exists(os.path.expanduser(name))
 
 
 def path_entry(
