@@ -33,6 +33,7 @@ from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
+    from d2video.evaluation.mot.ground_truth import FrameNumbers
     from d2video.evaluation.results import ReadsResults
 
 _OUTPUT = "output/evaluation"
@@ -59,6 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help=f"for the log and the files that evaluators write (default: {_OUTPUT}; of results none)",
     )
+    add_frame_numbers(parser)
     add_json(parser)
     add_processes(parser)
     add_model(parser)
@@ -77,11 +79,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
                 f"{args.results} are results, which have no config: leave out --config-file"
             )
         return args
+    if args.frame_numbers is not None:
+        raise UserError("--frame-numbers is for results in text files: leave it out")
     # What else is among the keys wins.
     args.output = args.output or _OUTPUT
     data = ["DATASETS.TEST", repr(tuple(args.data))] if args.data else []
     args.opts = ["OUTPUT_DIR", args.output, *data, *args.opts]
     return args
+
+
+def add_frame_numbers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--frame-numbers`` of results in text files."""
+    parser.add_argument(
+        "--frame-numbers",
+        choices=("labels", "0", "1"),
+        help="how results in text files number the frames of each video: as the labels do, or from 0 or 1 on "
+        "(by default as the labels do, unless that is in doubt)",
+    )
 
 
 def _are_results(path: str) -> bool:
@@ -101,7 +115,11 @@ def _are_results(path: str) -> bool:
 
 
 def sound_results(
-    path: str, data: str, words: Sequence[str], output: str | None = None
+    path: str,
+    data: str,
+    words: Sequence[str],
+    output: str | None = None,
+    frame_numbers: "FrameNumbers | None" = None,
 ) -> "ReadsResults":
     """The evaluator of results, which have been checked; how much there is is printed.
 
@@ -109,6 +127,7 @@ def sound_results(
         data: name of the data set, or path of its labels.
         words: as :func:`~d2video.cli.labels.data_set` takes them.
         output: folder for what the evaluator writes; None: nothing is written.
+        frame_numbers: see :func:`~d2video.evaluation.results.read_result_files`.
 
     Raises:
         UserError: the first fault of the results, or the data set cannot be read.
@@ -119,7 +138,7 @@ def sound_results(
 
     name = data_set(data, words, needs_images=False)
     folder = None if output is None else evaluation_folder(output, name)
-    evaluator, found = read_result_files(path, name, folder)
+    evaluator, found = read_result_files(path, name, folder, frame_numbers)
     print(f"{path} is sound: {found}")
     return evaluator
 
@@ -133,7 +152,8 @@ def score(args: argparse.Namespace) -> None:
 
     set_up_logs()
     (source,) = args.data
-    results = sound_results(args.results, source, args.opts, args.output).evaluate()
+    given = args.results, source, args.opts, args.output, args.frame_numbers
+    results = sound_results(*given).evaluate()
     if results:
         print_csv_format(results)
     if args.json:

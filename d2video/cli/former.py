@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 from d2video.cli.arguments import command_parser
+from d2video.cli.evaluate import add_frame_numbers, sound_results
 from d2video.cli.split import main as split_ytvis  # noqa: F401
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -18,6 +19,7 @@ def evaluate_mot(argv: Sequence[str] | None = None) -> None:
     source.add_argument("--ground-truth", metavar="FOLDER", help="that holds sequences' folders")
     parser.add_argument("--results", metavar="FOLDER", required=True)
     parser.add_argument("--output", metavar="FILE", help="JSON file to write every metric to")
+    add_frame_numbers(parser)
     options = parser.add_argument_group(
         "with --ground-truth, options of register_mot", argument_default=argparse.SUPPRESS
     )
@@ -28,8 +30,8 @@ def evaluate_mot(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--min-visibility", type=float)
     options.add_argument("--with-flag-0", action="store_true")
     given = vars(parser.parse_args(argv))
-    name, folder, results, output = (
-        given.pop(key) for key in ("dataset", "ground_truth", "results", "output")
+    name, folder, results, output, frame_numbers = (
+        given.pop(key) for key in ("dataset", "ground_truth", "results", "output", "frame_numbers")
     )
     if folder and "benchmark" not in given:
         raise UserError("--ground-truth needs --benchmark, the rules of scoring")
@@ -37,10 +39,9 @@ def evaluate_mot(argv: Sequence[str] | None = None) -> None:
     if folder:
         name = os.path.join(folder, "")  # the name of no other data set
         words = ["DATASETS.REGISTER", repr([[name, "mot", {"root": folder, **given}]])]
-    from d2video.cli.evaluate import sound_results
     from d2video.evaluation.mot.evaluator import MOTEvaluator
 
-    evaluator = sound_results(results, name, words)
+    evaluator = sound_results(results, name, words, frame_numbers=frame_numbers)
     if not isinstance(evaluator, MOTEvaluator):
         raise UserError(f"{results}: give a folder of <sequence>.txt")
     evaluator.evaluate()
@@ -63,6 +64,4 @@ def validate_results(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("results", help="results.json, or the server's zip file")
     parser.add_argument("annotations", help="annotation file of the split")
     args = parser.parse_args(argv)
-    from d2video.cli.evaluate import sound_results
-
     sound_results(args.results, args.annotations, ["format", "ytvis"])

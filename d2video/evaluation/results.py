@@ -12,7 +12,7 @@ from d2video.evaluation.coco import COCOInstanceEvaluator
 from d2video.evaluation.labels import LABEL_EVALUATORS, Labels
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.mot.evaluator import MOTEvaluator
-from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.evaluation.mot.ground_truth import FrameNumbers, MOTGroundTruth
 from d2video.evaluation.result_files import RESULTS_NAME, read_results
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
@@ -47,7 +47,10 @@ class ReadsResults(Protocol):
 
 
 def read_result_files(
-    path: str, dataset_name: str, output_dir: str | None = None
+    path: str,
+    dataset_name: str,
+    output_dir: str | None = None,
+    frame_numbers: FrameNumbers | None = None,
 ) -> tuple[ReadsResults, str]:
     """Read and check the results of a program on a registered data set; its images need not be there.
 
@@ -55,6 +58,8 @@ def read_result_files(
         path: results in YouTube-VIS format (JSON, or the server's zip), in COCO's (JSON, boxes or masks), or
             a folder of MOTChallenge's or MOTS' text files, or a zip of them.
         output_dir: folder for what the evaluator writes; None: nothing is written.
+        frame_numbers: of text files, see
+            :meth:`~d2video.evaluation.mot.ground_truth.MOTGroundTruth.read_results`.
 
     Returns:
         the evaluator, which is ready to score them; how much there is, in words.
@@ -67,7 +72,11 @@ def read_result_files(
     if output_dir is not None and _is_in(path, output_dir):
         raise UserError(f"{path} is where the evaluation writes its files: choose another --output")
     evaluator = _evaluator(dataset_name, _kind(path, dataset_name), output_dir)
-    return evaluator, evaluator.read_results(path)
+    if frame_numbers is None:
+        return evaluator, evaluator.read_results(path)
+    if not isinstance(evaluator, MOTEvaluator):
+        raise UserError(f"{path} holds no numbers of frames: leave out --frame-numbers")
+    return evaluator, evaluator.read_results(path, frame_numbers)
 
 
 def _unpacked(path: str) -> str:

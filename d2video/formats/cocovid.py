@@ -54,8 +54,9 @@ def read_cocovid(
         needs_images: False: if they are not found there, they are taken to lie beside the file.
 
     Returns:
-        the videos by their names in the file's ``videos``, else "video_1" and so on. Crowds and objects
-        with ``ignore`` are ignored.
+        the videos by their names in the file's ``videos``, else "video_1" and so on. Frames have the
+        numbers of ``frame_id``, but 1 to L where these are 0 to L-1, as in files of results. Crowds and
+        objects with ``ignore`` are ignored.
 
     Raises:
         UserError: the file is missing, no JSON or not in the format, or lists no images, or the images
@@ -92,7 +93,8 @@ def read_cocovid(
     for k, (name, frames) in enumerate(zip(names, videos, strict=True)):
         size = frames[0]["height"], frames[0]["width"]
         numbers = [image["frame_id"] for image in frames]
-        labels.add_video(name.replace("/", "_"), files[k], size, numbers)
+        shift = int(numbers == [*range(len(numbers))])
+        labels.add_video(name.replace("/", "_"), files[k], size, [n + shift for n in numbers])
         place |= {image["id"]: (k, frame) for frame, image in enumerate(frames)}
     _add_objects(labels, file, images, place)
     labels.split_tracks()

@@ -190,9 +190,13 @@ def read_mots_ground_truth(
 
 
 def read_mots_table(
-    path: str, frame_numbers: Sequence[int], image_size: tuple[int, int] | None, report: Report
+    path: str,
+    frame_numbers: Sequence[int],
+    image_size: tuple[int, int] | None,
+    report: Report,
+    advice: str = "",
 ) -> TextTable:
-    """As :func:`read_mots_ground_truth`; ``texts`` are the RLE dicts."""
+    """As :func:`read_mots_ground_truth`; ``texts`` are the RLE dicts. ``advice`` is for other frames."""
     rows: list[tuple[int, list[str]]] = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
@@ -214,7 +218,7 @@ def read_mots_table(
     table = table.without(
         ~np.isfinite(table.values).all(axis=1), lambda i: "a number is nan or infinite"
     )
-    table = table.in_sequence(frame_numbers)
+    table = table.in_sequence(frame_numbers, advice)
     for number, name in ((2, "class"), (3, "height"), (4, "width")):
         table = table.with_integers(number, name)
     table = table.with_ids(repeats=[MOTS_IGNORE_CLASS])

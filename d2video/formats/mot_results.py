@@ -42,6 +42,7 @@ MOTS_CAR, MOTS_PEDESTRIAN = 1, 2
 _DECIMALS = 3  # of a pixel: finer than any detector, and what is scored is what is written
 _LAYOUT = "frame,id,left,top,width,height,confidence,class,-1,-1"
 _NO_CLASS = -1
+_COUNT_OTHERWISE = " (if results count from 0 or 1 on, say so: d2video evaluate --frame-numbers)"
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def read_mot_results(
     has_classes = len(class_numbers) > 1
     known = class_numbers if has_classes else {_NO_CLASS, *class_numbers}
     table = read_table(os.fspath(path), range(8 if has_classes else 7, 11), _LAYOUT, refuse)
-    table = table.in_sequence(frame_numbers).with_ids()
+    table = table.in_sequence(frame_numbers, _COUNT_OTHERWISE).with_ids()
     table = without_sizes(table, (table.values[:, 4:6] <= 0).any(axis=1))
     classes = table.values[:, 7:8]
     odd = ~np.isin(classes, [*known]) if class_numbers else classes > 1
@@ -223,7 +224,7 @@ def read_mots_results(
         UserError: the file is missing or is not text, a fault of :func:`read_mots_ground_truth`,
             another class, or an empty mask.
     """
-    table = read_mots_table(os.fspath(path), frame_numbers, image_size, refuse)
+    table = read_mots_table(os.fspath(path), frame_numbers, image_size, refuse, _COUNT_OTHERWISE)
     cls = table.column(2)
     table = table.without(
         ~np.isin(cls, [*class_numbers]),

@@ -56,14 +56,17 @@ class TextTable:
         fractional = (values % 1 != 0) | (np.abs(values) > 2**53)
         return self.without(fractional, lambda i: f"the {name} {values[i]:g} is not a whole number")
 
-    def in_sequence(self, frame_numbers: Sequence[int]) -> "TextTable":
-        """Leave out rows whose frame, column 0, is not among these numbers."""
+    def in_sequence(self, frame_numbers: Sequence[int], advice: str = "") -> "TextTable":
+        """Leave out rows whose frame, column 0, is not among these numbers.
+
+        ``advice`` follows in the message.
+        """
         table = self.with_integers(0, "frame")
         frame = table.column(0)
         return table.without(
             ~np.isin(frame, np.asarray(frame_numbers)),
             lambda i: (
-                f"frame {frame[i]} is not among the sequence's frames {_brief(frame_numbers)}"
+                f"frame {frame[i]} is not among the sequence's frames {_brief(frame_numbers)}{advice}"
             ),
         )
 

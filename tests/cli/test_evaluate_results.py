@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
 from d2video.cli.evaluate import main, parse_args
@@ -185,6 +186,56 @@ def test_frames_of_videos_are_images_by_the_numbers_of_the_exported_file(folder)
         assert found["bbox"]["AP"] == found["segm"]["AP"] == pytest.approx(100)
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_numbers_of_frames_are_never_in_doubt_unsaid(folder, capsys, masks):
+    """Labels count from 0, as most tools do, and results from 1, as most trackers do."""
+    given = DatasetCatalog.get("tracks")
+    for record in given:
+        record["frame_numbers"] = range(record["length"])
+    DatasetCatalog.register("from_0", lambda: given)
+    benchmark = "MOTS20" if masks else "MOT17"
+    kept = {
+        key: MetadataCatalog.get("tracks").get(key)
+        for key in ("thing_classes", "thing_dataset_id_to_contiguous_id")
+    }
+    kind = "mots" if masks else "mot"
+    MetadataCatalog.get("from_0").set(evaluator_type=kind, benchmark=benchmark, **kept)
+    answers = [*map(tracks_of_model, given)]
+    wanted = of_model("from_0", given, answers, folder / "labels")
+    lines = {path.name: path.read_text().splitlines() for path in (folder / "labels").glob("*.txt")}
+    split = " " if masks else ","
+    table = {name: [line.split(split, 1) for line in each] for name, each in lines.items()}
+    last = {record["sequence"] + ".txt": record["length"] for record in given}
+    for first in (0, 1):
+        for part in ("all", "not_first", "not_last"):
+            (folder / f"{first}{part}").mkdir()
+            for name, rows in table.items():
+                out = {"all": (), "not_first": ("0",), "not_last": (str(last[name] - 1),)}[part]
+                text = (f"{int(t) + first}{split}{r}\n" for t, r in rows if t not in out)
+                (folder / f"{first}{part}" / name).write_text("".join(text))
+    assert figures("0all", "from_0") == figures("labels", "from_0") == wanted
+    assert figures("1all", "from_0", "--frame-numbers", "1") == wanted
+    (folder / "beyond").mkdir()
+    for name, rows in table.items():
+        (folder / "beyond" / name).write_text(f"{last[name]}{split}{rows[0][1]}\n")
+    for results, said in (
+        ("beyond", "is not among the sequence's frames 0 to"),
+        ("1all", "nothing is in the first frame of clip_a, which has the number 0"),
+        ("1not_last", "nothing is in the first frame of clip_a, which has the number 0"),
+        ("0not_first", "nothing is in the first frame of clip_a, which has the number 0"),
+    ):
+        with pytest.raises(SystemExit):
+            figures(results, "from_0")
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert said in error
+        assert "--frame-numbers" in error
+    for part in ("not_first", "not_last"):
+        found = [figures(f"{k}{part}", "from_0", "--frame-numbers", str(k)) for k in (0, 1)]
+        assert found[0] == found[1] != wanted
+    assert figures("0not_first", "from_0", "--frame-numbers", "labels") != wanted
+
+
 def test_without_labels_results_are_only_checked(folder, capsys):
     for name in ("vis", "images"):
         content = json.loads((folder / f"{name}.json").read_text())
@@ -256,6 +307,8 @@ def test_the_first_fault_is_one_line(folder, capsys, entries, message):
         (["images.json"], "images.json are results: name their data set, one, behind --data"),
         (["x.json", "--data", "a", "b"], "one, behind --data"),
         (["x.json", "--data", "vis", "--config-file", "c"], "which have no config"),
+        (["r.json", "--data", "vis", "--frame-numbers", "1"], "r.json holds no numbers of frames"),
+        (["m.pth", "--frame-numbers", "1"], "--frame-numbers is for results in text files"),
         (["tracks.json", "--data", "vis"], "must be a list of entries"),
         (
             ["r.json", "--data", "mots"],

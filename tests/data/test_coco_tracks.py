@@ -180,7 +180,7 @@ BAD = {
         edit(*ANNOTATION, "track_id", "one"),
         "its track_id, 'one', must be a whole",
     ),
-    "track twice": (edit(*ANNOTATION, "track_id", 0), "track 0 is twice in frame 0"),
+    "track twice": (edit(*ANNOTATION, "track_id", 0), "track 0 is twice in frame 1"),
     "no box": (
         edit(*ANNOTATION, "bbox", None),
         "annotation 2: it has neither bbox nor segmentation",

@@ -71,7 +71,7 @@ def test_round_trip(tmp_path, images, video_in_name):
         assert_equal(labels, truth, track_offset=20)  # nothing is rounded
         assert labels.classes == [*CLASSES]
         assert labels.class_numbers == [3, 6, 9]
-        assert [list(video.numbers) for video in labels.videos] == [[*range(8)], [*range(5)]]
+        assert [list(video.numbers) for video in labels.videos] == [[*range(1, 9)], [*range(1, 6)]]
     for video in labels.videos:
         assert {Path(frame).parent.name for frame in video.frames} == {video.name}
         assert all(Path(frame).is_file() for frame in video.frames)

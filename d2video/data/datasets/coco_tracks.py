@@ -56,12 +56,11 @@ def load_coco_tracks(
         report: takes what the reader finds.
 
     Returns:
-        one dict a video as docs/architecture.md describes those of tracking data, whose frames are
-        numbered 1, 2, ...
+        one dict a video as docs/architecture.md describes those of tracking data
     """
     labels = read_cocovid(json_file, report, image_root=image_root)
     if dataset_name is not None:
         set_classes(dataset_name, labels.classes, labels.contiguous_ids(labels.classes), json_file)
     records = records_of(labels, labels.videos)
     logger.info("Read %d videos from %s", len(records), json_file)
-    return [{**each, "frame_numbers": range(1, each["length"] + 1)} for each in records]
+    return records

@@ -9,7 +9,7 @@ from detectron2.structures import Instances
 
 from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
-from d2video.evaluation.mot.ground_truth import MOTGroundTruth, TrackResults
+from d2video.evaluation.mot.ground_truth import FrameNumbers, MOTGroundTruth, TrackResults
 from d2video.evaluation.mot.metrics import Metrics
 from d2video.evaluation.mot.report import MOTReport
 from d2video.formats.mot_results import MOTResults, mot_results, mots_results, write_results
@@ -99,9 +99,11 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         sequence = self._ground_truth.sequences[given["sequence"]]
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
-    def read_results(self, path: str) -> str:
+    def read_results(self, path: str, frame_numbers: FrameNumbers | None = None) -> str:
+        """As any evaluator, see :class:`~d2video.evaluation.results.ReadsResults`; for ``frame_numbers``
+        see :meth:`MOTGroundTruth.read_results`."""
         truth = self._ground_truth
-        results = truth.read_results(path)
+        results = truth.read_results(path, frame_numbers)
         self._kept |= {name: self._compared(name, each) for name, each in results.items()}
         rows = sum(map(len, results.values()))
         frames = sum(each.num_frames for each in truth.sequences.values())

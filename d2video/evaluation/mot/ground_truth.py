@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -41,6 +41,8 @@ from d2video.formats.mot_rules import (
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.utils.errors import UserError
 
+# How files of results number the frames of each sequence: as the labels, or from 0 or 1 on.
+FrameNumbers = Literal["labels", "0", "1"]
 # Boxes, or the masks of MOTS.
 TrackResults = MOTResults | MOTSRows
 
@@ -226,17 +228,25 @@ class MOTGroundTruth:
             by_class[class_name] = class_box_metrics(objects, found, length, where, self.benchmark)
         return by_class
 
-    def read_results(self, folder: str | os.PathLike[str]) -> dict[str, TrackResults]:
+    def read_results(
+        self, folder: str | os.PathLike[str], frame_numbers: FrameNumbers | None = None
+    ) -> dict[str, TrackResults]:
         """Read and check ``<sequence>.txt`` for each sequence; a file may be empty, but not missing.
 
+        Args:
+            frame_numbers: how the files number the frames; None: as the labels, unless that is in doubt.
+
         Raises:
-            UserError: names file, line and fault.
+            UserError: names file, line and fault; or there is such a doubt: the labels do not begin with
+                frame 1, and nothing was found in the first frame of any sequence.
         """
         results: dict[str, TrackResults] = {}
         rows = Tally(os.fspath(folder), "masks")
         _tell_other_files(folder, self.sequences, self.source)
         for name, sequence in self.sequences.items():
             path, frames = os.path.join(folder, f"{name}.txt"), sequence.result_numbers
+            if frame_numbers in ("0", "1"):
+                frames = range(int(frame_numbers), int(frame_numbers) + sequence.num_frames)
             if not os.path.isfile(path):
                 raise UserError(
                     f"results {path} are missing: write one file for each sequence of {self.source}, "
@@ -255,7 +265,22 @@ class MOTGroundTruth:
         if self.has_masks and not rows.used and rows.left_out().reasons:
             raise UserError(f"{rows.left_out()}; score the classes of the results, or correct them")
         rows.tell(refuse)
+        if frame_numbers is None:
+            self._check_numbers(folder, results)
         return results
+
+    def _check_numbers(
+        self, folder: str | os.PathLike[str], results: Mapping[str, TrackResults]
+    ) -> None:
+        first = {name: each.result_numbers[0] for name, each in self.sequences.items()}
+        found = {name: each for name, each in results.items() if first[name] != 1 and len(each)}
+        if found and not any(1 in each.frame for each in found.values()):
+            name = next(iter(found))
+            raise UserError(
+                f"{folder}: nothing is in the first frame of {name}, which has the number {first[name]}, so "
+                "the results may count otherwise: say so (--frame-numbers 0 or 1), or that they do not "
+                "(--frame-numbers labels)"
+            )
 
 
 def _tell_other_files(
