@@ -30,3 +30,15 @@ def partly_masked(path: str, have_masks: Sequence[bool]) -> Doubt | None:
         f"{without} of {len(have_masks)} objects have a box and no mask, which models of masks refuse: "
         "complete the file, or train on boxes (MODEL.MASK_ON False)",
     )
+
+
+def mixed_tracks(path: str, tracks: Sequence[tuple[Any, str]]) -> Doubt | None:
+    """A doubt where tracks have several classes, each with the name of its video."""
+    if not tracks:
+        return None
+    track, video = tracks[0]
+    return Doubt(
+        path,
+        f"{counted(len(tracks), 'track')} of several classes (such as track {track} of {video}), read as one "
+        "of each class: give it one class if it is a mistake",
+    )

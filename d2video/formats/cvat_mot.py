@@ -17,7 +17,7 @@ from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.mot_ground_truth import without_sizes
 from d2video.formats.mot_labels import read_class_numbers
-from d2video.formats.mot_sequence import is_labelled_sequence
+from d2video.formats.mot_sequence import is_cvat_export, sequence_of_gt
 from d2video.formats.mot_text import TextTable, read_table
 from d2video.formats.recognition import Seen
 from d2video.utils.errors import UserError
@@ -93,13 +93,8 @@ def read_cvat_mot(
 
 def _export(path: str) -> str | None:
     """The folder that is an export of CVAT, by itself or by its gt.txt; None: it is none."""
-    if not os.path.isdir(path):
-        folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
-        if (name, os.path.basename(path)) != ("gt", "gt.txt"):
-            return None
-        path = folder
-    files = [os.path.join(path, "gt", name) for name in ("gt.txt", "labels.txt")]
-    return path if all(map(os.path.isfile, files)) and not is_labelled_sequence(path) else None
+    folder = sequence_of_gt(path)
+    return None if folder is None or not is_cvat_export(folder) else folder
 
 
 def _video(

@@ -24,13 +24,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from d2video.formats.annotation_doubts import partly_masked
+from d2video.formats.annotation_doubts import mixed_tracks, partly_masked
 from d2video.formats.boxes import is_number, unusable_box
-from d2video.formats.faults import Doubt, EntryError, Report, Tally
+from d2video.formats.faults import EntryError, Report, Tally
 from d2video.formats.rle import encode_masks, to_rle
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.formats.video_tracks import VideoTracks
-from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
 # In place of the class of a region to ignore that counts for all classes.
@@ -375,13 +374,9 @@ class LabelSet:
     def split_tracks(self) -> None:
         """Make one track of each class of those that have several, and report them."""
         mixed = [(track, video.name) for video in self.videos for track in video.split_tracks()]
-        if mixed:
-            track, name = mixed[0]
-            text = (
-                f"{counted(len(mixed), 'track')} of several classes (such as track {track} of {name}), read "
-                "as a track of each class: give it one class if it is a mistake"
-            )
-            self.report(Doubt(self.source, text))
+        doubt = mixed_tracks(self.source, mixed)
+        if doubt is not None:
+            self.report(doubt)
 
     def _sort_classes(self) -> None:
         names = sorted(self.classes)

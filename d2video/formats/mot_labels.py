@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from d2video.formats.annotation_doubts import mixed_tracks
 from d2video.formats.box_layout import layout_doubt
 from d2video.formats.faults import Doubt, Fault, Report, Tally, refuse
 from d2video.formats.mot_ground_truth import (
@@ -81,6 +82,7 @@ def read_labels(
     boxes: list[np.ndarray] = []
     sizes: list[np.ndarray] = []
     visibility: list[np.ndarray] = []
+    mixed: list[tuple[int, str]] = []
     for sequence, gt_file in labelled:
         try:
             rows = _read_rows(sequence, gt_file, rule, report)
@@ -95,6 +97,9 @@ def read_labels(
                 visibility.append(rows.visibility[chosen & ((rows.flag != 0) | rule.with_flag_0)])
             boxes.append(rows.box[category >= 0])
             sizes.append(np.full((len(boxes[-1]), 2), sequence.size or math.inf))
+        classes = np.unique(np.stack([rows.id, category])[:, category >= 0], axis=1)
+        tracks, counts = np.unique(classes[0], return_counts=True)
+        mixed += [(track, sequence.name) for track in tracks[counts > 1].tolist()]
         kept = (category >= 0) | ~_has_no_area(rows)
         found[sequence.name] = Labels(rows.select(kept), category[kept], numbers)
     if boxes:
@@ -102,6 +107,9 @@ def read_labels(
         doubt = layout_doubt(source, *every, whole_bodies=True)
         if doubt is not None:
             report(doubt)
+    doubt = mixed_tracks(source, mixed)
+    if doubt is not None:
+        report(doubt)
     if visibility:
         _check_visibility(np.concatenate(visibility), source, report)
     if tally.used or not found:

@@ -109,12 +109,22 @@ def is_sequence(folder: str | os.PathLike[str]) -> bool:
 
 
 def is_labelled_sequence(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is a sequence in MOTChallenge's layout: it has a gt/gt.txt without CVAT's list of
-    classes, or a seqinfo.ini."""
-    has = [
-        os.path.isfile(os.path.join(folder, *n)) for n in (("gt", "gt.txt"), ("gt", "labels.txt"))
-    ]
-    return has == [True, False] or os.path.isfile(os.path.join(folder, "seqinfo.ini"))
+    """Whether a folder is a sequence in MOTChallenge's layout: it has a gt/gt.txt or a seqinfo.ini."""
+    return any(os.path.isfile(os.path.join(folder, name)) for name in ("gt/gt.txt", "seqinfo.ini"))
+
+
+def is_cvat_export(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder has a gt/gt.txt with CVAT's list of classes, and no seqinfo.ini."""
+    names = ("gt/gt.txt", "gt/labels.txt", "seqinfo.ini")
+    return [os.path.isfile(os.path.join(folder, name)) for name in names] == [True, True, False]
+
+
+def sequence_of_gt(path: str) -> str | None:
+    """The folder of the sequence whose gt/gt.txt a file is; a folder is itself, any other file None."""
+    if os.path.isdir(path):
+        return path
+    folder, name = os.path.split(os.path.dirname(os.path.abspath(path)))
+    return folder if (name, os.path.basename(path)) == ("gt", "gt.txt") else None
 
 
 def read_seqinfo(folder: str | os.PathLike[str]) -> SeqInfo:

@@ -7,7 +7,7 @@ from typing import Any
 
 from d2video.fetching import around
 from d2video.formats.mot_rules import BENCHMARKS
-from d2video.formats.mot_sequence import is_labelled_sequence
+from d2video.formats.mot_sequence import is_cvat_export, is_labelled_sequence, sequence_of_gt
 from d2video.formats.paths import portable
 from d2video.formats.recognition import Seen, recogniser
 from d2video.formats.text import read_lines
@@ -47,17 +47,19 @@ def is_coco_panoptic(seen: Seen) -> bool:
 
 @recogniser("mot")
 def is_mot(seen: Seen) -> bool:
-    return bool(mot_sequences(seen.path))
+    return not all(map(is_cvat_export, mot_sequences(seen.path)))
 
 
-def mot_sequences(folder: str) -> list[str]:
-    """The folder, if it is a sequence in MOTChallenge's layout, or the sequences in it, by name."""
-    if not os.path.isdir(folder):
+def mot_sequences(path: str) -> list[str]:
+    """The folders of sequences in MOTChallenge's layout, by name: the path, the one whose gt/gt.txt it is, or
+    those in it."""
+    folder = sequence_of_gt(path)
+    if folder is None:
         return []
     if is_labelled_sequence(folder):
         return [folder]
     inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
-    return [path for path in inner if is_labelled_sequence(path)]
+    return [each for each in inner if is_labelled_sequence(each)]
 
 
 def mot_benchmark(sequences: list[str]) -> str:

@@ -79,7 +79,7 @@ def test_images(tmp_path):
 )
 def test_sequences(folder, rows, benchmark, tmp_path):
     path = write_sequence(tmp_path / "split" / folder, gt=rows)
-    for given in (path, path.parent):
+    for given in (path, path.parent, path / "gt" / "gt.txt"):
         name = register_path(str(given))
         assert MetadataCatalog.get(name).benchmark == benchmark
         (sequence,) = MetadataCatalog.get(name).mot_sequences()
@@ -115,6 +115,7 @@ def test_in_a_config(tmp_path, image_root, ytvis_content, monkeypatch):
         ({"format": "cvta"}, "'cvta' is not a format of labels at a path: choose "),
         ({}, "the folder of its images was not found (5.jpg is not beside it"),
         ({"format": "coco_panoptic"}, "two folders belong"),
+        ({"format": "mot"}, "holds no sequence of MOTChallenge"),
         ({"image_root": "a", "masks": True}, "coco takes "),
         ({"image_root": "a", "name": "taken"}, "there is a data set taken already"),
     ],

@@ -150,9 +150,14 @@ def _mot_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, 
             f"{path}: image_root cannot be given: images of MOTChallenge's format are in it"
         )
     root, sequences = os.path.abspath(seen.path), mot_sequences(os.path.abspath(seen.path))
-    if sequences == [root]:
-        options = {"sequences": [os.path.basename(root)], **options}
-        root = os.path.dirname(root)
+    if not sequences:
+        raise UserError(
+            f"{path} holds no sequence of MOTChallenge, a folder with gt/gt.txt or seqinfo.ini: give its "
+            "folder, or name the format that it has"
+        )
+    if os.path.dirname(sequences[0]) != root:  # the path is that of a sequence
+        options = {"sequences": [os.path.basename(sequences[0])], **options}
+        root = os.path.dirname(sequences[0])
     arguments = {"benchmark": mot_benchmark(sequences), **options, "root": root}
     files = [os.path.join(folder, "gt", "gt.txt") for folder in sequences]
     listed = [*dict.fromkeys(name for file in files for name in read_class_numbers(file))]
