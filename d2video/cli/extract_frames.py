@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from d2video.cli.arguments import command_parser, not_negative, positive
+from d2video.cli.arguments import command_parser, positive
 from d2video.utils.errors import BrokenFile, UserError, exit_on_user_error
 
 
@@ -39,13 +39,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="only these frames, from 0, as a slice of Python (default: all)",
     )
     parser.add_argument(
-        "--first-number",
-        type=not_negative,
-        default=0,
-        metavar="N",
-        help="name of the first frame of a video: 1 for MOTChallenge's img1 (default: %(default)s)",
-    )
-    parser.add_argument(
         "--num-workers",
         type=positive,
         default=min(os.cpu_count() or 1, 8),
@@ -60,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.video.frame_extraction import Extraction, extract_frames
 
     numbers, quality = args.numbers, 0 if args.png else args.quality
-    how = Extraction(numbers.start, numbers.stop, numbers.step, args.first_number, quality)
+    how = Extraction(numbers.start, numbers.stop, numbers.step, quality)
     folders = _folders(args.videos, Path(args.output))
     failed: list[str] = []
     for path, folder in folders.items():

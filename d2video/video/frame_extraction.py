@@ -26,21 +26,19 @@ class Extraction:
 
     Attributes:
         start, stop, step: of a slice of the frames' numbers, as Python's.
-        first_number: name of frame 0.
         quality: of JPEG files, 1 to 100; 0: PNG files.
     """
 
     start: int | None = None
     stop: int | None = None
     step: int | None = None
-    first_number: int = 0
     quality: int = 95
 
     def names(self, count: int) -> dict[int, str]:
         """File names by frame, of a video of ``count`` frames."""
         suffix = ".jpg" if self.quality else ".png"
         chosen = range(count)[self.start : self.stop : self.step]
-        return {number: f"{self.first_number + number:06d}{suffix}" for number in chosen}
+        return {number: f"{number:06d}{suffix}" for number in chosen}
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,12 @@ class Extracted:
     """What was written.
 
     Attributes:
-        folder: of the images.
-        count: of the images in it.
+        count: of the images in the folder.
         written: how many of these were not there before.
         size: height and width of the video's first frame in pixels.
         end: why the video ends too early, "" if it does not.
     """
 
-    folder: Path
     count: int
     written: int
     size: tuple[int, int]
@@ -97,7 +93,7 @@ def extract_frames(
             written = _fill(video, folder, names, record, workers)
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-        return Extracted(folder, len(names), written, video.size, video.end)
+        return Extracted(len(names), written, video.size, video.end)
 
 
 def is_whole_video(folder: str | os.PathLike[str], count: int) -> bool:

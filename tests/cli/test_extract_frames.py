@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import d2video.formats.readers  # noqa: F401
 from d2video.cli.extract_frames import main
-from d2video.formats.cvat_mot import read_cvat_mot
 from d2video.formats.footage import find_footage, number_images, read_footage
+from d2video.formats.label_formats import read_labels
 from d2video.video import frame_extraction
 from d2video.video.frame_names import read_images
 from d2video.video.image_io import read_rgb
@@ -57,11 +58,11 @@ def test_png_is_exact_and_numbers_are_the_videos(clips, tmp_path, capsys):
 
 
 def test_a_folder_of_videos_is_found_by_readers(clips, tmp_path):
-    run(clips, tmp_path / "out", "--quality", 99, "--first-number", 1)
+    run(clips, tmp_path / "out", "--quality", 99)
     assert names(tmp_path / "out") == ["a", "b"]
     footage = find_footage("labels", str(tmp_path), ["b.mp4"], str(tmp_path / "out"))
     assert footage.is_video_file
-    assert [Path(each).name for each in footage.frames] == [f"{k:06d}.jpg" for k in range(1, 13)]
+    assert [Path(each).name for each in footage.frames] == [f"{k:06d}.jpg" for k in range(12)]
     for image, frame in zip(footage.frames, shown(clips / "b.mp4"), strict=True):
         assert np.abs(read_rgb(image).astype(int) - frame).mean() < 4
 
@@ -180,7 +181,7 @@ def test_labels_of_a_video_fit_its_extracted_frames(tmp_path):
         write_video(video, tmp_path / "videos" / f"{video.name}.mp4")
     run(tmp_path / "videos", tmp_path / "frames", "--png")
     from_video, from_images = (
-        read_cvat_mot(str(tmp_path / "exports"), image_root=str(tmp_path / place))
+        read_labels(str(tmp_path / "exports"), image_root=str(tmp_path / place))
         for place in ("videos", "frames")
     )
     for video, images in zip(from_video.videos, from_images.videos, strict=True):

@@ -1,6 +1,5 @@
 """CVAT's export in MOTChallenge's layout: round trips, boxes without tracks, and what is wrong."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,6 +14,7 @@ from tests.helpers.true_labels import (
     CLASSES,
     TrueVideo,
     assert_equal,
+    renumbered,
     true_videos,
     write_images,
     write_video,
@@ -33,21 +33,18 @@ def write(folder, rows, classes=CLASSES):
 
 def rows_of(video, first=1):
     """As CVAT writes them: by frame, tracks by their first appearance from 1 on."""
-    numbers = {track: k for k, track in enumerate(dict.fromkeys(o.track for o in video.objects), 1)}
-    for each in sorted(video.objects, key=lambda each: each.frame):
+    (numbered,) = renumbered([video])
+    for each in sorted(numbered.objects, key=lambda each: each.frame):
         x, y, w, h = (float(n) for n in each.box)
-        fields = (each.frame + first, numbers[each.track], x, y, w, h, int(not each.crowd))
+        fields = (each.frame + first, each.track, x, y, w, h, int(not each.crowd))
         yield f"{','.join(map(str, fields))},{CLASSES.index(each.category) + 1},{1.0 - each.occluded}"
 
 
 @pytest.mark.parametrize("footage", ["images", "numbers", "video", "image_root"])
 def test_round_trip(tmp_path, footage):
     """Exact: the file has fractions. CVAT counts tracks from 1, by their first appearance."""
-    truth = []
-    for video in true_videos():
-        tracks = [*dict.fromkeys(each.track for each in video.objects)]
-        objects = [replace(each, track=tracks.index(each.track) + 1) for each in video.objects]
-        truth.append(TrueVideo(video.name, video.num_frames, tuple(objects)))
+    truth = renumbered(true_videos())
+    for video in truth:
         first = 60 if footage == "numbers" else 1
         root = write(tmp_path / "exports" / video.name, rows_of(video, first))
         if footage == "image_root":

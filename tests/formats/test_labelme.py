@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,15 @@ import d2video.formats.readers  # noqa: F401
 from d2video.formats.faults import Doubt, Fault, LeftOut
 from d2video.formats.label_formats import read_labels
 from d2video.formats.labelme import read_labelme
-from d2video.formats.recognition import recognise
 from d2video.utils.errors import UserError
-from tests.helpers.true_labels import HEIGHT, WIDTH, assert_equal, true_videos, write_images
+from tests.helpers.true_labels import (
+    HEIGHT,
+    WIDTH,
+    assert_equal,
+    renumbered,
+    true_videos,
+    write_images,
+)
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/real/labelme_video"
 
@@ -101,13 +106,7 @@ def test_round_trip_of_videos_by_group_id(tmp_path, shapes_of):
 def test_round_trip_of_videos_by_label(tmp_path):
     truth = true_videos(crowd=False)
     write(truth, tmp_path, as_polygons, label="{0.category}-{0.track}", grouped=False)
-    renumbered = []
-    for video in truth:
-        ids = {o.track: 0 for f in range(video.num_frames) for o in video.in_frame(f)}
-        ids = {track: number for number, track in enumerate(ids, 1)}
-        objects = tuple(replace(each, track=ids[each.track]) for each in video.objects)
-        renumbered.append(replace(video, objects=objects))
-    assert_equal(read_labelme(str(tmp_path), tracks="label"), renumbered)
+    assert_equal(read_labelme(str(tmp_path), tracks="label"), renumbered(truth))
 
 
 def test_images_stand_by_themselves_and_say_how_not_to(tmp_path):
@@ -350,17 +349,6 @@ def test_other_files_are_named(tmp_path, content, words):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(UserError, match=words):
         read_labels(str(tmp_path), "labelme")
-
-
-def test_recognition(tmp_path):
-    _image(tmp_path)
-    path = _write_file(tmp_path, "a.png", [])
-    assert recognise(str(tmp_path))[0] == "labelme"
-    assert recognise(str(path))[0] == "labelme"
-    path.write_text('{"shapes": []}')
-    for each in (path, tmp_path):
-        with pytest.raises(UserError, match="no format of labels"):
-            recognise(str(each))
 
 
 def test_real_frames():

@@ -199,7 +199,14 @@ def test_every_format_has_a_sample():
             b'{"images": [3], "annotations": 4}',
             b"\xff\xfe",
         ),
-        *(b'{"videos": [null]}', b"<xml>", b"<annotations/>", b'{"shapes": 3}', b"1,2,3"),
+        *(
+            b'{"videos": [null]}',
+            b'{"shapes": []}',
+            b"<xml>",
+            b"<annotations/>",
+            b'{"shapes": 3}',
+            b"1,2,3",
+        ),
     ],
 )
 def test_odd_files_fail_no_recogniser(odd, tmp_path):

@@ -8,7 +8,7 @@ in both videos, and one is a crowd. The last frame of the first video has no obj
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -111,6 +111,17 @@ def _without_overlap(objects: list[TrueObject]) -> Iterator[TrueObject]:
                 mask &= ~other.mask
         hidden = bool((mask != each.mask).any())
         yield TrueObject(each.frame, each.track, each.category, mask, hidden, each.crowd)
+
+
+def renumbered(videos: list[TrueVideo]) -> list[TrueVideo]:
+    """The same videos with tracks 1, 2, ... in each, by their first frames and places in these."""
+    found = []
+    for video in videos:
+        first = sorted(video.objects, key=lambda each: each.frame)
+        order = [*dict.fromkeys(each.track for each in first)]
+        objects = (replace(each, track=order.index(each.track) + 1) for each in video.objects)
+        found.append(replace(video, objects=tuple(objects)))
+    return found
 
 
 def write_images(
