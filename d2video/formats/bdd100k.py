@@ -42,7 +42,7 @@ def _recognises(seen: Seen) -> bool:
     return seen.mode_of_masks == "RGBA" or is_frames(seen.json_of("*.json"))
 
 
-@label_format("bdd100k", "BDD100K's tracks: boxes, RLE, bitmasks", _recognises)
+@label_format("bdd100k", _recognises)
 def read_bdd100k(
     root: str,
     report: Report = refuse,

@@ -32,7 +32,7 @@ from d2video.video.frame_names import file_of_frame
 _Image: TypeAlias = Mapping[str, Any]
 
 
-@label_format("cocovid", "videos in COCO's JSON: CocoVID, TAO, TrackFormer's", is_coco_of_videos)
+@label_format("cocovid", is_coco_of_videos)
 def read_cocovid(
     root: str, report: Report = refuse, *, image_root: str | None = None, needs_images: bool = True
 ) -> LabelSet:

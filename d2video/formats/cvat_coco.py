@@ -25,7 +25,7 @@ _OWN = ("occluded", "track_id", "keyframe", "rotation")  # attributes that CVAT 
 _STILL = 10  # frames without any move at the end of a track
 
 
-@label_format("cvat_coco", "CVAT: COCO's JSON (COCO 1.0)", is_coco_of_cvat)
+@label_format("cvat_coco", is_coco_of_cvat)
 def read_cvat_coco(
     root: str,
     report: Report = refuse,

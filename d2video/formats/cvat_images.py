@@ -27,7 +27,7 @@ def _is_cvat_images(seen: Seen) -> bool:
     return holds(seen, "image")
 
 
-@label_format("cvat_images", "CVAT: XML of images (CVAT for images 1.1)", _is_cvat_images)
+@label_format("cvat_images", _is_cvat_images)
 def read_cvat_images(
     root: str, report: Report = refuse, *, image_root: str | None = None
 ) -> LabelSet:

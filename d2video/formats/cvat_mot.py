@@ -29,7 +29,7 @@ def _is_cvat_mot(seen: Seen) -> bool:
     return _export(seen.path) is not None
 
 
-@label_format("cvat_mot", "CVAT: gt.txt with labels.txt (MOT 1.1)", _is_cvat_mot)
+@label_format("cvat_mot", _is_cvat_mot)
 def read_cvat_mot(
     root: str,
     report: Report = refuse,

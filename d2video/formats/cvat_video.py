@@ -37,7 +37,7 @@ def _is_cvat_video(seen: Seen) -> bool:
     return holds(seen, "track")
 
 
-@label_format("cvat_video", "CVAT: XML of tracks (CVAT for video 1.1)", _is_cvat_video)
+@label_format("cvat_video", _is_cvat_video)
 def read_cvat_video(
     root: str,
     report: Report = refuse,

@@ -24,7 +24,7 @@ def _is_datumaro(seen: Seen) -> bool:
     return isinstance(categories, dict) and isinstance(categories.get("label"), dict)
 
 
-@label_format("datumaro", "Datumaro's JSON, as CVAT writes it (Datumaro 1.0)", _is_datumaro)
+@label_format("datumaro", _is_datumaro)
 def read_datumaro(
     root: str,
     report: Report = refuse,

@@ -48,7 +48,7 @@ def _recognises(seen: Seen) -> bool:
     return seen.mode_of_masks == "P"
 
 
-@label_format("davis", "DAVIS, and folders of palette masks of any tool", _recognises)
+@label_format("davis", _recognises)
 def read_davis(
     root: str,
     report: Report = refuse,

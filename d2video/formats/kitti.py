@@ -58,7 +58,7 @@ def _begins_with_row(seen: Seen) -> bool:
     return len(fields) == _COLUMNS and fields[2] in (*_TYPES, _DONT_CARE)
 
 
-@label_format("kitti", "KITTI's tracking labels", _recognises)
+@label_format("kitti", _recognises)
 def read_kitti(root: str, report: Report = refuse, *, image_root: str | None = None) -> LabelSet:
     """Read KITTI's tracking labels.
 

@@ -20,7 +20,7 @@ def _recognises(seen: Seen) -> bool:
     return seen.only_json is not None and is_label_studio(seen.only_json.json)
 
 
-@label_format("label_studio", "Label Studio: its export JSON, of videos or of images", _recognises)
+@label_format("label_studio", _recognises)
 def read_label_studio(
     root: str,
     report: Report = refuse,

@@ -36,7 +36,7 @@ def _recognises(seen: Seen) -> bool:
     return is_labelme(seen.json_of("*.json") if seen.is_folder else seen.json)
 
 
-@label_format("labelme", "labelme: a JSON file beside each image", _recognises)
+@label_format("labelme", _recognises)
 def read_labelme(
     root: str,
     report: Report = refuse,

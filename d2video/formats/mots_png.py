@@ -71,7 +71,7 @@ def _recognises(seen: Seen) -> bool:
     return mode is not None and mode.startswith("I")  # 16 bits
 
 
-@label_format("mots_png", "CVAT's MOTS PNG, and KITTI MOTS as PNGs or text", _recognises)
+@label_format("mots_png", _recognises)
 def read_mots_png(
     root: str,
     report: Report = refuse,

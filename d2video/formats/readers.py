@@ -1,4 +1,9 @@
-"""All formats of labels: importing this module registers them."""
+"""Labels in any format; importing this module registers the formats."""
+
+import inspect
+import os
+from collections.abc import Sequence
+from typing import Any
 
 from d2video.formats import (
     bdd100k,  # noqa: F401
@@ -17,3 +22,59 @@ from d2video.formats import (
     standard_formats,  # noqa: F401
     youtube_vos,  # noqa: F401
 )
+from d2video.formats.exports import find_exports
+from d2video.formats.faults import Report, refuse
+from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.label_set import LabelSet
+from d2video.formats.recognition import unpacked
+from d2video.formats.united import united
+from d2video.utils.errors import UserError
+from d2video.utils.near_names import did_you_mean
+
+
+def read_labels(
+    path: str,
+    format: str | None = None,
+    report: Report = refuse,
+    *,
+    videos: Sequence[str] | None = None,
+    **options: Any,
+) -> LabelSet:
+    """Read labels.
+
+    Args:
+        path: the file or folder as the tool wrote it, a zip archive of it, or a folder of several such
+            folders or archives.
+        format: a name of :data:`LABEL_FORMATS`; None: recognised.
+        report: takes faults, doubts and what is left out.
+        videos: only these, by name; None: all.
+        options: of the format's reader.
+
+    Raises:
+        UserError: the format or a video is unknown, or the labels cannot be read.
+    """
+    if format is None or format in LABEL_FORMATS:
+        exports = find_exports(path, format)
+        format = exports.format
+    if format not in LABEL_FORMATS:
+        hint = did_you_mean(format, LABEL_FORMATS, f"choose {', '.join(sorted(LABEL_FORMATS))}")
+        raise UserError(f"{path}: there is no format of labels '{format}': {hint}")
+    left_out = exports.left_out(path)
+    if left_out is not None:
+        report(left_out)
+    if options.get("image_root") is not None:
+        options["image_root"] = root = unpacked(options["image_root"])
+        if len(exports.places) > 1 and os.path.isfile(root):
+            raise UserError(
+                f"{path} holds {len(exports.places)} exports, and image_root, {root}, is one video: give the "
+                "folder that holds those of all"
+            )
+    read = LABEL_FORMATS[format]
+    can_choose = len(exports.places) == 1 and "videos" in inspect.signature(read).parameters
+    if videos is not None and can_choose:
+        options["videos"] = videos
+    sets = {name: read(seen.path, report, **options) for name, seen in exports.places.items()}
+    labels = united(path, sets, report)
+    if videos is not None:
+        labels.choose(videos)
+    return labels

@@ -42,7 +42,7 @@ def _recognises(seen: Seen) -> bool:
     return name is not None and is_masklets(Seen(os.path.join(seen.path, name)))
 
 
-@label_format("sa_v", "SA-V, the data set of SAM 2: JSON files or PNGs of masklets", _recognises)
+@label_format("sa_v", _recognises)
 def read_sa_v(
     root: str,
     report: Report = refuse,

@@ -49,7 +49,7 @@ def _is_meta(content: Any) -> bool:
     )
 
 
-@label_format("youtube_vos", "YouTube-VOS: palette masks and meta.json", is_youtube_vos)
+@label_format("youtube_vos", is_youtube_vos)
 def read_youtube_vos(
     root: str,
     report: Report = refuse,

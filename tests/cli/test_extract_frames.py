@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import d2video.formats.readers  # noqa: F401
 from d2video.cli.extract_frames import main
 from d2video.formats.footage import find_footage, number_images, read_footage
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.video import frame_extraction
 from d2video.video.frame_names import read_images
 from d2video.video.image_io import read_rgb

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from d2video.data.datasets.label_sets import load_labels
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.formats.test_bdd100k import write as write_bdd100k
 from tests.formats.test_kitti import write as write_kitti

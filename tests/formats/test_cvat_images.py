@@ -7,7 +7,7 @@ import pytest
 
 from d2video.formats.cvat_images import read_cvat_images
 from d2video.formats.faults import Doubt, Fault, LeftOut
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from tests.helpers.cvat_xml import (
     as_box,
     as_mask,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from d2video.formats.cvat_mot import read_cvat_mot
 from d2video.formats.faults import Doubt, Fault, LeftOut
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.findings import one_line, reading
 from tests.helpers.true_labels import (

@@ -8,7 +8,7 @@ import pytest
 
 from d2video.formats.cvat_video import read_cvat_video
 from d2video.formats.faults import Doubt, Fault, LeftOut
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.cvat_xml import (
     as_box,

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import d2video.formats.readers  # noqa: F401
 from d2video.formats.davis import read_davis
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.helpers.mask_pngs import label_values, of_one_class, write_grey, write_palette

@@ -9,7 +9,7 @@ import pytest
 from d2video.data.datasets.by_path import register_path
 from d2video.data.loading import load_records
 from d2video.formats.faults import Doubt, LeftOut
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import file_of_frame
 from tests.formats import test_cvat_coco, test_cvat_mot, test_datumaro, test_mots_png

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import d2video.formats.readers  # noqa: F401
 from d2video.formats.faults import Fault, LeftOut
-from d2video.formats.label_formats import read_labels
 from d2video.formats.label_studio import read_label_studio
+from d2video.formats.readers import read_labels
 from d2video.formats.recognition import recognise
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (

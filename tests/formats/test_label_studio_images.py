@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-import d2video.formats.readers  # noqa: F401
 from d2video.formats.faults import EntryError, LeftOut
-from d2video.formats.label_formats import read_labels
 from d2video.formats.label_studio import read_label_studio
 from d2video.formats.label_studio_brush import decode_brush
+from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import HEIGHT, WIDTH, true_videos, write_images
 

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-import d2video.formats.readers  # noqa: F401
 from d2video.formats.faults import Doubt, Fault, LeftOut
-from d2video.formats.label_formats import read_labels
 from d2video.formats.labelme import read_labelme
+from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (
     HEIGHT,

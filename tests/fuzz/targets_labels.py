@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import d2video.formats.readers  # noqa: F401
-from d2video.formats.label_formats import read_labels
+from d2video.formats.readers import read_labels
 from d2video.formats.recognition import recognise
 from tests.formats import test_label_studio, test_label_studio_images, test_labelme
 from tests.fuzz.mutators import mutate_structure, to_json

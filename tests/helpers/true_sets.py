@@ -4,7 +4,7 @@ from pathlib import Path
 
 from d2video.data.datasets.label_sets import register_labels
 from d2video.formats.faults import Report, refuse
-from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat
+from d2video.formats.label_formats import LABEL_FORMATS
 from d2video.formats.label_set import LabelSet
 from d2video.formats.recognition import RECOGNISERS
 from d2video.video.frame_names import frame_name
@@ -57,7 +57,6 @@ def register_true(monkeypatch, name: str, root: Path, **options) -> None:
     """Write the frames and register the labels, with options of :func:`read_true` and the common ones."""
     for video in true_videos():
         write_images(video, root / video.name)
-    form = LabelFormat(FORMAT, read_true, lambda seen: True, "tests")
-    monkeypatch.setitem(RECOGNISERS, FORMAT, form.recognises)
-    monkeypatch.setitem(LABEL_FORMATS, FORMAT, form)
+    monkeypatch.setitem(RECOGNISERS, FORMAT, lambda seen: True)
+    monkeypatch.setitem(LABEL_FORMATS, FORMAT, read_true)
     register_labels(name, str(root), format=FORMAT, **options)

@@ -11,13 +11,12 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.data.datasets.class_metadata import set_classes
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, ImageRecord, Record, TrackingRecord
 from d2video.formats.faults import Report, Tally, refuse
-from d2video.formats.label_formats import LABEL_FORMATS, LabelFormat, read_labels
+from d2video.formats.label_formats import LABEL_FORMATS, Reader
 from d2video.formats.label_set import (
     EVERY_CLASS,
     LabelledObject,
@@ -26,6 +25,7 @@ from d2video.formats.label_set import (
     check_choice,
 )
 from d2video.formats.mot_rules import CLASS_RULES, ClassRule
+from d2video.formats.readers import read_labels
 from d2video.utils.collection import paused_collection
 
 
@@ -226,19 +226,19 @@ def _image_record(video: LabelledVideo, image_id: int, new_index: Mapping[int, i
     return record
 
 
-def _register_format(each: LabelFormat) -> None:
+def _register_format(name: str, read: Reader) -> None:
     """Let DATASETS.REGISTER find a format by its name, with the arguments of its reader."""
     common = inspect.signature(register_labels).parameters
     own = [
         p
-        for key, p in inspect.signature(each.read).parameters.items()
+        for key, p in inspect.signature(read).parameters.items()
         if key not in ("root", "report", "videos")
     ]
     shared = [common[key] for key in ("name", "root", "classes", "videos")]
-    register: Callable[..., None] = partial(register_labels, format=each.name)
+    register: Callable[..., None] = partial(register_labels, format=name)
     register.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
-    dataset_format(each.name)(register)
+    dataset_format(name)(register)
 
 
-for _format in LABEL_FORMATS.values():
-    _register_format(_format)
+for _name, _reader in LABEL_FORMATS.items():
+    _register_format(_name, _reader)
