@@ -66,10 +66,12 @@ def frame_index(path: str) -> FrameIndex:
             has more than ``limits.MAX_VIDEO_FRAMES`` frames.
     """
     key = _key(path)
-    index = _KEPT.pop(key, None) if key is not None else None
-    if index is None:
-        index = _read_index(path, by_decoding=False) or _read_index(path, by_decoding=True)
-        assert index is not None
+    known = None if key is None else _KEPT.pop(key, None)
+    if key is not None and known is not None:
+        _KEPT[key] = known
+        return known
+    index = _read_index(path, by_decoding=False) or _read_index(path, by_decoding=True)
+    assert index is not None
     return _keep(key, index)
 
 
