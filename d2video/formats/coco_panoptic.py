@@ -18,6 +18,7 @@ from d2video.formats.text import (
     read_json,
 )
 from d2video.utils.errors import UserError
+from d2video.utils.whole_numbers import whole_number
 
 _MOST_SEGMENTS = 256**3  # ids that a label image can hold
 
@@ -140,9 +141,7 @@ def _read_images(
 
 def _is_image_id(value: Any) -> bool:
     """Whether it is a whole number, or the text of one, as detectron2 reads it."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
-        return is_id(int(value))
-    return is_id(value)
+    return is_id(whole_number(value, 19) if isinstance(value, str) else value)
 
 
 def _doubt_shared_files(annotations: Collection[dict[str, Any]], path: str, report: Report) -> None:

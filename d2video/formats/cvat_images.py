@@ -18,6 +18,7 @@ from d2video.formats.paths import leaves_folder
 from d2video.formats.recognition import Seen
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
+from d2video.utils.whole_numbers import whole_number
 from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size
 
 _SUFFIXES = ("", ".PNG", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
@@ -103,11 +104,12 @@ class _Frames:
 def _add_image(labels: LabelSet, node: Node, frames: _Frames) -> LabelledVideo:
     given = node.attributes
     name, subset = given.get("name", ""), given.get("subset", "")
-    width, height = (given.get(key, "") for key in ("width", "height"))
-    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
-        raise EntryError(f"its size, {width[:20]}x{height[:20]}, must be whole numbers; correct it")
-    size = int(height), int(width)
-    check_size(*size)
+    stated = [given.get(key, "")[:20] for key in ("width", "height")]
+    width, height = map(whole_number, stated)
+    if width is None or height is None:
+        raise EntryError(f"its size, {'x'.join(stated)}, must be whole numbers; correct it")
+    check_size(height, width)
+    size = height, width
     frame = frames.find(name, subset)
     if not labels.videos:  # the others are checked when they are loaded
         first = frames.video if frames.video is not None and frame in frames.video.frames else None

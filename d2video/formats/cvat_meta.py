@@ -10,6 +10,7 @@ from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES
+from d2video.utils.whole_numbers import whole_number
 from d2video.video.image_io import visible_files
 
 OUTERMOST = "annotations"
@@ -202,9 +203,10 @@ def _number(node: Node, key: str) -> int | None:
     text = node.text_of(key)
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+    number = whole_number(text, 9)
+    if number is None:
         raise EntryError(f"its {key}, {text[:40]!r}, is not a whole number; correct it")
-    return int(text)
+    return number
 
 
 def _file_name(path: str) -> str:

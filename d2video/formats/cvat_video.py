@@ -31,6 +31,7 @@ from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.recognition import Seen
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.counted import counted
+from d2video.utils.whole_numbers import whole_number
 
 
 def _is_cvat_video(seen: Seen) -> bool:
@@ -206,11 +207,9 @@ class _File:
             raise EntryError("the track needs an id and a label; complete the file")
         if task not in self.videos:
             raise EntryError(f"the track's task_id, {task!r}, is none of the tasks; correct it")
-        identity = given["id"]
-        is_number = identity.isascii() and identity.isdigit() and len(identity) <= 18
-        track = _Track(
-            self.path, self.videos[task], int(identity) if is_number else identity, given["label"]
-        )
+        number = whole_number(given["id"])
+        identity = given["id"] if number is None else number
+        track = _Track(self.path, self.videos[task], identity, given["label"])
         self.tracks.remarks.count_group(node)
         listed = sorted(self._shapes(node, self.offsets[task]), key=lambda each: each.number)
         shown = [each for each in listed if not each.is_outside]
@@ -232,14 +231,13 @@ class _File:
                     self.labels.tally.leave_out(f"of type {child.tag}")
                 continue
             with reporting(self.labels.report, self.path, "line", child.line):
-                number = child.attributes.get("frame", "")
-                if not (number.isascii() and number.isdigit() and len(number) <= 9):
-                    raise EntryError(f"its frame, {number[:40]!r}, is not a number; correct it")
+                text = child.attributes.get("frame", "")
+                number = whole_number(text, 9)
+                if number is None:
+                    raise EntryError(f"its frame, {text[:40]!r}, is not a number; correct it")
                 ignored = not is_outside and self.tracks.remarks.is_ignored(child)
                 found.append(
-                    _Listed(
-                        int(number) - offset, read_shape(child), is_outside, ignored, child.line
-                    )
+                    _Listed(number - offset, read_shape(child), is_outside, ignored, child.line)
                 )
         return found
 

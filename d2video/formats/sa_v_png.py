@@ -17,6 +17,7 @@ from d2video.formats.faults import EntryError, reporting
 from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
 from d2video.formats.label_set import LabelSet
+from d2video.utils.whole_numbers import whole_number
 
 _MASKS, _IMAGES = "Annotations_6fps", "JPEGImages_24fps"
 
@@ -54,7 +55,8 @@ def _read_frames(folder: Path, footage: Footage, labels: LabelSet) -> list[MaskF
     masks: dict[int, dict[int, dict[str, Any]]] = {}
     for inner in _folders(str(folder)):
         with reporting(labels.report, str(inner), "file", str(inner)):
-            if not (inner.name.isascii() and inner.name.isdigit()):
+            number = whole_number(inner.name)
+            if number is None:
                 raise EntryError(f"{inner} is not called by the number of an object; rename it")
             for frame in read_mask_frames(mask_files(inner), footage, labels.report):
                 if len(frame.masks) > 1:
@@ -64,7 +66,8 @@ def _read_frames(folder: Path, footage: Footage, labels: LabelSet) -> list[MaskF
                     )
                 images[frame.number] = frame.image
                 of_frame = masks.setdefault(frame.number, {})
-                of_frame |= {int(inner.name): mask for mask in frame.masks.values()}
+                for mask in frame.masks.values():
+                    of_frame[number] = mask
     return [MaskFrame(str(folder), images[k], k, masks[k]) for k in sorted(images)]
 
 

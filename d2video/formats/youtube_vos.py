@@ -27,6 +27,7 @@ from d2video.formats.paths import leaves_folder
 from d2video.formats.recognition import Seen
 from d2video.formats.text import as_json, read_json
 from d2video.utils.errors import UserError
+from d2video.utils.whole_numbers import whole_number
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,8 @@ def _read_objects(fields: Any, class_name: str | None) -> dict[int, _Object]:
         raise EntryError("it has no 'objects', by number; correct it")
     found = {}
     for number, each in objects.items():
-        if not (
-            number.isascii() and number.isdigit() and len(number) < 6 and isinstance(each, dict)
-        ):
+        value = whole_number(number, 5)
+        if value is None or not isinstance(each, dict):
             raise EntryError(
                 f"object {as_json(number)} is not a number with its category; correct it"
             )
@@ -144,7 +144,7 @@ def _read_objects(fields: Any, class_name: str | None) -> dict[int, _Object]:
             )
         if not isinstance(frames, list) or not all(isinstance(name, str) for name in frames):
             raise EntryError(f"the frames of object {number} are not a list of names; correct it")
-        found[int(number)] = _Object(category, frozenset(frames))
+        found[value] = _Object(category, frozenset(frames))
     return found
 
 

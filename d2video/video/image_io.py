@@ -14,6 +14,7 @@ from PIL import Image
 
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.utils.limits import size_fault
+from d2video.utils.whole_numbers import whole_number
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 # Those of these suffixes, whatever a file is called; Pillow would also start Ghostscript for EPS.
@@ -249,9 +250,8 @@ def in_natural_order(paths: Iterable[Path]) -> list[Path]:
 
 def number_in_name(path: Path) -> int | None:
     """The number that an image's name is, apart from its suffix; None if it is not a number."""
-    stem = path.stem
     # 15 digits: more than any frame's number has, and exact in every number format.
-    return int(stem) if stem.isascii() and stem.isdigit() and len(stem) <= 15 else None
+    return whole_number(path.stem, 15)
 
 
 def _natural_key(name: str) -> list[str | int]:
