@@ -104,6 +104,15 @@ def test_frames_of_video_files_are_doubted(tmp_path, capsys):
         main([str(tmp_path / f"{format}.json"), str(tmp_path / "last.json"), "--format", "coco"])
 
 
+def test_frames_in_the_cache_are_doubted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    given = records(tmp_path / "cache" / "zip")
+    DatasetCatalog.register("mine", lambda: given)
+    MetadataCatalog.get("mine").set(thing_classes=[*CLASSES], evaluator_type="labels")
+    main(["mine", str(tmp_path / "out.json"), "--format", "youtube-vis"])
+    assert "out.json: 13 of its frames are in the cache, unpacked from" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

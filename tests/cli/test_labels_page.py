@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,19 @@ def as_tiny(words: list[str]) -> list[str]:
 
 @pytest.fixture
 def exports(tmp_path, monkeypatch) -> Path:
-    """The working folder: in ``exports`` three tasks of CVAT with their videos, and a new video."""
+    """The working folder: in ``exports`` three tasks of CVAT, two of them zips, with their videos; and a new
+    video."""
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     for number in range(3):
         video = drawable(true_videos(crowd=False)[number % 2])
         folder = tmp_path / "exports" / f"job_{number}"
         meta = element("task", task(video.num_frames, source=f"street_{number}.mp4"))
         write_xml(folder, document(meta, *tracks_of(video, as_polygon)))
-        write_video(video, folder / f"street_{number}.mp4")
+        if number:
+            shutil.make_archive(str(folder), "zip", folder)
+            shutil.rmtree(folder)
+        write_video(video, (folder.parent if number else folder) / f"street_{number}.mp4")
     write_video(video, tmp_path / "new.mp4")
     return tmp_path
 
@@ -87,9 +93,9 @@ def test_from_exports_to_predictions(exports, capfd):
 
 def test_extracted_frames_stand_in_for_the_video(exports, capfd):
     extract, check = commands(2)
-    (exports / "exports" / "job_2" / "street_2.mp4").unlink()
+    (exports / "exports" / "street_2.mp4").unlink()
     main(extract[1:])
-    main([check[1], "exports/job_2", *check[3:]])
+    main([check[1], "exports/job_2.zip", *check[3:]])
     assert "no faults" in capfd.readouterr().out
 
 

@@ -11,6 +11,7 @@ from d2video.data.export.mots import mots_classes, write_mots
 from d2video.data.export.objects import frames_of
 from d2video.data.export.youtube_vis import youtube_vis_content
 from d2video.data.records import Record
+from d2video.fetching.addresses import cache_folder
 from d2video.formats.faults import Doubt, Report, refuse
 from d2video.utils.errors import UserError
 from d2video.utils.files import open_text
@@ -65,6 +66,7 @@ def write_labels(
     content = make(records, class_names, image_root=root, source=source, report=report)
     write_content(content, path, root)
     _doubt_video_files(records, path, report)
+    doubt_cache(records, path, report)
     kind = "ytvis" if format == "youtube-vis" else "coco_tracks" if has_tracks else "coco"
     return kind, {"json_file": path, "image_root": root}
 
@@ -76,6 +78,18 @@ def _doubt_video_files(records: Sequence[Record], path: str, report: Report) -> 
             f"{count} of its frames are those of video files, written as clip.mp4#frame=12, which other "
             "programs do not read: for these extract the frames (d2video extract-frames) and give them as "
             "--image-root"
+        )
+        report(Doubt(path, text))
+
+
+def doubt_cache(records: Sequence[Record], path: str, report: Report) -> None:
+    """A doubt where a file names images that are in the cache, since they were in a zip archive."""
+    cache = f"{cache_folder()}{os.sep}"
+    frames = [name for name in map(os.path.abspath, frames_of(records)) if name.startswith(cache)]
+    if frames:
+        text = (
+            f"{len(frames)} of its frames are in the cache, unpacked from archives, such as {frames[0]}, and "
+            "are lost with it: if you want to keep the file, unpack the archives and read their folders"
         )
         report(Doubt(path, text))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from detectron2.data import MetadataCatalog
 
-from d2video.data.export.files import write_content, write_labels
+from d2video.data.export.files import doubt_cache, write_content, write_labels
 from d2video.data.export.frames import link_file
 from d2video.data.export.objects import frames_of
 from d2video.data.records import Record
@@ -54,6 +54,7 @@ def write_part(
     if is_own and kind in ("ytvis", "coco"):
         content, root = read_json(metadata.json_file), metadata.image_root
         write_content(part_of(content, root, {*frames_of(records)}), path, root)
+        doubt_cache(records, path, report)
         return kind, {"json_file": path, "image_root": root}
     if is_own and metadata.get("mot_sequences") is not None:
         sequences = {each.name: each for each in metadata.mot_sequences()}
