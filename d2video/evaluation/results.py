@@ -102,8 +102,15 @@ def _kind(path: str, dataset_name: str) -> str:
     if os.path.isdir(path):
         for file in sorted(Path(path).glob("*.txt")):
             first = next(filter(str.strip, read_lines(str(file))), "")
+            if "," in first:
+                return "mot"
+            if len(first.split()) == 6:
+                return "mots"
             if first:
-                return "mot" if "," in first else "mots"
+                raise UserError(
+                    f"{file} is neither in MOTChallenge's format (columns split by commas) nor in MOTS' (6 "
+                    "columns split by spaces): write results in one of these"
+                )
         return "mots" if own == "mots" else "mot"
     results = read_results(path)
     first = results[0] if isinstance(results, list) and results else {}

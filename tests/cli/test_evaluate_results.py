@@ -322,11 +322,14 @@ def test_the_first_fault_is_one_line(folder, capsys, entries, message):
         (["r.json", "--data", "mot17_val_half"], "mot17_val_half takes results in MOTChallenge's"),
         (["r.json", "--data", "kinetics400_val"], "takes results of models only"),
         (["o/inference/tracks", "--data", "tracks", "--output", "o"], "choose another --output"),
+        (["kitti", "--data", "tracks"], "clip_a.txt is neither in MOTChallenge's format (columns"),
     ],
 )
 def test_mistakes_are_one_line(folder, capsys, words, message):
     (folder / "r.json").write_text('[{"video_id": 1}]')
     (folder / "o/inference/tracks").mkdir(parents=True)
+    (folder / "kitti").mkdir()
+    (folder / "kitti/clip_a.txt").write_text("0 1 Car 0 0 0 1 2 3 4 5 6 7 8 9 10 11 0.5")
     (folder / "o/inference/tracks/clip_a.txt").write_text("1,1,2,2,5,5,1,1,-1,-1")
     with pytest.raises(SystemExit) as end:
         main(words)

@@ -44,15 +44,14 @@ class ClassReport:
         details = {name: metrics[name] for name in sorted(metrics)}
         details[COMBINED] = combine_metrics(metrics)
         summaries = {name: summarize(each, has_masks) for name, each in details.items()}
-        if not details[COMBINED]["Count"]["GT_Dets"]:
-            summaries[COMBINED] |= {k: math.nan for k in summaries[COMBINED] if k not in COUNTS}
+        summaries[COMBINED] = _summary(details[COMBINED], has_masks)
         return cls(details, summaries)
 
     def as_json(self) -> dict[str, Any]:
         """``combined`` and ``sequences`` (by name), each with ``summary`` and ``details``."""
         entries = {
             name: {
-                "summary": {k: None if math.isnan(v) else v for k, v in summary.items()},
+                "summary": _without_nan(summary),
                 "details": self.details[name],
             }
             for name, summary in self.summaries.items()
@@ -108,7 +107,8 @@ class MOTReport:
         """``summary`` and ``details`` of TrackEval's averages of classes.
 
         "class average": ``cls_comb_cls_av`` of the classes that have objects; counts are those of all.
-        "detection average": ``cls_comb_det_av`` of all classes, and by the same rule the benchmark's groups.
+        "detection average": ``cls_comb_det_av`` of all classes, and by the same rule the benchmark's groups,
+        whose percentages are nan without objects.
         """
         combined = {name: each.details[COMBINED] for name, each in self.classes.items()}
         labelled = {k: each for k, each in combined.items() if k not in self.unlabelled}
@@ -116,7 +116,7 @@ class MOTReport:
         for name, members in {"detection average": combined, **self.groups}.items():
             details[name] = average_classes({each: combined[each] for each in members}, "det")
         averages: dict[str, dict[str, Any]] = {
-            name: {"summary": summarize(each, self.has_masks), "details": each}
+            name: {"summary": _summary(each, self.has_masks), "details": each}
             for name, each in details.items()
         }
         counts = {name: averages["detection average"]["summary"][name] for name in COUNTS}
@@ -169,10 +169,25 @@ class MOTReport:
             (only,) = self.classes.values()
             content |= only.as_json()
         else:
-            content["averages"] = self.averages()
+            content["averages"] = {
+                name: {**each, "summary": _without_nan(each["summary"])}
+                for name, each in self.averages().items()
+            }
             content["classes"] = {name: each.as_json() for name, each in self.classes.items()}
         with replace_on_success(path) as partial, open(partial, "w", encoding="utf-8") as file:
             json.dump(content, file, default=_plain, indent=1)
+
+
+def _summary(metrics: Metrics, has_masks: bool) -> dict[str, float]:
+    """With percentages nan if there are no objects."""
+    summary = summarize(metrics, has_masks)
+    if metrics["Count"]["GT_Dets"]:
+        return summary
+    return {key: value if key in COUNTS else math.nan for key, value in summary.items()}
+
+
+def _without_nan(summary: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: None if math.isnan(value) else value for key, value in summary.items()}
 
 
 def _plain(value: Any) -> Any:

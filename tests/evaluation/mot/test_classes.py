@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 
 import numpy as np
 import pytest
@@ -100,6 +101,17 @@ def test_each_class_is_scored_alone(tmp_path, caplog):
     truth = truth_of(TWO)
     again = truth.read_results(tmp_path)["a"]
     assert MOTReport.of(truth, {"a": truth.compare("a", again)}).results() == mot
+
+
+def test_groups_without_objects_have_no_percentages(tmp_path, caplog):
+    truth = truth_of(TWO, names=["bus", "bicycle", "rider"], numbers=None, benchmark="BDD100K")
+    with caplog.at_level(logging.INFO):
+        score(truth, tmp_path, answer([(0, 0, A)], [(1, 2, B)]))
+    assert re.search(r"\| HUMAN +\|( +nan +\|){5}", caplog.text)
+    written = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    human, bike = (written["averages"][name]["summary"] for name in ("HUMAN", "BIKE"))
+    assert (human["HOTA"], human["FP"]) == (None, 1)
+    assert (bike["HOTA"], bike["FN"]) == (0, 2)
 
 
 BDD_NAMES = ["pedestrian", "car"]
