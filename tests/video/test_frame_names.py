@@ -71,6 +71,7 @@ def test_images_and_frames_together(video, images, tmp_path):
 
 def test_few_videos_stay_open_and_a_new_file_is_noticed(tmp_path, monkeypatch):
     opened, closed = [], []
+    monkeypatch.setattr(frame_names, "_OPEN", frame_names._OpenVideos())  # none is open
     monkeypatch.setattr(
         frame_names, "VideoFrames", lambda path: opened.append(path) or VideoFrames(path)
     )
