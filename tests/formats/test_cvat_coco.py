@@ -220,9 +220,6 @@ def test_faulty_files_and_frames_are_one_line(tmp_path):
     root = clip(tmp_path / "task", [BOX])
     path = root / "annotations" / "instances_default.json"
     text = path.read_text()
-    path.write_text(text[:300])
-    with pytest.raises(UserError, match=r"instances_default.json is not JSON"):
-        read_cvat_coco(str(root))
     path.write_text(text.replace(f'"width": {WIDTH}', '"width": 65'))
     with pytest.raises(UserError, match="labels frames of 65x48 pixels"):
         read_cvat_coco(str(root))

@@ -337,19 +337,6 @@ def test_images_of_a_video_have_one_size(tmp_path):
     assert len(read_labelme(str(tmp_path)).videos) == 2
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ('{"shapes": [], "imagePath": "a.pn', "a.json is not JSON"),
-        ('{"images": [], "categories": []}', "holds no JSON file of labelme"),
-    ],
-)
-def test_other_files_are_named(tmp_path, content, words):
-    (tmp_path / "a.json").write_text(content)
-    with pytest.raises(UserError, match=words):
-        read_labels(str(tmp_path), "labelme")
-
-
 def test_real_frames():
     """Five frames of labelme's own example of a video, without group_ids."""
     if not REAL.is_dir():

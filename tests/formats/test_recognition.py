@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import d2video.formats.readers  # noqa: F401  registers the formats
+from d2video.data.datasets.by_path import register_path
+from d2video.data.loading import load_records
+from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.readers import read_labels
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.formats.test_bdd100k import write as write_bdd100k
@@ -20,6 +23,7 @@ from tests.formats.test_mots_png import write_kitti as write_kitti_mots
 from tests.formats.test_youtube_vos import write as write_youtube_vos
 from tests.helpers.coco_sets import instance_content
 from tests.helpers.cvat_xml import document, element, task, track, write_xml
+from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import of_one_class, write_palette
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.true_labels import true_videos
@@ -181,6 +185,28 @@ def test_each_sample_has_one_format(name, write, tmp_path):
     assert recognise(str(path))[0] == name
     if path.parent == tmp_path and path.is_file():
         assert recognise(str(tmp_path))[0] == name  # the folder of the file
+
+
+@pytest.mark.parametrize(("name", "write"), _cases())
+def test_another_format_named_is_one_line(name, write, tmp_path):
+    path = write(tmp_path)
+    for other in LABEL_FORMATS.keys() - {name}:
+        if (name, other) == ("youtube_vos", "davis"):
+            continue  # it has such masks
+        with one_line():
+            read_labels(str(path), other)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize(("name", "write"), _cases())
+def test_half_a_file_is_one_line(name, write, is_named, tmp_path, scratch_catalog):
+    path = write(tmp_path)
+    files = [each for each in tmp_path.rglob("*") if each.suffix in (".json", ".xml")]
+    for each in files:
+        each.write_bytes(each.read_bytes()[: each.stat().st_size // 2])
+    if files:
+        with one_line(" is not "):
+            load_records(register_path(str(path), format=name if is_named else None))
 
 
 def test_every_format_has_a_sample():
