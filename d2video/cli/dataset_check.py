@@ -28,7 +28,7 @@ from d2video.data.records import Record, is_labelled, object_classes
 from d2video.data.training_records import trained_records
 from d2video.engine.classes import match_training_classes
 from d2video.evaluation import EVALUATOR_REGISTRY, build_evaluator, match_test_sets
-from d2video.formats.faults import Doubt, Fault, Finding, Report
+from d2video.formats.faults import Doubt, Fault, Finding, Report, not_logged
 from d2video.formats.roboflow import origin
 from d2video.structures import set_class_names
 from d2video.utils.errors import UserError
@@ -218,9 +218,11 @@ def _object_doubts(records: Sequence[Record], title: str) -> list[Finding]:
 
 @contextmanager
 def _as_fault(title: str, found: list[Finding]) -> Iterator[None]:
-    """A UserError of the block becomes a fault, unless it tells one that was found before."""
+    """A UserError of the block becomes a fault, unless it tells one that was found before; nor is what was
+    found logged."""
     try:
-        yield
+        with not_logged(found):
+            yield
     except UserError as error:
         text = str(error)
         if not any(text in str(each) or str(each) in text for each in found):

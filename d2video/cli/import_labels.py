@@ -44,6 +44,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from detectron2.data import MetadataCatalog
+
     from d2video.data.export import write_labels
 
     labels = read_labels(args, needs_images=args.images)
@@ -56,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         images=args.images,
         image_root=args.image_root,
         source=args.labels,
+        track_advice=MetadataCatalog.get(labels.name).get("track_advice"),
         report=tell,
     )
     print(f"{args.output}: {summary(labels.records)}")

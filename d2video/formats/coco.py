@@ -14,7 +14,7 @@ from d2video.formats.boxes import is_box, is_number
 from d2video.formats.coco_objects import Instance, read_objects
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
 from d2video.formats.paths import leaves_folder, portable
-from d2video.formats.roboflow import without_root
+from d2video.formats.roboflow import root_category
 from d2video.formats.text import (
     as_json,
     check_size,
@@ -96,7 +96,8 @@ def check_coco_instances(
     missing = next((key for key in ("categories", "images") if key not in content), None)
     if missing is not None:
         raise UserError(f"{path} is not in COCO's format: '{missing}' is missing")
-    categories = without_root(read_categories(content, path, report), content, path, report)
+    root = root_category(content, path, report)
+    categories = read_categories(content, path, report, without=root)
     images, faulty = _read_images(content, path, report)
     _tell_class_lists(content, path, report)
     if content.get("annotations") is None:

@@ -126,7 +126,7 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
         UserError: some are not found, or they are of another size than the file says.
     """
     images = [*file.images.values()]
-    place = _find_frames(path, images[0]["file_name"], image_root)
+    place = _find_frames(path, [image["file_name"] for image in images], image_root)
     if os.path.isfile(place):
         footage = read_footage(place)
         by_number: dict[int | None, str] = dict(enumerate(footage.frames))
@@ -148,22 +148,22 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
     return frames
 
 
-def _find_frames(path: str, first: str, image_root: str | None) -> str:
-    """The folder with the first image, or else the video file, by the name of the export if there are
+def _find_frames(path: str, names: Sequence[str], image_root: str | None) -> str:
+    """The folder with the images, or else the video file, by the name of the export if there are
     several."""
-    if image_root is not None and os.path.isfile(os.path.join(image_root, first)):
+    if image_root is not None and os.path.isfile(os.path.join(image_root, names[0])):
         return image_root
     folder = os.path.dirname(os.path.abspath(path))
     export = os.path.dirname(folder)
     if image_root is not None:
         return find_video([image_root], os.path.basename(export)) or image_root
     try:
-        return find_folder_of(first, path, path)
+        return find_folder_of(names, path, path)
     except UserError:
         video = find_video([*around(folder), *around(export)], os.path.basename(export))
         if video is None:
             raise UserError(
-                f"{path}: neither the folder of its images, such as {first}, nor one video file was found "
+                f"{path}: neither the folder of its images, such as {names[0]}, nor one video file was found "
                 "beside it: name it as image_root"
             ) from None
         return video

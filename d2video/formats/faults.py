@@ -13,7 +13,7 @@ nothing to read (no such file, another format) is a UserError at once.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -97,6 +97,8 @@ class LeftOut:
 Finding: TypeAlias = Fault | Doubt | LeftOut
 Report = Callable[[Finding], None]
 
+_known: list[Sequence[Finding]] = []  # of each context of not_logged
+
 
 def refuse(finding: Finding) -> None:
     """Raise a UserError with a fault's text; log anything else, once in a process.
@@ -106,7 +108,18 @@ def refuse(finding: Finding) -> None:
     """
     if isinstance(finding, Fault):
         raise UserError(str(finding))
-    log_first_n(logging.WARNING, str(finding), name=__name__, key="message")
+    if not any(finding in each for each in _known):
+        log_first_n(logging.WARNING, str(finding), name=__name__, key="message")
+
+
+@contextmanager
+def not_logged(known: Sequence[Finding]) -> Iterator[None]:
+    """The context in which :func:`refuse` does not log what is known, as that is shown by other means."""
+    _known.append(known)
+    try:
+        yield
+    finally:
+        _known.pop()
 
 
 class Tally:

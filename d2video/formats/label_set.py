@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from d2video.formats.annotation_doubts import mixed_tracks, partly_masked
+from d2video.formats.annotation_doubts import alike_names, mixed_tracks, partly_masked, same_frames
 from d2video.formats.boxes import is_number, unusable_box
 from d2video.formats.faults import EntryError, Report, Tally
 from d2video.formats.rle import encode_masks, to_rle
@@ -108,7 +108,7 @@ class LabelledVideo:
         Args:
             number: of the frame, as the tool counts.
             category: name of its class; None: a region to ignore of all classes.
-            track: None where the tool knows no identity.
+            track: None in sets without tracks.
             box: left, top, width, height in pixels; None: the one around the mask.
             segmentation: polygons (lists x0, y0, x1, y1, ...), RLE in any form, or bool (H, W); None:
                 the format, or this object, has none.
@@ -137,7 +137,8 @@ class LabelledVideo:
             return
         x, y, w, h = map(float, box)
         identity = 0
-        if not ignored:  # an object without identity is a track of its own
+        if not ignored:
+            assert track is not None or not self.labels.tracked, f"no track in {self.name}"
             identity = len(self.objects) if track is None else self._tracks.number_of(track)
         self.append(
             LabelledObject(frame, identity, index, (x, y, w, h), mask, ignored, visibility, scored),
@@ -366,9 +367,15 @@ class LabelSet:
         self.polygons.tell(self.report)
         self._rotations.tell(self.report)
         have_masks = [each.mask is not None for _, each in self.objects() if not each.ignored]
-        doubt = partly_masked(self.source, have_masks)
-        if doubt is not None:
-            self.report(doubt)
+        places = ((frame, video.name) for video in self.videos for frame in video.frames)
+        typed = () if self.lists_classes else self.classes
+        for doubt in (
+            partly_masked(self.source, have_masks),
+            same_frames(self.source, places),
+            alike_names(self.source, typed),
+        ):
+            if doubt is not None:
+                self.report(doubt)
         return self
 
     def split_tracks(self) -> None:

@@ -12,33 +12,32 @@ _RENAMED = re.compile(r"(.+)_[A-Za-z]{3,4}\.rf\.[0-9A-Za-z]{8,}")
 _FRAME = re.compile(r"(.+_(?:mp4|mov|avi|mkv|webm|m4v))-\d+", re.IGNORECASE)
 
 
-def without_root(
-    categories: dict[int, str], content: dict[str, Any], path: str, report: Report
-) -> dict[int, str]:
-    """Leave out the category that all others name as their ``supercategory``, if no object has it.
+def root_category(content: dict[str, Any], path: str, report: Report) -> Any:
+    """The id of the category that all others name as their ``supercategory``, if no object has it; or None.
 
     Roboflow writes one by the project's name, whose own ``supercategory`` is "none". It would shift all
-    classes by one. What is left out is told.
+    classes by one, and may have the name of one. That it is left out is told.
 
     Args:
-        categories: id -> name of the file's ``content``.
+        content: of a file, which may be faulty.
         path: of the file, for messages.
     """
-    above = {fields["id"]: fields.get("supercategory") for fields in content["categories"]}
-    roots = [identity for identity, name in above.items() if name == "none"]
-    if len(roots) != 1 or len(above) < 2:
-        return categories
+    given = content.get("categories")
+    fields = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    roots = [each for each in fields if each.get("supercategory") == "none"]
+    if len(roots) != 1 or len(fields) < 2:
+        return None
     (root,) = roots
-    others = [name for identity, name in above.items() if identity != root]
-    if any(name != categories[root] for name in others) or is_annotated(content, root):
-        return categories
+    others = [each.get("supercategory") for each in fields if each is not root]
+    if any(name != root.get("name") for name in others) or is_annotated(content, root.get("id")):
+        return None
     tally = Tally(path, "categories")
-    tally.used = len(above) - 1
+    tally.used = len(others)
     tally.leave_out(
-        f"that is the supercategory of all others, without objects ({categories[root]!r})"
+        f"that is the supercategory of all others, without objects ({root.get('name')!r})"
     )
     tally.tell(report)
-    return {identity: name for identity, name in categories.items() if identity != root}
+    return root.get("id")
 
 
 def origin(file_name: str) -> str | None:

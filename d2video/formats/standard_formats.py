@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from d2video.fetching import around
@@ -13,6 +14,8 @@ from d2video.formats.recognition import Seen, recogniser
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import file_of_frame
+
+_LOOKED_FOR = 10  # images
 
 
 @recogniser("ytvis")
@@ -92,21 +95,21 @@ def find_image_root(seen: Seen, path: str, *, needs_images: bool = True) -> str:
     :func:`find_folder_of`."""
     content, file = _content(seen), find_json_file(seen, path)
     places = image_folders(file, content.get("image_root"))
-    return find_folder_of(_first_image(content), file, path, places, needs_images=needs_images)
+    return find_folder_of(_image_names(content), file, path, places, needs_images=needs_images)
 
 
 def find_folder_of(
-    name: str | None,
+    names: Iterable[str],
     file: str,
     path: str,
     places: Iterable[str] | None = None,
     *,
     needs_images: bool = True,
 ) -> str:
-    """The folder below or beside a JSON file in which there is an image of this name.
+    """The folder below or beside a JSON file in which there is an image of these names.
 
     Args:
-        name: None: the file names no image.
+        names: of which only the first ones are looked for; some may be missing.
         path: what messages call the file.
         places: to look at; None: :func:`image_folders`.
         needs_images: False: if there is none, it is the file's own folder.
@@ -114,26 +117,24 @@ def find_folder_of(
     Raises:
         UserError: there is none.
     """
-    if name is not None:
-        for place in dict.fromkeys(places or image_folders(file)):
+    wanted, places = [*islice(names, _LOOKED_FOR)], dict.fromkeys(places or image_folders(file))
+    for name in wanted:
+        for place in places:
             if os.path.isfile(file_of_frame(os.path.join(place, name))):
                 return place
     if not needs_images:
         return os.path.dirname(file) or "."
     raise UserError(
-        f"{path}: the folder of its images was not found ({name or 'it names none'} is not beside it, nor "
-        "in images or JPEGImages): name the folder as image_root"
+        f"{path}: the folder of its images was not found ({wanted[0] if wanted else 'it names none'} is not "
+        "beside it, nor in images or JPEGImages): name the folder as image_root"
     )
 
 
-def _first_image(content: dict[str, Any]) -> str | None:
-    """The name of the first image or frame."""
+def _image_names(content: dict[str, Any]) -> Iterator[str]:
+    """The names of images or frames."""
     for entry in content.get("images") or content.get("videos") or ():
         names = entry.get("file_names", [entry.get("file_name")]) if isinstance(entry, dict) else ()
-        found = [portable(name) for name in names or () if isinstance(name, str) and name]
-        if found:
-            return found[0]
-    return None
+        yield from (portable(name) for name in names or () if isinstance(name, str) and name)
 
 
 def image_folders(file: str, stated: Any = None) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Text and JSON files from elsewhere, read under one set of rules."""
 
 import json
-import re
 import reprlib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -10,8 +9,8 @@ from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
-from d2video.formats.faults import Doubt, EntryError, Fault, Report, refuse, reporting
-from d2video.utils.counted import counted
+from d2video.formats.annotation_doubts import alike_names
+from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
 from d2video.utils.errors import UserError
 from d2video.utils.limits import size_fault
 
@@ -163,8 +162,10 @@ def json_entries(
         yield reporting(report, path, kind, identity), fields
 
 
-def read_categories(content: dict[str, Any], path: str, report: Report = refuse) -> dict[int, str]:
-    """The list ``categories`` as id → name, ids ascending.
+def read_categories(
+    content: dict[str, Any], path: str, report: Report = refuse, *, without: Any = None
+) -> dict[int, str]:
+    """The list ``categories`` as id → name, ids ascending; but for the one of the id ``without``.
 
     Without a category all that refers to it would be at fault, so that their own faults end the
     reading. Names that differ only in case, spaces or underscores are a doubt for ``report``.
@@ -180,6 +181,8 @@ def read_categories(content: dict[str, Any], path: str, report: Report = refuse)
             name = fields.get("name")
             if not is_id(identity):
                 raise EntryError("its id must be a whole number; correct it")
+            if identity == without:
+                continue
             if not isinstance(name, str):
                 raise EntryError("its name must be a text; correct it")
             if not name and is_annotated(content, identity):
@@ -191,24 +194,10 @@ def read_categories(content: dict[str, Any], path: str, report: Report = refuse)
             names[identity] = name
     if not names:
         raise UserError(f"{path}: 'categories' is empty; add them to the file")
-    alike: dict[str, str] = {}
-    pairs = [(alike.setdefault(_plain(name), name), name) for name in names.values()]
-    twice = [(first, name) for first, name in pairs if first != name]
-    if twice:
-        first, name = twice[0]
-        report(
-            Doubt(
-                path,
-                f"{counted(len(twice), 'category')} by a name that differs from another one only in case, "
-                f"spaces or underscores (such as {name!r} and {first!r}): if they are the same, make one of "
-                "them",
-            )
-        )
+    doubt = alike_names(path, names.values())
+    if doubt is not None:
+        report(doubt)
     return dict(sorted(names.items()))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_]+", "", name).casefold()
 
 
 def is_annotated(content: dict[str, Any], category: int) -> bool:

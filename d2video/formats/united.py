@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
 
-from d2video.formats.faults import Doubt, Report
+from d2video.formats.annotation_doubts import same_frames
+from d2video.formats.faults import Report
 from d2video.formats.label_set import LabelledObject, LabelSet
 from d2video.utils.errors import UserError
 
@@ -47,7 +48,12 @@ def united(source: str, sets: Mapping[str, LabelSet], report: Report) -> LabelSe
             called = f"{name}_{video.name}" if taken[video.name] > 1 else video.name
             added = whole.add_video(called, video.frames, video.size, video.numbers)
             added.objects = [_of_class(each, new) for each in video.objects]
-    _doubt_same_frames(whole, sets)
+    places = (
+        (frame, name) for name, part in sets.items() for v in part.videos for frame in v.frames
+    )
+    doubt = same_frames(source, places)
+    if doubt is not None:
+        report(doubt)
     return whole
 
 
@@ -65,19 +71,3 @@ def _check_alike(source: str, sets: Mapping[str, LabelSet]) -> None:
 def _of_class(each: LabelledObject, new: list[int]) -> LabelledObject:
     same = each.category < 0 or new[each.category] == each.category
     return each if same else replace(each, category=new[each.category])
-
-
-def _doubt_same_frames(whole: LabelSet, sets: Mapping[str, LabelSet]) -> None:
-    first: dict[str, str] = {}
-    twice: dict[str, tuple[str, str]] = {}
-    for name, part in sets.items():
-        for frame in chain.from_iterable(video.frames for video in part.videos):
-            if first.setdefault(frame, name) != name:
-                twice[frame] = first[frame], name
-    if twice:
-        frame, (one, other) = next(iter(twice.items()))
-        text = (
-            f"frames that are labelled twice ({len(twice)}), such as {frame} in {one} and in {other}: leave "
-            "one of these out, or give each its own frames"
-        )
-        whole.report(Doubt(whole.source, text))

@@ -8,7 +8,7 @@ import pytest
 from d2video.cli import check
 from d2video.cli.dataset_check import check_registered
 from d2video.formats.faults import Fault
-from tests.engine.test_label_sets import MODELS, config
+from tests.engine.label_models import MODELS, config
 from tests.helpers.coco_sets import instance_content, write_images
 from tests.helpers.true_labels import true_videos, write_video
 from tests.helpers.true_sets import register_true
@@ -56,6 +56,13 @@ def test_frames_of_a_video_file(tmp_path, monkeypatch):
     found = faults("true")
     assert found
     assert all("clip_b.mp4" in each for each in found)
+
+
+def test_what_is_found_is_not_logged_as_well(tmp_path, monkeypatch, capsys, caplog):
+    register_true(monkeypatch, "true", tmp_path / "frames")
+    check.main(["--data", "true", "--num-workers", "0"])
+    assert capsys.readouterr().out.count("crowds or regions to ignore") == 1
+    assert "crowds or regions to ignore" not in caplog.text
 
 
 def test_an_archive(tmp_path, monkeypatch, capsys):

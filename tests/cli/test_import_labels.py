@@ -18,6 +18,7 @@ from d2video.data.loading import load_records
 from d2video.video.frame_names import frame_name
 from tests.data.test_export import comparable, records
 from tests.helpers.true_labels import CLASSES
+from tests.helpers.true_sets import register_true
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog")
 
@@ -111,6 +112,19 @@ def test_frames_in_the_cache_are_doubted(tmp_path, monkeypatch, capsys):
     MetadataCatalog.get("mine").set(thing_classes=[*CLASSES], evaluator_type="labels")
     main(["mine", str(tmp_path / "out.json"), "--format", "youtube-vis"])
     assert "out.json: 13 of its frames are in the cache, unpacked from" in capsys.readouterr().out
+
+
+def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
+    register_true(monkeypatch, "mine", tmp_path / "frames", tracked=False)
+    words = ["mine", str(tmp_path / "out"), "--format"]
+    with pytest.raises(SystemExit):
+        main([*words, "mot"])
+    assert "is a set of images, and mot holds videos: write it as coco" in capsys.readouterr().err
+    MetadataCatalog.get("mine").set(track_advice='set tracks to "order"')
+    with pytest.raises(SystemExit):
+        main([*words, "youtube-vis"])
+    said = capsys.readouterr().err
+    assert 'youtube-vis holds videos: set tracks to "order", or write it as coco' in said
 
 
 @pytest.mark.parametrize(

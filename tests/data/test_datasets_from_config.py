@@ -90,7 +90,7 @@ PAIRS = {"clean_root": "a", "degraded_root": "b", "task": "derain"}
         (["", "ytvis", {}], "must have the form"),
         (["mine", "voc", {}], "mine has the format 'voc': choose bdd100k, coco, "),
         (["mine", "ytvis", {"json_file": "a"}], "mine: missing a required argument: 'image_root'"),
-        (["mine", "image_folder", {"root": "a"}], "image_folder takes image_root: str, task"),
+        (["mine", "image_folder", {"root": "a"}], "image_folder takes image_root: a text, task"),
         (["mine", "image_folder", {"image_root": 3}], "mine: image_root cannot be 3; image_folder"),
         *(
             (

@@ -6,17 +6,20 @@ from tests.projects.TrackFormer.tiny import tiny_cfg as trackformer
 from tests.projects.VisTR.tiny import tiny_cfg as vistr
 
 DETR = "configs/DETR/detr_tiny_shapes.yaml"
+CLASSES = ("MODEL.DETR.NUM_CLASSES", 3)  # answers of classes that the data lack are passed over
 # Model -> its config, what is scored, and the keys that name a class.
 MODELS = {
     "VisTR": (lambda *keys: vistr(*keys), {"segm": "AP"}),
     "TrackFormer": (lambda *keys: trackformer("detr", *keys), {"mot": "HOTA"}),
     "TrackFormer with masks": (lambda *keys: trackformer("detr_masks", *keys), {"mot": "HOTA"}),
     "DETR": (
-        lambda *keys: detr("MODEL.MASK_ON", False, *keys, config=DETR),
+        lambda *keys: detr("MODEL.MASK_ON", False, *CLASSES, *keys, config=DETR),
         {"bbox": "AP"},
     ),
     "linked DETR": (
-        lambda *keys: detr("MODEL.MASK_ON", True, "MODEL.DETR.LINK", True, *keys, config=DETR),
+        lambda *keys: detr(
+            "MODEL.MASK_ON", True, "MODEL.DETR.LINK", True, *CLASSES, *keys, config=DETR
+        ),
         {"segm": "AP", "mot": "HOTA"},
     ),
 }

@@ -14,7 +14,7 @@ from d2video.cli.dataset_check import check_registered, check_splits
 from d2video.data.datasets.by_path import register_path
 from d2video.data.datasets.coco import load_coco_instances, register_coco
 from d2video.data.loading import load_records
-from d2video.formats.faults import Doubt, LeftOut
+from d2video.formats.faults import Doubt, Fault, LeftOut
 from d2video.formats.rle import to_rle
 from d2video.formats.roboflow import origin
 from d2video.utils.errors import UserError
@@ -102,6 +102,25 @@ def test_images_are_found_and_the_root_is_no_class(tmp_path, scratch_catalog):
     assert not [f for f in check_registered("pets").findings if not isinstance(f, LeftOut)]
     by_path = load_records(register_path(str(tmp_path / "train")))
     assert by_path[0]["annotations"] == record["annotations"]
+
+
+def test_a_root_that_is_called_as_a_class(tmp_path, scratch_catalog):
+    path = _write(tmp_path / "train")
+    path.write_text(path.read_text().replace('"pets"', '"dog"'))
+    found = []
+    load_coco_instances(str(path), None, "pets", found.append)
+    assert MetadataCatalog.get("pets").thing_classes == [*NAMES]
+    assert [type(each) for each in found] == [LeftOut]
+
+
+def test_some_images_are_missing(tmp_path, scratch_catalog):
+    path = write_truth(true_videos(crowd=False)[0], tmp_path / "train")
+    (tmp_path / "train" / f"clip_mp4-0000_jpg.rf.{HASH}.jpg").unlink()
+    (fault,) = (
+        f for f in check_registered(register_path(str(path))).findings if isinstance(f, Fault)
+    )
+    assert "clip_mp4-0000_jpg" in str(fault)
+    assert "does not exist" in str(fault)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def load_coco_instances(
     if dataset_name is not None:
         set_classes(dataset_name, [*file.categories.values()], contiguous_id, json_file)
     if image_root is None:
-        name = next((image["file_name"] for image in file.images.values()), None)
-        image_root = find_folder_of(name, json_file, json_file)
+        names = (image["file_name"] for image in file.images.values())
+        image_root = find_folder_of(names, json_file, json_file)
         if dataset_name is not None:
             MetadataCatalog.get(dataset_name).set(image_root=image_root)
     objects: dict[int | str, list[Annotation]] = defaultdict(list)

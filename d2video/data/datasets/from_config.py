@@ -77,8 +77,10 @@ def register_dataset(
             if not _fits(value, wanted.parameters[key].annotation):
                 raise TypeError(f"{key} cannot be {value!r}")
     except TypeError as error:
-        known = ", ".join(str(each) for key, each in wanted.parameters.items() if key != "name")
-        raise UserError(f"{source}: {name}: {error}; {kind} takes {known}") from error
+        own = [each for key, each in wanted.parameters.items() if key != "name"]
+        known = ", ".join(f"{each.name}: {_in_words(each.annotation)}" for each in own)
+        where = source if source == name else f"{source}: {name}"
+        raise UserError(f"{where}: {error}; {kind} takes {known}") from error
     arguments = {
         key: _at_home(value) if _is_path(key) else value for key, value in arguments.items()
     }
@@ -125,6 +127,23 @@ def _at_home(path: Any) -> Any:
     if isinstance(path, list | tuple):
         return [_at_home(each) for each in path]
     return os.path.expanduser(path) if isinstance(path, str) else path
+
+
+_WORDS = {
+    **{int: "a whole number", float: "a number", str: "a text", bool: "True or False"},
+    **{types.NoneType: "None", None: "None", dict: "a dict", Mapping: "a dict"},
+    **{list: "a list", tuple: "a list", Sequence: "a list"},
+}
+
+
+def _in_words(annotation: Any) -> str:
+    """What :func:`_fits` takes."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_in_words, inner))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    return _WORDS.get(origin or annotation, str(annotation))
 
 
 def _fits(value: Any, annotation: Any) -> bool:

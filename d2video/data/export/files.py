@@ -8,7 +8,7 @@ from typing import Any
 from d2video.data.export.coco import coco_content
 from d2video.data.export.mot import mot_classes, write_mot
 from d2video.data.export.mots import mots_classes, write_mots
-from d2video.data.export.objects import frames_of
+from d2video.data.export.objects import check_videos, frames_of
 from d2video.data.export.youtube_vis import youtube_vis_content
 from d2video.data.records import Record
 from d2video.fetching.addresses import cache_folder
@@ -29,6 +29,7 @@ def write_labels(
     images: bool = True,
     image_root: str | None = None,
     source: str = "the data set",
+    track_advice: str | None = None,
     report: Report = refuse,
 ) -> tuple[str, dict[str, Any]]:
     """Write records, whole or not at all.
@@ -42,6 +43,7 @@ def write_labels(
         image_root: of JSON, the folder that the frames' names are relative to; None, or one that does not
             hold all frames: that of ``path`` or, if they are not all in it, the one that they share.
         source: what messages call the data.
+        track_advice: of images, what would make videos of them.
         report: takes what the format cannot hold.
 
     Returns:
@@ -52,6 +54,8 @@ def write_labels(
     """
     if not class_names:
         raise UserError(f"{source} has no classes: there is nothing to write")
+    if format != "coco":
+        check_videos(records, source, format, track_advice)
     has_tracks = "length" in records[0]
     if format in ("mot", "mots"):
         write, classes = (write_mot, mot_classes) if format == "mot" else (write_mots, mots_classes)

@@ -51,13 +51,16 @@ def _tell_unscored(records: Sequence[Record], source: str, report: Report) -> No
     marks.tell(report)
 
 
-def check_videos(records: Sequence[Record], source: str, format: str) -> None:
+def check_videos(
+    records: Sequence[Record], source: str, format: str, advice: str | None = None
+) -> None:
     """
     Raises:
-        UserError: the records are images.
+        UserError: the records are images; ``advice`` is what would make videos of them.
     """
     if any("length" not in record for record in records):
-        raise UserError(f"{source} is a set of images, and {format} holds videos: write it as coco")
+        remedy = "write it as coco" if advice is None else f"{advice}, or write it as coco"
+        raise UserError(f"{source} is a set of images, and {format} holds videos: {remedy}")
 
 
 def frame_objects(record: Record) -> Iterator[tuple[int, Annotation, bool]]:
