@@ -12,7 +12,8 @@ from PIL import Image
 
 from d2video.data.datasets.by_path import register_path
 from d2video.data.loading import load_records
-from d2video.formats.recognition import RECOGNISERS, recognise
+from d2video.formats.exports import find_exports
+from d2video.formats.recognition import RECOGNISERS
 from tests.engine.label_models import MODELS, config, train_and_test
 from tests.formats import (
     test_bdd100k,
@@ -232,7 +233,7 @@ def test_an_export_trains_a_model_and_is_scored_by_class(name, export, footage, 
     if footage == "video":
         for folder in [*(tmp_path / "export").glob(export.frames)]:
             make_video(folder, folder / f"{export.video or folder}.mp4")
-    assert recognise(str(path))[0] == name
+    assert find_exports(str(path)).format == name
     name = register_path(str(path))
     load_records(name)
     num_classes = len(MetadataCatalog.get(name).thing_classes)
