@@ -116,7 +116,7 @@ def check_registered(
 def _taking(
     mapper: Any, records: Sequence[Record], taken: Sequence[Record], name: str
 ) -> Callable[[Any], Any]:
-    """What lets a mapper take each record, be it frame by frame.
+    """A function that passes a record to a mapper: frame by frame, if the model takes images.
 
     Args:
         records: of the data set.

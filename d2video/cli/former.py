@@ -37,7 +37,7 @@ def evaluate_mot(argv: Sequence[str] | None = None) -> None:
         raise UserError("--ground-truth needs --benchmark, the rules of scoring")
     words: list[str] = []
     if folder:
-        name = os.path.join(folder, "")  # the name of no other data set
+        name = os.path.join(folder, "")  # a name that no other data set has
         words = ["DATASETS.REGISTER", repr([[name, "mot", {"root": folder, **given}]])]
     from d2video.evaluation.mot.evaluator import MOTEvaluator
 

@@ -15,7 +15,7 @@ from d2video.utils.near_names import did_you_mean
 def check_registered(dataset_name: str) -> None:
     """
     Raises:
-        UserError: no data set has this name (those of a similar one are listed), and it is no path.
+        UserError: no data set has this name (similar ones are listed), and it is not a path.
     """
     if dataset_name not in DatasetCatalog:
         if os.sep in dataset_name or os.extsep in dataset_name:

@@ -119,7 +119,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
         super().process(inputs, outputs)
 
     def read_results(self, path: str) -> str:
-        """Take what a file of results holds in place of a model's answers.
+        """Take the results in a file in place of a model's answers.
 
         Boxes are scored where all entries have one, and so are masks.
 

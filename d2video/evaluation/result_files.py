@@ -21,7 +21,7 @@ def read_results(path: str | os.PathLike[str]) -> Any:
     """The content of a result file, ``.json`` or the server's ``.zip``, unchecked.
 
     Raises:
-        UserError: there is no such file, it is damaged, no JSON, or a zip file without
+        UserError: there is no such file, it is damaged, is not JSON, or is a zip file without
             ``results.json`` at its top.
     """
     path = Path(path)
@@ -49,7 +49,7 @@ def read_results(path: str | os.PathLike[str]) -> Any:
         *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
         *(NotImplementedError, RuntimeError, OverflowError),
     ) as error:
-        raise UserError(f"{path} is no sound zip file ({error}): write it again") from error
+        raise UserError(f"{path} is not a valid zip file ({error}): write it again") from error
     except ValueError as error:  # JSONDecodeError, or UnicodeDecodeError for binary files
         raise UserError(f"{path} is not JSON ({error}): write it again") from error
 

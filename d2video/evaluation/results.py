@@ -33,7 +33,7 @@ class ReadsResults(Protocol):
     """An evaluator that takes results from files as well."""
 
     def read_results(self, path: str) -> str:
-        """Take what is in a file, or in a folder of files, in place of a model's answers.
+        """Take the results in a file, or in a folder of files, in place of a model's answers.
 
         Returns:
             how much there is, in words.

@@ -79,7 +79,7 @@ def read_frames(path: str, report: Report) -> Iterator[Frame]:
     """The frames of a file, in its order.
 
     Raises:
-        UserError: the file is no list of frames.
+        UserError: the file is not a list of frames.
     """
     content = read_json(path)
     frames = content.get("frames") if isinstance(content, dict) else content

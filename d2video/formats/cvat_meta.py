@@ -44,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Meta:
-    """What a file says of itself.
+    """The head of a file.
 
     Attributes:
         path: of the file.

@@ -63,7 +63,9 @@ def read_cvat_mot(
         )
     folder = _export(root)
     if folder is None:
-        raise UserError(f"{root} is no export of CVAT with gt/gt.txt and gt/labels.txt: correct it")
+        raise UserError(
+            f"{root} is not an export of CVAT with gt/gt.txt and gt/labels.txt: correct it"
+        )
     file = os.path.join(folder, "gt", "gt.txt")
     names = {number: name for name, number in read_class_numbers(file).items()}
     labels = LabelSet(root, report, classes=[*names.values()])

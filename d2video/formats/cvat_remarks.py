@@ -1,4 +1,4 @@
-"""What CVAT's XML says of shapes besides where they are: used, or counted."""
+"""Attributes and groups of shapes in CVAT's XML: used, or counted."""
 
 from d2video.formats.faults import Doubt, Tally
 from d2video.formats.label_set import LabelSet

@@ -88,7 +88,7 @@ class _Track(NamedTuple):
 
 
 class _Tracks:
-    """Adds shapes to the videos of a set, and counts what has to be said of them."""
+    """Adds shapes to the videos of a set, and counts what is to be reported."""
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels

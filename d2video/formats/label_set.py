@@ -299,7 +299,7 @@ class LabelSet:
         size: tuple[int, int],
         numbers: Sequence[int] | None = None,
     ) -> LabelledVideo:
-        """A video (or an image) without objects as yet; the arguments are its attributes.
+        """Add a video (or an image) without objects; the arguments are its attributes.
 
         ``numbers`` None: 0, 1, ...
         """

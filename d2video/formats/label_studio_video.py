@@ -37,7 +37,7 @@ def add_task(
 
     Raises:
         EntryError: its frames were counted in another way than they are in the file, and ``fps`` is not
-            given, or is of no use.
+            given, or there is no video file.
     """
     place = _frame_places(task, footage, fps)
     count = len(footage.frames)

@@ -18,7 +18,7 @@ from d2video.formats.rle import encode_part
 from d2video.formats.text import as_json
 from d2video.formats.turned_shapes import ellipse_polygon
 
-# Types that are no objects with an area.
+# Types without an area.
 NO_OBJECTS = frozenset({"point", "points", "line", "linestrip"})
 # What damaged base64 and PNG raise.
 _DAMAGE = (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)

@@ -29,7 +29,7 @@ class ClassRule:
         classes: names of the classes that are scored.
         distractors: {another class: the scored class that is so similar that what is found on it does not
             count}.
-        groups: {name: classes whose detections are averaged besides}.
+        groups: {name: classes whose detections are averaged as well}.
     """
 
     classes: tuple[str, ...]

@@ -81,6 +81,6 @@ def _stated_step(fields: dict[str, Any], path: str) -> int:
     fps = fps[0] if isinstance(fps, list) and fps else fps
     if not is_number(fps) or fps <= 0 or _FPS % fps:
         raise EntryError(
-            f"{path}: 'fps' is {as_json(fps)}, and {_FPS} is no multiple of it: give frame_step"
+            f"{path}: 'fps' is {as_json(fps)}, and {_FPS} is not a multiple of it: give frame_step"
         )
     return int(_FPS // fps)

@@ -202,7 +202,7 @@ class _Choice:
         self.wanted = wanted
         self.since: int | None = None if after_seek else _NO_STAMP
         self._decoder = stream.codec_context
-        # Of other decoders it is not sure that they pass over these alone.
+        # Other decoders may skip more.
         self.skips = self._decoder.name == "h264"
 
     def __call__(self, packet: "av.Packet") -> bool:

@@ -127,7 +127,9 @@ def test_frames_that_are_not_there(tmp_path):
     root = write(tmp_path, ["1,1,1,1,9,9,1,1,1.0"])
     with pytest.raises(UserError, match=r"the frames are not in .* \(looked for img1"):
         read_cvat_mot(str(root))
-    with pytest.raises(UserError, match=r"is no export of CVAT with gt/gt.txt and gt/labels.txt"):
+    with pytest.raises(
+        UserError, match=r"is not an export of CVAT with gt/gt.txt and gt/labels.txt"
+    ):
         read_cvat_mot(str(root / "img1"))
     clip(tmp_path, ["1,1,1,1,9,9,1,1,1.0"], classes=["cat", "cat"])
     with pytest.raises(UserError, match=r"labels.txt, line 2: 'cat' is there twice"):

@@ -142,7 +142,7 @@ def test_damaged_zip(tmp_path):
         damaged = bytearray(sound)
         damaged[at] = byte
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"results\.zip is no sound zip file"):
+        with pytest.raises(UserError, match=r"results\.zip is not a valid zip file"):
             read_results(path)
 
 

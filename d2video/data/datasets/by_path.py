@@ -105,7 +105,7 @@ def path_entry(
 
 
 def register_names(names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """Register those that are no names of data sets but paths, see :func:`register_path`.
+    """Register the names that are paths of labels, see :func:`register_path`.
 
     Returns:
         all names; and the entries of DATASETS.REGISTER of the paths.

@@ -59,7 +59,7 @@ def register_labels(
 
 def _reading_once(load: Callable[..., list[Record]]) -> Callable[..., list[Record]]:
     """A loader that keeps what it has read, packed: loaders and evaluators ask for it several times, and
-    folders of masks take minutes. Whoever wants a report has the files read anew."""
+    folders of masks take minutes. For a ``report`` they are read again."""
     packed: list[bytes] = []
 
     @paused_collection()

@@ -66,7 +66,7 @@ def check_videos(
 def frame_objects(record: Record) -> Iterator[tuple[int, Annotation, bool]]:
     """(frame from 0 on, object, whether it is a crowd or a region to ignore) of a labelled video.
 
-    Distractors of a benchmark are no such regions.
+    Distractors of a benchmark are not among them.
     """
     ignored = record.get("ignored", [()] * record["length"])
     for frame, (objects, regions) in enumerate(zip(record["annotations"], ignored, strict=True)):

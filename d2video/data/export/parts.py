@@ -66,7 +66,7 @@ def write_part(
 
 
 def part_of(content: dict[str, Any], image_root: str, frames: Collection[str]) -> dict[str, Any]:
-    """What a sound file of videos (YouTube-VIS) or images (COCO) says of some; other keys stay.
+    """The part of a valid file for some of its videos (YouTube-VIS) or images (COCO); other keys are kept.
 
     Args:
         frames: paths, ``image_root`` and the names in the file. Of a video they are all or none.

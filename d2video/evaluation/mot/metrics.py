@@ -129,7 +129,7 @@ def class_box_metrics(
         results: the tracks of the class.
         num_frames: of the sequence.
         sequence: name for messages.
-        benchmark: KITTI takes out, besides, results of 25 pixels' height or less that no object takes.
+        benchmark: KITTI also removes results of at most 25 pixels' height that match no object.
             BDD100K measures boxes from their first pixel to their last one, one less than they cover. All
             others: neither.
 

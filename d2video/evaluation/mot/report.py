@@ -68,7 +68,7 @@ class MOTReport:
         benchmark: whose rules were followed.
         has_masks: whether masks were compared, and not boxes.
         classes: name → metrics of the class.
-        groups: name → classes that the benchmark averages besides, of those that are here.
+        groups: name → classes of this report that the benchmark averages as well.
     """
 
     benchmark: str

@@ -149,7 +149,7 @@ def test_files_are_whole_or_absent(tmp_path):
 def test_unreadable_files(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_results(tmp_path / "none.json")
-    for name, message in (("a.json", "not JSON"), ("a.zip", "no sound zip")):
+    for name, message in (("a.json", "not JSON"), ("a.zip", "not a valid zip")):
         (tmp_path / name).write_text("[{")
         with pytest.raises(UserError, match=message):
             read_results(tmp_path / name)
