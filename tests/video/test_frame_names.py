@@ -85,7 +85,8 @@ def test_few_videos_stay_open_and_a_new_file_is_noticed(tmp_path, monkeypatch):
     for path in paths[4:]:
         read_images([frame_name(path, 1)])
     assert opened == paths
-    assert closed[:1] == paths[:1]
+    # Objects of other tests may be freed, and closed, meanwhile.
+    assert [path for path in closed if path in paths] == paths[:2]
     read_images([frame_name(paths[3], 1)])
     assert opened == paths
     write_mp4(tmp_path / "3.mp4", frames[::-1])
