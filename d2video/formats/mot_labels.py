@@ -27,7 +27,7 @@ from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 
 _PEDESTRIAN, _MASK_PEDESTRIAN = 1, 2
-_MASK_CLASSES = {1: "car", 2: "pedestrian", MOTS_IGNORE_CLASS: "ignore region"}
+_MASK_CLASSES = {1: "car", 2: "pedestrian"}
 _OTHER_CLASSES = "classes=[...] chooses the classes"
 _FLAG_0 = "with_flag_0 keeps those with flag 0 where classes are given"
 _ANY_VISIBILITY = "min_visibility=None keeps those of any visibility"
@@ -166,12 +166,14 @@ def _judge(
     for k, number in enumerate(numbers):
         if number is not None:
             category[rows.cls == number] = k
-    known = (
-        _MASK_CLASSES if rule.has_masks and not names else {n: name for name, n in names.items()}
-    )
+    known = {number: name for name, number in names.items()}
+    if rule.has_masks:
+        known = {**(known or _MASK_CLASSES), MOTS_IGNORE_CLASS: "ignore region"}
     for number, count in zip(*np.unique(rows.cls[category < 0], return_counts=True), strict=True):
         name = f" ({known[number]})" if number in known else ""
-        tally.leave_out(f"of class {number}{name}", int(count), _OTHER_CLASSES)
+        is_region = rule.has_masks and number == MOTS_IGNORE_CLASS
+        advice = None if is_region else _OTHER_CLASSES
+        tally.leave_out(f"of class {number}{name}", int(count), advice)
 
     def leave_out(which: np.ndarray, reason: str, advice: str | None = None) -> None:
         which = which & (category >= 0)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from d2video.fetching import around
-from d2video.formats.mot_rules import BENCHMARKS
+from d2video.formats.mot_rules import BENCHMARKS, MASK_BENCHMARKS
 from d2video.formats.mot_sequence import is_cvat_export, is_labelled_sequence, sequence_of_gt
 from d2video.formats.paths import portable
 from d2video.formats.recognition import Seen, recogniser
@@ -72,11 +72,17 @@ def mot_benchmark(sequences: list[str]) -> str:
     """
     for path in (os.path.join(folder, "gt", "gt.txt") for folder in sequences):
         first = next(filter(str.strip, read_lines(path)), "") if os.path.isfile(path) else ""
-        columns = first.split(",")
-        if first and len(columns) in (1, 10):
-            return "MOTS20" if len(columns) == 1 else "MOT15"
+        if len(first.split(",")) == 10:
+            return "MOT15"
+        if len(first.split()) == 6 and "," not in first:
+            return "MOTS20"
+        if first:
+            possible = [each for each in BENCHMARKS if each not in MASK_BENCHMARKS]
+            break
+    else:
+        possible = [*BENCHMARKS]
     names = [os.path.basename(folder).lower() for folder in sequences]
-    return next((b for b in BENCHMARKS for n in names if n.startswith(b.lower())), "MOT17")
+    return next((b for b in possible for n in names if n.startswith(b.lower())), "MOT17")
 
 
 def find_json_file(seen: Seen, path: str) -> str:

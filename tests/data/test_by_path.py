@@ -75,6 +75,9 @@ def test_images(tmp_path):
         ("dancetrack0001", ["1,1,2,2,5,5,1,1,1"], "DanceTrack"),
         ("video", ["1,1,2,2,5,5,1,-1,-1,-1"], "MOT15"),
         ("video", ["1 1 2 24 32 0h0"], "MOTS20"),
+        ("MOTS20-02", [], "MOTS20"),
+        ("MOTS20-02", ["1,1,2,2,5,5,1,1,1"], "MOT17"),
+        ("video", ["1 1 2 2 5 5 1 1 1"], "MOT17"),
     ],
 )
 def test_sequences(folder, rows, benchmark, tmp_path):
