@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -12,11 +13,16 @@ from d2video.formats.coco import COCOInstances, Image, Instance, check_coco_inst
 from d2video.formats.cvat_frames import frame_number
 from d2video.formats.cvat_shapes import Shape, geometry, is_turned
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
-from d2video.formats.footage import Footage, find_video, read_footage
+from d2video.formats.footage import Footage, find_image, find_video, read_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
 from d2video.formats.recognition import Seen
-from d2video.formats.standard_formats import find_folder_of, find_json_file, is_coco_of_cvat
+from d2video.formats.standard_formats import (
+    LOOKED_FOR,
+    find_json_file,
+    image_folders,
+    is_coco_of_cvat,
+)
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import in_natural_order, read_image_size
@@ -132,8 +138,7 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
         by_number: dict[int | None, str] = dict(enumerate(footage.frames))
         found = {each["id"]: by_number.get(_number(each)) for each in images}
     else:
-        names = {each["id"]: os.path.join(place, each["file_name"]) for each in images}
-        found = {key: name if os.path.isfile(name) else None for key, name in names.items()}
+        found = {i["id"]: find_image(os.path.join(place, i["file_name"])) for i in images}
     missing = [each["file_name"] for each in images if found[each["id"]] is None]
     if missing:
         raise UserError(
@@ -149,24 +154,25 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
 
 
 def _find_frames(path: str, names: Sequence[str], image_root: str | None) -> str:
-    """The folder with the images, or else the video file, by the name of the export if there are
-    several."""
-    if image_root is not None and os.path.isfile(os.path.join(image_root, names[0])):
-        return image_root
+    """The folder with the images, of which some may be missing, or else the video file, by the name of the
+    export if there are several."""
     folder = os.path.dirname(os.path.abspath(path))
     export = os.path.dirname(folder)
+    places, near = [*image_folders(path)], [*around(folder), *around(export)]
     if image_root is not None:
-        return find_video([image_root], os.path.basename(export)) or image_root
-    try:
-        return find_folder_of(names, path, path)
-    except UserError:
-        video = find_video([*around(folder), *around(export)], os.path.basename(export))
-        if video is None:
-            raise UserError(
-                f"{path}: neither the folder of its images, such as {names[0]}, nor one video file was found "
-                "beside it: name it as image_root"
-            ) from None
-        return video
+        if os.path.isfile(image_root):
+            return image_root
+        places = near = [image_root]
+    for name, place in product(names[:LOOKED_FOR], dict.fromkeys(places)):
+        if find_image(os.path.join(place, name)) is not None:
+            return place
+    video = find_video(near, os.path.basename(export))
+    if video is None:
+        raise UserError(
+            f"{path}: neither the folder of its images, such as {names[0]}, nor one video file was found in "
+            f"or beside {near[-1]}: name it as image_root"
+        )
+    return video
 
 
 def _number(image: Image) -> int | None:

@@ -11,7 +11,7 @@ from d2video.formats.cvat_meta import OUTERMOST, Meta, holds, meta_at
 from d2video.formats.cvat_remarks import Remarks
 from d2video.formats.cvat_shapes import geometry, is_shape, is_turned, read_shape
 from d2video.formats.faults import EntryError, Report, refuse, reporting
-from d2video.formats.footage import Footage, read_footage
+from d2video.formats.footage import Footage, find_image, read_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.paths import leaves_folder
@@ -19,9 +19,7 @@ from d2video.formats.recognition import Seen
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.whole_numbers import whole_number
-from d2video.video.image_io import IMAGE_SUFFIXES, read_image_size
-
-_SUFFIXES = ("", ".PNG", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
+from d2video.video.image_io import read_image_size
 
 
 def _is_cvat_images(seen: Seen) -> bool:
@@ -70,10 +68,7 @@ class _Frames:
         ):
             if self.video is None and os.path.isfile(path):
                 self.video = read_footage(path)
-        self._last = (
-            os.path.join(self.folders[0], "images"),
-            "",
-        )  # folder and suffix of the image before
+        self._last = os.path.join(self.folders[0], "images")  # folder of the image before
 
     def find(self, name: str, subset: str) -> str:
         """
@@ -82,23 +77,23 @@ class _Frames:
         """
         if not name or leaves_folder(name) or leaves_folder(subset or "x"):
             raise EntryError(f"its name, {name!r}, must be one in the folder of images; correct it")
-        for folder, suffix in self._places(subset):
-            path = os.path.join(folder, f"{name}{suffix}")
-            if os.path.isfile(path):
-                self._last = folder, suffix
+        for folder in self._places(subset):
+            path = find_image(os.path.join(folder, name))
+            if path is not None:
+                self._last = folder
                 return path
         number = frame_number(Path(name))
         if self.video is not None and number is not None and number < len(self.video.frames):
             return self.video.frames[number]
         raise EntryError(
-            f"its image, {name}, is not in {self.folders[0]}: put it there, or give image_root"
+            f"its image, {name}, is not in {self._last}: put it there, or give image_root"
         )
 
-    def _places(self, subset: str) -> Iterator[tuple[str, str]]:
+    def _places(self, subset: str) -> Iterator[str]:
         yield self._last
         below = dict.fromkeys([os.path.join("images", subset), "images", subset, ""])
-        for folder, each, suffix in product(self.folders, below, _SUFFIXES):
-            yield os.path.join(folder, each), suffix
+        for folder, each in product(self.folders, below):
+            yield os.path.normpath(os.path.join(folder, each))
 
 
 def _add_image(labels: LabelSet, node: Node, frames: _Frames) -> LabelledVideo:

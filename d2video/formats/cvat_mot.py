@@ -21,7 +21,9 @@ from d2video.formats.mot_sequence import is_cvat_export, sequence_of_gt
 from d2video.formats.mot_text import TextTable, read_table
 from d2video.formats.recognition import Seen
 from d2video.utils.errors import UserError
+from d2video.video.frame_names import file_of_frame, split_frame_name
 
+_LEAST = 0.8  # the part of a video up to its last box; less is doubted
 _LAYOUT = "frame,id,left,top,width,height,flag,class,visibility"
 
 
@@ -71,6 +73,7 @@ def read_cvat_mot(
     labels = LabelSet(root, report, classes=[*names.values()])
     video = _video(labels, folder, file, image_root, slice(start_frame, None, frame_step))
     table = _read_rows(video, file, report)
+    _doubt_late_frames(video, table)
     has_track = table.column(1) >= 0
     _add_rows(video, table.select(has_track), names)
     loose = table.select(~has_track)
@@ -127,6 +130,18 @@ def _read_rows(video: LabelledVideo, file: str, report: Report) -> TextTable:
     if doubt is not None:
         report(doubt)
     return table
+
+
+def _doubt_late_frames(video: LabelledVideo, table: TextTable) -> None:
+    """The file does not say how many frames a task had, which those of a video file may be more than."""
+    last, count = int(table.column(0).max(initial=0)), len(video.frames)
+    if 0 < last < _LEAST * count and split_frame_name(video.frames[0]) is not None:
+        text = (
+            f"the last box is in frame {last}, and {file_of_frame(video.frames[0])} has {count}, of which "
+            "the later ones are read as frames without objects: if the task in CVAT began later, skipped "
+            "frames or ended before, give start_frame and frame_step, or the images that CVAT saved"
+        )
+        video.labels.report(Doubt(table.path, text))
 
 
 def _add_rows(video: LabelledVideo, table: TextTable, classes: dict[int, str]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def find_exports(path: str, format: str | None = None) -> Exports:
     """
     found = _find(Path(path), format)
     if found is None and format is None:
-        raise no_format(path)
+        raise no_format(path, _odd_file(_entries(places_at(path)[-1].path)))
     return found or Exports(format or "", {_name(Path(path)): places_at(path)[0]})
 
 
@@ -70,7 +71,7 @@ def _alone(path: Path, format: str | None) -> Exports | None:
 def _within(path: Path, format: str | None) -> Exports | None:
     """The exports in a folder or an archive, and in the archives among them."""
     entries = _entries(places_at(str(path))[-1].path)
-    if any(each.is_file() and not _may_be_beside(each) for each in entries):
+    if _odd_file(entries) is not None:
         return None
     parts: dict[Path, Exports] = {}
     others: Counter[str] = Counter()
@@ -114,8 +115,10 @@ def _is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def _may_be_beside(file: Path) -> bool:
-    return file.suffix.lower() in _EXPORTS | _FOOTAGE | _NOTES
+def _odd_file(entries: Sequence[Path]) -> str | None:
+    """A file that does not belong into a folder of exports."""
+    known = _EXPORTS | _FOOTAGE | _NOTES
+    return next((e.name for e in entries if e.is_file() and e.suffix.lower() not in known), None)
 
 
 def _is_footage(folder: Path) -> bool:

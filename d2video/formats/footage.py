@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,14 @@ def find_footage(
         f"{source}: the frames are not in {places[0]}{' or beside it' if len(places) > 1 else ''} (looked "
         f"for {looked}): put the images or the video file there, or give image_root"
     )
+
+
+def find_image(path: str) -> str | None:
+    """The image file of a path whose suffix may be left out or be another one; None if there is none."""
+    suffixes = [".PNG", *sorted(IMAGE_SUFFIXES), *sorted(map(str.upper, IMAGE_SUFFIXES))]
+    stems = path, os.path.splitext(path)[0]
+    places = chain([path], (f"{stem}{suffix}" for stem in stems for suffix in suffixes))
+    return next(filter(os.path.isfile, places), None)
 
 
 def find_video(folders: Iterable[str], name: str) -> str | None:

@@ -162,8 +162,8 @@ def recognised(path: str, format: str | None = None) -> tuple[str, Seen] | None:
     return None
 
 
-def no_format(path: str) -> UserError:
-    """What to say of labels in no format that is known.
+def no_format(path: str, odd: str | None = None) -> UserError:
+    """What to say of labels in no format that is known, or of archives that ``odd`` lies beside.
 
     Raises:
         UserError: the first of several JSON files is damaged.
@@ -180,9 +180,8 @@ def no_format(path: str) -> UserError:
         first = os.path.join(seen.path, archives[0])
         if len(archives) == 1 and recognised(first) is None:
             return no_format(first)
-        hints = [
-            f"name one of its archives, such as {first}, or put them into a folder of their own"
-        ]
+        beside = f", or take {odd} away" if odd else ""
+        hints = [f"name one of its archives, such as {first}{beside}"]
     known = ", ".join(sorted(RECOGNISERS))
     return UserError(
         f"{path} has no format of labels that is known ({known}): {', or '.join(hints)}"

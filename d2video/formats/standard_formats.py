@@ -15,7 +15,7 @@ from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import file_of_frame
 
-_LOOKED_FOR = 10  # images
+LOOKED_FOR = 10  # images
 
 
 @recogniser("ytvis")
@@ -123,7 +123,7 @@ def find_folder_of(
     Raises:
         UserError: there is none.
     """
-    wanted, places = [*islice(names, _LOOKED_FOR)], dict.fromkeys(places or image_folders(file))
+    wanted, places = [*islice(names, LOOKED_FOR)], dict.fromkeys(places or image_folders(file))
     for name in wanted:
         for place in places:
             if os.path.isfile(file_of_frame(os.path.join(place, name))):

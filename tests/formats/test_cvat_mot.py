@@ -73,6 +73,8 @@ def test_a_task_that_skips_frames(tmp_path):
             "frame=13",
         ]
         assert [o.box[0] for o in video.objects] == [1, 2, 3]
+    _, texts = told(root)
+    assert "the last box is in frame 3, and" in " ".join(texts[Doubt])
     with pytest.raises(UserError, match="frame_step 0: give those of the task"):
         read_cvat_mot(str(root), frame_step=0)
 

@@ -52,7 +52,7 @@ def write(folder, video, kind, path="frame_{:06d}.PNG", **others):
 
 
 @pytest.mark.parametrize("kind", ["bbox", "polygon", "mask"])
-@pytest.mark.parametrize("footage", ["images", "video"])
+@pytest.mark.parametrize("footage", ["images", "others", "video"])
 def test_round_trip(tmp_path, kind, footage):
     """Exact: outlines on pixel edges are the masks."""
     video = true_videos()[1]
@@ -61,6 +61,9 @@ def test_round_trip(tmp_path, kind, footage):
     if footage == "images":
         write(root, video, kind)
         write_images(video, root / "images" / "default", "frame_{:06d}.PNG")
+    elif footage == "others":  # whose suffix the file does not say
+        write(root, video, kind, path="")
+        write_images(video, root / "images" / "default", "frame_{:06d}.jpg")
     else:
         write(root, video, kind, path="")
         write_video(video, root / "clip.mp4")

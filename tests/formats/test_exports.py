@@ -148,7 +148,7 @@ def test_frames_of_two_exports_are_doubted(folder):
         (
             lambda folder: (folder / "setup.exe").touch(),
             {},
-            "job 1.zip, or put them into a folder of their own",
+            "job 1.zip, or take setup.exe away",
         ),
         (lambda folder: (folder / "a.zip").write_bytes(b"PK"), {}, "a.zip: it is damaged"),
         (
