@@ -1,4 +1,4 @@
-"""The readers of labels as a :class:`~d2video.formats.label_set.LabelSet`, by the names of their formats."""
+"""The readers of labels, by the names of their formats."""
 
 from collections.abc import Callable
 from typing import TypeVar

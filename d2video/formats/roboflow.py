@@ -16,7 +16,7 @@ def root_category(content: dict[str, Any], path: str, report: Report) -> Any:
     """The id of the category that all others name as their ``supercategory``, if no object has it; or None.
 
     Roboflow writes one by the project's name, whose own ``supercategory`` is "none". It would shift all
-    classes by one, and may have the name of one. That it is left out is told.
+    classes by one, and may have the name of one. It is reported as left out.
 
     Args:
         content: of a file, which may be faulty.

@@ -200,7 +200,7 @@ def read_categories(
     return dict(sorted(names.items()))
 
 
-def is_annotated(content: dict[str, Any], category: int) -> bool:
+def is_annotated(content: dict[str, Any], category: int | None) -> bool:
     """Whether an annotation has the category of this id."""
     labels = content.get("annotations")
     return isinstance(labels, list) and any(

@@ -129,7 +129,7 @@ def _at_home(path: Any) -> Any:
     return os.path.expanduser(path) if isinstance(path, str) else path
 
 
-_WORDS = {
+_WORDS: dict[Any, str] = {
     **{int: "a whole number", float: "a number", str: "a text", bool: "True or False"},
     **{types.NoneType: "None", None: "None", dict: "a dict", Mapping: "a dict"},
     **{list: "a list", tuple: "a list", Sequence: "a list"},
