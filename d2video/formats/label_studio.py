@@ -57,23 +57,29 @@ def read_label_studio(
             f"{path} has tasks of videos and of images: export them to two files, or split the list"
         )
     labels = LabelSet(path, report, tracked=any(task.is_video for task in tasks))
-    videos: dict[str, Task] = {}
+    taken: dict[str, str] = {}  # files -> tasks
     folder = os.path.dirname(path) or "."
     images = around(folder) if image_root is None else [image_root]
     for task in tasks:
         with reporting(report, path, "task", task.id):
             if not task.is_video:
-                label_studio_image.add_task(labels, task, images)
+                frame, name = label_studio_image.find_image(task, images)
+                _check_untaken(frame, task, taken)
+                label_studio_image.add_task(labels, task, name, frame)
                 continue
             footage = find_footage(path, folder, task.names, image_root, is_only=len(tasks) == 1)
-            if footage.path in videos:
-                raise EntryError(
-                    f"its video is {footage.path}, and so is that of task {videos[footage.path].id}: give "
-                    "the folder of all videos (image_root), or remove one"
-                )
-            videos[footage.path] = task
+            _check_untaken(footage.path, task, taken)
             label_studio_video.add_task(labels, task, _name(footage), footage, fps, first_frame)
     return labels.finished()
+
+
+def _check_untaken(path: str, task: Task, taken: dict[str, str]) -> None:
+    before = taken.setdefault(path, task.id)
+    if before != task.id:
+        raise EntryError(
+            f"its {'video' if task.is_video else 'image'} is {path}, and so is that of task {before}: give "
+            "the folder that holds all (image_root), or remove one"
+        )
 
 
 def _name(footage: Footage) -> str:

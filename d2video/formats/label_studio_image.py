@@ -18,24 +18,29 @@ from d2video.formats.turned_shapes import ellipse_polygon, upright_boxes
 from d2video.video.image_io import read_image_size
 
 
-def add_task(labels: LabelSet, task: Task, folders: Sequence[str]) -> None:
-    """Add an image, which is in one of ``folders``, and its objects.
+def find_image(task: Task, folders: Sequence[str]) -> tuple[str, str]:
+    """The image of a task, which is in one of ``folders``, and its path in that.
 
     Raises:
-        EntryError: the image is not there.
-        BrokenFile: it cannot be read.
+        EntryError: it is not there.
     """
     for folder, name in product(folders, task.names):
         frame = os.path.join(folder, name)
         if os.path.isfile(frame):
-            break
-    else:
-        looked = ", ".join(task.names[-4:])
-        raise EntryError(
-            f"its image is not in {folders[0]} (looked for {looked}): put it there, or give image_root"
-        )
+            return frame, name
+    looked = ", ".join(task.names[-4:])
+    raise EntryError(
+        f"its image is not in {folders[0]} (looked for {looked}): put it there, or give image_root"
+    )
+
+
+def add_task(labels: LabelSet, task: Task, name: str, frame: str) -> None:
+    """Add an image, the file ``frame``, and its objects.
+
+    Raises:
+        BrokenFile: it cannot be read.
+    """
     size = read_image_size(frame)
-    name = os.path.relpath(os.path.splitext(frame)[0], folder).replace(os.sep, "/")
     image = labels.add_video(name, [frame], size)
     for result in task.results:
         with reporting(labels.report, labels.source, "result", f"{result.id} of task {task.id}"):

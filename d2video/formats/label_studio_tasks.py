@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from d2video.formats.faults import EntryError, Report, Tally, reporting
+from d2video.formats.paths import portable
 from d2video.formats.text import as_json, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES
@@ -15,6 +16,8 @@ from d2video.video.video_file import VIDEO_SUFFIXES
 
 VIDEO_TYPE = "videorectangle"
 IMAGE_TYPES = ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels")
+# Shapes whose label is a result of its own, "labels" with the same id -> the type of those with a label.
+_UNLABELLED = dict(zip(("rectangle", "polygon", "ellipse", "brush"), IMAGE_TYPES, strict=True))
 # What Label Studio puts before the names of uploaded files.
 _PREFIXED = re.compile(r"[0-9a-f]{8}-(.+)")
 
@@ -140,25 +143,30 @@ class _Reader:
         given = annotation.get("result")
         if not isinstance(given, list):
             raise EntryError("its annotation has no list called result; export it again")
+        apart = _labels_apart(given)
         for number, fields in enumerate(given):
             identity = fields.get("id") if isinstance(fields, dict) else None
             name = identity if isinstance(identity, str) else f"[{number}]"
             with reporting(self.report, self.path, "result", f"{name} of task {task}"):
                 if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
                     raise EntryError("it is not an object with a type; export it again")
-                result = self._result(fields, name)
+                if fields["type"] == "labels" and name in apart:
+                    self.of_results.used += 1
+                    continue
+                result = self._result(fields, name, apart.get(name))
                 if result is not None:
                     self.of_results.used += 1
                     yield result
 
-    def _result(self, fields: dict[str, Any], name: str) -> Result | None:
-        kind, value = fields["type"], fields.get("value")
+    def _result(self, fields: dict[str, Any], name: str, apart: Any) -> Result | None:
+        value = fields.get("value")
+        kind = _UNLABELLED.get(fields["type"], fields["type"])
         if kind != VIDEO_TYPE and kind not in IMAGE_TYPES:
             self.of_results.leave_out(f"of type {kind}")
             return None
         if not isinstance(value, dict):
             raise EntryError("its value is not an object; export it again")
-        labels = value.get("labels" if kind == VIDEO_TYPE else kind) or []
+        labels = value.get("labels" if kind == VIDEO_TYPE else kind) or apart or []
         if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
             raise EntryError(f"its labels, {as_json(labels)}, are not texts; correct them")
         if not labels:
@@ -167,6 +175,19 @@ class _Reader:
         self.of_labels.used += 1
         self.of_labels.leave_out("behind the first of their object", len(labels) - 1)
         return Result(name, kind, labels[0], value, fields)
+
+
+def _labels_apart(results: list[Any]) -> dict[str, Any]:
+    """The labels that are results of their own, by the id of the shape that has them."""
+    found: dict[str, Any] = {}
+    shapes: set[str] = set()
+    for fields in results:
+        if isinstance(fields, dict) and isinstance(fields.get("id"), str):
+            if fields.get("type") == "labels" and isinstance(fields.get("value"), dict):
+                found[fields["id"]] = fields["value"].get("labels")
+            elif fields.get("type") in (VIDEO_TYPE, *_UNLABELLED):
+                shapes.add(fields["id"])
+    return {identity: labels for identity, labels in found.items() if identity in shapes}
 
 
 def _task(identity: str, data: dict[str, Any], results: list[Result]) -> Task:
@@ -199,12 +220,16 @@ def _file(data: dict[str, Any], key: str, suffixes: frozenset[str]) -> str | Non
 
 
 def _path_of(source: str) -> str:
-    """The path in a URL, which may be of a local file (``?d=``)."""
+    """The path of a file, of one in local storage (``?d=``), or in a URL."""
+    source = portable(source)
     try:
-        url = urlsplit(source.replace("\\", "/"))
+        url = urlsplit(source)
     except ValueError:
         return ""
-    return parse_qs(url.query).get("d", [unquote(url.path)])[0]
+    if url.path.endswith("/local-files/"):
+        return parse_qs(url.query).get("d", [""])[0]
+    # In a path, # and ? are part of a name.
+    return unquote(url.path if url.scheme in ("http", "https") else source.rpartition("://")[2])
 
 
 def _file_names(source: str) -> list[str]:

@@ -9,12 +9,13 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
 from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelSet
+from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.labelme_files import LabelledImage, is_labelme, read_labelled_images
 from d2video.formats.labelme_shapes import Instance
 from d2video.formats.recognition import Seen
@@ -33,7 +34,11 @@ _ADVICE = 'set tracks to "group_id", "label" or "order" to make each folder a vi
 
 
 def _recognises(seen: Seen) -> bool:
-    return is_labelme(seen.json_of("*.json") if seen.is_folder else seen.json)
+    if not seen.is_folder:
+        return is_labelme(seen.json)
+    # The first one may be another program's.
+    names = islice((name for name in seen.files if name.lower().endswith(".json")), 5)
+    return any(is_labelme(seen.json_in(name)) for name in names)
 
 
 @label_format("labelme", _recognises)
@@ -48,7 +53,9 @@ def read_labelme(
 
     Shapes with the same label and ``group_id`` are one object of an image. Polygons, circles and masks
     give masks, rectangles boxes. Images without a JSON file are not labelled, and not used; a JSON
-    file without shapes says that its image shows no object. Flags and descriptions are not used.
+    file without shapes says that its image shows no object. Flags and descriptions are not used. What
+    has the label ``__ignore__`` is a region to ignore, and ``_background_`` no object, as in labelme's
+    own examples.
 
     Args:
         image_root: folder of the images, laid out as that of the JSON files, or flat. None: they are
@@ -91,6 +98,13 @@ def _add_images(labels: LabelSet, images: Sequence[LabelledImage]) -> None:
         for each in image.objects:
             with reporting(labels.report, image.path, "shape", f"[{each.number}]"):
                 video.add(0, each.label, **each.geometry(video))
+        _add_regions(video, 0, image)
+
+
+def _add_regions(video: LabelledVideo, number: int, image: LabelledImage) -> None:
+    for each in image.regions:
+        with reporting(video.labels.report, image.path, "shape", f"[{each.number}]"):
+            video.add(number, None, ignored=True, **each.geometry(video))
 
 
 def _add_video(labels: LabelSet, name: str, images: Sequence[LabelledImage], tracks: str) -> None:
@@ -115,6 +129,7 @@ def _add_video(labels: LabelSet, name: str, images: Sequence[LabelledImage], tra
             with reporting(labels.report, image.path, "shape", f"[{each.number}]"):
                 category, track = _category_and_track(each, tracks, seen[each.label])
                 video.add(number, category, track=track, **each.geometry(video))
+        _add_regions(video, number, image)
 
 
 def _check_image(
@@ -171,7 +186,8 @@ def _tell_unlabelled(labels: LabelSet) -> None:
     }
     tally = Tally(labels.source, "images")
     tally.used = len(used)
-    tally.leave_out("without a JSON file, which nobody has labelled", len(there - used))
+    without = [path for path in there - used if not path.with_suffix(".json").is_file()]
+    tally.leave_out("without a JSON file, which nobody has labelled", len(without))
     tally.tell(labels.report)
 
 

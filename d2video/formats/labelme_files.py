@@ -26,6 +26,7 @@ class LabelledImage:
         frame: path of the image.
         size: its height and width.
         objects: its shapes, joined.
+        regions: those to ignore.
     """
 
     path: str
@@ -33,6 +34,11 @@ class LabelledImage:
     frame: str
     size: tuple[int, int]
     objects: list[Instance]
+    regions: list[Instance]
+
+
+# Labels that are no classes.
+_IGNORE, _BACKGROUND = "__ignore__", "_background_"
 
 
 def is_labelme(content: Any) -> bool:
@@ -57,15 +63,17 @@ def read_labelled_images(
         UserError: no JSON file is labelme's.
     """
     root, report = labels.source, labels.report
-    remarks = Tally(root, "flags and descriptions")
+    remarks = Tally(root, "flags, attributes and descriptions")
     for path, content in _read_files(root, report):
         folder = os.path.relpath(os.path.dirname(path), root) if os.path.isdir(root) else "."
         folder = "" if folder == "." else folder.replace(os.sep, "/")
         remarks.leave_out("of images and shapes", _count_remarks(content))
         with reporting(report, path, "image", as_json(content["imagePath"])):
             frame, size = _find_image(path, content, folder, image_root)
-            objects = _read_objects(path, content["shapes"], size, labels, joined_by)
-            yield LabelledImage(path, folder, frame, size, objects)
+            every = _read_objects(path, content["shapes"], size, labels, joined_by)
+            objects = [each for each in every if each.label != _IGNORE]
+            regions = [each for each in every if each.label == _IGNORE]
+            yield LabelledImage(path, folder, frame, size, objects, regions)
     remarks.tell(report)
 
 
@@ -73,7 +81,9 @@ def _read_files(root: str, report: Report) -> Iterator[tuple[str, dict[str, Any]
     """Path and content of labelme's JSON files; the others are counted."""
     paths = [root]
     if os.path.isdir(root):
-        found = [path for path in Path(root).rglob("*.json") if not path.name.startswith(".")]
+        found = [
+            path for path in Path(root).rglob("*.[jJ][sS][oO][nN]") if not _is_hidden(path, root)
+        ]
         paths = [str(path) for path in in_natural_order(found)]
     tally, broken = Tally(root, "JSON files"), 0
     for path in paths:
@@ -96,11 +106,17 @@ def _read_files(root: str, report: Report) -> Iterator[tuple[str, dict[str, Any]
     tally.tell(report)
 
 
+def _is_hidden(path: Path, root: str) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
 def _count_remarks(content: dict[str, Any]) -> int:
+    """How many flags and descriptions there are; attributes are those of X-AnyLabeling."""
     shapes = [each for each in content["shapes"] if isinstance(each, dict)]
-    flags = [each.get("flags") for each in (content, *shapes)]
-    values = [value for each in flags if isinstance(each, dict) for value in each.values()]
-    return sum(map(bool, values)) + sum(bool(each.get("description")) for each in shapes)
+    lists = [each.get(key) for each in (content, *shapes) for key in ("flags", "attributes")]
+    values = [value for each in lists if isinstance(each, dict) for value in each.values()]
+    values += [each.get(key) for each in shapes for key in ("description", "difficult")]
+    return sum(map(bool, values))
 
 
 def _find_image(
@@ -151,6 +167,9 @@ def _read_objects(
                 raise EntryError(
                     f"its group_id, {as_json(group)}, must be a whole number or null; correct it"
                 )
+            if label == _BACKGROUND:
+                labels.tally.leave_out(f"labelled {label}")
+                continue
             kind = shape_type(fields)
             if kind in NO_OBJECTS:
                 labels.tally.leave_out(f"of type {kind}")

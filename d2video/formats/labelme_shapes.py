@@ -106,9 +106,10 @@ def read_shape(kind: str, fields: dict[str, Any], size: tuple[int, int]) -> Shap
         raise EntryError(
             f"its points, {as_json(points)}, are not a list of pairs [x, y]; correct them"
         )
-    count, read = _READERS[kind]
-    if count is not None and len(points) != count:
-        raise EntryError(f"a {kind} has {count} points, and it has {len(points)}; correct it")
+    counts, read = _READERS[kind]
+    if counts and len(points) not in counts:
+        known = " or ".join(map(str, counts))
+        raise EntryError(f"a {kind} has {known} points, and it has {len(points)}; correct it")
     return read([(x, y) for x, y in points], fields, size)
 
 
@@ -126,11 +127,8 @@ def _polygon(points: _Points, fields: dict[str, Any], size: tuple[int, int]) -> 
 
 
 def _rectangle(points: _Points, fields: dict[str, Any], size: tuple[int, int]) -> Shape:
-    return Shape(_corners(points))
-
-
-def _oriented_rectangle(points: _Points, fields: dict[str, Any], size: tuple[int, int]) -> Shape:
-    is_upright = len({x for x, _ in points}) == len({y for _, y in points}) == 2
+    """Of two opposite corners, or of all four."""
+    is_upright = len(points) == 2 or len({x for x, _ in points}) == len({y for _, y in points}) == 2
     return Shape(_corners(points), is_turned=not is_upright)
 
 
@@ -176,11 +174,13 @@ def _read_crop(text: Any, height: int, width: int) -> np.ndarray:
 
 
 _READERS: dict[
-    str, tuple[int | None, Callable[[_Points, dict[str, Any], tuple[int, int]], Shape]]
+    str, tuple[tuple[int, ...], Callable[[_Points, dict[str, Any], tuple[int, int]], Shape]]
 ] = {
-    "polygon": (None, _polygon),
-    "rectangle": (2, _rectangle),
-    "oriented_rectangle": (4, _oriented_rectangle),
-    "circle": (2, _circle),
-    "mask": (2, _mask),
+    "polygon": ((), _polygon),
+    # With four corners, and as a rotation, X-AnyLabeling writes them.
+    "rectangle": ((2, 4), _rectangle),
+    "oriented_rectangle": ((4,), _rectangle),
+    "rotation": ((4,), _rectangle),
+    "circle": ((2,), _circle),
+    "mask": ((2,), _mask),
 }

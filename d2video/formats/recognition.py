@@ -92,8 +92,10 @@ class Seen:
         """The content of the first JSON file of a folder by a pattern, see :meth:`find`; None if there is
         none."""
         name = self.find(pattern)
-        if name is None:
-            return None
+        return None if name is None else self.json_in(name)
+
+    def json_in(self, name: str) -> Any:
+        """The content of one of :attr:`files`; None if it is not JSON."""
         if name not in self._contents:
             self._contents[name] = _json_or_none(os.path.join(self.path, name))
         return self._contents[name]

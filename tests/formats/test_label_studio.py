@@ -243,6 +243,8 @@ def test_the_annotation_that_counts(tmp_path):
         ("s3://bucket/set/blank.mp4", "set/blank.mp4", None),
         ("C:\\videos\\blank.mp4", "elsewhere/blank.avi", "elsewhere"),
         ("/x/other.mp4", "elsewhere/blank.mp4", "elsewhere/blank.mp4"),
+        ("https://host/set/blank.mp4?X-Amz-Signature=1&d=2#t=0", "blank.mp4", None),
+        ("/data/upload/1/0a1b2c3d-50% #1?.mp4", "50% #1?.mp4", None),
     ],
 )
 def test_where_videos_are(tmp_path, source, place, image_root):

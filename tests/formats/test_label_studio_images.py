@@ -15,6 +15,7 @@ from d2video.formats.label_studio import read_label_studio
 from d2video.formats.label_studio_brush import decode_brush
 from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
+from tests.helpers.findings import one_line
 from tests.helpers.true_labels import HEIGHT, WIDTH, true_videos, write_images
 
 
@@ -111,7 +112,7 @@ def test_round_trip_of_the_brush(tmp_path, values_alike):
     path = write_truth(video, tmp_path, frames, values_alike)
     labels = read_labels(str(path))
     assert not labels.tracked
-    assert [image.name for image in labels.videos] == ["0", "2", "7"]
+    assert [image.name for image in labels.videos] == ["0.png", "2.png", "7.png"]
     for frame, image in zip(frames, labels.videos, strict=True):
         truth = video.in_frame(frame)
         assert [labels.classes[o.category] for o in image.objects] == [o.category for o in truth]
@@ -218,6 +219,31 @@ def test_any_damage_is_an_entry_error_or_a_mask():
         rle[rng.integers(4, len(rle))] = int(rng.integers(256))
         with contextlib.suppress(EntryError):
             assert decode_brush(rle, 8, 12).shape == (8, 12)
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "polygon", "ellipse", "brush"])
+def test_shapes_whose_label_stands_apart(tmp_path, kind):
+    """As of the tags Rectangle and Labels."""
+    rle = encode_brush(np.eye(HEIGHT, WIDTH, dtype=bool))
+    place = {"x": 25, "y": 50, "width": 50, "height": 25, "radiusX": 9, "radiusY": 9}
+    value = place | {"points": [[25, 25], [75, 25], [75, 50]], "format": "rle", "rle": rle}
+    with_label = shape(f"{kind}labels", identity="a", **value)
+    alone = with_label | {"type": kind, "value": value}
+    label = with_label | {"type": "labels", "value": place | {"labels": ["cat"]}}
+    others = label | {"id": "b"}, alone | {"id": "c"}
+    (wanted,), _ = read(tmp_path, with_label)
+    (each,), (told,) = read(tmp_path, label, alone, *others)
+    assert each == wanted
+    assert "2 of 4 results are used; left out: 1 of type labels, 1 without a label" in str(told)
+
+
+def test_two_tasks_of_one_image(tmp_path):
+    sound = shape("rectanglelabels", x=25, y=50, width=50, height=25)
+    read(tmp_path, sound)
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task(k, [sound], f"/x/{k:08d}-a.png") for k in (1, 2)]))
+    with one_line(str(path), "task 2: its image is ", "a.png, and so is that of task 1"):
+        read_label_studio(str(path))
 
 
 def test_an_image_that_is_not_there(tmp_path):

@@ -12,8 +12,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from d2video.formats.faults import Doubt, Fault, LeftOut
+from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.labelme import read_labelme
 from d2video.formats.readers import read_labels
+from d2video.formats.recognition import recognise
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (
     HEIGHT,
@@ -234,6 +236,55 @@ def test_points_and_lines_are_counted(tmp_path):
     assert "left out: 1 of images and shapes" in told  # the flag that is set
 
 
+def test_an_image_whose_json_is_faulty_has_one(tmp_path):
+    _image(tmp_path, "b.png")
+    (tmp_path / "b.json").write_text('{"shapes": [')
+    _, (fault,) = _one(tmp_path, {"points": [[2, 2], [6, 2], [6, 6]]})
+    assert "b.json is not JSON" in str(fault)
+
+
+def test_shapes_of_x_anylabeling(tmp_path):
+    """Rectangles have four corners, rotations an angle besides; attributes and what is difficult count."""
+    corners = {"shape_type": "rectangle", "points": [[1, 2], [9, 2], [9, 6], [1, 6]]}
+    turned = {"shape_type": "rotation", "points": [[30, 10], [40, 20], [30, 30], [20, 20]]}
+    others = {"direction": 0.8, "difficult": True, "attributes": {"colour": "red"}}
+    labels, found = _one(tmp_path, corners, turned | others)
+    assert [each.box for _, each in labels.objects()] == [(1, 2, 8, 4), (20, 10, 20, 20)]
+    text = " ".join(map(str, found))
+    assert "left out: 2 of images and shapes" in text
+    assert "0 of 1 rotations" in text
+
+
+@pytest.mark.parametrize("tracks", [None, "group_id", "label", "order"])
+def test_what_labelme_means_to_be_ignored(tmp_path, tracks):
+    first = {"points": [[2, 2], [6, 2], [6, 6], [2, 6]], "group_id": 1}
+    other = {"points": [[30, 2], [36, 2], [36, 6], [30, 6]]}
+    ignored, background = other | {"label": "__ignore__"}, other | {"label": "_background_"}
+    labels, found = _one(tmp_path, first | {"label": "cat-1"}, ignored, background, tracks=tracks)
+    assert labels.classes == (["cat"] if tracks == "label" else ["cat-1"])
+    (cat, region) = (each for _, each in labels.objects())
+    assert (cat.ignored, region.ignored) == (False, True)
+    assert (region.category, region.box) == (EVERY_CLASS, (30, 2, 6, 4))
+    assert "1 labelled _background_" in " ".join(map(str, found))
+
+
+def test_copies_and_spellings_are_doubted(tmp_path):
+    square = {"points": [[2, 2], [6, 2], [6, 6], [2, 6]]}
+    _image(tmp_path)
+    path = _write_file(tmp_path, "a.png", [square | {"label": "cat"}])
+    path.with_stem("a copy").write_text(path.read_text().replace('"cat"', '"Cat "'))
+    hidden = tmp_path / ".ipynb_checkpoints" / "a-checkpoint.json"
+    hidden.parent.mkdir()
+    hidden.write_text(path.read_text())
+    (tmp_path / "0.json").write_text("{}")  # another program's
+    assert recognise(str(tmp_path))[0] == "labelme"
+    found = []
+    read_labelme(str(tmp_path), found.append)
+    one, other = (str(each) for each in found if isinstance(each, Doubt))
+    assert f"labelled twice (1), such as {tmp_path}/a.png in a copy and in a" in one
+    assert "such as 'cat' and 'Cat '" in other
+
+
 @pytest.mark.parametrize(
     ("stated", "place", "image_root"),
     [
@@ -265,7 +316,10 @@ MASK = {"shape_type": "mask", "points": [[0, 0], [2, 2]], "mask": _png(np.eye(3,
         ({"shape_type": "cuboid", "points": []}, "shape_type, 'cuboid', is not one of polygon"),
         ({"points": [[1, 2], [3]]}, "not a list of pairs"),
         ({"points": [[1, 2], [3, float("nan")], [4, 5]]}, "not a list of pairs"),
-        ({"shape_type": "rectangle", "points": [[1, 2]]}, "a rectangle has 2 points, and it has 1"),
+        (
+            {"shape_type": "rectangle", "points": [[1, 2]]},
+            "a rectangle has 2 or 4 points, and it has 1",
+        ),
         ({"points": [[1, 1], [9, 1], [9, 2**21]]}, "coordinates of a polygon"),
         ({"points": [[100, 1], [109, 1], [109, 9]]}, "a polygon lies outside the 64x48 image"),
         (SQUARE | {"label": None}, "its label, null, must be a text"),
