@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 
 from d2video.fetching import around
@@ -11,7 +11,7 @@ from d2video.formats.cvat_meta import OUTERMOST, Meta, holds, meta_at
 from d2video.formats.cvat_remarks import Remarks
 from d2video.formats.cvat_shapes import geometry, is_shape, is_turned, read_shape
 from d2video.formats.faults import EntryError, Report, refuse, reporting
-from d2video.formats.footage import Footage, find_image, read_footage
+from d2video.formats.footage import Footage, find_image, find_video, read_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.paths import leaves_folder
@@ -61,14 +61,19 @@ class _Frames:
     def __init__(self, meta: Meta, image_root: str | None) -> None:
         folders = around(os.path.dirname(os.path.abspath(meta.path)))
         self.folders = folders if image_root is None else [image_root]
-        self.video: Footage | None = None
-        source = meta.tasks[0].source if len(meta.tasks) == 1 else ""
-        for path in chain.from_iterable(
-            (each, os.path.join(each, source)) for each in self.folders
-        ):
-            if self.video is None and os.path.isfile(path):
-                self.video = read_footage(path)
+        video = self._find_video(meta, os.path.basename(folders[0]))
+        self.video = None if video is None else read_footage(video)
         self._last = os.path.join(self.folders[0], "images")  # folder of the image before
+
+    def _find_video(self, meta: Meta, export: str) -> str | None:
+        task = meta.tasks[0]
+        if os.path.isfile(self.folders[0]):
+            return self.folders[0]
+        if len(meta.tasks) > 1 or not task.is_video:
+            return None
+        places = (os.path.join(each, task.source) for each in self.folders)
+        found = next(filter(os.path.isfile, places), None)
+        return find_video(self.folders, export) if found is None and not task.source else found
 
     def find(self, name: str, subset: str) -> str:
         """

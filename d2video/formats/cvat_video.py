@@ -207,6 +207,8 @@ class _File:
             raise EntryError("the track needs an id and a label; complete the file")
         if task not in self.videos:
             raise EntryError(f"the track's task_id, {task!r}, is none of the tasks; correct it")
+        if self.labels.lists_classes:  # once for all shapes
+            self.labels.class_index(given["label"])
         number = whole_number(given["id"])
         identity = given["id"] if number is None else number
         track = _Track(self.path, self.videos[task], identity, given["label"])

@@ -61,7 +61,7 @@ def images_as_videos(video, name="frame_{:06d}"):
 
 
 @pytest.mark.parametrize("write", [as_box, as_polygon, as_mask])
-@pytest.mark.parametrize("footage", ["images", "video", "image_root"])
+@pytest.mark.parametrize("footage", ["images", "video", "image_root", "unnamed"])
 def test_round_trip(tmp_path, write, footage):
     """Exact, as in the XML of videos; also the last image, which has no shape."""
     video = true_videos()[0]
@@ -69,8 +69,10 @@ def test_round_trip(tmp_path, write, footage):
     meta = element("task", task(video.num_frames, extra=labels()))
     write_xml(tmp_path / "task", document(meta, *images_of(video, write)))
     root = tmp_path / "task"
-    if footage == "video":
-        write_video(video, root / "clip.mp4")
+    if footage == "unnamed":  # a job does not name its video
+        write_xml(root, document(element("job", labels()), *images_of(video, write)))
+    if footage in ("video", "unnamed"):
+        write_video(video, root / ("clip.mp4" if footage == "video" else "any.mp4"))
     elif footage == "images":
         write_images(video, root / "images", "frame_{:06d}.PNG")
     else:

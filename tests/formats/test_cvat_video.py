@@ -424,6 +424,12 @@ def test_a_shorter_video(tmp_path):
         read_cvat_video(str(root))
 
 
+def test_an_unknown_label_is_one_fault_of_its_track(tmp_path):
+    _, texts = told(clip(tmp_path, one(box(**BOX, frame=0), box(**BOX, frame=1), label="cow")))
+    (fault,) = texts[Fault]
+    assert "the class 'cow' is not among those listed" in fault
+
+
 def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path):
     write_video(TrueVideo("clip", 10, ()), tmp_path / "secret.mp4")
     root = clip(tmp_path / "a", one(box(**BOX, frame=0)), images=False, source="../secret.mp4")
