@@ -70,12 +70,11 @@ def test_images_and_frames_together(video, images, tmp_path):
 
 
 def test_few_videos_stay_open_and_a_new_file_is_noticed(tmp_path, monkeypatch):
-    opened, closed = [], []
+    opened = []
     monkeypatch.setattr(frame_names, "_OPEN", frame_names._OpenVideos())  # none is open
     monkeypatch.setattr(
         frame_names, "VideoFrames", lambda path: opened.append(path) or VideoFrames(path)
     )
-    monkeypatch.setattr(VideoFrames, "close", lambda self: closed.append(self.path))
     frames = make_frames(3)
     paths = [str(write_mp4(tmp_path / f"{k}.mp4", frames)) for k in range(6)]
     for _ in range(2):
@@ -85,8 +84,8 @@ def test_few_videos_stay_open_and_a_new_file_is_noticed(tmp_path, monkeypatch):
     for path in paths[4:]:
         read_images([frame_name(path, 1)])
     assert opened == paths
-    # Objects of other tests may be freed, and closed, meanwhile.
-    assert [path for path in closed if path in paths] == paths[:2]
+    files = {os.path.realpath(f"/proc/self/fd/{k}") for k in os.listdir("/proc/self/fd")}
+    assert [path for path in paths if path in files] == paths[2:]
     read_images([frame_name(paths[3], 1)])
     assert opened == paths
     write_mp4(tmp_path / "3.mp4", frames[::-1])
