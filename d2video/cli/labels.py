@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from d2video.data.records import Record
     from d2video.formats.faults import Finding
 
-WRITTEN_FORMATS = ("youtube-vis", "coco", "mot", "mots")  # those of d2video.data.export
+# Those of d2video.data.export, and which of them are folders.
+WRITTEN_FORMATS = ("youtube-vis", "coco", "mot", "mots")
+FOLDER_FORMATS = ("mot", "mots")
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,12 @@ those of mot and mots are hard links. Classes that are missing in a part are nam
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from d2video.cli.arguments import command_parser, not_negative
 from d2video.cli.labels import (
+    FOLDER_FORMATS,
     WRITTEN_FORMATS,
     Labels,
     add_labels,
@@ -29,6 +31,7 @@ from d2video.cli.labels import (
     tell,
 )
 from d2video.utils.errors import UserError, exit_on_user_error
+from d2video.utils.files import new_folder, replace_on_success
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -53,8 +56,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "and coco for others",
     )
     args = parser.parse_args(argv)
-    if os.path.realpath(args.train_output) == os.path.realpath(args.held_out):
-        raise UserError("--train-output and --held-out are the same: give two")
+    outputs = [os.path.realpath(path) for path in (args.train_output, args.held_out)]
+    if os.path.commonpath(outputs) in outputs:
+        raise UserError(
+            "--train-output and --held-out are the same, or one is in the other: give two"
+        )
     if not 0 < args.fraction < 1:
         raise UserError(f"--fraction is {args.fraction}: it must lie between 0 and 1")
     return args
@@ -95,13 +101,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for part in (False, True)
     ]
-    lines = []
-    for part, path in zip(parts, (args.train_output, args.held_out), strict=True):
-        written = write_part(*part, path, format, source=args.labels, report=tell)
-        print(f"{path}: {summary(part.records)}")
-        lines.append(register_entry(Path(path).stem, *written))
+    output = new_folder if format in FOLDER_FORMATS else replace_on_success
+    said = []
+    with ExitStack() as outputs:  # both appear, or none
+        for part, path in zip(parts, (args.train_output, args.held_out), strict=True):
+            partial = str(outputs.enter_context(output(path)))
+            kind, arguments = write_part(*part, partial, format, source=args.labels, report=tell)
+            arguments = {key: path if each == partial else each for key, each in arguments.items()}
+            said.append(
+                (path, summary(part.records), register_entry(Path(path).stem, kind, arguments))
+            )
+    for path, held, _ in said:
+        print(f"{path}: {held}")
     print(_table(*parts))
-    print("\n".join(lines))
+    print("\n".join(entry for *_, entry in said))
 
 
 def _fitting_format(labels: Labels) -> str:

@@ -63,6 +63,29 @@ def test_what_is_written_is_registered_by_the_last_line(source, capsys, format, 
     assert [comparable(each, **kept) for each in read] == wanted
 
 
+@pytest.mark.parametrize("format", ["mot", "mots"])
+def test_names_that_are_no_lines_and_no_folders(tmp_path, capsys, format):
+    given = records(tmp_path / "frames")
+    given[0]["sequence"], given[1]["sequence"] = "../a\0\nb", "c\\d"
+    content = coco_content(given, ["7", " Katze,\r\nschwarz", "\ud800犬"], image_root=str(tmp_path))
+    (tmp_path / "in.json").write_text(json.dumps(content))
+    main([str(tmp_path / "in.json"), str(tmp_path / "out"), "--format", format])
+    said = capsys.readouterr().out
+    assert "doubt: " in said
+    assert r"names of classes are written without what no line of a text file holds" in said
+    _, names = registered(said)
+    assert names == ["7", "Katze, schwarz", "?犬"]
+    name = register_path(str(tmp_path / "out"))
+    found = load_records(name)
+    assert MetadataCatalog.get(name).thing_classes == names
+    assert [record["sequence"] for record in found] == ["_a__b", "c_d"]
+    content["categories"][1]["name"] = "7 "
+    (tmp_path / "alike.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "alike.json"), str(tmp_path / "other"), "--format", format])
+    assert "the class '7 ' is no line of a text file: rename it" in capsys.readouterr().err
+
+
 def test_what_a_format_cannot_hold_is_printed(source, capsys):
     main(["mine", str(source / "out"), "--format", "mot", "--no-images"])
     said = capsys.readouterr().out.splitlines()
@@ -96,7 +119,7 @@ def test_frames_of_video_files_are_doubted(tmp_path, capsys):
     DatasetCatalog.register("mine", lambda: given)
     MetadataCatalog.get("mine").set(thing_classes=[*CLASSES], evaluator_type="labels")
     main(["mine", str(tmp_path / "out.json"), "--format", "youtube-vis"])
-    assert "out.json: 13 of its frames are those of video files" in capsys.readouterr().out
+    assert ": 13 of its frames are those of video files" in capsys.readouterr().out
     read = load_ytvis_json(str(tmp_path / "out.json"), str(tmp_path))
     assert read[1]["file_names"][3] == frame_name(str(tmp_path / "clip_a.mp4"), 3)
     # They are found at a path as well.

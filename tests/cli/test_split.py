@@ -11,6 +11,7 @@ from d2video.data.datasets.coco import load_coco_instances, register_coco
 from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.mot import register_mot
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
+from d2video.data.export import write_part
 from d2video.data.held_out import choose_held_out
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import write_sequence
@@ -158,6 +159,11 @@ def test_seed_below_0(tool, capsys):
     assert "--seed: must be at least 0, not -1" in capsys.readouterr().err
 
 
+def test_one_part_in_the_other():
+    with pytest.raises(UserError, match="or one is in the other"):
+        split.parse_args(["in", "--train-output", "a", "--held-out", "a/b"])
+
+
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "train.json"
@@ -255,6 +261,36 @@ def test_images_need_not_be_there(tmp_path, capsys):
     image.parent.mkdir(parents=True)
     image.touch()
     assert path_entry(str(train))[2]["image_root"] == str(tmp_path / "out/a/JPEGImages")
+
+
+@pytest.mark.parametrize("suffix", [".json", ""])
+def test_both_parts_appear_or_none(tmp_path, capsys, monkeypatch, suffix):
+    """Old parts stay too, since a new one may hold videos of the other old one."""
+    if suffix:
+        (tmp_path / "in.json").write_text(json.dumps(content()))
+        register_ytvis_instances("mine", {}, str(tmp_path / "in.json"), "frames")
+        paths = run(tmp_path)
+        before = [path.read_bytes() for path in paths]
+    else:
+        for name in ("A", "B"):
+            write_sequence(tmp_path / "sets" / name, gt="1,1,2,2,9,9,1,1,1")
+        register_mot("mine", str(tmp_path / "sets"), benchmark="MOT17")
+    written = []
+
+    def write_once(*arguments, **options):
+        if written:
+            raise UserError("the disk is full")
+        written.append(write_part(*arguments, **options))
+        return written[0]
+
+    monkeypatch.setattr("d2video.data.export.write_part", write_once)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--seed", "1", suffix=suffix)
+    assert len(written) == 1
+    assert capsys.readouterr().err == "error: the disk is full\n"
+    if suffix:
+        assert [path.read_bytes() for path in paths] == before
+    assert [*(tmp_path / "out").iterdir()] == (sorted(paths) if suffix else [])
 
 
 @pytest.mark.parametrize("fault", ["unlabelled", "no file", "in place"])

@@ -160,9 +160,11 @@ def _mot_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, 
         root = os.path.dirname(sequences[0])
     arguments = {"benchmark": mot_benchmark(sequences), **options, "root": root}
     files = [os.path.join(folder, "gt", "gt.txt") for folder in sequences]
-    listed = [*dict.fromkeys(name for file in files for name in read_class_numbers(file))]
+    listed = [*dict.fromkeys(each for file in files for each in read_class_numbers(file).items())]
     if listed and arguments["benchmark"] not in WITHOUT_CLASSES:
-        arguments = {"classes": listed, **arguments}
+        names, numbers = ([*dict.fromkeys(each)] for each in zip(*listed))
+        is_one_to_one = len(names) == len(numbers) == len(listed)
+        arguments = {"classes": dict(zip(numbers, names)) if is_one_to_one else names, **arguments}
     return arguments
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,7 @@ def write_labels(
         check_videos(records, source, format, track_advice)
     has_tracks = "length" in records[0]
     if format in ("mot", "mots"):
+        class_names = _one_line_each(class_names, source, report)
         write, classes = (write_mot, mot_classes) if format == "mot" else (write_mots, mots_classes)
         write(records, class_names, path, images=images, source=source, report=report)
         return "mot", {
@@ -69,13 +71,27 @@ def write_labels(
     root = _image_root(records, path, image_root)
     content = make(records, class_names, image_root=root, source=source, report=report)
     write_content(content, path, root)
-    _doubt_video_files(records, path, report)
-    doubt_cache(records, path, report)
+    _doubt_video_files(records, source, report)
+    doubt_cache(records, source, report)
     kind = "ytvis" if format == "youtube-vis" else "coco_tracks" if has_tracks else "coco"
     return kind, {"json_file": path, "image_root": root}
 
 
-def _doubt_video_files(records: Sequence[Record], path: str, report: Report) -> None:
+def _one_line_each(class_names: Sequence[str], source: str, report: Report) -> list[str]:
+    """The names as lines of ``gt/labels.txt`` hold them."""
+    # Halves of UTF-16 pairs are no text.
+    lines = [name.encode(errors="replace").decode() for name in class_names]
+    written = [re.sub(r"[\r\n]+", " ", name).strip() for name in lines]
+    changed = [name for name, new in zip(class_names, written, strict=True) if new != name]
+    if changed and (not all(written) or len({*written}) < len(written)):
+        raise UserError(f"{source}: the class {changed[0]!r} is no line of a text file: rename it")
+    if changed:
+        text = f"names of classes are written without what no line of a text file holds: {changed[0]!r}"
+        report(Doubt(source, text))
+    return written
+
+
+def _doubt_video_files(records: Sequence[Record], source: str, report: Report) -> None:
     count = sum(split_frame_name(name) is not None for name in frames_of(records))
     if count:
         text = (
@@ -83,10 +99,10 @@ def _doubt_video_files(records: Sequence[Record], path: str, report: Report) -> 
             "programs do not read: for these extract the frames (d2video extract-frames) and give them as "
             "--image-root"
         )
-        report(Doubt(path, text))
+        report(Doubt(source, text))
 
 
-def doubt_cache(records: Sequence[Record], path: str, report: Report) -> None:
+def doubt_cache(records: Sequence[Record], source: str, report: Report) -> None:
     """A doubt where a file names images that are in the cache, since they were in a zip archive."""
     cache = f"{cache_folder()}{os.sep}"
     frames = [name for name in map(os.path.abspath, frames_of(records)) if name.startswith(cache)]
@@ -95,7 +111,7 @@ def doubt_cache(records: Sequence[Record], path: str, report: Report) -> None:
             f"{len(frames)} of its frames are in the cache, unpacked from archives, such as {frames[0]}, and "
             "are lost with it: if you want to keep the file, unpack the archives and read their folders"
         )
-        report(Doubt(path, text))
+        report(Doubt(source, text))
 
 
 def write_content(content: dict[str, Any], path: str, image_root: str) -> None:

@@ -1,6 +1,7 @@
 """Folders of sequences as the MOTChallenge has them (formats/mot_sequence.py), whatever is in gt.txt."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def _count_numbers(record: Record, tally: Tally) -> None:
 
 def _folder_name(record: Record) -> str:
     name = record.get("sequence", f"video_{record['video_id']}")
-    return name.replace("/", "_").replace("\\", "_").lstrip(".") or f"video_{record['video_id']}"
+    return re.sub(r"[/\\\x00-\x1f]", "_", name).lstrip(".") or f"video_{record['video_id']}"
 
 
 def _write_seqinfo(path: Path, name: str, record: Record, rate: float, suffix: str | None) -> None:

@@ -16,6 +16,7 @@ from d2video.formats.faults import Report
 from d2video.formats.mot_rules import rule_arguments
 from d2video.formats.mot_sequence import MOTSequence
 from d2video.formats.text import read_json
+from d2video.utils.errors import UserError
 from d2video.utils.files import new_folder
 
 _JSON_FORMATS = {"ytvis": "youtube-vis", "coco": "coco", "mot": "coco", "mots": "coco"}
@@ -54,7 +55,7 @@ def write_part(
     if is_own and kind in ("ytvis", "coco"):
         content, root = read_json(metadata.json_file), metadata.image_root
         write_content(part_of(content, root, {*frames_of(records)}), path, root)
-        doubt_cache(records, path, report)
+        doubt_cache(records, source, report)
         return kind, {"json_file": path, "image_root": root}
     if is_own and metadata.get("mot_sequences") is not None:
         sequences = {each.name: each for each in metadata.mot_sequences()}
@@ -90,4 +91,7 @@ def _link_sequences(sequences: Sequence[MOTSequence], path: str) -> None:
     """Put whole sequences into a new folder, as hard links where the disk allows."""
     with new_folder(path) as partial:
         for each in sequences:
-            shutil.copytree(each.folder, Path(partial, each.name), copy_function=link_file)
+            try:
+                shutil.copytree(each.folder, Path(partial, each.name), copy_function=link_file)
+            except shutil.Error as errors:  # one of each file
+                raise UserError(f"cannot write {path}: {errors.args[0][0][-1]}") from errors
