@@ -134,7 +134,7 @@ def test_frames_in_the_cache_are_doubted(tmp_path, monkeypatch, capsys):
     DatasetCatalog.register("mine", lambda: given)
     MetadataCatalog.get("mine").set(thing_classes=[*CLASSES], evaluator_type="labels")
     main(["mine", str(tmp_path / "out.json"), "--format", "youtube-vis"])
-    assert "out.json: 13 of its frames are in the cache, unpacked from" in capsys.readouterr().out
+    assert ": 13 of its frames are in the cache, unpacked from" in capsys.readouterr().out
 
 
 def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
