@@ -21,6 +21,7 @@ from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.coco import COCOInstances, check_coco_instances
+from d2video.formats.faults import Finding, LeftOut, refuse
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS
 
 
@@ -81,7 +82,7 @@ class Labels:
             UserError: no object has a mask.
         """
         content = youtube_vis_content(self.records, self.class_names, source=self.source)
-        return YTVISGroundTruth.from_dict(self._numbered(content), self.source)
+        return YTVISGroundTruth.from_dict(self._numbered(content), self.source, _but_left_out)
 
     def images(self) -> COCOInstances:
         """For the AP of COCO: a video is an image a frame."""
@@ -89,7 +90,7 @@ class Labels:
         images = frames_as_images(self.records)
         named = [{**image, "file_name": str(image["image_id"])} for image in images]
         content = coco_content(named, self.class_names, source=self.source)
-        return check_coco_instances(self._numbered(content), self.source)
+        return check_coco_instances(self._numbered(content), self.source, _but_left_out)
 
     def _numbered(self, content: dict[str, Any]) -> dict[str, Any]:
         """The content of a file, which numbers classes from 1 on, with ``numbers``."""
@@ -98,6 +99,12 @@ class Labels:
         for annotation in content.get("annotations", ()):
             annotation["category_id"] = self.numbers[annotation["category_id"] - 1]
         return content
+
+
+def _but_left_out(finding: Finding) -> None:
+    """Pass on what is found, but for crowds, which the reader of the labels has counted."""
+    if not isinstance(finding, LeftOut):
+        refuse(finding)
 
 
 def _coco(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:

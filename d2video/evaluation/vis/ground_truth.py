@@ -8,6 +8,7 @@ official code never counts annotation 0 as found.
 from dataclasses import dataclass
 from typing import Any
 
+from d2video.formats.faults import Report, refuse
 from d2video.formats.ytvis import TrackEntry, YTVISFile
 
 RLE = dict[str, Any]  # {"size": [H, W], "counts": compressed code, bytes or str}
@@ -46,9 +47,11 @@ class YTVISGroundTruth:
         return cls.from_file(YTVISFile.read(path))
 
     @classmethod
-    def from_dict(cls, content: Any, source: str = "ground truth") -> "YTVISGroundTruth":
+    def from_dict(
+        cls, content: Any, source: str = "ground truth", report: Report = refuse
+    ) -> "YTVISGroundTruth":
         """Read the content of an annotation file, see :meth:`YTVISFile.from_dict`."""
-        return cls.from_file(YTVISFile.from_dict(content, source))
+        return cls.from_file(YTVISFile.from_dict(content, source, report))
 
     @classmethod
     def from_file(cls, file: YTVISFile) -> "YTVISGroundTruth":
