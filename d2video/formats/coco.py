@@ -5,7 +5,7 @@ Training, evaluation and d2video check read the files here, and those with track
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from os.path import normpath
 from typing import Any, TypedDict, cast
@@ -99,7 +99,9 @@ def check_coco_instances(
     root = root_category(content, path, report)
     categories = read_categories(content, path, report, without=root)
     images, faulty = _read_images(content, path, report)
-    _tell_class_lists(content, path, report)
+    videos = content.get("videos")
+    lists = [*content["images"], *(videos if isinstance(videos, list) else ())]
+    tell_class_lists(lists, path, report)
     if content.get("annotations") is None:
         return COCOInstances(path, categories, images, None)
     given = _read_annotations(content, path, report, images, faulty, categories)
@@ -136,15 +138,15 @@ def _read_images(
     return images, faulty - images.keys()
 
 
-def _tell_class_lists(content: dict[str, Any], path: str, report: Report) -> None:
+def tell_class_lists(entries: Iterable[Any], path: str, report: Report) -> None:
+    """Count what images or videos of TAO and LVIS list of classes whose objects are not all labelled."""
     tally = Tally(path, "classes that images or videos list")
     advice = "training and evaluation take what is not labelled for background"
-    for entries in (content["images"], content.get("videos")):
-        for fields in entries if isinstance(entries, list) else ():
-            for key in _CLASS_LISTS if isinstance(fields, dict) else ():
-                listed = fields.get(key)
-                if listed and isinstance(listed, list):
-                    tally.leave_out(f"in {key}", len(listed), advice)
+    for fields in entries:
+        for key in _CLASS_LISTS if isinstance(fields, dict) else ():
+            listed = fields.get(key)
+            if listed and isinstance(listed, list):
+                tally.leave_out(f"in {key}", len(listed), advice)
     tally.tell(report)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from d2video.formats import (
     bdd100k,  # noqa: F401
+    burst,  # noqa: F401
     cocovid,  # noqa: F401
     cvat_coco,  # noqa: F401
     cvat_images,  # noqa: F401

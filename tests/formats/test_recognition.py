@@ -17,6 +17,7 @@ from d2video.formats.readers import read_labels
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
 from tests.formats.test_bdd100k import write as write_bdd100k
+from tests.formats.test_burst import content as burst_content
 from tests.formats.test_kitti import write as write_kitti
 from tests.formats.test_mots_png import write_cvat as write_cvat_mots
 from tests.formats.test_mots_png import write_kitti as write_kitti_mots
@@ -103,6 +104,7 @@ SAMPLES: dict[str, list[Callable[[Path], Path]]] = {
         lambda folder: write_bdd100k(folder, "seg_track_20/bitmasks"),
         lambda folder: write_bdd100k(folder, "seg_track_20/bitmasks") / "clip_a",
     ],
+    "burst": [_json(burst_content())],
     "coco": [
         _json(instance_content()),
         lambda folder: _json(instance_content())(folder).rename(folder / "_annotations.coco.json"),
