@@ -88,7 +88,7 @@ PAIRS = {"clean_root": "a", "degraded_root": "b", "task": "derain"}
         ("mine", "entry 'mine' must have the form"),
         (["mine", "ytvis"], "must have the form"),
         (["", "ytvis", {}], "must have the form"),
-        (["mine", "voc", {}], "mine has the format 'voc': choose bdd100k, coco, "),
+        (["mine", "voc", {}], "mine has the format 'voc': choose bdd100k, burst, coco, "),
         (["mine", "ytvis", {"json_file": "a"}], "mine: missing a required argument: 'image_root'"),
         (["mine", "image_folder", {"root": "a"}], "image_folder takes image_root: a text, task"),
         (["mine", "image_folder", {"image_root": 3}], "mine: image_root cannot be 3; image_folder"),
