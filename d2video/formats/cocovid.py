@@ -14,16 +14,13 @@ from typing import Any, TypeAlias, cast
 
 from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
 from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
+from d2video.formats.image_folders import image_folders
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledObject, LabelSet
 from d2video.formats.paths import leaves_folder
-from d2video.formats.recognition import Seen
+from d2video.formats.recognition import only_json_file
 from d2video.formats.rle import to_rle
-from d2video.formats.standard_formats import (
-    find_json_file,
-    image_folders,
-    is_coco_of_videos,
-)
+from d2video.formats.standard_formats import is_coco_of_videos
 from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import file_of_frame
@@ -62,7 +59,7 @@ def read_cocovid(
         UserError: the file is missing, no JSON or not in the format, or lists no images, or the images
             are not found.
     """
-    path = find_json_file(Seen(root), root)
+    path = only_json_file(root)
     content = read_json(path)
     file = check_coco_instances(content, path, report, whole_bodies=True)
     labels = LabelSet(

@@ -14,15 +14,11 @@ from d2video.formats.cvat_frames import frame_number
 from d2video.formats.cvat_shapes import Shape, geometry, is_turned
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.footage import Footage, find_image, find_video, read_footage
+from d2video.formats.image_folders import LOOKED_FOR, image_folders
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
-from d2video.formats.recognition import Seen
-from d2video.formats.standard_formats import (
-    LOOKED_FOR,
-    find_json_file,
-    image_folders,
-    is_coco_of_cvat,
-)
+from d2video.formats.recognition import only_json_file
+from d2video.formats.standard_formats import is_coco_of_cvat
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import in_natural_order, read_image_size
@@ -57,7 +53,7 @@ def read_cvat_coco(
         UserError: the file is missing or not in the format, or the frames are not found or not those
             that were labelled.
     """
-    path = find_json_file(Seen(root), root)
+    path = only_json_file(root)
     content = read_json(path)
     if not crowds:
         _make_objects_of_crowds(content, path, report)

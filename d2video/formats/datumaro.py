@@ -8,8 +8,7 @@ from d2video.formats.cvat_coco import label_set_of
 from d2video.formats.faults import EntryError, Report, refuse
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen
-from d2video.formats.standard_formats import find_json_file
+from d2video.formats.recognition import Seen, only_json_file
 from d2video.formats.text import as_json, json_entries, read_json
 from d2video.utils.errors import UserError
 
@@ -17,7 +16,7 @@ _SHAPES = ("bbox", "polygon", "mask")
 
 
 def _is_datumaro(seen: Seen) -> bool:
-    content = None if seen.only_json is None else seen.only_json.json
+    content = seen.content
     if not isinstance(content, dict) or not isinstance(content.get("items"), list):
         return False
     categories = content.get("categories")
@@ -42,7 +41,7 @@ def read_datumaro(
         UserError: the file is missing or not in the format, or the frames are not found or not those
             that were labelled.
     """
-    path = find_json_file(Seen(root), root)
+    path = only_json_file(root)
     content = read_json(path)
     kinds = content.get("categories") if isinstance(content, dict) else None
     names = kinds.get("label") if isinstance(kinds, dict) else None

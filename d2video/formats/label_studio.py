@@ -11,13 +11,12 @@ from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
 from d2video.formats.label_studio_tasks import Task, is_label_studio, read_tasks
-from d2video.formats.recognition import Seen
-from d2video.formats.standard_formats import find_json_file
+from d2video.formats.recognition import Seen, only_json_file
 from d2video.utils.errors import UserError
 
 
 def _recognises(seen: Seen) -> bool:
-    return seen.only_json is not None and is_label_studio(seen.only_json.json)
+    return is_label_studio(seen.content)
 
 
 @label_format("label_studio", _recognises)
@@ -50,7 +49,7 @@ def read_label_studio(
     """
     if fps is not None and not fps > 0:
         raise UserError(f"fps is {fps}: give the frames a second, or leave it out")
-    path = find_json_file(Seen(root), root)
+    path = only_json_file(root)
     tasks = read_tasks(path, report)
     if len({task.is_video for task in tasks}) > 1:
         raise UserError(

@@ -108,6 +108,23 @@ class Seen:
         names = [name for name in self.files if name.lower().endswith(".json")]
         return Seen(os.path.join(self.path, names[0])) if len(names) == 1 else None
 
+    @property
+    def content(self) -> Any:
+        """The content of :attr:`only_json`; None if it is not JSON, or there is none."""
+        return None if self.only_json is None else self.only_json.json
+
+
+def only_json_file(path: str) -> str:
+    """The JSON file of labels: the path, or the only one in a folder.
+
+    Raises:
+        UserError: the folder holds none, or several.
+    """
+    found = Seen(path).only_json
+    if found is None:
+        raise UserError(f"{path} holds no JSON file, or several: name the one with the labels")
+    return found.path
+
 
 def _json_or_none(path: str) -> Any:
     try:

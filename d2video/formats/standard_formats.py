@@ -1,21 +1,15 @@
 """Which labels are in a standard format, YouTube-VIS, COCO's or MOTChallenge's, and what belongs to them."""
 
 import os
-import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
-from d2video.fetching import around
+from d2video.formats.image_folders import find_folder_of, image_folders
 from d2video.formats.mot_rules import BENCHMARKS, MASK_BENCHMARKS
 from d2video.formats.mot_sequence import is_cvat_export, is_labelled_sequence, sequence_of_gt
 from d2video.formats.paths import portable
-from d2video.formats.recognition import Seen, recogniser
+from d2video.formats.recognition import Seen, only_json_file, recogniser
 from d2video.formats.text import read_lines
-from d2video.utils.errors import UserError
-from d2video.video.frame_names import file_of_frame
-
-LOOKED_FOR = 10  # images
 
 
 @recogniser("ytvis")
@@ -85,55 +79,12 @@ def mot_benchmark(sequences: list[str]) -> str:
     return next((b for b in possible for n in names if n.startswith(b.lower())), "MOT17")
 
 
-def find_json_file(seen: Seen, path: str) -> str:
-    """The JSON file of labels, which a folder may hold.
-
-    Raises:
-        UserError: the folder holds none, or several.
-    """
-    if seen.only_json is None:
-        raise UserError(f"{path} holds no JSON file, or several: name the one with the labels")
-    return seen.only_json.path
-
-
 def find_image_root(seen: Seen, path: str, *, needs_images: bool = True) -> str:
     """The folder that the names of images in a JSON file of labels are relative to, see
     :func:`find_folder_of`."""
-    content, file = _content(seen), find_json_file(seen, path)
+    content, file = _content(seen), only_json_file(seen.path)
     places = image_folders(file, content.get("image_root"))
     return find_folder_of(_image_names(content), file, path, places, needs_images=needs_images)
-
-
-def find_folder_of(
-    names: Iterable[str],
-    file: str,
-    path: str,
-    places: Iterable[str] | None = None,
-    *,
-    needs_images: bool = True,
-) -> str:
-    """The folder below or beside a JSON file in which there is an image of these names.
-
-    Args:
-        names: of which only the first ones are looked for; some may be missing.
-        path: what messages call the file.
-        places: to look at; None: :func:`image_folders`.
-        needs_images: False: if there is none, it is the file's own folder.
-
-    Raises:
-        UserError: there is none.
-    """
-    wanted, places = [*islice(names, LOOKED_FOR)], dict.fromkeys(places or image_folders(file))
-    for name in wanted:
-        for place in places:
-            if os.path.isfile(file_of_frame(os.path.join(place, name))):
-                return place
-    if not needs_images:
-        return os.path.dirname(file) or "."
-    raise UserError(
-        f"{path}: the folder of its images was not found ({wanted[0] if wanted else 'it names none'} is not "
-        "beside it, nor in images or JPEGImages): name the folder as image_root"
-    )
 
 
 def _image_names(content: dict[str, Any]) -> Iterator[str]:
@@ -143,32 +94,9 @@ def _image_names(content: dict[str, Any]) -> Iterator[str]:
         yield from (portable(name) for name in names or () if isinstance(name, str) and name)
 
 
-def image_folders(file: str, stated: Any = None) -> Iterator[str]:
-    """Where images of a file such as ``train.json`` or ``instances_train.json`` are, the likeliest first.
-
-    Args:
-        stated: the folder that the file names as ``image_root``, relative to its own, as files that d2video
-            writes do; None: it names none.
-    """
-    if isinstance(stated, str):
-        yield os.path.normpath(os.path.join(os.path.dirname(file), stated))
-    folder, name = os.path.split(os.path.abspath(file))
-    stem = os.path.splitext(name)[0]
-    splits = (stem, *reversed(re.split("[_-]", stem)))
-    places = [*around(folder), *around(os.path.dirname(folder))]
-    for split in splits:
-        for place in places:
-            for parts in ((split, "JPEGImages"), (split, "images"), ("images", split), (split,)):
-                yield os.path.join(place, *parts)
-    for place in places:
-        for part in ("", "images", "JPEGImages", "frames"):
-            yield os.path.join(place, part)
-
-
 def _content(seen: Seen) -> dict[str, Any]:
     """Of the JSON file, or of the only one in a folder; {} if it is another kind."""
-    content = None if seen.only_json is None else seen.only_json.json
-    return content if isinstance(content, dict) else {}
+    return seen.content if isinstance(seen.content, dict) else {}
 
 
 def _lists(key: str, content: dict[str, Any]) -> bool:

@@ -12,10 +12,9 @@ from d2video.formats.exports import find_exports
 from d2video.formats.label_formats import LABEL_FORMATS
 from d2video.formats.mot_labels import read_class_numbers
 from d2video.formats.mot_rules import WITHOUT_CLASSES
-from d2video.formats.recognition import RECOGNISERS, Seen, exists, unpacked
+from d2video.formats.recognition import RECOGNISERS, Seen, exists, only_json_file, unpacked
 from d2video.formats.standard_formats import (
     find_image_root,
-    find_json_file,
     mot_benchmark,
     mot_sequences,
 )
@@ -132,7 +131,7 @@ def _json_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str,
     if root is None:
         root = find_image_root(seen, path, needs_images=needs_images)
     root = unpacked(root)
-    return {**options, "json_file": find_json_file(seen, path), "image_root": root}
+    return {**options, "json_file": only_json_file(seen.path), "image_root": root}
 
 
 def _panoptic_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def _panoptic_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[
             f"{path} is in COCO's panoptic format, to which two folders belong, of the images and of the "
             "label images: register it in DATASETS.REGISTER as coco_panoptic, and use its name"
         )
-    return {**options, "panoptic_json": find_json_file(seen, path)}
+    return {**options, "panoptic_json": only_json_file(seen.path)}
 
 
 def _mot_arguments(path: str, seen: Seen, options: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import Annotation, ImageRecord, Record
 from d2video.formats.coco import Instance, read_coco_instances
 from d2video.formats.faults import Report, refuse
-from d2video.formats.standard_formats import find_folder_of
+from d2video.formats.image_folders import find_folder_of
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
 
