@@ -10,11 +10,11 @@ from typing import Any
 
 from d2video.formats.coco import tell_class_lists
 from d2video.formats.faults import EntryError, Report, refuse, reporting
+from d2video.formats.image_folders import find_folder_of, image_folders
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.paths import leaves_folder, portable
-from d2video.formats.recognition import Seen
-from d2video.formats.standard_formats import find_folder_of, find_json_file, image_folders
+from d2video.formats.recognition import Seen, only_json_file
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     as_json,
@@ -27,7 +27,7 @@ from d2video.utils.errors import UserError
 
 
 def _recognises(seen: Seen) -> bool:
-    return seen.only_json is not None and _is_burst(seen.only_json.json)
+    return _is_burst(seen.content)
 
 
 def _is_burst(content: Any) -> bool:
@@ -40,7 +40,7 @@ def _is_burst(content: Any) -> bool:
 def read_burst(root: str, report: Report = refuse, *, image_root: str | None = None) -> LabelSet:
     """Read one file; no image is opened.
 
-    Images that are not annotated are no frames. Masks that are not ground truth (``is_gt`` false) are left
+    Images that are not annotated are not frames of a video. Masks that are not ground truth (``is_gt`` false) are left
     out. Frames are numbered by their places in ``all_image_paths``, from 0 on.
 
     Args:
@@ -50,9 +50,9 @@ def read_burst(root: str, report: Report = refuse, *, image_root: str | None = N
             and beside the file.
 
     Raises:
-        UserError: the file is missing, no JSON or not in the format, or the images are not found.
+        UserError: the file is missing, not JSON or not in the format, or the images are not found.
     """
-    path = find_json_file(Seen(root), root)
+    path = only_json_file(root)
     content = read_json(path)
     if not _is_burst(content):
         raise UserError(f"{path} has no sequences with annotated_image_paths: give a file of BURST")
