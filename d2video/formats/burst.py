@@ -40,8 +40,8 @@ def _is_burst(content: Any) -> bool:
 def read_burst(root: str, report: Report = refuse, *, image_root: str | None = None) -> LabelSet:
     """Read one file; no image is opened.
 
-    Images that are not annotated are not frames of a video. Masks that are not ground truth (``is_gt`` false) are left
-    out. Frames are numbered by their places in ``all_image_paths``, from 0 on.
+    Only annotated images are frames of a video, numbered by their places in ``all_image_paths``, from 0 on.
+    Masks that are not ground truth (``is_gt`` false) are left out.
 
     Args:
         root: the JSON file, or a folder that holds no other one.
