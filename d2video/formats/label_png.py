@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from d2video.formats.faults import EntryError, Report, reporting
+from d2video.formats.faults import EntryError, Fault, Report, reporting
 from d2video.formats.footage import Footage
 from d2video.formats.label_set import LabelSet
 from d2video.formats.rle import encode_labels
@@ -23,6 +23,7 @@ from d2video.utils.errors import UserError
 from d2video.video.image_io import read_values, visible_files
 
 _LAST_NUMBER = re.compile(r"(\d{1,9})$", re.ASCII)
+_FEW = 3  # faults, which are told one by one
 # Decompression, most of the time, runs beside Python.
 _THREADS = min(os.cpu_count() or 1, 8)
 
@@ -64,7 +65,7 @@ def read_mask_frames(
         paths: of the PNGs, see :func:`mask_files`.
         footage: the frames. Image files belong to the PNGs of the same name.
         report: takes the faults of files: unreadable, colours, another size than the frames, or no
-            frame of this name or number, or one that another file is of.
+            frame of this name or number, or one that another file is of. Of many alike, the first is told.
         first_frame: of a video file, the number in the PNGs' names that its first frame has.
         others_are_empty: image files without a PNG are labelled frames without objects.
         read: gives the number of each pixel of a PNG, whole numbers (H,W).
@@ -77,19 +78,31 @@ def read_mask_frames(
     places = _Places(footage, first_frame)
     paths_of: dict[int, Path] = {}
     frames: dict[int, MaskFrame] = {}
+    misplaced: list[str] = []
+    damaged: list[str] = []
     with ThreadPoolExecutor(_THREADS) as pool:
         masks = [pool.submit(_read_masks, path, footage.size, read) for path in paths]
         for path, found in zip(paths, masks, strict=True):
-            with reporting(report, str(path), "file", str(path)):
+            with reporting(_texts_to(misplaced), str(path), "file", str(path)):
                 index = places.index_of(path)
                 if index in paths_of:
                     raise EntryError(f"{path} and {paths_of[index]} are of one frame; remove one")
                 paths_of[index] = path
-                frames[index] = places.frame(index, str(path), found.result())
+                with reporting(_texts_to(damaged), str(path), "file", str(path)):
+                    frames[index] = places.frame(index, str(path), found.result())
+    for texts in (misplaced, damaged):
+        if len(texts) > _FEW:
+            texts[:] = [f"{texts[0]}; {len(texts) - 1} more files of {paths[0].parent} are alike"]
+        for text in texts:
+            report(Fault(str(paths[0].parent), "file", None, text))
     if others_are_empty and not footage.is_video_file:
         for index in {*range(len(footage.frames))} - paths_of.keys():
             frames[index] = places.frame(index, footage.frames[index], {})
     return [frames[index] for index in sorted(frames)]
+
+
+def _texts_to(texts: list[str]) -> Report:
+    return lambda fault: texts.append(str(fault))
 
 
 def _read_masks(

@@ -189,6 +189,19 @@ def test_a_bad_file_is_named_and_its_frame_is_left_out(davis, message):
     assert re.search(message, str(found[0]))
 
 
+def test_many_bad_files_are_one_line_a_video(davis):
+    for path in (davis / "JPEGImages").rglob("*.jpg"):
+        Image.new("RGB", (8, 6)).save(path)
+    found = []
+    with pytest.raises(UserError, match="holds no labelled frame"):
+        read_davis(str(davis), found.append)
+    assert [re.sub(".*00000.png is", "", str(each)) for each in found] == [
+        f" 64x48 and its frame 8x6: give the frames that were labelled (image_root); {n} more files of "
+        f"{davis}/Annotations/480p/{name} are alike"
+        for name, n in (("clip_a", 4), ("clip_b", 7))
+    ]
+
+
 def test_wrong_places_are_one_line(tmp_path, davis, truth):
     masks = davis / "Annotations" / "480p" / "clip_b"
     video = tmp_path / "short.mp4"
