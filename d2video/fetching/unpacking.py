@@ -78,6 +78,8 @@ def _unpack_into(archive: Path, folder: Path) -> None:
             (partial / archive.stem).mkdir(parents=True)
             opened.extractall(partial / archive.stem, members)
         os.replace(partial, folder)
+    except NotImplementedError as error:
+        raise FetchFault(f"{error}: unpack it, and give the folder") from error
     except DAMAGE as error:
         raise FetchFault(
             f"it is damaged or no zip archive ({error}); fetch or export it again"
@@ -88,7 +90,7 @@ def _unpack_into(archive: Path, folder: Path) -> None:
 
 def _check(members: Sequence[zipfile.ZipInfo], archive: Path, target: Path) -> None:
     """Refuse an archive before anything of it is written."""
-    names = Counter(each.filename for each in members)
+    names = Counter(each.filename for each in members if not each.is_dir())
     for each in members:
         path = PurePosixPath(each.filename)
         leaves = path.is_absolute() or ".." in path.parts

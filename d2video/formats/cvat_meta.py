@@ -107,8 +107,8 @@ def holds(seen: Seen, content: str) -> bool:
     path = _file(seen.path)
     if path is None and _is_backup(seen):
         return content == "track"  # and refused by name
-    # The zeros are UTF-16's.
-    if path is None or f"<{OUTERMOST}" not in Seen(path).head.replace("\0", ""):
+    head = "" if path is None else Seen(path).head.replace("\0", "")  # zeros of UTF-16
+    if path is None or not head.startswith("<") or f"<{OUTERMOST}" not in head:
         return False
     meta = read_meta(path)
     # Without either, the mode of its task says what they would be.

@@ -27,11 +27,13 @@ class Exports:
         format: of all, one of :data:`~d2video.formats.recognition.RECOGNISERS`.
         places: the file or folder of each, by the name of its file, folder or archive.
         others: how many are not among them, by reason.
+        looks_like: another format that is recognised, where the one that was asked for is not.
     """
 
     format: str
     places: dict[str, Seen]
     others: Counter[str] = field(default_factory=Counter)
+    looks_like: str | None = None
 
     def left_out(self, path: str) -> LeftOut | None:
         """What to tell of the others, if there are any."""
@@ -51,9 +53,13 @@ def find_exports(path: str, format: str | None = None) -> Exports:
         UserError: the path does not exist, or it has no format that is known, or more than one.
     """
     found = _find(Path(path), format)
-    if found is None and format is None:
+    if found is not None:
+        return found
+    if format is None:
         raise no_format(path, _odd_file(_entries(places_at(path)[-1].path)))
-    return found or Exports(format or "", {_name(Path(path)): places_at(path)[0]})
+    other = _find(Path(path), None)
+    place = {_name(Path(path)): places_at(path)[0]}
+    return Exports(format, place, looks_like=None if other is None else other.format)
 
 
 def _find(path: Path, format: str | None) -> Exports | None:

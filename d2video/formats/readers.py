@@ -23,7 +23,7 @@ from d2video.formats import (
     standard_formats,  # noqa: F401
     youtube_vos,  # noqa: F401
 )
-from d2video.formats.exports import find_exports
+from d2video.formats.exports import Exports, find_exports
 from d2video.formats.faults import Report, refuse
 from d2video.formats.label_formats import LABEL_FORMATS
 from d2video.formats.label_set import LabelSet
@@ -64,18 +64,30 @@ def read_labels(
     if left_out is not None:
         report(left_out)
     if options.get("image_root") is not None:
-        options["image_root"] = root = unpacked(options["image_root"])
-        if len(exports.places) > 1 and os.path.isfile(root):
-            raise UserError(
-                f"{path} holds {len(exports.places)} exports, and image_root, {root}, is one video: give the "
-                "folder that holds those of all"
-            )
+        options["image_root"] = _frames_at(options["image_root"], path, exports)
     read = LABEL_FORMATS[format]
     can_choose = len(exports.places) == 1 and "videos" in inspect.signature(read).parameters
     if videos is not None and can_choose:
         options["videos"] = videos
-    sets = {name: read(seen.path, report, **options) for name, seen in exports.places.items()}
+    try:
+        sets = {name: read(seen.path, report, **options) for name, seen in exports.places.items()}
+    except UserError as error:
+        if exports.looks_like is None:
+            raise
+        raise UserError(f"{error}; {path} looks like {exports.looks_like}, not {format}") from error
     labels = united(path, sets, report)
     if videos is not None:
         labels.choose(videos)
     return labels
+
+
+def _frames_at(image_root: str, path: str, exports: Exports) -> str:
+    root = unpacked(image_root)
+    if not os.path.exists(root):
+        raise UserError(f"image_root, {root}, does not exist: correct the path of the frames")
+    if len(exports.places) > 1 and os.path.isfile(root):
+        raise UserError(
+            f"{path} holds {len(exports.places)} exports, and image_root, {root}, is one video: give the "
+            "folder that holds those of all"
+        )
+    return root

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from d2video.fetching import unpack
-from d2video.formats.text import parse_json, read_json
+from d2video.formats.text import packing_of, parse_json, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES, image_mode
 
@@ -70,12 +70,17 @@ class Seen:
         return image_mode(os.path.join(self.path, png))
 
     @cached_property
-    def head(self) -> str:
-        """The start of a file; "" of a folder or of what is not text."""
+    def start(self) -> bytes:
+        """The first bytes of a file; none of a folder."""
         if self.is_folder:
-            return ""
+            return b""
         with open(self.path, "rb") as file:
-            return file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip()
+            return file.read(_HEAD)
+
+    @cached_property
+    def head(self) -> str:
+        """The start of a file as text; "" of a folder or of what is not text."""
+        return self.start.decode("utf-8-sig", errors="ignore").lstrip()
 
     @cached_property
     def json(self) -> Any:
@@ -189,6 +194,9 @@ def no_format(path: str, odd: str | None = None) -> UserError:
     """
     seen = places_at(path)[-1]
     hints = ["name its format"]
+    if not seen.is_folder and (packed := packing_of(seen.start)):
+        other = "call it .zip" if packed == "zip" else "unpack it, and give the folder"
+        return UserError(f"{path} is packed ({packed}): {other}")
     several = [name for name in seen.files if name.lower().endswith(".json")]
     if len(several) > 1:
         first = os.path.join(seen.path, several[0])

@@ -17,7 +17,10 @@ from d2video.utils.limits import size_fault
 # What reading an entry of another kind than expected raises.
 NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
-_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_PACKED = {
+    **{b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"},
+    **{b"7z\xbc\xaf": "7z", b"Rar!": "rar"},
+}
 
 
 def read_bytes(path: str) -> bytes:
@@ -51,6 +54,11 @@ def read_lines(path: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
+def packing_of(start: bytes) -> str | None:
+    """What packed a file, by its first bytes; None: nothing that is known."""
+    return next((name for mark, name in _PACKED.items() if start.startswith(mark)), None)
+
+
 def read_json(path: str, **options: Any) -> Any:
     """The content of a JSON file, by ``json.loads`` with these options.
 
@@ -59,7 +67,7 @@ def read_json(path: str, **options: Any) -> Any:
             object has a key twice.
     """
     content = read_bytes(path)
-    packed = next((name for start, name in _PACKED.items() if content.startswith(start)), None)
+    packed = packing_of(content)
     if packed is not None:
         raise UserError(
             f"file {path} is packed ({packed}): unpack it, and give the JSON file in it"

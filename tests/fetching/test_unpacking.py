@@ -70,10 +70,20 @@ def test_what_belongs_to_a_folder_may_lie_beside_its_archive(tmp_path, cache):
 
 
 def _encrypted(path):
+    _change(path, 6, 1)
+
+
+def _of_windows(path):
+    """Packed by Deflate64, as Windows does with large files."""
+    _change(path, 8, 9)
+
+
+def _change(path, place, value):
+    """Set a number in the local header of the first member, and in that of the directory."""
     write(path, MEMBERS.items())
     content = bytearray(path.read_bytes())
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        struct.pack_into("<H", content, content.index(mark) + place, 1)
+    for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        struct.pack_into("<H", content, content.index(mark) + place + shift, value)
     path.write_bytes(content)
 
 
@@ -101,6 +111,7 @@ def _link(path):
         (_link, "its member 'link' leads out"),
         (_encrypted, "it is encrypted: unpack it with its password"),
         (_damaged, "it is damaged or no zip archive"),
+        (_of_windows, "That compression method is not supported: unpack it, and give the folder"),
         (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "it is damaged"),
         (lambda path: write(path, [("a", b"1"), ("a", b"2")]), "it has two members 'a'"),
         (lambda path: write(path, [("a", b"0" * 4000)]), "MB hold 4e-06 GB in 1 files"),

@@ -120,12 +120,12 @@ def test_tao(tmp_path):
     content["videos"][0] |= {"neg_category_ids": [3, 6], "not_exhaustive_category_ids": [9]}
     path, told = tmp_path / "validation.json", []
     path.write_text(json.dumps(content))
-    labels = read_labels(str(path), report=told.append, image_root="frames")
+    labels = read_labels(str(path), report=told.append, image_root=str(tmp_path))
     (left_out,) = told
     assert left_out.reasons == {"in neg_category_ids": 2, "in not_exhaustive_category_ids": 1}
     assert [video.name for video in labels.videos] == ["val_clip_b", "clip_a"]
     assert [list(video.numbers) for video in labels.videos] == [[0, 2, 4, 6], [0, 2, 4]]
-    assert labels.videos[0].frames[1] == "frames/clip_b/00002.png"
+    assert labels.videos[0].frames[1] == str(tmp_path / "clip_b" / "00002.png")
     wanted = [(o.frame // 2, o.track) for o in truth[0].objects if o.frame % 2 == 0]
     assert sorted((o.frame, o.track) for o in labels.videos[0].objects) == sorted(wanted)
 

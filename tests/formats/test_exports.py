@@ -157,6 +157,11 @@ def test_frames_of_two_exports_are_doubted(folder):
             "a.zip is a backup of CVAT, which holds keyframes only: export",
         ),
         (lambda folder: None, {"image_root": f"{FIRST.name}.mp4"}, "2 exports, and image_root, "),
+        (
+            lambda folder: None,
+            {"image_root": "none"},
+            "exports/none, does not exist: correct the path",
+        ),
     ],
 )
 def test_refused_in_one_line(folder, change, options, part):
@@ -213,6 +218,12 @@ def test_a_video_that_labels_do_not_name(format, tmp_path):
     (tmp_path / "exports" / "job.1.mp4").rename(tmp_path / "exports" / "job.2.mp4")
     with pytest.raises(UserError, match="image_root"):
         read_labels(str(tmp_path / "exports"))
+
+
+def test_the_wrong_format(folder):
+    for format in ("cvat_coco", "cvat_mot"):
+        with pytest.raises(UserError, match=f"exports looks like cvat_video, not {format}"):
+            read_labels(str(folder), format)
 
 
 @pytest.mark.usefixtures("scratch_catalog")

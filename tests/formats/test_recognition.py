@@ -246,6 +246,11 @@ def test_odd_files_fail_no_recogniser(odd, tmp_path):
         (tmp_path / name).unlink()
 
 
+def _start(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
 @pytest.mark.parametrize(
     ("write", "part"),
     [
@@ -262,6 +267,16 @@ def test_odd_files_fail_no_recogniser(odd, tmp_path):
         (
             lambda folder: _half_written(shutil.copy(_json({})(folder), folder / "z.json").parent),
             "labels.json is not JSON",
+        ),
+        *(
+            (
+                lambda folder, start=start: _start(folder / "export", start),
+                rf"is packed \({kind}\): {what}",
+            )
+            for start, kind, what in (
+                (b"7z\xbc\xaf", "7z", "unpack it, and give the folder"),
+                (b"PK\x03\x04<annotations>", "zip", "call it .zip"),
+            )
         ),
         (
             lambda folder: (folder / "labels.xml").write_text("<annotations><meta>") and folder,
