@@ -32,8 +32,6 @@ _MASK_FOLDERS = ("Annotations", "Annotations_unsupervised")
 _IMAGE_FOLDERS = ("JPEGImages", "images", "frames")
 _RESOLUTION = re.compile(r"\d+p|Full-Resolution")
 _VOID = (254, 255)
-# The grey values of the first colours of the palette, in order: what an RGB copy made grey holds.
-_GREYS = (38, 75, 113, 15, 53, 90, 128)
 
 
 def _recognises(seen: Seen) -> bool:
@@ -57,7 +55,6 @@ def read_davis(
     videos: Collection[str] | None = None,
     class_name: str = "object",
     split: str | None = None,
-    resolution: str | None = None,
     max_id: int = 100,
     first_frame: int = 0,
 ) -> LabelSet:
@@ -72,16 +69,15 @@ def read_davis(
         class_name: of all objects.
         split: a list of videos in ImageSets: "2017/train", or "train" if there is only one of that name;
             None: all videos with masks.
-        resolution: a folder in that of the masks, such as "480p"; None: the only one.
         max_id: larger numbers are refused: smoothed masks and grey copies of colours have them.
         first_frame: of a video file, the number in the PNGs' names that its first frame has.
 
     Raises:
-        UserError: there are no masks, or no frames of them, or no such split or resolution.
+        UserError: there are no masks, those of several resolutions, no frames of them, or no such split.
     """
     masks = _mask_folder(root)
     base = _above(masks)
-    folders = _video_folders(masks, resolution)
+    folders = _video_folders(masks)
     if split is not None:
         folders = _of_split(folders, os.path.join(base, "ImageSets"), split, masks)
     labels = LabelSet(root, report, classes=[class_name], wanted=videos)
@@ -128,7 +124,7 @@ def _above(masks: str) -> str:
     return os.path.dirname(absolute)
 
 
-def _video_folders(masks: str, resolution: str | None) -> dict[str, str]:
+def _video_folders(masks: str) -> dict[str, str]:
     """Folders of PNGs by the names of their videos, of one resolution.
 
     Raises:
@@ -143,16 +139,12 @@ def _video_folders(masks: str, resolution: str | None) -> dict[str, str]:
     sizes = sorted(
         {parts[0] for parts in folders if len(parts) > 1 and _RESOLUTION.fullmatch(parts[0])}
     )
-    if resolution is None and len(sizes) > 1:
-        raise UserError(f"{masks} has masks in {' and '.join(sizes)}: choose one (resolution)")
-    chosen = resolution or next(iter(sizes), None)
-    if chosen is not None:
-        folders = {parts[1:]: path for parts, path in folders.items() if parts[0] == chosen}
+    if len(sizes) > 1:
+        raise UserError(f"{masks} has masks in {' and '.join(sizes)}: give the path of one of them")
+    if sizes:
+        folders = {parts[1:]: path for parts, path in folders.items() if parts[0] in sizes}
     if not folders:
-        within = (
-            "" if resolution is None else f" in {resolution} (it has {', '.join(sizes) or 'none'})"
-        )
-        raise UserError(f"{masks} has no folder with PNGs{within}: give the folder of the masks")
+        raise UserError(f"{masks} has no folder with PNGs: give the folder of the masks")
     return {"/".join(parts): path for parts, path in folders.items()}
 
 
@@ -200,10 +192,4 @@ def _void(
         text = "its masks have 0 and 255 only: 255 is read as the object, as in DAVIS 2016"
         report(Doubt(root, text))
         return ()
-    if _GREYS[0] in values and values <= {*_GREYS, *_VOID}:
-        text = (
-            f"the objects have the numbers {', '.join(map(str, sorted(values)))}, the grey values of the "
-            "palette's first colours: if the masks were read as grey and written again, use the originals"
-        )
-        report(Doubt(root, text))
     return _VOID

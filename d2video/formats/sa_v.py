@@ -11,7 +11,6 @@ Val and test: see :mod:`d2video.formats.sa_v_png`.
 import math
 import os
 import re
-from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -30,7 +29,7 @@ from d2video.utils.errors import UserError
 
 _NAME = re.compile(r"(.+)_(manual|auto)\.json")
 
-MaskletKind = Literal["manual", "auto", "both"]
+MaskletKind = Literal["manual", "auto"]
 
 
 def _recognises(seen: Seen) -> bool:
@@ -61,16 +60,15 @@ def read_sa_v(
         image_root: the folder of the videos, files or folders of images; None: beside the labels.
         videos: only these, by name; None: all.
         class_name: of all objects.
-        masklets: those that were drawn by hand, automatic ones, or both; of a single JSON file its own.
-            With "both", tracks get numbers of their own.
+        masklets: those that were drawn by hand, or automatic ones; of a single JSON file its own.
         frame_step: frames from one row of a JSON file to the next; None: 4, or 24 / fps if the file has
             ``fps``.
 
     Raises:
         UserError: there is no such file, or a video is missing.
     """
-    if masklets not in ("manual", "auto", "both"):
-        raise UserError(f"masklets is '{masklets}': choose manual, auto or both")
+    if masklets not in ("manual", "auto"):
+        raise UserError(f"masklets is '{masklets}': choose manual or auto")
     if frame_step is not None and frame_step < 1:
         raise UserError(f"frame_step is {frame_step}: give the frames between two rows, from 1 on")
     labels = LabelSet(root, report, classes=[class_name], wanted=videos)
@@ -79,42 +77,34 @@ def read_sa_v(
         add_png_videos(labels, pngs, image_root, class_name)
         return labels.finished()
     files = _find_files(root, masklets, report)
-    for name, paths in files.items():
+    for name, path in files.items():
         if not labels.wants(name):
             continue
-        found: dict[str, Masklets] = {}
-        for kind, path in paths.items():
-            with reporting(report, path, "file", path):
-                found[kind] = read_masklets(path, frame_step)
-        if not found:
-            continue
-        first = next(iter(found.values())).path
-        footage = find_footage(
-            first, os.path.dirname(first), [name], image_root, is_only=len(files) == 1
-        )
-        with reporting(report, first, "video", name):
+        with reporting(report, path, "file", path):
+            found = read_masklets(path, frame_step)
+            folder = os.path.dirname(path)
+            footage = find_footage(path, folder, [name], image_root, is_only=len(files) == 1)
             _add_video(labels, name, found, footage, class_name)
     return labels.finished()
 
 
-def _find_files(root: str, masklets: MaskletKind, report: Report) -> dict[str, dict[str, str]]:
-    """Paths of JSON files by video and kind."""
+def _find_files(root: str, masklets: MaskletKind, report: Report) -> dict[str, str]:
+    """Paths of JSON files by video."""
     if os.path.isfile(root):
         match = _NAME.fullmatch(os.path.basename(root))
-        return {match[1] if match else Path(root).stem: {match[2] if match else "manual": root}}
+        return {match[1] if match else Path(root).stem: root}
     tally = Tally(root, "JSON files")
-    videos: dict[str, dict[str, str]] = defaultdict(dict)
+    videos: dict[str, str] = {}
     for path in sorted(Path(root).rglob("*.json")):
         match = _NAME.fullmatch(path.name)
         if match is None:
             tally.leave_out("that are not called <video>_manual.json or <video>_auto.json")
-        elif masklets not in (match[2], "both"):
-            advice = "set masklets to both, or to the other kind"
-            tally.leave_out(f"of {match[2]} masklets", advice=advice)
-        elif match[2] in videos[match[1]]:
-            raise UserError(f"{path} and {videos[match[1]][match[2]]} are of one video; remove one")
+        elif masklets != match[2]:
+            tally.leave_out(f"of {match[2]} masklets", advice="masklets chooses the kind")
+        elif match[1] in videos:
+            raise UserError(f"{path} and {videos[match[1]]} are of one video; remove one")
         else:
-            videos[match[1]][match[2]] = str(path)
+            videos[match[1]] = str(path)
             tally.used += 1
     if not videos:
         raise UserError(
@@ -122,49 +112,38 @@ def _find_files(root: str, masklets: MaskletKind, report: Report) -> dict[str, d
             "give SA-V's folder, or the other masklets"
         )
     tally.tell(report)
-    return dict(videos)
+    return videos
 
 
 def _add_video(
-    labels: LabelSet,
-    name: str,
-    found: dict[str, Masklets],
-    footage: Footage,
-    class_name: str,
+    labels: LabelSet, name: str, found: Masklets, footage: Footage, class_name: str
 ) -> None:
-    """Add a video with the masklets of each kind."""
-    first, last = next(iter(found.values())), [*found.values()][-1]
-    count, step = len(first.rows), first.step
-    if (len(last.rows), last.step) != (count, step):
+    """
+    Raises:
+        EntryError: the rows reach beyond the frames.
+    """
+    count, step = len(found.rows), found.step
+    last = (count - 1) * step
+    if found.size is not None:
+        footage.check_size(found.size, found.path)
+    if last >= len(footage.frames):
         raise EntryError(
-            f"{first.path} has {count} rows, and {last.path} {len(last.rows)} of every {last.step} frames; "
-            "choose one (masklets)"
-        )
-    for each in found.values():
-        if each.size is not None:
-            footage.check_size(each.size, each.path)
-    if (count - 1) * step >= len(footage.frames):
-        raise EntryError(
-            f"the {count} rows of {first.path} reach to frame {(count - 1) * step}, and {footage.path} has "
+            f"the {count} rows of {found.path} reach to frame {last}, and {footage.path} has "
             f"{len(footage.frames)} frames: give the video that was labelled, or frame_step"
         )
     if math.ceil(len(footage.frames) / step) != count:
         text = (
-            f"its {count} rows end at frame {(count - 1) * step}, and {footage.path} has "
-            f"{len(footage.frames)} frames: if rows are not every {step} frames, give frame_step"
+            f"its {count} rows end at frame {last}, and {footage.path} has {len(footage.frames)} frames: if "
+            f"rows are not every {step} frames, give frame_step"
         )
-        labels.report(Doubt(first.path, text))
-    images = footage.frames[: count * step : step]
+        labels.report(Doubt(found.path, text))
+    images = footage.frames[: last + 1 : step]
     video = labels.add_video(name, images, footage.size, range(0, count * step, step))
     (empty,) = encode_masks(np.zeros((1, *footage.size), bool))
     absent = (None, {"size": [*footage.size], "counts": empty["counts"].decode()})
-    for kind, each in found.items():
-        tracks: list[int | str] = [*each.ids]
-        if len(found) > 1:  # each kind counts from 0
-            tracks = [f"{kind} {number}" for number in each.ids]
-        for row, masks in enumerate(each.rows):
-            for track, mask in zip(tracks, masks, strict=True):
-                if mask in absent:
-                    continue
-                with reporting(labels.report, each.path, "row", f"{row}, masklet {track}"):
-                    video.add(row * step, class_name, track=track, segmentation=mask)
+    for row, masks in enumerate(found.rows):
+        for track, mask in zip(found.ids, masks, strict=True):
+            if mask in absent:
+                continue
+            with reporting(labels.report, found.path, "row", f"{row}, masklet {track}"):
+                video.add(row * step, class_name, track=track, segmentation=mask)

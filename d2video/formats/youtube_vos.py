@@ -57,26 +57,22 @@ def read_youtube_vos(
     *,
     image_root: str | None = None,
     videos: Collection[str] | None = None,
-    split: str | None = None,
     class_name: str | None = None,
-    first_frame: int = 0,
 ) -> LabelSet:
     """Read a split of YouTube-VOS.
 
     Args:
-        root: the folder of the split, or one of several, or the meta.json.
+        root: the folder of the split, or around it, or the meta.json.
         report: takes faults, doubts and what is left out.
         image_root: the folder of the videos' frames, such as train_all_frames/JPEGImages; None:
             JPEGImages beside the meta.json. Frames without a mask are not labelled.
         videos: only these, by name; None: all.
-        split: a folder with a meta.json; None: the only one.
         class_name: of all objects; None: their categories in the meta.json.
-        first_frame: of a video file, the number in the PNGs' names that its first frame has.
 
     Raises:
-        UserError: there is no meta.json, or there are several and no ``split``; frames are missing.
+        UserError: there is no meta.json, or there are several; frames are missing.
     """
-    path = _find_meta(root, split)
+    path = _find_meta(root)
     base = os.path.dirname(path)
     content = read_json(path)
     if not _is_meta(content):
@@ -96,7 +92,7 @@ def read_youtube_vos(
         folder = os.path.join(base, "Annotations", name)
         names = [os.path.join("JPEGImages", name), *([] if image_root is None else [name])]
         footage = find_footage(path, base, names, image_root, is_only=len(listed) == 1)
-        frames = read_mask_frames(mask_files(folder), footage, report, first_frame=first_frame)
+        frames = read_mask_frames(mask_files(folder), footage, report)
         complete = [each for each in frames if _is_complete(each, objects)]
         tally.used += len(complete)
         tally.leave_out(
@@ -109,19 +105,18 @@ def read_youtube_vos(
     return labels.finished()
 
 
-def _find_meta(root: str, split: str | None) -> str:
+def _find_meta(root: str) -> str:
     if os.path.isfile(root):
         return root
-    above = root if split is None else os.path.join(root, split)
     for folders in ("", "*/", "*/*/"):
-        found = sorted(Path(above).glob(f"{folders}meta.json"))
+        found = sorted(Path(root).glob(f"{folders}meta.json"))
         if found:
             break
     else:
-        raise UserError(f"{above} has no meta.json: give the folder of a split of YouTube-VOS")
+        raise UserError(f"{root} has no meta.json: give the folder of a split of YouTube-VOS")
     if len(found) > 1:
         names = ", ".join(each.parent.name for each in found)
-        raise UserError(f"{above} has several splits, {names}: name one (split)")
+        raise UserError(f"{root} has several splits, {names}: give the path of one of them")
     return str(found[0])
 
 

@@ -90,19 +90,13 @@ def test_train(train, truth):
     assert [*video.numbers] == [*range(0, 32, 4)]
     assert video.frames[3] == f"{train}/sav_000/clip_b.mp4#frame=12"
     assert [str(each) for each in found] == [
-        f"{train}: 2 of 3 JSON files are used; left out: 1 of auto masklets; set masklets to both, or to "
-        "the other kind"
+        f"{train}: 2 of 3 JSON files are used; left out: 1 of auto masklets; masklets chooses the kind"
     ]
 
 
 def test_kinds_of_masklets(train, truth):
     labels = read_sa_v(str(train), lambda _: None, masklets="auto")
     assert_equal(labels, truth[1:])
-    labels = read_sa_v(str(train), masklets="both")
-    assert {v.name: {o.track for o in v.objects} for v in labels.videos} == {
-        "clip_a": {1, 2},
-        "clip_b": {1, 2, 7},
-    }
     single = str(train / "sav_000/clip_a_auto.json")
     assert recognise(single)[0] == "sa_v"
     assert_equal(read_sa_v(single), truth[1:])
