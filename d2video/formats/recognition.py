@@ -12,6 +12,8 @@ from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES, image_mode
 
 _MOST_FILES = 20_000
+_LEVELS = 4
+_IMAGES = 3  # of a folder
 _HEAD = 1 << 16  # bytes
 
 
@@ -32,14 +34,21 @@ class Seen:
 
     @cached_property
     def files(self) -> list[str]:
-        """Of a folder the files in it, down to four levels, relative and with "/"; not all of very many."""
+        """Of a folder the files in it, down to four levels, relative and with "/", the upper levels first.
+
+        Of the images in a folder they are the first ones, and of very many files not all.
+        """
         found: list[str] = []
-        for folder, below, names in os.walk(self.path):
-            relative = os.path.relpath(folder, self.path)
-            parts = [] if relative == "." else relative.split(os.sep)
-            below[:] = [] if len(parts) >= 4 else sorted(n for n in below if not n.startswith("."))
-            found += ["/".join([*parts, n]) for n in sorted(names) if not n.startswith(".")]
-            if len(found) > _MOST_FILES:
+        folders = [""]
+        for folder in folders:  # which grow
+            _, below, names = next(os.walk(os.path.join(self.path, folder)), ("", [], []))
+            if folder.count("/") < _LEVELS:
+                folders += [f"{folder}{name}/" for name in sorted(below) if name[0] != "."]
+            seen = [name for name in sorted(names) if name[0] != "."]
+            images = [n for n in seen if os.path.splitext(n)[1].lower() in IMAGE_SUFFIXES]
+            others = {*seen} - {*images[_IMAGES:]}
+            found += [f"{folder}{name}" for name in seen if name in others]
+            if len(found) > _MOST_FILES or len(folders) > _MOST_FILES:
                 break
         return found
 

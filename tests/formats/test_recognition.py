@@ -290,6 +290,21 @@ def test_no_format_is_one_line(write, part, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_labels_are_found_behind_many_images(tmp_path, monkeypatch):
+    """Folders of images before ``label_02``, with more files than are looked at; one is a link."""
+    write_kitti(tmp_path / "set" / "training", true_videos())
+    images = tmp_path / "set" / "training" / "image_02"
+    for number in range(9):
+        (images / f"{number:04d}").mkdir()
+        for frame in range(4):
+            (images / f"{number:04d}" / f"{frame:06d}.png").touch()
+    (tmp_path / "set" / "training" / "label_02").rename(tmp_path / "labels")
+    (tmp_path / "set" / "training" / "label_02").symlink_to(tmp_path / "labels")
+    monkeypatch.setattr("d2video.formats.recognition._MOST_FILES", 30)
+    assert recognise(str(tmp_path / "set"))[0] == "kitti"
+    assert len(Seen(str(images)).files) <= 33
+
+
 def test_an_archive_with_a_folder_around_all(tmp_path, monkeypatch):
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
