@@ -9,7 +9,7 @@ from pathlib import Path
 from d2video.formats.faults import LeftOut
 from d2video.formats.recognition import Seen, no_format, places_at, recognised
 from d2video.utils.errors import UserError
-from d2video.video.image_io import IMAGE_SUFFIXES, in_natural_order
+from d2video.video.image_io import IMAGE_SUFFIXES, holds_files, in_natural_order, visible_files
 from d2video.video.video_file import VIDEO_SUFFIXES
 
 _FOOTAGE = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES}
@@ -70,12 +70,13 @@ def _alone(path: Path, format: str | None) -> Exports | None:
     one = recognised(str(path), format)
     if one is None:
         return None
-    beside = sum(map(_is_archive, _entries(one[1].path)))
-    return Exports(one[0], {_name(path): one[1]}, Counter({"in archives beside it": beside}))
+    kind, seen = one
+    beside = len(visible_files(seen.path, (".zip",))) if seen.is_folder else 0
+    return Exports(kind, {_name(path): seen}, Counter({"in archives beside it": beside}))
 
 
 def _within(path: Path, format: str | None) -> Exports | None:
-    """The exports in a folder or an archive, and in the archives among them."""
+    """The exports in a folder or an archive, and in the archives and folders of archives among them."""
     entries = _entries(places_at(str(path))[-1].path)
     if _odd_file(entries) is not None:
         return None
@@ -84,7 +85,7 @@ def _within(path: Path, format: str | None) -> Exports | None:
     for each in sorted(entries, key=_is_archive):  # a folder may have been unpacked from an archive
         if each.is_file() and each.suffix.lower() not in _EXPORTS:
             continue
-        part = (_find if _is_archive(each) else _alone)(each, format)
+        part = (_find if _may_hold_several(each) else _alone)(each, format)
         if part is not None and _name(each) in map(_name, parts):
             others["that are unpacked beside"] += 1
         elif part is not None:
@@ -119,6 +120,10 @@ def _entries(folder: str) -> list[Path]:
 
 def _is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def _may_hold_several(path: Path) -> bool:
+    return holds_files(path, _EXPORTS) if path.is_dir() else _is_archive(path)
 
 
 def _odd_file(entries: Sequence[Path]) -> str | None:

@@ -78,10 +78,14 @@ def told(path, format=None, **options):
     return read, [str(each) for each in found if isinstance(each, Doubt | LeftOut)]
 
 
-@pytest.mark.parametrize("place", ["", "outer", "outer.zip", "outer/inner.zip"])
+@pytest.mark.parametrize("place", ["", "outer", "outer.zip", "outer/inner.zip", "by date"])
 def test_zips_and_folders_are_one_set(folder, tmp_path, place):
     if place == "outer":
         shutil.move(folder, tmp_path / "outer" / "exports")
+    elif place == "by date":  # folders of zips
+        shutil.make_archive(str(tmp_path / place / "june" / "job_2"), "zip", folder / "job_2")
+        shutil.rmtree(folder / "job_2")
+        shutil.move(folder, tmp_path / place / "may")
     elif place:
         shutil.make_archive(str(tmp_path / place.removesuffix(".zip")), "zip", folder)
     read, texts = told(tmp_path / (place or "exports"))
