@@ -6,8 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from detectron2.modeling import build_model
 
+from d2video.checkpoint import VideoCheckpointer
 from d2video.cli import main
+from d2video.structures import set_class_names
+from tests.formats import test_labelme
 from tests.helpers import ROOT
 from tests.helpers.cvat_xml import (
     as_polygon,
@@ -19,7 +23,7 @@ from tests.helpers.cvat_xml import (
     write_xml,
 )
 from tests.helpers.true_labels import true_videos, write_video
-from tests.projects.VisTR.tiny import SMALL
+from tests.projects.VisTR.tiny import SMALL, tiny_cfg
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog")
 
@@ -37,15 +41,22 @@ def commands(number: int) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
 
 
+def write_weights() -> str:
+    """The checkpoint of a small model of other classes."""
+    model = build_model(tiny_cfg())
+    set_class_names(model, ["sheep", "horse", "cow"])
+    VideoCheckpointer(model, "weights").save("other")
+    return "weights/other.pth"
+
+
 def as_tiny(words: list[str]) -> list[str]:
-    """With a small model of random weights in place of the page's."""
+    """With a small model in place of the page's."""
     if CONFIG not in words:
         return words
     place = words.index(CONFIG)
     words = [*words[:place], "VisTR/vistr_tiny_shapes.yaml", *words[place + 1 :]]
     if "MODEL.WEIGHTS" in words:
-        place = words.index("MODEL.WEIGHTS")
-        words = [*words[:place], *words[place + 2 :]]
+        words[words.index("MODEL.WEIGHTS") + 1] = write_weights()
     if words[1] == "show-data":
         words = [*words[:3], "--num-clips", "1", *words[3:]]
     return [*words, *TINY]
@@ -87,6 +98,7 @@ def test_from_exports_to_predictions(exports, capfd):
     evaluated = printed["evaluate"].out + printed["evaluate"].err
     assert "AP by class" in evaluated
     assert "cat" in evaluated
+    assert "sheep" not in evaluated
     assert (exports / "new_annotated.mp4").stat().st_size > 1000
     assert (exports / "new_annotated.json").is_file()
 
@@ -97,6 +109,25 @@ def test_extracted_frames_stand_in_for_the_video(exports, capfd):
     main(extract[1:])
     main([check[1], "exports/job_2.zip", *check[3:]])
     assert "no faults" in capfd.readouterr().out
+
+
+def test_options_and_other_programs(exports, capfd):
+    test_labelme.write(true_videos(crowd=False), exports / "labelme_folder")
+    shutil.copy("exports/job_2.zip", "job_12.zip")
+    shutil.copy("exports/street_2.mp4", "street_2.mp4")
+    check, train = commands(1)
+    main(check[1:])
+    assert "no faults, 2 records read" in capfd.readouterr().out
+    main([*as_tiny(train)[1:], "DATASETS.TEST", "()"])
+    (words,) = commands(3)
+    main(words[1:])
+    assert (exports / "tracks" / "street_2" / "gt" / "gt.txt").is_file()
+    page = (ROOT / "docs" / "labels.md").read_text()
+    (python,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found = {}
+    exec(python, found)
+    assert len(found["labels"].videos) == 1
+    assert found["name"].startswith("job_12.zip")
 
 
 def test_labelme_frames_of_a_real_video(tmp_path, monkeypatch, capfd):
