@@ -21,7 +21,7 @@ from d2video.evaluation.mot.ground_truth import MOTGroundTruth
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.coco import COCOInstances, check_coco_instances
-from d2video.formats.faults import Finding, LeftOut, refuse
+from d2video.formats.faults import Fault, Finding, refuse
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS
 
 
@@ -90,7 +90,7 @@ class Labels:
         images = frames_as_images(self.records)
         named = [{**image, "file_name": str(image["image_id"])} for image in images]
         content = coco_content(named, self.class_names, source=self.source)
-        return check_coco_instances(self._numbered(content), self.source, _but_left_out)
+        return check_coco_instances(self._numbered(content), self.source, _refuse_faults)
 
     def _numbered(self, content: dict[str, Any]) -> dict[str, Any]:
         """The content of a file, which numbers classes from 1 on, with ``numbers``."""
@@ -101,9 +101,9 @@ class Labels:
         return content
 
 
-def _but_left_out(finding: Finding) -> None:
-    """Pass on what is found, but for crowds, which the reader of the labels has counted."""
-    if not isinstance(finding, LeftOut):
+def _refuse_faults(finding: Finding) -> None:
+    """Pass over what else the reader of the labels has told."""
+    if isinstance(finding, Fault):
         refuse(finding)
 
 

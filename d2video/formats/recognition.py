@@ -15,6 +15,7 @@ _MOST_FILES = 20_000
 _LEVELS = 4
 _IMAGES = 3  # of a folder
 _HEAD = 1 << 16  # bytes
+_LOOKED_AT = 20  # JSON files, for messages
 
 
 class Seen:
@@ -208,9 +209,10 @@ def no_format(path: str, odd: str | None = None) -> UserError:
         return UserError(f"{path} is packed ({packed}): {other}")
     several = [name for name in seen.files if name.lower().endswith(".json")]
     if len(several) > 1:
-        first = os.path.join(seen.path, several[0])
-        read_json(first)
-        hints.insert(0, f"name one of its JSON files, such as {first}")
+        paths = [os.path.join(seen.path, name) for name in several[:_LOOKED_AT]]
+        read_json(paths[0])
+        known_one = next((each for each in paths if recognised(each) is not None), paths[0])
+        hints.insert(0, f"name one of its JSON files, such as {known_one}")
     archives = [name for name in seen.files if name.lower().endswith(".zip")]
     if archives:
         first = os.path.join(seen.path, archives[0])
