@@ -82,7 +82,7 @@ class Labels:
             UserError: no object has a mask.
         """
         content = youtube_vis_content(self.records, self.class_names, source=self.source)
-        return YTVISGroundTruth.from_dict(self._numbered(content), self.source, _but_left_out)
+        return YTVISGroundTruth.from_dict(self._numbered(content), self.source, _refuse_faults)
 
     def images(self) -> COCOInstances:
         """For the AP of COCO: a video is an image a frame."""

@@ -1,5 +1,6 @@
 """The commands of docs/labels.md, from exports with their videos to a model that predicts."""
 
+import inspect
 import re
 import shlex
 import shutil
@@ -10,6 +11,8 @@ from detectron2.modeling import build_model
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.cli import main
+from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.recognition import RECOGNISERS
 from d2video.structures import set_class_names
 from tests.formats import test_labelme
 from tests.helpers import ROOT
@@ -128,6 +131,17 @@ def test_options_and_other_programs(exports, capfd):
     exec(python, found)
     assert len(found["labels"].videos) == 1
     assert found["name"].startswith("job_12.zip")
+
+
+def test_the_options_of_formats():
+    page = (ROOT / "docs" / "labels.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\|.*\| (.*)\|$", page, re.MULTILINE)
+    told = {name: re.findall(r"`(\w+)`", options) for name, options in rows}
+    assert told.keys() == RECOGNISERS.keys() - {"coco_panoptic"}
+    common = ("root", "report", "image_root", "videos", "needs_images")
+    for name, read in LABEL_FORMATS.items():
+        own = [key for key in inspect.signature(read).parameters if key not in common]
+        assert told[name] == own, name
 
 
 def test_labelme_frames_of_a_real_video(tmp_path, monkeypatch, capfd):

@@ -17,6 +17,7 @@ from d2video.formats.recognition import RECOGNISERS
 from tests.engine.label_models import MODELS, config, train_and_test
 from tests.formats import (
     test_bdd100k,
+    test_burst,
     test_cocovid,
     test_cvat_coco,
     test_cvat_images,
@@ -71,6 +72,13 @@ class Export:
     classes: tuple[str, ...] = ("cat", "dog")
     frames: str = ""
     video: str = ""
+
+
+def _burst(folder: Path) -> Path:
+    for video in BOTH:
+        place = folder / "val" / "HACS" / video.name
+        write_images(video, place, "frame{:04d}.jpg", step=test_burst.STEP)
+    return test_burst.write(folder, test_burst.content())
 
 
 def _cvat_coco(folder: Path) -> Path:
@@ -172,6 +180,7 @@ EXPORTS: dict[str, list[Export]] = {
             DRIVING,
         ),
     ],
+    "burst": [Export(_burst, "VisTR")],
     "coco": [Export(lambda folder: test_roboflow.write_truth(FIRST, folder / "train"), "DETR")],
     "cocovid": [Export(lambda folder: test_cocovid.write(folder, BOTH), "VisTR")],
     "cvat_coco": [Export(_cvat_coco, "VisTR", frames="images/default", video="../../any")],

@@ -60,7 +60,7 @@ def write(folder: Path, value: dict) -> Path:
 def test_round_trip(tmp_path, images):
     path, told = write(tmp_path, content()), []
     for video in TRUTH:
-        write_images(video, tmp_path / images / video.name, "frame{:04d}.jpg")
+        write_images(video, tmp_path / images / video.name, "frame{:04d}.jpg", step=STEP)
     for given in (path, path.parent):
         labels = read_labels(str(given), report=told.append)
         named = [TrueVideo(f"HACS_{v.name}", v.num_frames, v.objects) for v in TRUTH]

@@ -35,9 +35,7 @@ def _meta(videos: list[TrueVideo]) -> dict:
 def write(videos: list[TrueVideo], root: Path, *, first_only: bool = False) -> Path:
     """``first_only``: as in the valid split, an object is marked in its first frame only."""
     for video in videos:
-        write_images(video, root / "JPEGImages" / video.name, "{:05d}.jpg")
-        for path in sorted((root / "JPEGImages" / video.name).iterdir(), reverse=True):
-            path.rename(path.with_stem(f"{STEP * int(path.stem):05d}"))
+        write_images(video, root / "JPEGImages" / video.name, "{:05d}.jpg", step=STEP)
         first = {track: video.of_track(track)[0].frame for track in video.tracks}
         for frame in range(video.num_frames):
             values = label_values(
