@@ -9,7 +9,7 @@ from collections import defaultdict
 from functools import partial
 from typing import Any
 
-from d2video.evaluation.result_files import check_entries, fields_fault, id_fault, score_fault
+from d2video.evaluation.result_files import check_entries, fields_fault
 from d2video.formats.boxes import is_box
 from d2video.formats.coco import COCOInstances
 from d2video.formats.rle_checks import find_mask_faults
@@ -46,15 +46,8 @@ def check_coco_results(results: Any, labels: COCOInstances, source: str) -> list
 
 
 def _find_fault(entry: Any, labels: COCOInstances, given: list[str]) -> str | None:
-    fault = fields_fault(entry, _FIELDS, {"image_id": "video_id"})
-    if fault is not None:
-        return fault
-    image_id, category_id, score = (entry[key] for key in _FIELDS)
-    fault = (
-        id_fault("image_id", image_id, labels.images, labels.source)
-        or id_fault("category_id", category_id, labels.categories, labels.source)
-        or score_fault(score)
-    )
+    known = {"image_id": labels.images, "category_id": labels.categories}
+    fault = fields_fault(entry, _FIELDS, {"image_id": "video_id"}, known, labels.source)
     if fault is not None:
         return fault
     if not given:

@@ -74,10 +74,18 @@ def check_entries(results: Any, source: str, find_fault: Callable[[Any], str | N
             raise UserError(f"{source}: entry {index}{fault}")
 
 
-def fields_fault(entry: Any, fields: Sequence[str], near: Mapping[str, str]) -> str | None:
-    """The fault of an entry that is not an object with these fields.
+def fields_fault(
+    entry: Any,
+    fields: Sequence[str],
+    near: Mapping[str, str],
+    known: Mapping[str, Any],
+    source: str,
+) -> str | None:
+    """The fault of an entry that is not an object with these fields, with known ids and a finite score.
 
-    ``near`` is what results of another kind have in a field's place.
+    Args:
+        near: what results of another kind have in a field's place.
+        known: the ids that the labels, ``source``, have (a collection), by field.
     """
     if not isinstance(entry, dict):
         return f": must be an object with {', '.join(fields)}, not {json_kind(entry)}"
@@ -86,10 +94,11 @@ def fields_fault(entry: Any, fields: Sequence[str], near: Mapping[str, str]) -> 
             other = near.get(name)
             found = f" (it has {other}, as other results have)" if other in entry else ""
             return f": the field {name} is missing{found}; add it"
-    return None
+    faults = (_id_fault(name, entry[name], ids, source) for name, ids in known.items())
+    return next(filter(None, faults), None) or _score_fault(entry["score"])
 
 
-def id_fault(name: str, value: Any, known: Collection[Any], source: str) -> str | None:
+def _id_fault(name: str, value: Any, known: Collection[Any], source: str) -> str | None:
     """The fault of an id that is not one of those of the labels, ``source``, all numbers or all texts.
 
     ``known`` may be a mapping to names, which some programs write.
@@ -108,7 +117,7 @@ def id_fault(name: str, value: Any, known: Collection[Any], source: str) -> str 
     return None
 
 
-def score_fault(score: Any) -> str | None:
+def _score_fault(score: Any) -> str | None:
     """The fault of a score that is not a finite number."""
     if isinstance(score, bool) or not isinstance(score, int | float):
         return f", score: must be a number, not {json_kind(score)}"

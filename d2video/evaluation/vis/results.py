@@ -17,8 +17,6 @@ from d2video.evaluation.result_files import (
     RESULTS_NAME,
     check_entries,
     fields_fault,
-    id_fault,
-    score_fault,
 )
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.formats.rle_checks import find_mask_faults
@@ -80,17 +78,11 @@ def check_results(results: Any, ground_truth: YTVISGroundTruth, source: str = "r
 def _find_entry_fault(entry: Any, ground_truth: YTVISGroundTruth) -> str | None:
     """Where in the entry the first fault is and what, to follow the entry's number in a message."""
     near = {"video_id": "image_id", "segmentations": "segmentation"}
-    fault = fields_fault(entry, _FIELDS, near)
+    known = {"video_id": ground_truth.videos, "category_id": ground_truth.categories}
+    fault = fields_fault(entry, _FIELDS, near, known, ground_truth.source)
     if fault is not None:
         return fault
-    video_id, category_id, score, masks = (entry[name] for name in _FIELDS)
-    fault = (
-        id_fault("video_id", video_id, ground_truth.videos, ground_truth.source)
-        or id_fault("category_id", category_id, ground_truth.categories, ground_truth.source)
-        or score_fault(score)
-    )
-    if fault is not None:
-        return fault
+    video_id, masks = entry["video_id"], entry["segmentations"]
     if not isinstance(masks, list):
         return f", segmentations: must be a list, not {json_kind(masks)}"
     video = ground_truth.videos[video_id]
