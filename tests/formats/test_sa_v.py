@@ -31,7 +31,7 @@ def _rle(mask: np.ndarray) -> dict:
     return {"size": [HEIGHT, WIDTH], "counts": code["counts"].decode()}
 
 
-def _content(video: TrueVideo, kind: str = "manual", absent=None) -> dict:
+def content_of(video: TrueVideo, kind: str = "manual", absent=None) -> dict:
     """As Meta writes it: numbers of the video are floats."""
     rows = []
     for frame in range(video.num_frames):
@@ -49,7 +49,7 @@ def _content(video: TrueVideo, kind: str = "manual", absent=None) -> dict:
     }
 
 
-def _with_frames_between(video: TrueVideo) -> TrueVideo:
+def with_frames_between(video: TrueVideo) -> TrueVideo:
     """The video that is labelled in every fourth frame; the last one is followed by one frame."""
     objects = tuple(TrueObject(STEP * o.frame, o.track, o.category, o.mask) for o in video.objects)
     return TrueVideo(video.name, STEP * video.num_frames - 2, objects)
@@ -64,7 +64,7 @@ def truth() -> list[TrueVideo]:
 def train(tmp_path: Path, truth) -> Path:
     """Two videos, one of which also has automatic masklets, whose ids are the same."""
     root = write_train(truth, tmp_path / "sav_train")
-    _write_json(root / "sav_000/clip_a_auto.json", _content(truth[1], "auto"))
+    _write_json(root / "sav_000/clip_a_auto.json", content_of(truth[1], "auto"))
     return root
 
 
@@ -72,8 +72,8 @@ def write_train(truth: list[TrueVideo], root: Path) -> Path:
     """Two videos with their masklets: absent objects of one are masks of zeros, of the other null."""
     zeros = _rle(np.zeros((HEIGHT, WIDTH), bool))
     for video, absent in zip(truth, (zeros, None), strict=True):
-        write_video(_with_frames_between(video), root / "sav_000" / f"{video.name}.mp4")
-        _write_json(root / f"sav_000/{video.name}_manual.json", _content(video, absent=absent))
+        write_video(with_frames_between(video), root / "sav_000" / f"{video.name}.mp4")
+        _write_json(root / f"sav_000/{video.name}_manual.json", content_of(video, absent=absent))
     return root
 
 
@@ -112,9 +112,9 @@ def test_kinds_of_masklets(train, truth):
 )
 def test_forms_that_sam_2_reads(tmp_path, truth, form):
     video = TrueVideo(truth[0].name, 8, truth[0].objects)
-    content = form(_content(video))
+    content = form(content_of(video))
     step = 1 if isinstance(content, dict) and content["fps"] == 24 else STEP
-    shown = video if step == 1 else _with_frames_between(video)
+    shown = video if step == 1 else with_frames_between(video)
     write_images(shown, tmp_path / "clip_b")
     _write_json(tmp_path / "clip_b.json", content)
     assert recognise(str(tmp_path / "clip_b.json"))[0] == "sa_v"
@@ -129,7 +129,7 @@ def test_forms_that_sam_2_reads(tmp_path, truth, form):
 def write_val(videos: list[TrueVideo], root: Path, *, empty: bool) -> Path:
     for video in videos:
         write_images(
-            _with_frames_between(video), root / "JPEGImages_24fps" / video.name, "{:05d}.jpg"
+            with_frames_between(video), root / "JPEGImages_24fps" / video.name, "{:05d}.jpg"
         )
         for track in video.tracks:
             masks = {o.frame: o.mask for o in video.of_track(track)}
@@ -219,7 +219,7 @@ def test_wrong_places_and_options_are_one_line(tmp_path, train, truth):
             read_sa_v(str(root), **options)
         assert "\n" not in str(error.value)
     found = []
-    content = _content(truth[0])
+    content = content_of(truth[0])
     content["masklet"] = content["masklet"][:4]
     _write_json(train / "sav_000/clip_b_manual.json", content)
     read_sa_v(str(train / "sav_000/clip_b_manual.json"), found.append)

@@ -15,7 +15,7 @@ from tests.helpers.true_labels import TrueVideo, assert_equal, true_videos, writ
 STEP = 5  # frames of 30 a second are labelled
 
 
-def _meta(videos: list[TrueVideo]) -> dict:
+def meta_of(videos: list[TrueVideo]) -> dict:
     return {
         "videos": {
             video.name: {
@@ -43,7 +43,7 @@ def write(videos: list[TrueVideo], root: Path, *, first_only: bool = False) -> P
             )
             if values.any() or not first_only:
                 write_palette(values, root / f"Annotations/{video.name}/{STEP * frame:05d}.png")
-    (root / "meta.json").write_text(json.dumps(_meta(videos)))
+    (root / "meta.json").write_text(json.dumps(meta_of(videos)))
     return root
 
 
@@ -94,7 +94,7 @@ def test_frames_of_the_valid_split_are_used_where_they_mark_all_that_is_there(tm
 
 def test_what_the_meta_file_and_the_folders_do_not_share(tmp_path, truth):
     root = write(truth, tmp_path)
-    meta = _meta(truth)
+    meta = meta_of(truth)
     del meta["videos"]["clip_a"]
     (root / "meta.json").write_text(json.dumps(meta))
     found = []
