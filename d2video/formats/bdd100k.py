@@ -58,9 +58,7 @@ def read_bdd100k(
 
     Args:
         root: a JSON file, or the folder of a split, or of several.
-        report: takes faults, doubts and what is left out.
         image_root: the frames, or a folder of the videos' folders; None: ``images`` beside ``labels``.
-        videos: only these, by name; None: all.
         split: the name of its folder; None: the only one.
 
     Raises:

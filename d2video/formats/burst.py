@@ -45,7 +45,6 @@ def read_burst(root: str, report: Report = refuse, *, image_root: str | None = N
 
     Args:
         root: the JSON file, or a folder that holds no other one.
-        report: takes faults, doubts and what is left out.
         image_root: the folder of ``<dataset>/<seq_name>``, or the one of ``<split>``; None: looked for below
             and beside the file.
 

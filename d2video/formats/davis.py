@@ -62,10 +62,8 @@ def read_davis(
 
     Args:
         root: DAVIS's folder, or one of masks.
-        report: takes faults, doubts and what is left out.
         image_root: the frames, or a folder of them; None: JPEGImages, images or frames beside the masks'
             folder, or a video file with the name of the masks' folder.
-        videos: only these, by name; None: all.
         class_name: of all objects.
         split: a list of videos in ImageSets: "2017/train", or "train" if there is only one of that name;
             None: all videos with masks.

@@ -68,7 +68,6 @@ def read_kitti(root: str, report: Report = refuse, *, image_root: str | None = N
 
     Args:
         root: the folder of ``label_02``, itself, or a file in it.
-        report: takes faults, doubts and what is left out.
         image_root: the frames, or a folder of a sequence's folders; None: ``image_02`` beside ``label_02``.
 
     Raises:

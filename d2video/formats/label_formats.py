@@ -18,8 +18,9 @@ def label_format(name: str, recognises: Recogniser) -> Callable[[F], F]:
 
     A reader has the form ``read(root: str, report: Report = refuse, *, image_root: str | None = None,
     ...) -> LabelSet``. ``root`` is the file or the folder as the tool wrote it, ``image_root`` where its
-    frames are if they are not where the tool puts them; further arguments have types and defaults. A reader
-    of folders may take ``videos``, the names of those to read, or None for all.
+    frames are if they are not where the tool puts them; ``report`` takes faults, doubts and what is left
+    out. Further arguments have types and defaults. A reader of folders may take ``videos``, the names of
+    those to read, or None for all.
     """
 
     def register(function: F) -> F:

@@ -87,10 +87,8 @@ def read_mots_png(
 
     Args:
         root: the folder of ``instances`` or ``instances_txt``, or one of several such folders (subsets).
-        report: takes faults, doubts and what is left out.
         image_root: the frames, or the folder of the videos' frames; None: images or image_02 beside
             instances.
-        videos: only these, by name; None: all.
         first_frame: of a video file, the number that its first frame has in the labels: 0, in
             MOTSChallenge 1.
 

@@ -56,9 +56,7 @@ def read_sa_v(
 
     Args:
         root: a folder with JSON files, one of these files, or the folder with Annotations_6fps.
-        report: takes faults, doubts and what is left out.
         image_root: the folder of the videos, files or folders of images; None: beside the labels.
-        videos: only these, by name; None: all.
         class_name: of all objects.
         masklets: those that were drawn by hand, or automatic ones; of a single JSON file its own.
         frame_step: frames from one row of a JSON file to the next; None: 4, or 24 / fps if the file has

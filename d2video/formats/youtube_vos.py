@@ -63,10 +63,8 @@ def read_youtube_vos(
 
     Args:
         root: the folder of the split, or around it, or the meta.json.
-        report: takes faults, doubts and what is left out.
         image_root: the folder of the videos' frames, such as train_all_frames/JPEGImages; None:
             JPEGImages beside the meta.json. Frames without a mask are not labelled.
-        videos: only these, by name; None: all.
         class_name: of all objects; None: their categories in the meta.json.
 
     Raises:

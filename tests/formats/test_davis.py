@@ -12,6 +12,7 @@ from d2video.formats.davis import read_davis
 from d2video.formats.readers import read_labels
 from d2video.formats.recognition import RECOGNISERS, Seen, recognise
 from d2video.utils.errors import UserError
+from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, of_one_class, write_grey, write_palette
 from tests.helpers.true_labels import (
     HEIGHT,
@@ -166,10 +167,8 @@ BAD_FILES = {
 def test_a_bad_file_is_named_and_its_frame_is_left_out(davis, message):
     path = davis / "Annotations" / "480p" / "clip_b" / "00003.png"
     BAD_FILES[message](path)
-    with pytest.raises(UserError, match=message) as error:
+    with one_line("clip_b", match=message):
         read_davis(str(davis))
-    assert "clip_b" in str(error.value)
-    assert "\n" not in str(error.value)
     found = []
     labels = read_davis(str(davis), found.append)
     assert labels.videos[1].numbers == [0, 1, 2, 4, 5, 6, 7]
@@ -202,9 +201,8 @@ def test_wrong_places_are_one_line(tmp_path, davis, truth):
         ("split is 'train', .* has 2016/train, 2017/train: name one", davis, {"split": "train"}),
         ("is not a folder", masks / "00000.png", {}),
     ):
-        with pytest.raises(UserError, match=message) as error:
+        with one_line(match=message):
             read_davis(str(root), **options)
-        assert "\n" not in str(error.value)
     shutil.rmtree(davis / "ImageSets")
     with pytest.raises(UserError, match="no list of videos in .*ImageSets: leave out split"):
         read_davis(str(davis), split="train")

@@ -12,6 +12,7 @@ from d2video.formats.mots_png import read_mots_png
 from d2video.formats.recognition import recognise
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
+from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, of_classes, write_grey, write_palette
 from tests.helpers.true_labels import (
     CLASSES,
@@ -153,9 +154,8 @@ def test_bad_pixels_are_one_line_with_the_file(cvat, message):
     values = label_values(video, 6, lambda o: 1000 * (1 + CLASSES.index(o.category)) + o.track - 1)
     path = cvat / "default/instances/frame_000006.png"
     write_grey(BAD_PNGS[message](values).astype(np.uint16), path)
-    with pytest.raises(UserError, match=f"frame_000006.png.*{message}") as error:
+    with one_line(match=f"frame_000006.png.*{message}"):
         read_mots_png(str(cvat))
-    assert "\n" not in str(error.value)
 
 
 def test_wrong_places_and_files_are_one_line(tmp_path, cvat):
@@ -166,9 +166,8 @@ def test_wrong_places_and_files_are_one_line(tmp_path, cvat):
         ("no folder instances with PNGs", cvat / "default/images", {}),
         ("the frames are not in .*nowhere", cvat, {"image_root": str(cvat / "nowhere")}),
     ):
-        with pytest.raises(UserError, match=message) as error:
+        with one_line(match=message):
             read_mots_png(str(root), **options)
-        assert "\n" not in str(error.value)
     (cvat / "default/instances/labels.txt").write_text("cat\ncat\n")
     with pytest.raises(UserError, match="a class a line, each once"):
         read_mots_png(str(cvat))

@@ -22,9 +22,9 @@ def reading(
 
 
 @contextmanager
-def one_line(*parts: str) -> Iterator[None]:
-    """A block that ends in a UserError of one line with these parts."""
-    with pytest.raises(UserError) as error:
+def one_line(*parts: str, match: str | None = None) -> Iterator[None]:
+    """A block that ends in a UserError of one line with these parts, and by a regular expression."""
+    with pytest.raises(UserError, match=match) as error:
         yield
     for part in parts:
         assert part in str(error.value)
