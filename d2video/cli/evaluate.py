@@ -19,7 +19,7 @@ Examples:
         --opts DATASETS.REGISTER '[["mine", "coco", {"json_file": "val.json", "image_root": "val"}]]'
     d2video evaluate results.json --data datasets/ytvis_2019/valid.json
     d2video evaluate tracks --data MOT17/train --opts benchmark MOT17 sequences '["MOT17-0[24]*"]'
-    d2video evaluate tracks --data cvat --opts classes '["car", "bus"]' frame_range '(0.5, 1)'
+    d2video evaluate tracks --data job_12.zip --opts classes '["car", "bus"]'
 """
 
 import argparse
