@@ -31,6 +31,7 @@ from d2video.formats.rle import encode_masks, to_rle
 from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.formats.video_tracks import VideoTracks
 from d2video.utils.errors import UserError
+from d2video.utils.near_names import check_choice
 
 # In place of the class of a region to ignore that counts for all classes.
 EVERY_CLASS = -1
@@ -213,17 +214,6 @@ class LabelledVideo:
                 for each in self.objects
             ]
         return self._tracks.of_several_classes()
-
-
-def check_choice(kind: str, wanted: Collection[str], known: Collection[str], source: str) -> None:
-    """
-    Raises:
-        UserError: a wanted name is not among the known ones.
-    """
-    for each in wanted:
-        if each not in known:
-            shown = ", ".join([*known][:8]) + (", ..." if len(known) > 8 else "")
-            raise UserError(f"{source} has no {kind} '{each}': it has {shown}")
 
 
 class LabelSet:

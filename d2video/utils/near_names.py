@@ -1,7 +1,9 @@
 """The names that may be meant by one that does not exist."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+
+from d2video.utils.errors import UserError
 
 
 def near_names(wanted: str, names: Iterable[str]) -> list[str]:
@@ -19,3 +21,14 @@ def did_you_mean(wanted: str, names: Iterable[str], otherwise: str) -> str:
     """A question that lists :func:`near_names`; if there are none, ``otherwise``."""
     close = near_names(wanted, names)
     return f"did you mean {' or '.join(close)}?" if close else otherwise
+
+
+def check_choice(kind: str, wanted: Collection[str], known: Collection[str], source: str) -> None:
+    """
+    Raises:
+        UserError: a wanted name is not among the known ones.
+    """
+    for each in wanted:
+        if each not in known:
+            shown = ", ".join([*known][:8]) + (", ..." if len(known) > 8 else "")
+            raise UserError(f"{source} has no {kind} '{each}': it has {shown}")

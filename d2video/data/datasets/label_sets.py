@@ -22,11 +22,11 @@ from d2video.formats.label_set import (
     LabelledObject,
     LabelledVideo,
     LabelSet,
-    check_choice,
 )
 from d2video.formats.mot_rules import CLASS_RULES, ClassRule
 from d2video.formats.readers import read_labels
 from d2video.utils.collection import paused_collection
+from d2video.utils.near_names import check_choice
 
 
 def register_labels(
