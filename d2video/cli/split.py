@@ -141,6 +141,7 @@ def _table(training: Labels, held_out: Labels) -> str:
                 for k in range(len(part.class_names))
             ]
         )
+    what, items = ("videos", "tracks") if "length" in training.records[0] else ("images", "objects")
     rows, absent = [], []
     for name, (videos, tracks), (held_videos, held_tracks) in zip(
         training.class_names, *counts, strict=True
@@ -149,8 +150,9 @@ def _table(training: Labels, held_out: Labels) -> str:
         share = f"{held_tracks / total:.0%}" if total else ""
         rows.append([name, videos, held_videos, tracks, held_tracks, share])
         if total and not (tracks and held_tracks):
-            absent.append(f"{name} ({'training' if held_tracks else 'held-out'})")
-    what, items = ("videos", "tracks") if "length" in training.records[0] else ("images", "objects")
+            part = "training" if held_tracks else "held-out"
+            once = f", in one of all {what}" if videos + held_videos == 1 else ""
+            absent.append(f"{name} ({part}{once})")
     head = ("class", f"{what}, training", "held out", f"{items}, training", "held out", "share")
     table = tabulate(rows, head, "pipe")
     if absent:

@@ -47,6 +47,8 @@ def choose_held_out(
     """
     group = _groups_of_related(records, image_root)
     sizes = np.bincount(group)
+    if len(records) < 2:
+        raise UserError("there is one video or image only, and parts are made of whole ones")
     if len(sizes) < 2:
         raise UserError(
             "all videos or images are of the same footage (they share frames, one folder or one video): "
@@ -95,7 +97,8 @@ def _stratify(
         with_class = left[counts[left, rarest] > 0]
         # Many at once are the hardest to place.
         for one in with_class[np.argsort(-counts[with_class, rarest], kind="stable")]:
-            put(one, int(np.lexsort((wanted_records, wanted[:, rarest]))[-1]))
+            # The training part, where both want as much.
+            put(one, int(np.lexsort((-wanted_records, -wanted[:, rarest]))[0]))
     for one in order[part[order] < 0]:
         put(one, int(wanted_records.argmax()))
     for missing in {0, 1} - {*part.tolist()}:

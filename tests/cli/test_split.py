@@ -121,6 +121,14 @@ def test_some_videos_always_remain_on_both_sides():
 def test_nothing_to_split_by():
     with pytest.raises(UserError, match="nothing to split by"):
         held_out(videos(["a/0"], ["a/1"]), 0.5, 0)
+    with pytest.raises(UserError, match="there is one video or image only"):
+        held_out(videos(["a/0"]), 0.5, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_of_one_video_is_trained_on(seed):
+    many = videos(*[[f"{k}/0"] for k in range(6)], classes=[*[[0]] * 5, [0, 1]])
+    assert 5 not in held_out(many, 0.5, seed, balance_classes=True)
 
 
 def test_classes_are_balanced():
@@ -191,6 +199,7 @@ def test_both_files_load_and_share_nothing(source, capsys):
     said = capsys.readouterr().out
     assert "1 video, 2 tracks of 2 classes" in said
     assert "doubt: classes without any of these in a part: four (" in said
+    assert ", in one of all videos)" in said
     assert f'DATASETS.REGISTER \'[["a", "ytvis", {{"json_file": "{train}", "image_root"' in said
 
 
