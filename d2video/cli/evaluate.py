@@ -6,11 +6,11 @@ results are shown as tables and as lines to copy, and files for the servers of b
 --output.
 
 Results are a JSON file in YouTube-VIS format (or the server's zip) or in COCO's (boxes or masks), or a folder
-of MOTChallenge's or MOTS' text files, <sequence>.txt: what has these forms is not taken for a model. They are
-checked (the first fault is named with its place, exit status 1) and scored by the same evaluators; nothing
-is written but --json and, if given, --output. Images need not be there. Without labels, as in test splits,
-results are only checked. --data is a registered data set or the path of labels, and --opts may hold options
-of their format.
+of MOTChallenge's or MOTS' text files, <sequence>.txt, or the file of the only sequence: what has these forms
+is not taken for a model. They are checked (the first fault is named with its place, exit status 1) and scored
+by the same evaluators; nothing is written but --json and, if given, --output. Images need not be there.
+Without labels, as in test splits, results are only checked. --data is a registered data set or the path of
+labels, and --opts may hold options of their format.
 
 Examples:
     d2video evaluate output/model_best.pth
@@ -26,6 +26,7 @@ import argparse
 import os
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d2video.cli.arguments import add_json, add_model, add_names, command_parser, move_keys
@@ -99,19 +100,18 @@ def add_frame_numbers(parser: argparse.ArgumentParser) -> None:
 
 
 def _are_results(path: str) -> bool:
-    """Whether a path is that of results, by what no model has: JSON (in a zip, too), or a folder of text
-    files without any file of a model."""
-    if path.lower().endswith(".json"):
-        return True
-    if path.lower().endswith(".zip") and zipfile.is_zipfile(path):
+    """Whether a path is that of results, by what no model has: JSON (in a zip, too), or text files without
+    any file of a model beside them."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".zip" and os.path.isfile(path):
+        if not zipfile.is_zipfile(path):
+            return True  # damaged
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith((".json", ".txt")) for name in archive.namelist())
     if not os.path.isdir(path):
-        return False
-    names = os.listdir(path)
-    return any(name.endswith(".txt") for name in names) and not any(
-        name.endswith(_OF_MODELS) for name in names
-    )
+        return suffix in (".json", ".txt")
+    texts = [*Path(path).glob("*.txt"), *Path(path).glob("data/*.txt")]
+    return bool(texts) and not any(name.endswith(_OF_MODELS) for name in os.listdir(path))
 
 
 def sound_results(

@@ -7,9 +7,9 @@ images that Roboflow has made of one video. Any labels that d2video reads can be
     d2video split job_12.zip --train-output a.json --held-out b.json --format coco --balance-classes
     d2video split MOT17/train --train-output MOT17/first --held-out MOT17/rest --fraction 0.5
 
-YouTube-VIS, COCO and MOTChallenge stay as they are, with all that their files say; other labels, and any
-with --format, are written in a standard format, as d2video import-labels does. Frames stay where they are;
-those of mot and mots are hard links. Classes that are missing in a part are named.
+YouTube-VIS, COCO of images and MOTChallenge stay as they are, with all that their files say; other labels,
+and any with --format, are written in a standard format, as d2video import-labels does. Frames stay where
+they are; those of mot and mots are hard links. Classes that are missing in a part are named.
 """
 
 import argparse
@@ -52,8 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--format",
         choices=WRITTEN_FORMATS,
-        help="of the outputs; by default IN's or, if that is a tool's own, youtube-vis for masks of videos "
-        "and coco for others",
+        help="of the outputs; by default IN's or, if that is a tool's own, coco, which every model takes",
     )
     args = parser.parse_args(argv)
     outputs = [os.path.realpath(path) for path in (args.train_output, args.held_out)]
@@ -94,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         image_root=MetadataCatalog.get(labels.name).get("image_root"),
         balance_classes=args.balance_classes,
     )
-    format = args.format or standard_format(labels.name) or _fitting_format(labels)
+    format = args.format or standard_format(labels.name) or "coco"
     parts = [
         labels._replace(
             records=[r for r, is_held in zip(labels.records, held_out) if is_held == part]
@@ -115,15 +114,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{path}: {held}")
     print(_table(*parts))
     print("\n".join(entry for *_, entry in said))
-
-
-def _fitting_format(labels: Labels) -> str:
-    """The format that holds most of a tool's labels."""
-    records = labels.records
-    if "length" not in records[0]:
-        return "coco"
-    objects = (each for record in records for frame in record["annotations"] for each in frame)
-    return "youtube-vis" if all(each.get("segmentation") for each in objects) else "coco"
 
 
 def _table(training: Labels, held_out: Labels) -> str:

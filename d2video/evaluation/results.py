@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,7 +57,8 @@ def read_result_files(
 
     Args:
         path: results in YouTube-VIS format (JSON, or the server's zip), in COCO's (JSON, boxes or masks), or
-            a folder of MOTChallenge's or MOTS' text files, or a zip of them.
+            a folder of MOTChallenge's or MOTS' text files, or a zip of them; or the file of the only
+            sequence.
         output_dir: folder for what the evaluator writes; None: nothing is written.
         frame_numbers: of text files, see
             :meth:`~d2video.evaluation.mot.ground_truth.MOTGroundTruth.read_results`.
@@ -80,16 +82,17 @@ def read_result_files(
 
 
 def _unpacked(path: str) -> str:
-    """A folder of text files in place of a zip of them."""
-    if not (path.lower().endswith(".zip") and zipfile.is_zipfile(path)):
-        return path
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if RESULTS_NAME in names or not any(name.endswith(".txt") for name in names):
-        return path
-    folder = unpack(path)
-    first = next(name for name in sorted(names) if name.endswith(".txt"))
-    return str((folder / first).parent)
+    """The folder of text files that a zip of them, or TrackEval's folder of a tracker, holds."""
+    if path.lower().endswith(".zip") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if RESULTS_NAME in names or not any(name.endswith(".txt") for name in names):
+            return path
+        files = sorted(unpack(path).rglob("*.txt"))
+    else:
+        files = [*Path(path).glob("*.txt"), *Path(path).glob("data/*.txt")]
+    folders = Counter(file.parent for file in files)
+    return str(max(folders, key=folders.__getitem__, default=path))
 
 
 def _is_in(path: str, folder: str) -> bool:
@@ -99,19 +102,18 @@ def _is_in(path: str, folder: str) -> bool:
 def _kind(path: str, dataset_name: str) -> str:
     """Which of LABEL_EVALUATORS scores the results: by what is in them, or else by the data set."""
     own = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    if os.path.isdir(path):
-        for file in sorted(Path(path).glob("*.txt")):
-            first = next(filter(str.strip, read_lines(str(file))), "")
-            if "," in first:
-                return "mot"
-            if len(first.split()) == 6:
-                return "mots"
-            if first:
-                raise UserError(
-                    f"{file} is neither in MOTChallenge's format (columns split by commas) nor in MOTS' (6 "
-                    "columns split by spaces): write results in one of these"
-                )
-        return "mots" if own == "mots" else "mot"
+    is_text = path.lower().endswith(".txt")
+    if is_text or os.path.isdir(path):
+        files = [path] if is_text else map(str, sorted(Path(path).glob("*.txt")))
+        firsts = {file: next(filter(str.strip, read_lines(file)), "") for file in files}
+        kinds = Counter(filter(None, map(_text_kind, firsts.values())))
+        other = next((file for file, first in firsts.items() if first), None)
+        if not kinds and other is not None:
+            raise UserError(
+                f"{other} is neither in MOTChallenge's format (columns split by commas) nor in MOTS' (6 "
+                "columns split by spaces): write results in one of these"
+            )
+        return max(kinds, key=kinds.__getitem__, default="mots" if own == "mots" else "mot")
     results = read_results(path)
     first = results[0] if isinstance(results, list) and results else {}
     if isinstance(first, dict) and {"image_id", "video_id"} & first.keys():
@@ -119,6 +121,11 @@ def _kind(path: str, dataset_name: str) -> str:
     if own in ("ytvis", "coco"):
         return own
     return "coco" if own == "coco_panoptic_seg" else "ytvis"
+
+
+def _text_kind(line: str) -> str | None:
+    """Of which kind a file with this first line is; None: neither (other files may be there)."""
+    return "mot" if "," in line else "mots" if len(line.split()) == 6 else None
 
 
 def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ReadsResults:

@@ -132,6 +132,34 @@ def test_results_of_tracking(folder):
     )
 
 
+def test_where_text_files_may_lie(folder, capsys):
+    """Beside notes, as TrackEval has them, in zips as macOS makes them; of one sequence the file."""
+    given = load_records("tracks")
+    wanted = of_model("tracks", given, [*map(tracks_of_model, given)], folder / "out")
+    files = sorted((folder / "out").glob("*.txt"))
+    (folder / "tracker/data").mkdir(parents=True)
+    for path in files:
+        shutil.copy(path, folder / "tracker/data")
+    with zipfile.ZipFile("mac.zip", "w") as archive:
+        for path in files:
+            archive.write(path, f"tracks/{path.name}")
+            archive.writestr(f"__MACOSX/tracks/._{path.name}", b"\0\5\26\7")
+        archive.writestr("README.txt", "made by a tracker")
+    (folder / "out/README.txt").write_text("made by a tracker")
+    for results in ("tracker", "mac.zip", "out"):
+        assert figures(results, "tracks") == wanted
+    content = json.loads((folder / "tracks.json").read_text())
+    (one,) = (video for video in content["videos"] if video["name"] == "clip_a")
+    for key in ("images", "annotations"):
+        content[key] = [each for each in content[key] if each["video_id"] == one["id"]]
+    (folder / "one.json").write_text(json.dumps({**content, "videos": [one]}))
+    shutil.copy("out/clip_a.txt", "any.txt")
+    assert figures("any.txt", "one.json") == figures("out", "one.json")
+    with pytest.raises(SystemExit):
+        figures("any.txt", "tracks")
+    assert "any.txt is one file, and dataset tracks has 2 sequences" in capsys.readouterr().err
+
+
 def test_results_of_mots_by_their_content(folder):
     register_coco_tracks("masks", "tracks.json", ".", masks=True)
     given = load_records("masks")
@@ -344,6 +372,7 @@ def test_what_is_a_model_and_what_are_results(tmp_path, monkeypatch):
     for name in ("run/log.txt", "run/model_final.pth", "config/config.yaml", "config/log.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "damaged.zip").touch()
     (tmp_path / "tracks").mkdir()
     (tmp_path / "tracks/a.txt").touch()
     for name, member in (("r.zip", "results.json"), ("t.zip", "a.txt"), ("m.zip", "m.pth")):
@@ -352,5 +381,5 @@ def test_what_is_a_model_and_what_are_results(tmp_path, monkeypatch):
     models = ("run", "config", "m.zip", "m.pth", "DETR/detr_R50_500ep", "https://x.org/m.pth")
     for word in models:
         assert parse_args([word, "--data", "a"]).results == ""
-    for word in ("r.json", "tracks", "r.zip", "t.zip"):
+    for word in ("r.json", "tracks", "r.zip", "t.zip", "damaged.zip", "tracks/a.txt"):
         assert parse_args([word, "--data", "a"]).results == word

@@ -101,7 +101,7 @@ def test_what_is_found_in_a_crowd_does_not_count(kind, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "kind", "part"),
     [
-        ({"masks": False}, "ytvis", "that have a box and no mask"),
+        ({"masks": False}, "ytvis", "objects in frames has a mask"),
         ({"but_one": True}, "mots", "track 1 has no mask"),
         ({"tracked": False}, "ytvis", "is a set of images"),
     ],

@@ -73,8 +73,9 @@ def write_labels(
     write_content(content, path, root)
     _doubt_video_files(records, source, report)
     doubt_cache(records, source, report)
-    kind = "ytvis" if format == "youtube-vis" else "coco_tracks" if has_tracks else "coco"
-    return kind, {"json_file": path, "image_root": root}
+    if format == "coco" and has_tracks:
+        return "cocovid", {"root": path, "image_root": root}
+    return "ytvis" if has_tracks else "coco", {"json_file": path, "image_root": root}
 
 
 def _one_line_each(class_names: Sequence[str], source: str, report: Report) -> list[str]:

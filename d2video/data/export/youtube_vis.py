@@ -60,8 +60,10 @@ def youtube_vis_content(
     tracks = (track for record in records for track in _tracks(record, tally, regions))
     content["annotations"] = [{"id": k, **track} for k, track in enumerate(tracks, 1)]
     if tally.reasons and not tally.used:
+        count = tally.reasons.total()
         raise UserError(
-            f"{tally.left_out()}: youtube-vis holds masks only, so write another format"
+            f"{source}: none of {count} objects in frames has a mask, and youtube-vis holds masks only: take "
+            "labels with masks, or another format"
         )
     tally.tell(report)
     regions.tell(report)

@@ -234,6 +234,7 @@ class MOTGroundTruth:
         """Read and check ``<sequence>.txt`` for each sequence; a file may be empty, but not missing.
 
         Args:
+            folder: of the files; or the file of the only sequence, whatever its name.
             frame_numbers: how the files number the frames; None: as the labels, unless that is in doubt.
 
         Raises:
@@ -242,9 +243,16 @@ class MOTGroundTruth:
         """
         results: dict[str, TrackResults] = {}
         rows = Tally(os.fspath(folder), "masks")
+        is_file = os.path.isfile(folder)
+        if is_file and len(self.sequences) > 1:
+            raise UserError(
+                f"{folder} is one file, and {self.source} has {len(self.sequences)} sequences: give the "
+                "folder that holds the file of each"
+            )
         _tell_other_files(folder, self.sequences, self.source)
         for name, sequence in self.sequences.items():
-            path, frames = os.path.join(folder, f"{name}.txt"), sequence.result_numbers
+            path = os.fspath(folder) if is_file else os.path.join(folder, f"{name}.txt")
+            frames = sequence.result_numbers
             if frame_numbers in ("0", "1"):
                 frames = range(int(frame_numbers), int(frame_numbers) + sequence.num_frames)
             if not os.path.isfile(path):
