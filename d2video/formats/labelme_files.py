@@ -60,8 +60,10 @@ def read_labelled_images(
         joined_by: what shapes of one object have in common: "group_id" (and the label), or "label".
 
     Raises:
-        UserError: no JSON file is labelme's.
+        UserError: no JSON file is labelme's, or ``image_root`` is not a folder.
     """
+    if image_root is not None and not os.path.isdir(image_root):
+        raise UserError(f"image_root, {image_root}, is not a folder: give that of the images")
     root, report = labels.source, labels.report
     remarks = Tally(root, "flags, attributes and descriptions")
     for path, content in _read_files(root, report):

@@ -364,6 +364,12 @@ def test_bad_images_are_one_line(tmp_path, more, words):
     assert str(error.value).startswith(f"{path}: image ")
 
 
+def test_images_in_a_file(tmp_path):
+    _one(tmp_path, SQUARE)
+    with pytest.raises(UserError, match=r"image_root, .*a.png, is not a folder"):
+        read_labelme(str(tmp_path), image_root=str(tmp_path / "a.png"))
+
+
 @pytest.mark.parametrize(
     ("second", "tracks", "words"),
     [

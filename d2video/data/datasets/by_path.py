@@ -19,6 +19,7 @@ from d2video.formats.standard_formats import (
     mot_sequences,
 )
 from d2video.utils.errors import UserError
+from d2video.utils.near_names import did_you_mean
 
 _named: set[str] = set()  # of the data sets that are named by their paths
 # Formats of files that say all that is needed of images.
@@ -82,8 +83,8 @@ def path_entry(
     """The entry of DATASETS.REGISTER by which :func:`register_path` registers labels."""
     path = os.path.expanduser(path)
     if format is not None and format not in RECOGNISERS:
-        known = ", ".join(sorted(RECOGNISERS))
-        raise UserError(f"{path}: '{format}' is not a format of labels at a path: choose {known}")
+        hint = did_you_mean(format, RECOGNISERS, f"choose {', '.join(sorted(RECOGNISERS))}")
+        raise UserError(f"{path}: '{format}' is not a format of labels at a path: {hint}")
     exports = find_exports(path, format)
     format = exports.format
     if not needs_images and format in _WITHOUT_IMAGES:
