@@ -153,7 +153,7 @@ def check_output(path: str, labels: Labels, source: str) -> None:
     inputs = [source, *filter(None, (metadata.get(key) for key in ("json_file", "labels_root")))]
     target = os.path.realpath(path)
     for each in map(os.path.realpath, inputs):
-        if target == each or (os.path.exists(target) and target.startswith(each + os.sep)):
+        if target == each or target.startswith(each + os.sep):
             raise UserError(f"{path} is part of the input: choose another output")
 
 

@@ -137,6 +137,14 @@ def test_frames_in_the_cache_are_doubted(tmp_path, monkeypatch, capsys):
     assert ": 13 of its frames are in the cache, unpacked from" in capsys.readouterr().out
 
 
+def test_nothing_is_written_among_the_labels(tmp_path, monkeypatch, capsys):
+    """A folder with another file in it may be read as something else."""
+    register_true(monkeypatch, "mine", tmp_path / "in")
+    with pytest.raises(SystemExit):
+        main(["mine", str(tmp_path / "in" / "out.json"), "--format", "coco"])
+    assert "out.json is part of the input: choose another output" in capsys.readouterr().err
+
+
 def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
     register_true(monkeypatch, "mine", tmp_path / "frames", tracked=False)
     words = ["mine", str(tmp_path / "out"), "--format"]
