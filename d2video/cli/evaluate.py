@@ -8,9 +8,9 @@ results are shown as tables and as lines to copy, and files for the servers of b
 Results are a JSON file in YouTube-VIS format (or the server's zip) or in COCO's (boxes or masks), or a folder
 of MOTChallenge's or MOTS' text files, <sequence>.txt, or the file of the only sequence: what has these forms
 is not taken for a model. They are checked (the first fault is named with its place, exit status 1) and scored
-by the same evaluators; nothing is written but --json and, if given, --output. Images need not be there.
-Without labels, as in test splits, results are only checked. --data is a registered data set or the path of
-labels, and --opts may hold options of their format.
+by the same evaluators; nothing is written but --json and, if given, --output. Images of YouTube-VIS, COCO and
+MOTChallenge need not be there. Without labels, as in test splits, results are only checked. --data is a
+registered data set or the path of labels, and --opts may hold options of their format.
 
 Examples:
     d2video evaluate output/model_best.pth
