@@ -71,6 +71,7 @@ def test_images(tmp_path):
     ("folder", "rows", "benchmark"),
     [
         ("video", ["1,1,2,2,5,5,1,1,1"], "MOT17"),
+        ("v_game", ["1, 0, 2, 2, 5, 5, 1, 1, 1"], "MOT17"),  # as SportsMOT
         ("MOT20-01", ["1,1,2,2,5,5,1,1,1"], "MOT20"),
         ("dancetrack0001", ["1,1,2,2,5,5,1,1,1"], "DanceTrack"),
         ("video", ["1,1,2,2,5,5,1,-1,-1,-1"], "MOT15"),
