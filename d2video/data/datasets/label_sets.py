@@ -1,14 +1,13 @@
 """Data sets of every format of labels in :mod:`d2video.formats.label_formats`."""
 
 import inspect
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, DatasetFromList, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from d2video.data.datasets.class_metadata import set_classes
@@ -60,15 +59,15 @@ def register_labels(
 def _reading_once(load: Callable[..., list[Record]]) -> Callable[..., list[Record]]:
     """A loader that keeps what it has read, packed: loaders and evaluators ask for it several times, and
     folders of masks take minutes. For a ``report`` they are read again."""
-    packed: list[bytes] = []
+    packed: list[DatasetFromList] = []
 
     @paused_collection()
     def records(report: Report = refuse) -> list[Record]:
         if report is not refuse:
             return load(report=report)
         if not packed:
-            packed.append(pickle.dumps(load(report=report), pickle.HIGHEST_PROTOCOL))
-        return pickle.loads(packed[0])
+            packed.append(DatasetFromList(load(report=report), copy=False))
+        return [*packed[0]]
 
     return records
 
