@@ -140,9 +140,9 @@ def _table(training: Labels, held_out: Labels) -> str:
         share = f"{held_tracks / total:.0%}" if total else ""
         rows.append([name, videos, held_videos, tracks, held_tracks, share])
         if total and not (tracks and held_tracks):
-            part = "training" if held_tracks else "held-out"
+            lacking = "training" if held_tracks else "held-out"
             once = f", in one of all {what}" if videos + held_videos == 1 else ""
-            absent.append(f"{name} ({part}{once})")
+            absent.append(f"{name} ({lacking}{once})")
     head = ("class", f"{what}, training", "held out", f"{items}, training", "held out", "share")
     table = tabulate(rows, head, "pipe")
     if absent:
