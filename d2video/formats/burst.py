@@ -24,6 +24,7 @@ from d2video.formats.text import (
     read_json,
 )
 from d2video.utils.errors import UserError
+from d2video.utils.whole_numbers import whole_number
 
 
 def _recognises(seen: Seen) -> bool:
@@ -102,7 +103,8 @@ def _add_video(
 def _add_object(
     video: LabelledVideo, number: int, track: str, each: Any, class_of: Any, classes: dict[int, str]
 ) -> None:
-    if not (track.isascii() and track.isdigit() and len(track) < 19):
+    identity = whole_number(track)
+    if identity is None:
         raise EntryError("it is not called by a number; correct it")
     if not isinstance(each, dict) or not isinstance(each.get("rle"), str):
         raise EntryError("it has no 'rle', a text; correct it")
@@ -113,4 +115,4 @@ def _add_object(
         video.labels.tally.leave_out("that are not ground truth (is_gt false)")
         return
     mask = {"size": [*video.size], "counts": each["rle"]}
-    video.add(number, classes[category], track=int(track), segmentation=mask)
+    video.add(number, classes[category], track=identity, segmentation=mask)

@@ -169,23 +169,16 @@ def recogniser(name: str) -> Callable[[R], R]:
     return register
 
 
-def recognise(path: str) -> tuple[str, Seen]:
-    """The format of labels, and the file or folder that has it.
+def recognised(path: str, format: str | None = None) -> tuple[str, Seen] | None:
+    """The format of labels, and the file or folder that has it; None if none is known.
 
     Args:
         path: of a file, a folder or a zip archive.
+        format: only this one is asked; None: all.
 
     Raises:
-        UserError: it does not exist, or has no format that is known, or more than one.
+        UserError: it does not exist, or has more than one format.
     """
-    found = recognised(path)
-    if found is None:
-        raise no_format(path)
-    return found
-
-
-def recognised(path: str, format: str | None = None) -> tuple[str, Seen] | None:
-    """As :func:`recognise`, but None if no format is known; with ``format`` only this one is asked."""
     asked = RECOGNISERS if format is None else {format: RECOGNISERS[format]}
     for seen in places_at(path):
         found = [name for name, recognises in asked.items() if recognises(seen)]

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from d2video.formats.davis import read_davis
+from d2video.formats.exports import find_exports
 from d2video.formats.readers import read_labels
-from d2video.formats.recognition import RECOGNISERS, Seen, recognise
+from d2video.formats.recognition import RECOGNISERS, Seen
 from d2video.utils.errors import UserError
 from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, of_one_class, write_grey, write_palette
@@ -65,7 +66,7 @@ def davis(tmp_path: Path, truth) -> Path:
 
 @pytest.mark.parametrize("below", ["", "Annotations", "Annotations/480p"])
 def test_a_davis_folder(davis, truth, below):
-    assert recognise(str(davis / below))[0] == "davis"
+    assert find_exports(str(davis / below)).format == "davis"
     # Masks are lossless, and boxes are those of the masks.
     assert_equal(read_davis(str(davis / below)), truth)
 
@@ -238,7 +239,7 @@ def test_real_masks(tmp_path):
         (tmp_path / name).mkdir()
         for path in (REAL / name).glob("*.png"):
             Image.new("L", (854, 480)).save(tmp_path / name / f"{path.stem}.jpg")
-    assert recognise(str(REAL))[0] == "davis"
+    assert find_exports(str(REAL)).format == "davis"
     labels = read_davis(str(REAL), image_root=str(tmp_path))
     assert [(v.name, len(v.frames), {o.track for o in v.objects}) for v in labels.videos] == [
         ("dogs-jump", 66, {1, 2, 3}),

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from d2video.formats.exports import find_exports
 from d2video.formats.faults import Doubt, Fault, LeftOut
 from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.labelme import read_labelme
 from d2video.formats.readers import read_labels
-from d2video.formats.recognition import recognise
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (
     HEIGHT,
@@ -277,7 +277,7 @@ def test_copies_and_spellings_are_doubted(tmp_path):
     hidden.parent.mkdir()
     hidden.write_text(path.read_text())
     (tmp_path / "0.json").write_text("{}")  # another program's
-    assert recognise(str(tmp_path))[0] == "labelme"
+    assert find_exports(str(tmp_path)).format == "labelme"
     found = []
     read_labelme(str(tmp_path), found.append)
     one, other = (str(each) for each in found if isinstance(each, Doubt))

@@ -8,8 +8,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import d2video.formats.readers  # noqa: F401
+from d2video.formats.exports import find_exports
 from d2video.formats.mots_png import read_mots_png
-from d2video.formats.recognition import recognise
 from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.findings import one_line
@@ -80,7 +80,7 @@ def cvat(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("below", ["", "default", "default/instances"])
 def test_cvat(cvat, below):
-    assert recognise(str(cvat / below))[0] == "mots_png"
+    assert find_exports(str(cvat / below)).format == "mots_png"
     labels = read_mots_png(str(cvat / below))
     assert labels.classes == [*CLASSES]
     # The last frame has no object, and no file: it is labelled as its image is there.
@@ -127,7 +127,7 @@ def test_kitti(tmp_path, form, first, frames):
             options = {"image_root": str(tmp_path / "videos"), "first_frame": first}
         else:
             write_images(video, tmp_path / frames / f"{number:04d}", "{:06d}.png", first)
-    assert recognise(str(tmp_path))[0] == "mots_png"
+    assert find_exports(str(tmp_path)).format == "mots_png"
     labels = read_mots_png(str(tmp_path), **options)
     assert labels.classes == ["car", "pedestrian"]
     assert [each.numbers[0] for each in labels.videos] == [first, first]
@@ -182,4 +182,4 @@ def test_wrong_places_and_files_are_one_line(tmp_path, cvat):
 
 def test_palette_pngs_in_a_folder_of_this_name_are_not_recognised(tmp_path):
     write_palette(np.zeros((4, 4)), tmp_path / "instances" / "0000" / "000000.png")
-    assert recognise(str(tmp_path))[0] == "davis"
+    assert find_exports(str(tmp_path)).format == "davis"

@@ -12,9 +12,10 @@ from PIL import Image
 
 from d2video.data.datasets.by_path import register_path
 from d2video.data.loading import load_records
+from d2video.formats.exports import find_exports
 from d2video.formats.label_formats import LABEL_FORMATS
 from d2video.formats.readers import read_labels
-from d2video.formats.recognition import RECOGNISERS, Seen, recognise
+from d2video.formats.recognition import RECOGNISERS, Seen
 from tests.formats.test_bdd100k import write as write_bdd100k
 from tests.formats.test_burst import content as burst_content
 from tests.formats.test_kitti import write as write_kitti
@@ -183,9 +184,9 @@ def _cases():
 @pytest.mark.parametrize(("name", "write"), _cases())
 def test_each_sample_has_one_format(name, write, tmp_path):
     path = write(tmp_path)
-    assert recognise(str(path))[0] == name
+    assert find_exports(str(path)).format == name
     if path.parent == tmp_path and path.is_file():
-        assert recognise(str(tmp_path))[0] == name  # the folder of the file
+        assert find_exports(str(tmp_path)).format == name  # the folder of the file
 
 
 @pytest.mark.parametrize(("name", "write"), _cases())
@@ -285,7 +286,7 @@ def _start(path: Path, content: bytes) -> Path:
 )
 def test_no_format_is_one_line(write, part, tmp_path):
     with one_line(match=part):
-        recognise(str(write(tmp_path)))
+        find_exports(str(write(tmp_path)))
 
 
 def test_labels_are_found_behind_many_images(tmp_path, monkeypatch):
@@ -299,7 +300,7 @@ def test_labels_are_found_behind_many_images(tmp_path, monkeypatch):
     (tmp_path / "set" / "training" / "label_02").rename(tmp_path / "labels")
     (tmp_path / "set" / "training" / "label_02").symlink_to(tmp_path / "labels")
     monkeypatch.setattr("d2video.formats.recognition._MOST_FILES", 30)
-    assert recognise(str(tmp_path / "set"))[0] == "kitti"
+    assert find_exports(str(tmp_path / "set")).format == "kitti"
     assert len(Seen(str(images)).files) <= 33
 
 
@@ -308,6 +309,7 @@ def test_an_archive_with_a_folder_around_all(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         archive.writestr("export/MOT17-02/gt/gt.txt", "")
         archive.writestr("__MACOSX/export/._MOT17-02", "x")
-    name, seen = recognise(str(tmp_path / "export.zip"))
-    assert name == "mot"
-    assert seen.path.endswith("export")
+    found = find_exports(str(tmp_path / "export.zip"))
+    ((name, seen),) = found.places.items()
+    assert (found.format, name) == ("mot", "export")
+    assert seen.path.endswith("export/export")

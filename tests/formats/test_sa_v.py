@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import d2video.formats.readers  # noqa: F401
-from d2video.formats.recognition import recognise
+from d2video.formats.exports import find_exports
 from d2video.formats.rle import encode_masks
 from d2video.formats.sa_v import read_sa_v
 from tests.helpers.findings import one_line
@@ -82,7 +82,7 @@ def _write_json(path: Path, content) -> None:
 
 
 def test_train(train, truth):
-    assert recognise(str(train))[0] == "sa_v"
+    assert find_exports(str(train)).format == "sa_v"
     found = []
     labels = read_sa_v(str(train), found.append)
     assert_equal(labels, truth)
@@ -98,7 +98,7 @@ def test_kinds_of_masklets(train, truth):
     labels = read_sa_v(str(train), lambda _: None, masklets="auto")
     assert_equal(labels, truth[1:])
     single = str(train / "sav_000/clip_a_auto.json")
-    assert recognise(single)[0] == "sa_v"
+    assert find_exports(single).format == "sa_v"
     assert_equal(read_sa_v(single), truth[1:])
 
 
@@ -117,7 +117,7 @@ def test_forms_that_sam_2_reads(tmp_path, truth, form):
     shown = video if step == 1 else with_frames_between(video)
     write_images(shown, tmp_path / "clip_b")
     _write_json(tmp_path / "clip_b.json", content)
-    assert recognise(str(tmp_path / "clip_b.json"))[0] == "sa_v"
+    assert find_exports(str(tmp_path / "clip_b.json")).format == "sa_v"
     labels = read_sa_v(str(tmp_path / "clip_b.json"))
     assert [*labels.videos[0].numbers] == [step * k for k in range(8)]
     # Without masklet_id the tracks are the columns.
@@ -152,7 +152,7 @@ def test_val_keeps_overlaps(tmp_path, truth):
     truth[0] = TrueVideo("clip_b", 8, tuple(objects))
     write_val(truth, tmp_path / "sav_val", empty=True)
     for path in (tmp_path / "sav_val", tmp_path / "sav_val" / "Annotations_6fps"):
-        assert recognise(str(path))[0] == "sa_v"
+        assert find_exports(str(path)).format == "sa_v"
         labels = read_sa_v(str(path))
         assert_equal(labels, truth)
     assert labels.videos[1].numbers == [*range(0, 32, 4)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import d2video.formats.readers  # noqa: F401
-from d2video.formats.recognition import recognise
+from d2video.formats.exports import find_exports
 from d2video.formats.youtube_vos import read_youtube_vos
 from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, write_palette
@@ -56,7 +56,7 @@ def truth() -> list[TrueVideo]:
 def test_train(tmp_path, truth, below):
     write(truth, tmp_path / "train")
     path = str(tmp_path / below)
-    assert recognise(path)[0] == "youtube_vos"
+    assert find_exports(path).format == "youtube_vos"
     labels = read_youtube_vos(path)
     assert_equal(labels, truth)
     assert labels.videos[0].numbers == [*range(0, 40, 5)]

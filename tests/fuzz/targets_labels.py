@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from d2video.formats.exports import find_exports
 from d2video.formats.readers import read_labels
-from d2video.formats.recognition import recognise
 from tests.formats import test_label_studio, test_label_studio_images, test_labelme
 from tests.fuzz.mutators import mutate_structure, to_json
 from tests.fuzz.session import MakeInput, target
@@ -25,7 +25,7 @@ def _inputs(path: Path, seeds: list[Any], name: str, options: list[dict[str, Any
 
         def read() -> None:
             read_labels(str(path), name, **chosen)
-            recognise(str(path))
+            find_exports(str(path))
 
         return read
 
