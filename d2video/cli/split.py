@@ -71,19 +71,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from detectron2.data import MetadataCatalog
 
     from d2video.data.export import standard_format, write_part
-    from d2video.data.export.objects import frames_of
     from d2video.data.held_out import choose_held_out
     from d2video.data.records import is_labelled
-    from d2video.formats.faults import Doubt
-    from d2video.video.frame_names import file_of_frame
 
     labels = read_labels(args, needs_images=False)
     for path in (args.train_output, args.held_out):
         check_output(path, labels, args.labels)
-    frame = next(frames_of(labels.records))
-    if not os.path.exists(file_of_frame(frame)):
-        text = f"its images were not found, such as {frame}: correct image_root in what is written"
-        tell(Doubt(args.labels, text))
     if not all(map(is_labelled, labels.records)):
         raise UserError(f"{args.labels} has no annotations: split labelled data")
     held_out = choose_held_out(

@@ -72,6 +72,7 @@ class TrackingRecord(VideoRecord):
     Keys:
         sequence: name of the sequence.
         frame_numbers: L numbers of the frames in the sequence's files, ascending.
+        frame_rate: in frames a second, if the labels say so.
         public_detections: L float32 arrays (n,5), x0, y0, x1, y1 in pixels from 0, score.
         ignored: crowds and the like, as ``annotations``: tracks of the class inside them are not scored. One
             whose ``scored`` is False is not a region but an object of a similar class.
@@ -79,6 +80,7 @@ class TrackingRecord(VideoRecord):
 
     sequence: str
     frame_numbers: Sequence[int]
+    frame_rate: NotRequired[float]
     public_detections: NotRequired[list[np.ndarray]]
     ignored: NotRequired[Sequence[list[Annotation]]]
 

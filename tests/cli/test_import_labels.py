@@ -17,6 +17,7 @@ from d2video.data.export import EXPORT_FORMATS, coco_content
 from d2video.data.loading import load_records
 from d2video.video.frame_names import frame_name
 from tests.data.test_export import comparable, records
+from tests.helpers.mot_folders import write_sequence
 from tests.helpers.true_labels import CLASSES
 from tests.helpers.true_sets import register_true
 
@@ -145,6 +146,13 @@ def test_nothing_is_written_among_the_labels(tmp_path, monkeypatch, capsys):
     assert "out.json is part of the input: choose another output" in capsys.readouterr().err
 
 
+def test_the_frame_rate_is_kept(tmp_path, capsys):
+    write_sequence(tmp_path / "in" / "a", gt=["1,1,2,2,9,9,1,1,1"])
+    main([str(tmp_path / "in"), str(tmp_path / "out"), "--format", "mot"])
+    assert "frame rate" not in capsys.readouterr().out
+    assert "frameRate=30\n" in (tmp_path / "out/a/seqinfo.ini").read_text()
+
+
 def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
     register_true(monkeypatch, "mine", tmp_path / "frames", tracked=False)
     words = ["mine", str(tmp_path / "out"), "--format"]
@@ -171,6 +179,10 @@ def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
             "mine is a registered data set",
         ),
         (["in.json", "o", "--format", "mot", "--input-format", "nix"], "'nix' is not a format"),
+        (
+            ["in.json", "o", "--format", "coco", "--image-root", "frames/clip_a"],
+            "in.json: its images are not there (frames/clip_a/frames/clip_b/00000.png): name their folder",
+        ),
     ],
 )
 def test_mistakes_are_one_line(source, monkeypatch, capsys, words, message):

@@ -15,6 +15,7 @@ from d2video.data.export import write_part
 from d2video.data.held_out import choose_held_out
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import write_sequence
+from tests.helpers.true_sets import register_true
 from tests.helpers.ytvis_content import content
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog")
@@ -256,13 +257,19 @@ def test_sequences_stay_as_they_are(tmp_path, capsys):
     assert len(load_coco_tracks(str(tmp_path / "out/b.json"), "")) == 2
 
 
+def test_parts_of_a_tools_labels_are_for_every_model(tmp_path, monkeypatch, capsys):
+    register_true(monkeypatch, "mine", tmp_path / "frames")
+    run(tmp_path)
+    assert '[["a", "cocovid", {"root": ' in capsys.readouterr().out
+
+
 def test_images_need_not_be_there(tmp_path, capsys):
     """Those of a file that says all of them; its parts are read where they are found later."""
     (tmp_path / "in.json").write_text(json.dumps(content()))
     train, _ = run(tmp_path, name=str(tmp_path / "in.json"))
     said = capsys.readouterr().out
     assert "doubt:" in said
-    assert "its images were not found, such as " in said
+    assert "its images are not there (" in said
     first = json.loads(train.read_text())["videos"][0]["file_names"][0]
     image = tmp_path / "out/a/JPEGImages" / first
     with pytest.raises(UserError, match="name the folder as image_root"):

@@ -149,6 +149,8 @@ def load_mot(
             "length": sequence.num_frames,
             "frame_numbers": sequence.split_numbers,
         }
+        if sequence.frame_rate is not None:
+            record["frame_rate"] = sequence.frame_rate
         if public_detections:
             record["public_detections"] = _detections(sequence, report)
         if sequence.name in labels:

@@ -60,7 +60,7 @@ def write_sequences(
                 text = "".join(f"{classes.get(k, '')}\n" for k in range(1, max(classes) + 1))
                 (sequence / "gt" / "labels.txt").write_text(text, encoding="utf-8")
             suffix = put_frames(record["file_names"], sequence / "img1") if images else None
-            rate = frame_rate(record["file_names"])
+            rate = record.get("frame_rate") or frame_rate(record["file_names"])
             _write_seqinfo(sequence / "seqinfo.ini", name, record, rate or DEFAULT_FPS, suffix)
             without_rate += rate is None
             _count_numbers(record, renumbered)
