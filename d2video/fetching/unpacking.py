@@ -46,7 +46,8 @@ def unpack(archive: str | os.PathLike[str]) -> Path:
             "FVCORE_CACHE to another folder"
         ) from error
     folder = whole / archive.stem
-    show_as(str(folder), str(archive))
+    for each in (folder, whole):
+        show_as(str(each), str(archive))
     _archives[whole] = archive
     return folder
 
@@ -57,10 +58,10 @@ def around(folder: str | os.PathLike[str]) -> list[str]:
     Of ``a/job.zip`` and its folder ``in`` these are ``a/job/in``, ``a/in`` and ``a``.
     """
     path = Path(folder).absolute()
-    for unpacked in path.parents:
+    for unpacked in (path, *path.parents):
         if unpacked in _archives:
-            beside, (stem, *inner) = _archives[unpacked].parent, path.relative_to(unpacked).parts
-            alike = map(str, (folder, beside.joinpath(stem, *inner), beside.joinpath(*inner)))
+            beside, inner = _archives[unpacked].parent, path.relative_to(unpacked).parts
+            alike = map(str, (folder, beside.joinpath(*inner), beside.joinpath(*inner[1:])))
             return [*dict.fromkeys([*alike, *around(beside)])]
     return [str(folder)]
 

@@ -159,7 +159,8 @@ def find_footage(
     for place in places:
         for name in wanted:
             found = _find(place, name)
-            if found is not None:
+            is_source = image_root is None and found == os.path.abspath(source)  # masks
+            if found is not None and not is_source:
                 return read_footage(found)
     video = find_video(places, "") if is_only and not names_video else None
     if video is not None:

@@ -63,6 +63,7 @@ def test_what_belongs_to_a_folder_may_lie_beside_its_archive(tmp_path, cache):
     folder, outer = unpack(tmp_path / "job.zip") / "in", unpack(tmp_path / "outer.zip")
     beside = [tmp_path / "job/in", tmp_path / "in", tmp_path]
     assert around(folder) == [*map(str, [folder, *beside])]
+    assert around(folder.parents[1]) == [str(folder.parents[1]), str(tmp_path)]
     folder = unpack(outer / "more/job.zip") / "in"
     beside = [outer / "more/job/in", outer / "more/in", outer / "more"]
     beside += [tmp_path / "outer/more", tmp_path / "more", tmp_path]

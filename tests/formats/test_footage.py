@@ -82,6 +82,12 @@ def test_frames_beside_an_archive(tmp_path, video, there, monkeypatch):
     assert found.path == str(tmp_path / there)
 
 
+def test_masks_are_not_their_own_frames(tmp_path):
+    masks = put_images(tmp_path / "clip", "1.png")
+    with pytest.raises(UserError, match=r"the frames are not in .* \(looked for clip\.mp4\)"):
+        find_footage(str(masks), str(tmp_path), ["clip.mp4"], None)
+
+
 def test_image_root_is_the_frames_themselves(tmp_path, video):
     folder = put_images(tmp_path / "some", "1.png")
     assert find_footage("labels", "nowhere", ["clip"], str(folder)).path == str(folder)
