@@ -43,6 +43,7 @@ def folder(tmp_path, monkeypatch):
     register_coco("images", {}, str(tmp_path / "images.json"), "images")
     shutil.rmtree(tmp_path / "frames")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 

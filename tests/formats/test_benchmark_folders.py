@@ -53,8 +53,9 @@ WRITERS = [_davis, _youtube_vos, _sa_v, _mots_png, _bdd100k]
 
 @pytest.mark.parametrize("write", [*WRITERS, write_kitti])
 @pytest.mark.parametrize("outer", ["", "set/", "labels/"])
-def test_zips_with_a_folder_around_all(tmp_path, write, outer):
+def test_zips_with_a_folder_around_all(tmp_path, write, outer, monkeypatch):
     """The zip of ``labels`` is unpacked to a folder of that name, too; suffixes are in capitals."""
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "in"
     root.mkdir()
     write(root, *([true_videos()] if write is write_kitti else []))
