@@ -70,8 +70,8 @@ def read_labels(args: argparse.Namespace, *, needs_images: bool = True) -> Label
     """
     from detectron2.data import MetadataCatalog
 
-    from d2video.data.export.objects import frames_of
     from d2video.data.loading import load_records
+    from d2video.data.records import frames_of
     from d2video.formats.faults import Doubt
     from d2video.video.frame_names import file_of_frame
 
@@ -83,7 +83,7 @@ def read_labels(args: argparse.Namespace, *, needs_images: bool = True) -> Label
         needs_images=needs_images,
     )
     records = load_records(name, tell)
-    frame = next(frames_of(records))
+    frame = next(frames_of(*records))
     if not os.path.isfile(file_of_frame(frame)):
         text = f"its images are not there ({frame}): name their folder as image_root"
         if needs_images:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from d2video.data.records import Record
+from d2video.data.records import Record, frames_of
 from d2video.formats.faults import Doubt
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import split_frame_name
@@ -46,5 +46,5 @@ def _labelled_images(records: Iterable[Record]) -> Iterator[tuple[str, bool]]:
     for record in records:
         if "annotations" in record or "segments_info" in record:
             is_stated = record.get("height") is not None or "pan_seg_file_name" in record
-            for path in record.get("file_names") or [record["file_name"]]:
+            for path in frames_of(record):
                 yield path, is_stated

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from d2video.data.records import Record, object_classes
+from d2video.data.records import Record, frames_of, object_classes
 from d2video.formats.roboflow import origin
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import split_frame_name
@@ -108,7 +108,7 @@ def _stratify(
 
 def _groups_of_related(records: Sequence[Record], image_root: str | None) -> np.ndarray:
     """(N,) number of the connected component of each record in the graph record - what it shares."""
-    frames = [[*map(os.path.abspath, _frames(record))] for record in records]
+    frames = [[*map(os.path.abspath, frames_of(record))] for record in records]
     root = image_root and os.path.abspath(image_root)
     root = root or os.path.commonpath([os.path.dirname(name) for each in frames for name in each])
     number: dict[str, int] = {}
@@ -121,10 +121,6 @@ def _groups_of_related(records: Sequence[Record], image_root: str | None) -> np.
     graph = coo_array((np.ones(len(edges), bool), (rows, columns)), shape=(size, size))
     component = connected_components(graph, directed=False)[1][: len(records)]
     return np.unique(component, return_inverse=True)[1]
-
-
-def _frames(record: Record) -> list[str]:
-    return record["file_names"] if "file_names" in record else [record["file_name"]]
 
 
 def _footage(names: Sequence[str], is_video: bool, root: str) -> Iterator[str]:

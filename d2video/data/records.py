@@ -4,7 +4,7 @@
 restoration are one sample each; a record with ``length`` is a video of so many frames.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -130,6 +130,12 @@ class RestorationRecord(TypedDict):
     image_id: int
     task: NotRequired[str]
     degraded_file_name: NotRequired[str]
+
+
+def frames_of(*records: Record) -> Iterator[str]:
+    """The names of all images or frames."""
+    for record in records:
+        yield from record.get("file_names") or [record["file_name"]]
 
 
 def num_frames(record: Record) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 from d2video.data.export.coco import coco_content
 from d2video.data.export.mot import mot_classes, write_mot
 from d2video.data.export.mots import mots_classes, write_mots
-from d2video.data.export.objects import check_videos, frames_of
+from d2video.data.export.objects import check_videos
 from d2video.data.export.youtube_vis import youtube_vis_content
-from d2video.data.records import Record
+from d2video.data.records import Record, frames_of
 from d2video.fetching.addresses import cache_folder
 from d2video.formats.faults import Doubt, Report, refuse
 from d2video.utils.errors import UserError
@@ -93,7 +93,7 @@ def _one_line_each(class_names: Sequence[str], source: str, report: Report) -> l
 
 
 def _doubt_video_files(records: Sequence[Record], source: str, report: Report) -> None:
-    count = sum(split_frame_name(name) is not None for name in frames_of(records))
+    count = sum(split_frame_name(name) is not None for name in frames_of(*records))
     if count:
         text = (
             f"{count} of its frames are those of video files, written as clip.mp4#frame=12, which other "
@@ -106,7 +106,7 @@ def _doubt_video_files(records: Sequence[Record], source: str, report: Report) -
 def doubt_cache(records: Sequence[Record], source: str, report: Report) -> None:
     """A doubt where a file names images that are in the cache, since they were in a zip archive."""
     cache = f"{cache_folder()}{os.sep}"
-    frames = [name for name in map(os.path.abspath, frames_of(records)) if name.startswith(cache)]
+    frames = [name for name in map(os.path.abspath, frames_of(*records)) if name.startswith(cache)]
     if frames:
         text = (
             f"{len(frames)} of its frames are in the cache, unpacked from archives, such as {frames[0]}, and "
@@ -130,7 +130,7 @@ def write_content(content: dict[str, Any], path: str, image_root: str) -> None:
 
 
 def _image_root(records: Sequence[Record], path: str, image_root: str | None) -> str:
-    frames = [os.path.abspath(name) for name in frames_of(records)]
+    frames = [os.path.abspath(name) for name in frames_of(*records)]
     shared = os.path.commonpath([os.path.dirname(name) for name in frames])
     for folder in filter(None, (image_root, os.path.dirname(path) or ".")):
         root = os.path.abspath(folder)

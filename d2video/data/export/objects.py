@@ -77,12 +77,6 @@ def frame_objects(record: Record) -> Iterator[tuple[int, Annotation, bool]]:
                 yield frame, each, True
 
 
-def frames_of(records: Sequence[Record]) -> Iterator[str]:
-    """The names of all images or frames."""
-    for record in records:
-        yield from record.get("file_names", [record.get("file_name", "")])
-
-
 def box_of(annotation: Annotation) -> list[float]:
     """Left, top, width, height in pixels from 0 on."""
     box, mode = annotation["bbox"], BoxMode(annotation["bbox_mode"])

@@ -10,8 +10,7 @@ from detectron2.data import MetadataCatalog
 
 from d2video.data.export.files import doubt_cache, write_content, write_labels
 from d2video.data.export.frames import link_file
-from d2video.data.export.objects import frames_of
-from d2video.data.records import Record
+from d2video.data.records import Record, frames_of
 from d2video.formats.faults import Report
 from d2video.formats.mot_rules import rule_arguments
 from d2video.formats.mot_sequence import MOTSequence
@@ -54,7 +53,7 @@ def write_part(
     kind, is_own = metadata.get("evaluator_type"), format == standard_format(dataset_name)
     if is_own and kind in ("ytvis", "coco"):
         content, root = read_json(metadata.json_file), metadata.image_root
-        write_content(part_of(content, root, {*frames_of(records)}), path, root)
+        write_content(part_of(content, root, {*frames_of(*records)}), path, root)
         doubt_cache(records, source, report)
         return kind, {"json_file": path, "image_root": root}
     if is_own and metadata.get("mot_sequences") is not None:
