@@ -172,6 +172,26 @@ def test_motchallenge_folders_give_the_same_tracks(tmp_path, benchmark, write):
         write(source, CLASSES, tmp_path / "out")
 
 
+@pytest.mark.parametrize("write", [write_mot, write_mots])
+def test_track_ids_that_text_files_do_not_hold_are_counted(tmp_path, write):
+    given = records(tmp_path / "frames", crowd=False)
+    far = {1: -1, 2: 0, 7: 2**62 + 1}
+    given[0]["annotations"] = [
+        [{**each, "id": far[each["id"]]} for each in frame] for frame in given[0]["annotations"]
+    ]
+    told = []
+    write(given, CLASSES, tmp_path / "out", images=False, report=told.append)
+    assert any(
+        "1 of 4 track ids are written; left out: 3 of videos with one below 0" in str(each)
+        for each in told
+    )
+    lines = (tmp_path / "out/clip_b/gt/gt.txt").read_text().replace(" ", ",").splitlines()
+    found = {tuple(map(int, line.split(",")[:2])) for line in lines}
+    new = {-1: 1, 0: 2, 2**62 + 1: 3}
+    wanted = {(t, new[each["id"]]) for t, f in enumerate(given[0]["annotations"], 1) for each in f}
+    assert found == wanted
+
+
 def test_masks_that_overlap_are_cut_for_mots(tmp_path):
     labels = LabelSet("truth", pytest.fail, classes=CLASSES)
     video = labels.add_video("clip", ["0.jpg"], (HEIGHT, WIDTH))

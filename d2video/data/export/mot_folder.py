@@ -15,6 +15,8 @@ from d2video.utils.errors import UserError
 from d2video.utils.files import new_folder
 from d2video.video.frame_source import DEFAULT_FPS
 
+_LARGEST_ID = 2**52
+
 
 def write_sequences(
     records: Sequence[Record],
@@ -49,13 +51,14 @@ def write_sequences(
     if twice is not None:
         raise UserError(f"{source} has two videos of the name {twice}: rename one")
     renumbered, without_rate = written(source, "frame numbers"), 0
+    ids = written(source, "track ids")
     with new_folder(folder) as partial:
         for record, name in zip(records, names, strict=True):
             sequence = partial / name
             sequence.mkdir()
             if "annotations" in record:
                 (sequence / "gt").mkdir()
-                text = "".join(lines(record))
+                text = "".join(lines(_with_ids_of_text(record, ids)))
                 (sequence / "gt" / "gt.txt").write_text(text, encoding="utf-8")
                 text = "".join(f"{classes.get(k, '')}\n" for k in range(1, max(classes) + 1))
                 (sequence / "gt" / "labels.txt").write_text(text, encoding="utf-8")
@@ -65,12 +68,29 @@ def write_sequences(
             without_rate += rate is None
             _count_numbers(record, renumbered)
     renumbered.tell(report)
+    ids.tell(report)
     if without_rate:
         text = (
             f"of {counted(without_rate, 'video')} the frame rate is unknown: {DEFAULT_FPS:g} a second is "
             "written; if it is another one, correct seqinfo.ini"
         )
         report(Doubt(source, text))
+
+
+def _with_ids_of_text(record: Record, tally: Tally) -> Record:
+    """With track ids that readers of text files take, which are numbers with a fraction to many of them."""
+    given = sorted({each["id"] for frame in record["annotations"] for each in frame})
+    if not given or (given[0] >= 0 and given[-1] <= _LARGEST_ID):
+        tally.used += len(given)
+        return record
+    tally.leave_out(
+        f"below 0 or above {_LARGEST_ID}, and all of their videos (1, 2, ...)", len(given)
+    )
+    new = {track: k for k, track in enumerate(given, 1)}
+    frames = [
+        [{**each, "id": new[each["id"]]} for each in frame] for frame in record["annotations"]
+    ]
+    return {**record, "annotations": frames}
 
 
 def _count_numbers(record: Record, tally: Tally) -> None:
