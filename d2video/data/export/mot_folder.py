@@ -83,9 +83,8 @@ def _with_ids_of_text(record: Record, tally: Tally) -> Record:
     if not given or (given[0] >= 0 and given[-1] <= _LARGEST_ID):
         tally.used += len(given)
         return record
-    tally.leave_out(
-        f"below 0 or above {_LARGEST_ID}, and all of their videos (1, 2, ...)", len(given)
-    )
+    reason = f"of videos with one below 0 or above {_LARGEST_ID}, whose tracks are 1, 2, ..."
+    tally.leave_out(reason, len(given))
     new = {track: k for k, track in enumerate(given, 1)}
     frames = [
         [{**each, "id": new[each["id"]]} for each in frame] for frame in record["annotations"]
