@@ -116,24 +116,12 @@ def _coco(labels: Labels, output_dir: str | None, classes: ClassMatch | None) ->
     return COCOInstanceEvaluator(labels.images(), metadata, output_dir, classes)
 
 
-def _ytvis(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
-    return YTVISEvaluator(labels.mask_tracks(), labels.index_of, output_dir, classes)
-
-
-def _mot(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
-    return MOTEvaluator(labels.tracks(masks=False), output_dir, classes)
-
-
-def _mots(labels: Labels, output_dir: str | None, classes: ClassMatch | None) -> Any:
-    return MOTEvaluator(labels.tracks(masks=True), output_dir, classes)
-
-
 # What :attr:`LabelUse.evaluators` names. Projects may add their own.
 LABEL_EVALUATORS: dict[str, Callable[[Labels, str | None, ClassMatch | None], Any]] = {
     "coco": _coco,
-    "ytvis": _ytvis,
-    "mot": _mot,
-    "mots": _mots,
+    "ytvis": lambda labels, *rest: YTVISEvaluator(labels.mask_tracks(), labels.index_of, *rest),
+    "mot": lambda labels, *rest: MOTEvaluator(labels.tracks(masks=False), *rest),
+    "mots": lambda labels, *rest: MOTEvaluator(labels.tracks(masks=True), *rest),
 }
 
 

@@ -14,7 +14,7 @@ from d2video.formats.image_folders import find_folder_of, image_folders
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.paths import leaves_folder, portable
-from d2video.formats.recognition import Seen, only_json_file
+from d2video.formats.recognition import only_json_file
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     as_json,
@@ -27,17 +27,13 @@ from d2video.utils.errors import UserError
 from d2video.utils.whole_numbers import whole_number
 
 
-def _recognises(seen: Seen) -> bool:
-    return _is_burst(seen.content)
-
-
 def _is_burst(content: Any) -> bool:
     sequences = content.get("sequences") if isinstance(content, dict) else None
     first = sequences[0] if isinstance(sequences, list) and sequences else None
     return isinstance(first, dict) and {"seq_name", "annotated_image_paths"} <= first.keys()
 
 
-@label_format("burst", _recognises)
+@label_format("burst", lambda seen: _is_burst(seen.content))
 def read_burst(root: str, report: Report = refuse, *, image_root: str | None = None) -> LabelSet:
     """Read one file; no image is opened.
 

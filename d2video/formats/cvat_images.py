@@ -15,18 +15,13 @@ from d2video.formats.footage import Footage, find_image, find_video, read_footag
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.paths import leaves_folder
-from d2video.formats.recognition import Seen
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.whole_numbers import whole_number
 from d2video.video.image_io import read_image_size
 
 
-def _is_cvat_images(seen: Seen) -> bool:
-    return holds(seen, "image")
-
-
-@label_format("cvat_images", _is_cvat_images)
+@label_format("cvat_images", lambda seen: holds(seen, "image"))
 def read_cvat_images(
     root: str, report: Report = refuse, *, image_root: str | None = None
 ) -> LabelSet:

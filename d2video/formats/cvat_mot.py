@@ -19,7 +19,6 @@ from d2video.formats.mot_ground_truth import without_sizes
 from d2video.formats.mot_labels import read_class_numbers
 from d2video.formats.mot_sequence import is_cvat_export, sequence_of_gt
 from d2video.formats.mot_text import TextTable, read_table
-from d2video.formats.recognition import Seen
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import file_of_frame, split_frame_name
 
@@ -27,11 +26,7 @@ _LEAST = 0.8  # the part of a video up to its last box; less is doubted
 _LAYOUT = "frame,id,left,top,width,height,flag,class,visibility"
 
 
-def _is_cvat_mot(seen: Seen) -> bool:
-    return _export(seen.path) is not None
-
-
-@label_format("cvat_mot", _is_cvat_mot)
+@label_format("cvat_mot", lambda seen: _export(seen.path) is not None)
 def read_cvat_mot(
     root: str,
     report: Report = refuse,

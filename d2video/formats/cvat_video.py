@@ -28,17 +28,12 @@ from d2video.formats.cvat_shapes import (
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelledVideo, LabelSet
-from d2video.formats.recognition import Seen
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.counted import counted
 from d2video.utils.whole_numbers import whole_number
 
 
-def _is_cvat_video(seen: Seen) -> bool:
-    return holds(seen, "track")
-
-
-@label_format("cvat_video", _is_cvat_video)
+@label_format("cvat_video", lambda seen: holds(seen, "track"))
 def read_cvat_video(
     root: str,
     report: Report = refuse,

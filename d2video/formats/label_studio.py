@@ -11,15 +11,11 @@ from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
 from d2video.formats.label_studio_tasks import Task, is_label_studio, read_tasks
-from d2video.formats.recognition import Seen, only_json_file
+from d2video.formats.recognition import only_json_file
 from d2video.utils.errors import UserError
 
 
-def _recognises(seen: Seen) -> bool:
-    return is_label_studio(seen.content)
-
-
-@label_format("label_studio", _recognises)
+@label_format("label_studio", lambda seen: is_label_studio(seen.content))
 def read_label_studio(
     root: str,
     report: Report = refuse,
