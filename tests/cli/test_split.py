@@ -204,6 +204,16 @@ def test_both_files_load_and_share_nothing(source, capsys):
     assert f'DATASETS.REGISTER \'[["a", "ytvis", {{"json_file": "{train}", "image_root"' in said
 
 
+def test_paths_of_windows(tmp_path):
+    value = json.dumps(content()).replace("/", "\\\\")
+    (tmp_path / "in.json").write_text(value)
+    paths = run(tmp_path, name=str(tmp_path / "in.json"))
+    parts = [json.loads(path.read_text())["videos"] for path in paths]
+    assert sorted(parts[0] + parts[1], key=lambda video: video["id"]) == sorted(
+        json.loads(value)["videos"], key=lambda video: video["id"]
+    )
+
+
 def test_coco_stays_as_it_is(tmp_path):
     images = [
         {"id": k, "file_name": f"{k}.jpg", "height": 8, "width": 8, "license": 2} for k in range(4)

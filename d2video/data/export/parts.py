@@ -1,6 +1,5 @@
 """Parts of a data set in the format that it has, with everything that its files say."""
 
-import os
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from detectron2.data import MetadataCatalog
 
 from d2video.data.export.files import doubt_cache, write_content, write_labels
 from d2video.data.export.frames import link_file
-from d2video.data.records import Record, frames_of
+from d2video.data.records import Record
 from d2video.formats.faults import Report
 from d2video.formats.mot_rules import rule_arguments
 from d2video.formats.mot_sequence import MOTSequence
@@ -52,8 +51,10 @@ def write_part(
     metadata = MetadataCatalog.get(dataset_name)
     kind, is_own = metadata.get("evaluator_type"), format == standard_format(dataset_name)
     if is_own and kind in ("ytvis", "coco"):
-        content, root = read_json(metadata.json_file), metadata.image_root
-        write_content(part_of(content, root, {*frames_of(*records)}), path, root)
+        key = "video_id" if kind == "ytvis" else "image_id"
+        part = part_of(read_json(metadata.json_file), key, {record[key] for record in records})
+        root = metadata.image_root
+        write_content(part, path, root)
         doubt_cache(records, source, report)
         return kind, {"json_file": path, "image_root": root}
     if is_own and metadata.get("mot_sequences") is not None:
@@ -65,24 +66,18 @@ def write_part(
     return write_labels(records, class_names, path, format, source=source, report=report)
 
 
-def part_of(content: dict[str, Any], image_root: str, frames: Collection[str]) -> dict[str, Any]:
+def part_of(content: dict[str, Any], key: str, ids: Collection[int | str]) -> dict[str, Any]:
     """The part of a valid file for some of its videos (YouTube-VIS) or images (COCO); other keys are kept.
 
     Args:
-        frames: paths, ``image_root`` and the names in the file. Of a video they are all or none.
+        key: of an annotation: "video_id" or "image_id".
+        ids: of the videos or images.
     """
-
-    def chosen(entry: dict[str, Any]) -> bool:
-        names = entry["file_names"] if "file_names" in entry else [entry["file_name"]]
-        return os.path.join(image_root, names[0]) in frames
-
-    of_images = content.get("images") is not None
-    key, reference = ("images", "image_id") if of_images else ("videos", "video_id")
-    kept = [entry for entry in content[key] if chosen(entry)]
-    ids = {entry["id"] for entry in kept}
-    part = {**content, key: kept}
+    entries = f"{key.removesuffix('_id')}s"
+    part = {**content, entries: [each for each in content[entries] if each["id"] in ids]}
+    assert len(part[entries]) == len(ids), ids
     if content.get("annotations") is not None:
-        part["annotations"] = [a for a in content["annotations"] if a[reference] in ids]
+        part["annotations"] = [each for each in content["annotations"] if each[key] in ids]
     return part
 
 
