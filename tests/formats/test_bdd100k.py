@@ -242,6 +242,12 @@ def test_what_is_no_split(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="holds neither JSON files nor bitmasks"):
         read_bdd100k(str(tmp_path / "none"))
-    (folder / "clip_a.json").write_text('{"images": []}')
+    (folder / "again.json").write_bytes((folder / "clip_a.json").read_bytes())
+    with pytest.raises(UserError, match="clip_a.json and .*again.json have frames of clip_a: give"):
+        read_bdd100k(str(folder))
+    (folder / "again.json").write_text("[3]")
+    with pytest.raises(UserError, match=r"again.json: frame \[0\]: it is not an object"):
+        read_bdd100k(str(folder))
+    (folder / "again.json").write_text('{"images": []}')
     with pytest.raises(UserError, match="must be a list of frames, and is an object"):
         read_bdd100k(str(folder))

@@ -1,6 +1,7 @@
 """CVAT's COCO files: round trips of tracks, masks that CVAT calls crowds, and what is wrong."""
 
 import json
+import shutil
 from functools import partial
 
 import pytest
@@ -230,6 +231,11 @@ def test_faulty_files_and_frames_are_one_line(tmp_path):
     write_video(TrueVideo("x", 11, ()), tmp_path / "short.mp4")
     with pytest.raises(UserError, match=r"12 images, of which 1 are not in .*such as frame_000011"):
         read_cvat_coco(str(root), image_root=str(tmp_path / "short.mp4"))
+    shutil.rmtree(root / "images")
+    with pytest.raises(
+        UserError, match="neither the folder of its images, such as .* nor one video"
+    ):
+        read_cvat_coco(str(root))
     path.write_text(text.replace("frame_000001.PNG", "../secret.PNG"))
     with pytest.raises(UserError, match="lies outside the image root"):
         read_cvat_coco(str(root))

@@ -61,7 +61,7 @@ def images_as_videos(video, name="frame_{:06d}"):
 
 
 @pytest.mark.parametrize("write", [as_box, as_polygon, as_mask])
-@pytest.mark.parametrize("footage", ["images", "video", "image_root", "unnamed"])
+@pytest.mark.parametrize("footage", ["images", "video", "image_root", "unnamed", "video_root"])
 def test_round_trip(tmp_path, write, footage):
     """Exact, as in the XML of videos; also the last image, which has no shape."""
     video = true_videos()[0]
@@ -71,13 +71,15 @@ def test_round_trip(tmp_path, write, footage):
     root = tmp_path / "task"
     if footage == "unnamed":  # a job does not name its video
         write_xml(root, document(element("job", labels()), *images_of(video, write)))
-    if footage in ("video", "unnamed"):
-        write_video(video, root / ("clip.mp4" if footage == "video" else "any.mp4"))
+    if footage in ("video", "unnamed", "video_root"):
+        place = tmp_path if footage == "video_root" else root
+        write_video(video, place / ("clip.mp4" if footage == "video" else "any.mp4"))
     elif footage == "images":
         write_images(video, root / "images", "frame_{:06d}.PNG")
     else:
         write_images(video, tmp_path / "frames", "frame_{:06d}.jpg")
-    elsewhere = str(tmp_path / "frames") if footage == "image_root" else None
+    roots = {"image_root": str(tmp_path / "frames"), "video_root": str(tmp_path / "any.mp4")}
+    elsewhere = roots.get(footage)
     read, texts = told(root, image_root=elsewhere)
     assert not read.tracked
     assert texts[Fault] == texts[LeftOut] == []
@@ -122,7 +124,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     names = labels(["person", "cat"])
     point = element("label", element("name", "nose") + element("parent", "person"))
     meta = element("task", names.replace("</labels>", point + "</labels>"))
-    write_xml(tmp_path, document(meta, entry))
+    write_xml(tmp_path, document(meta, entry, element("relation")))
     write_images(TrueVideo("x", 1, ()), tmp_path / "images", "a.png")
     read, texts = told(tmp_path)
     assert read.classes == ["person", "cat"]
@@ -130,6 +132,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     text = " ".join(texts[LeftOut] + texts[Doubt])
     for part in (
         "1 of type tag",
+        "1 of type relation",
         "1 of type skeleton",
         "1 that are crowds or regions to ignore",
         "1 called colour",

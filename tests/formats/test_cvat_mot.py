@@ -125,6 +125,12 @@ def test_a_faulty_row_is_one_line(tmp_path, row, part):
         read_cvat_mot(str(clip(tmp_path, ["1,1,1,1,9,9,1,1,1.0", row])))
 
 
+def test_corners_in_place_of_sizes_are_doubted(tmp_path):
+    rows = [f"{k},1,{40 + k},30,{50 + k},40,1,1,1.0" for k in range(1, 7)]
+    (doubt,) = told(clip(tmp_path, rows))[1][Doubt]
+    assert "read as corners" in doubt
+
+
 def test_frames_that_are_not_there(tmp_path):
     root = write(tmp_path, ["1,1,1,1,9,9,1,1,1.0"])
     with pytest.raises(UserError, match=r"the frames are not in .* \(looked for img1"):

@@ -309,6 +309,7 @@ def test_what_is_left_out_is_counted(tmp_path):
                 shape("points", frame=5, points="1,2"),
             ],
         ),
+        element("relation"),
     )
     (root / "images" / "frame_000009.PNG").unlink()
     read, texts = told(root)
@@ -318,8 +319,9 @@ def test_what_is_left_out_is_counted(tmp_path):
     text = " ".join(texts[LeftOut])
     for part in (
         "9 of 10 frames are used; left out: 1 without an image (deleted in CVAT, or missing)",
-        "9 of 16 objects in frames are used",
+        "9 of 17 objects in frames are used",
         "2 of type skeleton",
+        "1 of type relation",
         "1 of type polyline",
         "1 of type cuboid",
         "1 of type points",
@@ -413,6 +415,27 @@ def test_a_faulty_file_is_one_line(tmp_path, change, part):
     path.write_text(change(path.read_text()))
     with one_line(part):
         read_cvat_video(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "part"),
+    [
+        ("", "its project has no tasks"),
+        (element("task", element("id", 1)), "task 1 has no size"),
+    ],
+)
+def test_a_faulty_project_is_one_line(tmp_path, tasks, part):
+    meta = element("project", element("tasks", tasks) + labels())
+    root = clip(tmp_path, one(box(**BOX, frame=0), task_id=1), meta=meta)
+    with one_line(part):
+        read_cvat_video(str(root))
+
+
+def test_images_of_other_names(tmp_path):
+    root = clip(tmp_path, one(box(**BOX, frame=0)), images=False)
+    write_images(EMPTY, root / "images", "a{}.png")
+    with one_line("have no frame numbers: name them as CVAT does"):
+        read_cvat_video(str(root))
 
 
 def test_a_shorter_video(tmp_path):
