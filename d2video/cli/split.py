@@ -71,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from detectron2.data import MetadataCatalog
 
     from d2video.data.export import standard_format, write_part
-    from d2video.data.held_out import choose_held_out
+    from d2video.data.held_out import choose_held_out, divided_videos
     from d2video.data.records import is_labelled
+    from d2video.formats.faults import Doubt
+    from d2video.utils.counted import counted
 
     labels = read_labels(args, needs_images=False)
     for path in (args.train_output, args.held_out):
@@ -86,6 +88,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         image_root=MetadataCatalog.get(labels.name).get("image_root"),
         balance_classes=args.balance_classes,
     )
+    apart = [] if "length" in labels.records[0] else divided_videos(labels.records, held_out)
+    if apart:
+        text = (
+            f"{counted(len(apart), 'pair')} of images with successive numbers, such as "
+            f"{' and '.join(apart[0])}, {'is' if len(apart) == 1 else 'are'} divided: if these are frames of "
+            "videos, what is held out is hardly new; hold out whole videos instead"
+        )
+        tell(Doubt(args.labels, text))
     format = args.format or standard_format(labels.name) or "coco"
     parts = [
         labels._replace(

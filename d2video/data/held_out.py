@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -13,6 +15,8 @@ from d2video.formats.roboflow import origin
 from d2video.utils.errors import UserError
 from d2video.video.frame_names import split_frame_name
 
+# A path without suffix: up to the last number in the file's name, this, and what follows.
+_NUMBERED = re.compile(r"(.*?)(\d{1,15})([^\d/]*)")
 # The copies of MOT17's sequences, which differ in their detections.
 _MOT17_COPY = re.compile(r"(MOT17-\d+)-(?:DPM|FRCNN|SDP)")
 
@@ -64,6 +68,35 @@ def choose_held_out(
     for place, each in zip(group, classes, strict=True):
         np.add.at(counts[place], each, 1)
     return _stratify(counts, sizes, fraction, random)[group]
+
+
+def divided_videos(records: Sequence[Record], held_out: np.ndarray) -> list[tuple[str, str]]:
+    """Images that follow one another in both parts, by regular numbers in their names, as frames do.
+
+    Args:
+        records: of images.
+        held_out: (N,) bool.
+
+    Returns:
+        pairs of neighbours.
+    """
+    series: dict[tuple[str, ...], list[tuple[int, bool, str]]] = defaultdict(list)
+    for record, is_held in zip(records, held_out.tolist(), strict=True):
+        numbered = _NUMBERED.fullmatch(os.path.splitext(record["file_name"])[0])
+        if numbered:
+            before, number, after = numbered.groups()
+            series[before, after].append((int(number), is_held, record["file_name"]))
+    pairs = []
+    for images in map(sorted, series.values()):
+        steps = np.diff([number for number, *_ in images])
+        usual, counts = np.unique(steps, return_counts=True)
+        if len(steps) < 2 or counts.max() * 2 <= len(steps):
+            continue
+        step = usual[counts.argmax()]
+        for (n, is_held, name), (m, is_next_held, following) in pairwise(images):
+            if m - n == step and is_held != is_next_held:
+                pairs.append((name, following))
+    return pairs
 
 
 def _stratify(

@@ -12,8 +12,9 @@ from d2video.data.datasets.coco_tracks import load_coco_tracks
 from d2video.data.datasets.mot import register_mot
 from d2video.data.datasets.ytvis import load_ytvis_json, register_ytvis_instances
 from d2video.data.export import write_part
-from d2video.data.held_out import choose_held_out
+from d2video.data.held_out import choose_held_out, divided_videos
 from d2video.utils.errors import UserError
+from tests.helpers.coco_sets import instance_content
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.true_sets import register_true
 from tests.helpers.ytvis_content import content
@@ -124,6 +125,26 @@ def test_nothing_to_split_by():
         held_out(videos(["a/0"], ["a/1"]), 0.5, 0)
     with pytest.raises(UserError, match="there is one video or image only"):
         held_out(videos(["a/0"]), 0.5, 0)
+
+
+def test_frames_that_are_divided_are_named(tmp_path, capsys):
+    def images(*names):
+        return [{"file_name": f"{name}.jpg"} for name in names]
+
+    frames = images("a/f_0010", "a/f_0015", "a/f_0020", "a/f_0030", "b/f_0025")
+    found = divided_videos(frames, np.array([0, 1, 1, 0, 0], bool))
+    assert found == [("a/f_0010.jpg", "a/f_0015.jpg")]
+    assert divided_videos(frames, np.array([0, 0, 0, 1, 1], bool)) == []
+    odd = images("139", "285", "632", "724", "776", "cat", "dog")
+    assert divided_videos(odd, np.arange(7) % 2 == 0) == []
+    file = instance_content()
+    file["images"] = [{**file["images"][0], "id": k, "file_name": f"{k}.jpg"} for k in range(6)]
+    file["annotations"] = []
+    (tmp_path / "in.json").write_text(json.dumps(file))
+    run(tmp_path, name=str(tmp_path / "in.json"))
+    said = capsys.readouterr().out
+    assert " of images with successive numbers, such as " in said
+    assert "hold out whole videos instead" in said
 
 
 @pytest.mark.parametrize("seed", range(5))
