@@ -116,7 +116,7 @@ def test_labels_at_a_path(source, capsys):
 
 
 def test_frames_of_video_files_are_doubted(tmp_path, capsys):
-    given = records(tmp_path, video_files=True)
+    given = records(tmp_path, as_video=True)
     DatasetCatalog.register("mine", lambda: given)
     MetadataCatalog.get("mine").set(thing_classes=[*CLASSES], evaluator_type="labels")
     main(["mine", str(tmp_path / "out.json"), "--format", "youtube-vis"])

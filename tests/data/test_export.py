@@ -18,7 +18,6 @@ from d2video.formats.faults import Doubt, LeftOut
 from d2video.formats.label_set import LabelSet
 from d2video.formats.mot_rules import object_rule
 from d2video.utils.errors import UserError
-from d2video.video.frame_names import frame_name
 from tests.helpers.coco_sets import instance_content
 from tests.helpers.true_labels import (
     CLASSES,
@@ -28,34 +27,21 @@ from tests.helpers.true_labels import (
     write_images,
     write_video,
 )
+from tests.helpers.true_sets import read_true
 
 NUMBERS = dict(enumerate(CLASSES, 1))
 
 
-def records(folder, *, masks=True, crowd=True, video_files=False, first=1):
-    """The true labels as records, as the readers of tools' formats give them."""
-    labels = LabelSet("truth", pytest.fail, classes=CLASSES)
-    for true in true_videos(crowd=crowd):
-        if video_files:
+def records(folder, *, as_video=False, **options):
+    """The true labels as records, as the readers of tools' formats give them; see :func:`read_true`."""
+    for true in true_videos():
+        if as_video:
             write_video(true, folder / f"{true.name}.mp4")
-            path = str(folder / f"{true.name}.mp4")
-            names = [frame_name(path, t) for t in range(true.num_frames)]
         else:
             write_images(true, folder / true.name)
-            names = [str(folder / true.name / f"{t:05d}.png") for t in range(true.num_frames)]
-        numbers = range(first, first + true.num_frames)
-        video = labels.add_video(true.name, names, (HEIGHT, WIDTH), numbers)
-        for each in true.objects:
-            video.add(
-                first + each.frame,
-                each.category,
-                track=each.track,
-                box=[*map(float, each.box)],
-                segmentation=each.mask if masks else None,
-                ignored=each.crowd,
-                visibility=0.25 if each.occluded else 1.0,
-            )
-    return records_of(labels, labels.videos, {k: k for k in range(len(CLASSES))})
+    options = {"first": 1, **options}
+    labels = read_true(str(folder), lambda finding: None, as_video=as_video, **options)
+    return records_of(labels, labels.videos)
 
 
 def comparable(record, *, masks=True, visibility=True, ignored=True, tracks=True):
@@ -226,7 +212,7 @@ def test_the_number_of_regions_is_not_that_of_a_class(tmp_path):
 
 
 def test_frames_of_a_video_file_become_images(tmp_path):
-    source = records(tmp_path, video_files=True)[:1]
+    source = records(tmp_path, as_video=True)[:1]
     write_mot(source, CLASSES, tmp_path / "out", report=lambda told: None)
     (read,) = load_mot(
         read_sequences(str(tmp_path / "out")), object_rule("MOT17", classes=NUMBERS), "out"

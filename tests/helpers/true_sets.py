@@ -24,9 +24,10 @@ def read_true(
     crowd: bool = True,
     as_video: bool = False,
     class_numbers: tuple[int, ...] | None = None,
+    first: int = 0,
 ) -> LabelSet:
     """The frames are in ``root``, images or (``as_video``) those of an MP4; without ``tracked`` each is an
-    image. ``but_one`` object lacks its mask."""
+    image. ``but_one`` object lacks its mask. Frames are numbered from ``first`` on."""
     labels = LabelSet(root, report, classes=CLASSES, class_numbers=class_numbers, tracked=tracked)
     for true in true_videos(crowd=crowd):
         names = [str(Path(root, true.name, f"{t:05d}.png")) for t in range(true.num_frames)]
@@ -35,7 +36,8 @@ def read_true(
             names = [frame_name(path, t) for t in range(true.num_frames)]
         size = HEIGHT, WIDTH
         if tracked:
-            videos = [labels.add_video(true.name, names, size)] * true.num_frames
+            numbers = range(first, first + true.num_frames)
+            videos = [labels.add_video(true.name, names, size, numbers)] * true.num_frames
         else:
             videos = [labels.add_video(f"{true.name}_{t}", [n], size) for t, n in enumerate(names)]
         for each in true.objects:
@@ -43,12 +45,13 @@ def read_true(
                 but_one and (true.name, each.frame, each.track) == ("clip_a", 0, 1)
             )
             videos[each.frame].add(
-                each.frame if tracked else 0,
+                first + each.frame if tracked else 0,
                 each.category,
                 track=each.track,
                 box=each.box,
                 segmentation=each.mask if has_mask else None,
                 ignored=each.crowd,
+                visibility=0.25 if each.occluded else 1.0,
             )
     return labels.finished()
 

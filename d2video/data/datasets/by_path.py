@@ -26,43 +26,24 @@ _named: set[str] = set()  # of the data sets that are named by their paths
 _WITHOUT_IMAGES = ("coco", "cocovid", "ytvis")
 
 
-def register_path(
-    path: str,
-    *,
-    format: str | None = None,
-    image_root: str | None = None,
-    name: str | None = None,
-    needs_images: bool = True,
-    **options: Any,
-) -> str:
+def register_path(path: str, **given: Any) -> str:
     """Register the labels at a path, unless they are registered with the same arguments.
 
     Args:
-        path: of the file, the folder or the zip archive, as a tool or a benchmark wrote it.
-        format: one of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
-        image_root: where the frames or images are; None: they are looked for.
-        name: of the data set; None: the path.
-        needs_images: False: images of YouTube-VIS' and COCO's files need not be there.
-        options: further arguments of the format in DATASETS.REGISTER.
+        given: as :func:`path_entry` takes it.
 
     Returns:
         the name of the data set.
 
     Raises:
-        UserError: there is nothing at the path; its format is not known, or its images are not found; the
-            format does not take an option; or there is another data set of this name.
+        UserError: as :func:`path_entry`; the format does not take an option; or there is another data set of
+            this name.
     """
-    given, kind, arguments = path_entry(
-        path,
-        format=format,
-        image_root=image_root,
-        name=name,
-        needs_images=needs_images,
-        **options,
-    )
-    register_dataset(given, kind, arguments, source=path)
-    _named.update([] if name else [given])
-    return given
+    entry = path_entry(path, **given)
+    register_dataset(*entry, source=path)
+    if not given.get("name"):
+        _named.add(entry[0])
+    return entry[0]
 
 
 def is_path(name: str) -> bool:
@@ -80,7 +61,19 @@ def path_entry(
     needs_images: bool = True,
     **options: Any,
 ) -> tuple[str, str, dict[str, Any]]:
-    """The entry of DATASETS.REGISTER by which :func:`register_path` registers labels."""
+    """The entry of DATASETS.REGISTER (name, format, arguments) of the labels at a path.
+
+    Args:
+        path: of the file, the folder or the zip archive, as a tool or a benchmark wrote it.
+        format: one of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
+        image_root: where the frames or images are; None: they are looked for.
+        name: of the data set; None: the path.
+        needs_images: False: images of YouTube-VIS' and COCO's files need not be there.
+        options: further arguments of the format in DATASETS.REGISTER.
+
+    Raises:
+        UserError: there is nothing at the path, its format is not known, or its images are not found.
+    """
     path = os.path.expanduser(path)
     if format is not None and format not in RECOGNISERS:
         hint = did_you_mean(format, RECOGNISERS, f"choose {', '.join(sorted(RECOGNISERS))}")
