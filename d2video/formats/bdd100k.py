@@ -25,7 +25,7 @@ from d2video.formats.bdd100k_json import (
     read_frame_labels,
     read_frames,
 )
-from d2video.formats.faults import Fault, Report, refuse, reporting
+from d2video.formats.faults import Fault, Report, refuse, reporting, reporting_video
 from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
@@ -76,9 +76,10 @@ def read_bdd100k(
         for folder in folders:
             if not labels.wants(folder.name):
                 continue
-            is_only = len(folders) == 1
-            footage = _find_footage(folder.parent, str(folder), folder.name, image_root, is_only)
-            add_bitmasks(labels, folder, footage, report)
+            is_only, source = len(folders) == 1, str(folder)
+            with reporting_video(report, source):
+                footage = _find_footage(folder.parent, source, folder.name, image_root, is_only)
+                add_bitmasks(labels, folder, footage, report)
     return labels.finished()
 
 
@@ -117,8 +118,9 @@ def _add_json(labels: LabelSet, files: list[Path], image_root: str | None) -> No
         if not labels.wants(name):
             continue
         is_only = len(videos) == 1
-        footage = _find_footage(path.absolute().parent, str(path), name, image_root, is_only)
-        _add_video(labels, str(path), name, frames, footage)
+        with reporting_video(labels.report, str(path)):
+            footage = _find_footage(path.absolute().parent, str(path), name, image_root, is_only)
+            _add_video(labels, str(path), name, frames, footage)
 
 
 def _videos(files: list[Path], report: Report) -> dict[str, tuple[Path, list[Frame]]]:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from d2video.formats.faults import Doubt, Fault, Report, refuse
+from d2video.formats.faults import Doubt, Fault, Report, refuse, reporting_video
 from d2video.formats.footage import find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
@@ -90,9 +90,10 @@ def read_davis(
         names += [f"{each}.mp4" for each in (name, Path(*below))]  # or another suffix
         if image_root is not None:
             names += [os.path.join(*below[k:]) for k in range(len(below))]
-        footage = find_footage(folder, base, names, image_root, is_only=len(folders) == 1)
-        frames = read_mask_frames(mask_files(folder), footage, report, first_frame=first_frame)
-        found[name] = footage.size, [each for each in frames if _is_sound(each, max_id, report)]
+        with reporting_video(report, folder):
+            footage = find_footage(folder, base, names, image_root, is_only=len(folders) == 1)
+            frames = read_mask_frames(mask_files(folder), footage, report, first_frame=first_frame)
+            found[name] = footage.size, [each for each in frames if _is_sound(each, max_id, report)]
     void = _void(found, root, report)
     for name, (size, frames) in found.items():
         add_masks(labels, name, frames, size, lambda value: (class_name, value, value in void))

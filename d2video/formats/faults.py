@@ -190,3 +190,13 @@ def reporting(report: Report, path: str, kind: str, entry: Any) -> Iterator[None
         yield
     except (EntryError, BrokenFile) as error:
         report(Fault(path, kind, entry, str(error)))
+
+
+@contextmanager
+def reporting_video(report: Report, path: str) -> Iterator[None]:
+    """The context in which one of several videos is read: a UserError, such as that its frames are missing,
+    is reported and ends it. ``path`` is that of its labels; the error names it."""
+    try:
+        yield
+    except UserError as error:
+        report(Fault(path, "file", None, str(error)))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting, reporting_video
 from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
@@ -99,8 +99,9 @@ def read_kitti(root: str, report: Report = refuse, *, image_root: str | None = N
         names = [f"image_02/{name}"]
         if image_root is not None:
             names += [f"training/image_02/{name}", name]
-        footage = find_footage(path, folder, names, image_root, is_only=len(files) == 1)
-        _add_rows(labels, name, footage, found, path)
+        with reporting_video(report, path):
+            footage = find_footage(path, folder, names, image_root, is_only=len(files) == 1)
+            _add_rows(labels, name, footage, found, path)
     return labels.finished()
 
 

@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting
+from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting, reporting_video
 from d2video.formats.footage import Footage, find_footage, number_images
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_png import add_masks, mask_files, read_mask_frames
@@ -105,15 +105,14 @@ def read_mots_png(
         if image_root is not None or video.is_cvat:
             subset = os.path.join(os.path.basename(video.base), video.below)
             places += filter(None, [video.name, os.path.normpath(subset), video.below])
-        footage = find_footage(
-            *(video.path, video.base, places, image_root),
-            is_only=len(found) == 1,
-            names_video=not video.is_cvat,
-        )
-        if os.path.isfile(video.path):
-            _add_text(labels, video, footage, first_frame)
-        else:
-            _add_pngs(labels, video, footage, first_frame)
+        with reporting_video(report, video.path):
+            footage = find_footage(
+                *(video.path, video.base, places, image_root),
+                is_only=len(found) == 1,
+                names_video=not video.is_cvat,
+            )
+            add = _add_text if os.path.isfile(video.path) else _add_pngs
+            add(labels, video, footage, first_frame)
     return labels.finished()
 
 

@@ -17,7 +17,15 @@ from typing import Literal
 
 import numpy as np
 
-from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
+from d2video.formats.faults import (
+    Doubt,
+    EntryError,
+    Report,
+    Tally,
+    refuse,
+    reporting,
+    reporting_video,
+)
 from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_set import LabelSet
@@ -78,7 +86,7 @@ def read_sa_v(
     for name, path in files.items():
         if not labels.wants(name):
             continue
-        with reporting(report, path, "file", path):
+        with reporting_video(report, path), reporting(report, path, "file", path):
             found = read_masklets(path, frame_step)
             folder = os.path.dirname(path)
             footage = find_footage(path, folder, [name], image_root, is_only=len(files) == 1)

@@ -8,7 +8,6 @@ from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError
 from d2video.formats.recognition import Seen
 from d2video.formats.text import as_json, read_json
-from d2video.utils.errors import UserError
 
 _FPS = 24  # of the videos; "fps" is that of the rows
 _STEP = 4
@@ -46,12 +45,10 @@ def read_masklets(path: str, step: int | None) -> Masklets:
     """Read a file; ``step`` None: 4 frames, or by the file's ``fps``.
 
     Raises:
-        EntryError: it is not JSON, or not of this form. The masks are not looked at.
+        UserError: it is not JSON.
+        EntryError: it is not of this form. The masks are not looked at.
     """
-    try:
-        content = read_json(path)
-    except UserError as error:
-        raise EntryError(str(error)) from None
+    content = read_json(path)
     fields = content if isinstance(content, dict) else {}
     rows = fields.get("masklet", fields.get("masks")) if fields else content
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):

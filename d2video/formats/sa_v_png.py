@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from d2video.formats.faults import EntryError, reporting
+from d2video.formats.faults import EntryError, reporting, reporting_video
 from d2video.formats.footage import Footage, find_footage
 from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
 from d2video.formats.label_set import LabelSet
@@ -40,13 +40,14 @@ def add_png_videos(labels: LabelSet, masks: str, image_root: str | None, class_n
         if not labels.wants(folder.name):
             continue
         names = [os.path.join(_IMAGES, folder.name), *([] if image_root is None else [folder.name])]
-        footage = find_footage(
-            str(folder), os.path.dirname(masks), names, image_root, is_only=len(folders) == 1
-        )
-        frames = _read_frames(folder, footage, labels)
-        add_masks(
-            labels, folder.name, frames, footage.size, lambda track: (class_name, track, False)
-        )
+        with reporting_video(labels.report, str(folder)):
+            footage = find_footage(
+                str(folder), os.path.dirname(masks), names, image_root, is_only=len(folders) == 1
+            )
+            frames = _read_frames(folder, footage, labels)
+            add_masks(
+                labels, folder.name, frames, footage.size, lambda track: (class_name, track, False)
+            )
 
 
 def _read_frames(folder: Path, footage: Footage, labels: LabelSet) -> list[MaskFrame]:

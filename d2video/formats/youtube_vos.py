@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
+from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting, reporting_video
 from d2video.formats.footage import find_footage
 from d2video.formats.label_formats import label_format
 from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
@@ -89,15 +89,16 @@ def read_youtube_vos(
             continue
         folder = os.path.join(base, "Annotations", name)
         names = [os.path.join("JPEGImages", name), *([] if image_root is None else [name])]
-        footage = find_footage(path, base, names, image_root, is_only=len(listed) == 1)
-        frames = read_mask_frames(mask_files(folder), footage, report)
-        complete = [each for each in frames if _is_complete(each, objects)]
-        tally.used += len(complete)
-        tally.leave_out(
-            "that do not mark all objects which are there by the meta.json",
-            len(frames) - len(complete),
-        )
-        add_masks(labels, name, complete, footage.size, partial(_meaning, objects=objects))
+        with reporting_video(report, folder):
+            footage = find_footage(path, base, names, image_root, is_only=len(listed) == 1)
+            frames = read_mask_frames(mask_files(folder), footage, report)
+            complete = [each for each in frames if _is_complete(each, objects)]
+            tally.used += len(complete)
+            tally.leave_out(
+                "that do not mark all objects which are there by the meta.json",
+                len(frames) - len(complete),
+            )
+            add_masks(labels, name, complete, footage.size, partial(_meaning, objects=objects))
     tally.tell(report)
     _tell_unlisted(os.path.join(base, "Annotations"), len(listed), content["videos"], report)
     return labels.finished()

@@ -1,5 +1,6 @@
 """Folders of benchmarks: around them may be others, and zips; only the files of wanted videos are read."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from d2video.data.datasets.label_sets import load_labels
+from d2video.formats.faults import Fault
 from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.formats.test_bdd100k import write as write_bdd100k
@@ -89,3 +91,20 @@ def test_files_of_other_videos_are_not_read(tmp_path, write):
         load_labels(str(root), format=write.__name__[1:], videos=[wanted, other])
     with pytest.raises(UserError, match=f"has no video 'x': it has .*{other}"):
         load_labels(str(root), format=write.__name__[1:], videos=["x"])
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_videos_without_frames_are_faults_and_the_others_are_read(tmp_path, write):
+    root, found = write(tmp_path), []
+    other = "0001" if write is _mots_png else "clip_b"
+    (frames,) = (
+        p
+        for p in tmp_path.rglob(other)
+        if {"images", "JPEGImages", "JPEGImages_24fps"} & {*p.parts}
+    )
+    shutil.rmtree(frames)
+    (record,) = load_labels(str(root), format=write.__name__[1:], report=found.append)
+    assert record["sequence"] != other
+    (fault,) = (str(each) for each in found if isinstance(each, Fault))
+    assert "the frames are not in" in fault
+    assert other in fault
