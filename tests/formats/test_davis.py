@@ -194,13 +194,22 @@ def test_wrong_places_are_one_line(tmp_path, davis, truth):
     video = tmp_path / "short.mp4"
     write_video(truth[1], video)  # of 5 frames
     several = davis / "Annotations" / "Full-Resolution" / "clip_b"
+    (davis / "ImageSets" / "2017" / "odd.txt").write_text("nix")
+    write_palette(EMPTY, tmp_path / "named" / "last.png")
     for message, root, options in (
         ("has 5 frames, from 0 on", masks, {"image_root": str(video)}),
         ("image_root, .*short.mp4, is one", davis, {"image_root": str(video)}),
         ("the frames are not in", davis, {"image_root": str(tmp_path)}),
         ("holds the masks", masks, {"image_root": str(masks)}),
         ("split is 'train', .* has 2016/train, 2017/train: name one", davis, {"split": "train"}),
+        ("lists nix, of which .* has no masks: fetch them", davis, {"split": "odd"}),
         ("is not a folder", masks / "00000.png", {}),
+        ("has no folder with PNGs", davis / "ImageSets", {}),
+        (
+            "last.png: its name does not end in the number",
+            tmp_path / "named",
+            {"image_root": str(video)},
+        ),
     ):
         with one_line(match=message):
             read_davis(str(root), **options)

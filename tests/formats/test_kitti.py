@@ -157,3 +157,7 @@ def test_names_that_are_no_numbers(one, tmp_path):
 def test_no_labels(tmp_path):
     with pytest.raises(UserError, match="holds no label_02/0000.txt"):
         read_kitti(str(tmp_path))
+    for name in ("first", "second"):
+        (tmp_path / name / "label_02").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds several folders label_02"):
+        read_kitti(str(tmp_path))
