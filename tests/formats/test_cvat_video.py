@@ -403,6 +403,7 @@ FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>'
         (lambda text: text.replace("<annotations>", FILE + "<annotations>"), "document type"),
         (lambda text: text.replace("annotations>", "labels>"), "<labels>, not <annotations>"),
         (lambda text: text.replace("utf-8", "klingon"), "unknown encoding: klingon"),
+        (lambda text: text.replace("<name>bird", "<name>cat"), "the class 'cat' is listed twice"),
         (lambda text: text.replace("<size>10", "<size>ten"), "its size, 'ten', is not a whole"),
         (lambda text: text.replace("<size>10", "<size>99999999"), "99999999 frames, above"),
         (lambda text: text.replace(">48<", ">0<"), "its size is 64x0, which cannot be"),

@@ -310,6 +310,7 @@ def test_files_of_programs_may_count_from_0(tmp_path):
         ),
         ({"images": [], "categories": []}, "is not Label Studio's JSON, a list of tasks"),
         ([[]], "is not Label Studio's JSON"),
+        ([task(1, None)], "task 1: its annotation has no list called result"),
         (
             [task(1, [rectangle("a", [])]), task(2, [], "a.jpg") | {"data": {"image": "a.jpg"}}],
             "has tasks of videos and of images",

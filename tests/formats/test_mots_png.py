@@ -102,6 +102,14 @@ def test_cvat_subsets_folders_and_regions_to_ignore(tmp_path):
     assert_equal(labels, truth, track_offset=-1, crowds=True)
 
 
+def test_cvat_without_any_object(tmp_path):
+    empty = TrueVideo("empty", 3, ())
+    (tmp_path / "default" / "instances").mkdir(parents=True)
+    write_images(empty, tmp_path / "default" / "images", "frame_{:06d}.png")
+    (video,) = read_mots_png(str(write_cvat(empty, tmp_path))).videos
+    assert (len(video.frames), video.objects) == (3, [])
+
+
 def test_cvat_with_a_video_file_says_which_frames_are_not_labelled(tmp_path):
     video = true_videos()[0]
     write_cvat(video, tmp_path)

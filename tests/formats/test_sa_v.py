@@ -205,10 +205,18 @@ def test_wrong_places_and_options_are_one_line(tmp_path, train, truth):
     write_grey(np.array([[1, 2]], np.uint8), tmp_path / "size" / "0.png")
     odd = np.zeros((HEIGHT, WIDTH), np.uint8)
     odd[0, :2] = 1, 2
+    for number in "01":
+        (train.parent / "twice" / f"00{number}").mkdir(parents=True)
+        _write_json(train.parent / f"twice/00{number}/clip_b_manual.json", {})
+    write_val(truth[1:], tmp_path / "named", empty=True)
+    named = tmp_path / "named/Annotations_6fps/clip_a"
+    (named / "001").rename(named / "one")
     for message, root, options in (
         ("masklets is 'all': choose", train, {"masklets": "all"}),
         ("frame_step is 0", train, {"frame_step": 0}),
         ("no JSON file of masklets 'manual'", tmp_path / "size", {}),
+        ("001/clip_b_manual.json and .* are of one video", train.parent / "twice", {}),
+        ("clip_a/one is not called by the number", tmp_path / "named", {}),
         ("frames are not in .*size", train, {"image_root": str(tmp_path / "size")}),
         ("has the numbers 1, 2, and a mask of SA-V has one", tmp_path / "val", {}),
     ):
