@@ -13,7 +13,7 @@ from d2video.evaluation import YTVISEvaluator
 from d2video.evaluation.vis.accumulate import accumulate, match
 from d2video.evaluation.vis.compare import compare_video
 from d2video.evaluation.vis.ground_truth import RLE, YTVISGroundTruth
-from d2video.formats.rle import encode_tracks
+from d2video.formats.geometry.rle import encode_tracks
 from d2video.structures.answers import VideoInstances
 
 # What the official calls, and the encoding of dense masks, are timed on; the times are scaled up.

@@ -10,8 +10,8 @@ from fvcore.transforms.transform import Transform
 from torch import Tensor
 
 from d2video.data.records import Annotation, xyxy_box
-from d2video.formats.rle import to_rle
-from d2video.formats.segmentation import find_segmentation_faults
+from d2video.formats.geometry.rle import to_rle
+from d2video.formats.geometry.segmentation import find_segmentation_faults
 from d2video.utils.errors import BrokenFile, UserError
 
 

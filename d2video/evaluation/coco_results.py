@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from d2video.evaluation.result_files import check_entries, fields_fault
-from d2video.formats.boxes import is_box
 from d2video.formats.coco import COCOInstances
-from d2video.formats.rle_checks import find_mask_faults
+from d2video.formats.geometry.boxes import is_box
+from d2video.formats.geometry.rle_checks import find_mask_faults
 from d2video.formats.text import as_json
 from d2video.utils.errors import UserError
 

@@ -26,10 +26,10 @@ from d2video.formats.bdd100k_json import (
     read_frames,
 )
 from d2video.formats.faults import Fault, Report, refuse, reporting, reporting_video
-from d2video.formats.footage import Footage, find_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen
+from d2video.formats.labels.footage import Footage, find_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.utils.errors import UserError
 from d2video.video.image_io import in_natural_order, visible_files
 

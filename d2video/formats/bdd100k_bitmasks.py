@@ -6,9 +6,9 @@ import numpy as np
 
 from d2video.formats.bdd100k_json import CLASSES
 from d2video.formats.faults import EntryError, Report, reporting
-from d2video.formats.footage import Footage
-from d2video.formats.label_png import mask_files, read_mask_frames
-from d2video.formats.label_set import LabelSet
+from d2video.formats.labels.footage import Footage
+from d2video.formats.labels.label_png import mask_files, read_mask_frames
+from d2video.formats.labels.label_set import LabelSet
 from d2video.video.image_io import read_rgba
 
 _IGNORED, _CROWD, _OCCLUDED = 1, 2, 4

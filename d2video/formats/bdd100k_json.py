@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError, Report, reporting
+from d2video.formats.geometry.boxes import is_number
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import as_json, check_size, is_id, json_kind, read_json
 from d2video.utils.errors import UserError

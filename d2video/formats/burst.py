@@ -11,10 +11,10 @@ from typing import Any
 from d2video.formats.coco import tell_class_lists
 from d2video.formats.faults import EntryError, Report, refuse, reporting
 from d2video.formats.image_folders import find_folder_of, image_folders
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelledVideo, LabelSet
+from d2video.formats.labels.recognition import only_json_file
 from d2video.formats.paths import leaves_folder, portable
-from d2video.formats.recognition import only_json_file
 from d2video.formats.text import (
     NOT_AS_EXPECTED,
     as_json,

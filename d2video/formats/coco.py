@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from os.path import normpath
 from typing import Any, TypedDict, cast
 
-from d2video.formats.boxes import is_box, is_number
 from d2video.formats.coco_objects import Instance, read_objects
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
+from d2video.formats.geometry.boxes import is_box, is_number
 from d2video.formats.paths import leaves_folder, portable
 from d2video.formats.roboflow import root_category
 from d2video.formats.text import (
@@ -85,7 +85,7 @@ def check_coco_instances(
             type; ids are repeated or unknown; a file name leaves the image root; a size, box, polygon
             or RLE cannot be), doubts if a file is listed under several ids, an annotation is there
             twice or the boxes are in another layout, and what is left out.
-        whole_bodies: as in :func:`~d2video.formats.box_layout.layout_doubt`.
+        whole_bodies: as in :func:`~d2video.formats.geometry.box_layout.layout_doubt`.
 
     Raises:
         UserError: it lacks images or categories, has faulty categories, or has annotations but none

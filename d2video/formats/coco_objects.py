@@ -7,11 +7,11 @@ from typing import Any, TypedDict, cast
 from typing_extensions import NotRequired
 
 from d2video.formats.annotation_doubts import partly_masked, repeated
-from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import NO_BOX, is_area, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, reporting
-from d2video.formats.rle import mask_areas, to_rle
-from d2video.formats.segmentation import (
+from d2video.formats.geometry.box_layout import layout_doubt
+from d2video.formats.geometry.boxes import NO_BOX, is_area, unusable_box
+from d2video.formats.geometry.rle import mask_areas, to_rle
+from d2video.formats.geometry.segmentation import (
     box_around,
     find_segmentation_faults,
     is_empty,

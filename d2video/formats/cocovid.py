@@ -14,12 +14,12 @@ from typing import Any, TypeAlias, cast
 
 from d2video.formats.coco import COCOInstances, Instance, check_coco_instances
 from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
+from d2video.formats.geometry.rle import to_rle
 from d2video.formats.image_folders import image_folders
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledObject, LabelSet
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelledObject, LabelSet
+from d2video.formats.labels.recognition import only_json_file
 from d2video.formats.paths import leaves_folder
-from d2video.formats.recognition import only_json_file
-from d2video.formats.rle import to_rle
 from d2video.formats.standard_formats import is_coco_of_videos
 from d2video.formats.text import as_json, is_id, json_entries, read_json
 from d2video.utils.errors import UserError

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from d2video.fetching import around
-from d2video.formats.boxes import is_number
 from d2video.formats.coco import COCOInstances, Image, Instance, check_coco_instances
 from d2video.formats.cvat_frames import frame_number
 from d2video.formats.cvat_shapes import Shape, geometry, is_turned
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
-from d2video.formats.footage import Footage, find_image, find_video, read_footage
+from d2video.formats.geometry.boxes import is_number
 from d2video.formats.image_folders import LOOKED_FOR, image_folders
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
-from d2video.formats.recognition import only_json_file
+from d2video.formats.labels.footage import Footage, find_image, find_video, read_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
+from d2video.formats.labels.recognition import only_json_file
 from d2video.formats.standard_formats import is_coco_of_cvat
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError

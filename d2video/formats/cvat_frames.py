@@ -7,7 +7,7 @@ from pathlib import Path
 
 from d2video.formats.cvat_meta import Task
 from d2video.formats.faults import Report, Tally
-from d2video.formats.footage import Footage, find_footage, number_images
+from d2video.formats.labels.footage import Footage, find_footage, number_images
 from d2video.utils.errors import UserError
 
 _FRAME_NAME = re.compile(r"(?:frame_)?([0-9]{1,15})")
@@ -26,7 +26,7 @@ def task_frames(
 
     Args:
         path: of the XML file.
-        image_root, is_only: see :func:`~d2video.formats.footage.find_footage`.
+        image_root, is_only: see :func:`~d2video.formats.labels.footage.find_footage`.
         report: takes what is left out: frames without an image, such as those deleted in CVAT, and those
             that do not belong to the task.
 

@@ -11,9 +11,9 @@ from d2video.formats.cvat_meta import OUTERMOST, Meta, holds, meta_at
 from d2video.formats.cvat_remarks import Remarks
 from d2video.formats.cvat_shapes import geometry, is_shape, is_turned, read_shape
 from d2video.formats.faults import EntryError, Report, refuse, reporting
-from d2video.formats.footage import Footage, find_image, find_video, read_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.labels.footage import Footage, find_image, find_video, read_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelledVideo, LabelSet
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from d2video.formats.faults import EntryError, refuse, reporting
-from d2video.formats.recognition import Seen
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.text import check_size
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.errors import UserError

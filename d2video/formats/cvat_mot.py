@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from d2video.formats.box_layout import layout_doubt
 from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting
-from d2video.formats.footage import find_footage, number_images
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.geometry.box_layout import layout_doubt
+from d2video.formats.labels.footage import find_footage, number_images
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelledVideo, LabelSet
 from d2video.formats.mot_ground_truth import without_sizes
 from d2video.formats.mot_labels import read_class_numbers
 from d2video.formats.mot_sequence import is_cvat_export, sequence_of_gt

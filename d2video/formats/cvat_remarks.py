@@ -1,7 +1,7 @@
 """Attributes and groups of shapes in CVAT's XML: used, or counted."""
 
 from d2video.formats.faults import Doubt, Tally
-from d2video.formats.label_set import LabelSet
+from d2video.formats.labels.label_set import LabelSet
 from d2video.formats.xml_text import Node
 
 _IGNORED = (

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError
-from d2video.formats.rle import encode_part
-from d2video.formats.turned_shapes import ellipse_polygon, turned
+from d2video.formats.geometry.boxes import is_number
+from d2video.formats.geometry.rle import encode_part
+from d2video.formats.geometry.turned_shapes import ellipse_polygon, turned
 from d2video.formats.xml_text import Node
 
 _KEYS = {
@@ -79,7 +79,7 @@ def is_turned(shape: Shape) -> bool:
 
 
 def geometry(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
-    """``box`` or ``segmentation`` for :meth:`~d2video.formats.label_set.LabelledVideo.add`.
+    """``box`` or ``segmentation`` for :meth:`~d2video.formats.labels.label_set.LabelledVideo.add`.
 
     Args:
         size: height and width of the frame.

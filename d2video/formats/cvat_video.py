@@ -26,8 +26,8 @@ from d2video.formats.cvat_shapes import (
     read_shape,
 )
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelledVideo, LabelSet
 from d2video.formats.xml_text import Node, read_xml
 from d2video.utils.counted import counted
 from d2video.utils.whole_numbers import whole_number

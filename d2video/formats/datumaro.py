@@ -6,9 +6,9 @@ from typing import Any
 
 from d2video.formats.cvat_coco import label_set_of
 from d2video.formats.faults import EntryError, Report, refuse
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen, only_json_file
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen, only_json_file
 from d2video.formats.text import as_json, json_entries, read_json
 from d2video.utils.errors import UserError
 

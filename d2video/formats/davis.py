@@ -18,11 +18,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from d2video.formats.faults import Doubt, Fault, Report, refuse, reporting_video
-from d2video.formats.footage import find_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen
+from d2video.formats.labels.footage import find_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.sa_v_png import mask_folder
 from d2video.formats.text import read_lines
 from d2video.formats.youtube_vos import is_youtube_vos

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting, reporting_video
-from d2video.formats.footage import Footage, find_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen
+from d2video.formats.labels.footage import Footage, find_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.text import is_id, read_lines
 from d2video.utils.errors import UserError
 from d2video.video.image_io import number_in_name, visible_files

@@ -7,11 +7,11 @@ from typing import Literal
 from d2video.fetching import around
 from d2video.formats import label_studio_image, label_studio_video
 from d2video.formats.faults import EntryError, Report, refuse, reporting
-from d2video.formats.footage import Footage, find_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelSet
 from d2video.formats.label_studio_tasks import Task, is_label_studio, read_tasks
-from d2video.formats.recognition import only_json_file
+from d2video.formats.labels.footage import Footage, find_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import only_json_file
 from d2video.utils.errors import UserError
 
 

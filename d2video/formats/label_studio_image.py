@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from d2video.formats.boxes import is_number, is_point
 from d2video.formats.faults import EntryError, reporting
-from d2video.formats.footage import check_image_size
-from d2video.formats.label_set import LabelSet
+from d2video.formats.geometry.boxes import is_number, is_point
+from d2video.formats.geometry.turned_shapes import ellipse_polygon, upright_boxes
 from d2video.formats.label_studio_brush import decode_brush
 from d2video.formats.label_studio_tasks import Result, Task
+from d2video.formats.labels.footage import check_image_size
+from d2video.formats.labels.label_set import LabelSet
 from d2video.formats.text import as_json
-from d2video.formats.turned_shapes import ellipse_polygon, upright_boxes
 from d2video.video.image_io import read_image_size
 
 
@@ -56,7 +56,7 @@ def add_task(labels: LabelSet, task: Task, name: str, frame: str) -> None:
 
 
 def _geometry(labels: LabelSet, result: Result, size: tuple[int, int]) -> dict[str, Any]:
-    """``box`` or ``segmentation`` for :meth:`~d2video.formats.label_set.LabelledVideo.add`."""
+    """``box`` or ``segmentation`` for :meth:`~d2video.formats.labels.label_set.LabelledVideo.add`."""
     height, width = size
     value, scale = result.value, np.array([width, height]) / 100
     if result.type == "brushlabels":

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError, reporting
-from d2video.formats.footage import Footage
-from d2video.formats.label_set import LabelledVideo, LabelSet
+from d2video.formats.geometry.boxes import is_number
+from d2video.formats.geometry.turned_shapes import upright_boxes
 from d2video.formats.label_studio_tasks import Task
+from d2video.formats.labels.footage import Footage
+from d2video.formats.labels.label_set import LabelledVideo, LabelSet
 from d2video.formats.text import as_json, is_id
-from d2video.formats.turned_shapes import upright_boxes
 from d2video.video.frame_index import frame_index
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelledVideo, LabelSet
 from d2video.formats.labelme_files import LabelledImage, is_labelme, read_labelled_images
 from d2video.formats.labelme_shapes import Instance
-from d2video.formats.recognition import Seen
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelledVideo, LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.utils.counted import counted
 from d2video.video.image_io import (
     IMAGE_SUFFIXES,

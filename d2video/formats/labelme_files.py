@@ -8,9 +8,9 @@ from typing import Any
 
 from d2video.fetching import around
 from d2video.formats.faults import EntryError, Fault, Report, Tally, reporting
-from d2video.formats.footage import check_image_size
-from d2video.formats.label_set import LabelSet
 from d2video.formats.labelme_shapes import NO_OBJECTS, Instance, read_shape, shape_type
+from d2video.formats.labels.footage import check_image_size
+from d2video.formats.labels.label_set import LabelSet
 from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import in_natural_order, read_image_size

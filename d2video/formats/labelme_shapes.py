@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from d2video.formats.boxes import is_point
 from d2video.formats.faults import EntryError
-from d2video.formats.label_set import LabelledVideo
-from d2video.formats.rle import encode_part
+from d2video.formats.geometry.boxes import is_point
+from d2video.formats.geometry.rle import encode_part
+from d2video.formats.geometry.turned_shapes import ellipse_polygon
+from d2video.formats.labels.label_set import LabelledVideo
 from d2video.formats.text import as_json
-from d2video.formats.turned_shapes import ellipse_polygon
 
 # Types without an area.
 NO_OBJECTS = frozenset({"point", "points", "line", "linestrip"})

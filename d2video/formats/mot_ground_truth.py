@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 from typing_extensions import Self
 
 from d2video.formats.faults import Doubt, EntryError, Fault, Report, refuse, reporting
+from d2video.formats.geometry.rle import mask_areas
+from d2video.formats.geometry.rle_checks import find_mask_faults
 from d2video.formats.mot_text import TextTable, check_number, read_table
-from d2video.formats.rle import mask_areas
-from d2video.formats.rle_checks import find_mask_faults
 from d2video.formats.text import read_lines
 
 _GT_LAYOUT = "frame,id,left,top,width,height,flag,class,visibility; in MOT15 flag,x,y,z"

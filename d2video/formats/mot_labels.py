@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from d2video.formats.annotation_doubts import mixed_tracks
-from d2video.formats.box_layout import layout_doubt
 from d2video.formats.faults import Doubt, Fault, Report, Tally, refuse
+from d2video.formats.geometry.box_layout import layout_doubt
+from d2video.formats.geometry.rle import mask_areas
 from d2video.formats.mot_ground_truth import (
     MOTS_IGNORE_CLASS,
     MOTRows,
@@ -22,7 +23,6 @@ from d2video.formats.mot_ground_truth import (
 )
 from d2video.formats.mot_rules import WITHOUT_CLASSES, ObjectRule
 from d2video.formats.mot_sequence import MOTSequence
-from d2video.formats.rle import mask_areas
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 

@@ -25,6 +25,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from d2video.formats.faults import refuse
+from d2video.formats.geometry.rle import encode_masks, mask_areas
 from d2video.formats.mot_ground_truth import (
     MOTSRows,
     Rows,
@@ -33,7 +34,6 @@ from d2video.formats.mot_ground_truth import (
     without_sizes,
 )
 from d2video.formats.mot_text import read_table, repeated
-from d2video.formats.rle import encode_masks, mask_areas
 from d2video.structures.mask_answers import check_dense, check_rle
 from d2video.utils.errors import UserError
 from d2video.utils.files import open_text

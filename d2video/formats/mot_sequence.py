@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from detectron2.utils.logger import log_first_n
 
-from d2video.formats.footage import number_images
+from d2video.formats.labels.footage import number_images
 from d2video.formats.paths import leaves_folder
 from d2video.utils.errors import UserError
 from d2video.utils.limits import MAX_VIDEO_FRAMES, size_fault

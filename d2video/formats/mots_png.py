@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2video.formats.faults import Doubt, EntryError, Report, refuse, reporting, reporting_video
-from d2video.formats.footage import Footage, find_footage, number_images
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_png import add_masks, mask_files, read_mask_frames
-from d2video.formats.label_set import LabelSet
+from d2video.formats.labels.footage import Footage, find_footage, number_images
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_png import add_masks, mask_files, read_mask_frames
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, read_mots_table
-from d2video.formats.recognition import Seen
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
 from d2video.video.image_io import image_mode

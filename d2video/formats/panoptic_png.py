@@ -11,7 +11,7 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from detectron2.structures import BoxMode
 
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from d2video.utils.errors import BrokenFile
 
 

@@ -23,12 +23,12 @@ from d2video.formats import (
     standard_formats,  # noqa: F401
     youtube_vos,  # noqa: F401
 )
-from d2video.formats.exports import Exports, find_exports
 from d2video.formats.faults import Report, refuse
-from d2video.formats.label_formats import LABEL_FORMATS
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import unpacked
-from d2video.formats.united import united
+from d2video.formats.labels.exports import Exports, find_exports
+from d2video.formats.labels.label_formats import LABEL_FORMATS
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import unpacked
+from d2video.formats.labels.united import united
 from d2video.utils.errors import UserError
 from d2video.utils.near_names import did_you_mean
 

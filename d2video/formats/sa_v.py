@@ -26,11 +26,11 @@ from d2video.formats.faults import (
     reporting,
     reporting_video,
 )
-from d2video.formats.footage import Footage, find_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Seen
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.labels.footage import Footage, find_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.sa_v_json import Masklets, is_masklets, read_masklets
 from d2video.formats.sa_v_png import add_png_videos, mask_folder
 from d2video.utils.errors import UserError

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from d2video.formats.boxes import is_number
 from d2video.formats.faults import EntryError
-from d2video.formats.recognition import Seen
+from d2video.formats.geometry.boxes import is_number
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.text import as_json, read_json
 
 _FPS = 24  # of the videos; "fps" is that of the rows

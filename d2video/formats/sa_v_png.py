@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from d2video.formats.faults import EntryError, reporting, reporting_video
-from d2video.formats.footage import Footage, find_footage
-from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
-from d2video.formats.label_set import LabelSet
+from d2video.formats.labels.footage import Footage, find_footage
+from d2video.formats.labels.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
+from d2video.formats.labels.label_set import LabelSet
 from d2video.utils.whole_numbers import whole_number
 
 _MASKS, _IMAGES = "Annotations_6fps", "JPEGImages_24fps"

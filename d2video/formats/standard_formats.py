@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from d2video.formats.image_folders import find_folder_of, image_folders
+from d2video.formats.labels.recognition import Seen, only_json_file, recogniser
 from d2video.formats.mot_rules import BENCHMARKS, MASK_BENCHMARKS
 from d2video.formats.mot_sequence import is_cvat_export, is_labelled_sequence, sequence_of_gt
 from d2video.formats.paths import portable
-from d2video.formats.recognition import Seen, only_json_file, recogniser
 from d2video.formats.text import read_lines
 
 

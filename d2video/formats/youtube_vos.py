@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from d2video.formats.faults import EntryError, Report, Tally, refuse, reporting, reporting_video
-from d2video.formats.footage import find_footage
-from d2video.formats.label_formats import label_format
-from d2video.formats.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
-from d2video.formats.label_set import LabelSet
+from d2video.formats.labels.footage import find_footage
+from d2video.formats.labels.label_formats import label_format
+from d2video.formats.labels.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Seen
 from d2video.formats.paths import leaves_folder
-from d2video.formats.recognition import Seen
 from d2video.formats.text import as_json, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.whole_numbers import whole_number

@@ -17,13 +17,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from d2video.formats.annotation_doubts import repeated
-from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import NO_BOX, is_area, is_box, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse
+from d2video.formats.geometry.box_layout import layout_doubt
+from d2video.formats.geometry.boxes import NO_BOX, is_area, is_box, unusable_box
+from d2video.formats.geometry.rle import mask_areas, to_rle
+from d2video.formats.geometry.rle_checks import find_runs_fault
+from d2video.formats.geometry.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.formats.paths import portable
-from d2video.formats.rle import mask_areas, to_rle
-from d2video.formats.rle_checks import find_runs_fault
-from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
 from d2video.formats.text import (
     as_json,
     check_size,

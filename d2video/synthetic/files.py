@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from d2video.formats.rle import mask_areas
+from d2video.formats.geometry.rle import mask_areas
 from d2video.synthetic.spec import ShapesSpec
 from d2video.utils.errors import UserError
 

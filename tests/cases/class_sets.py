@@ -21,8 +21,8 @@ from d2video.data import register_video_list, register_ytvis_instances
 from d2video.data.datasets.coco_panoptic import register_coco_panoptic
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.engine import VideoTrainer
+from d2video.formats.geometry.rle import to_rle
 from d2video.formats.panoptic_png import segment_ids
-from d2video.formats.rle import to_rle
 from d2video.projects import register_all
 from d2video.synthetic import MotionSpec, ShapesSpec, write_coco_shapes, write_motion_videos
 from d2video.utils.errors import UserError

@@ -1,6 +1,6 @@
 """More masks than a byte counts, 300, in one sequence, frame or image: wherever they go to pycocotools.
 
-Its ``area`` of a list (2.0.11, numpy 2) fails above 255; d2video/formats/rle.py has the way round.
+Its ``area`` of a list (2.0.11, numpy 2) fails above 255; d2video/formats/geometry/rle.py has the way round.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ from d2video.data.loading import load_records
 from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.data.mappers.image import ImageDatasetMapper
 from d2video.evaluation import build_evaluator
+from d2video.formats.geometry.rle import encode_masks, mask_areas, to_rle
 from d2video.formats.mot_results import mots_results
-from d2video.formats.rle import encode_masks, mask_areas, to_rle
 from d2video.synthetic import files
 from tests.helpers.mot_folders import write_sequence
 from tests.helpers.perfect_answers import perfect_answers

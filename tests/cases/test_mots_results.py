@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.formats.segmentation import find_segmentation_faults
+from d2video.formats.geometry.segmentation import find_segmentation_faults
 from d2video.utils.errors import UserError
 from tests.helpers.mot_folders import evaluate_results
 

@@ -17,7 +17,7 @@ from d2video.data.datasets.ytvis import register_ytvis_instances
 from d2video.data.export import coco_content, write_mots, youtube_vis_content
 from d2video.data.loading import load_records
 from d2video.evaluation import build_evaluator
-from d2video.formats.rle import to_rle
+from d2video.formats.geometry.rle import to_rle
 from tests.data.test_export import records
 from tests.helpers.coco_sets import instance_content
 from tests.helpers.true_labels import CLASSES, HEIGHT, WIDTH

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from d2video.cli.extract_frames import main
-from d2video.formats.footage import find_footage, number_images, read_footage
+from d2video.formats.labels.footage import find_footage, number_images, read_footage
 from d2video.formats.readers import read_labels
 from d2video.video import frame_extraction
 from d2video.video.frame_names import read_images

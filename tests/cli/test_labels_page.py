@@ -11,8 +11,8 @@ from detectron2.modeling import build_model
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.cli import main
-from d2video.formats.label_formats import LABEL_FORMATS
-from d2video.formats.recognition import RECOGNISERS
+from d2video.formats.labels.label_formats import LABEL_FORMATS
+from d2video.formats.labels.recognition import RECOGNISERS
 from d2video.structures import set_class_names
 from tests.formats import test_labelme
 from tests.helpers import ROOT

@@ -15,7 +15,7 @@ from d2video.data.datasets.ytvis import load_ytvis_json
 from d2video.data.export import coco_content, write_mot, write_mots, youtube_vis_content
 from d2video.data.export.objects import json_rle
 from d2video.formats.faults import Doubt, LeftOut
-from d2video.formats.label_set import LabelSet
+from d2video.formats.labels.label_set import LabelSet
 from d2video.formats.mot_rules import object_rule
 from d2video.utils.errors import UserError
 from tests.helpers.coco_sets import instance_content

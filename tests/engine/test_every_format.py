@@ -13,9 +13,9 @@ from PIL import Image
 from d2video.cli.dataset_check import check_registered
 from d2video.data.datasets.by_path import register_path
 from d2video.data.loading import load_records
-from d2video.formats.exports import find_exports
 from d2video.formats.faults import Fault
-from d2video.formats.recognition import RECOGNISERS
+from d2video.formats.labels.exports import find_exports
+from d2video.formats.labels.recognition import RECOGNISERS
 from tests.engine.label_models import MODELS, config, train_and_test
 from tests.formats import (
     test_bdd100k,

@@ -13,7 +13,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 
 from d2video.evaluation import build_evaluator
-from d2video.formats.rle import to_rle
+from d2video.formats.geometry.rle import to_rle
 from d2video.utils.errors import UserError
 from tests.data.test_coco import sound_content
 from tests.helpers.coco_sets import (

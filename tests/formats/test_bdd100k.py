@@ -9,9 +9,9 @@ from PIL import Image
 
 from d2video.formats.bdd100k import read_bdd100k
 from d2video.formats.faults import Doubt
-from d2video.formats.label_set import LabelSet
+from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.labels.label_set import LabelSet
 from d2video.formats.readers import read_labels
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.mask_pngs import of_classes
 from tests.helpers.true_labels import (

@@ -7,8 +7,8 @@ import pytest
 
 from d2video.formats.burst import read_burst
 from d2video.formats.faults import LeftOut
+from d2video.formats.geometry.rle import encode_masks
 from d2video.formats.readers import read_labels
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.findings import one_line
 from tests.helpers.true_labels import (

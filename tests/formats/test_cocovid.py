@@ -8,8 +8,8 @@ import pytest
 
 from d2video.formats.cocovid import read_cocovid
 from d2video.formats.faults import Doubt
+from d2video.formats.geometry.rle import encode_masks
 from d2video.formats.readers import read_labels
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (
     CLASSES,

@@ -8,7 +8,7 @@ import pytest
 
 from d2video.formats.cvat_coco import read_cvat_coco
 from d2video.formats.faults import Doubt, Fault, LeftOut
-from d2video.formats.rle import encode_masks, mask_areas
+from d2video.formats.geometry.rle import encode_masks, mask_areas
 from d2video.utils.errors import UserError
 from tests.helpers.cvat_xml import drawable, outline, row_runs
 from tests.helpers.findings import one_line, reading

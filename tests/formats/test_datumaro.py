@@ -6,7 +6,7 @@ import pytest
 
 from d2video.formats.datumaro import read_datumaro
 from d2video.formats.faults import Fault, LeftOut
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from tests.helpers.cvat_xml import drawable, outline
 from tests.helpers.findings import one_line
 from tests.helpers.true_labels import (

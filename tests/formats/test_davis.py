@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from d2video.formats.davis import read_davis
-from d2video.formats.exports import find_exports
+from d2video.formats.labels.exports import find_exports
+from d2video.formats.labels.recognition import RECOGNISERS, Seen
 from d2video.formats.readers import read_labels
-from d2video.formats.recognition import RECOGNISERS, Seen
 from d2video.utils.errors import UserError
 from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, of_one_class, write_grey, write_palette

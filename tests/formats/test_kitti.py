@@ -7,7 +7,7 @@ import pytest
 from d2video.data.datasets.label_sets import load_labels
 from d2video.formats.faults import Doubt
 from d2video.formats.kitti import read_kitti
-from d2video.formats.label_set import EVERY_CLASS
+from d2video.formats.labels.label_set import EVERY_CLASS
 from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from d2video.formats.exports import find_exports
 from d2video.formats.faults import Doubt, LeftOut
-from d2video.formats.label_set import EVERY_CLASS
 from d2video.formats.labelme import read_labelme
+from d2video.formats.labels.exports import find_exports
+from d2video.formats.labels.label_set import EVERY_CLASS
 from d2video.formats.readers import read_labels
 from d2video.utils.errors import UserError
 from tests.helpers.true_labels import (

@@ -5,6 +5,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
+from d2video.formats.geometry.rle import encode_masks
 from d2video.formats.mot_ground_truth import masks_overlap
 from d2video.formats.mot_results import (
     MOTResults,
@@ -15,7 +16,6 @@ from d2video.formats.mot_results import (
     read_mots_results,
     write_results,
 )
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 
 SIZE = (12, 16)

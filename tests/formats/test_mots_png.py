@@ -8,9 +8,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import d2video.formats.readers  # noqa: F401
-from d2video.formats.exports import find_exports
+from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.labels.exports import find_exports
 from d2video.formats.mots_png import read_mots_png
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, of_classes, write_grey, write_palette

@@ -15,7 +15,7 @@ from d2video.data.datasets.by_path import register_path
 from d2video.data.datasets.coco import load_coco_instances, register_coco
 from d2video.data.loading import load_records
 from d2video.formats.faults import Doubt, Fault, LeftOut
-from d2video.formats.rle import to_rle
+from d2video.formats.geometry.rle import to_rle
 from d2video.formats.roboflow import origin
 from d2video.utils.errors import UserError
 from tests.helpers.cvat_xml import drawable, outline

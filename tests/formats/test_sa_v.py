@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import d2video.formats.readers  # noqa: F401
-from d2video.formats.exports import find_exports
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.labels.exports import find_exports
 from d2video.formats.sa_v import read_sa_v
 from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import of_one_class, write_grey

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import d2video.formats.readers  # noqa: F401
-from d2video.formats.exports import find_exports
+from d2video.formats.labels.exports import find_exports
 from d2video.formats.youtube_vos import read_youtube_vos
 from tests.helpers.findings import one_line
 from tests.helpers.mask_pngs import label_values, write_palette

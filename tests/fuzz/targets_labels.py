@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from d2video.formats.exports import find_exports
+from d2video.formats.labels.exports import find_exports
 from d2video.formats.readers import read_labels
 from tests.formats import test_label_studio, test_label_studio_images, test_labelme
 from tests.fuzz.mutators import mutate_structure, to_json

@@ -17,8 +17,8 @@ from d2video.data.loading import load_records
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.evaluation.result_files import read_results
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
+from d2video.formats.geometry.polygons import find_polygon_fault
 from d2video.formats.mot_results import read_mots_results
-from d2video.formats.polygons import find_polygon_fault
 from d2video.utils.errors import UserError
 from d2video.video.video_reader import open_video
 from tests.fuzz.targets_json import panoptic_content

@@ -10,8 +10,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
 from d2video.data.records import xyxy_box
+from d2video.formats.geometry.rle import to_rle
 from d2video.formats.panoptic_png import segment_ids
-from d2video.formats.rle import to_rle
 from d2video.video.image_io import read_rgb
 
 Answers = tuple[list[dict[str, Any]], list[dict[str, Any]]]

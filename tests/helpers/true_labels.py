@@ -16,8 +16,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from d2video.formats.label_set import EVERY_CLASS, LabelSet
-from d2video.formats.rle import to_rle
+from d2video.formats.geometry.rle import to_rle
+from d2video.formats.labels.label_set import EVERY_CLASS, LabelSet
 
 HEIGHT, WIDTH = 48, 64
 CLASSES = ("dog", "cat", "bird")  # no object is a bird; not in alphabetical order

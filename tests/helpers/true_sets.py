@@ -4,9 +4,9 @@ from pathlib import Path
 
 from d2video.data.datasets.label_sets import register_labels
 from d2video.formats.faults import Report, refuse
-from d2video.formats.label_formats import LABEL_FORMATS
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import RECOGNISERS
+from d2video.formats.labels.label_formats import LABEL_FORMATS
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import RECOGNISERS
 from d2video.video.frame_names import frame_name
 from tests.helpers.true_labels import CLASSES, HEIGHT, WIDTH, true_videos, write_images
 

@@ -6,7 +6,7 @@ from detectron2.modeling import build_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from tests.helpers.property_inputs import frames, seeds, sizes
 from tests.projects.DETR import tiny as detr
 from tests.projects.IPT import tiny as ipt

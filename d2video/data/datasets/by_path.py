@@ -8,11 +8,11 @@ from detectron2.data import DatasetCatalog
 
 import d2video.formats.readers  # noqa: F401  registers the formats
 from d2video.data.datasets.from_config import is_registered_as, register_dataset
-from d2video.formats.exports import find_exports
-from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.labels.exports import find_exports
+from d2video.formats.labels.label_formats import LABEL_FORMATS
+from d2video.formats.labels.recognition import RECOGNISERS, Seen, exists, only_json_file, unpacked
 from d2video.formats.mot_labels import read_class_numbers
 from d2video.formats.mot_rules import WITHOUT_CLASSES
-from d2video.formats.recognition import RECOGNISERS, Seen, exists, only_json_file, unpacked
 from d2video.formats.standard_formats import (
     find_image_root,
     mot_benchmark,
@@ -65,7 +65,7 @@ def path_entry(
 
     Args:
         path: of the file, the folder or the zip archive, as a tool or a benchmark wrote it.
-        format: one of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
+        format: one of :data:`~d2video.formats.labels.recognition.RECOGNISERS`; None: recognised.
         image_root: where the frames or images are; None: they are looked for.
         name: of the data set; None: the path.
         needs_images: False: images of YouTube-VIS' and COCO's files need not be there.

@@ -19,9 +19,9 @@ from detectron2.structures import BoxMode
 
 from d2video.data.datasets.from_config import dataset_format
 from d2video.data.records import ImageRecord
-from d2video.formats.box_layout import layout_doubt
-from d2video.formats.boxes import is_box, unusable_box
 from d2video.formats.faults import Doubt, EntryError, Report, Tally, refuse, reporting
+from d2video.formats.geometry.box_layout import layout_doubt
+from d2video.formats.geometry.boxes import is_box, unusable_box
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import as_json, parse_json, read_lines
 from d2video.utils.errors import UserError

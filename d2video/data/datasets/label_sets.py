@@ -1,4 +1,4 @@
-"""Data sets of every format of labels in :mod:`d2video.formats.label_formats`."""
+"""Data sets of every format of labels in :mod:`d2video.formats.labels.label_formats`."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +15,8 @@ from d2video.data.datasets.from_config import dataset_format
 from d2video.data.frame_annotations import FrameAnnotations
 from d2video.data.records import Annotation, ImageRecord, Record, TrackingRecord
 from d2video.formats.faults import Report, Tally, refuse
-from d2video.formats.label_formats import LABEL_FORMATS, Reader
-from d2video.formats.label_set import (
+from d2video.formats.labels.label_formats import LABEL_FORMATS, Reader
+from d2video.formats.labels.label_set import (
     EVERY_CLASS,
     LabelledObject,
     LabelledVideo,
@@ -44,7 +44,7 @@ def register_labels(
 
     Args:
         root: the file or the folder.
-        format: of :data:`~d2video.formats.label_formats.LABEL_FORMATS`; None: recognised.
+        format: of :data:`~d2video.formats.labels.label_formats.LABEL_FORMATS`; None: recognised.
         classes: only these, in this order; None: all that the labels list.
         videos: only these, by name; None: all.
         options: of the format's reader.

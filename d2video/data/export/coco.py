@@ -13,7 +13,7 @@ from d2video.data.export.objects import (
 )
 from d2video.data.records import Annotation, Record
 from d2video.formats.faults import Report, refuse
-from d2video.formats.rle import mask_areas, to_rle
+from d2video.formats.geometry.rle import mask_areas, to_rle
 from d2video.video.frame_names import image_size
 
 

@@ -12,8 +12,8 @@ from d2video.data.export.mot_folder import write_sequences
 from d2video.data.export.objects import box_of, frame_objects, json_rle, mask_of, written
 from d2video.data.records import Record
 from d2video.formats.faults import Doubt, Report, refuse
+from d2video.formats.geometry.rle import encode_masks, mask_areas
 from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, masks_overlap
-from d2video.formats.rle import encode_masks, mask_areas
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 

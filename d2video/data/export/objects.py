@@ -8,7 +8,7 @@ from detectron2.structures import BoxMode
 
 from d2video.data.records import Annotation, Record, is_labelled
 from d2video.formats.faults import Report, Tally
-from d2video.formats.rle import to_rle
+from d2video.formats.geometry.rle import to_rle
 from d2video.utils.errors import UserError
 
 

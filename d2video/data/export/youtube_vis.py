@@ -19,7 +19,7 @@ from d2video.data.export.objects import (
 )
 from d2video.data.records import Record
 from d2video.formats.faults import Report, Tally, refuse
-from d2video.formats.rle import mask_areas
+from d2video.formats.geometry.rle import mask_areas
 from d2video.utils.errors import UserError
 
 

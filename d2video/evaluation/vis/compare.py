@@ -14,7 +14,7 @@ import numpy as np
 import pycocotools.mask as coco_mask
 
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth
-from d2video.formats.rle import mask_areas
+from d2video.formats.geometry.rle import mask_areas
 
 # Best-scored predictions of a video *and category* that take part.
 MAX_PREDICTIONS = 100

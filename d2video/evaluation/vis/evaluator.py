@@ -16,7 +16,7 @@ from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
 from d2video.evaluation.vis.results import check_results, write_results
-from d2video.formats.rle import encode_tracks
+from d2video.formats.geometry.rle import encode_tracks
 from d2video.structures.answers import VideoInstances
 from d2video.structures.mask_answers import check_dense, check_rle, describe_value
 from d2video.utils.errors import UserError

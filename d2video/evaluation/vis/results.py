@@ -19,7 +19,7 @@ from d2video.evaluation.result_files import (
     fields_fault,
 )
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
-from d2video.formats.rle_checks import find_mask_faults
+from d2video.formats.geometry.rle_checks import find_mask_faults
 from d2video.formats.text import json_kind
 from d2video.utils.files import replace_on_success
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from detectron2.structures import BitMasks, Instances
 
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from d2video.structures.answers import PanopticMap
 from d2video.utils.errors import UserError
 from d2video.visualization.primitives import label_of_class

@@ -30,7 +30,7 @@ from d2video.config.checks import (
 )
 from d2video.config.set_prediction import model_arguments, network_arguments
 from d2video.data.label_use import LabelUse
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from d2video.config.set_prediction import model_arguments
 from d2video.data.label_use import LabelUse
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.losses import Focal
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost

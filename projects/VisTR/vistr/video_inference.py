@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from d2video.structures.answers import VideoInstances
 
 

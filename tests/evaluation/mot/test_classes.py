@@ -17,8 +17,8 @@ from d2video.evaluation.mot.metrics import (
     class_box_metrics,
 )
 from d2video.evaluation.mot.report import COMBINED, MOTReport
+from d2video.formats.geometry.rle import encode_masks
 from d2video.formats.mot_results import write_results
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.mot_sets import golden_answers, golden_truth, write_golden
 from tests.helpers.trackeval_files import assert_equal_results, evaluate_files

@@ -14,8 +14,8 @@ from d2video.data.datasets.mot import register_mot
 from d2video.data.datasets.mot_split import read_sequences
 from d2video.evaluation import EVALUATOR_REGISTRY, MOTEvaluator, build_evaluator
 from d2video.evaluation.mot.ground_truth import MOTGroundTruth
+from d2video.formats.geometry.rle import encode_masks
 from d2video.formats.mot_rules import object_rule
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.fresh_process import run_in_group
 from tests.helpers.mot_folders import evaluate_results

@@ -10,7 +10,7 @@ from detectron2.structures import Instances
 from d2video.data.datasets.label_sets import register_labels
 from d2video.evaluation import MOTEvaluator
 from d2video.evaluation.labels import Labels
-from d2video.formats.rle import encode_labels
+from d2video.formats.geometry.rle import encode_labels
 from tests.helpers.trackeval_files import assert_equal_results, evaluate_files
 from tests.helpers.true_labels import HEIGHT, WIDTH, TrueVideo, write_images
 

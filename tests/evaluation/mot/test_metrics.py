@@ -15,9 +15,9 @@ from d2video.evaluation.mot.metrics import (
     require_trackeval,
     summarize,
 )
+from d2video.formats.geometry.rle import encode_masks
 from d2video.formats.mot_ground_truth import MOTSRows, read_mot_ground_truth
 from d2video.formats.mot_results import read_mot_results
-from d2video.formats.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.helpers.ytvis_sets import load_json
 

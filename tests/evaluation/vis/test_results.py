@@ -12,7 +12,7 @@ from d2video.cli.evaluate import main as evaluate
 from d2video.evaluation.result_files import read_results
 from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 from d2video.evaluation.vis.results import check_results, write_results
-from d2video.formats.rle_checks import decode_counts
+from d2video.formats.geometry.rle_checks import decode_counts
 from d2video.utils.errors import UserError
 from tests.helpers import GOLDEN
 from tests.helpers.ytvis_sets import load_json, repaired_set_c, small_annotations

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from pycocotools import mask as coco_mask
 
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from d2video.utils.errors import UserError
 from tests.projects.VisTR.tiny import make_clip, tiny_cfg
 

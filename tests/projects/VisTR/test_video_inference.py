@@ -15,7 +15,7 @@ from d2video.projects.vistr.video_inference import (
 )
 from pycocotools import mask as coco_mask
 
-from d2video.formats.rle import encode_masks
+from d2video.formats.geometry.rle import encode_masks
 from tests.helpers.golden_io import GOLDEN, load
 
 NUM_CLASSES = 3

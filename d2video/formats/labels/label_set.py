@@ -1,6 +1,6 @@
 """The labels of videos or images in one form, whatever tool or benchmark wrote them.
 
-A reader (see :mod:`d2video.formats.label_formats`) fills a :class:`LabelSet` shape by shape::
+A reader (see :mod:`d2video.formats.labels.label_formats`) fills a :class:`LabelSet` shape by shape::
 
     labels = LabelSet(root, report, classes=["cat", "dog"])
     video = labels.add_video("clip", footage.frames, footage.size)
@@ -25,11 +25,11 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from d2video.formats.annotation_doubts import alike_names, mixed_tracks, partly_masked, same_frames
-from d2video.formats.boxes import is_number, unusable_box
 from d2video.formats.faults import EntryError, Report, Tally
-from d2video.formats.rle import encode_masks, to_rle
-from d2video.formats.segmentation import find_segmentation_faults, without_short_polygons
-from d2video.formats.video_tracks import VideoTracks
+from d2video.formats.geometry.boxes import is_number, unusable_box
+from d2video.formats.geometry.rle import encode_masks, to_rle
+from d2video.formats.geometry.segmentation import find_segmentation_faults, without_short_polygons
+from d2video.formats.labels.video_tracks import VideoTracks
 from d2video.utils.errors import UserError
 from d2video.utils.near_names import check_choice
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from d2video.formats.misplaced import describe_misplaced
+from d2video.formats.geometry.misplaced import describe_misplaced
 from d2video.formats.text import as_json
 
 _QUOTED = re.compile(r"""\s*(?P<bytes>b?)(?P<mark>['"]).*(?P=mark)\s*""", re.DOTALL)

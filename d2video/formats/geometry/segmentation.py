@@ -10,10 +10,10 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from d2video.formats.faults import Tally
-from d2video.formats.misplaced import describe_misplaced
-from d2video.formats.polygons import find_polygon_fault
-from d2video.formats.rle import mask_areas, to_rle
-from d2video.formats.rle_checks import find_mask_faults, find_runs_fault
+from d2video.formats.geometry.misplaced import describe_misplaced
+from d2video.formats.geometry.polygons import find_polygon_fault
+from d2video.formats.geometry.rle import mask_areas, to_rle
+from d2video.formats.geometry.rle_checks import find_mask_faults, find_runs_fault
 
 
 def find_segmentation_faults(

@@ -5,8 +5,8 @@ import pycocotools.mask as coco_mask
 import pytest
 import torch
 
-from d2video.formats import rle
-from d2video.formats.rle_checks import decode_counts, sum_counts
+from d2video.formats.geometry import rle
+from d2video.formats.geometry.rle_checks import decode_counts, sum_counts
 
 
 @pytest.mark.parametrize("batch", [1, 100, 2**22])

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from d2video.formats.label_set import LabelSet
-from d2video.formats.recognition import Recogniser, recogniser
+from d2video.formats.labels.label_set import LabelSet
+from d2video.formats.labels.recognition import Recogniser, recogniser
 
 Reader = Callable[..., LabelSet]
 F = TypeVar("F", bound=Reader)
@@ -14,7 +14,7 @@ LABEL_FORMATS: dict[str, Reader] = {}
 
 def label_format(name: str, recognises: Recogniser) -> Callable[[F], F]:
     """Decorate a reader of the format ``name``, as in DATASETS.REGISTER; see also
-    :func:`~d2video.formats.recognition.recogniser`.
+    :func:`~d2video.formats.labels.recognition.recogniser`.
 
     A reader has the form ``read(root: str, report: Report = refuse, *, image_root: str | None = None,
     ...) -> LabelSet``. ``root`` is the file or the folder as the tool wrote it, ``image_root`` where its

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from d2video.formats.faults import EntryError, Fault, Report, reporting
-from d2video.formats.footage import Footage
-from d2video.formats.label_set import LabelSet
-from d2video.formats.rle import encode_labels
+from d2video.formats.geometry.rle import encode_labels
+from d2video.formats.labels.footage import Footage
+from d2video.formats.labels.label_set import LabelSet
 from d2video.utils.errors import UserError
 from d2video.video.image_io import read_values, visible_files
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from d2video.formats.annotation_doubts import same_frames
 from d2video.formats.faults import Report
-from d2video.formats.label_set import LabelledObject, LabelSet
+from d2video.formats.labels.label_set import LabelledObject, LabelSet
 from d2video.utils.errors import UserError
 
 

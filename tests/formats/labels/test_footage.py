@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from d2video.fetching import unpack
-from d2video.formats.footage import find_footage, number_images, read_footage
+from d2video.formats.labels.footage import find_footage, number_images, read_footage
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.video.frame_names import frame_name
 from tests.video.test_video_reader import HEIGHT, WIDTH, make_frames, write_mp4

@@ -12,10 +12,10 @@ from PIL import Image
 
 from d2video.data.datasets.by_path import register_path
 from d2video.data.loading import load_records
-from d2video.formats.exports import find_exports
-from d2video.formats.label_formats import LABEL_FORMATS
+from d2video.formats.labels.exports import find_exports
+from d2video.formats.labels.label_formats import LABEL_FORMATS
+from d2video.formats.labels.recognition import RECOGNISERS, Seen
 from d2video.formats.readers import read_labels
-from d2video.formats.recognition import RECOGNISERS, Seen
 from tests.formats.test_bdd100k import write as write_bdd100k
 from tests.formats.test_burst import content as burst_content
 from tests.formats.test_kitti import write as write_kitti
@@ -299,7 +299,7 @@ def test_labels_are_found_behind_many_images(tmp_path, monkeypatch):
             (images / f"{number:04d}" / f"{frame:06d}.png").touch()
     (tmp_path / "set" / "training" / "label_02").rename(tmp_path / "labels")
     (tmp_path / "set" / "training" / "label_02").symlink_to(tmp_path / "labels")
-    monkeypatch.setattr("d2video.formats.recognition._MOST_FILES", 30)
+    monkeypatch.setattr("d2video.formats.labels.recognition._MOST_FILES", 30)
     assert find_exports(str(tmp_path / "set")).format == "kitti"
     assert len(Seen(str(images)).files) <= 33
 

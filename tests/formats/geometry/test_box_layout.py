@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2video.formats.box_layout import layout_doubt
+from d2video.formats.geometry.box_layout import layout_doubt
 
 HEIGHT, WIDTH = 120, 200
-REAL = Path(__file__).parents[3] / "shared" / "data" / "real"
+REAL = Path(__file__).parents[4] / "shared" / "data" / "real"
 SIDES = np.array([WIDTH, HEIGHT] * 2)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from d2video.formats.faults import LeftOut
-from d2video.formats.recognition import Seen, no_format, places_at, recognised
+from d2video.formats.labels.recognition import Seen, no_format, places_at, recognised
 from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES, holds_files, in_natural_order, visible_files
 from d2video.video.video_file import VIDEO_SUFFIXES
@@ -24,7 +24,7 @@ class Exports:
     """What is at a path.
 
     Attributes:
-        format: of all, one of :data:`~d2video.formats.recognition.RECOGNISERS`.
+        format: of all, one of :data:`~d2video.formats.labels.recognition.RECOGNISERS`.
         places: the file or folder of each, by the name of its file, folder or archive.
         others: how many are not among them, by reason.
         looks_like: another format that is recognised, where the one that was asked for is not.
@@ -47,7 +47,7 @@ def find_exports(path: str, format: str | None = None) -> Exports:
     Args:
         path: of a file, a folder or a zip archive; or of a folder or archive that holds folders, archives and
             XML files of labels in one format, and besides only videos, images and notes.
-        format: of :data:`~d2video.formats.recognition.RECOGNISERS`; None: recognised.
+        format: of :data:`~d2video.formats.labels.recognition.RECOGNISERS`; None: recognised.
 
     Raises:
         UserError: the path does not exist, or it has no format that is known, or more than one.

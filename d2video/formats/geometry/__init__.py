@@ -1,0 +1,1 @@
+"""Boxes, polygons and masks as annotation files hold them: judged and converted."""
