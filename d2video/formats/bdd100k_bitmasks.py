@@ -35,6 +35,7 @@ def add_bitmasks(labels: LabelSet, folder: Path, footage: Footage, report: Repor
                     _name(category, ignored),
                     track=track,
                     segmentation=mask,
+                    checked=True,
                     ignored=ignored,
                     visibility=0.0 if flags & _OCCLUDED else 1.0,
                 )

@@ -242,6 +242,7 @@ def _add_objects(labels: LabelSet, file: COCOInstances, places: Mapping[int | st
                 track=track if labels.tracked else None,
                 box=_box(instance, labels),
                 segmentation=instance.get("segmentation"),
+                checked=True,  # by check_coco_instances
                 ignored=bool(instance["iscrowd"]),
                 visibility=0.0 if attributes.get("occluded") is True else 1.0,
             )

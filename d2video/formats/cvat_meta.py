@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from d2video.formats.faults import EntryError, refuse, reporting
 from d2video.formats.labels.recognition import Seen
@@ -151,23 +151,12 @@ def _project(tasks: Node | None) -> list[Task]:
         task = _task(node, node)
         if task.numbers is None:
             raise EntryError(
-                f"task {node.text_of('id')} has no size, without which a project's frames cannot be told "
-                "apart: export each task"
+                f"task {node.text_of('id')} has no size, and the frames of a project's tasks are numbered "
+                "by their sizes: export each task"
             )
-        numbers = task.numbers
-        found.append(
-            Task(
-                node.text_of("id"),
-                task.name,
-                task.source,
-                _plain(subset or "default"),
-                task.size,
-                numbers,
-                offset,
-                task.is_video,
-            )
-        )
-        offset += numbers.start + numbers.step * len(numbers)
+        place = _plain(subset or "default")
+        found.append(replace(task, id=node.text_of("id"), subset=place, offset=offset))
+        offset += task.numbers.start + task.numbers.step * len(task.numbers)
     if not found:
         raise EntryError("its project has no tasks; export it again")
     return found

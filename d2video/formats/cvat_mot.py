@@ -92,7 +92,7 @@ def read_cvat_mot(
 
 
 def _export(path: str) -> str | None:
-    """The folder that is an export of CVAT, by itself or by its gt.txt; None: it is none."""
+    """The folder that is an export of CVAT, by itself or by its gt.txt; None: it is not one."""
     folder = sequence_of_gt(path)
     return None if folder is None or not is_cvat_export(folder) else folder
 
@@ -147,7 +147,7 @@ def _add_rows(video: LabelledVideo, table: TextTable, classes: dict[int, str]) -
         with reporting(table.report, table.path, "line", line):
             if number not in classes:
                 raise EntryError(
-                    f"the class {number:g} is none of the {len(classes)} lines of labels.txt; correct it"
+                    f"the class {number:g} is not among the {len(classes)} of labels.txt; correct it"
                 )
             if not 0 <= visibility <= 1:
                 raise EntryError(f"the visibility {visibility:g} is not from 0 to 1; correct it")

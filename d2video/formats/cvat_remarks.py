@@ -4,10 +4,8 @@ from d2video.formats.faults import Doubt, Tally
 from d2video.formats.labels.label_set import LabelSet
 from d2video.formats.xml_text import Node
 
-_IGNORED = (
-    "ignored",
-    "is_crowd",
-)  # attributes by which CVAT writes regions to ignore for MOT and COCO
+# Attributes by which CVAT writes regions to ignore for MOT and COCO.
+_IGNORED = ("ignored", "is_crowd")
 
 
 class Remarks:

@@ -48,7 +48,7 @@ def is_shape(node: Node) -> bool:
 def read_shape(node: Node) -> Shape:
     """
     Raises:
-        EntryError: a number is missing or is none.
+        EntryError: a number is missing or malformed.
     """
     given = node.attributes
     numbers = [_number(given, key) for key in _KEYS[node.tag]]
@@ -79,7 +79,7 @@ def is_turned(shape: Shape) -> bool:
 
 
 def geometry(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
-    """``box`` or ``segmentation`` for :meth:`~d2video.formats.labels.label_set.LabelledVideo.add`.
+    """The shape as arguments of :meth:`~d2video.formats.labels.label_set.LabelledVideo.add`.
 
     Args:
         size: height and width of the frame.
@@ -90,7 +90,7 @@ def geometry(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
     if shape.kind == "polygon":
         return {"segmentation": [[*shape.numbers]]}
     if shape.kind == "mask":
-        return {"segmentation": _mask(shape.numbers, size)}
+        return {"segmentation": _mask(shape.numbers, size), "checked": True}
     if shape.kind == "ellipse":
         cx, cy, rx, ry = shape.numbers
         return {"segmentation": [ellipse_polygon((cx, cy), (rx, ry), shape.rotation)]}

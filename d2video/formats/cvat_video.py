@@ -201,7 +201,7 @@ class _File:
         if "id" not in given or "label" not in given:
             raise EntryError("the track needs an id and a label; complete the file")
         if task not in self.videos:
-            raise EntryError(f"the track's task_id, {task!r}, is none of the tasks; correct it")
+            raise EntryError(f"the track's task_id, {task!r}, is not that of a task; correct it")
         if self.labels.lists_classes:  # once for all shapes
             self.labels.class_index(given["label"])
         number = whole_number(given["id"])

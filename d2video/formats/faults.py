@@ -1,6 +1,6 @@
 """What a reader finds in a file beyond what it returns: faults, doubts, and what it leaves out.
 
-What a file says is either used or told, once. A reader hands what it finds to ``report``:
+What a file says is either used or reported, once. A reader hands what it finds to ``report``:
 
 * :class:`Fault`: an entry is wrong. The reader leaves it out and goes on with the next one.
 * :class:`Doubt`: the file is probably not meant as it reads, but it can be used.
@@ -8,7 +8,7 @@ What a file says is either used or told, once. A reader hands what it finds to `
 
 By default :func:`refuse` raises at the first fault and logs the others, so that training, evaluation
 and prediction judge alike; d2video check collects all three from the same readers. What leaves
-nothing to read (no such file, another format) is a UserError at once.
+nothing to read (a missing file, another format) is a UserError at once.
 """
 
 import logging

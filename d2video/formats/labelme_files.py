@@ -142,7 +142,7 @@ def _find_image(
         places = [os.path.join(image_root, *each, name) for each in ([folder], [])]
     frame = next((os.path.normpath(place) for place in places if os.path.isfile(place)), None)
     if frame is None:
-        where = f"there is no {os.path.normpath(places[1])}: "
+        where = f"{os.path.normpath(places[1])} is missing: "
         if content.get("imageData"):
             where += "write it there from imageData, which is that file in base64"
         else:

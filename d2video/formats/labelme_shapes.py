@@ -58,7 +58,7 @@ class Instance:
     shapes: list[Shape] = field(default_factory=list)
 
     def geometry(self, video: LabelledVideo) -> dict[str, Any]:
-        """``box`` and ``segmentation`` as :meth:`LabelledVideo.add` takes them.
+        """``box``, ``segmentation`` and ``checked`` as :meth:`LabelledVideo.add` takes them.
 
         The mask is the union of polygons, circles and masks. A rectangle is not one: it widens the box,
         and an object that has only rectangles has no mask.
@@ -71,21 +71,21 @@ class Instance:
         masks = [each.mask for each in self.shapes if each.mask is not None]
         segmentation: Any = polygons
         if masks:
-            parts = map(video.mask_of, [*masks, *([polygons] if polygons else [])])
-            found = [part for part in parts if part is not None]
-            segmentation = coco_mask.merge(found) if found else []
+            drawn = video.mask_of(polygons)
+            segmentation = coco_mask.merge(masks if drawn is None else [*masks, drawn])
+        found = {"segmentation": segmentation or None, "checked": bool(masks)}
         if not boxes:
-            return {"segmentation": segmentation}
+            return found
         lefts, tops, rights, bottoms = zip(*(each.corners for each in self.shapes), strict=True)
         left, top = min(lefts), min(tops)
         box = left, top, max(rights) - left, max(bottoms) - top
-        return {"box": box, "segmentation": segmentation if polygons or masks else None}
+        return {"box": box, **found}
 
 
 def shape_type(fields: dict[str, Any]) -> str:
     """
     Raises:
-        EntryError: labelme has no such type.
+        EntryError: it is not one of labelme's types.
     """
     kind = fields.get("shape_type") or "polygon"  # old files have no types
     if not isinstance(kind, str) or kind not in {*_READERS, *NO_OBJECTS}:

@@ -173,7 +173,14 @@ def _add_text(labels: LabelSet, video: _Video, footage: Footage, first_frame: in
     for line, frame, track, number, mask in zip(*columns, strict=True):
         with reporting(labels.report, video.path, "line", line):
             category = _category(number, video.names)
-            added.add(frame, category, track=track, segmentation=mask, ignored=category is None)
+            added.add(
+                frame,
+                category,
+                track=track,
+                segmentation=mask,
+                checked=True,  # by read_mots_table
+                ignored=category is None,
+            )
 
 
 def _add_pngs(labels: LabelSet, video: _Video, footage: Footage, first_frame: int) -> None:

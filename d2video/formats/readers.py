@@ -59,7 +59,7 @@ def read_labels(
         format = exports.format
     if format not in LABEL_FORMATS:
         hint = did_you_mean(format, LABEL_FORMATS, f"choose {', '.join(sorted(LABEL_FORMATS))}")
-        raise UserError(f"{path}: there is no format of labels '{format}': {hint}")
+        raise UserError(f"{path}: '{format}' is not a format of labels: {hint}")
     left_out = exports.left_out(path)
     if left_out is not None:
         report(left_out)

@@ -113,15 +113,16 @@ def _is_panoptic(content: dict[str, Any]) -> bool:
 
 
 def _has_cvat_attributes(content: dict[str, Any]) -> bool:
-    entries = content.get("annotations")
-    objects = (
-        [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
-    )
+    objects = _objects(content.get("annotations"))
     return _has("occluded", [each.get("attributes") for each in objects])
 
 
 def _has(key: str, entries: Any) -> bool:
     """Whether any object of a list has a key."""
-    return isinstance(entries, list) and any(
-        key in each for each in entries if isinstance(each, dict)
-    )
+    return any(key in each for each in _objects(entries))
+
+
+def _objects(entries: Any) -> Iterator[dict[str, Any]]:
+    """The objects of a list; nothing of anything else."""
+    if isinstance(entries, list):
+        yield from (each for each in entries if isinstance(each, dict))

@@ -179,7 +179,7 @@ def read_categories(
     reading. Names that differ only in case, spaces or underscores are a doubt for ``report``.
 
     Raises:
-        UserError: there is no such list, it is empty, an id is not a whole number, a name not a text,
+        UserError: the list is missing or empty, an id is not a whole number, a name not a text,
             or two categories have the same id or name.
     """
     names: dict[int, str] = {}

@@ -110,7 +110,7 @@ def test_boxes_without_tracks(tmp_path):
     ("row", "part"),
     [
         ("7,1,1,1,9,9,1,1,1.0", "line 2: frame 7 is not among the sequence's frames 1 to 6"),
-        ("2,1,1,1,9,9,1,9,1.0", "line 2: the class 9 is none of the 3 lines of labels.txt"),
+        ("2,1,1,1,9,9,1,9,1.0", "line 2: the class 9 is not among the 3 of labels.txt"),
         ("2,1,1,1,9,9,1,1,1.5", "line 2: the visibility 1.5 is not from 0 to 1"),
         ("1,1,1,1,9,9,1,1,1.0", "line 2: track 1 is twice in frame 1"),
         ("2,1,1,1,9,9,1,2,1.0", "line 2: track 1 is a cat here and a dog before"),

@@ -49,7 +49,7 @@ def test_bad_shapes_are_one_line_with_their_place(tmp_path, shape, words):
             {"imageHeight": 60, "imageWidth": 80},
             "its labels are for 80x60 pixels, and .* has 64x48",
         ),
-        ({"imagePath": "b.png"}, "there is no .*b.png: put the image there"),
+        ({"imagePath": "b.png"}, "b.png is missing: put the image there"),
         (
             {"imagePath": "b.png", "imageData": "AAAA"},
             "from imageData, which is that file in base64, or give image_root",

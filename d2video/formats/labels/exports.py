@@ -36,7 +36,7 @@ class Exports:
     looks_like: str | None = None
 
     def left_out(self, path: str) -> LeftOut | None:
-        """What to tell of the others, if there are any."""
+        """The report of the others, if there are any."""
         others = +self.others
         return LeftOut(path, "exports", len(self.places), others, (_ADVICE,)) if others else None
 

@@ -76,7 +76,7 @@ def read_footage(path: str) -> Footage:
     """The frames of a folder of images, in natural order, or of a video file.
 
     Raises:
-        UserError: there is no such file or folder, or no image in it.
+        UserError: the file or folder is missing, or no image is in it.
         BrokenFile: the video or the first image cannot be read.
     """
     if os.path.isdir(path):
@@ -205,7 +205,7 @@ def _find(folder: str, name: str) -> str | None:
     suffixes = [*VIDEO_SUFFIXES, *map(str.upper, VIDEO_SUFFIXES)]
     alike = {each + suffix for each in (stem, path) for suffix in suffixes}
     found = [each for each in alike if os.path.isfile(each)]
-    if len(found) > 1:  # one, on a disk that does not tell capitals from small letters
+    if len(found) > 1:  # one, on a disk that ignores case
         found = [*{os.stat(each).st_ino: each for each in found}.values()]
     if len(found) > 1:
         first, second = sorted(found)[:2]

@@ -23,7 +23,7 @@ from d2video.utils.errors import UserError
 from d2video.video.image_io import read_values, visible_files
 
 _LAST_NUMBER = re.compile(r"(\d{1,9})$", re.ASCII)
-_FEW = 3  # faults, which are told one by one
+_FEW = 3  # faults that are reported one by one
 # Decompression, most of the time, runs beside Python.
 _THREADS = min(os.cpu_count() or 1, 8)
 
@@ -65,7 +65,7 @@ def read_mask_frames(
         paths: of the PNGs, see :func:`mask_files`.
         footage: the frames. Image files belong to the PNGs of the same name.
         report: takes the faults of files: unreadable, colours, another size than the frames, or no
-            frame of this name or number, or one that another file is of. Of many alike, the first is told.
+            frame of this name or number, or one that another file is of. Many alike are one report.
         first_frame: of a video file, the number in the PNGs' names that its first frame has.
         others_are_empty: image files without a PNG are labelled frames without objects.
         read: gives the number of each pixel of a PNG, whole numbers (H,W).
@@ -134,7 +134,7 @@ class _Places:
         """The place of a PNG's frame among all.
 
         Raises:
-            EntryError: there is no such frame.
+            EntryError: it belongs to none of the frames.
         """
         if not self.footage.is_video_file:
             if path.stem not in self.by_stem:
@@ -194,4 +194,11 @@ def add_masks(
         for value, mask in frame.masks.items():
             with reporting(labels.report, frame.path, "object", value):
                 category, track, ignored = meaning(value)
-                video.add(frame.number, category, track=track, segmentation=mask, ignored=ignored)
+                video.add(
+                    frame.number,
+                    category,
+                    track=track,
+                    segmentation=mask,
+                    checked=True,
+                    ignored=ignored,
+                )

@@ -100,6 +100,7 @@ class LabelledVideo:
         track: int | str | None = None,
         box: Sequence[float] | None = None,
         segmentation: Any = None,
+        checked: bool = False,
         ignored: bool = False,
         visibility: float = 1.0,
         scored: bool = True,
@@ -113,6 +114,7 @@ class LabelledVideo:
             box: left, top, width, height in pixels; None: the one around the mask.
             segmentation: polygons (lists x0, y0, x1, y1, ...), RLE in any form, or bool (H, W); None:
                 the format, or this object, has none.
+            checked: d2video has encoded the segmentation, or found no fault in it.
             ignored, visibility, scored: see :class:`LabelledObject`.
 
         Raises:
@@ -127,7 +129,7 @@ class LabelledVideo:
         assert category is not None or ignored
         frame = self._place[number]
         index = EVERY_CLASS if category is None else self.labels.class_index(category)
-        mask = self.mask_of(segmentation)
+        mask = self.mask_of(segmentation, checked=checked)
         if segmentation is not None and mask is None and box is None:
             self.labels.tally.leave_out("without a shape that covers a pixel")
             return
@@ -160,7 +162,7 @@ class LabelledVideo:
             self._check_track(each, each.track if name is None else name)
         self.objects.append(each)
 
-    def mask_of(self, segmentation: Any) -> dict[str, Any] | None:
+    def mask_of(self, segmentation: Any, *, checked: bool = False) -> dict[str, Any] | None:
         """A segmentation as :meth:`add` takes it as compressed RLE; None if it covers no pixel.
 
         Raises:
@@ -174,12 +176,14 @@ class LabelledVideo:
                 raise EntryError(f"its mask is {width}x{height} and the frame {w}x{h}; correct it")
             (mask,) = encode_masks(segmentation[None])
         else:
-            for _, fault in find_segmentation_faults([segmentation], *self.size):
-                raise EntryError(f"its segmentation: {fault}; correct it")
+            if not checked:
+                for _, fault in find_segmentation_faults([segmentation], *self.size):
+                    raise EntryError(f"its segmentation: {fault}; correct it")
             sound = without_short_polygons(segmentation, self.labels.polygons)
             if not sound:
                 return None
             mask = to_rle(sound, *self.size)
+        assert [*mask["size"]] == [*self.size], self.name
         return mask if coco_mask.area(mask) else None
 
     def _box(self, box: Sequence[float] | None, mask: dict[str, Any] | None) -> Sequence[float]:
@@ -277,7 +281,7 @@ class LabelSet:
         """Keep only the videos of these names.
 
         Raises:
-            UserError: there is none of a name.
+            UserError: a name is unknown.
         """
         check_choice("video", names, self._known, self.source)
         self.videos = [video for video in self.videos if video.name in {*names}]

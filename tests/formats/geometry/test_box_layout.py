@@ -1,4 +1,4 @@
-"""Boxes in another layout are told, those of sound files are not."""
+"""Boxes in another layout are reported, those of sound files are not."""
 
 import re
 from pathlib import Path
