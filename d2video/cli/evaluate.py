@@ -35,7 +35,7 @@ from d2video.utils.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     from d2video.evaluation.mot.ground_truth import FrameNumbers
-    from d2video.evaluation.results import ReadsResults
+    from d2video.evaluation.results import ResultsEvaluator
 
 _OUTPUT = "output/evaluation"
 _OF_MODELS = (".pth", ".pkl", ".safetensors", ".yaml", "last_checkpoint")
@@ -120,7 +120,7 @@ def sound_results(
     words: Sequence[str],
     output: str | None = None,
     frame_numbers: "FrameNumbers | None" = None,
-) -> "ReadsResults":
+) -> "ResultsEvaluator":
     """The evaluator of results, which have been checked; how much there is is printed.
 
     Args:

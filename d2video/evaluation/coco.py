@@ -23,7 +23,6 @@ from d2video.data.datasets.class_metadata import set_classes
 from d2video.evaluation.coco_results import check_coco_results
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
-from d2video.evaluation.result_files import read_results
 from d2video.formats.coco import COCOInstances, read_coco_instances
 from d2video.structures.mask_answers import check_dense
 from d2video.utils.collection import paused_collection
@@ -118,8 +117,8 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 )
         super().process(inputs, outputs)
 
-    def read_results(self, path: str) -> str:
-        """Take the results in a file in place of a model's answers.
+    def take_results(self, results: Any, source: str) -> str:
+        """Take the content of a file of results in place of a model's answers.
 
         Boxes are scored where all entries have one, and so are masks.
 
@@ -127,10 +126,9 @@ class COCOInstanceEvaluator(COCOEvaluator):
             how much there is, in words.
 
         Raises:
-            UserError: the first fault, with its place; or there is no such file.
+            UserError: the first fault, with its place in the file, ``source``.
         """
-        results = read_results(path)
-        self._tasks = check_coco_results(results, self._labels, path)
+        self._tasks = check_coco_results(results, self._labels, source)
         if "segm" in self._tasks and not self._has_masks():
             self._tasks.remove("segm")
         index_of = self._metadata.thing_dataset_id_to_contiguous_id

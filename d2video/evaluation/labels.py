@@ -102,7 +102,7 @@ class Labels:
 
 
 def _refuse_faults(finding: Finding) -> None:
-    """Pass over what else the reader of the labels has told."""
+    """Refuse faults; doubts and what is left out were reported when the labels were read."""
     if isinstance(finding, Fault):
         refuse(finding)
 

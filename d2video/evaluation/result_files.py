@@ -21,7 +21,7 @@ def read_results(path: str | os.PathLike[str]) -> Any:
     """The content of a result file, ``.json`` or the server's ``.zip``, unchecked.
 
     Raises:
-        UserError: there is no such file, it is damaged, is not JSON, or is a zip file without
+        UserError: the file is missing, is damaged, is not JSON, or is a zip file without
             ``results.json`` at its top.
     """
     path = Path(path)

@@ -3,9 +3,9 @@
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from detectron2.data import MetadataCatalog
 
@@ -30,21 +30,8 @@ _FORMS = {
 }
 
 
-class ReadsResults(Protocol):
-    """An evaluator that takes results from files as well."""
-
-    def read_results(self, path: str) -> str:
-        """Take the results in a file, or in a folder of files, in place of a model's answers.
-
-        Returns:
-            how much there is, in words.
-
-        Raises:
-            UserError: the first fault, with its place; or there are no such files.
-        """
-
-    def evaluate(self) -> Mapping[str, Any]:
-        """The figures, and nothing where the data set has no labels."""
+# Evaluators that take results from files as well.
+ResultsEvaluator: TypeAlias = YTVISEvaluator | COCOInstanceEvaluator | MOTEvaluator
 
 
 def read_result_files(
@@ -52,7 +39,7 @@ def read_result_files(
     dataset_name: str,
     output_dir: str | None = None,
     frame_numbers: FrameNumbers | None = None,
-) -> tuple[ReadsResults, str]:
+) -> tuple[ResultsEvaluator, str]:
     """Read and check the results of a program on a registered data set; its images need not be there.
 
     Args:
@@ -73,12 +60,18 @@ def read_result_files(
     path = _unpacked(path)
     if output_dir is not None and _is_in(path, output_dir):
         raise UserError(f"{path} is where the evaluation writes its files: choose another --output")
-    evaluator = _evaluator(dataset_name, _kind(path, dataset_name), output_dir)
-    if frame_numbers is None:
-        return evaluator, evaluator.read_results(path)
-    if not isinstance(evaluator, MOTEvaluator):
+    own = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if path.lower().endswith(".txt") or os.path.isdir(path):
+        results, kind = None, _kind_of_texts(path, own)
+    else:
+        results = read_results(path)
+        kind = _kind_of_json(results, own)
+    evaluator = _evaluator(dataset_name, kind, output_dir)
+    if isinstance(evaluator, MOTEvaluator):
+        return evaluator, evaluator.read_results(path, frame_numbers)
+    if frame_numbers is not None:
         raise UserError(f"{path} holds no numbers of frames: leave out --frame-numbers")
-    return evaluator, evaluator.read_results(path, frame_numbers)
+    return evaluator, evaluator.take_results(results, path)
 
 
 def _unpacked(path: str) -> str:
@@ -99,22 +92,23 @@ def _is_in(path: str, folder: str) -> bool:
     return os.path.realpath(folder) in map(os.path.realpath, (path, os.path.dirname(path) or "."))
 
 
-def _kind(path: str, dataset_name: str) -> str:
-    """Which of LABEL_EVALUATORS scores the results: by what is in them, or else by the data set."""
-    own = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    is_text = path.lower().endswith(".txt")
-    if is_text or os.path.isdir(path):
-        files = [path] if is_text else map(str, sorted(Path(path).glob("*.txt")))
-        firsts = {file: next(filter(str.strip, read_lines(file)), "") for file in files}
-        kinds = Counter(filter(None, map(_text_kind, firsts.values())))
-        other = next((file for file, first in firsts.items() if first), None)
-        if not kinds and other is not None:
-            raise UserError(
-                f"{other} is neither in MOTChallenge's format (columns split by commas) nor in MOTS' (6 "
-                "columns split by spaces): write results in one of these"
-            )
-        return max(kinds, key=kinds.__getitem__, default="mots" if own == "mots" else "mot")
-    results = read_results(path)
+def _kind_of_texts(path: str, own: str | None) -> str:
+    """Which of LABEL_EVALUATORS scores a file or a folder of files: by what is in them, or else by the data
+    set's ``own`` evaluator."""
+    files = map(str, sorted(Path(path).glob("*.txt"))) if os.path.isdir(path) else [path]
+    firsts = {file: next(filter(str.strip, read_lines(file)), "") for file in files}
+    kinds = Counter(filter(None, map(_text_kind, firsts.values())))
+    other = next((file for file, first in firsts.items() if first), None)
+    if not kinds and other is not None:
+        raise UserError(
+            f"{other} is neither in MOTChallenge's format (columns split by commas) nor in MOTS' (6 "
+            "columns split by spaces): write results in one of these"
+        )
+    return max(kinds, key=kinds.__getitem__, default="mots" if own == "mots" else "mot")
+
+
+def _kind_of_json(results: Any, own: str | None) -> str:
+    """As :func:`_kind_of_texts`, of the content of a JSON file."""
     first = results[0] if isinstance(results, list) and results else {}
     if isinstance(first, dict) and {"image_id", "video_id"} & first.keys():
         return "ytvis" if "video_id" in first else "coco"
@@ -128,7 +122,7 @@ def _text_kind(line: str) -> str | None:
     return "mot" if "," in line else "mots" if len(line.split()) == 6 else None
 
 
-def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ReadsResults:
+def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ResultsEvaluator:
     metadata = MetadataCatalog.get(dataset_name)
     own = metadata.get("evaluator_type")
     if (own, kind) in _OF_FILES:
@@ -149,7 +143,7 @@ def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ReadsRes
     )
 
 
-def _ytvis(dataset_name: str, output_dir: str | None) -> ReadsResults:
+def _ytvis(dataset_name: str, output_dir: str | None) -> ResultsEvaluator:
     # Not YTVISEvaluator.from_dataset, for which the records have been loaded.
     path = required_metadata(dataset_name, "json_file", "register_ytvis_instances")
     truth = YTVISGroundTruth.from_json(path)
@@ -157,13 +151,13 @@ def _ytvis(dataset_name: str, output_dir: str | None) -> ReadsResults:
     return YTVISEvaluator(truth, index_of, output_dir)
 
 
-def _mot(dataset_name: str, output_dir: str | None) -> ReadsResults:
+def _mot(dataset_name: str, output_dir: str | None) -> ResultsEvaluator:
     truth = MOTGroundTruth.from_dataset(dataset_name, needs_images=False)
     return MOTEvaluator(truth, output_dir)
 
 
 # (evaluator_type of a data set, kind of results) → the evaluator by its own files.
-_OF_FILES: dict[tuple[str, str], Callable[[str, str | None], ReadsResults]] = {
+_OF_FILES: dict[tuple[str, str], Callable[[str, str | None], ResultsEvaluator]] = {
     ("ytvis", "ytvis"): _ytvis,
     ("coco", "coco"): COCOInstanceEvaluator.from_dataset,
     ("coco_panoptic_seg", "coco"): COCOInstanceEvaluator.from_dataset,

@@ -53,5 +53,5 @@ def _name(category: int, ignored: bool) -> str | None:
     if category == 0 and ignored:
         return None
     raise EntryError(
-        f"its class, {category}, is none of BDD100K's 1 to {len(CLASSES)}; correct the file"
+        f"its class, {category}, is not one of BDD100K's 1 to {len(CLASSES)}; correct the file"
     )

@@ -9,6 +9,7 @@ numbers of their images, which most often are 1, 2, 3, ...; here the place among
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,12 @@ _DET_LAYOUT = "frame,-1,left,top,width,height,score"
 _MOTS_LAYOUT = "frame id class height width rle"
 MOTS_IGNORE_CLASS = 10
 _FARTHEST = 2**31  # pixels
+
+
+def free_class_numbers(count: int, *, masks: bool) -> list[int]:
+    """Numbers for classes that have none: 1, 2, ..., of masks without that of regions to ignore."""
+    free = (k for k in range(1, count + 2) if not masks or k != MOTS_IGNORE_CLASS)
+    return [*islice(free, count)]
 
 
 @dataclass(frozen=True)

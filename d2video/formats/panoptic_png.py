@@ -1,7 +1,7 @@
 """Panoptic label images in COCO's format.
 
 A PNG holds the id of each pixel's segment as red + 256 green + 256² blue; 0 is void. What a segment
-is, the annotation file's ``segments_info`` tells.
+is, the annotation file's ``segments_info`` says.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from detectron2.structures import BoxMode
 
-from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.geometry.rle import empty_mask, encode_labels
 from d2video.utils.errors import BrokenFile
 
 
@@ -52,10 +52,8 @@ def segment_annotations(
         as many dicts: ``category_id``, ``iscrowd``, ``segmentation`` (compressed RLE), ``bbox``
         (tight around the mask; (0,0,0,0) for a segment without pixels) and ``bbox_mode``.
     """
-    if not segments_info:
-        return []
-    wanted = np.array([segment["id"] for segment in segments_info])
-    rles = encode_masks(ids == wanted[:, None, None])
+    masks, empty = encode_labels(ids), empty_mask(*ids.shape)
+    rles = [masks.get(segment["id"], empty) for segment in segments_info]
     return [
         {
             "category_id": segment["category_id"],

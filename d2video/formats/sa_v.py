@@ -15,8 +15,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from d2video.formats.faults import (
     Doubt,
     EntryError,
@@ -26,7 +24,7 @@ from d2video.formats.faults import (
     reporting,
     reporting_video,
 )
-from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.geometry.rle import empty_mask
 from d2video.formats.labels.footage import Footage, find_footage
 from d2video.formats.labels.label_formats import label_format
 from d2video.formats.labels.label_set import LabelSet
@@ -71,7 +69,7 @@ def read_sa_v(
             ``fps``.
 
     Raises:
-        UserError: there is no such file, or a video is missing.
+        UserError: a file or a video is missing.
     """
     if masklets not in ("manual", "auto"):
         raise UserError(f"masklets is '{masklets}': choose manual or auto")
@@ -145,8 +143,8 @@ def _add_video(
         labels.report(Doubt(found.path, text))
     images = footage.frames[: last + 1 : step]
     video = labels.add_video(name, images, footage.size, range(0, count * step, step))
-    (empty,) = encode_masks(np.zeros((1, *footage.size), bool))
-    absent = (None, {"size": [*footage.size], "counts": empty["counts"].decode()})
+    empty = empty_mask(*footage.size)
+    absent = (None, {**empty, "counts": empty["counts"].decode()})
     for row, masks in enumerate(found.rows):
         for track, mask in zip(found.ids, masks, strict=True):
             if mask in absent:

@@ -73,7 +73,7 @@ def test_names_that_are_no_lines_and_no_folders(tmp_path, capsys, format):
     main([str(tmp_path / "in.json"), str(tmp_path / "out"), "--format", format])
     said = capsys.readouterr().out
     assert "doubt: " in said
-    assert r"names of classes are written without what no line of a text file holds" in said
+    assert "names of classes are changed so that each fits into a line of text: ' Katze" in said
     _, names = registered(said)
     assert names == ["7", "Katze, schwarz", "?犬"]
     name = register_path(str(tmp_path / "out"))
@@ -84,7 +84,7 @@ def test_names_that_are_no_lines_and_no_folders(tmp_path, capsys, format):
     (tmp_path / "alike.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit):
         main([str(tmp_path / "alike.json"), str(tmp_path / "other"), "--format", format])
-    assert "the class '7 ' is no line of a text file: rename it" in capsys.readouterr().err
+    assert "the class '7 ' cannot be a line of text by itself: rename it" in capsys.readouterr().err
 
 
 def test_what_a_format_cannot_hold_is_printed(source, capsys):

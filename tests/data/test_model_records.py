@@ -87,7 +87,7 @@ def test_models_of_others(tmp_path, monkeypatch):
     assert records_for_training(config("VTN", "VideoClipMapper"), "true", records) is records
 
 
-def test_labels_are_read_once(tmp_path, monkeypatch):
+def test_labels_are_read_once_while_their_files_stay(tmp_path, monkeypatch):
     register_true(monkeypatch, "true", tmp_path)
     first = load_records("true")
     monkeypatch.setattr(true_sets, "true_videos", lambda **_: [])
@@ -97,3 +97,7 @@ def test_labels_are_read_once(tmp_path, monkeypatch):
     assert load_records("true")[0]["file_names"] == first[0]["file_names"]
     with pytest.raises(UserError, match="holds no labelled frame"):
         load_records("true", [].append)  # for d2video check
+    assert load_records("true")
+    (tmp_path / "clip_a" / "00000.png").write_bytes(b"edited")
+    with pytest.raises(UserError, match="holds no labelled frame"):
+        load_records("true")

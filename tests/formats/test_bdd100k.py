@@ -221,7 +221,7 @@ def test_faulty_bitmasks(tmp_path):
     pixels = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     pixels[:9, :9] = (9, 0, 0, 1)
     Image.fromarray(pixels).save(path)
-    with pytest.raises(UserError, match="object 1: its class, 9, is none of BDD100K's 1 to 8"):
+    with pytest.raises(UserError, match="object 1: its class, 9, is not one of BDD100K's 1 to 8"):
         read_bdd100k(str(folder))
     Image.fromarray(pixels[..., :3]).save(path)
     with pytest.raises(UserError, match="its pixels are RGB, not RGBA"):

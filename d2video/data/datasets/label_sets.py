@@ -1,9 +1,11 @@
 """Data sets of every format of labels in :mod:`d2video.formats.labels.label_formats`."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from d2video.formats.labels.label_set import (
     LabelledVideo,
     LabelSet,
 )
+from d2video.formats.labels.recognition import unpacked
 from d2video.formats.mot_rules import CLASS_RULES, ClassRule
 from d2video.formats.readers import read_labels
 from d2video.utils.collection import paused_collection
@@ -37,7 +40,8 @@ def register_labels(
     videos: Sequence[str] | None = None,
     **options: Any,
 ) -> None:
-    """Register labels as their tool wrote them under ``name``; they are read on first use, and once.
+    """Register labels as their tool wrote them under ``name``; they are read on first use, and again only
+    after a file in ``root`` has changed.
 
     The metadata get ``evaluator_type`` "labels": what is scored, and how, is the model's to say. They get
     ``benchmark`` when the labels are read, if one has rules for tracks of these classes.
@@ -52,24 +56,39 @@ def register_labels(
     load = partial(
         load_labels, root, name, format=format, classes=classes, videos=videos, **options
     )
-    DatasetCatalog.register(name, _reading_once(load))
+    DatasetCatalog.register(name, _keeping(load, root))
     MetadataCatalog.get(name).set(labels_root=root, evaluator_type="labels")
 
 
-def _reading_once(load: Callable[..., list[Record]]) -> Callable[..., list[Record]]:
-    """A loader that keeps what it has read, packed: loaders and evaluators ask for it several times, and
-    folders of masks take minutes. For a ``report`` they are read again."""
-    packed: list[DatasetFromList] = []
+def _keeping(load: Callable[..., list[Record]], root: str) -> Callable[..., list[Record]]:
+    """A loader that keeps what it has read, packed, while the files in ``root`` stay as they are.
+
+    Loaders and evaluators ask for it several times, and folders of masks take minutes. For a ``report``
+    they are read again.
+    """
+
+    @lru_cache(maxsize=1)
+    def packed(state: int) -> DatasetFromList:
+        return DatasetFromList(load(report=refuse), copy=False)
 
     @paused_collection()
     def records(report: Report = refuse) -> list[Record]:
-        if report is not refuse:
-            return load(report=report)
-        if not packed:
-            packed.append(DatasetFromList(load(report=report), copy=False))
-        return [*packed[0]]
+        return [*packed(_state(root))] if report is refuse else load(report=report)
 
     return records
+
+
+def _state(root: str) -> int:
+    """A number that changes with the names, times and sizes of the files at a path; linked folders in it
+    are not looked into."""
+    place = unpacked(root)
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
+    found = set()
+    for path in paths or [place]:
+        with suppress(FileNotFoundError):
+            status = os.stat(path)
+            found.add((path, status.st_mtime_ns, status.st_size))
+    return hash(frozenset(found))
 
 
 @paused_collection()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from d2video.data.export.coco import coco_content
-from d2video.data.export.mot import mot_classes, write_mot
-from d2video.data.export.mots import mots_classes, write_mots
+from d2video.data.export.mot import write_mot
+from d2video.data.export.mots import write_mots
 from d2video.data.export.objects import check_videos
 from d2video.data.export.youtube_vis import youtube_vis_content
 from d2video.data.records import Record, frames_of
@@ -60,13 +60,9 @@ def write_labels(
     has_tracks = "length" in records[0]
     if format in ("mot", "mots"):
         class_names = _one_line_each(class_names, source, report)
-        write, classes = (write_mot, mot_classes) if format == "mot" else (write_mots, mots_classes)
-        write(records, class_names, path, images=images, source=source, report=report)
-        return "mot", {
-            "root": path,
-            "benchmark": "MOT17" if format == "mot" else "MOTS20",
-            "classes": dict(zip(classes(class_names), class_names, strict=True)),
-        }
+        write, benchmark = (write_mot, "MOT17") if format == "mot" else (write_mots, "MOTS20")
+        classes = write(records, class_names, path, images=images, source=source, report=report)
+        return "mot", {"root": path, "benchmark": benchmark, "classes": classes}
     make = youtube_vis_content if format == "youtube-vis" else coco_content
     root = _image_root(records, path, image_root)
     content = make(records, class_names, image_root=root, source=source, report=report)
@@ -80,14 +76,16 @@ def write_labels(
 
 def _one_line_each(class_names: Sequence[str], source: str, report: Report) -> list[str]:
     """The names as lines of ``gt/labels.txt`` hold them."""
-    # Halves of UTF-16 pairs are no text.
+    # Half of a UTF-16 pair cannot be encoded.
     lines = [name.encode(errors="replace").decode() for name in class_names]
     written = [re.sub(r"[\r\n]+", " ", name).strip() for name in lines]
     changed = [name for name, new in zip(class_names, written, strict=True) if new != name]
     if changed and (not all(written) or len({*written}) < len(written)):
-        raise UserError(f"{source}: the class {changed[0]!r} is no line of a text file: rename it")
+        raise UserError(
+            f"{source}: the class {changed[0]!r} cannot be a line of text by itself: rename it"
+        )
     if changed:
-        text = f"names of classes are written without what no line of a text file holds: {changed[0]!r}"
+        text = f"names of classes are changed so that each fits into a line of text: {changed[0]!r}"
         report(Doubt(source, text))
     return written
 

@@ -42,7 +42,7 @@ def put_frames(names: Sequence[str], folder: Path) -> str | None:
 
 
 def frame_rate(names: Sequence[str]) -> float | None:
-    """Frames a second, on average, if they are those of one video file; None: nothing tells it."""
+    """Frames a second, on average, if they are those of one video file; None: unknown."""
     places = [*map(split_frame_name, names)]
     numbers = [place[1] for place in places if place is not None]
     files = {place and place[0] for place in places}

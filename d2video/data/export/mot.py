@@ -2,18 +2,15 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from d2video.data.export.mot_folder import write_sequences
 from d2video.data.export.objects import box_of, frame_objects, written
 from d2video.data.records import Record
 from d2video.formats.faults import Report, Tally, refuse
+from d2video.formats.mot_ground_truth import free_class_numbers
 
 _DECIMALS = 9  # of a pixel, so that adding 1 to a corner does not show
-
-
-def mot_classes(class_names: Sequence[str]) -> list[int]:
-    """The numbers of classes in :func:`write_mot`'s files, by category id."""
-    return [*range(1, len(class_names) + 1)]
 
 
 def write_mot(
@@ -24,7 +21,7 @@ def write_mot(
     images: bool = True,
     source: str = "the data set",
     report: Report = refuse,
-) -> None:
+) -> dict[int, str]:
     """Write a folder of sequences with ``gt/gt.txt`` (boxes, corners from 1 on, classes from 1 on),
     ``gt/labels.txt``, ``seqinfo.ini`` and, unless ``images`` is False, the frames in ``img1``.
 
@@ -38,19 +35,20 @@ def write_mot(
         report: takes what is left out: masks, and numbers of frames that do not count from 1; and the
             doubt that a frame rate is unknown.
 
+    Returns:
+        {number in the files: name} of the classes.
+
     Raises:
         UserError: the records are images or none, two videos have the same name, or the folder is there
             or cannot be written.
         BrokenFile: a frame cannot be read.
     """
-    masks, classes = written(source, "masks"), mot_classes(class_names)
-
-    def lines(record: Record) -> Iterator[str]:
-        return _box_lines(record, classes, masks)
-
+    masks, classes = written(source, "masks"), free_class_numbers(len(class_names), masks=False)
     names = dict(zip(classes, class_names, strict=True))
+    lines = partial(_box_lines, classes=classes, masks=masks)
     write_sequences(records, names, folder, lines, images=images, source=source, report=report)
     masks.tell(report)
+    return names
 
 
 def _box_lines(record: Record, classes: Sequence[int], masks: Tally) -> Iterator[str]:

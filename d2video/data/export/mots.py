@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,12 @@ from d2video.data.export.mot_folder import write_sequences
 from d2video.data.export.objects import box_of, frame_objects, json_rle, mask_of, written
 from d2video.data.records import Record
 from d2video.formats.faults import Doubt, Report, refuse
-from d2video.formats.geometry.rle import encode_masks, mask_areas
-from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, masks_overlap
+from d2video.formats.geometry.rle import empty_mask, encode_labels, mask_areas
+from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, free_class_numbers, masks_overlap
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
 _IGNORED_ID = 10000  # of regions to ignore in MOTS20
-
-
-def mots_classes(class_names: Sequence[str]) -> list[int]:
-    """The numbers of classes in :func:`write_mots`' files, by category id."""
-    numbers = [k for k in range(1, len(class_names) + 2) if k != MOTS_IGNORE_CLASS]
-    return numbers[: len(class_names)]
 
 
 def write_mots(
@@ -34,7 +29,7 @@ def write_mots(
     images: bool = True,
     source: str = "the data set",
     report: Report = refuse,
-) -> None:
+) -> dict[int, str]:
     """Write a folder of sequences with the masks of MOTS20 in ``gt/gt.txt``; as :func:`write_mot`.
 
     Classes are numbered from 1 on, except 10, which stands for what is to be ignored. Masks of a frame may
@@ -49,14 +44,12 @@ def write_mots(
     """
     if _lacks_masks(records):
         raise UserError(f"{source} has no masks, and MOTS holds nothing else: write mot or coco")
-    lost, classes = _Lost(source), mots_classes(class_names)
-
-    def lines(record: Record) -> Iterator[str]:
-        return _mask_lines(record, classes, lost)
-
+    lost, classes = _Lost(source), free_class_numbers(len(class_names), masks=True)
     names = dict(zip(classes, class_names, strict=True))
+    lines = partial(_mask_lines, classes=classes, lost=lost)
     write_sequences(records, names, folder, lines, images=images, source=source, report=report)
     lost.tell(report)
+    return names
 
 
 class _Lost:
@@ -138,4 +131,5 @@ def _without_overlap(masks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     dense = coco_mask.decode([*masks])  # (H,W,N)
     last = dense.shape[2] - np.argmax(dense[:, :, ::-1], axis=2)  # from 1 on
     owner = np.where(dense.any(axis=2), last, 0)
-    return encode_masks(owner == np.arange(1, len(masks) + 1)[:, None, None])
+    apart, empty = encode_labels(owner), empty_mask(*owner.shape)
+    return [apart.get(k, empty) for k in range(1, len(masks) + 1)]

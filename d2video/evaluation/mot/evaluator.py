@@ -100,8 +100,12 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
     def read_results(self, path: str, frame_numbers: FrameNumbers | None = None) -> str:
-        """As any evaluator, see :class:`~d2video.evaluation.results.ReadsResults`; for ``frame_numbers``
-        see :meth:`MOTGroundTruth.read_results`."""
+        """Take the results in a folder of files, or in a file, in place of a model's answers; see
+        :meth:`MOTGroundTruth.read_results`.
+
+        Returns:
+            how much there is, in words.
+        """
         truth = self._ground_truth
         results = truth.read_results(path, frame_numbers)
         self._kept |= {name: self._compared(name, each) for name, each in results.items()}

@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,12 @@ from d2video.evaluation.mot.metrics import (
 )
 from d2video.evaluation.mot.records import box_rows, mask_rows, sequence_of_record
 from d2video.formats.faults import Tally, refuse
-from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS, MOTRows, MOTSRows
+from d2video.formats.mot_ground_truth import (
+    MOTS_IGNORE_CLASS,
+    MOTRows,
+    MOTSRows,
+    free_class_numbers,
+)
 from d2video.formats.mot_labels import Labels, class_numbers, read_labels
 from d2video.formats.mot_results import (
     MOTS_CAR,
@@ -145,8 +149,7 @@ class MOTGroundTruth:
         """
         by_name = _by_name(source, [sequence_of_record(record, source) for record in records])
         masks = benchmark in MASK_BENCHMARKS
-        free = (k for k in range(1, len(class_names) + 2) if not masks or k != MOTS_IGNORE_CLASS)
-        numbers = tuple(class_numbers or islice(free, len(class_names)))
+        numbers = tuple(class_numbers or free_class_numbers(len(class_names), masks=masks))
         rows: dict[str, MOTRows | MOTSRows] = {
             record["sequence"]: mask_rows(record, numbers, source)
             if masks

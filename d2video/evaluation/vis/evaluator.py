@@ -11,7 +11,6 @@ from tabulate import tabulate
 from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
-from d2video.evaluation.result_files import read_results
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
@@ -112,9 +111,16 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         ]
         return self._compared(video, entries)
 
-    def read_results(self, path: str) -> str:
-        results = read_results(path)
-        check_results(results, self._ground_truth, source=path)
+    def take_results(self, results: Any, source: str) -> str:
+        """Take the content of a file of results in place of a model's answers.
+
+        Returns:
+            how much there is, in words.
+
+        Raises:
+            UserError: the first fault, with its place in the file, ``source``.
+        """
+        check_results(results, self._ground_truth, source)
         by_video: dict[int, list[dict[str, Any]]] = {i: [] for i in self._ground_truth.videos}
         for entry in results:
             by_video[entry["video_id"]].append(entry)

@@ -35,8 +35,15 @@ def encode_masks(masks: ArrayLike) -> list[dict]:
 def encode_tracks(masks: ArrayLike) -> list[list[dict | None]]:
     """(N, L, H, W) bool to N lists of L compressed RLE dicts, None where a mask is empty."""
     masks = np.asarray(masks)
-    (empty,) = encode_masks(np.zeros((1, *masks.shape[2:]), bool))
+    empty = empty_mask(*masks.shape[2:])
     return [[None if rle == empty else rle for rle in encode_masks(track)] for track in masks]
+
+
+def empty_mask(height: int, width: int) -> dict[str, Any]:
+    """The compressed RLE of a mask without pixels."""
+    return coco_mask.frPyObjects(
+        {"size": [height, width], "counts": [height * width]}, height, width
+    )
 
 
 def encode_labels(labels: np.ndarray) -> dict[int, dict]:
