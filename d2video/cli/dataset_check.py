@@ -218,8 +218,8 @@ def _object_doubts(records: Sequence[Record], title: str) -> list[Finding]:
 
 @contextmanager
 def _as_fault(title: str, found: list[Finding]) -> Iterator[None]:
-    """A UserError of the block becomes a fault, unless it tells one that was found before; nor is what was
-    found logged."""
+    """Make a fault of a UserError, unless it repeats one that was found before; what was found is not logged
+    again."""
     try:
         with not_logged(found):
             yield

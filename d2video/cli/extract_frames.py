@@ -64,11 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             failed.append(str(error))
             continue
         height, width = done.size
-        there = (
-            ""
-            if done.written == done.count
-            else f", of which {done.count - done.written} were there"
-        )
+        kept = done.count - done.written
+        there = f", of which {kept} were there" if kept else ""
         print(f"{folder}: {done.count} frames of {path}, {width}x{height} pixels{there}")
         if done.end:
             print(f"doubt: {path} is damaged: {done.end} after these frames")

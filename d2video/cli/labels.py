@@ -168,13 +168,13 @@ def check_output(path: str, labels: Labels, source: str) -> None:
 
 def register_entry(name: str, kind: str, arguments: Mapping[str, Any]) -> str:
     """The words of a command line that register a data set."""
-    fields = ", ".join(f"{json.dumps(key)}: {_literal(value)}" for key, value in arguments.items())
-    entry = f"[[{json.dumps(name, ensure_ascii=False)}, {json.dumps(kind)}, {{{fields}}}]]"
-    return f"DATASETS.REGISTER {shlex.quote(entry)}"
+    entry = ", ".join(map(_literal, (name, kind, arguments)))
+    return f"DATASETS.REGISTER {shlex.quote(f'[[{entry}]]')}"
 
 
 def _literal(value: Any) -> str:
     """JSON, but for keys of numbers, which JSON lacks."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_literal(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, Mapping):
+        fields = (f"{_literal(key)}: {_literal(each)}" for key, each in value.items())
+        return "{" + ", ".join(fields) + "}"
     return json.dumps(value, ensure_ascii=False)

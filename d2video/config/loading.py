@@ -1,6 +1,6 @@
 """A config from a file and the command line, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -39,14 +39,14 @@ def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
     return cfg
 
 
-def register_paths(cfg: CfgNode) -> None:
-    """Register what DATASETS.TRAIN and TEST name by its path; it gets a name and an entry in
+def register_paths(cfg: CfgNode, keys: Iterable[str] = ("TRAIN", "TEST")) -> None:
+    """Register what these keys of DATASETS name by its path; it gets a name and an entry in
     DATASETS.REGISTER. A data set of that name comes first.
 
     Raises:
         UserError: see :func:`~d2video.data.datasets.by_path.register_path`.
     """
-    for key in ("TRAIN", "TEST"):
+    for key in keys:
         names, entries = register_names(cfg.DATASETS[key])
         cfg.DATASETS[key] = tuple(names)
         new = [entry for entry in entries if entry not in cfg.DATASETS.REGISTER]

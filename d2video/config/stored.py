@@ -95,13 +95,15 @@ def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode
     entries = cfg.DATASETS.REGISTER
     if entries != values.get("DATASETS.REGISTER"):
         register_datasets(entries)
-        entries = []
-    for entry in entries:
-        try:
-            register_datasets([entry])
-        except UserError as error:
-            warn_once(f"{source}: a data set of its training is not registered ({error})")
-    register_paths(cfg)
+    else:
+        for entry in entries:
+            try:
+                register_datasets([entry])
+            except UserError as error:
+                warn_once(f"{source}: a data set of its training is not registered ({error})")
+    # The names of the checkpoint itself are not paths of this machine.
+    given = override_pairs(overrides)
+    register_paths(cfg, [key for key in ("TRAIN", "TEST") if f"DATASETS.{key}" in given])
     return cfg
 
 

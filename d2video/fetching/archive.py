@@ -23,13 +23,6 @@ DAMAGE = (
 
 
 def folder_of(archive: Path) -> Path:
-    """Where members are kept: beside an archive of the cache, else under the archive's path and time."""
-    if archive.is_relative_to(cache_folder()):
-        return archive.with_name(f"{archive.name}.members")
-    return folder_of_path(archive)
-
-
-def folder_of_path(archive: Path) -> Path:
     """Where what is in an archive is kept, by its path and time."""
     status = archive.stat()
     stamp = f"{archive.resolve()} {status.st_mtime_ns} {status.st_size}"
@@ -38,9 +31,11 @@ def folder_of_path(archive: Path) -> Path:
 
 
 def member_place(archive: Path, member: str) -> Path:
-    """Where a member is kept, see :func:`folder_of`."""
+    """Where a member is kept: beside an archive of the cache, else in :func:`folder_of` the archive."""
+    is_cached = archive.is_relative_to(cache_folder())
+    folder = archive.with_name(f"{archive.name}.members") if is_cached else folder_of(archive)
     parts = [part for part in PurePosixPath(member).parts if part not in ("/", "..", ".")]
-    return folder_of(archive).joinpath(*parts)
+    return folder.joinpath(*parts)
 
 
 def extract(archive: Path, member: str, known: KnownFile) -> Path:

@@ -88,7 +88,7 @@ def fill(path: Path, known: KnownFile, write: Callable[[BinaryIO], None]) -> Pat
 def locked(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """The file under its temporary name, locked against other processes; removed at the end.
 
-    To write a folder of this path, it is a lock and nothing else.
+    For a folder, which is written elsewhere, it is only a lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from d2video.fetching.archive import DAMAGE, folder_of_path
+from d2video.fetching.archive import DAMAGE, folder_of
 from d2video.fetching.cache import FetchFault, locked
 from d2video.utils.errors import UserError
 from d2video.utils.shown_paths import show_as
@@ -33,7 +33,7 @@ def unpack(archive: str | os.PathLike[str]) -> Path:
     """
     archive = Path(archive)
     try:
-        place = folder_of_path(archive)
+        place = folder_of(archive)
         whole = place.with_name(f"{place.name}.all")
         with locked(whole):
             if not whole.is_dir():

@@ -190,6 +190,12 @@ def upright(frame: "av.VideoFrame") -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
+def upright_size(frame: "av.VideoFrame") -> tuple[int, int]:
+    """Height and width of what :func:`upright` gives."""
+    is_turned = round(frame.rotation / 90) % 2
+    return (frame.width, frame.height) if is_turned else (frame.height, frame.width)
+
+
 def reason(error: Exception) -> str:
     """What a library's error says, in a few words."""
     return getattr(error, "strerror", None) or str(error)

@@ -83,12 +83,9 @@ def extract_frames(
                 f"none of the {len(video)} frames of {path} is chosen: correct --numbers"
             )
         status = os.stat(path)
-        of_video = {
-            "video": os.path.abspath(path),
-            "bytes": status.st_size,
-            "time": status.st_mtime_ns,
-        }
-        record = of_video | asdict(how) | {"frames": len(video)}
+        of_video = {"video": os.path.abspath(path), "frames": len(video)}
+        state = {"bytes": status.st_size, "time": status.st_mtime_ns}
+        record = of_video | state | asdict(how)
         try:
             written = _fill(video, folder, names, record, workers)
         except OSError as error:

@@ -1,12 +1,12 @@
 """Which frames a video file has, in the order of showing, and where decoding can begin.
 
-The packets tell it without decoding, if the file states when each frame is shown. Otherwise, as in AVI
+The packets say so without decoding, if the file states when each frame is shown. Otherwise, as in AVI
 with B-frames, the file is decoded once. L: frames; K: key frames.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
@@ -21,6 +21,7 @@ from d2video.video.decoding import (
     packets,
     reason,
     single_threaded,
+    upright_size,
 )
 
 # FFmpeg's names of containers that state when frames are shown, also where that is another order than
@@ -42,8 +43,8 @@ class FrameIndex:
     Attributes:
         times: float (L,), seconds since the first frame at which each one is shown.
         size: height and width of the first frame in pixels, upright.
-        stamps: int64 (L,), time stamps of the decoded frames, strictly ascending; None: no frame can be
-            told by its stamp, so that they are counted from the first one.
+        stamps: int64 (L,), time stamps of the decoded frames, strictly ascending; None: stamps do not
+            identify the frames, which are counted from the first one.
         keys: int64 (K,), stamps of the frames with which decoding can begin, ascending.
         end: why the file ends too early, "" if it does not.
     """
@@ -65,7 +66,7 @@ def frame_index(path: str) -> FrameIndex:
         BrokenFile: the file is missing, not a video or empty, its first frame cannot be decoded, or it
             has more than ``limits.MAX_VIDEO_FRAMES`` frames.
     """
-    key = _key(path)
+    key = file_key(path)
     known = None if key is None else _KEPT.pop(key, None)
     if key is not None and known is not None:
         _KEPT[key] = known
@@ -83,10 +84,11 @@ def recounted_index(path: str) -> FrameIndex:
     """
     index = _read_index(path, by_decoding=True)
     assert index is not None
-    return _keep(_key(path), FrameIndex(index.times, index.size, None, index.keys, index.end))
+    return _keep(file_key(path), replace(index, stamps=None))
 
 
-def _key(path: str) -> tuple[str, int, int] | None:
+def file_key(path: str) -> tuple[str, int, int] | None:
+    """What names a file in its present state; None if it cannot be found."""
     try:
         status = os.stat(path)
     except OSError:  # the reader says what is wrong
@@ -107,7 +109,7 @@ def _keep(key: tuple[str, int, int] | None, index: FrameIndex) -> FrameIndex:
 
 
 def _read_index(path: str, *, by_decoding: bool) -> FrameIndex | None:
-    """The index by the file's packets, None if they do not tell it; or by all decoded frames."""
+    """The index by the file's packets, None if these do not suffice; or by all decoded frames."""
     sent: list[int | None] = []  # stamps of packets
     shown: list[int | None] = []  # of decoded frames
     keys: list[int | None] = []
@@ -136,7 +138,7 @@ def _read_index(path: str, *, by_decoding: bool) -> FrameIndex | None:
         if first is None:
             raise BrokenFile(f"video {path} has no frames; the file is empty or damaged")
         if not by_decoding:
-            if end or not _packets_tell(container, stream, sent, keys):
+            if end or not _packets_suffice(container, stream, sent, keys):
                 return None
             # Frames before the first one shown cannot be decoded, or an edit list hides them.
             start = first.pts or 0
@@ -144,7 +146,7 @@ def _read_index(path: str, *, by_decoding: bool) -> FrameIndex | None:
         return _index(container, stream, first, shown, keys, end)
 
 
-def _packets_tell(
+def _packets_suffice(
     container: "av.container.InputContainer",
     stream: "av.VideoStream",
     sent: Sequence[int | None],
@@ -175,10 +177,7 @@ def _index(
     keys: Sequence[int | None],
     end: str,
 ) -> FrameIndex:
-    turned = round(first.rotation / 90) % 2
-    size = (first.width, first.height) if turned else (first.height, first.width)
-    is_told = _ascends(shown)
-    stamps = np.array(shown, np.int64) if is_told else None
+    stamps = np.array(shown, np.int64) if _ascends(shown) else None
     if stamps is None:
         times = np.arange(len(shown)) / average_rate(stream)
     else:
@@ -186,6 +185,5 @@ def _index(
     stamped = _SHOWING if stream.codec_context.has_b_frames else _STAMPED
     if container.format.name not in stamped or not _ascends(keys):
         stamps = None
-    return FrameIndex(
-        times, size, stamps, np.array(keys if stamps is not None else [], np.int64), end
-    )
+    begins = np.array([] if stamps is None else keys, np.int64)
+    return FrameIndex(times, upright_size(first), stamps, begins, end)

@@ -5,10 +5,11 @@ import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from d2video.video.frame_index import frame_index
+from d2video.video.frame_index import file_key, frame_index
 from d2video.video.image_io import read_image_size, read_rgb
 from d2video.video.video_frames import VideoFrames
 
@@ -82,17 +83,11 @@ class _OpenVideos(threading.local):
     """Of this thread of this process: a forked process would share the place in the file."""
 
     def __init__(self) -> None:
-        self._videos: dict[
-            str, tuple[tuple[int, int, int], VideoFrames]
-        ] = {}  # the latest one last
+        self._videos: dict[str, tuple[Any, VideoFrames]] = {}  # the latest one last
 
     def video(self, path: str) -> VideoFrames:
         """A video that is open, or is opened now."""
-        try:
-            status = os.stat(path)
-            state = os.getpid(), status.st_mtime_ns, status.st_size
-        except OSError:  # opening it says what is wrong
-            state = (os.getpid(), 0, 0)
+        state = os.getpid(), file_key(path)
         known, video = self._videos.pop(path, (None, None))
         if video is None or known != state:
             video = VideoFrames(path)

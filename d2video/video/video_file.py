@@ -18,6 +18,7 @@ from d2video.video.decoding import (
     reason,
     single_threaded,
     upright,
+    upright_size,
 )
 from d2video.video.frame_index import frame_index
 
@@ -69,10 +70,8 @@ class VideoFile:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = str(path)
         self._open()
-        frame = self._shown[1]
         self.fps = average_rate(self._stream)
-        turned = round(frame.rotation / 90) % 2
-        self.size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        self.size = upright_size(self._shown[1])
         duration, self._is_promised = self._header_duration()
         if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also of what is no number
             raise self._broken(

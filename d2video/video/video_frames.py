@@ -110,11 +110,11 @@ class VideoFrames:
                 advice = "fetch it again or leave it out"
             raise BrokenFile(f"video {self.path} has no frame {number}, {what}: {advice}")
         if self._index.stamps is None and number <= self._at:
-            told = (
+            text = (
                 f"a seek does not find the frames of video {self.path}: every step back decodes it from the "
                 "beginning; write its frames once with d2video extract-frames"
             )
-            log_first_n(logging.WARNING, told, name=__name__, key="message")
+            log_first_n(logging.WARNING, text, name=__name__, key="message")
         if self._choice is None or number <= self._at or self._seek_pays(number):
             self._begin(number)
         assert self._choice is not None
@@ -219,7 +219,7 @@ class _Choice:
 def _numbered(
     frames: "Iterator[av.VideoFrame]", stamps: np.ndarray, choice: _Choice
 ) -> "Iterator[tuple[int, av.VideoFrame]]":
-    """Frames with their numbers, which their stamps tell.
+    """Frames with their numbers, by their time stamps.
 
     Raises:
         _Misnumbered: one is not of the stamps, or one of these is missing.

@@ -113,6 +113,14 @@ def test_in_a_config(tmp_path, image_root, ytvis_content, monkeypatch):
     assert stored.DATASETS.TEST == ("set/train.json",)
 
 
+def test_a_checkpoints_data_set_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
+    """A script had registered it; the model works without."""
+    cfg = load_cfg("", ["DATASETS.TRAIN", "('mine',)"])
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_stored_cfg(config_text(cfg), "a checkpoint", []).DATASETS.TRAIN == ("mine",)
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [

@@ -168,7 +168,7 @@ def test_packets_that_promise_other_frames(tmp_path, lie):
     stamps = np.delete(index.stamps, 4) if lie == "one missing" else np.insert(index.stamps, 4, 130)
     assert (np.diff(stamps) > 0).all()
     false = replace(index, stamps=stamps, times=stamps / 1e3)
-    frame_index._KEPT[frame_index._key(path)] = false
+    frame_index._KEPT[frame_index.file_key(path)] = false
     with VideoFrames(path) as video:
         np.testing.assert_array_equal(video.read([6])[0], images[6])
         assert len(video) == len(images)
