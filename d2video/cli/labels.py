@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from d2video.data.records import Record
     from d2video.formats.faults import Finding
 
-# Those of d2video.data.export, and which of them are folders.
+# Those of d2video.data.export.write_labels, and which of them are folders.
 WRITTEN_FORMATS = ("youtube-vis", "coco", "mot", "mots")
 FOLDER_FORMATS = ("mot", "mots")
 

@@ -8,12 +8,11 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from d2video.cli.import_labels import main
-from d2video.cli.labels import WRITTEN_FORMATS
 from d2video.config import load_cfg
 from d2video.data.datasets.by_path import register_path
 from d2video.data.datasets.coco_tracks import register_coco_tracks
 from d2video.data.datasets.ytvis import load_ytvis_json
-from d2video.data.export import EXPORT_FORMATS, coco_content
+from d2video.data.export import coco_content
 from d2video.data.loading import load_records
 from d2video.video.frame_names import frame_name
 from tests.data.test_export import comparable, records
@@ -194,7 +193,3 @@ def test_mistakes_are_one_line(source, monkeypatch, capsys, words, message):
     assert message in error
     assert error.count("\n") == 1
     assert not (source / "out").exists()
-
-
-def test_the_command_knows_the_formats():
-    assert WRITTEN_FORMATS == EXPORT_FORMATS

@@ -18,8 +18,6 @@ from d2video.utils.errors import UserError
 from d2video.utils.files import open_text
 from d2video.video.frame_names import split_frame_name
 
-EXPORT_FORMATS = ("youtube-vis", "coco", "mot", "mots")
-
 
 def write_labels(
     records: Sequence[Record],
@@ -39,7 +37,7 @@ def write_labels(
         class_names: by category id.
         path: the JSON file, which is replaced if it exists, or of mot and mots the folder, which must not
             exist or be empty.
-        format: one of EXPORT_FORMATS.
+        format: "youtube-vis", "coco", "mot" or "mots".
         images: of mot and mots, with the frames.
         image_root: of JSON, the folder that the frames' names are relative to; None, or one that does not
             hold all frames: that of ``path`` or, if they are not all in it, the one that they share.

@@ -21,7 +21,7 @@ _JSON_FORMATS = {"ytvis": "youtube-vis", "coco": "coco", "mot": "coco", "mots": 
 
 
 def standard_format(dataset_name: str) -> str | None:
-    """Which of EXPORT_FORMATS a registered data set's own files have; None: another one."""
+    """Which format of :func:`write_labels` a registered data set's own files have; None: another one."""
     metadata = MetadataCatalog.get(dataset_name)
     kind = metadata.get("evaluator_type")
     if metadata.get("mot_sequences") is not None:
