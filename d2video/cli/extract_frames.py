@@ -8,8 +8,8 @@ the last key frame::
     d2video extract-frames videos/*.mp4 frames --png     # lossless
     d2video extract-frames videos frames --numbers ::5   # each video in a folder, every fifth frame
 
-A frame is named by its number in the video. Give OUT as image_root of the labels. What was interrupted goes
-on where it stopped; finished videos are passed over.
+A frame is named by its number in the video. Give OUT as image_root of the labels. An interrupted run goes on
+where it stopped; finished videos are passed over.
 """
 
 import argparse
