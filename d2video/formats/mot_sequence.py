@@ -30,6 +30,7 @@ from d2video.video.image_io import (
     holds_files,
     list_images,
     read_image_size,
+    visible_folders,
 )
 
 _LAYOUT = (
@@ -262,8 +263,7 @@ def _image_folder(folder: str, info: SeqInfo) -> str | None:
 
 def _image_folders(folder: str | os.PathLike[str]) -> list[str]:
     """The names of the folders in it that hold images."""
-    inner = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
-    return sorted(entry.name for entry in inner if holds_files(entry.path, IMAGE_SUFFIXES))
+    return [each.name for each in visible_folders(folder) if holds_files(each, IMAGE_SUFFIXES)]
 
 
 def _check_size(path: str, info: SeqInfo) -> tuple[int, int]:

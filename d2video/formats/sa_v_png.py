@@ -18,6 +18,7 @@ from d2video.formats.labels.footage import Footage, find_footage
 from d2video.formats.labels.label_png import MaskFrame, add_masks, mask_files, read_mask_frames
 from d2video.formats.labels.label_set import LabelSet
 from d2video.utils.whole_numbers import whole_number
+from d2video.video.image_io import visible_folders
 
 _MASKS, _IMAGES = "Annotations_6fps", "JPEGImages_24fps"
 
@@ -35,7 +36,7 @@ def add_png_videos(labels: LabelSet, masks: str, image_root: str | None, class_n
     Raises:
         UserError: the frames of one are missing.
     """
-    folders = _folders(masks)
+    folders = visible_folders(masks)
     for folder in folders:
         if not labels.wants(folder.name):
             continue
@@ -54,7 +55,7 @@ def _read_frames(folder: Path, footage: Footage, labels: LabelSet) -> list[MaskF
     """The frames of a video, each with the masks of its objects."""
     images: dict[int, str] = {}
     masks: dict[int, dict[int, dict[str, Any]]] = {}
-    for inner in _folders(str(folder)):
+    for inner in visible_folders(folder):
         with reporting(labels.report, str(inner), "file", str(inner)):
             number = whole_number(inner.name)
             if number is None:
@@ -70,8 +71,3 @@ def _read_frames(folder: Path, footage: Footage, labels: LabelSet) -> list[MaskF
                 for mask in frame.masks.values():
                     of_frame[number] = mask
     return [MaskFrame(str(folder), images[k], k, masks[k]) for k in sorted(images)]
-
-
-def _folders(path: str) -> list[Path]:
-    with os.scandir(path) as entries:
-        return sorted(Path(e.path) for e in entries if e.is_dir() and e.name[0] != ".")

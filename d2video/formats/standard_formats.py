@@ -10,6 +10,7 @@ from d2video.formats.mot_rules import BENCHMARKS, MASK_BENCHMARKS
 from d2video.formats.mot_sequence import is_cvat_export, is_labelled_sequence, sequence_of_gt
 from d2video.formats.paths import portable
 from d2video.formats.text import read_lines
+from d2video.video.image_io import visible_folders
 
 
 @recogniser("ytvis")
@@ -55,8 +56,7 @@ def mot_sequences(path: str) -> list[str]:
         return []
     if is_labelled_sequence(folder):
         return [folder]
-    inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
-    return [each for each in inner if is_labelled_sequence(each)]
+    return [str(each) for each in visible_folders(folder) if is_labelled_sequence(each)]
 
 
 def mot_benchmark(sequences: list[str]) -> str:

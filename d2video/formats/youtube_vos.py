@@ -28,6 +28,7 @@ from d2video.formats.paths import leaves_folder
 from d2video.formats.text import as_json, read_json
 from d2video.utils.errors import UserError
 from d2video.utils.whole_numbers import whole_number
+from d2video.video.image_io import visible_folders
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,6 @@ def _meaning(number: int, objects: dict[int, _Object]) -> tuple[str, int, bool]:
 def _tell_unlisted(folder: str, used: int, listed: dict[str, Any], report: Report) -> None:
     tally = Tally(folder, "videos")
     tally.used = used
-    with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."]
-    tally.leave_out("that the meta.json does not list", sum(name not in listed for name in found))
+    found = visible_folders(folder)
+    tally.leave_out("that the meta.json does not list", sum(e.name not in listed for e in found))
     tally.tell(report)

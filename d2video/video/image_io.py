@@ -243,6 +243,12 @@ def _visible(folder: str | os.PathLike[str], suffixes: Collection[str]) -> Itera
                 yield entry.name
 
 
+def visible_folders(folder: str | os.PathLike[str]) -> list[Path]:
+    """The folders in a folder, sorted by name, without hidden ones."""
+    with os.scandir(folder) as entries:
+        return sorted(Path(e.path) for e in entries if e.is_dir() and e.name[0] != ".")
+
+
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """Sort by names, those of folders first, and numbers in them by value."""
     return sorted(paths, key=lambda path: [_natural_key(part) for part in path.parts])

@@ -201,10 +201,11 @@ def test_bad_files_are_one_line(train, truth, message):
 
 
 def test_wrong_places_and_options_are_one_line(tmp_path, train, truth):
-    write_val(truth[1:], tmp_path / "val", empty=True)
-    write_grey(np.array([[1, 2]], np.uint8), tmp_path / "size" / "0.png")
     odd = np.zeros((HEIGHT, WIDTH), np.uint8)
     odd[0, :2] = 1, 2
+    write_val(truth[1:], tmp_path / "val", empty=True)
+    write_grey(odd, tmp_path / "val/Annotations_6fps/clip_a/001/00004.png")
+    write_grey(np.array([[1, 2]], np.uint8), tmp_path / "size" / "0.png")
     for number in "01":
         (train.parent / "twice" / f"00{number}").mkdir(parents=True)
         _write_json(train.parent / f"twice/00{number}/clip_b_manual.json", {})
@@ -220,7 +221,6 @@ def test_wrong_places_and_options_are_one_line(tmp_path, train, truth):
         ("frames are not in .*size", train, {"image_root": str(tmp_path / "size")}),
         ("has the numbers 1, 2, and a mask of SA-V has one", tmp_path / "val", {}),
     ):
-        write_grey(odd, tmp_path / "val/Annotations_6fps/clip_a/001/00004.png")
         with one_line(match=message):
             read_sa_v(str(root), **options)
     found = []

@@ -63,7 +63,7 @@ def test_train(tmp_path, truth, below):
     assert labels.classes == ["cat", "dog"]
 
 
-def test_frames_of_all_frames_and_a_class_of_ones_own_choice(tmp_path, truth):
+def test_frames_of_all_frames_and_a_class_of_your_choice(tmp_path, truth):
     root = write(truth, tmp_path / "train")
     for video in truth:
         folder = tmp_path / "train_all_frames" / "JPEGImages" / video.name
@@ -120,11 +120,11 @@ def test_what_the_meta_file_and_the_folders_do_not_share(tmp_path, truth):
 def test_wrong_places_are_one_line(tmp_path, truth):
     for split in ("train", "valid"):
         write(truth[1:], tmp_path / split)
+    (tmp_path / "odd.json").write_text('{"videos": []}')
     for message, root, options in (
         ("several splits, train, valid: give", tmp_path, {}),
         ("frames are not in", tmp_path / "train", {"image_root": str(tmp_path / "nothing")}),
         ("odd.json has no videos with objects", tmp_path / "odd.json", {}),
     ):
-        (tmp_path / "odd.json").write_text('{"videos": []}')
         with one_line(match=message):
             read_youtube_vos(str(root), **options)

@@ -3,7 +3,6 @@
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -29,6 +28,7 @@ from d2video.formats.mot_rules import CLASS_RULES, ClassRule
 from d2video.formats.readers import read_labels
 from d2video.utils.collection import paused_collection
 from d2video.utils.near_names import check_choice
+from d2video.video.frame_index import file_key
 
 
 def register_labels(
@@ -83,12 +83,7 @@ def _state(root: str) -> int:
     are not looked into."""
     place = unpacked(root)
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
-    found = set()
-    for path in paths or [place]:
-        with suppress(FileNotFoundError):
-            status = os.stat(path)
-            found.add((path, status.st_mtime_ns, status.st_size))
-    return hash(frozenset(found))
+    return hash(frozenset(map(file_key, paths or [place])))
 
 
 @paused_collection()

@@ -13,6 +13,7 @@ from d2video.formats.faults import Fault, Report, refuse
 from d2video.formats.mot_sequence import MOTSequence, is_sequence, read_sequence
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import DEFAULT_FPS
+from d2video.video.image_io import visible_folders
 
 _LAYOUT = "a folder for each sequence with img1/000001.jpg ... and, labelled, gt/gt.txt"
 
@@ -45,9 +46,7 @@ def find_sequences(
             f"folder {root} does not exist: set DETECTRON2_DATASETS or fetch the data; it must "
             f"hold {_LAYOUT}"
         )
-    folders = sorted(
-        entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."
-    )
+    folders = [each.name for each in visible_folders(root)]
     names = [name for name in folders if is_sequence(os.path.join(root, name))]
     suffix = "" if detector is None else f"-{detector}"
     for name in {*(sequences or ())} & {*folders} - {*names}:

@@ -21,6 +21,7 @@ from d2video.formats.faults import EntryError, Fault, Report, refuse, reporting
 from d2video.formats.paths import leaves_folder
 from d2video.formats.text import read_lines
 from d2video.utils.errors import UserError
+from d2video.video.image_io import visible_folders
 
 logger = logging.getLogger(__name__)
 OnMissing = Literal["raise", "skip", "keep"]
@@ -268,7 +269,7 @@ def load_video_folders(
             f"folder {video_root} does not exist: set DETECTRON2_DATASETS or fetch the data; it "
             "must hold a folder of videos for each class"
         )
-    folders = sorted(e.name for e in os.scandir(video_root) if e.is_dir() and e.name[0] != ".")
+    folders = [each.name for each in visible_folders(video_root)]
     if not folders:
         raise UserError(f"{video_root} holds no folder: expected <class>/<video>.mp4")
     names = folders if class_names is None else list(class_names)
