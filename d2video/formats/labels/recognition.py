@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from d2video.fetching import unpack
-from d2video.formats.text import packing_of, parse_json, read_json
+from d2video.formats.text import packing_of, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import IMAGE_SUFFIXES, image_mode
 
@@ -27,7 +27,7 @@ class Seen:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._contents: dict[str, Any] = {}  # several formats look at the same file
+        self._inner: dict[str, Seen] = {}  # several formats look at the same file
 
     @cached_property
     def is_folder(self) -> bool:
@@ -111,9 +111,10 @@ class Seen:
 
     def json_in(self, name: str) -> Any:
         """The content of one of :attr:`files`; None if it is not JSON."""
-        if name not in self._contents:
-            self._contents[name] = _json_or_none(os.path.join(self.path, name))
-        return self._contents[name]
+        try:
+            return self._file(name).json
+        except UserError:
+            return None
 
     @cached_property
     def only_json(self) -> "Seen | None":
@@ -121,12 +122,15 @@ class Seen:
         if not self.is_folder:
             return self
         names = [name for name in self.files if name.lower().endswith(".json")]
-        return Seen(os.path.join(self.path, names[0])) if len(names) == 1 else None
+        return self._file(names[0]) if len(names) == 1 else None
 
     @property
     def content(self) -> Any:
         """The content of :attr:`only_json`; None if it is not JSON, or there is none."""
         return None if self.only_json is None else self.only_json.json
+
+    def _file(self, name: str) -> "Seen":
+        return self._inner.setdefault(name, Seen(os.path.join(self.path, name)))
 
 
 def only_json_file(path: str) -> str:
@@ -139,14 +143,6 @@ def only_json_file(path: str) -> str:
     if found is None:
         raise UserError(f"{path} holds no JSON file, or several: name the one with the labels")
     return found.path
-
-
-def _json_or_none(path: str) -> Any:
-    try:
-        with open(path, "rb") as file:
-            return parse_json(file.read())
-    except ValueError:
-        return None
 
 
 Recogniser = Callable[[Seen], bool]
