@@ -16,7 +16,7 @@ from d2video.formats.geometry.boxes import is_number
 from d2video.formats.image_folders import LOOKED_FOR, image_folders
 from d2video.formats.labels.footage import Footage, find_image, find_video, read_footage
 from d2video.formats.labels.label_formats import label_format
-from d2video.formats.labels.label_set import IGNORED, LabelledObject, LabelledVideo, LabelSet
+from d2video.formats.labels.label_set import LabelledObject, LabelledVideo, LabelSet
 from d2video.formats.labels.recognition import only_json_file
 from d2video.formats.standard_formats import is_coco_of_cvat
 from d2video.formats.text import as_json, is_id, read_json
@@ -57,15 +57,16 @@ def read_cvat_coco(
     content = read_json(path)
     if not crowds:
         _make_objects_of_crowds(content, path, report)
-    return label_set_of(content, path, report, image_root, tracked=tracked).finished()
+    return label_set_of(content, path, report, image_root, tracked=tracked).finished(judged=True)
 
 
 def label_set_of(
     content: Any, path: str, report: Report, image_root: str | None, *, tracked: bool
 ) -> LabelSet:
-    """The labels in the content of a file; the other arguments are those of :func:`read_cvat_coco`.
+    """The labels in the content of a file, to be finished as judged.
 
-    Where an image has ``frame``, a whole number, that is its frame number.
+    The other arguments are those of :func:`read_cvat_coco`. Where an image has ``frame``, a whole number,
+    that is its frame number.
 
     Raises:
         UserError: as :func:`read_cvat_coco`.
@@ -83,7 +84,6 @@ def label_set_of(
     frames = _frames(file, path, image_root)
     places = (_add_videos if labels.tracked else _add_images)(labels, file, frames)
     _add_objects(labels, file, places)
-    labels.tally.reasons.pop(IGNORED, None)  # check_coco_instances has counted them
     if labels.tracked:
         _doubt_still_ends(labels)
     tally = Tally(path, "attributes of shapes")

@@ -66,7 +66,7 @@ def read_datumaro(
     labels = label_set_of(coco, path, report, image_root, tracked=tracked)
     for reason, count in others.items():
         labels.tally.leave_out(reason, count)
-    return labels.finished()
+    return labels.finished(judged=True)
 
 
 def _image(item: dict[str, Any], number: int) -> dict[str, Any]:

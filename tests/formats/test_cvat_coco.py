@@ -141,6 +141,18 @@ def test_crowds_on_demand(tmp_path):
     assert not any("iscrowd" in text for text in texts[Doubt])
 
 
+def test_objects_without_masks_are_doubted_once(tmp_path):
+    objects = [annotation(0, (1, 1, 9, 9), track_id=0)]
+    others = {"box": (9, 9, 10, 10), "segmentation": [[9, 9, 19, 9, 19, 19]]}
+    objects += [annotation(k, **others, track_id=1) for k in range(2)]
+    objects += [annotation(2, **others, crowd=1)]
+    _, texts = told(clip(tmp_path, objects))
+    (doubt,) = texts[Doubt]
+    assert "1 of 3 objects have a box and no mask" in doubt
+    (left_out,) = texts[LeftOut]
+    assert "left out: 1 with iscrowd 1" in left_out
+
+
 def test_rotation_and_attributes_are_counted(tmp_path):
     turned = [
         annotation(k, (10, 10, 20, 10), track_id=0, rotation=90.0, colour="red") for k in range(3)

@@ -36,7 +36,7 @@ from d2video.utils.near_names import check_choice
 # In place of the class of a region to ignore that counts for all classes.
 EVERY_CLASS = -1
 # Why objects that are to be ignored do not count, after their number.
-IGNORED = "that are crowds or regions to ignore"
+_IGNORED = "that are crowds or regions to ignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class LabelledVideo:
             name=track,
         )
         if ignored:
-            self.labels.tally.leave_out(IGNORED)
+            self.labels.tally.leave_out(_IGNORED)
         else:
             self.labels.tally.used += 1
 
@@ -284,7 +284,7 @@ class LabelSet:
             UserError: a name is unknown.
         """
         check_choice("video", names, self._known, self.source)
-        self.videos = [video for video in self.videos if video.name in {*names}]
+        self.videos = [video for video in self.videos if video.name in names]
 
     def add_video(
         self,
@@ -343,8 +343,10 @@ class LabelSet:
             for each in video.objects:
                 images[each.frame].objects.append(replace(each, frame=0))
 
-    def finished(self) -> "LabelSet":
+    def finished(self, *, judged: bool = False) -> "LabelSet":
         """Report what was left out, and give the set.
+
+        ``judged``: check_coco_instances has reported crowds and objects without masks.
 
         Raises:
             UserError: there are no videos, or objects of which none can be used.
@@ -352,24 +354,22 @@ class LabelSet:
         if not self.videos:
             check_choice("video", self._wanted or (), self._known, self.source)
             raise UserError(f"{self.source} holds no labelled frame; give a file with labels")
+        if judged:
+            self.tally.reasons.pop(_IGNORED, None)
         if +self.tally.reasons and not self.tally.used:
             raise UserError(f"{self.tally.left_out()}: nothing is left; correct the file")
         self.split_tracks()
         if not self.lists_classes:
             self._sort_classes()
-        self.tally.tell(self.report)
-        self.polygons.tell(self.report)
-        self._rotations.tell(self.report)
-        have_masks = [each.mask is not None for _, each in self.objects() if not each.ignored]
+        for tally in (self.tally, self.polygons, self._rotations):
+            tally.tell(self.report)
+        objects = () if judged else self.objects()
+        have_masks = [each.mask is not None for _, each in objects if not each.ignored]
         places = ((frame, video.name) for video in self.videos for frame in video.frames)
         typed = () if self.lists_classes else self.classes
-        for doubt in (
-            partly_masked(self.source, have_masks),
-            same_frames(self.source, places),
-            alike_names(self.source, typed),
-        ):
-            if doubt is not None:
-                self.report(doubt)
+        doubts = [partly_masked(self.source, have_masks), same_frames(self.source, places)]
+        for doubt in filter(None, [*doubts, alike_names(self.source, typed)]):
+            self.report(doubt)
         return self
 
     def split_tracks(self) -> None:
