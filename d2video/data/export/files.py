@@ -61,7 +61,7 @@ def write_labels(
         write, benchmark = (write_mot, "MOT17") if format == "mot" else (write_mots, "MOTS20")
         classes = write(records, class_names, path, images=images, source=source, report=report)
         return "mot", {"root": path, "benchmark": benchmark, "classes": classes}
-    make = youtube_vis_content if format == "youtube-vis" else coco_content
+    make = {"youtube-vis": youtube_vis_content, "coco": coco_content}[format]
     root = _image_root(records, path, image_root)
     content = make(records, class_names, image_root=root, source=source, report=report)
     write_content(content, path, root)
