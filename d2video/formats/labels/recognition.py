@@ -81,11 +81,18 @@ class Seen:
 
     @cached_property
     def start(self) -> bytes:
-        """The first bytes of a file; none of a folder."""
+        """The first bytes of a file; none of a folder.
+
+        Raises:
+            UserError: it cannot be read.
+        """
         if self.is_folder:
             return b""
-        with open(self.path, "rb") as file:
-            return file.read(_HEAD)
+        try:
+            with open(self.path, "rb") as file:
+                return file.read(_HEAD)
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror or error}") from error
 
     @cached_property
     def head(self) -> str:

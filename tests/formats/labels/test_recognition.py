@@ -278,6 +278,13 @@ def _start(path: Path, content: bytes) -> Path:
                 (b"PK\x03\x04<annotations>", "zip", "call it .zip"),
             )
         ),
+        *(
+            (
+                lambda folder, name=name: (folder / name).symlink_to(folder / "none") or folder,
+                f"cannot read .*/{name}: No such file",
+            )
+            for name in ("labels.json", "labels.xml")
+        ),
         (
             lambda folder: (folder / "labels.xml").write_text("<annotations><meta>") and folder,
             r"labels\.xml, line 1: it is not XML, or cut off here",
