@@ -125,9 +125,11 @@ def _frames(file: COCOInstances, path: str, image_root: str | None) -> dict[int 
     """The frame of each image, by its id.
 
     Raises:
-        UserError: some are not found, or they are of another size than the file says.
+        UserError: there are none, some are not found, or they are of another size than the file says.
     """
     images = [*file.images.values()]
+    if not images:
+        raise UserError(f"{path}: no image of it can be used; correct the file")
     place = _find_frames(path, [image["file_name"] for image in images], image_root)
     if os.path.isfile(place):
         footage = read_footage(place)

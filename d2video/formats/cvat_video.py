@@ -231,7 +231,9 @@ class _File:
                 text = child.attributes.get("frame", "")
                 number = whole_number(text, 9)
                 if number is None:
-                    raise EntryError(f"its frame, {text[:40]!r}, is not a number; correct it")
+                    raise EntryError(
+                        f"its frame, {text[:40]!r}, is not a whole number from 0 on; correct it"
+                    )
                 ignored = not is_outside and self.tracks.remarks.is_ignored(child)
                 found.append(
                     _Listed(number - offset, read_shape(child), is_outside, ignored, child.line)

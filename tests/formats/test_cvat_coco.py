@@ -251,3 +251,6 @@ def test_faulty_files_and_frames_are_one_line(tmp_path):
     path.write_text(text.replace("frame_000001.PNG", "../secret.PNG"))
     with pytest.raises(UserError, match="lies outside the image root"):
         read_cvat_coco(str(root))
+    write(root, content([image(0, 0, file_name="../secret.PNG")], []))
+    with pytest.raises(UserError, match="no image of it can be used"):
+        told(root)

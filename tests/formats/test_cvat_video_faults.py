@@ -38,7 +38,8 @@ LINE = "annotations.xml, line 14: "  # of the track in these documents; its firs
     ("entry", "part"),
     [
         (one(box(**BOX, frame=12)), f"{LINE}frame 12 is not one of the 10 frames of clip"),
-        (one(box(**BOX, frame="x")), f"{LINE}its frame, 'x', is not a number"),
+        (one(box(**BOX, frame="x")), f"{LINE}its frame, 'x', is not a whole number from 0 on"),
+        (one(box(**BOX, frame=-1)), f"{LINE}its frame, '-1', is not a whole number from 0 on"),
         (one(box(**BOX, frame=0), label="cow"), f"{LINE}the class 'cow' is not among those listed"),
         (one(shape("box", frame=0)), f"{LINE}it has no xtl"),
         (
