@@ -154,9 +154,7 @@ def _of_split(folders: dict[str, str], lists: str, split: str, masks: str) -> di
     }
     found = [name for name in sorted(paths) if f"/{name}".endswith(f"/{split}")]
     if not paths:
-        raise UserError(
-            f"split is '{split}', and there is no list of videos in {lists}: leave out split"
-        )
+        raise UserError(f"split is '{split}', but no file in {lists} lists videos: leave out split")
     if len(found) != 1:
         known = ", ".join(found or sorted(paths))
         raise UserError(f"split is '{split}', and {lists} has {known}: name one of them")

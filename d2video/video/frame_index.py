@@ -4,7 +4,6 @@ The packets say so without decoding, if the file states when each frame is shown
 with B-frames, the file is decoded once. L: frames; K: key frames.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from d2video.utils.errors import BrokenFile
+from d2video.utils.file_state import file_key
 from d2video.utils.limits import MAX_VIDEO_FRAMES
 from d2video.video.decoding import (
     CutOff,
@@ -85,15 +85,6 @@ def recounted_index(path: str) -> FrameIndex:
     index = _read_index(path, by_decoding=True)
     assert index is not None
     return _keep(file_key(path), replace(index, stamps=None))
-
-
-def file_key(path: str) -> tuple[str, int, int] | None:
-    """What names a file in its present state; None if it cannot be found."""
-    try:
-        status = os.stat(path)
-    except OSError:  # the reader says what is wrong
-        return None
-    return path, status.st_mtime_ns, status.st_size
 
 
 def _keep(key: tuple[str, int, int] | None, index: FrameIndex) -> FrameIndex:

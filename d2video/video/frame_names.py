@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from d2video.video.frame_index import file_key, frame_index
+from d2video.utils.file_state import file_key
+from d2video.video.frame_index import frame_index
 from d2video.video.image_io import read_image_size, read_rgb
 from d2video.video.video_frames import VideoFrames
 

@@ -214,7 +214,7 @@ def test_wrong_places_are_one_line(tmp_path, davis, truth):
         with one_line(match=message):
             read_davis(str(root), **options)
     shutil.rmtree(davis / "ImageSets")
-    with pytest.raises(UserError, match="no list of videos in .*ImageSets: leave out split"):
+    with pytest.raises(UserError, match="no file in .*ImageSets lists videos: leave out split"):
         read_davis(str(davis), split="train")
     write_palette(EMPTY, several / "00000.png")
     with pytest.raises(UserError, match="480p and Full-Resolution: give"):

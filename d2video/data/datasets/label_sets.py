@@ -27,8 +27,8 @@ from d2video.formats.labels.recognition import unpacked
 from d2video.formats.mot_rules import CLASS_RULES, ClassRule
 from d2video.formats.readers import read_labels
 from d2video.utils.collection import paused_collection
+from d2video.utils.file_state import file_key
 from d2video.utils.near_names import check_choice
-from d2video.video.frame_index import file_key
 
 
 def register_labels(
