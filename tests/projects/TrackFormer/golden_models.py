@@ -8,7 +8,6 @@ import torch
 from d2video.projects.trackformer import TrackFormer
 from d2video.projects.trackformer.converter import trackformer_name
 from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
-from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
 from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
 from d2video.projects.trackformer.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
@@ -17,6 +16,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
+from d2video.layers.deformable_transformer import DeformableTransformer
 from d2video.modeling.criterion import BoxLoss, ClassificationLoss, MaskLoss, SetCriterion
 from d2video.modeling.losses import CrossEntropy, Focal
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost

@@ -5,15 +5,13 @@ import json
 
 import pytest
 import torch
-from d2video.projects.trackformer.network.deformable_transformer import (
-    DeformableTransformer,
-    Geometry,
-)
 from d2video.projects.trackformer.network.widening import widen, widener
 from detectron2.modeling import build_model
 
 from d2video.checkpoint import CONVERTER_REGISTRY, adapt_foreign, from_foreign, to_foreign
 from d2video.config import load_cfg
+from d2video.layers.deformable_transformer import DeformableTransformer
+from d2video.layers.level_geometry import LevelGeometry
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
 from tests.helpers.golden_io import GOLDEN
@@ -269,7 +267,7 @@ def test_of_equal_frames_more_frames_say_the_same_as_one():
     assert len(notes) == 5  # level embedding; offsets and weights, their weights and biases
     two.load_state_dict({name.removeprefix("transformer."): v for name, v in widened.items()})
     levels = [torch.randn(1, 64, 6, 8), torch.randn(1, 64, 3, 4)]
-    geometry = Geometry.of(levels, None)
+    geometry = LevelGeometry.of(levels, None)
     tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)[:, None]
     pos = torch.randn_like(tokens)
     queries, query_pos, reference = (

@@ -8,10 +8,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
 from torch import Tensor, nn
 
 from d2video.layers import Transformer
+from d2video.layers.deformable_transformer import DeformableTransformer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
 from d2video.structures.padding import resize_padding

@@ -5,13 +5,8 @@ import math
 from collections.abc import Sequence
 
 from d2video.projects.trackformer.network.base import TrackingNetwork
-from d2video.projects.trackformer.network.deformable_network import (
-    NORM_GROUPS,
-    DeformableTrackingNetwork,
-)
-from d2video.projects.trackformer.network.deformable_transformer import DeformableTransformer
+from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
 from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
-from d2video.projects.trackformer.network.ms_deform_attn import OffsetUnit
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import Backbone
@@ -23,6 +18,9 @@ from d2video.config.checks import (
 )
 from d2video.config.set_prediction import network_arguments, transformer_arguments
 from d2video.layers import SinePositionEncoding
+from d2video.layers.deformable_transformer import DeformableTransformer
+from d2video.layers.level_projections import NORM_GROUPS
+from d2video.layers.ms_deform_attn import OffsetUnit
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.utils.errors import UserError
 

@@ -16,21 +16,17 @@ from d2video.projects.trackformer.network.base import (
     TrackQueries,
     with_track_queries,
 )
-from d2video.projects.trackformer.network.deformable_transformer import (
-    DeformableTransformer,
-    Geometry,
-    TwoStage,
-    refine,
-)
+from d2video.projects.trackformer.network.two_stage import TwoStage
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding
+from d2video.layers.deformable_transformer import DeformableTransformer, refine
+from d2video.layers.level_geometry import LevelGeometry
+from d2video.layers.level_projections import LevelProjections
 from d2video.modeling.mask_head import MaskBranch
 from d2video.modeling.predictions import Encoded
 from d2video.modeling.query_network import MLP
-
-NORM_GROUPS = 32  # of the norms of the levels: HIDDEN_DIM is divisible by it
 
 
 class DeformableTrackingNetwork(TrackingNetwork):
@@ -71,10 +67,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
         super().__init__()
         if two_stage and not box_refine:
             raise ValueError("two stages need box refinement")
-        if len(in_features) > transformer.num_levels:
-            raise ValueError(
-                f"{len(in_features)} backbone features for {transformer.num_levels} levels"
-            )
         self.backbone = backbone
         self.in_features = list(in_features)
         self.lateral_features = list(lateral_features or [])
@@ -87,7 +79,9 @@ class DeformableTrackingNetwork(TrackingNetwork):
         self.position_encoding = SinePositionEncoding(
             width, num_axes=axes, temperature=temperature, offset=offset
         )
-        self.input_proj = nn.ModuleList(self._projections(backbone, transformer.num_levels, width))
+        shapes = backbone.output_shape()
+        channels = [shapes[name].channels for name in self.in_features]
+        self.input_proj = LevelProjections(channels, transformer.num_levels, width)
 
         # A two-stage network has heads for the proposals behind those of the decoder layers; without
         # refinement all layers share one pair.
@@ -118,7 +112,6 @@ class DeformableTrackingNetwork(TrackingNetwork):
 
         self.mask_branch = None
         if self.lateral_features:
-            shapes = backbone.output_shape()
             self.mask_branch = MaskBranch(
                 width,
                 transformer.num_heads,
@@ -127,34 +120,13 @@ class DeformableTrackingNetwork(TrackingNetwork):
                 activation_checkpoint,
             )
 
-    def _projections(self, backbone: Backbone, num_levels: int, width: int) -> list[nn.Module]:
-        """1×1 convolutions of the backbone's levels, strided 3×3 ones for more levels."""
-        shapes = backbone.output_shape()
-        convs = [nn.Conv2d(shapes[name].channels, width, 1) for name in self.in_features]
-        channels = shapes[self.in_features[-1]].channels
-        while len(convs) < num_levels:
-            convs.append(nn.Conv2d(channels, width, 3, stride=2, padding=1))
-            channels = width
-        for conv in convs:
-            nn.init.xavier_uniform_(conv.weight)
-            assert conv.bias is not None
-            nn.init.zeros_(conv.bias)
-        return [nn.Sequential(conv, nn.GroupNorm(NORM_GROUPS, width)) for conv in convs]
-
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
         outputs = self.backbone(images)
         names = [name for name in self.lateral_features if name not in self.in_features]
         return FrameFeatures([outputs[name] for name in names + self.in_features], padding)
 
     def project(self, features: FrameFeatures) -> Pyramid:
-        maps = features.maps[-len(self.in_features) :]
-        levels: list[Tensor] = []
-        for index, projection in enumerate(self.input_proj):
-            if index < len(maps):
-                source = maps[index]
-            else:  # the first extra level comes from the backbone's, the others from one another
-                source = maps[-1] if index == len(maps) else levels[-1]
-            levels.append(projection(source))
+        levels = self.input_proj(features.maps[-len(self.in_features) :])
         return Pyramid.of(levels, features.padding)
 
     def forward(
@@ -167,7 +139,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
     ) -> NetworkOutput:
         earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
         frames = [current, *earlier[: self.num_previous]][::-1]  # the earliest first
-        geometry = Geometry.of(current.levels, current.paddings)
+        geometry = LevelGeometry.of(current.levels, current.paddings)
         tokens = torch.stack([_tokens(frame.levels) for frame in frames], dim=1)
         pos = self._positions(current).to(tokens.dtype)
         memory = self.transformer.encode(tokens, pos, geometry)
@@ -233,7 +205,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         self,
         features: FrameFeatures,
         current: Pyramid,
-        geometry: Geometry,
+        geometry: LevelGeometry,
         memory: Tensor,
         queries: Tensor,
     ) -> Encoded:

@@ -16,11 +16,11 @@ answers change: this is a start for a training, no equivalent model.
 from functools import partial
 
 import torch
-from d2video.projects.trackformer.network.deformable_network import NORM_GROUPS
 from detectron2.config import CfgNode
 from torch import Tensor
 
 from d2video.checkpoint.convert import Adapter, State
+from d2video.layers.level_projections import NORM_GROUPS
 from d2video.utils.errors import UserError
 
 _LEVELS = "transformer.level_embed"

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.network import ms_deform_attn
-from d2video.projects.trackformer.network.ms_deform_attn import MSDeformAttn
 
-from d2video.layers import SinePositionEncoding
+from d2video.layers import SinePositionEncoding, ms_deform_attn
+from d2video.layers.ms_deform_attn import MSDeformAttn
 from tests.projects.TrackFormer.golden_models import load_golden
 
 FILE = "1_msdeformattn"
