@@ -114,6 +114,14 @@ def add_d2video_config(cfg: CN) -> None:
     # such steps in all are left out instead (float16's search for its scale does not count).
     cfg.SOLVER.SKIP_NON_FINITE = 0
 
+    # Exponential moving average of the weights. If ENABLED, evaluations in and after the training take the
+    # averaged weights, and checkpoints hold them as "model". No paper here uses it.
+    cfg.SOLVER.EMA = CN()
+    cfg.SOLVER.EMA.ENABLED = False
+    # Share of the average that stays in a step, between 0 and 1: it spans about the last 1 / (1 - DECAY)
+    # steps. It begins lower: after t steps it is at most (1 + t) / (10 + t).
+    cfg.SOLVER.EMA.DECAY = 0.999
+
     # Name prefixes of parameters that are not loaded from MODEL.WEIGHTS but start anew, for
     # fine-tuning on other classes, such as ["network.class_embed."].
     cfg.MODEL.WEIGHTS_IGNORE = ()

@@ -38,6 +38,7 @@ from d2video.engine.hooks.start_warnings import (
     warn_of_more_objects,
 )
 from d2video.engine.hooks.stop_signal import StopOnSignal
+from d2video.engine.hooks.weight_average import build_average_hook
 from d2video.engine.logs import set_up_logs
 from d2video.engine.solver import build_lr_scheduler, build_optimizer, resolve_epochs
 from d2video.engine.step import build_step_trainer
@@ -88,8 +89,9 @@ class VideoTrainer(DefaultTrainer):
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         device_ids = [comm.get_local_rank()] if on_gpu else None
+        trained = model
         model = create_ddp_model(
-            model,
+            trained,
             broadcast_buffers=False,
             device_ids=device_ids,
             # Models of several tasks, of which a batch uses one.
@@ -98,8 +100,10 @@ class VideoTrainer(DefaultTrainer):
         logger.info("Training\n%s", summarize_training(cfg, model, loader.loader.epoch_length))
         self._trainer = build_step_trainer(cfg, model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        # After DistributedDataParallel, which gives all processes the same weights.
+        self._average_hook = build_average_hook(cfg, trained)
         self.checkpointer = VideoCheckpointer(
-            model,
+            self._average_hook.average if self._average_hook else model,
             cfg.OUTPUT_DIR,
             ignore=cfg.MODEL.WEIGHTS_IGNORE,
             keep=cfg.SOLVER.CHECKPOINT_KEEP,
@@ -136,11 +140,12 @@ class VideoTrainer(DefaultTrainer):
             patience=self.cfg.TEST.EARLY_STOPPING,
         )
         hooks[place : place + 1] = [saving, StopOnSignal(saving.save_now), evaluation]
-        # First, so that what it counts is written in the same step.
-        return [bad_samples, *hooks]
+        # First, so that what they count and compute is written in the same step.
+        first = [bad_samples, self._average_hook] if self._average_hook else [bad_samples]
+        return [*first, *hooks]
 
     def _evaluate(self) -> Any:
-        self._last_eval_results = self.test(self.cfg, self.model)
+        self._last_eval_results = self.test(self.cfg, self.checkpointer.model)
         return self._last_eval_results
 
     def train(self) -> Any:

@@ -111,12 +111,15 @@ def assert_same(one, other, where=""):
         assert one == other, where
 
 
-@pytest.mark.parametrize("seed", [-1, 3])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_five_and_five_are_ten(tmp_path, workers, seed):
-    losses, whole = train(tmp_path / "whole", seed=seed)
-    first, _ = train(tmp_path / "parts", stop=5, workers=workers, seed=seed)
-    rest, parts = train(tmp_path / "parts", start=50, resume=True, workers=workers, seed=seed)
+@pytest.mark.parametrize(
+    ("workers", "seed", "changes"),
+    [(0, -1, ()), (0, 3, ()), (2, -1, ()), (2, 3, ()), (0, -1, ("SOLVER.EMA.ENABLED", True))],
+)
+def test_five_and_five_are_ten(tmp_path, workers, seed, changes):
+    options = {"workers": workers, "seed": seed}
+    losses, whole = train(tmp_path / "whole", *changes, seed=seed)
+    first, _ = train(tmp_path / "parts", *changes, stop=5, **options)
+    rest, parts = train(tmp_path / "parts", *changes, start=50, resume=True, **options)
     assert first + rest == losses
     assert len(set(losses)) == 10
     assert_same(whole, parts)
@@ -228,17 +231,20 @@ def _set(key, value):
         _set("settings", 3),
         _set("_trainer", {}),
         _set("hooks", 3),
+        _set("hooks.AverageHook.steps", -1),
+        _set("hooks.AverageHook.model", {}),
     ],
 )
 def test_a_strangers_state_is_refused(tmp_path, change):
     """Without a traceback in the first step, or counting for days to a place in the data."""
-    _, state = train(tmp_path, stop=5)
+    average = ("SOLVER.EMA.ENABLED", True)
+    _, state = train(tmp_path, *average, stop=5)
     change(state["trainer"])
     for path in tmp_path.glob("model_*"):
         path.unlink()
     torch.save(state, tmp_path / "model_final.pth")
     with pytest.raises(UserError, match="its 'trainer' is not of this run"):
-        train(tmp_path, resume=True)
+        train(tmp_path, *average, resume=True)
 
 
 class FullDisk(HookBase):
@@ -293,6 +299,7 @@ def test_every_system(tmp_path, system, ranks):
     for state in states:
         # Its counts are taken every 20 steps alone.
         state["trainer"].get("hooks", {}).pop("BadSampleHook", None)
+        assert all(value.isfinite().all() for value in state["model"].values())
     assert len(states[0]["trainer"]["random"]) == ranks
     for state in states[1:]:
         assert_same(states[0], state)

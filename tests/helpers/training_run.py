@@ -64,7 +64,8 @@ def train(
         store = output.parent / f"{output.name}-{stop}-{signal_at}-{resume}.store"
         dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=ranks)
         comm.create_local_process_group(ranks)
-    cfg = system_cfg(system, OUTPUT_DIR=str(output), DATALOADER__NUM_WORKERS=workers)
+    options = {"DATALOADER__NUM_WORKERS": workers, "SOLVER__EMA__ENABLED": True}
+    cfg = system_cfg(system, OUTPUT_DIR=str(output), **options)
     output.mkdir(parents=True, exist_ok=True)
     seed_all_rng(seed + rank)
     trainer = VideoTrainer(cfg)
