@@ -36,7 +36,7 @@ def check_in_features(
     if len(wanted) < least or not all(name in features for name in wanted):
         raise UserError(
             f"{name}.{key} is {wanted}: name {least} or more outputs of the backbone, which "
-            f"are {', '.join(features)} (MODEL.RESNETS.OUT_FEATURES)"
+            f"are {', '.join(features)} (OUT_FEATURES of MODEL.RESNETS or MODEL.TIMM)"
         )
 
 

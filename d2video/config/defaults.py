@@ -143,6 +143,13 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.MODEL.TIMM = CN()
     cfg.MODEL.TIMM.NAME = "vit_base_patch16_224"
     cfg.MODEL.TIMM.PRETRAINED = False
+    # Of build_timm_backbone: the stages whose feature maps it gives, such as ["stage2", "stage3"], from
+    # fine to coarse; nothing behind the last one is built. Empty: all. Strides differ from network to
+    # network: stage1 has 2 in EfficientNets and ResNets, 4 in ConvNeXt and Swin.
+    cfg.MODEL.TIMM.OUT_FEATURES = []
+    # Of build_timm_backbone: batch norms keep their statistics and do not learn, as FrozenBN of
+    # MODEL.RESNETS.NORM. For pretrained weights only.
+    cfg.MODEL.TIMM.FREEZE_NORM = False
     # Recompute activations in the backward pass instead of keeping them: less memory, more time.
     cfg.MODEL.ACTIVATION_CHECKPOINT = False
 

@@ -10,10 +10,12 @@ from d2video.modeling.backbone import build_frame_backbone
 from d2video.utils.errors import UserError
 
 
-def build(name):
+def build(name, key="NAME", value=None):
+    """The backbone, with another key of MODEL.TIMM."""
     cfg = get_cfg()
     cfg.MODEL.BACKBONE.NAME = "build_timm_backbone"
     cfg.MODEL.TIMM.NAME = name
+    cfg.MODEL.TIMM[key] = name if value is None else value
     torch.manual_seed(0)
     return build_frame_backbone(cfg)
 
@@ -46,15 +48,18 @@ def test_frames_have_gradients_everywhere():
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "stages", "message"),
     [
-        ("resnet_nope", "MODEL.TIMM.NAME is 'resnet_nope', which timm .* does not have"),
-        ("vit_tiny_patch16_224", r"strides \[16, 16, 16\].*build_timm_vit_backbone"),
+        ("resnet_nope", [], "MODEL.TIMM.NAME is 'resnet_nope', which timm .* does not have"),
+        ("vit_tiny_patch16_224", [], r"strides \[16, 16, 16\].*build_timm_vit_backbone"),
+        ("test_resnet", ["res2"], r"OUT_FEATURES is \['res2'\]: name stages from fine to coarse"),
+        ("test_resnet", ["stage3", "stage2"], "name stages from fine to coarse"),
+        ("test_resnet", ["stage6"], "OUT_FEATURES is .*: test_resnet has fewer stages"),
     ],
 )
-def test_mistakes(name, message):
+def test_mistakes(name, stages, message):
     with pytest.raises(UserError, match=message):
-        build(name)
+        build(name, "OUT_FEATURES", stages)
 
 
 def test_channels_of_the_image():
@@ -64,3 +69,35 @@ def test_channels_of_the_image():
     cfg.MODEL.TIMM.NAME = "test_resnet"
     grey = build_timm_backbone(cfg, ShapeSpec(channels=1))
     assert grey.eval()(torch.randn(1, 1, 32, 32))["stage5"].shape[-2:] == (1, 1)
+
+
+# A network that ends by itself at the last stage asked for, and one that timm always computes whole.
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+@torch.no_grad()
+def test_some_stages(name):
+    whole, part = build(name).eval(), build(name, "OUT_FEATURES", ["stage2", "stage3"]).eval()
+    state = whole.state_dict()
+    part.load_state_dict({key: state[key] for key in part.state_dict()})
+    images = torch.randn(1, 3, 64, 64)
+    wanted, found = whole(images), part(images)
+    assert list(found) == ["stage2", "stage3"]
+    for stage, feature in found.items():
+        assert torch.equal(feature, wanted[stage])
+        assert part.output_shape()[stage] == whole.output_shape()[stage]
+    # All that is built is used: parameters without a gradient would stop a training of several processes.
+    with torch.enable_grad():
+        part(images)["stage3"].sum().backward()
+    assert all(parameter.grad is not None for parameter in part.parameters())
+
+
+def test_frozen_batch_norms():
+    backbone = build("test_efficientnet", "FREEZE_NORM", True)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    list(backbone(torch.randn(2, 3, 64, 64) + 3).values())[-1].sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    learning = {name for name, parameter in backbone.named_parameters()}
+    assert "net.conv_stem.weight" in learning
+    assert not any(".bn" in name for name in learning)
+    assert {name for name in build("test_efficientnet").state_dict() if ".bn" in name} >= {
+        name for name in before if ".bn" in name
+    }
