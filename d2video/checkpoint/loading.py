@@ -170,8 +170,10 @@ def _check_kind(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if not any(name.endswith("/data.pkl") for name in names):
-        member = next((name for name in names if not name.endswith("/")), "")
-        how = f"name it as {path}!/{member}" if path.suffix == ".zip" and member else "unpack it"
+        files = [name for name in names if not name.endswith("/")]
+        member = next((name for name in files if name.endswith(".pth")), "".join(files[:1]))
+        is_named = path.suffix in (".zip", ".whl") and member
+        how = f"name it as {path}!/{member}" if is_named else "unpack it"
         raise UserError(f"it is a zip archive; if a checkpoint is in it, {how}")
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError("it is TorchScript, code, which is never loaded: save its state dict")

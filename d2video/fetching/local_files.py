@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_MEMBER = ".zip!/"
+# A wheel of Python's package index is a zip archive.
+_MEMBER = re.compile(r"(.*?\.(?:zip|whl))!/(.*)", re.DOTALL)
 
 
 def is_address(text: str | os.PathLike[str]) -> bool:
     """Whether :func:`fetch` has something to do: an address, or a member of a zip archive."""
-    return address_in(text) is not None or _MEMBER in str(text)
+    return address_in(text) is not None or _MEMBER.fullmatch(str(text)) is not None
 
 
 def fetch(address: str | os.PathLike[str]) -> Path:
@@ -34,17 +36,16 @@ def fetch(address: str | os.PathLike[str]) -> Path:
     Addresses are ``https://…``, ``http://…``, ``gdrive://FILE_ID/file_name``, ``hf://org/name`` (its
     weights), ``hf://org/name/file`` (each with ``@revision`` after the name, if need be), links to pages of
     Google Drive and of the Hub, what detectron2 knows (``detectron2://…``, ``catalog://…``) and
-    ``….zip!/member`` of an address or a path. A file that is in its place in the cache, be it by hand,
-    is taken without network, if it has the known hash. ``file://`` is taken off a path. One process
-    fetches, others wait for it.
+    ``….zip!/member`` or ``….whl!/member`` of an address or a path. A file that is in its place in the
+    cache, be it by hand, is taken without network, if it has the known hash. ``file://`` is taken off a
+    path. One process fetches, others wait for it.
 
     Raises:
         UserError: it cannot be fetched; the line says what to do by hand. Nothing is left in the cache.
     """
     text = address_in(address) or str(address)
-    archive, mark, member = text.partition(_MEMBER)
-    if mark:
-        return _fetch_member(text, archive + ".zip", member)
+    if found := _MEMBER.fullmatch(text):
+        return _fetch_member(text, found[1], found[2])
     if address_of(text) is None:
         return local_path(address)
     try:
@@ -66,9 +67,8 @@ def place(address: str) -> Path:
     Raises:
         UserError: such addresses have no place.
     """
-    archive, mark, member = address.partition(_MEMBER)
-    if mark:
-        return member_place(place(archive + ".zip"), member)
+    if found := _MEMBER.fullmatch(address):
+        return member_place(place(found[1]), found[2])
     parsed = parse(address)
     if parsed is None:
         raise UserError(f"{address}: no address that is kept in the cache")
@@ -180,7 +180,7 @@ class FetchingHandler(HTTPURLHandler):
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         self._check_kwargs(kwargs)
-        if _MEMBER in path:
+        if _MEMBER.fullmatch(path):
             return str(fetch(path))
         if parse(path) is None:
             raise UserError(
