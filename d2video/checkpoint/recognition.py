@@ -16,6 +16,7 @@ from d2video.checkpoint.convert import (
     sort_names,
     translated,
 )
+from d2video.checkpoint.efficientnet_names import efficientnet_format
 from d2video.checkpoint.torchvision_names import resnet_format
 from d2video.utils.errors import UserError
 
@@ -123,7 +124,7 @@ def foreign_file(content: dict[str, Any], architecture: str, model: State) -> Fo
         return None  # of detectron2's model zoo
     if content.get(META_ARCHITECTURE) == architecture or (architecture, "") in recognise(state):
         return None
-    if backbone := resnet_format(state, model):
+    if backbone := resnet_format(state, model) or efficientnet_format(state, model):
         state = {n: v for n, v in state.items() if not n.endswith(".num_batches_tracked")}
         return ForeignFile(state, backbone, backbone.description)
     state, dialect = translated(state)

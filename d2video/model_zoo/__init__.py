@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from d2video.model_zoo import backbone_entries  # noqa: F401  (registers them)
 from d2video.model_zoo.entries import Entry, register_entries
 from d2video.model_zoo.identification import Identified, identify
 from d2video.model_zoo.model_config import known_weights, model_config
