@@ -10,6 +10,7 @@ from d2video.modeling.criterion import (
     BoxLoss,
     ClassificationLoss,
     MaskLoss,
+    QueryMaskLoss,
     SetCriterion,
     SetLoss,
 )
@@ -23,6 +24,8 @@ LEAST_VALUES = dict.fromkeys(
     ],
     0,
 ) | {"POSITION_TEMPERATURE": 1}
+# Those of add_mask_keys.
+LEAST_MASK_VALUES = {"QUERY_MASK_WEIGHT": 0}
 
 
 def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
@@ -50,6 +53,19 @@ def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
     node.POSITION_TEMPERATURE = 10000.0
     # The mask head's steps have 1/2, 1/4, … of this many channels; 0: of HIDDEN_DIM (official).
     node.MASK_DIM = 0
+
+
+def add_mask_keys(node: CfgNode) -> None:
+    """Add the switches of the mask attention, by default those of the official code."""
+    # Add the positions to the memory where the mask attention looks for a query's object (official:
+    # False). Without a pretrained start masks of neighbouring objects separate far earlier.
+    node.MASK_POSITIONS = False
+    # Masks begin as the products of queries and pixels, which the mask head then changes, and which are
+    # trained in every decoder layer (see MHAttentionMap; official: False). Without a pretrained start
+    # masks are learned in half of the steps or less.
+    node.QUERY_MASKS = False
+    # Factor, 0 or more, of the losses of these products: cross-entropy and Dice.
+    node.QUERY_MASK_WEIGHT = 2.0
 
 
 def add_loss_keys(node: CfgNode) -> None:
@@ -84,6 +100,11 @@ def transformer_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
         "dropout": node.DROPOUT,
         "activation_checkpoint": cfg.MODEL.ACTIVATION_CHECKPOINT,
     }
+
+
+def mask_arguments(node: CfgNode) -> dict[str, Any]:
+    """Arguments of the networks of images and clips, from the keys of :func:`add_mask_keys`."""
+    return {"mask_positions": node.MASK_POSITIONS, "query_masks": node.QUERY_MASKS}
 
 
 def network_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
@@ -123,6 +144,8 @@ def model_arguments(
     if not freeze_detector:
         box = BoxLoss(node.L1_WEIGHT, node.GIOU_WEIGHT, giou_eps)
         losses = [ClassificationLoss(class_loss, node.CLASS_WEIGHT), box, *losses]
+    if node.get("QUERY_MASKS"):
+        losses.append(QueryMaskLoss(node.QUERY_MASK_WEIGHT, node.QUERY_MASK_WEIGHT))
     return {
         "criterion": SetCriterion(node.NUM_CLASSES, class_loss, losses),
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,

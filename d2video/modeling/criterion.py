@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from detectron2.utils import comm
 from torch import Tensor
 
-from d2video.modeling.losses import ClassLoss, CrossEntropy, mask_loss_sums
+from d2video.modeling.losses import ClassLoss, CrossEntropy, dice_loss, mask_loss_sums
 from d2video.modeling.matcher import Matches
 from d2video.modeling.predictions import Predictions
-from d2video.modeling.targets import ImageTargets, stack_masks
+from d2video.modeling.targets import ImageTargets, shares_of_cells, stack_masks
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
 
 
@@ -120,6 +121,34 @@ class MaskLoss:
         return {
             "loss_mask": focal / assignment.num_targets * self.focal_weight,
             "loss_dice": dice / assignment.num_targets * self.dice_weight,
+        }
+
+
+class QueryMaskLoss:
+    """ "loss_query_mask" (binary cross-entropy, the mean over the cells) and "loss_query_dice" of the
+    coarse masks of matched queries in every layer; nothing of predictions without such masks.
+
+    Args:
+        mask_weight, dice_weight: factors.
+    """
+
+    def __init__(self, mask_weight: float = 2.0, dice_weight: float = 2.0):
+        self.mask_weight = mask_weight
+        self.dice_weight = dice_weight
+
+    def __call__(self, assignment: Assignment) -> dict[str, Tensor]:
+        masks, matches = assignment.predictions.coarse_masks, assignment.matches
+        if masks is None:
+            return {}
+        logits = masks[matches.layer, matches.batch, matches.query].flatten(1).float()
+        shares = shares_of_cells(stack_masks(assignment.targets), masks)[matches.target].flatten(1)
+        entropy = F.binary_cross_entropy_with_logits(logits, shares, reduction="none").mean(1)
+        losses = torch.stack([entropy, dice_loss(logits, shares)], dim=1)
+        sums = losses.new_zeros(len(masks), 2).index_add(0, matches.layer, losses)
+        means = sums / assignment.num_targets
+        return {
+            "loss_query_mask": means[:, 0] * self.mask_weight,
+            "loss_query_dice": means[:, 1] * self.dice_weight,
         }
 
 

@@ -28,9 +28,14 @@ class MHAttentionMap(nn.Module):
         use_positions: add the positions to what the queries look at, so that a query can tell its
             object from its neighbours by place. The official code leaves them out, and place
             reaches the masks only through what the encoder has made of it.
+        query_masks: the maps are the products of queries and pixels as they are, without a softmax,
+            and their sum over the heads is a mask logit, to which a head adds what it finds in finer
+            features (MaskFormer, Cheng et al., 2021, sec. 3.2). After a softmax over all heads and
+            pixels the maps are so small beside the memory that a head needs thousands of steps to
+            notice them.
     """
 
-    def __init__(self, width: int, num_heads: int, use_positions: bool):
+    def __init__(self, width: int, num_heads: int, use_positions: bool, query_masks: bool = False):
         super().__init__()
         self.num_heads = num_heads
         self.use_positions = use_positions
@@ -40,6 +45,12 @@ class MHAttentionMap(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
         self.scale = (width / num_heads) ** -0.5
+        # Most pixels are not of the object: at first a probability of 0.12.
+        self.bias = nn.Parameter(torch.tensor(-2.0)) if query_masks else None
+
+    @property
+    def query_masks(self) -> bool:
+        return self.bias is not None
 
     def forward(
         self,
@@ -56,7 +67,7 @@ class MHAttentionMap(nn.Module):
             positions: (N, H, W, C); read only with ``use_positions``.
 
         Returns:
-            (N, Q, h, H, W); each query's weights sum to 1.
+            (N, Q, h, H, W); each query's weights sum to 1, unless they are ``query_masks``.
         """
         q = self.q_linear(queries).unflatten(-1, (self.num_heads, -1)) * self.scale
         if self.use_positions:
@@ -64,9 +75,25 @@ class MHAttentionMap(nn.Module):
             memory = memory + positions
         k = self.k_linear(memory).unflatten(-1, (self.num_heads, -1))
         scores = torch.einsum("nqhc,nyxhc->nqhyx", q, k)
+        if self.bias is not None:
+            return scores
         if padding is not None:
             scores = scores.masked_fill(padding[:, None, None], -math.inf)
         return scores.flatten(2).softmax(-1).view_as(scores)
+
+    def mask_logits(self, maps: Tensor) -> Tensor:
+        """Of ``query_masks``, (..., h, H, W), the logits (..., H, W)."""
+        assert self.bias is not None
+        return maps.sum(-3) + self.bias
+
+    def refined(self, maps: Tensor, changes: Tensor) -> Tensor:
+        """Mask logits (P, H_n, W_n): what a head makes of the maps (P, h, H, W); with
+        ``query_masks`` it changes their own logits, upsampled bilinearly."""
+        if self.bias is None:
+            return changes
+        own = self.mask_logits(maps)[:, None]
+        size = (changes.shape[-2], changes.shape[-1])
+        return F.interpolate(own, size=size, mode="bilinear")[:, 0] + changes
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
@@ -184,7 +211,7 @@ class MaskBranch(nn.Module):
         lateral_channels: of the backbone's features, coarse to fine.
         mask_width: see :class:`MaskHeadSmallConv`; the transformer's width if None.
         activation_checkpoint: recompute the head in the backward pass.
-        use_positions: see :class:`MHAttentionMap`.
+        use_positions, query_masks: see :class:`MHAttentionMap`.
     """
 
     def __init__(
@@ -195,9 +222,10 @@ class MaskBranch(nn.Module):
         mask_width: int | None,
         activation_checkpoint: bool,
         use_positions: bool = False,
+        query_masks: bool = False,
     ):
         super().__init__()
-        self.bbox_attention = MHAttentionMap(width, num_heads, use_positions)
+        self.bbox_attention = MHAttentionMap(width, num_heads, use_positions, query_masks)
         self.mask_head = MaskHeadSmallConv(
             width,
             num_heads,
@@ -207,6 +235,8 @@ class MaskBranch(nn.Module):
             deformable=False,
         )
         self.out_conv = _conv(self.mask_head.out_channels, 1, 3)
+        if query_masks:
+            start_without_changes(self.out_conv)
 
     def forward(self, encoded: Encoded, images: Tensor, queries: Tensor) -> Tensor:
         """Mask logits of some queries; they do not depend on which others are computed.
@@ -234,4 +264,29 @@ class MaskBranch(nn.Module):
             self.out_conv(self.mask_head(shared, part, index, encoded.laterals))[:, 0]
             for part, index in zip(attention.split(parts), images.split(parts))
         ]
-        return torch.cat(masks)
+        return self.bbox_attention.refined(attention, torch.cat(masks))
+
+
+def start_without_changes(last: nn.Module) -> None:
+    """Let a head that changes masks begin with the masks as they are: zero in its last convolution."""
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+
+
+def coarse_masks(attention: MHAttentionMap, outputs: Tensor, encoded: Encoded) -> Tensor:
+    """The ``query_masks`` of all layers, before any head; for their losses and for matching.
+
+    Args:
+        outputs: (L, B, T·q, C), of the decoder's layers, those of a clip frame by frame.
+        encoded: of N = B·T images.
+
+    Returns:
+        (L, B, T·q, H_f, W_f) logits.
+    """
+    layers, batch = outputs.shape[:2]
+    frames = len(encoded.memory) // batch
+    # (N, L·q, C): of each frame its own queries, those of all layers.
+    queries = outputs.unflatten(2, (frames, -1)).permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1, 2)
+    maps = attention(queries, encoded.memory, encoded.padding, encoded.positions)
+    masks = attention.mask_logits(maps).unflatten(1, (layers, -1)).unflatten(0, (batch, frames))
+    return masks.permute(2, 0, 1, 3, 4, 5).flatten(2, 3)

@@ -41,6 +41,8 @@ class Predictions:
         masks: called with the image (P,) and the query (P,) of P queries of the last layer; returns
             their mask logits (P, h, w). None for a network without masks.
         encoded: what ``masks`` reads.
+        coarse_masks: (L, B, Q, H_f, W_f) mask logits of all layers, in the training of a network with
+            query masks.
         embeddings: (B, Q, C), the last decoder layer's outputs, where the network hands them on.
     """
 
@@ -48,8 +50,13 @@ class Predictions:
     boxes: Tensor
     masks: Callable[[Tensor, Tensor], Tensor] | None = None
     encoded: Encoded | None = None
+    coarse_masks: Tensor | None = None
     embeddings: Tensor | None = None
 
     def of_image(self, image: int, first: int = 0) -> "Predictions":
-        """Classes and boxes of one image, of its queries from ``first`` on: logits (L, Q, K)."""
-        return Predictions(self.logits[:, image, first:], self.boxes[:, image, first:])
+        """Classes, boxes and coarse masks of one image, of its queries from ``first`` on: logits
+        (L, Q, K)."""
+        masks = None if self.coarse_masks is None else self.coarse_masks[:, image, first:]
+        return Predictions(
+            self.logits[:, image, first:], self.boxes[:, image, first:], coarse_masks=masks
+        )

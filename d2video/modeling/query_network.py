@@ -13,7 +13,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import Transformer
-from d2video.modeling.mask_head import MaskBranch
+from d2video.modeling.mask_head import MaskBranch, MHAttentionMap, coarse_masks
 from d2video.modeling.predictions import Encoded, Predictions
 
 
@@ -65,7 +65,7 @@ class QueryNetwork(SetPredictionNetwork):
         num_queries: Q.
         num_classes: K.
         mask_on: build a :class:`MaskBranch`.
-        mask_width, mask_positions, activation_checkpoint: of the mask branch.
+        mask_width, mask_positions, query_masks, activation_checkpoint: of the mask branch.
     """
 
     transformer: Transformer
@@ -82,6 +82,7 @@ class QueryNetwork(SetPredictionNetwork):
         mask_on: bool = False,
         mask_width: int | None = None,
         mask_positions: bool = False,
+        query_masks: bool = False,
         activation_checkpoint: bool = False,
     ):
         super().__init__()
@@ -105,7 +106,13 @@ class QueryNetwork(SetPredictionNetwork):
                 mask_width,
                 activation_checkpoint,
                 mask_positions,
+                query_masks,
             )
+
+    @property
+    def mask_attention(self) -> MHAttentionMap | None:
+        """The attention maps that the masks are made of; None for a network without masks."""
+        return None if self.mask_branch is None else self.mask_branch.bbox_attention
 
     def tokens(
         self, source: Tensor, padding: Tensor | None
@@ -132,7 +139,15 @@ class QueryNetwork(SetPredictionNetwork):
             outputs = outputs[-1:]
         logits = self.class_embed(outputs)
         boxes = self.bbox_embed(outputs).float().sigmoid()
-        masks = None
+        masks = coarse = None
         if self.mask_branch is not None and encoded is not None:
             masks = partial(self.mask_branch, encoded)
-        return Predictions(logits, boxes, masks, encoded, outputs[-1])
+        attention = self.mask_attention
+        if (
+            self.training
+            and encoded is not None
+            and attention is not None
+            and attention.query_masks
+        ):
+            coarse = coarse_masks(attention, outputs, encoded)
+        return Predictions(logits, boxes, masks, encoded, coarse, outputs[-1])

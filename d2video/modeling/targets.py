@@ -118,3 +118,17 @@ def stack_masks(targets: list[ImageTargets]) -> Tensor:
     return torch.cat(
         [F.pad(mask, (0, width - mask.shape[-1], 0, height - mask.shape[-2])) for mask in masks]
     )
+
+
+def shares_of_cells(masks: Tensor, grid: Tensor) -> Tensor:
+    """How much of each cell of a coarse grid lies in a mask.
+
+    Args:
+        masks: (G, H, W) bool.
+        grid: (..., h, w), a tensor of the grid's size.
+
+    Returns:
+        (G, h, w) float32 in [0, 1].
+    """
+    size = (grid.shape[-2], grid.shape[-1])
+    return F.interpolate(masks[:, None].float(), size=size, mode="area")[:, 0]

@@ -3,7 +3,13 @@
 from detectron2.config import CfgNode as CN
 
 from d2video.config import register_config, register_least, register_removed
-from d2video.config.set_prediction import LEAST_VALUES, add_loss_keys, add_transformer_keys
+from d2video.config.set_prediction import (
+    LEAST_MASK_VALUES,
+    LEAST_VALUES,
+    add_loss_keys,
+    add_mask_keys,
+    add_transformer_keys,
+)
 
 register_removed(
     {
@@ -11,7 +17,7 @@ register_removed(
         "MODEL.DETR.PANOPTIC.MIN_AREA": 4,
     }
 )
-register_least("MODEL.DETR", LEAST_VALUES | {"COST_GIOU": 0})
+register_least("MODEL.DETR", LEAST_VALUES | LEAST_MASK_VALUES | {"COST_GIOU": 0})
 _LINKING = ("NEW_SCORE", "LOW_SCORE", "CLASS_WEIGHT", "BOX_WEIGHT", "DUPLICATE", "PATIENCE")
 register_least("MODEL.DETR.LINKING", dict.fromkeys(_LINKING, 0))
 
@@ -31,9 +37,7 @@ def add_detr_config(cfg: CN) -> None:
     # choice, for feature maps up to 50x50).
     cfg.MODEL.DETR.POSITIONS = "sine"
 
-    # Add the positions to the memory where the mask attention looks for a query's object (official:
-    # False). Without a pretrained start masks of neighbouring objects separate far earlier.
-    cfg.MODEL.DETR.MASK_POSITIONS = False
+    add_mask_keys(cfg.MODEL.DETR)
     # Train only the mask head (MODEL.MASK_ON), on a detector that stays as it is.
     cfg.MODEL.DETR.FREEZE_DETECTOR = False
 

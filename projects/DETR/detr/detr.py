@@ -28,7 +28,7 @@ from d2video.config.checks import (
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import model_arguments, network_arguments
+from d2video.config.set_prediction import mask_arguments, model_arguments, network_arguments
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import DetectionTask
@@ -145,7 +145,7 @@ class DETR(SetPredictionModel):
                 position_encoding=positions,
                 num_queries=detr.NUM_QUERIES,
                 mask_on=cfg.MODEL.MASK_ON,
-                mask_positions=detr.MASK_POSITIONS,
+                **mask_arguments(detr),
                 **network_arguments(detr, cfg),
             )
 

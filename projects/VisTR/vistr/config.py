@@ -3,7 +3,13 @@
 from detectron2.config import CfgNode as CN
 
 from d2video.config import ABOVE_0, register_config, register_least, register_removed
-from d2video.config.set_prediction import LEAST_VALUES, add_loss_keys, add_transformer_keys
+from d2video.config.set_prediction import (
+    LEAST_MASK_VALUES,
+    LEAST_VALUES,
+    add_loss_keys,
+    add_mask_keys,
+    add_transformer_keys,
+)
 
 register_removed(
     {
@@ -11,7 +17,10 @@ register_removed(
     }
 )
 register_least(
-    "MODEL.VISTR", LEAST_VALUES | {"COST_IOU": 0, "LABEL_OFFSET": 0, "POSITION_WAVES": ABOVE_0}
+    "MODEL.VISTR",
+    LEAST_VALUES
+    | LEAST_MASK_VALUES
+    | {"COST_IOU": 0, "LABEL_OFFSET": 0, "POSITION_WAVES": ABOVE_0},
 )
 
 
@@ -31,9 +40,7 @@ def add_vistr_config(cfg: CN) -> None:
     # with POSITION_TEMPERATURE, gives neighbouring cells nearly equal encodings. A pretrained model
     # copes with that; a short training does not.
     cfg.MODEL.VISTR.POSITION_WAVES = 1.0
-    # Add the positions to the memory where the mask attention looks for a slot's object (official:
-    # False). Without a pretrained start masks of neighbouring objects separate far earlier.
-    cfg.MODEL.VISTR.MASK_POSITIONS = False
+    add_mask_keys(cfg.MODEL.VISTR)
 
     add_loss_keys(cfg.MODEL.VISTR)
     # Factor of the IoU in the matching cost.

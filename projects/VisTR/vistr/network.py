@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
 from d2video.layers.transformer import run
-from d2video.modeling.mask_head import MaskHeadSmallConv, MHAttentionMap
+from d2video.modeling.mask_head import (
+    MaskHeadSmallConv,
+    MHAttentionMap,
+    start_without_changes,
+)
 from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork
@@ -56,7 +60,8 @@ class VisTRNetwork(QueryNetwork):
         mask_width: of the mask head (see :class:`MaskHeadSmallConv`); C if None.
         position_temperature: of the sine positions.
         position_waves: the shortest sine waves that fit into the frame, and into the clip.
-        mask_positions: ``use_positions`` of :class:`MHAttentionMap`.
+        mask_positions, query_masks: ``use_positions`` and ``query_masks`` of
+            :class:`MHAttentionMap`.
         activation_checkpoint: recompute the mask heads in the backward pass.
     """
 
@@ -73,6 +78,7 @@ class VisTRNetwork(QueryNetwork):
         position_temperature: float = 10000.0,
         position_waves: float = 1.0,
         mask_positions: bool = False,
+        query_masks: bool = False,
         activation_checkpoint: bool = False,
     ):
         super().__init__(
@@ -92,11 +98,17 @@ class VisTRNetwork(QueryNetwork):
         self.num_slots = num_slots
         self.activation_checkpoint = activation_checkpoint
         width, num_heads = transformer.width, transformer.num_heads
-        self.bbox_attention = MHAttentionMap(width, num_heads, mask_positions)
+        self.bbox_attention = MHAttentionMap(width, num_heads, mask_positions, query_masks)
         self.mask_head = MaskHeadSmallConv(
             width, num_heads, self.lateral_channels, mask_width, activation_checkpoint
         )
         self.insmask_head = InstanceMaskHead(self.mask_head.out_channels)
+        if query_masks:
+            start_without_changes(self.insmask_head[-1])
+
+    @property
+    def mask_attention(self) -> MHAttentionMap:
+        return self.bbox_attention
 
     def compiled_parts(self) -> list[nn.Module]:
         """The attention maps and the single convolutions before the heads stay as they are."""
@@ -198,7 +210,9 @@ class VisTRNetwork(QueryNetwork):
             ]
             by_slot = torch.cat(features).unflatten(0, (-1, self.num_frames))
             masks.append(run(self.insmask_head, by_slot, recompute=recompute))
-        return torch.cat(masks)
+        changes = torch.cat(masks)
+        masks = self.bbox_attention.refined(attention, changes.flatten(0, 1))
+        return masks.view_as(changes)
 
     def _parts(self, rows: int, elements: int) -> int:
         """Rows to run at once: all in training, at inference as many as memory should hold.

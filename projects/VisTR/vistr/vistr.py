@@ -27,7 +27,7 @@ from d2video.config.checks import (
     check_in_features,
     layer_errors,
 )
-from d2video.config.set_prediction import model_arguments, network_arguments
+from d2video.config.set_prediction import mask_arguments, model_arguments, network_arguments
 from d2video.data.label_use import LabelUse
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
@@ -100,7 +100,7 @@ class VisTR(SetPredictionModel):
                 num_slots=vistr.NUM_SLOTS,
                 position_temperature=vistr.POSITION_TEMPERATURE,
                 position_waves=vistr.POSITION_WAVES,
-                mask_positions=vistr.MASK_POSITIONS,
+                **mask_arguments(vistr),
                 **network_arguments(vistr, cfg),
             )
         return model_arguments(vistr, cfg, giou_eps=1e-6) | {
