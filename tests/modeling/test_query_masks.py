@@ -45,7 +45,7 @@ def test_every_parameter_learns_and_every_layer_has_a_loss_of_its_masks(system):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_before_training_the_head_changes_nothing(system):
     torch.manual_seed(0)
-    cfg, batch = SYSTEMS[system]()
+    cfg, _batch = SYSTEMS[system]()
     network = build_model(cfg).network.train()
     images = torch.randn(2, 3, 64, 96)
     if system == "VisTR":
