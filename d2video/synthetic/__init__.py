@@ -12,6 +12,7 @@ from d2video.synthetic.folder import FORMATS
 from d2video.synthetic.image import render_image
 from d2video.synthetic.mot import write_mot_shapes
 from d2video.synthetic.motion_videos import (
+    JOINT_MOTION_CLASSES,
     MOTION_CLASSES,
     MotionSpec,
     render_motion_video,
@@ -38,6 +39,7 @@ from d2video.synthetic.ytvis import write_ytvis_shapes
 
 __all__ = [
     "FORMATS",
+    "JOINT_MOTION_CLASSES",
     "MOTION_CLASSES",
     "SHAPE_NAMES",
     "STUFF_NAMES",

@@ -1,6 +1,8 @@
 """Generated videos of motion: what tells the class, and what does not."""
 
 import importlib.util
+from dataclasses import replace
+from itertools import pairwise
 
 import av
 import cv2
@@ -9,6 +11,7 @@ import pytest
 
 from d2video.data.datasets.video_classification import load_video_folders
 from d2video.synthetic import (
+    JOINT_MOTION_CLASSES,
     MOTION_CLASSES,
     MotionSpec,
     render_motion_video,
@@ -19,7 +22,9 @@ from d2video.utils.errors import UserError
 from d2video.video.video_reader import open_video
 from tests.helpers import ROOT
 
+JOINT = ("right_clockwise_red-blue", "left_counterclockwise_blue-red")
 SPEC = MotionSpec(noise=0.0, texture_contrast=0.0, background_contrast=0.0)
+JOINT_SPEC = replace(SPEC, num_frames=(9, 9), size=(0.2, 0.25), classes=JOINT_MOTION_CLASSES)
 
 
 def hue_mask(frames, hue):
@@ -45,6 +50,18 @@ def test_the_classes_of_a_scene_show_the_same_frames_in_another_order(pair):
         assert not np.array_equal(first, second)
 
 
+def test_all_joint_classes_show_the_same_frames_in_another_order():
+    assert len(JOINT_MOTION_CLASSES) == 8
+    for index in range(3):
+        videos = [
+            render_motion_video(JOINT_SPEC, video_rng(0, "a", index), name)
+            for name in JOINT_MOTION_CLASSES
+        ]
+        first = sorted_frames(videos[0])
+        assert all(sorted_frames(video) == first for video in videos)
+        assert len({video.tobytes() for video in videos}) == 8
+
+
 def places(video):
     """Of each frame where the running object is in its row, as an angle, NaN where it is not."""
     circle = np.exp(2j * np.pi * np.arange(video.shape[2]) / video.shape[2])
@@ -52,12 +69,13 @@ def places(video):
     return np.where(columns.any(1), np.angle((columns * circle).sum(1)), np.nan)
 
 
-def test_single_frames_tell_nothing_at_any_place_in_the_video():
+@pytest.mark.parametrize(("spec", "pair"), [(SPEC, PAIRS[0]), (JOINT_SPEC, JOINT)])
+def test_single_frames_tell_nothing_at_any_place_in_the_video(spec, pair):
     """Where the running object is in frame t: alike for both directions."""
     means = []
-    for name in ("right", "left"):
+    for name in pair:
         angles = np.array(
-            [places(render_motion_video(SPEC, video_rng(0, name, k), name)) for k in range(120)]
+            [places(render_motion_video(spec, video_rng(0, name, k), name)) for k in range(120)]
         )
         means.append(np.nanmean(np.exp(1j * angles), axis=0))
         assert (np.isfinite(angles).sum(0) > 100).all()
@@ -102,11 +120,32 @@ def test_the_arrow_turns(turn, sign):
 def test_order_of_the_lamp(order, expected):
     for index in range(5):
         video = render_motion_video(SPEC, video_rng(0, "lamp", index), order)
-        red, blue = (hue_mask(video, hue).sum((1, 2)) > 30 for hue in (0.0, 0.6))
-        cycle = "".join("r" if r else "b" if b else "-" for r, b in zip(red, blue, strict=True))
+        cycle = lamp(video)
         assert {*cycle} == {*"rb-"}
         assert expected in cycle + cycle[0]
         assert expected[::-1] not in cycle + cycle[0]
+
+
+def lamp(video):
+    """Of each frame the lamp's state: r, b or -."""
+    red, blue = (hue_mask(video, hue).sum((1, 2)) > 30 for hue in (0.0, 0.6))
+    return "".join("r" if r else "b" if b else "-" for r, b in zip(red, blue, strict=True))
+
+
+@pytest.mark.parametrize("name", JOINT_MOTION_CLASSES)
+def test_joint_scenes_move_one_after_the_other(name):
+    for index in range(5):
+        video = render_motion_video(JOINT_SPEC, video_rng(0, "joint", index), name)
+        states = lamp(video)
+        third = 3 * next(k for k in range(3) if {*states[3 * k : 3 * k + 3]} == {*"rb-"})
+        others = {*states[:third], *states[third + 3 :]}
+        assert len(others) == 1  # it stands still while the others move
+        order = "rb-r" if name.endswith("red-blue") else "br-b"
+        assert all(a == b or a + b in order for a, b in pairwise(states))
+        # Nothing else moves with it.
+        objects = [hue_mask(video, hue)[third : third + 3] for hue in (0.14, 0.82)]
+        # Edges of the arrow over the lamp have mixed hues.
+        assert all(((mask != mask[0]).sum((1, 2)) < 12).all() for mask in objects)
 
 
 def test_files(tmp_path):
@@ -145,6 +184,7 @@ def test_every_frame_is_a_key_frame(tmp_path):
     [
         ({"classes": ("sideways",)}, "sideways"),
         ({"num_frames": (2, 9)}, "num_frames"),
+        ({"classes": JOINT}, "num_frames must be two numbers, 9 <= "),
         ({"height": 33}, "even"),
         ({"size": (0.3, 0.6)}, "size"),
         ({"noise": -1}, "noise"),

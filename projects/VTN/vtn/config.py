@@ -56,6 +56,12 @@ def add_vtn_config(cfg: CN) -> None:
     # training on features extracted beforehand (projects/VTN/tools/extract_features.py).
     vtn.FREEZE_BACKBONE = False
 
+    # ---- training -------------------------------------------------------------------------------
+    # Train on each clip and on its reversal, in one batch: of each class, by its number, the class of
+    # its videos played backwards, or -1 for none. [1, 0, -1] for "open", "close" and "shake". Folders
+    # of videos are numbered in the order of their names. Empty (official): do not.
+    vtn.REVERSED_CLASSES = []
+
     # ---- several views of a video ---------------------------------------------------------------
     # True (official): add up the views' class logits; False: average their probabilities.
     vtn.SUM_LOGITS = False

@@ -5,7 +5,7 @@ temporal encoder, K: classes, h×w: a frame.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from d2video.projects.vtn import official
 from d2video.projects.vtn.frame_encoder import FrameEncoder
 from d2video.projects.vtn.temporal_encoder import TemporalEncoder
+from d2video.projects.vtn.time_reversal import add_reversed_clips, check_reversed_classes
 from d2video.projects.vtn.video_stream import VideoStream
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
@@ -46,6 +47,8 @@ class VTN(nn.Module):
         mlp_dim: hidden width of the head.
         head_dropout: probability before its last layer.
         freeze_backbone: train all but the backbone.
+        reversed_classes: train also on the reversal of each clip: of each class, the class of its
+            videos played backwards, or -1 (:mod:`.time_reversal`). Empty: do not.
         sum_logits: several views: softmax of the sum of their logits (official) instead of the mean
             of their probabilities.
         stream_interval, stream_stride, stream_max_frames: see :class:`.video_stream.VideoStream`.
@@ -68,6 +71,7 @@ class VTN(nn.Module):
         mlp_dim: int = 768,
         head_dropout: float = 0.5,
         freeze_backbone: bool = False,
+        reversed_classes: Sequence[int] = (),
         sum_logits: bool = False,
         stream_interval: int = 8,
         stream_stride: int = 1,
@@ -91,6 +95,8 @@ class VTN(nn.Module):
             nn.Linear(mlp_dim, num_classes),
         )
         self.num_classes = num_classes
+        check_reversed_classes(reversed_classes, num_classes)
+        self.reversed_classes = tuple(reversed_classes)
         self.class_head = ClassHead(("head.4.",), range(num_classes), f"{_NODE}.NUM_CLASSES")
         self.combine = official.sum_logits if sum_logits else mean_probability
         self.stream_options = {
@@ -128,6 +134,7 @@ class VTN(nn.Module):
             "mlp_dim": node.MLP_DIM,
             "head_dropout": node.HEAD_DROPOUT,
             "freeze_backbone": node.FREEZE_BACKBONE,
+            "reversed_classes": node.REVERSED_CLASSES,
             "sum_logits": node.SUM_LOGITS,
             "stream_interval": node.STREAM_INTERVAL,
             "stream_stride": node.STREAM_STRIDE,
@@ -176,8 +183,13 @@ class VTN(nn.Module):
     def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         labels = self._labels(batched_inputs)
         features = self._clip_features(batched_inputs)
+        numbers = [item["frame_index"] for item in batched_inputs]
+        if self.reversed_classes:
+            features, numbers, labels = add_reversed_clips(
+                features, numbers, labels, self.reversed_classes
+            )
         lengths = torch.tensor([len(clip) for clip in features])
-        index = pad_sequence([item["frame_index"] for item in batched_inputs], batch_first=True)
+        index = pad_sequence(numbers, batch_first=True)
         padding = torch.arange(index.shape[1]) >= lengths[:, None]
         logits = self.classify(
             pad_sequence(features, batch_first=True), index, padding if padding.any() else None

@@ -319,6 +319,25 @@ def test_one_frame_at_a_time():
     assert stream(model, frames[:0]) == []
 
 
+def test_reversed_clips_are_trained_on():
+    """As if they had been in the batch; their frames go through the backbone once."""
+    options = (NODE + "REVERSED_CLASSES", [1, 0, -1, 4, 3])
+    model = build("resnet", *options).train()
+    clips = [make_clip(6, label=4), make_clip(5, label=2, seed=1), make_clip(4, label=0, seed=2)]
+    clips[2]["frame_index"] = torch.tensor([1, 2, 5, 5])  # the last one is repeated
+    backwards = [
+        {"image": clips[0]["image"].flip(0), "frame_index": clips[0]["frame_index"], "label": 3},
+        {"image": clips[2]["image"].flip(0), "frame_index": torch.tensor([1, 1, 4, 5]), "label": 1},
+    ]
+    model.frame_encoder.eval()  # frames of the reversals do not count twice in the statistics
+    frames = []
+    model.frame_encoder.register_forward_hook(lambda _, inputs, __: frames.append(len(*inputs)))
+    loss = losses_of(model, clips)["loss_cls"]
+    model.reversed_classes = ()
+    torch.testing.assert_close(loss, losses_of(model, clips + backwards)["loss_cls"])
+    assert frames == [15, 25]
+
+
 # ---- bad input ----------------------------------------------------------------------------------
 
 
@@ -345,6 +364,9 @@ def test_clips_of_different_sizes():
         ("POSITION_RULE", "wrap"),
         ("INIT_STD", 0.0),
         ("INIT_STD_EMBEDDINGS", -1.0),
+        ("REVERSED_CLASSES", [1, 0]),
+        ("REVERSED_CLASSES", [1, 2, 0, -1, -1]),
+        ("REVERSED_CLASSES", [5, -1, -1, -1, -1]),
     ],
 )
 def test_values_out_of_range(key, value):
