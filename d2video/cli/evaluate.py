@@ -29,7 +29,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2video.cli.arguments import add_json, add_model, add_names, command_parser, move_keys
+from d2video.cli.arguments import (
+    CommandParser,
+    add_json,
+    add_model,
+    add_names,
+    command_parser,
+    move_keys,
+)
 from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 
@@ -42,13 +49,13 @@ _OF_MODELS = (".pth", ".pkl", ".safetensors", ".yaml", "last_checkpoint")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments, as :func:`d2video.cli.train.run` takes them; ``results`` is the path of results, "" if
-    there is a model.
+    """See :func:`read_args`."""
+    return read_args(evaluation_parser(__doc__, "evaluate"), argv)
 
-    Raises:
-        UserError: neither a model nor a config nor results are given, or not the data set of results.
-    """
-    parser = command_parser(__doc__, "evaluate")
+
+def evaluation_parser(description: str | None, command: str) -> CommandParser:
+    """The parser of a command that works on the answers to labelled data."""
+    parser = command_parser(description, command)
     parser.add_argument(
         "--data",
         nargs="+",
@@ -67,6 +74,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_model(parser)
     add_names(parser, "model", "MODEL or RESULTS", "the model, as with --model, or the results")
     parser.set_defaults(eval_only=True, resume=False)
+    return parser
+
+
+def read_args(parser: CommandParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of :func:`evaluation_parser`, as :func:`d2video.cli.train.run` takes them; ``results``
+    is the path of results, "" if there is a model.
+
+    Raises:
+        UserError: neither a model nor a config nor results are given, or not the data set of results.
+    """
     args = parser.parse_args(argv)
     move_keys(args, "data")
     if not (args.model or args.config_file or args.opts):
@@ -143,6 +160,12 @@ def sound_results(
     return evaluator
 
 
+def given_results(args: argparse.Namespace) -> "ResultsEvaluator":
+    """:func:`sound_results` of a command's arguments."""
+    (source,) = args.data
+    return sound_results(args.results, source, args.opts, args.output, args.frame_numbers)
+
+
 def score(args: argparse.Namespace) -> None:
     """Check and score results."""
     from detectron2.evaluation import print_csv_format
@@ -152,8 +175,7 @@ def score(args: argparse.Namespace) -> None:
 
     set_up_logs()
     (source,) = args.data
-    given = args.results, source, args.opts, args.output, args.frame_numbers
-    results = sound_results(*given).evaluate()
+    results = given_results(args).evaluate()
     if results:
         print_csv_format(results)
     if args.json:

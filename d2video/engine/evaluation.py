@@ -5,10 +5,12 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
+from torch import nn
 
 from d2video.checkpoint import VideoCheckpointer
 from d2video.data.loading import check_registered
 from d2video.engine.trainer import VideoTrainer
+from d2video.evaluation.errors import Breakdown, ErrorFinder
 from d2video.utils.errors import UserError
 
 
@@ -27,6 +29,31 @@ def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict[str, Any]:
         UserError: no data set is named, a data set cannot be read or does not fit the model, or the
             weights do not fit.
     """
+    model = _loaded_model(cfg, resume)
+    results = VideoTrainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
+
+
+def evaluate_errors(cfg: CfgNode, min_score: float) -> dict[str, list[Breakdown]]:
+    """As :func:`evaluate`, and find the errors.
+
+    Args:
+        min_score: see :func:`~d2video.evaluation.errors.find_errors`.
+
+    Returns:
+        in the main process the breakdowns by data set; empty lists in others.
+    """
+    model = _loaded_model(cfg, resume=False)
+    evaluators = [ErrorFinder(e, min_score) for e in VideoTrainer.build_evaluators(cfg, model)]
+    VideoTrainer.test(cfg, model, evaluators)
+    found = zip(cfg.DATASETS.TEST, evaluators, strict=True)
+    return {name: evaluator.breakdowns for name, evaluator in found}
+
+
+def _loaded_model(cfg: CfgNode, resume: bool) -> nn.Module:
+    """The model with its weights, after the test sets have been looked for."""
     if not cfg.DATASETS.TEST:
         raise UserError(
             "DATASETS.TEST is empty: name the data sets to evaluate on there, or in 'd2video evaluate' "
@@ -37,7 +64,4 @@ def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict[str, Any]:
     model = VideoTrainer.build_model(cfg)
     checkpointer = VideoCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    results = VideoTrainer.test(cfg, model)
-    if comm.is_main_process():
-        verify_results(cfg, results)
-    return results
+    return model

@@ -298,12 +298,12 @@ class VideoTrainer(DefaultTrainer):
             UserError: the classes of a test set, see :func:`match_test_sets`.
         """
         if evaluators is None:
-            evaluators = cls._build_evaluators(cfg, model)
+            evaluators = cls.build_evaluators(cfg, model)
         with kept_random_state(cfg.MODEL.DEVICE):
             return super().test(cfg, model, evaluators)
 
     @classmethod
-    def _build_evaluators(cls, cfg: CfgNode, model: nn.Module) -> list[Any]:
+    def build_evaluators(cls, cfg: CfgNode, model: nn.Module) -> list[Any]:
         """One for each of DATASETS.TEST, all before anything runs: classes are matched by name."""
         matches = zip(cfg.DATASETS.TEST, match_test_sets(cfg, model), strict=True)
         return [cls.build_evaluator(cfg, name, classes) for name, classes in matches]

@@ -80,6 +80,23 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
             elif self.unique_id:
                 raise self._seen_twice(key, self._kept[key])
 
+    def gather(self) -> dict[Key, Kept] | None:
+        """What all processes kept, by ascending key, in the main process; None in the others.
+
+        Raises:
+            UserError: two processes had the same input where that is an error.
+        """
+        comm.synchronize()
+        gathered = comm.gather(self._kept, dst=0)
+        if not comm.is_main_process():
+            return None
+        kept: dict[Key, Kept] = {}
+        for part in gathered:
+            for key in part.keys() & kept.keys() if self.unique_id else ():
+                raise self._seen_twice(key, part[key])
+            kept = {**part, **kept}
+        return dict(sorted(kept.items(), key=lambda item: item[0]))
+
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Gather what all processes kept, write the files and score what has labels.
 
@@ -88,19 +105,12 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
             labels.
 
         Raises:
-            UserError: two processes had the same input where that is an error, or the files cannot
-                be written.
+            UserError: as :meth:`gather`, or the files cannot be written.
         """
-        comm.synchronize()
-        gathered = comm.gather(self._kept, dst=0)
-        if not comm.is_main_process():
+        kept = self.gather()
+        if kept is None:
             return OrderedDict()
-        kept: dict[Key, Kept] = {}
-        for part in gathered:
-            for key in part.keys() & kept.keys() if self.unique_id else ():
-                raise self._seen_twice(key, part[key])
-            kept = {**part, **kept}
-        results = self._score(dict(sorted(kept.items(), key=lambda item: item[0])))
+        results = self._score(kept)
         if not results:
             logger.info("%s has no labels: nothing is scored", self._source)
             return OrderedDict()

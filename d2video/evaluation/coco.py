@@ -15,6 +15,7 @@ from detectron2.evaluation import (
     DatasetEvaluator,
     DatasetEvaluators,
 )
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from pycocotools.coco import COCO
 
@@ -141,6 +142,36 @@ class COCOInstanceEvaluator(COCOEvaluator):
         ]
         answered = sum(map(bool, by_image.values()))
         return f"{len(results)} objects in {answered} of {len(by_image)} images"
+
+    def gather(self) -> tuple[list[str], dict[Any, list[dict[str, Any]]]] | None:
+        """What all processes kept, in the main process; None in the others. Call it before ``evaluate``,
+        which changes what is kept.
+
+        Returns:
+            what is scored, "bbox" and "segm"; and the entries of a file of results by image, with the
+            category ids of the annotation file.
+        """
+        comm.synchronize()
+        gathered = comm.gather(self._predictions, dst=0)
+        if not comm.is_main_process():
+            return None
+        predictions = [each for part in gathered for each in part if "instances" in each]
+        ids = {k: i for i, k in self._metadata.thing_dataset_id_to_contiguous_id.items()}
+        by_image = {
+            each["image_id"]: [
+                {**entry, "category_id": ids[entry["category_id"]]} for entry in each["instances"]
+            ]
+            for each in predictions
+        }
+        tasks = self._tasks or self._tasks_from_predictions(
+            [e for each in by_image.values() for e in each]
+        )
+        return sorted(tasks), by_image
+
+    @property
+    def truth(self) -> COCO:
+        """The labels of the classes that are scored."""
+        return self._coco_api
 
     def _has_masks(self) -> bool:
         """Whether all labels have masks; if not, the log says so."""

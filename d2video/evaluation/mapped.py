@@ -28,12 +28,12 @@ class MappedClasses(DatasetEvaluator):
             evaluator: of the data set.
             classes: of the model and the data set.
         """
-        self._evaluator = evaluator
+        self.evaluator = evaluator
         self._to_data = classes.to_data
 
     def reset(self) -> None:
         """As the other evaluator."""
-        self._evaluator.reset()
+        self.evaluator.reset()
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Any]) -> None:
         """Take a model's answers, see :mod:`d2video.structures.answers`; nothing that is handed in
@@ -42,11 +42,11 @@ class MappedClasses(DatasetEvaluator):
         Raises:
             UserError: an answer is of a class without a name; or what the other evaluator raises.
         """
-        self._evaluator.process(inputs, [self._answer(each) for each in outputs])
+        self.evaluator.process(inputs, [self._answer(each) for each in outputs])
 
     def evaluate(self) -> Any:
         """As the other evaluator."""
-        return self._evaluator.evaluate()
+        return self.evaluator.evaluate()
 
     def _answer(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         mapped = dict(answer)

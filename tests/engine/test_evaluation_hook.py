@@ -29,7 +29,7 @@ def scores(monkeypatch):
 
     monkeypatch.setattr(DefaultTrainer, "test", classmethod(test))
     monkeypatch.setattr("d2video.engine.trainer.match_test_sets", lambda cfg, model: [])
-    monkeypatch.setattr("d2video.engine.trainer.VideoTrainer._build_evaluators", lambda *_: [])
+    monkeypatch.setattr("d2video.engine.trainer.VideoTrainer.build_evaluators", lambda *_: [])
     return given, evaluated
 
 

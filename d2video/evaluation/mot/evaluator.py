@@ -57,17 +57,17 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
             output_dir: folder for ``<sequence>.txt`` and ``results.json``; None: they are not written.
             classes: those that the model has are scored; None: all.
         """
-        self._ground_truth = ground_truth
+        self.ground_truth = ground_truth
         names = ground_truth.class_names
         common = names if classes is None else [names[label] for label in classes.common]
-        self._scored = [name for name in ground_truth.scored_classes if name in common]
+        self.scored = [name for name in ground_truth.scored_classes if name in common]
         rule = ground_truth.rule
-        if rule is not None and not self._scored:
+        if rule is not None and not self.scored:
             raise UserError(
                 f"{ground_truth.source}: {ground_truth.benchmark} scores only {', '.join(rule.classes)}, and "
                 "the model has none of them: train it on one, or evaluate it on another set"
             )
-        others = [name for name in common if name not in self._scored]
+        others = [name for name in common if name not in self.scored]
         if others:
             logger.info("%s does not score %s", ground_truth.benchmark, ", ".join(others))
         self._output_dir = output_dir
@@ -96,7 +96,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
             UserError: an unknown class, frames that are not as many or not as large as the sequence's,
                 or what :func:`mot_results` or :func:`mots_results` refuses.
         """
-        sequence = self._ground_truth.sequences[given["sequence"]]
+        sequence = self.ground_truth.sequences[given["sequence"]]
         return self._compared(sequence.name, self._read_answer(sequence, answer))
 
     def read_results(self, path: str, frame_numbers: FrameNumbers | None = None) -> str:
@@ -106,7 +106,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         Returns:
             how much there is, in words.
         """
-        truth = self._ground_truth
+        truth = self.ground_truth
         results = truth.read_results(path, frame_numbers)
         self._kept |= {name: self._compared(name, each) for name, each in results.items()}
         rows = sum(map(len, results.values()))
@@ -115,13 +115,13 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         return f"{rows} {what} in {frames} frames of {len(results)} sequences"
 
     def _compared(self, name: str, results: TrackResults) -> _Compared:
-        if name not in self._ground_truth.rows:
+        if name not in self.ground_truth.rows:
             return results, None
-        by_class = self._ground_truth.compare(name, results)
-        return results, {name: by_class[name] for name in self._scored}
+        by_class = self.ground_truth.compare(name, results)
+        return results, {name: by_class[name] for name in self.scored}
 
     def _score(self, kept: dict[str, _Compared]) -> dict[str, float]:
-        truth = self._ground_truth
+        truth = self.ground_truth
         nothing = self._results([], ())
         kept |= {name: self._compared(name, nothing) for name in self._missing(kept)}
         if self._output_dir is not None:
@@ -139,8 +139,8 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         return report.results()
 
     def _results(self, frames: Sequence[Instances], numbers: Sequence[int]) -> TrackResults:
-        make = mots_results if self._ground_truth.has_masks else mot_results
-        return make(frames, numbers, self._ground_truth.result_numbers)
+        make = mots_results if self.ground_truth.has_masks else mot_results
+        return make(frames, numbers, self.ground_truth.result_numbers)
 
     def _read_answer(self, sequence: MOTSequence, answer: Tracks) -> TrackResults:
         where = f"the model's answer to sequence {sequence.name}"
@@ -150,7 +150,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
                 f"{where}: image_size is {size}, the sequence's {[*sequence.size]}; tracks must be in "
                 "pixels of the original frames"
             )
-        frames, names = answer["frames"], self._ground_truth.class_names
+        frames, names = answer["frames"], self.ground_truth.class_names
         if len(frames) != sequence.num_frames:
             raise UserError(
                 f"{where}: {len(frames)} frames, the sequence has {sequence.num_frames}; answer "

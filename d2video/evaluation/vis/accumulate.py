@@ -215,13 +215,13 @@ def _accumulate_category(
     positives = num_positives[present]
     for limit_index, limit in enumerate(MAX_DETECTIONS):
         chosen = rank < limit
-        precision, recall = _curves(true[..., chosen], false[..., chosen], positives)
+        precision, recall = curves(true[..., chosen], false[..., chosen], positives)
         # (A, T, R) to (T, R, A)
         result.precision[:, :, index, present, limit_index] = np.moveaxis(precision, 0, -1)
         result.recall[:, index, present, limit_index] = recall.T
 
 
-def _curves(
+def curves(
     true: np.ndarray, false: np.ndarray, positives: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision at the recall levels, and final recall.

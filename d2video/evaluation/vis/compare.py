@@ -69,7 +69,7 @@ def compare_video(
         mine = np.flatnonzero(labels == category_id)
         mine = mine[np.argsort(-all_scores[mine], kind="stable")][:MAX_PREDICTIONS]
         tracks = [track for track in video.tracks if track.category_id == category_id]
-        ious, areas = _track_ious(
+        ious, areas = track_ious(
             [masks[i] for i in mine.tolist()],
             [track.masks for track in tracks],
             video.height,
@@ -89,7 +89,7 @@ def compare_video(
     return units
 
 
-def _track_ious(
+def track_ious(
     predictions: Sequence[Sequence[RLE | None]],
     truths: Sequence[Sequence[RLE | None]],
     height: int,

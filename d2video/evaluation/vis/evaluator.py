@@ -37,6 +37,10 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
     ``pred_labels`` [N], contiguous, and ``pred_masks``: [N][L] compressed RLE dicts, None where the
     object is absent, or a bool tensor (N, L, H, W).
 
+    Attributes:
+        ground_truth: the labels.
+        scored: category id → name, of the classes that are scored.
+
     The results ``segm`` are AP, AP50, AP75, APs, APm, APl, AR1, AR10 and an AP for each class,
     ``AP-<name>``: percentages, nan where no labelled track is of that kind.
     """
@@ -68,9 +72,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
                     f"category id {category_id} of the dataset's metadata is not in "
                     f"{ground_truth.source}; register the dataset with its own categories"
                 )
-        self._ground_truth = ground_truth
+        self.ground_truth = ground_truth
         self._category_ids = {label: i for i, label in dataset_id_to_contiguous_id.items()}
-        self._scored = {  # category id → name
+        self.scored = {  # category id → name
             category_id: name
             for category_id, name in ground_truth.categories.items()
             if classes is None or dataset_id_to_contiguous_id.get(category_id) in classes.common
@@ -103,7 +107,7 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
             UserError: an unknown label, a score that is not finite, or masks that are not one a frame
                 or not of the video's size.
         """
-        video = self._ground_truth.videos[given["video_id"]]
+        video = self.ground_truth.videos[given["video_id"]]
         category_ids, scores, masks = self._read_answer(video, answer)
         entries = [
             {"video_id": video.video_id, "category_id": c, "score": s, "segmentations": list(m)}
@@ -120,17 +124,17 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         Raises:
             UserError: the first fault, with its place in the file, ``source``.
         """
-        check_results(results, self._ground_truth, source)
-        by_video: dict[int, list[dict[str, Any]]] = {i: [] for i in self._ground_truth.videos}
+        check_results(results, self.ground_truth, source)
+        by_video: dict[int, list[dict[str, Any]]] = {i: [] for i in self.ground_truth.videos}
         for entry in results:
             by_video[entry["video_id"]].append(entry)
         for video_id, entries in by_video.items():
-            self._kept[video_id] = self._compared(self._ground_truth.videos[video_id], entries)
+            self._kept[video_id] = self._compared(self.ground_truth.videos[video_id], entries)
         answered = sum(map(bool, by_video.values()))
         return f"{len(results)} tracks in {answered} of {len(by_video)} videos"
 
     def _compared(self, video: VideoTruth, entries: list[dict[str, Any]]) -> _Compared:
-        if not self._ground_truth.has_labels:
+        if not self.ground_truth.has_labels:
             return entries, []
         keys = ("category_id", "score", "segmentations")
         category_ids, scores, masks = ([entry[key] for entry in entries] for key in keys)
@@ -143,14 +147,14 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
             path = write_results(all_entries, self._output_dir)
             archive = path.with_suffix(".zip")
             logger.info("Wrote %s and, for the evaluation server, %s", path, archive)
-        videos = self._ground_truth.videos.values()
+        videos = self.ground_truth.videos.values()
         if not any(not track.is_crowd for video in videos for track in video.tracks):
             return {}  # rather than an AP of nan
         units = [unit for _, compared in kept.values() for unit in compared]
         for video_id in missing:
-            units += compare_video(self._ground_truth.videos[video_id], [], [], [])
-        units = [unit for unit in units if unit.category_id in self._scored]
-        curves = accumulate(units, match(units), list(self._scored))
+            units += compare_video(self.ground_truth.videos[video_id], [], [], [])
+        units = [unit for unit in units if unit.category_id in self.scored]
+        curves = accumulate(units, match(units), list(self.scored))
         return self._summarize(curves)
 
     def _read_answer(
@@ -212,9 +216,9 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         logger.info("Evaluation results for segm:\n%s", create_small_table(results))
         per_class = {
             f"AP-{name}": _percent(curves.summarize(k)["AP"])
-            for k, name in enumerate(self._scored.values())
+            for k, name in enumerate(self.scored.values())
         }
-        rows = zip(self._scored.values(), per_class.values(), strict=True)
+        rows = zip(self.scored.values(), per_class.values(), strict=True)
         logger.info("AP by class:\n%s", tabulate(rows, ("class", "AP"), "pipe", floatfmt=".3f"))
         return results | per_class
 

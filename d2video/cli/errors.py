@@ -1,0 +1,100 @@
+"""Say where a model, or the results of any program, loses.
+
+The arguments are those of d2video evaluate: a model and the data sets that it is evaluated on, or results
+and the data set that they belong to. Its figures are shown as well, and after them tables for each data set:
+
+- instances in videos (YouTube-VIS) and images (COCO): for each object the prediction that overlaps it most,
+  objects that were not found by cause, classes confused, and what AP50 would be if one kind of error were
+  corrected (TIDE)
+- panoptic segmentation: PQ, SQ and RQ by class, and missed segments by cause
+- tracking: what HOTA would be if one kind of error were corrected, missed boxes and changes of identity by
+  cause
+- classification: classes confused, and the scores of wrong answers
+- restoration: the distribution over the images, and the worst of them
+
+--json writes the tables and a row for each object (video or image, id, best IoU, score, cause).
+docs/commands.md says how to read them.
+
+Examples:
+    d2video errors output/model_final.pth
+    d2video errors output/model_final.pth --data my_val --score 0.3 --json errors.json
+    d2video errors results.json --data datasets/ytvis_2019/valid.json
+    d2video errors tracks --data MOT17/train --opts benchmark MOT17
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from d2video.cli.arguments import score
+from d2video.cli.evaluate import evaluation_parser, given_results, read_args
+from d2video.utils.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from d2video.evaluation.errors import Breakdown
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments, see :func:`d2video.cli.evaluate.read_args`."""
+    parser = evaluation_parser(__doc__, "errors")
+    parser.add_argument(
+        "--score",
+        type=score,
+        default=0.5,
+        metavar="SCORE",
+        help="score from which a prediction counts as given (default: %(default)g)",
+    )
+    return read_args(parser, argv)
+
+
+def show(args: argparse.Namespace, model: str, by_set: Mapping[str, Sequence["Breakdown"]]) -> None:
+    """Print the tables and write them to ``args.json``.
+
+    Raises:
+        UserError: there is nothing to show.
+    """
+    from d2video.utils.files import write_json
+
+    for name, breakdowns in by_set.items():
+        if not breakdowns:
+            raise UserError(
+                f"dataset {name}: no errors can be found without labelled objects: name a set with "
+                "labels behind --data"
+            )
+        for each in breakdowns:
+            print(f"\n{each.text()}")
+    if args.json:
+        errors = {name: {b.name: b.as_json() for b in each} for name, each in by_set.items()}
+        write_json(args.json, {"model": model, "score": args.score, "errors": errors})
+
+
+@exit_on_user_error  # by decoration: spawned processes find the function by its name
+def run(args: argparse.Namespace) -> None:
+    """Evaluate in this process, one of several or the only one."""
+    from detectron2.utils import comm
+
+    from d2video.engine import setup
+    from d2video.engine.evaluation import evaluate_errors
+    from d2video.fetching import shown
+
+    cfg = setup(args)
+    found = evaluate_errors(cfg, args.score)
+    if comm.is_main_process():
+        show(args, shown(cfg.MODEL.WEIGHTS), found)
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.results:
+        from d2video.engine.logs import set_up_logs
+        from d2video.evaluation.errors import ErrorFinder
+
+        set_up_logs()
+        finder = ErrorFinder(given_results(args), args.score)
+        finder.evaluate()
+        show(args, args.results, {args.data[0]: finder.breakdowns})
+        return
+    from d2video.cli.train import launch
+
+    launch(run, args)

@@ -1,0 +1,118 @@
+"""Errors of instances: tracks of masks in videos, boxes and masks in images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as coco_mask
+
+from d2video.evaluation.coco import COCOInstanceEvaluator
+from d2video.evaluation.errors.breakdown import Breakdown, find_errors
+from d2video.evaluation.errors.objects import Comparison, object_rows, object_tables
+from d2video.evaluation.errors.oracles import judge, oracle_table
+from d2video.evaluation.vis.compare import track_ious
+from d2video.evaluation.vis.evaluator import YTVISEvaluator
+from d2video.evaluation.vis.ground_truth import VideoTruth
+
+
+def instance_breakdown(
+    name: str, compared: Sequence[Comparison], names: Mapping[int, str], noun: str, min_score: float
+) -> list[Breakdown]:
+    """The breakdown of all inputs, none if no object can be found; see :func:`find_errors`.
+
+    Args:
+        names: of the classes, by category id.
+        noun: what an input is, "video" or "image".
+    """
+    rows = object_rows(compared, names, noun, min_score)
+    if not rows:
+        return []
+    title = f"AP50 if an error were corrected (number: of predictions with score ≥ {min_score:g})"
+    tables = object_tables(rows, noun, min_score)
+    tables[title] = oracle_table(judge(compared), min_score)
+    return [Breakdown(name, tables, rows)]
+
+
+@find_errors.register
+def _(evaluator: YTVISEvaluator, min_score: float) -> list[Breakdown]:
+    kept = evaluator.gather()
+    if kept is None:
+        return []
+    compared = [
+        _compare_video(video, kept[video_id][0] if video_id in kept else [], evaluator.scored)
+        for video_id, video in evaluator.ground_truth.videos.items()
+    ]
+    return instance_breakdown(evaluator.name, compared, evaluator.scored, "video", min_score)
+
+
+def _compare_video(
+    video: VideoTruth, entries: Sequence[Mapping[str, Any]], scored: Mapping[int, str]
+) -> Comparison:
+    found = [each for each in entries if each["category_id"] in scored]
+    tracks = [each for each in video.tracks if each.category_id in scored]
+    masks = [each["segmentations"] for each in found]
+    ious, _ = track_ious(masks, [each.masks for each in tracks], video.height, video.width)
+    seen = [sum(box is not None for box in each.boxes) for each in tracks]
+    return Comparison(
+        name=video.video_id,
+        ious=ious,
+        scores=_floats(each["score"] for each in found),
+        classes=_ids(each["category_id"] for each in found),
+        truth_ids=[each.track_id for each in tracks],
+        truth_classes=_ids(each.category_id for each in tracks),
+        crowd=np.array([each.is_crowd for each in tracks], bool),
+        areas=_floats(each.area for each in tracks),
+        presence=_floats(seen) / video.num_frames,
+    )
+
+
+@find_errors.register
+def _(evaluator: COCOInstanceEvaluator, min_score: float) -> list[Breakdown]:
+    gathered = evaluator.gather()
+    if gathered is None:
+        return []
+    tasks, by_image = gathered
+    api = evaluator.truth
+    names = {each["id"]: each["name"] for each in api.dataset["categories"]}
+    breakdowns = []
+    for task in tasks:
+        compared = []
+        for image_id in sorted(api.imgs):
+            found = [each for each in by_image.get(image_id, ()) if each["category_id"] in names]
+            compared.append(_compare_image(api, image_id, found, task))
+        breakdowns += instance_breakdown(task, compared, names, "image", min_score)
+    return breakdowns
+
+
+def _compare_image(
+    api: Any, image_id: Any, found: Sequence[Mapping[str, Any]], task: str
+) -> Comparison:
+    truths = api.imgToAnns[image_id]
+    crowd = [int(each["iscrowd"]) for each in truths]
+    shapes: list[Any]
+    if task == "bbox":
+        shapes = [np.array([each["bbox"] for each in part], float) for part in (found, truths)]
+    else:
+        shapes = [[each["segmentation"] for each in found], [*map(api.annToRLE, truths)]]
+    ious = np.zeros((len(found), len(truths)))
+    if ious.size:
+        ious = coco_mask.iou(*shapes, crowd)
+    return Comparison(
+        name=image_id,
+        ious=ious,
+        scores=_floats(each["score"] for each in found),
+        classes=_ids(each["category_id"] for each in found),
+        truth_ids=[each["id"] for each in truths],
+        truth_classes=_ids(each["category_id"] for each in truths),
+        crowd=np.array(crowd, bool),
+        areas=_floats(each["area"] for each in truths),
+        presence=np.ones(len(truths)),
+    )
+
+
+def _ids(values: Any) -> np.ndarray:
+    return np.fromiter(values, np.int64)
+
+
+def _floats(values: Any) -> np.ndarray:
+    return np.fromiter(values, np.float64)

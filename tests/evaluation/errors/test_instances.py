@@ -1,0 +1,78 @@
+"""Errors of answers to labelled videos and images, by the evaluators that score them."""
+
+import pytest
+
+from d2video.data.frame_images import frames_as_images
+from d2video.data.label_use import LabelUse
+from d2video.data.loading import load_records
+from d2video.evaluation import build_evaluator
+from d2video.evaluation.errors import ErrorFinder
+from tests.helpers import perfect_answers
+from tests.helpers.true_labels import CLASSES
+from tests.helpers.true_sets import register_true
+
+pytestmark = pytest.mark.usefixtures("scratch_catalog")
+ANSWERS = {"coco": perfect_answers.image_objects, "ytvis": perfect_answers.mask_tracks}
+
+
+def breakdowns(kind, tmp_path, monkeypatch, change=lambda answer: None, answers=None):
+    """Of the true videos, the second of which is answered at all only if its answer is not None; and the
+    results."""
+    register_true(monkeypatch, "true", tmp_path / "frames")
+    records = load_records("true")
+    records = frames_as_images(records) if kind == "coco" else records
+    use = LabelUse("both", "videos", (kind,), needs_masks=False)
+    finder = ErrorFinder(build_evaluator("true", str(tmp_path), use=use), 0.5)
+    finder.reset()
+    for record in records[:answers]:
+        answer = ANSWERS[kind](record, len(CLASSES))
+        change(answer)
+        finder.process([{k: record[k] for k in ("image_id", "video_id") if k in record}], [answer])
+    results = finder.evaluate()
+    return finder.breakdowns, results
+
+
+def worse_tracks(answer):
+    """The first track is of a wrong class, the last unlikely."""
+    answer["pred_labels"][0] = 2
+    answer["pred_scores"][-1] = 0.2
+
+
+def test_tracks_of_masks(tmp_path, monkeypatch):
+    (found,), results = breakdowns("ytvis", tmp_path, monkeypatch, worse_tracks)
+    assert found.name == "segm"
+    causes = [row["cause"] for row in found.objects if row["video"] == 1]
+    assert (causes[0], causes[-1]) == ("wrong class", "low score")
+    assert {*causes[1:-1]} == {"found"}
+    assert all(row["best_iou"] == 1 for row in found.objects)
+    assert min(row["presence"] for row in found.objects) < 1
+    oracles = {row["error"]: row for row in list(found.tables.values())[-1]}
+    assert oracles["none corrected"]["AP50"] == results["segm"]["AP50"] < 100
+    assert oracles["class"]["AP50"] == pytest.approx(100)
+    assert "| wrong class" in found.text()
+    assert "bird" in found.text()
+
+
+def test_a_video_without_an_answer_is_missed(tmp_path, monkeypatch):
+    (found,), results = breakdowns("ytvis", tmp_path, monkeypatch, answers=1)
+    assert {row["cause"] for row in found.objects if row["video"] == 2} == {"not seen"}
+    oracles = {row["error"]: row for row in list(found.tables.values())[-1]}
+    assert oracles["none corrected"]["AP50"] == results["segm"]["AP50"]
+    assert oracles["missed"]["AP50"] == pytest.approx(100)
+
+
+def test_boxes_and_masks_of_images(tmp_path, monkeypatch):
+    def worse(answer):
+        found = answer["instances"]
+        if len(found) > 1:
+            found.pred_boxes.tensor[0, 2:] += 40  # its mask stays
+            found.scores[-1] = 0.2
+
+    (boxes, masks), results = breakdowns("coco", tmp_path, monkeypatch, worse)
+    assert (boxes.name, masks.name) == ("bbox", "segm")
+    for each in (boxes, masks):
+        oracles = {row["error"]: row for row in list(each.tables.values())[-1]}
+        assert oracles["none corrected"]["AP50"] == pytest.approx(results[each.name]["AP50"])
+        assert {"low score"} <= {row["cause"] for row in each.objects}
+    assert "poor overlap" in {row["cause"] for row in boxes.objects}
+    assert "poor overlap" not in {row["cause"] for row in masks.objects}
