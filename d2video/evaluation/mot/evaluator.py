@@ -10,7 +10,7 @@ from detectron2.structures import Instances
 from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.mot.ground_truth import FrameNumbers, MOTGroundTruth, TrackResults
-from d2video.evaluation.mot.metrics import Metrics
+from d2video.evaluation.mot.metrics import Measure, Metrics, families
 from d2video.evaluation.mot.report import MOTReport
 from d2video.formats.mot_results import MOTResults, mot_results, mots_results, write_results
 from d2video.formats.mot_sequence import MOTSequence
@@ -38,6 +38,8 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     sequences together.
 
     Attributes:
+        ground_truth: the split's sequences and labels.
+        scored: the names of the classes that are scored.
         report: of the last evaluation; None before, and without labels.
     """
 
@@ -114,11 +116,26 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         what = "masks" if truth.has_masks else "boxes"
         return f"{rows} {what} in {frames} frames of {len(results)} sequences"
 
+    def measure(self, measure: Measure) -> dict[str, dict[str, Any]] | None:
+        """What ``measure`` makes of each labelled sequence, by its name and then by the scored class, in
+        the main process; None in the others. See :func:`~d2video.evaluation.mot.metrics.box_metrics`."""
+        kept = self.gather()
+        if kept is None:
+            return None
+        nothing = self._results([], ())
+        results = {
+            name: kept[name][0] if name in kept else nothing for name in self.ground_truth.rows
+        }
+        return {name: self._by_class(name, each, measure) for name, each in results.items()}
+
     def _compared(self, name: str, results: TrackResults) -> _Compared:
         if name not in self.ground_truth.rows:
             return results, None
-        by_class = self.ground_truth.compare(name, results)
-        return results, {name: by_class[name] for name in self.scored}
+        return results, self._by_class(name, results, families)
+
+    def _by_class(self, name: str, results: TrackResults, measure: Measure) -> dict[str, Any]:
+        by_class = self.ground_truth.compare(name, results, measure)
+        return {class_name: by_class[class_name] for class_name in self.scored}
 
     def _score(self, kept: dict[str, _Compared]) -> dict[str, float]:
         truth = self.ground_truth

@@ -12,9 +12,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.mot.metrics import (
     NUM_MOT_CLASSES,
-    Metrics,
+    Measure,
     box_metrics,
     class_box_metrics,
+    families,
     mask_metrics,
     require_trackeval,
 )
@@ -199,12 +200,15 @@ class MOTGroundTruth:
             sequences = sequences(needs_images=needs_images)
         return cls.read(source, rule, sequences)
 
-    def compare(self, name: str, results: TrackResults) -> dict[str, Metrics]:
+    def compare(
+        self, name: str, results: TrackResults, measure: Measure = families
+    ) -> dict[str, Any]:
         """Metrics of a sequence that has labels, by the name of the class, for ``scored_classes``.
 
         Args:
             name: of the sequence.
             results: boxes or masks, as the benchmark has them; frames count from the split's first.
+            measure: see :func:`box_metrics`.
 
         Raises:
             UserError: see :func:`box_metrics` and :func:`mask_metrics`.
@@ -213,11 +217,13 @@ class MOTGroundTruth:
         if isinstance(truth, MOTSRows):
             assert isinstance(results, MOTSRows)
             numbers = self.class_numbers or (MOTS_PEDESTRIAN,)
-            each = [mask_metrics(truth, results, length, where, number) for number in numbers]
+            each = [
+                mask_metrics(truth, results, length, where, number, measure) for number in numbers
+            ]
             return dict(zip(self.class_names, each, strict=True))
         assert isinstance(results, MOTResults)
         if self.class_numbers is None:
-            metrics = box_metrics(self.benchmark, truth, results, length, where)
+            metrics = box_metrics(self.benchmark, truth, results, length, where, measure)
             return {self.class_names[0]: metrics}
         by_class = {}
         of_all = (truth.flag == 0) & (self.rule is not None)
@@ -228,7 +234,9 @@ class MOTGroundTruth:
             if self.result_numbers is not None:
                 found = results.select(results.cls == number)
             objects = truth.select((truth.cls == number) | of_all)
-            by_class[class_name] = class_box_metrics(objects, found, length, where, self.benchmark)
+            by_class[class_name] = class_box_metrics(
+                objects, found, length, where, self.benchmark, measure
+            )
         return by_class
 
     def read_results(

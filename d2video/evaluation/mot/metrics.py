@@ -7,7 +7,7 @@ write files beside the results.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -19,6 +19,12 @@ from d2video.formats.mot_results import MOTS_PEDESTRIAN, MOTResults
 from d2video.utils.errors import UserError
 
 R = TypeVar("R", MOTRows, MOTResults)
+
+# What TrackEval's classes prepare of a sequence for its metrics: lists over the frames (``gt_ids`` (G,) and
+# ``tracker_ids`` (D,) from 0, ``similarity_scores`` (G,D), ...) and, of ours, ``names``: the ids of the
+# labels, by ``gt_ids``.
+SequenceData = dict[str, Any]
+Measure = Callable[[SequenceData], Any]
 
 # TrackEval's: {"HOTA": {field: value}, "CLEAR": ..., "Identity": ..., "Count": ...}. Fractions, not
 # percentages; fields of HOTA are arrays over its 19 thresholds 0.05, 0.10, ... 0.95.
@@ -71,9 +77,19 @@ def require_trackeval() -> Any:
     return trackeval
 
 
+def families(data: SequenceData) -> Metrics:
+    """The metrics of a sequence."""
+    return {family: metric.eval_sequence(data) for family, metric in _families().items()}
+
+
 def box_metrics(
-    benchmark: str, truth: MOTRows, results: MOTResults, num_frames: int, sequence: str
-) -> Metrics:
+    benchmark: str,
+    truth: MOTRows,
+    results: MOTResults,
+    num_frames: int,
+    sequence: str,
+    measure: Measure = families,
+) -> Any:
     """Metrics of tracked boxes in one sequence.
 
     *All* labelled objects are given: results on a distractor are taken out before anything is
@@ -85,6 +101,7 @@ def box_metrics(
         results: the tracks.
         num_frames: of the sequence.
         sequence: name for messages.
+        measure: what is made of TrackEval's data; by default :data:`Metrics`.
 
     Raises:
         UserError: an unknown class, or no trackeval.
@@ -107,7 +124,10 @@ def box_metrics(
             {"zero_marked": flags} for flags in _by_frame(truth.frame, num_frames, truth.flag)
         ],
     }
-    return _metrics(dataset, raw, sequence)
+    counts = truth.flag != 0
+    if _PREPROCESSING[benchmark] != "MOT15":
+        counts &= truth.cls == 1
+    return _measured(dataset, raw, sequence, truth.id[counts], measure)
 
 
 def class_box_metrics(
@@ -116,7 +136,8 @@ def class_box_metrics(
     num_frames: int,
     sequence: str,
     benchmark: str | None = None,
-) -> Metrics:
+    measure: Measure = families,
+) -> Any:
     """Metrics of the tracked boxes of one class in one sequence.
 
     Rows with flag 0 are regions to ignore: a result that no object takes, and more than half of
@@ -132,6 +153,7 @@ def class_box_metrics(
         benchmark: KITTI also removes results of at most 25 pixels' height that match no object.
             BDD100K measures boxes from their first pixel to their last one, one less than they cover. All
             others: neither.
+        measure: as in :func:`box_metrics`.
 
     Raises:
         UserError: no trackeval.
@@ -154,7 +176,8 @@ def class_box_metrics(
         {"occlusion": np.zeros(len(b)), "truncation": np.zeros(len(b))} for b in raw["gt_dets"]
     ]
     raw["gt_crowd_ignore_regions"] = _by_frame(regions.frame, num_frames, _corners(regions.box))
-    return _metrics(dataset, raw, sequence)
+    ids = objects.id[objects.flag != DISTRACTOR]
+    return _measured(dataset, raw, sequence, ids, measure)
 
 
 def mask_metrics(
@@ -163,7 +186,8 @@ def mask_metrics(
     num_frames: int,
     sequence: str,
     class_number: int = MOTS_PEDESTRIAN,
-) -> Metrics:
+    measure: Measure = families,
+) -> Any:
     """Metrics of the tracked masks of one class in one sequence by the rules of MOTS20.
 
     sMOTSA, MOTSA and MOTSP are what ``CLEAR`` calls sMOTA, MOTA and MOTP.
@@ -174,6 +198,7 @@ def mask_metrics(
         num_frames: of the sequence.
         sequence: name for messages.
         class_number: objects and tracks of other classes do not count.
+        measure: as in :func:`box_metrics`.
 
     Raises:
         UserError: no trackeval.
@@ -204,7 +229,8 @@ def mask_metrics(
             for a, b in zip(true_masks, masks, strict=True)
         ],
     }
-    return _metrics(dataset, raw, sequence)
+    ids = objects.id[objects.cls == class_number]
+    return _measured(dataset, raw, sequence, ids, measure)
 
 
 def combine_metrics(per_sequence: Mapping[str, Metrics]) -> Metrics:
@@ -276,10 +302,18 @@ def _raw_boxes(
     }
 
 
-def _metrics(dataset: Any, raw: dict[str, Any], sequence: str) -> Metrics:
+def _measured(
+    dataset: Any, raw: dict[str, Any], sequence: str, ids: np.ndarray, measure: Measure
+) -> Any:
+    """
+    Args:
+        ids: of the labelled objects that count.
+    """
     raw |= {"num_timesteps": len(raw["gt_ids"]), "seq": sequence}
     data = dataset.get_preprocessed_seq_data(raw, _ONE_CLASS)
-    return {family: metric.eval_sequence(data) for family, metric in _families().items()}
+    names = np.unique(ids)  # TrackEval numbers them in this order
+    assert len(names) == data["num_gt_ids"], (sequence, len(names), data["num_gt_ids"])
+    return measure(data | {"names": names})
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
