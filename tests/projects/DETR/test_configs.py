@@ -23,7 +23,10 @@ def test_config(path):
     assert not detr.PANOPTIC.ENABLED or cfg.MODEL.MASK_ON
     if "tiny" in path.stem:
         return
-    assert f"R{cfg.MODEL.RESNETS.DEPTH}" in path.stem
+    if "lite0" in path.stem:
+        assert cfg.MODEL.TIMM.NAME == "tf_efficientnet_lite0"
+    else:
+        assert f"R{cfg.MODEL.RESNETS.DEPTH}" in path.stem
     assert (cfg.MODEL.RESNETS.RES5_DILATION == 2) == ("DC5" in path.stem)
     assert f"output/{path.stem}" == cfg.OUTPUT_DIR
     # The logits are the COCO ids of the contiguous classes, as detectron2 numbers them.
