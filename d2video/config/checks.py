@@ -3,11 +3,13 @@
 ``name`` is always the full name of the system's node, such as "MODEL.DETR", for the messages.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from detectron2.config import CfgNode
 
+from d2video.layers.level_projections import NORM_GROUPS
 from d2video.utils.errors import UserError
 
 
@@ -37,6 +39,51 @@ def check_in_features(
         raise UserError(
             f"{name}.{key} is {wanted}: name {least} or more outputs of the backbone, which "
             f"are {', '.join(features)} (OUT_FEATURES of MODEL.RESNETS or MODEL.TIMM)"
+        )
+
+
+def has_deformable_encoder(node: CfgNode) -> bool:
+    """Whether the node has the keys of :func:`.set_prediction.add_deformable_encoder_keys`, and they
+    are switched on."""
+    return "DEFORMABLE_ENCODER" in node and node.DEFORMABLE_ENCODER.ENABLED
+
+
+def check_levels(
+    node: CfgNode, name: str, features: Sequence[str], *, masks: bool, num_frames: int = 1
+) -> None:
+    """Check the backbone's features, and of a deformable encoder what no layer checks.
+
+    Args:
+        features: the names of the backbone's outputs.
+        masks: whether one of IN_FEATURES at least must be left for them.
+        num_frames: of a clip.
+
+    Raises:
+        UserError: IN_FEATURES or DEFORMABLE_ENCODER do not go together with these or one another.
+    """
+    if not has_deformable_encoder(node):
+        check_in_features(node, name, features, least=1 + masks)
+        return
+    options = node.DEFORMABLE_ENCODER
+    name_of_options = f"{name}.DEFORMABLE_ENCODER"
+    counts = ("NUM_FEATURES", "NUM_LEVELS", "POINTS", "NUM_FRAMES")
+    check_counts(options, name_of_options, [key for key in counts if key in options])
+    check_in_features(node, name, features, least=options.NUM_FEATURES + masks)
+    if options.NUM_LEVELS < options.NUM_FEATURES:
+        raise UserError(
+            f"{name_of_options}.NUM_LEVELS is {options.NUM_LEVELS}: set NUM_FEATURES "
+            f"({options.NUM_FEATURES}) or more"
+        )
+    if options.get("NUM_FRAMES", 1) > num_frames:
+        raise UserError(
+            f"{name_of_options}.NUM_FRAMES is {options.NUM_FRAMES}: set at most INPUT.CLIP.NUM_FRAMES "
+            f"({num_frames})"
+        )
+    unit = math.lcm(NORM_GROUPS, node.NUM_HEADS)
+    if node.HIDDEN_DIM % unit:
+        raise UserError(
+            f"{name}.HIDDEN_DIM is {node.HIDDEN_DIM}: with a deformable encoder and NUM_HEADS "
+            f"{node.NUM_HEADS} it must be a multiple of {unit}"
         )
 
 

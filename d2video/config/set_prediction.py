@@ -5,7 +5,9 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from d2video.config.checks import has_deformable_encoder
 from d2video.layers import Transformer
+from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.modeling.criterion import (
     BoxLoss,
     ClassificationLoss,
@@ -68,6 +70,28 @@ def add_mask_keys(node: CfgNode) -> None:
     node.QUERY_MASK_WEIGHT = 2.0
 
 
+def add_deformable_encoder_keys(node: CfgNode, num_frames: int | None = None) -> None:
+    """Add the keys of an encoder with multi-scale deformable attention (Deformable DETR) in place of
+    DETR's; ENC_LAYERS and PRE_NORM are its depth and norms. The decoder attends to all levels.
+
+    Args:
+        node: such as ``cfg.MODEL.DETR``.
+        num_frames: default of NUM_FRAMES; None for a system of images, without the key.
+    """
+    node.DEFORMABLE_ENCODER = options = CfgNode()
+    options.ENABLED = False
+    # The last so many of IN_FEATURES feed the encoder, the others the masks, which take the finest
+    # level of its memory. HIDDEN_DIM is then a multiple of 32.
+    options.NUM_FEATURES = 2
+    # Levels, NUM_FEATURES or more; further ones are made by strided convolutions.
+    options.NUM_LEVELS = 2
+    # Points that a token looks at, for each head, level and frame.
+    options.POINTS = 4
+    if num_frames is not None:
+        # Frames that a token looks at, the nearest ones, from 1 (its own) to those of a clip.
+        options.NUM_FRAMES = num_frames
+
+
 def add_loss_keys(node: CfgNode) -> None:
     """Add the factors of losses and matching costs, official for DETR with a softmax over classes.
 
@@ -115,12 +139,30 @@ def network_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
         ValueError: a size that the layers refuse, see
             :func:`d2video.config.checks.layer_errors`.
     """
-    return {
-        "transformer": Transformer(pre_norm=node.PRE_NORM, **transformer_arguments(node, cfg)),
+    arguments = {
         "num_classes": node.NUM_CLASSES,
         "mask_width": node.MASK_DIM or None,
         "activation_checkpoint": cfg.MODEL.ACTIVATION_CHECKPOINT,
     }
+    sizes = transformer_arguments(node, cfg)
+    if has_deformable_encoder(node):
+        sizes["num_encoder_layers"] = 0
+        arguments["deformable_encoder"] = _deformable_encoder(node, cfg)
+        arguments["encoder_features"] = node.DEFORMABLE_ENCODER.NUM_FEATURES
+    return arguments | {"transformer": Transformer(pre_norm=node.PRE_NORM, **sizes)}
+
+
+def _deformable_encoder(node: CfgNode, cfg: CfgNode) -> MultiScaleEncoder:
+    options = node.DEFORMABLE_ENCODER
+    return MultiScaleEncoder(
+        *(node.HIDDEN_DIM, node.NUM_HEADS, node.ENC_LAYERS, node.DIM_FEEDFORWARD),
+        dropout=node.DROPOUT,
+        pre_norm=node.PRE_NORM,
+        num_levels=options.NUM_LEVELS,
+        num_points=options.POINTS,
+        num_frames=options.get("NUM_FRAMES", 1),
+        activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+    )
 
 
 def model_arguments(

@@ -115,7 +115,7 @@ class DeformableTransformer(nn.Module):
                 DeformableEncoderLayer(attention(num_levels, num_points=encoder_points), *sizes)
                 for _ in range(num_encoder_layers)
             ],
-            activation_checkpoint,
+            activation_checkpoint=activation_checkpoint,
         )
         self.decoder = _Decoder(
             [
@@ -141,11 +141,8 @@ class DeformableTransformer(nn.Module):
         Returns:
             (B, F, S, C), in the same order.
         """
-        frames = tokens.shape[1]
-        lengths = [height * width for height, width in geometry.sizes]
-        rows = self.level_embed.unflatten(0, (frames, self.num_levels))
-        levels = rows.repeat_interleave(torch.tensor(lengths, device=rows.device), dim=1)
-        return self.encoder(tokens, pos + levels, geometry)
+        rows = self.level_embed.unflatten(0, (tokens.shape[1], self.num_levels))
+        return self.encoder(tokens, pos + geometry.of_tokens(rows), geometry)
 
     def decode(
         self,

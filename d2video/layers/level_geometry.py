@@ -49,3 +49,12 @@ class LevelGeometry:
             centres.append(grid / valid[:, level, None])
         padding = None if paddings is None else torch.cat([p.flatten(1) for p in paddings], dim=1)
         return cls(sizes, padding, valid, torch.cat(centres, dim=1))
+
+    def of_tokens(self, rows: Tensor) -> Tensor:
+        """A row for each level (..., L, C) to one for each token (..., S, C)."""
+        lengths = [height * width for height, width in self.sizes]
+        repeated = [
+            row[..., None, :].expand(*row.shape[:-1], length, -1)
+            for row, length in zip(rows.unbind(-2), lengths)
+        ]
+        return torch.cat(repeated, dim=-2)

@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021, eq. 3) in plain PyTorch.
 
 Shapes: B: batch, N: queries, S: tokens of all levels, L: levels, P: points a level and head, h: heads,
-C: width, c = C / h, H_l×W_l: grid of level l.
+C: width, c = C / h, H_l×W_l: grid of level l, F: images whose levels a query sees.
 """
 
 import math
@@ -13,6 +13,15 @@ from torch import Tensor, nn
 
 LevelSizes = list[tuple[int, int]]
 OffsetUnit = Literal["wh", "hw"]
+
+
+# Row numbers of a table are counted in float32.
+_MAX_ROWS = 2**24
+
+
+def _num_rows(sizes: LevelSizes, heads: int) -> int:
+    """Rows that an image has in the table of :func:`_sum_of_rows`."""
+    return heads * sum((height + 2) * (width + 2) for height, width in sizes)
 
 
 def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -29,7 +38,9 @@ def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights:
     """
     needs_gradient = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad)
     if value.device.type == "cpu" and not needs_gradient:
-        return _sum_of_rows(value, sizes, locations, weights)
+        parts = max(1, _MAX_ROWS // _num_rows(sizes, value.shape[2]))
+        inputs = (value.split(parts), locations.split(parts), weights.split(parts))
+        return torch.cat([_sum_of_rows(v, sizes, *where) for v, *where in zip(*inputs)])
     return _sum_of_grid_samples(value, sizes, locations, weights)
 
 
@@ -69,8 +80,8 @@ def _sum_of_rows(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: T
         for level, size in zip(_split(value, sizes), sizes)
     ]
     table = torch.cat(bordered, dim=1)
-    rows = table.shape[1] * heads
-    assert batch * rows < 2**24, "row numbers are counted in float32"
+    rows = _num_rows(sizes, heads)
+    assert batch * rows <= _MAX_ROWS, (batch, rows)
     extent = torch.tensor([[w, h] for h, w in sizes], dtype=torch.float32, device=device)
     first = torch.tensor([0] + [level.shape[1] for level in bordered[:-1]]).cumsum(0).to(device)
     start = torch.arange(batch, device=device).view(-1, 1, 1, 1, 1) * rows
@@ -118,7 +129,7 @@ class MSDeformAttn(nn.Module):
 
     Args:
         width: C, divisible by ``num_heads``.
-        num_levels, num_heads, num_points: L, h, P.
+        num_levels, num_heads, num_points: L (of all images that a query sees), h, P.
         offset_unit: what the offsets of a query with a reference *point* are divided by: "wh", the
             width and height of the level, x by the width (Deformable DETR since December 2020, and
             its released models), or "hw", the other way round, as TrackFormer's official code does
@@ -173,6 +184,7 @@ class MSDeformAttn(nn.Module):
         tokens: Tensor,
         sizes: LevelSizes,
         padding: Tensor | None = None,
+        seen: Tensor | None = None,
     ) -> Tensor:
         """
         Args:
@@ -180,18 +192,23 @@ class MSDeformAttn(nn.Module):
             reference: (B or 1, N, L, 2), points x and y, or (B or 1, N, L, 4), boxes cxcywh, as parts
                 of each (padded) level.
             tokens: (B, S, C), the levels one after the other.
-            sizes: (H_l, W_l) of the levels.
+            sizes: (H_l, W_l) of the levels of one image.
             padding: (B, S) bool, True = padding, which counts as zero; or None.
+            seen: (B, F) int64, the images of the batch whose tokens the queries of each see, such as
+                neighbouring frames: L is then F times the levels of one. None: its own only.
 
         Returns:
             (B, N, C).
         """
-        assert len(sizes) == self.num_levels == reference.shape[-2], (sizes, reference.shape)
         heads_levels_points = (self.num_heads, self.num_levels, self.num_points)
         value = self.value_proj(tokens)
         if padding is not None:
             value = value.masked_fill(padding[..., None], 0.0)
         value = value.unflatten(-1, (self.num_heads, -1))
+        if seen is not None:
+            value = value[seen].flatten(1, 2)
+            sizes = sizes * seen.shape[1]
+        assert len(sizes) == self.num_levels == reference.shape[-2], (sizes, reference.shape)
         offsets = self.sampling_offsets(query).unflatten(-1, (*heads_levels_points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         weights = weights.unflatten(-1, heads_levels_points[1:])

@@ -13,6 +13,9 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import Transformer
+from d2video.layers.level_geometry import LevelGeometry
+from d2video.layers.level_projections import LevelProjections
+from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.modeling.mask_head import MaskBranch, MHAttentionMap, coarse_masks
 from d2video.modeling.predictions import Encoded, Predictions
 
@@ -57,9 +60,13 @@ class QueryNetwork(SetPredictionNetwork):
 
     Args:
         backbone: encodes single images.
-        in_features: names of backbone outputs, fine to coarse. The last feeds the transformer, the
+        in_features: names of backbone outputs, fine to coarse. The last ones feed the transformer, the
             others are the laterals of the mask head (unused without one).
         transformer: of width C.
+        deformable_encoder: runs before the transformer, whose decoder then attends to the tokens of
+            all levels, and whose own encoder has no layers. The masks take the finest level.
+        encoder_features: how many of ``in_features`` feed the transformer: 1, or with a deformable
+            encoder at most its levels.
         position_encoding: of padding (bool) with the axes of the tokens, to (..., C), such as
             :class:`d2video.layers.SinePositionEncoding`.
         num_queries: Q.
@@ -79,6 +86,8 @@ class QueryNetwork(SetPredictionNetwork):
         position_encoding: nn.Module,
         num_queries: int,
         num_classes: int,
+        deformable_encoder: MultiScaleEncoder | None = None,
+        encoder_features: int = 1,
         mask_on: bool = False,
         mask_width: int | None = None,
         mask_positions: bool = False,
@@ -90,13 +99,21 @@ class QueryNetwork(SetPredictionNetwork):
         self.in_features = list(in_features)
         width = transformer.width
         shapes = backbone.output_shape()
-        self.input_proj = nn.Conv2d(shapes[self.in_features[-1]].channels, width, 1)
+        channels = [shapes[name].channels for name in self.in_features]
+        self.lateral_features = self.in_features[:-encoder_features]
+        self.deformable_encoder = deformable_encoder
+        if deformable_encoder is None:
+            assert encoder_features == 1, "several levels need a deformable encoder"
+            self.input_proj: nn.Module = nn.Conv2d(channels[-1], width, 1)
+        else:
+            levels = deformable_encoder.num_levels
+            self.input_proj = LevelProjections(channels[-encoder_features:], levels, width)
         self.position_encoding = position_encoding
         self.transformer = transformer
         self.query_embed = nn.Embedding(num_queries, width)
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.bbox_embed = MLP(width, width, 4, 3)
-        self.lateral_channels = [shapes[name].channels for name in reversed(in_features[:-1])]
+        self.lateral_channels = channels[:-encoder_features][::-1]
         self.mask_branch = None
         if mask_on:
             self.mask_branch = MaskBranch(
@@ -114,24 +131,44 @@ class QueryNetwork(SetPredictionNetwork):
         """The attention maps that the masks are made of; None for a network without masks."""
         return None if self.mask_branch is None else self.mask_branch.bbox_attention
 
+    def compiled_parts(self) -> list[nn.Module]:
+        encoder = self.deformable_encoder
+        return [*super().compiled_parts(), *([] if encoder is None else encoder.layers)]
+
+    def levels(self, features: dict[str, Tensor]) -> list[Tensor]:
+        """The transformer's feature maps (N, C, H_l, W_l), fine to coarse, of the backbone's outputs."""
+        if self.deformable_encoder is None:
+            return [self.input_proj(features[self.in_features[-1]])]
+        names = self.in_features[len(self.lateral_features) :]
+        return self.input_proj([features[name] for name in names])
+
     def tokens(
-        self, source: Tensor, padding: Tensor | None
+        self, levels: list[Tensor], paddings: list[Tensor] | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """What the transformer takes of images or clips.
 
         Args:
-            source: (B, [T,] H_f, W_f, C).
-            padding: (B, [T,] H_f, W_f) bool or None.
+            levels: [(B, [T,] C, H_l, W_l)], fine to coarse.
+            paddings: [(B, H_l, W_l) bool], of all frames of a clip, or None.
 
         Returns:
-            tokens, frame by frame and row by row, and their positions (B, S, C), and their padding
-            (B, S) bool or None; S = [T·]H_f·W_f.
+            tokens, frame by frame, level by level and row by row, and their positions (B, S, C), and
+            their padding (B, S) bool or None; S = [T·]Σ H_l·W_l.
         """
-        grid = padding
-        if grid is None:
-            grid = torch.zeros(source.shape[:-1], dtype=torch.bool, device=source.device)
-        pos = self.position_encoding(grid).flatten(1, -2).to(source.dtype)
-        return source.flatten(1, -2), pos, None if padding is None else padding.flatten(1)
+        grids = _grids(levels, paddings)
+        pos = torch.cat([self.position_encoding(grid).flatten(-3, -2) for grid in grids], dim=-2)
+        tokens = torch.cat([level.flatten(-2).transpose(-1, -2) for level in levels], dim=-2)
+        pos = pos.to(tokens.dtype)
+        if self.deformable_encoder is not None:
+            geometry = LevelGeometry.of(levels, paddings)
+            by_frame = (len(tokens), -1, *tokens.shape[-2:])  # T is 1 for an image
+            tokens, pos = tokens.view(by_frame), pos.view(by_frame)
+            pos = self.deformable_encoder.embed_levels(pos, geometry)
+            tokens = self.deformable_encoder(tokens, pos, geometry)
+        padding = None
+        if paddings is not None:
+            padding = torch.cat([grid.flatten(-2) for grid in grids], dim=-1).flatten(1)
+        return tokens.flatten(1, -2), pos.flatten(1, -2), padding
 
     def predict(self, outputs: Tensor, encoded: Encoded | None, all_layers: bool) -> Predictions:
         """Predictions from the decoder's outputs (L, B, Q, C), of all layers or the last."""
@@ -151,3 +188,20 @@ class QueryNetwork(SetPredictionNetwork):
         ):
             coarse = coarse_masks(attention, outputs, encoded)
         return Predictions(logits, boxes, masks, encoded, coarse, outputs[-1])
+
+
+def _grids(levels: list[Tensor], paddings: list[Tensor] | None) -> list[Tensor]:
+    """The padding of each level (B, [T,] H_l, W_l) bool; see :meth:`QueryNetwork.tokens`."""
+    if paddings is None:
+        return [torch.zeros_like(level[..., 0, :, :], dtype=torch.bool) for level in levels]
+    if levels[0].dim() == 4:
+        return paddings
+    num_frames = levels[0].shape[1]
+    return [padding[:, None].expand(-1, num_frames, -1, -1) for padding in paddings]
+
+
+def finest_level(tokens: Tensor, num_images: int, size: tuple[int, int]) -> Tensor:
+    """Tokens (B, S, C) of B images or clips, as of :meth:`QueryNetwork.tokens`, to the finest level's
+    maps (B·T, H_f, W_f, C), where ``num_images`` is B·T and ``size`` (H_f, W_f)."""
+    by_image = tokens.reshape(num_images, -1, tokens.shape[-1])
+    return by_image[:, : size[0] * size[1]].unflatten(1, size)

@@ -39,3 +39,8 @@ def resize_padding(padding: Tensor, features: Tensor) -> Tensor:
     the valid size up.
     """
     return F.interpolate(padding[:, None].float(), size=features.shape[-2:]).bool()[:, 0]
+
+
+def resize_paddings(padding: Tensor | None, levels: list[Tensor]) -> list[Tensor] | None:
+    """:func:`resize_padding` for each of several levels; None remains None."""
+    return None if padding is None else [resize_padding(padding, level) for level in levels]

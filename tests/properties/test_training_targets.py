@@ -104,13 +104,13 @@ def test_padded_features_change_no_answer_of_vistr(valid, value, seed):
     clip = torch.randn(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
     padding = torch.zeros(1, 64, 64, dtype=torch.bool)
     padding[:, :, valid:] = True
-    source, laterals = network._encode_frames(clip)
+    (source,), laterals = network._encode_frames(clip)
     stirred = source.clone()
     stride = 64 // source.shape[-1]
     stirred[..., -(-valid // stride) :] += value
     answers = []
     for features in (source, stirred):
-        network._encode_frames = lambda _, f=features: (f, laterals)
+        network._encode_frames = lambda _, f=features: ([f], laterals)
         found = network(clip, padding)
         answers.append((found.logits, found.boxes))
     torch.testing.assert_close(*answers, rtol=0, atol=1e-5)

@@ -6,6 +6,7 @@ from d2video.config import register_config, register_least, register_removed
 from d2video.config.set_prediction import (
     LEAST_MASK_VALUES,
     LEAST_VALUES,
+    add_deformable_encoder_keys,
     add_loss_keys,
     add_mask_keys,
     add_transformer_keys,
@@ -33,6 +34,7 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.CLASS_LOGITS = []
     cfg.MODEL.DETR.NUM_QUERIES = 100
     add_transformer_keys(cfg.MODEL.DETR)
+    add_deformable_encoder_keys(cfg.MODEL.DETR)
     # Positions of the encoder: "sine" (the published models) or "learned" (the official code's other
     # choice, for feature maps up to 50x50).
     cfg.MODEL.DETR.POSITIONS = "sine"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from d2video.config.checks import (
     check_counts,
-    check_in_features,
+    check_levels,
     layer_errors,
 )
 from d2video.config.set_prediction import mask_arguments, model_arguments, network_arguments
@@ -344,7 +344,7 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
     check_counts(detr, "MODEL.DETR", (*counts, "DIM_FEEDFORWARD"))
     if detr.POSITIONS not in ("sine", "learned"):
         raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
-    check_in_features(detr, "MODEL.DETR", features, least=2 if cfg.MODEL.MASK_ON else 1)
+    check_levels(detr, "MODEL.DETR", features, masks=cfg.MODEL.MASK_ON)
     logits = list(detr.CLASS_LOGITS)
     if any(i not in range(detr.NUM_CLASSES) for i in logits) or len(set(logits)) < len(logits):
         raise UserError(

@@ -7,8 +7,8 @@ H_f×W_f: the transformer's feature map.
 from torch import Tensor
 
 from d2video.modeling.predictions import Encoded, Predictions
-from d2video.modeling.query_network import QueryNetwork
-from d2video.structures.padding import resize_padding
+from d2video.modeling.query_network import QueryNetwork, finest_level
+from d2video.structures.padding import resize_paddings
 
 
 class DETRNetwork(QueryNetwork):
@@ -24,15 +24,21 @@ class DETRNetwork(QueryNetwork):
             all_layers: predict from every decoder layer (for auxiliary losses) or only the last.
         """
         features = self.backbone(images)
-        source = self.input_proj(features[self.in_features[-1]])
+        levels = self.levels(features)
         laterals = []
         if self.mask_branch is not None:
-            fine_to_coarse = [features[name] for name in self.in_features[:-1]]
+            fine_to_coarse = [features[name] for name in self.lateral_features]
             laterals = self.mask_branch.mask_head.laterals(fine_to_coarse)
-        if padding is not None:
-            padding = resize_padding(padding, source)
-        tokens, pos, token_padding = self.tokens(source.permute(0, 2, 3, 1), padding)
+        paddings = resize_paddings(padding, levels)
+        tokens, pos, token_padding = self.tokens(levels, paddings)
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
-        memory, positions = (x.unflatten(1, source.shape[-2:]) for x in (memory, pos))
-        encoded = Encoded(outputs[-1], memory, source, padding, laterals, positions)
+        size = (levels[0].shape[-2], levels[0].shape[-1])
+        encoded = Encoded(
+            queries=outputs[-1],
+            memory=finest_level(memory, len(images), size),
+            source=levels[0],
+            padding=None if paddings is None else paddings[0],
+            laterals=laterals,
+            positions=finest_level(pos, len(images), size),
+        )
         return self.predict(outputs, encoded, all_layers)

@@ -50,6 +50,11 @@ class DeformableDETR(DETR):
         node = cfg.MODEL.DETR
         if cfg.MODEL.MASK_ON:
             raise UserError("MODEL.MASK_ON is True: DeformableDETR has no masks, set it to False")
+        if node.DEFORMABLE_ENCODER.ENABLED:
+            raise UserError(
+                f"{cls.node}.DEFORMABLE_ENCODER.ENABLED is True: DeformableDETR's encoder, which "
+                "DEFORMABLE describes, is one already, set it to False"
+            )
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
         with layer_errors(node, cls.node):

@@ -6,6 +6,7 @@ from d2video.config import ABOVE_0, register_config, register_least, register_re
 from d2video.config.set_prediction import (
     LEAST_MASK_VALUES,
     LEAST_VALUES,
+    add_deformable_encoder_keys,
     add_loss_keys,
     add_mask_keys,
     add_transformer_keys,
@@ -36,6 +37,7 @@ def add_vistr_config(cfg: CN) -> None:
     # Instances that a clip can show at most.
     cfg.MODEL.VISTR.NUM_SLOTS = 10
     add_transformer_keys(cfg.MODEL.VISTR, hidden_dim=384)
+    add_deformable_encoder_keys(cfg.MODEL.VISTR, num_frames=3)
     # Number of shortest sine waves in the frame (and in the clip), above 0. The official value of 1,
     # with POSITION_TEMPERATURE, gives neighbouring cells nearly equal encodings. A pretrained model
     # copes with that; a short training does not.

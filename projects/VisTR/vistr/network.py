@@ -13,6 +13,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
+from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.layers.transformer import run
 from d2video.modeling.mask_head import (
     MaskHeadSmallConv,
@@ -21,8 +22,8 @@ from d2video.modeling.mask_head import (
 )
 from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded, Predictions
-from d2video.modeling.query_network import QueryNetwork
-from d2video.structures.padding import resize_padding
+from d2video.modeling.query_network import QueryNetwork, finest_level
+from d2video.structures.padding import resize_paddings
 
 
 class InstanceMaskHead(nn.Sequential):
@@ -53,7 +54,8 @@ class VisTRNetwork(QueryNetwork):
     """Transformer over all tokens of a clip; masks by 3D convolutions over the frames of a slot.
 
     Args:
-        backbone, in_features, num_classes: see :class:`QueryNetwork`.
+        backbone, in_features, num_classes, deformable_encoder, encoder_features: see
+            :class:`QueryNetwork`.
         transformer: of width C, divisible by 6 (three axes of sine positions).
         num_frames: T; the learned queries are bound to it.
         num_slots: S, the largest number of instances a clip can show.
@@ -74,6 +76,8 @@ class VisTRNetwork(QueryNetwork):
         num_frames: int,
         num_slots: int,
         num_classes: int,
+        deformable_encoder: MultiScaleEncoder | None = None,
+        encoder_features: int = 1,
         mask_width: int | None = None,
         position_temperature: float = 10000.0,
         position_waves: float = 1.0,
@@ -93,6 +97,8 @@ class VisTRNetwork(QueryNetwork):
             ),
             num_queries=num_frames * num_slots,
             num_classes=num_classes,
+            deformable_encoder=deformable_encoder,
+            encoder_features=encoder_features,
         )
         self.num_frames = num_frames
         self.num_slots = num_slots
@@ -112,23 +118,25 @@ class VisTRNetwork(QueryNetwork):
 
     def compiled_parts(self) -> list[nn.Module]:
         """The attention maps and the single convolutions before the heads stay as they are."""
-        return [self.backbone, self.transformer, self.mask_head, self.insmask_head]
+        return [*super().compiled_parts(), self.mask_head, self.insmask_head]
 
-    def _frame_features(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) to the projected transformer input (N, C, H_f, W_f) and the laterals."""
+    def _frame_features(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(N, 3, H, W) to the transformer's levels [(N, C, H_l, W_l)] and the laterals."""
         features = self.backbone(frames)
-        source = self.input_proj(features[self.in_features[-1]])
-        fine_to_coarse = [features[name] for name in self.in_features[:-1]]
-        return source, self.mask_head.laterals(fine_to_coarse)
+        fine_to_coarse = [features[name] for name in self.lateral_features]
+        return self.levels(features), self.mask_head.laterals(fine_to_coarse)
 
-    def _encode_frames(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """All frames at once in training. At inference a few at a time: only the narrow laterals
-        are kept, never the wide backbone features of all frames."""
+    def _encode_frames(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """All frames at once in training. At inference a few at a time: only the levels and the narrow
+        laterals are kept, never the wide backbone features of all frames."""
         flat = frames.flatten(0, 1)
         # The widest maps are those of res2: 256 channels at stride 4, 16 elements a pixel.
         parts = self._parts(len(flat), 16 * flat[0, 0].numel())
-        sources, laterals = zip(*(self._frame_features(part) for part in flat.split(parts)))
-        return torch.cat(sources), [torch.cat(level) for level in zip(*laterals)]
+        levels, laterals = (
+            [torch.cat(maps) for maps in zip(*kind)]
+            for kind in zip(*(self._frame_features(part) for part in flat.split(parts)))
+        )
+        return levels, laterals
 
     def forward(
         self, frames: Tensor, padding: Tensor | None, all_layers: bool = True
@@ -144,21 +152,20 @@ class VisTRNetwork(QueryNetwork):
         """
         batch, num_frames = frames.shape[:2]
         assert num_frames == self.num_frames, (num_frames, self.num_frames)
-        source, laterals = self._encode_frames(frames)
-        by_clip = source.unflatten(0, (batch, num_frames)).permute(0, 1, 3, 4, 2)
-        if padding is not None:
-            padding = resize_padding(padding, source)[:, None].expand(-1, num_frames, -1, -1)
-        tokens, pos, token_padding = self.tokens(by_clip, padding)
+        levels, laterals = self._encode_frames(frames)
+        paddings = resize_paddings(padding, levels)
+        by_clip = [level.unflatten(0, (batch, num_frames)) for level in levels]
+        tokens, pos, token_padding = self.tokens(by_clip, paddings)
         outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
-        grid = (num_frames, *source.shape[-2:])
-        memory = memory.unflatten(1, grid).flatten(0, 1)
+        size = (levels[0].shape[-2], levels[0].shape[-1])
+        memory = finest_level(memory, len(levels[0]), size)
         encoded = Encoded(
             queries=outputs[-1].unflatten(1, (num_frames, self.num_slots)).flatten(0, 1),
             memory=memory,
             source=memory.permute(0, 3, 1, 2),
-            padding=None if padding is None else padding.flatten(0, 1),
+            padding=None if paddings is None else paddings[0].repeat_interleave(num_frames, 0),
             laterals=laterals,
-            positions=pos.unflatten(1, grid).flatten(0, 1),
+            positions=finest_level(pos, len(levels[0]), size),
         )
         predictions = self.predict(outputs, encoded, all_layers)
         predictions.masks = partial(self._query_masks, encoded)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from d2video.config.checks import (
     check_counts,
-    check_in_features,
+    check_levels,
     layer_errors,
 )
 from d2video.config.set_prediction import mask_arguments, model_arguments, network_arguments
@@ -217,4 +217,5 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
             f"MODEL.VISTR.LABEL_OFFSET is {vistr.LABEL_OFFSET}: set less than NUM_CLASSES "
             f"({vistr.NUM_CLASSES})"
         )
-    check_in_features(vistr, "MODEL.VISTR", features, least=2)
+    num_frames = cfg.INPUT.CLIP.NUM_FRAMES
+    check_levels(vistr, "MODEL.VISTR", features, masks=True, num_frames=num_frames)

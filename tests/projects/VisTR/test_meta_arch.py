@@ -164,12 +164,12 @@ def test_padding_is_not_attended():
     padding[:, :, 40:] = True
     # Beyond the reach of the backbone's kernels from the valid part.
     other = frames.clone()
-    source, laterals = network._encode_frames(frames)
+    (source,), laterals = network._encode_frames(frames)
     other_source = source.clone()
     other_source[..., 5:] += 100
     results = []
     for changed in (source, other_source):
-        network._encode_frames = lambda _, s=changed: (s, laterals)
+        network._encode_frames = lambda _, s=changed: ([s], laterals)
         found = network(other, padding)
         results.append((found.logits, found.boxes))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-5)

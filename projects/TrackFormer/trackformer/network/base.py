@@ -14,7 +14,7 @@ from d2video.layers import Transformer
 from d2video.layers.deformable_transformer import DeformableTransformer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
-from d2video.structures.padding import resize_padding
+from d2video.structures.padding import resize_paddings
 
 
 @dataclass
@@ -60,9 +60,7 @@ class Pyramid:
     @classmethod
     def of(cls, levels: list[Tensor], padding: Tensor | None) -> "Pyramid":
         """Levels and the padding (B, H, W) of their canvas, resized to each."""
-        if padding is None:
-            return cls(levels, None)
-        return cls(levels, [resize_padding(padding, level) for level in levels])
+        return cls(levels, resize_paddings(padding, levels))
 
 
 @dataclass(kw_only=True)

@@ -52,8 +52,7 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
         return FrameFeatures([outputs[name] for name in self.in_features], padding)
 
     def project(self, features: FrameFeatures) -> Pyramid:
-        source = self.input_proj(features.maps[-1])
-        return Pyramid.of([source], features.padding)
+        return Pyramid.of([self.input_proj(features.maps[-1])], features.padding)
 
     def forward(
         self,
@@ -66,7 +65,7 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
         """See :class:`TrackingNetwork`; ``previous`` is not used."""
         (source,) = current.levels
         padding = None if current.paddings is None else current.paddings[0]
-        tokens, pos, token_padding = self.tokens(source.permute(0, 2, 3, 1), padding)
+        tokens, pos, token_padding = self.tokens(current.levels, current.paddings)
         memory = self.transformer.encode(tokens, pos, token_padding)
 
         query_pos = self.query_embed.weight.expand(len(source), -1, -1)
