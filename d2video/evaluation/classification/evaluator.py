@@ -78,7 +78,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
         self._owner = "data set" if classes is None else "model"  # of the classes, for messages
         self._num_labels = len(class_names)
         self._to_model = range(self._num_labels) if classes is None else classes.to_model
-        self._class_names = list(class_names if classes is None else classes.model_names)
+        self.class_names = list(class_names if classes is None else classes.model_names)
         self._output_dir = output_dir
         super().__init__(source)
 
@@ -123,14 +123,14 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
                 *(self._source, unlabelled, len(kept)),
                 "" if self._owner == "data set" else " that the model knows",
             )
-        confusion = np.zeros((len(self._class_names),) * 2, np.int64)  # (true, predicted)
+        confusion = np.zeros((len(self.class_names),) * 2, np.int64)  # (true, predicted)
         for each in scored:
             confusion[each.label, each.top[0][0]] += 1
-        draw_confusion(os.path.join(self._output_dir, CONFUSION_NAME), confusion, self._class_names)
+        draw_confusion(os.path.join(self._output_dir, CONFUSION_NAME), confusion, self.class_names)
         return self._summarize(scored, confusion)
 
     def _check(self, where: str, label: int | None, scores: Any) -> None:
-        count = len(self._class_names)
+        count = len(self.class_names)
         if scores.shape != (count,):
             raise UserError(
                 f"{self._source}: the model's scores of {where} have the shape "
@@ -157,14 +157,14 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
                 "file_name": each.file_name,
                 "label": each.label,
                 "top5": [
-                    {"label": label, "name": self._class_names[label], "score": score}
+                    {"label": label, "name": self.class_names[label], "score": score}
                     for label, score in each.top
                 ],
             }
             for video_id, each in predictions.items()
         ]
         path = os.path.join(self._output_dir, PREDICTIONS_NAME)
-        write_json(path, {"classes": self._class_names, "videos": videos})
+        write_json(path, {"classes": self.class_names, "videos": videos})
         logger.info("Wrote the predictions of %d videos to %s", len(videos), path)
 
     def _summarize(self, scored: Sequence[Prediction], confusion: np.ndarray) -> dict[str, float]:
@@ -179,7 +179,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             "top5": 100 * float(np.mean(in_top)),
             "mean_class_accuracy": float(accuracy[shown].mean()),
         }
-        classes = zip(self._class_names, accuracy.tolist(), counts.tolist(), strict=True)
+        classes = zip(self.class_names, accuracy.tolist(), counts.tolist(), strict=True)
         by_class = sorted(classes, key=lambda row: (np.isnan(row[1]), -row[1]))
         logger.info(
             "Classification of %d videos:\n%s",
@@ -189,12 +189,12 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
         columns = ("class", "top1", "videos")
         logger.info("By class:\n%s", tabulate(by_class, columns, "pipe", floatfmt=".2f"))
         if confused := most_confused(confusion, _MOST_CONFUSED):
-            rows = [(*(self._class_names[i] for i in pair), count) for *pair, count in confused]
+            rows = [(*(self.class_names[i] for i in pair), count) for *pair, count in confused]
             columns = ("true class", "predicted", "videos")
             logger.info("Confused most often:\n%s", tabulate(rows, columns, "pipe"))
         return overall | {
             f"top1-{name}": value
-            for name, value in zip(self._class_names, accuracy.tolist(), strict=True)
+            for name, value in zip(self.class_names, accuracy.tolist(), strict=True)
         }
 
 

@@ -1,6 +1,21 @@
 """Where a model loses: what ``d2video errors`` shows, by evaluator."""
 
-from d2video.evaluation.errors import instances, tracking
+from d2video.evaluation.errors import (
+    classification,
+    instances,
+    restoration,
+    segments,
+    tracking,
+)
 from d2video.evaluation.errors.breakdown import Breakdown, ErrorFinder, find_errors
 
-__all__ = ["Breakdown", "ErrorFinder", "find_errors", "instances", "tracking"]
+__all__ = [
+    "Breakdown",
+    "ErrorFinder",
+    "classification",
+    "find_errors",
+    "instances",
+    "restoration",
+    "segments",
+    "tracking",
+]

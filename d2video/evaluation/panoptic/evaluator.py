@@ -12,7 +12,12 @@ from torch import Tensor
 from d2video.data.class_matching import ClassMatch
 from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
-from d2video.evaluation.panoptic.quality import Segment, compare_image, mean_quality
+from d2video.evaluation.panoptic.quality import (
+    ImageComparison,
+    Segment,
+    compare_image,
+    mean_quality,
+)
 from d2video.formats.coco_panoptic import PanopticFile
 from d2video.formats.panoptic_png import check_segments, segment_ids
 from d2video.structures.answers import ImageAnswer
@@ -23,7 +28,7 @@ from d2video.video.image_io import read_rgb
 logger = logging.getLogger(__name__)
 
 
-class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
+class PanopticEvaluator(GatheringEvaluator[int, ImageComparison, ImageAnswer]):
     """Panoptic quality by the rules of COCO, see :mod:`.quality`.
 
     An input has its ``image_id``; an answer ``panoptic_seg``: an int tensor (H,W) of the original
@@ -32,6 +37,11 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
 
     The results ``panoptic_seg`` are PQ, SQ, RQ of all categories, of things (``PQ_th``, ...) and of
     stuff (``PQ_st``, ...): percentages, nan where no category of that kind occurs.
+
+    Attributes:
+        is_thing: by category id of the file, ascending; K categories.
+        is_scored: (K,) bool.
+        names: by category id.
     """
 
     name = "panoptic_seg"
@@ -65,10 +75,11 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
                 f"category id {min(missing)} of {path} is not in the dataset's metadata: "
                 "register the dataset with its own categories"
             )
-        self._is_thing = dict(sorted(is_thing.items()))
+        self.is_thing = dict(sorted(is_thing.items()))
+        self.names = {each["id"]: each["name"] for each in file.categories}
         # Things last: where both use the same numbers, the stuff's may have all of them as one class.
-        labels = [{**stuff_ids, **thing_ids}[i] for i in self._is_thing]
-        self._is_scored = np.isin(labels, labels if classes is None else classes.common)
+        labels = [{**stuff_ids, **thing_ids}[i] for i in self.is_thing]
+        self.is_scored = np.isin(labels, labels if classes is None else classes.common)
         # By whether it is a thing: both may use the same number.
         self._category_ids = {
             True: {label: i for i, label in thing_ids.items() if i in is_thing},
@@ -110,8 +121,8 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
     def _key(self, given: Mapping[str, Any]) -> int:
         return given["image_id"]
 
-    def _keep(self, given: Mapping[str, Any], answer: ImageAnswer) -> np.ndarray:
-        """The tally (K,4) of an image.
+    def _keep(self, given: Mapping[str, Any], answer: ImageAnswer) -> ImageComparison:
+        """The comparison of an image.
 
         Raises:
             UserError: an unknown category or segment id, a label image that cannot be read or lacks a
@@ -124,18 +135,24 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
         ids, predicted = self._read_answer(
             given["image_id"], true_ids.shape, *answer["panoptic_seg"]
         )
-        return compare_image(true_ids, segments, ids, predicted, [*self._is_thing])
+        return compare_image(true_ids, segments, ids, predicted)
 
-    def _score(self, kept: dict[int, np.ndarray]) -> dict[str, float]:
+    def of_all_images(self, kept: Mapping[int, ImageComparison]) -> dict[int, ImageComparison]:
+        """What was kept, and comparisons with nothing for images without an answer."""
+        void = np.zeros((1, 1), np.int64)  # what is missed does not depend on pixels
+        return {
+            image_id: kept[image_id]
+            if image_id in kept
+            else compare_image(void, segments, void, {})
+            for image_id, (_, segments) in self._images.items()
+        }
+
+    def _score(self, kept: dict[int, ImageComparison]) -> dict[str, float]:
         self._missing(kept)
-        category_ids = [*self._is_thing]
-        void = np.zeros((1, 1), np.int64)
+        category_ids = [*self.is_thing]
         total = np.zeros((len(category_ids), 4))
-        for image_id, (_, segments) in self._images.items():
-            if image_id in kept:
-                total += kept[image_id]
-            else:  # what is missed does not depend on pixels
-                total += compare_image(void, segments, void, {}, category_ids)
+        for comparison in self.of_all_images(kept).values():
+            total += comparison.tally(category_ids)
         return self._summarize(total)
 
     def _read_answer(
@@ -173,12 +190,12 @@ class PanopticEvaluator(GatheringEvaluator[int, np.ndarray, ImageAnswer]):
 
     def _summarize(self, total: np.ndarray) -> dict[str, float]:
         """Percentages of all scored categories, things and stuff, logged and returned."""
-        things = np.array([*self._is_thing.values()], bool)
+        things = np.array([*self.is_thing.values()], bool)
         results, rows = {}, []
         for name, suffix, chosen in (
-            ("All", "", self._is_scored),
-            ("Things", "_th", self._is_scored & things),
-            ("Stuff", "_st", self._is_scored & ~things),
+            ("All", "", self.is_scored),
+            ("Things", "_th", self.is_scored & things),
+            ("Stuff", "_st", self.is_scored & ~things),
         ):
             quality, count = mean_quality(total[chosen])
             results.update({key + suffix: value for key, value in quality.items()})

@@ -24,14 +24,68 @@ class Segment:
     is_crowd: bool
 
 
+@dataclass(frozen=True)
+class ImageComparison:
+    """The segments of an image, compared.
+
+    Attributes:
+        truth: the G labelled segments.
+        predicted: category of each of the P predicted ones.
+        iou: (G,P) float64, whatever the categories; void pixels of the labels are taken out of the union.
+        areas: (G,) int64, pixels of the labelled segments.
+        counts: (P,) bool, predictions that are false if they match nothing.
+    """
+
+    truth: Sequence[Segment]
+    predicted: Sequence[int]
+    iou: np.ndarray
+    areas: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def crowd(self) -> np.ndarray:
+        """(G,) bool."""
+        return np.array([s.is_crowd for s in self.truth], bool)
+
+    def matches(self) -> np.ndarray:
+        """(G,P) bool, at most one in a row and one in a column: segments do not overlap."""
+        same = np.equal.outer([s.category_id for s in self.truth], self.predicted)
+        return (self.iou > 0.5) & same.reshape(self.iou.shape) & ~self.crowd[:, None]
+
+    def tally(self, category_ids: Sequence[int]) -> np.ndarray:
+        """Summed IoU of the matches, number of matches, of false positives and of missed segments.
+
+        Args:
+            category_ids: the K categories, ascending.
+
+        Returns:
+            float64 (K,4).
+        """
+        matched = self.matches()
+        true_category = np.searchsorted(category_ids, [s.category_id for s in self.truth])
+        category = np.searchsorted(category_ids, self.predicted)
+
+        def count(categories: np.ndarray, weights: np.ndarray) -> np.ndarray:
+            return np.bincount(categories, weights, minlength=len(category_ids))
+
+        return np.stack(
+            [
+                count(true_category, (self.iou * matched).sum(1)),
+                count(true_category, matched.sum(1)),
+                count(category, ~matched.any(0) & self.counts),
+                count(true_category, ~matched.any(1) & ~self.crowd),
+            ],
+            axis=1,
+        )
+
+
 def compare_image(
     true_ids: np.ndarray,
     truth: Sequence[Segment],
     predicted_ids: np.ndarray,
     predicted: Mapping[int, int],
-    category_ids: Sequence[int],
-) -> np.ndarray:
-    """Tally one image.
+) -> ImageComparison:
+    """Compare the segments of one image.
 
     A predicted and a labelled segment of one category match where their intersection is more than
     half of their union, from which void pixels of the labels are taken out. Crowds match nothing
@@ -43,40 +97,23 @@ def compare_image(
         truth: the G labelled segments.
         predicted_ids: int (H,W), the same of the prediction.
         predicted: {id: category} of the P predicted segments.
-        category_ids: the K categories, ascending.
-
-    Returns:
-        float64 (K,4): summed IoU of the matches, number of matches, of false positives and of
-        missed segments.
     """
     overlap = _overlap(
         true_ids, [s.segment_id for s in truth], predicted_ids, [*predicted]
     )  # (G+1, P+1), void first
-    true_category = np.searchsorted(category_ids, [s.category_id for s in truth])
-    category = np.searchsorted(category_ids, [*predicted.values()])
-    crowd = np.array([s.is_crowd for s in truth], bool)
-    same = true_category[:, None] == category
-
     intersection, void = overlap[1:, 1:], overlap[0, 1:]
-    area = overlap[:, 1:].sum(0)
-    union = overlap[1:].sum(1, keepdims=True) + area - intersection - void
-    iou = intersection / np.maximum(union, 1) * (same & ~crowd[:, None])
-    matched = iou > 0.5  # at most one in a row and one in a column: segments do not overlap
-    forgiven = void + (intersection * (same & crowd[:, None])).sum(0)
-    false_positive = ~matched.any(0) & (2 * forgiven <= area) & (area > 0)
-    missed = ~matched.any(1) & ~crowd
-
-    def tally(categories: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return np.bincount(categories, weights, minlength=len(category_ids))
-
-    return np.stack(
-        [
-            tally(true_category, (iou * matched).sum(1)),
-            tally(true_category, matched.sum(1)),
-            tally(category, false_positive),
-            tally(true_category, missed),
-        ],
-        axis=1,
+    area, true_areas = overlap[:, 1:].sum(0), overlap[1:].sum(1)
+    union = true_areas[:, None] + area - intersection - void
+    forgiving = [
+        [s.is_crowd and s.category_id == category for category in predicted.values()] for s in truth
+    ]
+    forgiven = void + (intersection * np.array(forgiving, bool).reshape(intersection.shape)).sum(0)
+    return ImageComparison(
+        truth=truth,
+        predicted=[*predicted.values()],
+        iou=intersection / np.maximum(union, 1),
+        areas=true_areas,
+        counts=(2 * forgiven <= area) & (area > 0),
     )
 
 

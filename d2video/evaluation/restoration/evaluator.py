@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 TABLE_NAME = "images.csv"
 # Of Measures. A "-" in a key would keep it out of the line for copying that detectron2 logs.
 NAMES = ("PSNR_Y", "PSNR_RGB", "SSIM")
-_MODEL = ""
+MODEL = ""  # in place of the name of a baseline
 
-# Measures of an image by method: _MODEL, or the name of a baseline.
+# Measures of an image by method: MODEL, or the name of a baseline.
 ByMethod = dict[str, Measures]
 
 
@@ -132,7 +132,7 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
                 f"{where}: of an image of {_size(target)} pixels nothing is left to measure "
                 f"without {border} at each border: leave it out of the data set"
             )
-        measures = {_MODEL: measure(restored, target, border)}
+        measures = {MODEL: measure(restored, target, border)}
         if self._with_baselines:
             size = tuple(target.shape[-2:])
             others = baselines(image, size, denoises=task.startswith("denoise"))
@@ -151,15 +151,19 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
         suffix = "" if name.lower().endswith(".png") else ".png"
         return self._output_dir / "restored" / task / f"{name}{suffix}"
 
-    def _score(self, kept: dict[tuple[str, str], ByMethod]) -> dict[str, float]:
-        if not kept:
-            return {}
+    def by_task(self, kept: Mapping[tuple[str, str], ByMethod]) -> dict[str, dict[str, ByMethod]]:
+        """What was kept by task and file name; of the bilateral filters the best one of each task."""
         by_task: dict[str, dict[str, ByMethod]] = {}
         for (task, file_name), measures in kept.items():
             by_task.setdefault(task, {})[file_name] = measures
-        by_task = {task: _best_bilateral(task, images) for task, images in by_task.items()}
+        return {task: _best_bilateral(task, images) for task, images in by_task.items()}
+
+    def _score(self, kept: dict[tuple[str, str], ByMethod]) -> dict[str, float]:
+        if not kept:
+            return {}
+        by_task = self.by_task(kept)
         self._write(by_task)
-        results = dict(zip(NAMES, _means([each[_MODEL] for each in kept.values()]), strict=True))
+        results = dict(zip(NAMES, _means([each[MODEL] for each in kept.values()]), strict=True))
         rows = []
         for task, images in by_task.items():
             for method in next(iter(images.values())):

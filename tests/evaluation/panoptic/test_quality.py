@@ -17,7 +17,7 @@ def row(*runs):
 
 def tally(true_ids, truth, predicted_ids, predicted):
     segments = [Segment(i, c, crowd) for i, c, crowd in truth]
-    got = compare_image(true_ids, segments, predicted_ids, predicted, CATEGORIES)
+    got = compare_image(true_ids, segments, predicted_ids, predicted).tally(CATEGORIES)
     return {c: line.tolist() for c, line in zip(CATEGORIES, got) if line.any()}
 
 
@@ -175,7 +175,7 @@ def test_equals_the_definition(seed):
     predicted = {
         int(i): int(c) for i, c in zip(places, np.where(wrong, categories[::-1], categories))
     }
-    got = compare_image(true_ids, truth, predicted_ids, predicted, CATEGORIES)
+    got = compare_image(true_ids, truth, predicted_ids, predicted).tally(CATEGORIES)
     np.testing.assert_allclose(got, by_definition(true_ids, truth, predicted_ids, predicted))
 
 
