@@ -1,5 +1,7 @@
 """What a clip costs, counted on the meta device: no arithmetic is done, so figures are exact."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,9 @@ from detectron2.modeling import build_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from d2video.config import load_cfg
+from d2video.layers import Transformer
+from d2video.layers.level_geometry import LevelGeometry
+from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.modeling.losses import mask_loss_sums
 from d2video.projects import register_all
 
@@ -88,3 +93,36 @@ def test_activation_checkpointing_keeps_less(model, monkeypatch):
     options = ["MODEL.DEVICE", "meta", "MODEL.ACTIVATION_CHECKPOINT", "True"]
     # 4.9 of 7.9 GB; what stays is the backbone's.
     assert saved_gigabytes(build_model(load_cfg(R50, options))) < 0.65 * plain
+
+
+def grid_sample_flops(x, *args, out_shape=None, **kwargs) -> int:
+    """Four pixels of two operations each, and the weighted sum over the points."""
+    return 10 * math.prod(out_shape)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dense", "deformable"),
+    [([(10, 17)], 504, 147), ([(19, 34), (10, 17)], 8715, 753)],
+    ids=["res5", "res4_res5"],
+)
+def test_deformable_encoder_saves_what_dense_attention_pays_for_long_clips(
+    sizes, dense, deformable, monkeypatch
+):
+    """GFLOP of six encoder layers, counted from one; each token looks at three frames."""
+    monkeypatch.setattr(F, "scaled_dot_product_attention", flash_attention)
+    num_tokens = sum(height * width for height, width in sizes)
+    with torch.device("meta"):
+        tokens = torch.empty(1, 36, num_tokens, 384)
+        one = Transformer(384, 8, num_encoder_layers=1, num_decoder_layers=0).eval()
+        other = MultiScaleEncoder(384, 8, 1, 2048, num_levels=len(sizes), num_frames=3).eval()
+        geometry = LevelGeometry.of([torch.empty(1, 384, *size) for size in sizes], None)
+    mapping = {torch.ops.aten.grid_sampler_2d: grid_sample_flops}
+    counts = []
+    for encode in (
+        lambda: one.encode(tokens.flatten(1, 2), tokens.flatten(1, 2), None),
+        lambda: other(tokens, tokens, geometry),
+    ):
+        with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+            encode()
+        counts.append(round(6 * counter.get_total_flops() / 1e9))
+    assert counts == [dense, deformable]
