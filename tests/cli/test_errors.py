@@ -11,11 +11,12 @@ pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
 
 
 def test_of_a_model(trained, capsys):
-    main(["../run", "--json", "errors.json", "--score", "0.1"])
+    run = str(trained / "run")  # what is logged once for a path is for other tests, too
+    main([run, "--json", "errors.json", "--score", "0.1"])
     said = capsys.readouterr().out
     assert "copypaste: AP,AP50" in said
     found = json.loads((trained / "elsewhere/errors.json").read_text())
-    assert (found["model"], found["score"]) == ("../run/model_final.pth", 0.1)
+    assert (found["model"], found["score"]) == (f"{run}/model_final.pth", 0.1)
     (by_task,) = found["errors"].values()
     for name in by_task["bbox"]["tables"]:
         assert f"bbox: {name}" in said or not by_task["bbox"]["tables"][name]
@@ -23,7 +24,7 @@ def test_of_a_model(trained, capsys):
     objects = by_task["bbox"]["objects"]
     assert len(objects) == len(labels["annotations"])
     assert {row["image"] for row in objects} <= {each["id"] for each in labels["images"]}
-    main(["../run", "--json", "again.json", "--score", "0.1"])
+    main([run, "--json", "again.json", "--score", "0.1"])
     again = (trained / "elsewhere/again.json").read_text()
     assert again == (trained / "elsewhere/errors.json").read_text()
 
@@ -49,8 +50,8 @@ def test_of_results(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["../run", "--data", "../unlabelled.json"], 1, "without labelled objects"),
-        (["../run", "--score", "2"], 2, "must be from 0 to 1"),
+        (["RUN", "--data", "../unlabelled.json"], 1, "without labelled objects"),
+        (["RUN", "--score", "2"], 2, "must be from 0 to 1"),
         (["nix.pth"], 1, "model nix.pth: no such file"),
         (["results.json"], 1, "name their data set"),
         ([], 1, "no model is given"),
@@ -61,7 +62,7 @@ def test_mistakes_are_one_line(trained, capsys, words, status, message):
     labels["image_root"] = "shapes/val"
     (trained / "unlabelled.json").write_text(json.dumps({**labels, "annotations": []}))
     with pytest.raises(SystemExit) as end:
-        main(words)
+        main([word.replace("RUN", str(trained / "run")) for word in words])
     assert end.value.code == status
     error = capsys.readouterr().err
     assert message in error

@@ -7,12 +7,17 @@ import numpy as np
 import pycocotools.mask as coco_mask
 
 from d2video.evaluation.coco import COCOInstanceEvaluator
-from d2video.evaluation.errors.breakdown import Breakdown, find_errors
-from d2video.evaluation.errors.objects import Comparison, object_rows, object_tables
+from d2video.evaluation.errors.breakdown import Breakdown, Row, find_errors
+from d2video.evaluation.errors.objects import (
+    Comparison,
+    object_groups,
+    object_rows,
+    object_tables,
+)
 from d2video.evaluation.errors.oracles import judge, oracle_table
 from d2video.evaluation.vis.compare import track_ious
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
-from d2video.evaluation.vis.ground_truth import VideoTruth
+from d2video.evaluation.vis.ground_truth import RLE, VideoTruth
 
 
 def instance_breakdown(
@@ -42,13 +47,24 @@ def _(evaluator: YTVISEvaluator, min_score: float) -> list[Breakdown]:
         _compare_video(video, kept[video_id][0] if video_id in kept else [], evaluator.scored)
         for video_id, video in evaluator.ground_truth.videos.items()
     ]
-    return instance_breakdown(evaluator.name, compared, evaluator.scored, "video", min_score)
+    found = instance_breakdown(evaluator.name, compared, evaluator.scored, "video", min_score)
+    for breakdown in found:
+        entries = {
+            video_id: _scored(each, evaluator.scored) for video_id, (each, _) in kept.items()
+        }
+        for row in breakdown.objects:
+            video = evaluator.ground_truth.videos[row["video"]]
+            row["pixels"] = pixels_of(video, row, entries.get(row["video"], []))
+        groups = object_groups(breakdown.objects).items()
+        title = "the best prediction's pixels, in % of the objects' pixels"
+        breakdown.tables[title] = [_pixel_row(name, rows) for name, rows in groups]
+    return found
 
 
 def _compare_video(
     video: VideoTruth, entries: Sequence[Mapping[str, Any]], scored: Mapping[int, str]
 ) -> Comparison:
-    found = [each for each in entries if each["category_id"] in scored]
+    found = _scored(entries, scored)
     tracks = [each for each in video.tracks if each.category_id in scored]
     masks = [each["segmentations"] for each in found]
     ious, _ = track_ious(masks, [each.masks for each in tracks], video.height, video.width)
@@ -64,6 +80,48 @@ def _compare_video(
         areas=_floats(each.area for each in tracks),
         presence=_floats(seen) / video.num_frames,
     )
+
+
+def _scored(
+    entries: Sequence[Mapping[str, Any]], scored: Mapping[int, str]
+) -> list[Mapping[str, Any]]:
+    return [each for each in entries if each["category_id"] in scored]
+
+
+def pixels_of(video: VideoTruth, row: Row, entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many pixels an object has in all frames, how many of them its best prediction misses, and where
+    those are that it has too much: on other objects, on background, or in frames without the object."""
+    pixels = dict.fromkeys(("object", "missed", "on others", "on background", "when absent"), 0)
+    (own,) = (each for each in video.tracks if each.track_id == row["object"])
+    others = [each.masks for each in video.tracks if each is not own]
+    nothing = [None] * video.num_frames
+    best = nothing if row["best"] is None else entries[row["best"]]["segmentations"]
+    for true, found, *beside in zip(own.masks, best, *others, strict=True):
+        size, area, common = _area([true]), _area([found]), _area([true, found])
+        on_others = min(_area([found, _union(beside)]), area - common) if size else 0
+        pixels["object"] += size
+        pixels["missed"] += size - common
+        pixels["on others"] += on_others
+        pixels["on background" if size else "when absent"] += area - common - on_others
+    return pixels
+
+
+def _area(masks: Sequence[RLE | None]) -> int:
+    """Pixels that all masks have in common, 0 if one is None."""
+    if any(mask is None for mask in masks):
+        return 0
+    return int(coco_mask.area(coco_mask.merge(masks, intersect=True)))
+
+
+def _union(masks: Sequence[RLE | None]) -> RLE | None:
+    present = [mask for mask in masks if mask is not None]
+    return coco_mask.merge(present) if present else None
+
+
+def _pixel_row(name: str, rows: Sequence[Row]) -> Row:
+    total = {key: sum(row["pixels"][key] for row in rows) for key in rows[0]["pixels"]}
+    count = total.pop("object")
+    return {"objects": name, **{key: 100 * n / max(count, 1) for key, n in total.items()}}
 
 
 @find_errors.register

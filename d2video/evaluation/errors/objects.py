@@ -61,15 +61,17 @@ def object_rows(
         min_score: a prediction below it finds nothing.
 
     Returns:
-        rows with ``noun``, ``object`` (its id), ``class``, ``area``, ``presence``; ``best_iou``,
-        ``best_class`` and ``best_score`` of the best prediction (0 and None if nothing overlaps);
-        ``answers``: predictions with IoU ≥ 0.5; ``given``: those of them with ``min_score``;
-        ``best_first``: whether of the answers the best has the highest score, None without answers;
-        ``cause``: ``FOUND`` or one of ``CAUSES``.
+        rows with ``noun``, ``object`` (its id), ``class``, ``area`` and ``presence``; ``others``, the
+        number of objects beside it, and ``alike``, those of its class; ``best``, the place of the best
+        prediction among those of the input, and ``best_iou``, ``best_class`` and ``best_score`` (0 and
+        None if nothing overlaps); ``answers``: predictions with IoU ≥ 0.5; ``given``: those of them with
+        ``min_score``; ``best_first``: whether of the answers the best has the highest score, None without
+        answers; ``cause``: ``FOUND`` or one of ``CAUSES``.
     """
     rows = []
     for each in compared:
-        for g in np.flatnonzero(~each.crowd).tolist():
+        real = ~each.crowd
+        for g in np.flatnonzero(real).tolist():
             iou = each.ious[:, g]
             seen = bool((iou > 0).any())
             best = int(np.lexsort((-each.scores, -iou))[0]) if seen else -1
@@ -85,6 +87,9 @@ def object_rows(
                     "class": names[int(each.truth_classes[g])],
                     "area": float(each.areas[g]),
                     "presence": float(each.presence[g]),
+                    "others": int(real.sum()) - 1,
+                    "alike": int((real & (each.truth_classes == each.truth_classes[g])).sum()) - 1,
+                    "best": best if seen else None,
                     "best_iou": float(iou[best]) if seen else 0.0,
                     "best_class": names[int(each.classes[best])] if seen else None,
                     "best_score": float(each.scores[best]) if seen else None,
@@ -101,7 +106,7 @@ def object_rows(
 
 def object_tables(rows: Sequence[Row], noun: str, min_score: float) -> dict[str, list[Row]]:
     """What :func:`object_rows` come to, in groups of objects; confused classes; and examples."""
-    groups = _groups(rows).items()
+    groups = object_groups(rows).items()
     found = (
         f"objects found (IoU ≥ {MIN_IOU:g}, right class, score ≥ {min_score:g}) and why not, in %"
     )
@@ -122,7 +127,7 @@ def object_tables(rows: Sequence[Row], noun: str, min_score: float) -> dict[str,
     }
 
 
-def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def object_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Objects by name of a group that is not empty; a division into one group only is left out."""
     small, large = np.quantile([row["area"] for row in rows], [1 / 3, 2 / 3]).tolist()
     divisions: list[dict[str, Callable[[Row], bool]]] = [
@@ -135,6 +140,11 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
             "in all frames": lambda row: row["presence"] == 1,
             "in half of them or more": lambda row: 0.5 <= row["presence"] < 1,
             "in less than half": lambda row: row["presence"] < 0.5,
+        },
+        {
+            "alone": lambda row: row["others"] == 0,
+            "beside other classes": lambda row: row["others"] > 0 and not row["alike"],
+            "beside its own class": lambda row: row["alike"] > 0,
         },
         {
             f"class {name}": lambda row, name=name: row["class"] == name  # type: ignore[misc]

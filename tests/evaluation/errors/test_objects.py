@@ -81,6 +81,7 @@ def test_tables():
         "all": 5,
         **{"area up to 33 px": 2, "up to 47 px": 1, "larger": 2},
         **{"in all frames": 1, "in half of them or more": 3, "in less than half": 1},
+        **{"beside other classes": 1, "beside its own class": 4},
         **{"class circle": 4, "class square": 1},
     }
     assert best[0] == {
