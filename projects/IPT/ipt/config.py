@@ -44,9 +44,14 @@ def add_ipt_config(cfg: CN) -> None:
     ipt.FEEDFORWARD_RATIO = 4
     # Probability, from 0 to below 1.
     ipt.DROPOUT = 0.0
+    # Predict the difference to the input, enlarged bicubically by the task's scale, in place of the
+    # image itself (official: False). Official weights need False.
+    ipt.GLOBAL_RESIDUAL = False
 
     # ---- training -------------------------------------------------------------------------------
-    # Weight of the contrastive loss beside L1 (paper, section 3.2: 0.1); 0: off.
+    # Between restored and clean patches: "l1" (paper), or "psnr", minus the mean PSNR of the patches.
+    ipt.LOSS = "l1"
+    # Weight of the contrastive loss beside it (paper, section 3.2: 0.1); 0: off.
     ipt.CONTRASTIVE_WEIGHT = 0.1
     # "paper" (temperature 1), or "supcon" (0.07), which the official MindSpore code has.
     ipt.CONTRASTIVE_FORM = "paper"

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from d2video.projects.ipt.contrastive import FORMS, contrastive_loss
 from d2video.projects.ipt.network import IPTNetwork
 from d2video.projects.ipt.official import OfficialTiling
+from d2video.projects.ipt.patch_loss import PATCH_LOSSES
 from d2video.projects.ipt.tasks import parse_tasks, task_index
 from d2video.projects.ipt.tiling import Tiling, restore
 from detectron2.config import CfgNode, configurable
@@ -25,7 +26,11 @@ from d2video.structures.answers import RestoredAnswer
 from d2video.utils.errors import UserError
 
 _NODE = "MODEL.IPT"
-_CHOICES = {"CONTRASTIVE_FORM": tuple(FORMS), "TILING": ("fast", "official")}
+_CHOICES = {
+    "LOSS": tuple(PATCH_LOSSES),
+    "CONTRASTIVE_FORM": tuple(FORMS),
+    "TILING": ("fast", "official"),
+}
 
 
 @META_ARCH_REGISTRY.register()
@@ -37,6 +42,7 @@ class IPT(nn.Module):
     Args:
         network: restores patches.
         task: of inputs that name none; "": the only one of the network.
+        patch_loss: name in ``PATCH_LOSSES``.
         contrastive_weight: of the contrastive loss; 0: it is not computed.
         contrastive_form: see :func:`.contrastive.contrastive_loss`.
         freeze_trunk: train only the heads, tails and queries.
@@ -55,6 +61,7 @@ class IPT(nn.Module):
         *,
         network: IPTNetwork,
         task: str = "",
+        patch_loss: str = "l1",
         contrastive_weight: float = 0.1,
         contrastive_form: str = "paper",
         freeze_trunk: bool = False,
@@ -67,6 +74,7 @@ class IPT(nn.Module):
         if task:
             task_index(network.tasks, task)
         self.default_task = task
+        self.patch_loss = patch_loss
         self.contrastive_weight = contrastive_weight
         self.contrastive_form = contrastive_form
         self.tiling = tiling or Tiling(network.patch_size)
@@ -94,8 +102,10 @@ class IPT(nn.Module):
                 pixel_mean=cfg.MODEL.PIXEL_MEAN,
                 pixel_std=cfg.MODEL.PIXEL_STD,
                 activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
+                global_residual=node.GLOBAL_RESIDUAL,
             ),
             "task": node.TASK,
+            "patch_loss": node.LOSS,
             "contrastive_weight": node.CONTRASTIVE_WEIGHT,
             "contrastive_form": node.CONTRASTIVE_FORM,
             "freeze_trunk": node.FREEZE_TRUNK,
@@ -120,9 +130,9 @@ class IPT(nn.Module):
                 it, ``task`` (inference).
 
         Returns:
-            in training ``loss_l1`` (of 0..255) and, where it has a weight, ``loss_contrastive``;
-            otherwise, for each input, ``restored``: (3, s h, s w) float32 on the CPU, about 0..255,
-            neither clamped nor rounded.
+            in training ``loss_l1`` (of 0..255) or ``loss_psnr`` (dB) and, where it has a weight,
+            ``loss_contrastive``; otherwise, for each input, ``restored``: (3, s h, s w) float32 on the
+            CPU, about 0..255, neither clamped nor rounded.
 
         Raises:
             UserError: a task that the model lacks, patches of another size than the model's, or
@@ -160,7 +170,7 @@ class IPT(nn.Module):
             psnr = 10 * torch.log10(255**2 / error.clamp(min=1e-6))
             name = self.network.tasks[task].name
             get_event_storage().put_scalar(f"train_psnr_{name}", psnr.item())
-        losses = {"loss_l1": F.l1_loss(output, target)}
+        losses = {f"loss_{self.patch_loss}": PATCH_LOSSES[self.patch_loss](output, target)}
         if self.contrastive_weight:
             if len(batched_inputs) == 1:
                 raise UserError(

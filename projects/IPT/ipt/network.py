@@ -164,6 +164,9 @@ class IPTNetwork(nn.Module):
         num_layers, num_heads, dropout, activation_checkpoint: see :class:`Body`.
         feedforward_ratio: hidden width of the feed-forward blocks over E.
         pixel_mean, pixel_std: 3 values each, of 0..255.
+        global_residual: tails give what is added to the input, which is enlarged bicubically where a
+            task has a scale (Kim et al., VDSR, 2016). Their last convolutions start at
+            zero, so that an untrained network answers with the (enlarged) input.
 
     Raises:
         UserError: the sizes do not fit together, or a scale is not possible.
@@ -182,6 +185,7 @@ class IPTNetwork(nn.Module):
         pixel_mean: Sequence[float] = (114.444, 111.4605, 103.02),
         pixel_std: Sequence[float] = (1.0, 1.0, 1.0),
         activation_checkpoint: bool = False,
+        global_residual: bool = False,
     ):
         super().__init__()
         if patch_size % token_size:
@@ -200,6 +204,7 @@ class IPTNetwork(nn.Module):
         self.token_size = token_size
         self.width = width
         self.feedforward_ratio = feedforward_ratio
+        self.global_residual = global_residual
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
@@ -218,6 +223,10 @@ class IPTNetwork(nn.Module):
         self.tails = nn.ModuleDict(
             {task.name: build_tail(num_features, task.scale) for task in self.tasks}
         )
+        if global_residual:
+            for tail in self.tails.values():
+                nn.init.zeros_(tail[-1].weight)
+                nn.init.zeros_(tail[-1].bias)
         self.register_load_state_dict_pre_hook(_choose_tasks)
 
     @property
@@ -252,7 +261,16 @@ class IPTNetwork(nn.Module):
         features = self.body(tokens.flatten(2).transpose(1, 2), name)
         change = features.transpose(1, 2).unflatten(2, tokens.shape[2:])
         output = self.tails[name](head + F.pixel_shuffle(change, self.token_size))
-        return output * self.std + self.mean, features
+        start = _enlarged(x, self.tasks[task].scale) if self.global_residual else self.mean
+        return output * self.std + start, features
+
+
+def _enlarged(x: Tensor, scale: int) -> Tensor:
+    """(B, 3, p, p) to (B, 3, s p, s p), by the bicubic kernel of MATLAB's imresize."""
+    if scale == 1:
+        return x
+    # The kernel without `antialias` is another one (-0.75 in place of -0.5).
+    return F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
 
 
 def task_of(name: str) -> str | None:

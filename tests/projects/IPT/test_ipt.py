@@ -1,6 +1,7 @@
 """The meta-architecture: training, whole images, following a video, fine-tuning on other tasks."""
 
 import logging
+import math
 
 import pytest
 import torch
@@ -37,6 +38,18 @@ def test_losses(form):
     torch.testing.assert_close(losses["loss_l1"], expected)
     expected = 0.2 * contrastive_loss(features, form, {"paper": 1.0, "supcon": 0.07}[form])
     torch.testing.assert_close(losses["loss_contrastive"], expected)
+
+
+def test_psnr_loss():
+    model = build(f"{NODE}LOSS", "psnr", f"{NODE}CONTRASTIVE_WEIGHT", 0.0).train()
+    batch = make_patches("derain", 1)
+    losses = losses_of(model, batch)
+    assert list(losses) == ["loss_psnr"]
+    output = model.network(torch.stack([item["image"] for item in batch]), 1)[0]
+    errors = [F.mse_loss(o, item["target"]) for o, item in zip(output, batch, strict=True)]
+    # The mean of the patches' PSNR, not the PSNR of their mean error.
+    expected = sum(10 * math.log10(error.item() + 10) for error in errors) / 2
+    assert losses["loss_psnr"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_reaches_the_parameters_of_its_task_alone():
@@ -245,6 +258,7 @@ def test_checkpoints_that_do_not_fit(checkpoint, tmp_path):
         (["NUM_LAYERS", 0], "NUM_LAYERS is 0: set 1 or more"),
         (["CONTRASTIVE_WEIGHT", -0.1], "CONTRASTIVE_WEIGHT is -0.1"),
         (["CONTRASTIVE_FORM", "simclr"], "CONTRASTIVE_FORM is 'simclr': choose paper or supcon"),
+        (["LOSS", "l2"], "LOSS is 'l2': choose l1 or psnr"),
         (["TILING", "slow"], "TILING is 'slow': choose fast or official"),
         (["TILING", "official", "PATCH_SIZE", 15], "PATCH_SIZE that 4 divides, not 15"),
         (["DROPOUT", 1.0], "DROPOUT is 1.0"),

@@ -9,6 +9,7 @@ from d2video.projects.ipt import IPTNetwork, parse_tasks
 from d2video.projects.ipt.converter import official_name
 from d2video.projects.ipt.network import task_of
 from d2video.projects.ipt.tasks import Task, task_index
+from torch import nn
 
 from d2video.utils.errors import UserError
 from tests.projects.IPT.tiny import TASKS, golden_network, load_golden
@@ -135,6 +136,27 @@ def test_scale_of_the_pixels():
     mean, x = networks[0].mean, torch.randn(1, 3, 12, 12)
     output = [network(s * x + mean, 0)[0] for network, s in zip(networks, (1, 50))]
     torch.testing.assert_close((output[1] - mean) / 50, output[0] - mean, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("task", "scale"), [("sr_x2", 2), ("sr_x3", 3), ("derain", 1)])
+def test_a_global_residual_starts_from_the_enlarged_input(task, scale):
+    sizes = (parse_tasks([task]), 4, 12, 3, 1, 2)
+    torch.manual_seed(0)
+    network = IPTNetwork(*sizes, pixel_std=(50,) * 3, global_residual=True)
+    x = 255 * torch.rand(2, 3, 12, 12)
+    enlarged = x
+    if scale > 1:
+        size = (12 * scale, 12 * scale)
+        enlarged = F.interpolate(x, size, mode="bicubic", antialias=True)
+    torch.testing.assert_close(network(x, 0)[0], enlarged)
+    # After that it adds what the network without it adds to the mean.
+    nn.init.normal_(network.tails[task][-1].weight)
+    plain = IPTNetwork(*sizes, pixel_std=(50,) * 3)
+    plain.load_state_dict(network.state_dict())
+    change = plain(x, 0)[0] - plain.mean
+    assert change.abs().max() > 1
+    torch.testing.assert_close(network(x, 0)[0] - enlarged, change, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(
