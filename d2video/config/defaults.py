@@ -44,6 +44,12 @@ def add_d2video_config(cfg: CN) -> None:
     # d2video.data.AUGMENTATION_REGISTRY, {arguments}]. Of a clip they are drawn once and replayed on
     # every frame.
     cfg.INPUT.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
+    # Copy-paste: PROB is the probability (0 to 1; 0: never) that objects of another sample are pasted onto a
+    # training sample, by their masks and through all its frames; no more than make MAX_OBJECTS in it. For
+    # the mappers of VisTR, TrackFormer and DETR, the latter two with MODEL.MASK_ON.
+    cfg.INPUT.COPY_PASTE = CN()
+    cfg.INPUT.COPY_PASTE.PROB = 0.0
+    cfg.INPUT.COPY_PASTE.MAX_OBJECTS = 100
     # What one epoch visits: "frame" = every annotated frame as a key frame (official VisTR),
     # "video" = every video once, with a random key frame. An image is a video of one frame.
     cfg.INPUT.EPOCH_UNIT = "frame"

@@ -260,6 +260,58 @@ class RandomSizeCrop(T.Augmentation):
 
 
 @AUGMENTATION_REGISTRY.register()
+class LargeScaleJitter(T.Augmentation):
+    """Scale the clip at random, then crop or pad it to a fixed size, every frame alike.
+
+    At factor 1 the frames just fit into the size, with their aspect ratio kept; the crop is at a random
+    place, the padding at the right and below (G. Ghiasi et al.: Simple copy-paste is a strong data
+    augmentation for instance segmentation, CVPR 2021, section 3; there 0.1 to 2.0). detectron2's
+    ResizeScale and FixedSizeCrop do the same, but draw from numpy's global generator.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        min_scale: float = 0.1,
+        max_scale: float = 2.0,
+        pad_value: float = 128.0,
+    ):
+        """
+        Args:
+            size: of the result, a side of a square or [height, width], in pixels.
+            min_scale, max_scale: range of the factor, above 0.
+            pad_value: colour of the padding, 0 to 255, before later augmentations.
+        """
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise ValueError(f"size {size} is below 1")
+        if not 0 < min_scale <= max_scale:
+            raise ValueError(f"0 < min_scale <= max_scale does not hold: {min_scale}, {max_scale}")
+        if not 0 <= pad_value <= 255:
+            raise ValueError(f"pad_value {pad_value} is not in 0..255")
+        self.height, self.width = height, width
+        self.min_scale, self.max_scale = min_scale, max_scale
+        self.pad_value = pad_value
+
+    def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
+        height, width = image.shape[:2]
+        scale = rng.uniform(self.min_scale, self.max_scale)
+        scale *= min(self.height / height, self.width / width)
+        h, w = max(round(height * scale), 1), max(round(width * scale), 1)
+        y = int(rng.integers(max(h - self.height, 0), endpoint=True))
+        x = int(rng.integers(max(w - self.width, 0), endpoint=True))
+        shown_h, shown_w = min(h, self.height), min(w, self.width)
+        below, right = self.height - shown_h, self.width - shown_w
+        return T.TransformList(
+            [
+                ClipResizeTransform(height, width, h, w),
+                T.CropTransform(x, y, shown_w, shown_h, w, h),
+                T.PadTransform(0, 0, right, below, shown_w, shown_h, self.pad_value),
+            ]
+        )
+
+
+@AUGMENTATION_REGISTRY.register()
 class PhotometricDistort(T.Augmentation):
     """Random brightness, contrast, saturation, hue and channel order (SSD's recipe).
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from d2video.data.bad_samples import CountingLoader, RetryingDataset
 from d2video.data.clip_dataset import ClipDataset
+from d2video.data.copy_paste import CopyPasteMapper
 from d2video.data.loading import load_records
 from d2video.data.mappers.build import build_mapper, check_mapper, needs_labels
 from d2video.data.model_records import records_for_testing
@@ -74,8 +75,12 @@ def build_train_loader(cfg: CfgNode, report: Report = refuse) -> CountingLoader:
     grouping = (
         cfg.DATALOADER.ASPECT_RATIO_GROUPING and "label" not in records[0] and needs_labels(cfg)
     )
+    counts = _object_counts(mapper, records, dataset.per_frame)
+    pasting = _copy_paste(cfg, mapper, dataset)
+    if pasting and counts is not None:
+        counts = pasting.most_objects(counts)
     loader = TrainLoader(
-        RetryingDataset(dataset, mapper, cfg.DATALOADER.MAX_RETRIES),
+        RetryingDataset(dataset, pasting or mapper, cfg.DATALOADER.MAX_RETRIES),
         indices,
         batch // processes,
         seed=cfg.SEED if cfg.SEED >= 0 else int(comm.shared_random_seed()),
@@ -84,7 +89,28 @@ def build_train_loader(cfg: CfgNode, report: Report = refuse) -> CountingLoader:
         rank=comm.get_rank(),
         num_processes=processes,
     )
-    return CountingLoader(loader, _object_counts(mapper, records, dataset.per_frame))
+    return CountingLoader(loader, counts)
+
+
+def _copy_paste(cfg: CfgNode, mapper: Any, dataset: ClipDataset) -> CopyPasteMapper | None:
+    """INPUT.COPY_PASTE around a mapper; None: it is disabled."""
+    prob, most = cfg.INPUT.COPY_PASTE.PROB, cfg.INPUT.COPY_PASTE.MAX_OBJECTS
+    if not prob:
+        return None
+    key = f"INPUT.COPY_PASTE.PROB is {prob}"
+    if not 0 <= prob <= 1:
+        raise UserError(f"{key}: set a number from 0 to 1")
+    if not hasattr(mapper, "count_objects"):
+        raise UserError(
+            f"{key}, but INPUT.DATASET_MAPPER {cfg.INPUT.DATASET_MAPPER} gives samples without objects to "
+            "paste: set it to 0"
+        )
+    if not getattr(mapper, "with_masks", True):
+        raise UserError(
+            f"{key}, but objects are pasted by their masks, and MODEL.MASK_ON is False: set it to True, for "
+            "labels with masks, or PROB to 0"
+        )
+    return CopyPasteMapper(mapper, dataset, prob=prob, max_objects=most)
 
 
 def _object_counts(mapper: Any, records: list[Record], per_frame: bool) -> np.ndarray | None:

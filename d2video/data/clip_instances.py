@@ -66,7 +66,10 @@ def clip_instances(
 
     sound = _have_area(boxes)  # a flip would turn a box of negative size into one of positive size
     boxes = transforms.apply_box(boxes.reshape(-1, 4)).reshape(boxes.shape)
-    inside = boxes.clip(0, np.tile(new_size[::-1], 2))
+    # Where the frame is in the image after the transforms, which may pad it.
+    corners = np.array([[0.0, 0.0, size[1], size[0]]])
+    frame_area = transforms.apply_box(corners).clip(0, np.tile(new_size[::-1], 2)).reshape(2, 2)
+    inside = boxes.clip(np.tile(frame_area[0], 2), np.tile(frame_area[1], 2))
     boxes = inside if clip_boxes else boxes
     masks = None
     if with_masks:

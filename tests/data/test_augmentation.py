@@ -10,6 +10,7 @@ from detectron2.data import transforms as T
 from d2video.data.augmentation import (
     ClipAugInput,
     ClipResizeTransform,
+    LargeScaleJitter,
     PhotometricDistort,
     RandomFlip,
     RandomSelect,
@@ -53,6 +54,50 @@ def test_inference_sizes_equal_official_vistr(case):
 def test_resize_0_keeps_the_size():
     image = frame()
     assert draw(ResizeShortestEdge(0, 10), image)[1] is image
+
+
+def test_large_scale_jitter_shows_the_same_part_of_frames_masks_and_boxes():
+    """In all frames, at a factor up to which the frame is padded and beyond which it is cropped."""
+    image = np.full((40, 60, 3), 255, np.uint8)
+    image[10:30, 20:50] = 0
+    mask, box = image[..., 0] == 0, np.array([[20.0, 10.0, 50.0, 30.0]])
+    jitter = LargeScaleJitter([32, 64], 0.3, 2.0, pad_value=200)
+    factors, places = [], set()
+    for seed in range(40):
+        transforms, augmented = draw(jitter, image, seed)
+        assert augmented.shape == (32, 64, 3)
+        assert np.array_equal(transforms.apply_image(image), augmented)
+        factors.append(transforms.transforms[0].new_h / 32)  # height limits: 40 of 60 to 32 of 64
+        seen = transforms.apply_segmentation(mask.astype(np.float64)) == 1
+        assert np.all(seen[augmented[..., 0] < 60])
+        assert np.all(augmented[..., 0][seen] < 200)
+        x0, y0, x1, y1 = transforms.apply_box(box)[0].clip(0, [64, 32, 64, 32])
+        rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        if len(rows):
+            found = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+            assert np.abs(np.subtract((x0, y0, x1, y1), found)).max() <= 1
+        padded = transforms.apply_segmentation(np.ones((40, 60))) == 0
+        assert np.all(augmented[padded] == 200)
+        assert padded.any() == (transforms.transforms[0].new_w < 64 or factors[-1] < 1)
+        places.add((transforms.transforms[1].x0, transforms.transforms[1].y0))
+    assert 0.28 < min(factors) < 0.6
+    assert 1.7 < max(factors) <= 2.0
+    assert len(places) > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 0}, "size 0 is below 1"),
+        ({"size": [4, 4, 4]}, "too many values"),
+        ({"size": 4, "min_scale": 0}, "0 < min_scale <= max_scale"),
+        ({"size": 4, "min_scale": 3.0}, "0 < min_scale <= max_scale"),
+        ({"size": 4, "pad_value": 300}, "pad_value 300 is not in 0..255"),
+    ],
+)
+def test_large_scale_jitter_refuses(arguments, message):
+    with pytest.raises(UserError, match=message):
+        build_augmentations([["LargeScaleJitter", arguments]])
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from d2video.data.mappers.clip import ClipDatasetMapper
 from d2video.utils.errors import UserError
 from d2video.video import frame_names
 from tests.helpers import GOLDEN
-from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, rectangle_mask
+from tests.helpers.ytvis_content import HEIGHT, LENGTH, WIDTH, compressed_rle, rectangle_mask
 
 
 def make_mapper(*augmentations, num_frames=3, **options):
@@ -335,3 +336,18 @@ def test_training_on_an_unlabelled_video(record):
     del record["annotations"]
     with pytest.raises(UserError, match="video 7 has no labels"):
         make_mapper()(record)
+
+
+def test_padding_is_not_a_part_of_the_frame(record):
+    """A box that reaches beyond the frame does not reach into what is padded, and tells no presence there."""
+    record = copy.deepcopy(record)
+    leaving, outside = record["annotations"][0][:2]
+    leaving["bbox"] = [WIDTH - 8, 4, 20, 6]
+    leaving["segmentation"] = compressed_rle(rectangle_mask(WIDTH - 8, 4, 8, 6))
+    outside["bbox"] = [WIDTH + 2, 4, 5, 6]
+    pad = T.PadTransform(0, 0, 30, 10, WIDTH, HEIGHT)
+    sample = make_mapper(pad, num_frames=1)({**record, "key_frame": 0})
+    (targets,) = sample["instances"]
+    assert targets.image_size == (HEIGHT + 10, WIDTH + 30)
+    assert targets.gt_ids.tolist() == [leaving["id"]]
+    assert targets.gt_boxes.tensor.tolist() == [[WIDTH - 8, 4, WIDTH, 10]]
