@@ -37,7 +37,7 @@ def breakdown(evaluator, inputs, answers):
 def test_segments(tmp_path, scratch_catalog):
     """The first is found, the second not seen, the third is of a wrong class and the stuff cut in half."""
     register_panoptic("mine", tmp_path, {5: (IDS, SEGMENTS)})
-    ids = torch.tensor([[1, 1, 1, 1, 0, 0, 3, 3, 3, 3, 0, 0, 0, 9]] * 2)
+    ids = torch.tensor([[1, 1, 1, 1, 0, 0, 3, 3, 3, 0, 0, 0, 0, 9]] * 2)
     segments = [
         {"id": 1, "category_id": 0, "isthing": True},
         {"id": 3, "category_id": 0, "isthing": True},
