@@ -57,6 +57,17 @@ def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
     node.MASK_DIM = 0
 
 
+def add_query_keys(node: CfgNode) -> None:
+    """Add the switches of the queries, by default those of the official DETR."""
+    # Queries are boxes that every decoder layer corrects (DAB-DETR; see AnchorQueries).
+    node.ANCHOR_QUERIES = False
+    # With ANCHOR_QUERIES: each layer also learns from the boxes of the next one (DINO).
+    node.LOOK_FORWARD_TWICE = False
+    # Sets of NUM_QUERIES queries in training, which find all objects each; the first is used afterwards
+    # (Group DETR). Costs time and memory in the decoder and in matching alone.
+    node.QUERY_GROUPS = 1
+
+
 def add_mask_keys(node: CfgNode) -> None:
     """Add the switches of the mask attention, by default those of the official code."""
     # Add the positions to the memory where the mask attention looks for a query's object (official:
@@ -123,6 +134,15 @@ def transformer_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:
         "feedforward": node.DIM_FEEDFORWARD,
         "dropout": node.DROPOUT,
         "activation_checkpoint": cfg.MODEL.ACTIVATION_CHECKPOINT,
+    }
+
+
+def query_arguments(node: CfgNode) -> dict[str, Any]:
+    """Arguments of the network, from the keys of :func:`add_query_keys`."""
+    return {
+        "anchors": node.ANCHOR_QUERIES,
+        "look_twice": node.LOOK_FORWARD_TWICE,
+        "query_groups": node.QUERY_GROUPS,
     }
 
 

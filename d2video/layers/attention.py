@@ -55,7 +55,12 @@ class MultiheadAttention(nn.Module):
         return projected
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, key_padding: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding: Tensor | None = None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """
         Args:
@@ -64,16 +69,21 @@ class MultiheadAttention(nn.Module):
                 projected together.
             key_padding: (B, S) bool, True = left out; None when nothing is padded, which leaves
                 torch the choice of its fastest kernels.
+            hidden: (N, S) bool, True where a query does not see a key, in the whole batch; each query
+                sees one at least.
 
         Returns:
             (B, N, C).
         """
         q, k, v = self._project((query, key, value))
+        seen = None if key_padding is None else ~key_padding[:, None, None]
+        if hidden is not None:
+            seen = ~hidden if seen is None else seen & ~hidden
         attended = F.scaled_dot_product_attention(
             self._split_heads(q),
             self._split_heads(k),
             self._split_heads(v),
-            attn_mask=None if key_padding is None else ~key_padding[:, None, None],
+            attn_mask=seen,
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out_proj(attended.transpose(1, 2).flatten(2))

@@ -51,18 +51,19 @@ class SinePositionEncoding(nn.Module):
         """
         assert padding.dim() == self.num_axes + 1, padding.shape
         valid = (~padding).float()
-        index = torch.arange(self.channels_per_axis, device=padding.device)
-        period = self.temperature ** (2 * (index // 2) / self.channels_per_axis)
         encodings = []
         for axis in range(1, self.num_axes + 1):
             position = valid.cumsum(axis)
             last = position.narrow(axis, position.shape[axis] - 1, 1)
-            position = (position + self.offset) / (last + 1e-6) * self.scale
-            angle = position[..., None] / period
-            encodings.append(
-                torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
-            )
+            encodings.append(self.waves((position + self.offset) / (last + 1e-6)))
         return torch.cat(encodings, dim=-1)
+
+    def waves(self, position: Tensor) -> Tensor:
+        """The channels of one axis (..., C / axes), of positions (...) in parts of its length."""
+        index = torch.arange(self.channels_per_axis, device=position.device)
+        period = self.temperature ** (2 * (index // 2) / self.channels_per_axis)
+        angle = position[..., None] * self.scale / period
+        return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
 
 
 class LearnedPositionEncoding(nn.Module):

@@ -4,7 +4,7 @@ Shapes: B: batch, S: source tokens, Q: queries, C: width, L: decoder layers.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 import torch.utils.checkpoint
@@ -98,13 +98,16 @@ class TransformerDecoderLayer(FeedForwardLayer):
         memory_with_pos: Tensor,
         memory_padding: Tensor | None,
         query_padding: Tensor | None = None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """x, query_pos (B, Q, C), the latter (1, Q, C) where it is the same for all; memory,
         memory_with_pos (B, S, C), one object if there are no positions; query_padding (B, Q) bool,
-        True where there is no query, or None; returns (B, Q, C)."""
+        True where there is no query, or None; hidden (Q, Q) bool, True where a query (row) does not
+        see another, or None; returns (B, Q, C)."""
         normed = self.norm1(x) if self.pre_norm else x
         with_pos = normed + query_pos
-        x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, query_padding))
+        attended = self.self_attn(with_pos, with_pos, normed, query_padding, hidden)
+        x = x + self.dropout(attended)
         x = x if self.pre_norm else self.norm1(x)
 
         normed = self.norm2(x) if self.pre_norm else x
@@ -124,6 +127,16 @@ class _Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm: Any = norm
+
+
+class MovingPositions(Protocol):
+    """Positions of queries that each decoder layer corrects."""
+
+    def before_layer(self) -> Tensor:
+        """What is added to the queries in the next layer, (B, Q, C)."""
+
+    def after_layer(self, output: Tensor) -> None:
+        """Move by what a layer has found, its normalised output (B, Q, C)."""
 
 
 class Transformer(nn.Module):
@@ -187,20 +200,22 @@ class Transformer(nn.Module):
     def decode(
         self,
         x: Tensor,
-        query_pos: Tensor,
+        query_pos: "Tensor | MovingPositions",
         memory: Tensor,
         pos: Tensor,
         padding: Tensor | None,
         query_padding: Tensor | None = None,
         before_layer: Callable[[int, Tensor], Tensor] = lambda index, x: x,
+        hidden: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
-            x, query_pos: (B, Q, C).
+            x, query_pos: (B, Q, C); the latter may move from layer to layer.
             memory, pos: (B, S, C).
             padding: (B, S) bool or None.
             query_padding: (B, Q) bool, True where there is no query, or None.
             before_layer: called with a layer's number and its input x; returns what replaces x.
+            hidden: (Q, Q) bool, True where a query (row) does not see another, or None.
 
         Returns:
             all layers' outputs (L, B, Q, C), and the last one's before the closing norm (B, Q, C).
@@ -209,8 +224,11 @@ class Transformer(nn.Module):
         outputs = []
         for index, layer in enumerate(self.decoder.layers):
             x = before_layer(index, x)
-            x = self.run(layer, x, query_pos, memory, memory_with_pos, padding, query_padding)
+            at = query_pos if isinstance(query_pos, Tensor) else query_pos.before_layer()
+            x = self.run(layer, x, at, memory, memory_with_pos, padding, query_padding, hidden)
             outputs.append(self.decoder.norm(x))
+            if not isinstance(query_pos, Tensor):
+                query_pos.after_layer(outputs[-1])
         return torch.stack(outputs), x
 
     def forward(

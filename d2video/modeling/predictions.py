@@ -5,7 +5,7 @@ those of a clip one after the other, q: queries of an image, H_f×W_f: the trans
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -43,6 +43,8 @@ class Predictions:
         encoded: what ``masks`` reads.
         coarse_masks: (L, B, Q, H_f, W_f) mask logits of all layers, in the training of a network with
             query masks.
+        groups: those of further groups of queries, in training; the G of an image one after the other,
+            as predictions of B·G images without masks but the coarse ones.
         embeddings: (B, Q, C), the last decoder layer's outputs, where the network hands them on.
     """
 
@@ -52,6 +54,7 @@ class Predictions:
     encoded: Encoded | None = None
     coarse_masks: Tensor | None = None
     embeddings: Tensor | None = None
+    groups: "Predictions | None" = None
 
     def of_image(self, image: int, first: int = 0) -> "Predictions":
         """Classes, boxes and coarse masks of one image, of its queries from ``first`` on: logits
@@ -59,4 +62,31 @@ class Predictions:
         masks = None if self.coarse_masks is None else self.coarse_masks[:, image, first:]
         return Predictions(
             self.logits[:, image, first:], self.boxes[:, image, first:], coarse_masks=masks
+        )
+
+    def in_groups(self, num_queries: int) -> "Predictions":
+        """Those of the first Q queries, the others as :attr:`groups`."""
+        if self.logits.shape[2] == num_queries:
+            return self
+
+        assert self.embeddings is not None
+
+        def first(values: Tensor) -> Tensor:
+            return values[:, :, :num_queries]
+
+        def others(values: Tensor) -> Tensor:
+            return values[:, :, num_queries:].unflatten(2, (-1, num_queries)).flatten(1, 2)
+
+        masks = self.coarse_masks
+        return replace(
+            self,
+            logits=first(self.logits),
+            boxes=first(self.boxes),
+            coarse_masks=None if masks is None else first(masks),
+            embeddings=self.embeddings[:, :num_queries],
+            groups=Predictions(
+                others(self.logits),
+                others(self.boxes),
+                coarse_masks=None if masks is None else others(masks),
+            ),
         )

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from d2video.layers import Transformer
+from d2video.layers import SinePositionEncoding, Transformer
 from d2video.layers.level_geometry import LevelGeometry
 from d2video.layers.level_projections import LevelProjections
 from d2video.layers.multi_scale_encoder import MultiScaleEncoder
+from d2video.modeling.anchor_queries import AnchorQueries, MovingAnchors
 from d2video.modeling.mask_head import MaskBranch, MHAttentionMap, coarse_masks
 from d2video.modeling.predictions import Encoded, Predictions
 
@@ -71,6 +72,10 @@ class QueryNetwork(SetPredictionNetwork):
             :class:`d2video.layers.SinePositionEncoding`.
         num_queries: Q.
         num_classes: K.
+        query_groups: sets of Q queries in training, each of which finds all objects by itself, without
+            seeing the others (Group DETR, Chen et al., ICCV 2023); only the first is used otherwise.
+        anchors: the queries have :class:`.AnchorQueries`; needs sine positions over two axes.
+        look_twice: see :class:`.MovingAnchors`.
         mask_on: build a :class:`MaskBranch`.
         mask_width, mask_positions, query_masks, activation_checkpoint: of the mask branch.
     """
@@ -88,6 +93,9 @@ class QueryNetwork(SetPredictionNetwork):
         num_classes: int,
         deformable_encoder: MultiScaleEncoder | None = None,
         encoder_features: int = 1,
+        query_groups: int = 1,
+        anchors: bool = False,
+        look_twice: bool = False,
         mask_on: bool = False,
         mask_width: int | None = None,
         mask_positions: bool = False,
@@ -110,9 +118,18 @@ class QueryNetwork(SetPredictionNetwork):
             self.input_proj = LevelProjections(channels[-encoder_features:], levels, width)
         self.position_encoding = position_encoding
         self.transformer = transformer
-        self.query_embed = nn.Embedding(num_queries, width)
+        self.num_queries = num_queries
+        self.query_groups = query_groups
+        self.query_embed = nn.Embedding(query_groups * num_queries, width)
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.bbox_embed = MLP(width, width, 4, 3)
+        self.anchors: AnchorQueries | None = None
+        self.look_twice = look_twice
+        if anchors:
+            assert isinstance(position_encoding, SinePositionEncoding)
+            self.anchors = AnchorQueries(position_encoding, query_groups * num_queries)
+            for parameter in self.bbox_embed.layers[-1].parameters():
+                nn.init.zeros_(parameter)
         self.lateral_channels = channels[:-encoder_features][::-1]
         self.mask_branch = None
         if mask_on:
@@ -170,23 +187,57 @@ class QueryNetwork(SetPredictionNetwork):
             padding = torch.cat([grid.flatten(-2) for grid in grids], dim=-1).flatten(1)
         return tokens.flatten(1, -2), pos.flatten(1, -2), padding
 
-    def predict(self, outputs: Tensor, encoded: Encoded | None, all_layers: bool) -> Predictions:
-        """Predictions from the decoder's outputs (L, B, Q, C), of all layers or the last."""
+    def decode(
+        self, tokens: Tensor, pos: Tensor, padding: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What :meth:`tokens` returns to outputs (L, B, G·Q, C) and boxes (L, B, G·Q, 4) of all layers,
+        and the memory (B, S, C). G is 1, in training ``query_groups``."""
+        memory = self.transformer.encode(tokens, pos, padding)
+        groups = self.query_groups if self.training else 1
+        count = groups * self.num_queries
+        learned = self.query_embed.weight[:count].expand(len(memory), -1, -1)
+        hidden = None
+        if groups > 1:
+            group = torch.arange(count, device=memory.device) // self.num_queries
+            hidden = group[:, None] != group
+        start, moving = torch.zeros_like(learned), None
+        if self.anchors is not None:
+            logits = self.anchors.logits[:count].expand(len(memory), -1, -1)
+            start = learned
+            moving = MovingAnchors(self.anchors, logits, self.bbox_embed, self.look_twice)
+        outputs, _ = self.transformer.decode(
+            start, moving or learned, memory, pos, padding, hidden=hidden
+        )
+        if moving is None:
+            boxes = self.bbox_embed(outputs).float().sigmoid()
+        else:
+            boxes = torch.stack(moving.boxes)
+        return outputs, boxes, memory
+
+    def predict(
+        self,
+        outputs: Tensor,
+        encoded: Encoded | None,
+        all_layers: bool,
+        boxes: Tensor | None = None,
+    ) -> Predictions:
+        """Predictions from the decoder's outputs (L, B, G·Q, C), of all layers or the last.
+
+        Args:
+            encoded: of the first Q queries.
+            boxes: (L, B, G·Q, 4); of the box head if None.
+        """
+        if boxes is None:
+            boxes = self.bbox_embed(outputs).float().sigmoid()
         if not all_layers:
-            outputs = outputs[-1:]
-        logits = self.class_embed(outputs)
-        boxes = self.bbox_embed(outputs).float().sigmoid()
+            outputs, boxes = outputs[-1:], boxes[-1:]
         masks = coarse = None
         if self.mask_branch is not None and encoded is not None:
             masks = partial(self.mask_branch, encoded)
         attention = self.mask_attention
-        if (
-            self.training
-            and encoded is not None
-            and attention is not None
-            and attention.query_masks
-        ):
+        if self.training and encoded and attention is not None and attention.query_masks:
             coarse = coarse_masks(attention, outputs, encoded)
+        logits = self.class_embed(outputs)
         return Predictions(logits, boxes, masks, encoded, coarse, outputs[-1])
 
 

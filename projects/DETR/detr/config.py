@@ -9,6 +9,7 @@ from d2video.config.set_prediction import (
     add_deformable_encoder_keys,
     add_loss_keys,
     add_mask_keys,
+    add_query_keys,
     add_transformer_keys,
 )
 
@@ -39,6 +40,7 @@ def add_detr_config(cfg: CN) -> None:
     # choice, for feature maps up to 50x50).
     cfg.MODEL.DETR.POSITIONS = "sine"
 
+    add_query_keys(cfg.MODEL.DETR)
     add_mask_keys(cfg.MODEL.DETR)
     # Train only the mask head (MODEL.MASK_ON), on a detector that stays as it is.
     cfg.MODEL.DETR.FREEZE_DETECTOR = False

@@ -28,7 +28,12 @@ from d2video.config.checks import (
     check_levels,
     layer_errors,
 )
-from d2video.config.set_prediction import mask_arguments, model_arguments, network_arguments
+from d2video.config.set_prediction import (
+    mask_arguments,
+    model_arguments,
+    network_arguments,
+    query_arguments,
+)
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import DetectionTask
@@ -145,6 +150,7 @@ class DETR(SetPredictionModel):
                 position_encoding=positions,
                 num_queries=detr.NUM_QUERIES,
                 mask_on=cfg.MODEL.MASK_ON,
+                **query_arguments(detr),
                 **mask_arguments(detr),
                 **network_arguments(detr, cfg),
             )
@@ -216,7 +222,15 @@ class DETR(SetPredictionModel):
         """Weighted losses of images (B, 3, H, W), normalised, with padding (B, H, W) bool or None."""
         predictions = self.predict(images, padding)
         matches = self.matcher(predictions, targets)
-        return self.matched_losses(predictions, matches, targets)
+        losses = self.matched_losses(predictions, matches, targets)
+        if predictions.groups is not None:
+            # Each group as a further image with the same objects.
+            groups = predictions.groups.logits.shape[1] // len(targets)
+            repeated = [target for target in targets for _ in range(groups)]
+            matches = self.matcher(predictions.groups, repeated)
+            found = self.criterion(predictions.groups, matches, repeated)
+            losses |= {f"{name}_group": loss for name, loss in found.items()}
+        return losses
 
     # ---- inference ------------------------------------------------------------------------------
 
@@ -341,9 +355,15 @@ def check_config(cfg: CfgNode, features: list[str]) -> None:
     """Raise ``UserError`` for what no layer checks; ``features`` are the backbone's outputs."""
     detr = cfg.MODEL.DETR
     counts = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
-    check_counts(detr, "MODEL.DETR", (*counts, "DIM_FEEDFORWARD"))
+    check_counts(detr, "MODEL.DETR", (*counts, "DIM_FEEDFORWARD", "QUERY_GROUPS"))
     if detr.POSITIONS not in ("sine", "learned"):
         raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
+    if detr.ANCHOR_QUERIES and detr.POSITIONS != "sine":
+        raise UserError("MODEL.DETR.ANCHOR_QUERIES needs sine positions: set POSITIONS sine")
+    if detr.LOOK_FORWARD_TWICE and not detr.ANCHOR_QUERIES:
+        raise UserError(
+            "MODEL.DETR.LOOK_FORWARD_TWICE is for boxes that layers correct: set ANCHOR_QUERIES True"
+        )
     check_levels(detr, "MODEL.DETR", features, masks=cfg.MODEL.MASK_ON)
     logits = list(detr.CLASS_LOGITS)
     if any(i not in range(detr.NUM_CLASSES) for i in logits) or len(set(logits)) < len(logits):

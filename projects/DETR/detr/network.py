@@ -31,14 +31,15 @@ class DETRNetwork(QueryNetwork):
             laterals = self.mask_branch.mask_head.laterals(fine_to_coarse)
         paddings = resize_paddings(padding, levels)
         tokens, pos, token_padding = self.tokens(levels, paddings)
-        outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
+        outputs, boxes, memory = self.decode(tokens, pos, token_padding)
         size = (levels[0].shape[-2], levels[0].shape[-1])
         encoded = Encoded(
-            queries=outputs[-1],
+            queries=outputs[-1, :, : self.num_queries],
             memory=finest_level(memory, len(images), size),
             source=levels[0],
             padding=None if paddings is None else paddings[0],
             laterals=laterals,
             positions=finest_level(pos, len(images), size),
         )
-        return self.predict(outputs, encoded, all_layers)
+        predictions = self.predict(outputs, encoded, all_layers, boxes)
+        return predictions.in_groups(self.num_queries)

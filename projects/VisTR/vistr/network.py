@@ -156,7 +156,7 @@ class VisTRNetwork(QueryNetwork):
         paddings = resize_paddings(padding, levels)
         by_clip = [level.unflatten(0, (batch, num_frames)) for level in levels]
         tokens, pos, token_padding = self.tokens(by_clip, paddings)
-        outputs, memory = self.transformer(tokens, self.query_embed.weight, pos, token_padding)
+        outputs, boxes, memory = self.decode(tokens, pos, token_padding)
         size = (levels[0].shape[-2], levels[0].shape[-1])
         memory = finest_level(memory, len(levels[0]), size)
         encoded = Encoded(
@@ -167,7 +167,7 @@ class VisTRNetwork(QueryNetwork):
             laterals=laterals,
             positions=finest_level(pos, len(levels[0]), size),
         )
-        predictions = self.predict(outputs, encoded, all_layers)
+        predictions = self.predict(outputs, encoded, all_layers, boxes)
         predictions.masks = partial(self._query_masks, encoded)
         return predictions
 
@@ -218,8 +218,7 @@ class VisTRNetwork(QueryNetwork):
             by_slot = torch.cat(features).unflatten(0, (-1, self.num_frames))
             masks.append(run(self.insmask_head, by_slot, recompute=recompute))
         changes = torch.cat(masks)
-        masks = self.bbox_attention.refined(attention, changes.flatten(0, 1))
-        return masks.view_as(changes)
+        return self.bbox_attention.refined(attention, changes.flatten(0, 1)).view_as(changes)
 
     def _parts(self, rows: int, elements: int) -> int:
         """Rows to run at once: all in training, at inference as many as memory should hold.
