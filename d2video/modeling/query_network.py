@@ -189,9 +189,10 @@ class QueryNetwork(SetPredictionNetwork):
 
     def decode(
         self, tokens: Tensor, pos: Tensor, padding: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What :meth:`tokens` returns to outputs (L, B, G·Q, C) and boxes (L, B, G·Q, 4) of all layers,
-        and the memory (B, S, C). G is 1, in training ``query_groups``."""
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """What :meth:`tokens` returns to the outputs (L, B, G·Q, C) of all layers, their boxes (L, B,
+        G·Q, 4), None without anchors, and the memory (B, S, C). G is 1, in training
+        ``query_groups``."""
         memory = self.transformer.encode(tokens, pos, padding)
         groups = self.query_groups if self.training else 1
         count = groups * self.num_queries
@@ -208,11 +209,7 @@ class QueryNetwork(SetPredictionNetwork):
         outputs, _ = self.transformer.decode(
             start, moving or learned, memory, pos, padding, hidden=hidden
         )
-        if moving is None:
-            boxes = self.bbox_embed(outputs).float().sigmoid()
-        else:
-            boxes = torch.stack(moving.boxes)
-        return outputs, boxes, memory
+        return outputs, None if moving is None else torch.stack(moving.boxes), memory
 
     def predict(
         self,
@@ -227,17 +224,17 @@ class QueryNetwork(SetPredictionNetwork):
             encoded: of the first Q queries.
             boxes: (L, B, G·Q, 4); of the box head if None.
         """
+        if not all_layers:
+            outputs, boxes = outputs[-1:], None if boxes is None else boxes[-1:]
+        logits = self.class_embed(outputs)
         if boxes is None:
             boxes = self.bbox_embed(outputs).float().sigmoid()
-        if not all_layers:
-            outputs, boxes = outputs[-1:], boxes[-1:]
         masks = coarse = None
         if self.mask_branch is not None and encoded is not None:
             masks = partial(self.mask_branch, encoded)
         attention = self.mask_attention
         if self.training and encoded and attention is not None and attention.query_masks:
             coarse = coarse_masks(attention, outputs, encoded)
-        logits = self.class_embed(outputs)
         return Predictions(logits, boxes, masks, encoded, coarse, outputs[-1])
 
 
