@@ -34,6 +34,7 @@ class Run:
         config_file: relative to the repository, or absolute.
         task: the evaluator's name of the results, such as "segm", "bbox" or "mot".
         metrics: names in the evaluator's answer, and what they mean.
+        further: the metrics of further tasks of the same evaluation, by task.
         counts: those of them that are numbers of things; the others are percentages.
         curves: chart title to {series name: name in metrics.json}.
         class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
@@ -51,6 +52,7 @@ class Run:
     task: str
     metrics: dict[str, str]
     curves: dict[str, dict[str, str]]
+    further: dict[str, dict[str, str]] = field(default_factory=dict)
     counts: tuple[str, ...] = ()
     class_metric: str | None = "AP"
     pictures: dict[str, str] = field(default_factory=dict)
@@ -78,15 +80,20 @@ class Run:
         Raises:
             UserError: the evaluation left no results.
         """
-        found = final_results(folder / "metrics.json", self.task)
-        title = f"{self.name}: results on {held_out}"
-        tables = [metrics_table(title, found, self.metrics, self.counts)]
-        if self.class_metric is not None:
-            title = f"{self.name}: {self.class_metric} by class"
-            tables.append(class_table(title, found, self.class_metric))
-        return {
-            f"{self.task} {name}": found.get(name, float("nan")) for name in self.metrics
-        }, tables
+        figures: dict[str, float] = {}
+        tables = []
+        for task, metrics in {self.task: self.metrics, **self.further}.items():
+            found = final_results(folder / "metrics.json", task)
+            title = f"{self.name}: {task}" if self.further else self.name
+            tables.append(
+                metrics_table(f"{title}: results on {held_out}", found, metrics, self.counts)
+            )
+            if any(name.startswith(f"{self.class_metric}-") for name in found):
+                tables.append(
+                    class_table(f"{title}: {self.class_metric} by class", found, self.class_metric)
+                )
+            figures |= {f"{task} {name}": found.get(name, float("nan")) for name in metrics}
+        return figures, tables
 
 
 @dataclass(frozen=True)

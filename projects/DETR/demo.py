@@ -1,4 +1,4 @@
-"""DETR in `make demo`: detection, then panoptic segmentation."""
+"""DETR in `make demo`: panoptic segmentation, scored by its boxes and masks of things, too."""
 
 from functools import partial
 
@@ -9,17 +9,6 @@ RECIPE = Recipe(
     runs=(
         Run(
             name="DETR",
-            config_file="configs/DETR/detr_tiny_shapes.yaml",
-            task="bbox",
-            metrics={
-                "AP": "box AP, mean over IoU thresholds 0.50 to 0.95",
-                "AP50": "box AP at IoU 0.50",
-                "AP75": "box AP at IoU 0.75",
-            },
-            curves=set_prediction_curves(),
-        ),
-        Run(
-            name="DETR-panoptic",
             config_file="configs/DETR/detr_panoptic_tiny_shapes.yaml",
             task="panoptic_seg",
             metrics={
@@ -29,8 +18,15 @@ RECIPE = Recipe(
                 "PQ_th": "PQ of things",
                 "PQ_st": "PQ of stuff",
             },
+            further={
+                "bbox": {
+                    "AP": "box AP of things, mean over IoU thresholds 0.50 to 0.95",
+                    "AP50": "box AP at IoU 0.50",
+                    "AP75": "box AP at IoU 0.75",
+                },
+                "segm": {"AP": "mask AP of things", "AP50": "mask AP at IoU 0.50"},
+            },
             curves=set_prediction_curves(mask="loss_mask", dice="loss_dice"),
-            class_metric=None,
         ),
     ),
     write_data=partial(write_coco_shapes, panoptic=True),
@@ -47,8 +43,8 @@ RECIPE = Recipe(
     ),
     noun="images",
     summary=(
-        "DETR finds shapes in images: as boxes and, in a second training, as a panoptic map with the "
-        "background's parts. The pictures are the first ones of the validation split, which the "
-        "models never saw, not the best."
+        "DETR finds shapes in images, as boxes and masks, and the parts of the background: together they "
+        "are a panoptic map. The pictures are the first ones of the validation split, which the "
+        "model never saw, not the best."
     ),
 )

@@ -65,16 +65,16 @@ def test_page_clips_and_reuse(tmp_path):
 
 
 @pytest.mark.slow
-def test_images_and_two_trainings(tmp_path):
+def test_images_and_three_tasks(tmp_path):
     options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.DETR.HIDDEN_DIM", 32]
     done = quick_start("--project", "DETR", "--output", tmp_path, *options)
     assert done.returncode == 0, done.stderr[-2000:]
     html = (tmp_path / "index.html").read_text()
-    for name in ("DETR", "DETR-panoptic"):
-        (picture,) = (tmp_path / name / "clips").glob("*.png")
-        assert f"{name}/clips/{picture.name}" in html
-    for text in ("AP50", "PQ_st", "square", "DETR-panoptic: Training loss", "4 generated images"):
+    (picture,) = (tmp_path / "DETR" / "clips").glob("*.png")
+    assert f"DETR/clips/{picture.name}" in html
+    for text in ("PQ_st", "DETR: bbox: results", "DETR: segm: AP by class", "4 generated images"):
         assert text in html
+    assert "bbox AP50" in done.stdout
 
 
 def small_recipe(tmp_path, **changes):
