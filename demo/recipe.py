@@ -88,10 +88,9 @@ class Run:
             tables.append(
                 metrics_table(f"{title}: results on {held_out}", found, metrics, self.counts)
             )
-            if any(name.startswith(f"{self.class_metric}-") for name in found):
-                tables.append(
-                    class_table(f"{title}: {self.class_metric} by class", found, self.class_metric)
-                )
+            by_class = self.class_metric
+            if by_class and any(name.startswith(f"{by_class}-") for name in found):
+                tables.append(class_table(f"{title}: {by_class} by class", found, by_class))
             figures |= {f"{task} {name}": found.get(name, float("nan")) for name in metrics}
         return figures, tables
 

@@ -225,8 +225,9 @@ class IPTNetwork(nn.Module):
         )
         if global_residual:
             for tail in self.tails.values():
-                nn.init.zeros_(tail[-1].weight)
-                nn.init.zeros_(tail[-1].bias)
+                *_, last = tail.children()
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
         self.register_load_state_dict_pre_hook(_choose_tasks)
 
     @property
