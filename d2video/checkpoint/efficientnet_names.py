@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection
 from d2video.checkpoint.convert import CheckpointFormat, State
 from d2video.utils.errors import UserError
 
-_STEM = "net.conv_stem.weight"
 _OUTSIDE_BLOCKS = {"conv_stem": "_conv_stem", "bn1": "_bn0"}
 _IN_BLOCK = {
     **{"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1"},
@@ -35,18 +34,20 @@ def efficientnet_format(names: Collection[str], model: Collection[str]) -> Check
     Returns:
         None if the file is not such a classifier, or the model has no EfficientNet of timm.
     """
-    stems = [name for name in model if name.endswith(_STEM)]
+    stems = [name for name in model if name.endswith("net.conv_stem.weight")]
     if len(stems) != 1 or "_conv_stem.weight" not in names:
         return None
     prefix = stems[0].removesuffix("conv_stem.weight")
-    ours = [name.removeprefix(prefix) for name in model if name.startswith(prefix)]
+    ours = {name.removeprefix(prefix) for name in model if name.startswith(prefix)}
+    blocks = _blocks(ours)
+    theirs = {name.split(".")[1] for name in names if name.startswith("_blocks.")}
     return CheckpointFormat(
         "EfficientNet of EfficientNet-PyTorch",
-        _foreign_name(ours, prefix),
+        _foreign_name(ours, blocks, prefix),
         not_in_file=tuple(name for name in model if not name.startswith(prefix)),
         not_in_model=(
             *("_conv_head.", "_bn1.", "_fc."),
-            *(f"_blocks.{number}." for number in range(len(_blocks(ours)), _count_blocks(names))),
+            *(f"_blocks.{number}." for number in range(len(blocks), len(theirs))),
         ),
         adapt=_check,
     )
@@ -58,24 +59,17 @@ def _blocks(ours: Collection[str]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda block: (int(block[0]), int(block[1])))
 
 
-def _count_blocks(theirs: Collection[str]) -> int:
-    numbers = [match[1] for match in map(re.compile(r"_blocks\.(\d+)\.").match, theirs) if match]
-    return 1 + max(map(int, numbers), default=-1)
-
-
-def _foreign_name(ours: Collection[str], prefix: str) -> Callable[[str], str]:
-    numbers = {block: number for number, block in enumerate(_blocks(ours))}
-    expanding = {
-        match.group(1, 2) for match in map(_BLOCK.match, ours) if match and match[3] == "conv_pwl"
-    }
-
+def _foreign_name(
+    ours: Collection[str], blocks: list[tuple[str, str]], prefix: str
+) -> Callable[[str], str]:
     def name_of(name: str) -> str:
-        own = name.removeprefix(prefix)
-        if match := _BLOCK.fullmatch(own):
-            block = match[1], match[2]
-            parts = _IN_BLOCK if block in expanding else _IN_FIRST_BLOCK
-            return f"_blocks.{numbers[block]}.{parts.get(match[3], match[3])}.{match[4]}"
-        part, _, rest = own.partition(".")
+        name = name.removeprefix(prefix)
+        if match := _BLOCK.fullmatch(name):
+            stage, number, part, rest = match.groups()
+            expands = f"blocks.{stage}.{number}.conv_pwl.weight" in ours
+            parts = _IN_BLOCK if expands else _IN_FIRST_BLOCK
+            return f"_blocks.{blocks.index((stage, number))}.{parts.get(part, part)}.{rest}"
+        part, _, rest = name.partition(".")
         return f"{_OUTSIDE_BLOCKS.get(part, part)}.{rest}"
 
     return name_of

@@ -171,7 +171,8 @@ def _check_kind(path: Path) -> None:
         names = archive.namelist()
     if not any(name.endswith("/data.pkl") for name in names):
         files = [name for name in names if not name.endswith("/")]
-        member = next((name for name in files if name.endswith(".pth")), "".join(files[:1]))
+        # The first checkpoint, else the first file.
+        member = min(files, key=lambda name: not name.endswith(".pth"), default="")
         is_named = path.suffix in (".zip", ".whl") and member
         how = f"name it as {path}!/{member}" if is_named else "unpack it"
         raise UserError(f"it is a zip archive; if a checkpoint is in it, {how}")

@@ -17,8 +17,8 @@ Frame = tuple[Tensor, Instances]  # uint8 (3,H,W), and targets with masks
 class CopyPasteMapper:
     """A mapper whose samples sometimes have objects of another sample on them.
 
-    Both samples are augmented by themselves. Of the second a random number of objects is pasted, pixel by
-    pixel, each with all its frames: frame t onto frame t, at the same offset. What lies under them is
+    Each sample is augmented with its own draws. A random number of the second one's objects is pasted, pixel
+    by pixel, each in all its frames: frame t onto frame t, at the same offset. What lies under them is
     hidden: masks lose these pixels, boxes become those of the masks that are left, and an object of which
     nothing is left is absent. (G. Ghiasi et al.: Simple copy-paste is a strong data augmentation for
     instance segmentation, CVPR 2021; without its blending, which it finds not to matter.)
@@ -41,7 +41,7 @@ class CopyPasteMapper:
             mapper: gives training samples with masks (BitMasks).
             records: a data set of its records, of which the second one is drawn.
             prob: probability that objects are pasted onto a sample, 0 to 1.
-            max_objects: no more are pasted than make so many in a sample.
+            max_objects: limit of a sample's objects, up to which others are pasted.
         """
         assert 0 <= prob <= 1, prob
         self._mapper = mapper
@@ -93,7 +93,7 @@ def paste_objects(
             is moved by a random offset, within the sample if it fits, and what lies outside is cut off.
         rng: of all draws.
         classes: only objects of these are pasted; None: of all.
-        most: as many objects at most have the frames of the sample together, or as many as it had.
+        most: limit of the objects in all frames of the result together, up to which others are pasted.
     """
     frames, others = _frames(sample), _frames(source)
     own, tracks = _tracks(sample), _tracks(source)
@@ -122,14 +122,10 @@ def _visible(
     """The tracks that some frame shows, ascending, perhaps only those of some classes."""
     found: set[int] = set()
     for (_, targets), ids in zip(frames, tracks, strict=True):
-        shown = (ids >= 0) & _have_pixels(targets)
+        shown = (ids >= 0) & (_areas(targets) > 0)
         pairs = zip(ids[shown].tolist(), targets.gt_classes[shown].tolist(), strict=True)
         found.update(track for track, c in pairs if classes is None or c in classes)
     return sorted(found)
-
-
-def _have_pixels(targets: Instances) -> Tensor:
-    return targets.gt_masks.tensor.flatten(1).any(1)
 
 
 def _placed(pixels: Tensor, size: tuple[int, int], offset: list[int]) -> Tensor:
@@ -143,7 +139,7 @@ def _moved(
 ) -> Instances:
     """Objects at an offset in an image of another size; their tracks are numbered from ``first_id`` on."""
     placed = _placed(objects.gt_masks.tensor, size, offset)
-    moved = objects.gt_boxes.tensor + torch.tensor([*offset[::-1], *offset[::-1]])
+    moved = objects.gt_boxes.tensor + torch.tensor(offset[::-1] * 2)
     result = Instances(size, **objects.get_fields())
     result.gt_boxes = Boxes(moved)
     if objects.has("gt_ids"):
@@ -171,8 +167,7 @@ def _with_masks(targets: Instances, masks: Tensor, less: Tensor) -> Instances:
     boxes[less] = result.gt_masks[less].get_bounding_boxes().tensor
     result.gt_boxes = Boxes(boxes)
     if targets.has("gt_ids"):
-        gone = less & ~_have_pixels(result)
-        result.gt_ids = targets.gt_ids.masked_fill(gone, -1)
+        result.gt_ids = targets.gt_ids.masked_fill(less & (_areas(result) == 0), -1)
     return result
 
 
@@ -213,7 +208,7 @@ def _with_frames(sample: Sample, frames: list[Frame]) -> Sample:
         before = torch.stack([each.gt_ids for each in sample["instances"]]).amax(0) < 0
         seen[: len(before)] |= before
         return {**sample, "image": [*images], "instances": [each[seen] for each in targets]}
-    shown = [{"image": image, "instances": each[_have_pixels(each)]} for image, each in frames]
+    shown = [{"image": image, "instances": each[_areas(each) > 0]} for image, each in frames]
     if "previous" not in sample:
         return sample | shown[0]
     previous = [old | new for old, new in zip(sample["previous"], shown[1:], strict=True)]

@@ -63,11 +63,11 @@ class TimmBackbone(Backbone):
 
     Args:
         net: made by ``timm.create_model(..., features_only=True)``.
-        stages: the numbers of the stages that ``net`` gives, if it was made with ``out_indices``; None: all.
+        stages: the numbers of the stages that ``net`` gives, if it was made with ``out_indices``. Empty: all.
         freeze_norm: batch norms keep their statistics, scales and shifts, also in training.
     """
 
-    def __init__(self, net: Any, stages: Sequence[int] | None = None, freeze_norm: bool = False):
+    def __init__(self, net: Any, stages: Sequence[int] = (), freeze_norm: bool = False):
         super().__init__()
         _cut(net)
         if freeze_norm:

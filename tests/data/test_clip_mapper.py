@@ -339,7 +339,7 @@ def test_training_on_an_unlabelled_video(record):
 
 
 def test_padding_is_not_a_part_of_the_frame(record):
-    """A box that reaches beyond the frame does not reach into what is padded, and tells no presence there."""
+    """Boxes that reach beyond the frame are clipped to it; in the padding an object counts as absent."""
     record = copy.deepcopy(record)
     leaving, outside = record["annotations"][0][:2]
     leaving["bbox"] = [WIDTH - 8, 4, 20, 6]

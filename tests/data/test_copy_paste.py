@@ -114,7 +114,7 @@ def test_what_is_wholly_hidden_is_absent():
 
 
 def test_official_rows_of_objects_that_the_clip_does_not_show_stay():
-    own = make_sample({1: [None] * 3, **{2: [(0, 0, 4, 4)] * 3}})
+    own = make_sample({1: [None] * 3, 2: [(0, 0, 4, 4)] * 3})
     cover = make_sample({11: [(0, 0, 12, 10)] * 3})
     result = paste_objects(own, cover, np.random.default_rng(0))
     assert [targets.gt_classes.tolist() for targets in result["instances"]] == [[1, 11]] * 3

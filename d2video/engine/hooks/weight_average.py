@@ -19,10 +19,10 @@ class AverageHook(HookBase):
     A. B. Juditsky: Acceleration of stochastic approximation by averaging, 1992; in detection M. Tan et
     al.: EfficientDet, 2020).
 
-    :attr:`average` is to be evaluated and to be the "model" of checkpoints, so that whoever reads one has
-    the average. The weights that are trained are the state of the hook: a resumed training goes on from
-    them. Any other begins with what has been loaded into the average. Register it in all processes,
-    before the hooks that save and evaluate.
+    Evaluate :attr:`average`, and save it as the "model" of checkpoints, so that all who read them get it.
+    The weights that are trained are the state of the hook: a resumed training goes on from them. Any other
+    training begins with the weights loaded into the average. Register the hook in all processes, before
+    the hooks that save and evaluate.
 
     Attributes:
         average: a copy of the model.
@@ -32,7 +32,7 @@ class AverageHook(HookBase):
         """
         Args:
             model: not wrapped in DistributedDataParallel, but already synchronized by it.
-            decay: greatest share of the average that stays in a step.
+            decay: greatest share of the old average in the new one, between 0 and 1.
 
         Raises:
             UserError: ``decay`` is not between 0 and 1.
@@ -49,10 +49,11 @@ class AverageHook(HookBase):
         self.average: nn.Module = self._averaged.module
 
     def _update(self, average: PARAM_LIST, weights: PARAM_LIST, steps: Tensor | int) -> None:
-        """Of all tensors of one type; whole numbers, such as counts of batches, are copied."""
+        """Update all tensors of one type; whole numbers, such as counts of batches, are copied."""
         if average[0].is_floating_point():
-            update = get_ema_multi_avg_fn(decay_after(int(steps), self._decay))
-            update(average, weights, steps)
+            # `steps` is on the device of the weights: reading it there would wait for a GPU.
+            decay = decay_after(int(self._averaged.n_averaged), self._decay)
+            get_ema_multi_avg_fn(decay)(average, weights, steps)
         else:
             torch._foreach_copy_(average, weights)
 
@@ -94,7 +95,7 @@ def build_average_hook(cfg: CfgNode, model: nn.Module) -> AverageHook | None:
     """The hook that SOLVER.EMA describes; None: disabled.
 
     Raises:
-        UserError: TEST.PRECISE_BN is enabled as well; see also :class:`AverageHook`.
+        UserError: TEST.PRECISE_BN is enabled, too; see also :class:`AverageHook`.
     """
     if not cfg.SOLVER.EMA.ENABLED:
         return None

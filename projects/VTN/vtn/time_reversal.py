@@ -34,12 +34,13 @@ def check_reversed_classes(reversed_classes: Sequence[int], num_classes: int) ->
     if len(reversed_classes) != num_classes:
         raise UserError(
             f"MODEL.VTN.REVERSED_CLASSES has {len(reversed_classes)} numbers for {num_classes} "
-            "classes: give one a class, -1 for a class without a counterpart"
+            "classes: give one for each class, -1 for a class without a counterpart"
         )
     for number, other in enumerate(reversed_classes):
         if other == NO_CLASS:
             continue
-        if not 0 <= other < num_classes or reversed_classes[other] != number:
+        paired = isinstance(other, int) and 0 <= other < num_classes
+        if not paired or reversed_classes[other] != number:
             raise UserError(
                 f"MODEL.VTN.REVERSED_CLASSES: class {number} backwards is {other}: give a class "
                 f"from 0 to {num_classes - 1} whose reversal is {number}, or -1"

@@ -367,6 +367,7 @@ def test_clips_of_different_sizes():
         ("REVERSED_CLASSES", [1, 0]),
         ("REVERSED_CLASSES", [1, 2, 0, -1, -1]),
         ("REVERSED_CLASSES", [5, -1, -1, -1, -1]),
+        ("REVERSED_CLASSES", [1.0, 0.0, -1, -1, -1]),
     ],
 )
 def test_values_out_of_range(key, value):
