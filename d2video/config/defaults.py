@@ -45,7 +45,7 @@ def add_d2video_config(cfg: CN) -> None:
     # every frame.
     cfg.INPUT.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
     # Copy-paste: PROB is the probability (0 to 1; 0: never) that objects of another sample are pasted onto a
-    # training sample, by their masks and through all its frames; no more than make MAX_OBJECTS in it. For
+    # training sample, by their masks and through all its frames, until it has at most MAX_OBJECTS. For
     # the mappers of VisTR, TrackFormer and DETR, the latter two with MODEL.MASK_ON.
     cfg.INPUT.COPY_PASTE = CN()
     cfg.INPUT.COPY_PASTE.PROB = 0.0
