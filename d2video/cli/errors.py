@@ -1,11 +1,10 @@
 """Say where a model, or the results of any program, loses.
 
 The arguments are those of d2video evaluate: a model and the data sets that it is evaluated on, or results
-and the data set that they belong to. Its figures are shown as well, and after them tables for each data set:
+and the data set that they belong to. Its figures are shown first, then tables for each data set:
 
 - instances in videos (YouTube-VIS) and images (COCO): for each object the prediction that overlaps it most,
-  objects that were not found by cause, classes confused, and what AP50 would be if one kind of error were
-  corrected (TIDE)
+  missed objects by cause, classes confused, and what AP50 would be if one kind of error were corrected (TIDE)
 - panoptic segmentation: PQ, SQ and RQ by class, and missed segments by cause
 - tracking: what HOTA would be if one kind of error were corrected, missed boxes and changes of identity by
   cause
@@ -51,21 +50,21 @@ def show(args: argparse.Namespace, model: str, by_set: Mapping[str, Sequence["Br
     """Print the tables and write them to ``args.json``.
 
     Raises:
-        UserError: there is nothing to show.
+        UserError: a data set has no breakdown; those of the others are shown and written.
     """
     from d2video.utils.files import write_json
 
-    for name, breakdowns in by_set.items():
-        if not breakdowns:
-            raise UserError(
-                f"dataset {name}: no errors can be found without labelled objects: name a set with "
-                "labels behind --data"
-            )
+    for breakdowns in by_set.values():
         for each in breakdowns:
             print(f"\n{each.text()}")
     if args.json:
         errors = {name: {b.name: b.as_json() for b in each} for name, each in by_set.items()}
         write_json(args.json, {"model": model, "score": args.score, "errors": errors})
+    if missing := [name for name, breakdowns in by_set.items() if not breakdowns]:
+        raise UserError(
+            f"dataset {missing[0]}: no errors can be found without labelled objects: name a set with "
+            "labels behind --data"
+        )
 
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name

@@ -1,11 +1,14 @@
 """``d2video errors``: of a model, of results, and what it refuses."""
 
 import json
+from argparse import Namespace
 
 import pytest
 
-from d2video.cli.errors import main
+from d2video.cli.errors import main, show
+from d2video.evaluation.errors import Breakdown
 from d2video.synthetic import ShapesSpec, write_ytvis_shapes
+from d2video.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("scratch_catalog", "loggers_as_before")
 
@@ -45,6 +48,17 @@ def test_of_results(tmp_path, monkeypatch, capsys):
     objects = found["errors"]["shapes/val.json"]["segm"]["objects"]
     assert [row["cause"] for row in objects] == ["not seen"] + ["found"] * len(given)
     assert "segm: objects found" in capsys.readouterr().out
+
+
+def test_a_set_without_labels_keeps_the_others(tmp_path, capsys):
+    path = tmp_path / "errors.json"
+    by_set = {"bare": [], "full": [Breakdown("segm", {"table": [{"AP": 1}]}, [])]}
+    with pytest.raises(UserError, match="dataset bare"):
+        show(Namespace(json=path, score=0.5), "model", by_set)
+    assert "segm: table" in capsys.readouterr().out
+    assert json.loads(path.read_text())["errors"]["full"]["segm"]["tables"] == {
+        "table": [{"AP": 1}]
+    }
 
 
 @pytest.mark.parametrize(

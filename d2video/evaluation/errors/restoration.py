@@ -8,7 +8,7 @@ from d2video.evaluation.errors.breakdown import Breakdown, Row, find_errors
 from d2video.evaluation.restoration.evaluator import MODEL, NAMES, ByMethod, RestorationEvaluator
 
 _WORST = 10
-CAUSES = ("better than the baseline", "worse than the baseline", "no baseline")
+CAUSES = ("better than the baseline", "not better than the baseline", "no baseline")
 
 
 @find_errors.register
@@ -41,7 +41,8 @@ def _row(task: str, file_name: str, measures: ByMethod) -> Row:
         "image": file_name,
         **dict(zip(NAMES, own, strict=True)),
         "gain": gain,
-        "cause": CAUSES[2] if gain is None else CAUSES[gain <= 0],
+        # The gain is nan if the baseline equals the target, too.
+        "cause": CAUSES[2] if gain is None else CAUSES[not gain > 0],
     }
 
 

@@ -1,4 +1,4 @@
-"""Errors of panoptic maps, of classified videos and of restored images; and of evaluators of one's own."""
+"""Errors of panoptic maps, classified videos and restored images; evaluators that a project registers."""
 
 import logging
 
@@ -89,22 +89,24 @@ def test_classes(tmp_path):
 
 
 def test_restored_images(tmp_path):
-    """Of two images the first is restored, the second made worse."""
+    """The first image is restored, the second made worse, the third needs no change."""
     generator = torch.Generator().manual_seed(0)
     target = torch.randint(0, 256, (3, 32, 32), generator=generator).byte()
     noisy = (target + 8 * torch.randn(3, 32, 32, generator=generator)).clamp(0, 255)
     evaluator = RestorationEvaluator(str(tmp_path), source="images")
     inputs = [
-        {"task": "denoise_30", "file_name": name, "image": noisy, "target": target} for name in "ab"
+        {"task": "denoise_30", "file_name": name, "image": image, "target": target}
+        for name, image in (("a", noisy), ("b", noisy), ("c", target.float()))
     ]
-    answers = [{"restored": 0.9 * target + 0.1 * noisy}, {"restored": 2 * noisy}]
+    restored = 0.9 * target + 0.1 * noisy, 2 * noisy, target.float()
+    answers = [{"restored": image} for image in restored]
     _, (found,) = breakdown(evaluator, inputs, answers)
     causes = [row["cause"] for row in found.objects]
-    assert causes == ["better than the baseline", "worse than the baseline"]
+    assert causes == ["better than the baseline", *["not better than the baseline"] * 2]
     (task,), worst = found.tables.values()
-    assert (task["images"], task["not better"]) == (2, 1)
+    assert (task["images"], task["not better"]) == (3, 2)
     assert task["lowest"] < task["median"] < task["highest"]
-    assert [row["image"] for row in worst] == ["b", "a"]
+    assert [row["image"] for row in worst] == ["b", "a", "c"]
 
 
 class Own(DatasetEvaluator):
