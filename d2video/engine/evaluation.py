@@ -43,7 +43,7 @@ def evaluate_errors(cfg: CfgNode, min_score: float) -> dict[str, list[Breakdown]
         min_score: see :func:`~d2video.evaluation.errors.find_errors`.
 
     Returns:
-        in the main process the breakdowns by data set; empty lists in others.
+        The breakdowns by data set in the main process; empty lists in the others.
     """
     model = _loaded_model(cfg, resume=False)
     evaluators = [ErrorFinder(e, min_score) for e in VideoTrainer.build_evaluators(cfg, model)]
@@ -53,7 +53,7 @@ def evaluate_errors(cfg: CfgNode, min_score: float) -> dict[str, list[Breakdown]
 
 
 def _loaded_model(cfg: CfgNode, resume: bool) -> nn.Module:
-    """The model with its weights, after the test sets have been looked for."""
+    """The model with its weights; the test sets are checked first."""
     if not cfg.DATASETS.TEST:
         raise UserError(
             "DATASETS.TEST is empty: name the data sets to evaluate on there, or in 'd2video evaluate' "

@@ -1,6 +1,7 @@
 """Where a model loses: what ``d2video errors`` shows, by evaluator."""
 
-from d2video.evaluation.errors import (
+# Each registers its breakdown.
+from d2video.evaluation.errors import (  # noqa: F401
     classification,
     instances,
     restoration,
@@ -9,13 +10,4 @@ from d2video.evaluation.errors import (
 )
 from d2video.evaluation.errors.breakdown import Breakdown, ErrorFinder, find_errors
 
-__all__ = [
-    "Breakdown",
-    "ErrorFinder",
-    "classification",
-    "find_errors",
-    "instances",
-    "restoration",
-    "segments",
-    "tracking",
-]
+__all__ = ["Breakdown", "ErrorFinder", "find_errors"]

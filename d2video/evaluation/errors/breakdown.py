@@ -1,4 +1,4 @@
-"""What a breakdown of a model's errors holds, and how evaluators come to theirs."""
+"""A breakdown of a model's errors, and how an evaluator finds it."""
 
 import logging
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Breakdown:
     objects: list[Row]
 
     def text(self) -> str:
-        """The tables, those without rows left out."""
-        shown = {title: rows for title, rows in self.tables.items() if rows}
+        """The tables that have rows."""
         return "\n\n".join(
             f"{self.name}: {title}\n{tabulate(rows, 'keys', 'pipe', floatfmt='.2f')}"
-            for title, rows in shown.items()
+            for title, rows in self.tables.items()
+            if rows
         )
 
     def as_json(self) -> Row:
@@ -44,19 +44,19 @@ class Breakdown:
 
 @singledispatch
 def find_errors(evaluator: Any, min_score: float) -> list[Breakdown]:
-    """The breakdowns of what an evaluator has been given; call it in all processes, before ``evaluate``.
+    """Break down the errors in the answers that an evaluator has taken.
 
-    It dispatches on the evaluator's class. A project whose evaluator is a class of its own registers a
-    function with ``@find_errors.register``.
+    Call it in all processes, before ``evaluate``. It dispatches on the evaluator's class; for a new one,
+    register a function with ``@find_errors.register``.
 
     Args:
-        evaluator: that has taken all answers.
-        min_score: predictions of at least this score count as given, of others it is only said that
-            they are there. The figures of a protocol do not depend on it.
+        evaluator: has taken all answers.
+        min_score: an object counts as found by predictions of at least this score. A protocol's figures
+            do not depend on it.
 
     Returns:
-        In the main process the breakdowns: none without labels, or if the evaluator has none, which the
-        log says. Empty in other processes.
+        The breakdowns, in the main process; empty in other processes, without labels, and, with a
+        warning, if nothing is registered for the evaluator.
     """
     logger.warning("%s has no breakdown of errors", type(evaluator).__name__)
     return []
@@ -73,7 +73,7 @@ def _(evaluator: DatasetEvaluators, min_score: float) -> list[Breakdown]:
 
 
 class ErrorFinder(DatasetEvaluator):
-    """An evaluator that also finds the errors.
+    """Wraps an evaluator and also finds the errors.
 
     Attributes:
         breakdowns: of the last evaluation, see :func:`find_errors`.
@@ -84,15 +84,15 @@ class ErrorFinder(DatasetEvaluator):
         self.breakdowns: list[Breakdown] = []
 
     def reset(self) -> None:
-        """As the evaluator."""
+        """Reset the evaluator."""
         self._evaluator.reset()
 
     def process(self, inputs: Any, outputs: Any) -> None:
-        """As the evaluator."""
+        """Pass on to the evaluator."""
         self._evaluator.process(inputs, outputs)
 
     def evaluate(self) -> Any:
-        """Find the errors, and return what the evaluator does."""
+        """Find the errors; return the evaluator's results."""
         # First: COCO's evaluator changes the predictions that it scores.
         self.breakdowns = find_errors(self._evaluator, self._min_score)
         return self._evaluator.evaluate()

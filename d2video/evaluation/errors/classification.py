@@ -1,12 +1,13 @@
 """Errors of video classification."""
 
+from collections import Counter
+
 import numpy as np
 
 from d2video.evaluation.classification.evaluator import (
     TOPK,
     Prediction,
     VideoClassificationEvaluator,
-    most_confused,
 )
 from d2video.evaluation.errors.breakdown import Breakdown, Row, find_errors
 
@@ -21,9 +22,9 @@ def _(evaluator: VideoClassificationEvaluator, min_score: float) -> list[Breakdo
     rows = [_row(i, each, names) for i, each in kept if each.label is not None]
     if not rows:
         return []
-    confusion = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(confusion, ([r["label"] for r in rows], [r["predicted_label"] for r in rows]), 1)
     wrong = [row for row in rows if row["cause"] != CAUSES[0]]
+    confused = Counter((row["class"], row["predicted"]) for row in wrong)
+    of_class = Counter(row["class"] for row in rows)
     groups = {cause: [row for row in rows if row["cause"] == cause] for cause in CAUSES}
     tables = {
         "videos by the rank of the true class, and the score of the first": [
@@ -31,12 +32,12 @@ def _(evaluator: VideoClassificationEvaluator, min_score: float) -> list[Breakdo
         ],
         "confused most often": [
             {
-                "true class": names[i],
-                "predicted": names[j],
+                "true class": name,
+                "predicted": predicted,
                 "videos": count,
-                "of the class, %": 100 * count / int(confusion[i].sum()),
+                "of the class, %": 100 * count / of_class[name],
             }
-            for i, j, count in most_confused(confusion, _MOST)
+            for (name, predicted), count in confused.most_common(_MOST)
         ],
         f"wrong answers of highest score, at most {_MOST}": [
             {
@@ -57,9 +58,7 @@ def _row(video_id: int, given: Prediction, names: list[str]) -> Row:
         "video": video_id,
         "file": given.file_name,
         "class": names[given.label],
-        "label": given.label,
         "predicted": names[labels[0]],
-        "predicted_label": labels[0],
         "score": given.top[0][1],
         "true_score": given.top[rank][1] if rank < len(labels) else None,
         "cause": CAUSES[min(rank, 2) if rank < TOPK else 3],

@@ -23,7 +23,7 @@ from d2video.evaluation.vis.ground_truth import RLE, VideoTruth
 def instance_breakdown(
     name: str, compared: Sequence[Comparison], names: Mapping[int, str], noun: str, min_score: float
 ) -> list[Breakdown]:
-    """The breakdown of all inputs, none if no object can be found; see :func:`find_errors`.
+    """The breakdown of all inputs, empty without labelled objects; see :func:`find_errors`.
 
     Args:
         names: of the classes, by category id.
@@ -43,18 +43,16 @@ def _(evaluator: YTVISEvaluator, min_score: float) -> list[Breakdown]:
     kept = evaluator.gather()
     if kept is None:
         return []
-    compared = [
-        _compare_video(video, kept[video_id][0] if video_id in kept else [], evaluator.scored)
-        for video_id, video in evaluator.ground_truth.videos.items()
-    ]
-    found = instance_breakdown(evaluator.name, compared, evaluator.scored, "video", min_score)
+    videos, scored = evaluator.ground_truth.videos, evaluator.scored
+    entries = {
+        video_id: [e for e in kept.get(video_id, ([],))[0] if e["category_id"] in scored]
+        for video_id in videos
+    }
+    compared = [_compare_video(video, entries[i], scored) for i, video in videos.items()]
+    found = instance_breakdown(evaluator.name, compared, scored, "video", min_score)
     for breakdown in found:
-        entries = {
-            video_id: _scored(each, evaluator.scored) for video_id, (each, _) in kept.items()
-        }
         for row in breakdown.objects:
-            video = evaluator.ground_truth.videos[row["video"]]
-            row["pixels"] = pixels_of(video, row, entries.get(row["video"], []))
+            row["pixels"] = pixels_of(videos[row["video"]], row, entries[row["video"]])
         groups = object_groups(breakdown.objects).items()
         title = "the best prediction's pixels, in % of the objects' pixels"
         breakdown.tables[title] = [_pixel_row(name, rows) for name, rows in groups]
@@ -62,9 +60,8 @@ def _(evaluator: YTVISEvaluator, min_score: float) -> list[Breakdown]:
 
 
 def _compare_video(
-    video: VideoTruth, entries: Sequence[Mapping[str, Any]], scored: Mapping[int, str]
+    video: VideoTruth, found: Sequence[Mapping[str, Any]], scored: Mapping[int, str]
 ) -> Comparison:
-    found = _scored(entries, scored)
     tracks = [each for each in video.tracks if each.category_id in scored]
     masks = [each["segmentations"] for each in found]
     ious, _ = track_ious(masks, [each.masks for each in tracks], video.height, video.width)
@@ -72,25 +69,19 @@ def _compare_video(
     return Comparison(
         name=video.video_id,
         ious=ious,
-        scores=_floats(each["score"] for each in found),
-        classes=_ids(each["category_id"] for each in found),
+        scores=np.array([each["score"] for each in found], float),
+        classes=np.array([each["category_id"] for each in found], np.int64),
         truth_ids=[each.track_id for each in tracks],
-        truth_classes=_ids(each.category_id for each in tracks),
+        truth_classes=np.array([each.category_id for each in tracks], np.int64),
         crowd=np.array([each.is_crowd for each in tracks], bool),
-        areas=_floats(each.area for each in tracks),
-        presence=_floats(seen) / video.num_frames,
+        areas=np.array([each.area for each in tracks], float),
+        presence=np.array(seen, float) / video.num_frames,
     )
 
 
-def _scored(
-    entries: Sequence[Mapping[str, Any]], scored: Mapping[int, str]
-) -> list[Mapping[str, Any]]:
-    return [each for each in entries if each["category_id"] in scored]
-
-
 def pixels_of(video: VideoTruth, row: Row, entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many pixels an object has in all frames, how many of them its best prediction misses, and where
-    those are that it has too much: on other objects, on background, or in frames without the object."""
+    """Count the pixels of an object in all frames, those that its best prediction misses, and those that it
+    wrongly covers: on other objects, on background, or in frames without the object."""
     pixels = dict.fromkeys(("object", "missed", "on others", "on background", "when absent"), 0)
     (own,) = (each for each in video.tracks if each.track_id == row["object"])
     others = [each.masks for each in video.tracks if each is not own]
@@ -147,30 +138,21 @@ def _compare_image(
 ) -> Comparison:
     truths = api.imgToAnns[image_id]
     crowd = [int(each["iscrowd"]) for each in truths]
-    shapes: list[Any]
-    if task == "bbox":
-        shapes = [np.array([each["bbox"] for each in part], float) for part in (found, truths)]
-    else:
-        shapes = [[each["segmentation"] for each in found], [*map(api.annToRLE, truths)]]
     ious = np.zeros((len(found), len(truths)))
-    if ious.size:
-        ious = coco_mask.iou(*shapes, crowd)
+    if ious.size and task == "bbox":
+        boxes = [np.array([each["bbox"] for each in part], float) for part in (found, truths)]
+        ious = coco_mask.iou(*boxes, crowd)
+    elif ious.size:
+        masks = [each["segmentation"] for each in found]
+        ious = coco_mask.iou(masks, [*map(api.annToRLE, truths)], crowd)
     return Comparison(
         name=image_id,
         ious=ious,
-        scores=_floats(each["score"] for each in found),
-        classes=_ids(each["category_id"] for each in found),
+        scores=np.array([each["score"] for each in found], float),
+        classes=np.array([each["category_id"] for each in found], np.int64),
         truth_ids=[each["id"] for each in truths],
-        truth_classes=_ids(each["category_id"] for each in truths),
+        truth_classes=np.array([each["category_id"] for each in truths], np.int64),
         crowd=np.array(crowd, bool),
-        areas=_floats(each["area"] for each in truths),
+        areas=np.array([each["area"] for each in truths], float),
         presence=np.ones(len(truths)),
     )
-
-
-def _ids(values: Any) -> np.ndarray:
-    return np.fromiter(values, np.int64)
-
-
-def _floats(values: Any) -> np.ndarray:
-    return np.fromiter(values, np.float64)

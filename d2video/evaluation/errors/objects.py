@@ -15,7 +15,7 @@ MIN_IOU = 0.5  # of a prediction that finds an object
 NO_IOU = 0.1  # below it a prediction has nothing to do with an object
 
 FOUND = "found"
-# Why an object was not found, in the order of the first hurdle that its predictions did not take.
+# Why an object was not found: the first condition that its predictions fail, in this order.
 CAUSES = ("not seen", "poor overlap", "wrong class", "low score")
 _MOST_CONFUSED, _EXAMPLES = 10, 3
 
@@ -78,8 +78,8 @@ def object_rows(
             answers = iou >= MIN_IOU
             given = answers & (each.scores >= min_score)
             right = answers & (each.classes == each.truth_classes[g])
-            hurdles = ((iou >= NO_IOU).any(), answers.any(), right.any(), (right & given).any())
-            passed = [*map(bool, hurdles), False].index(False)
+            conditions = (iou >= NO_IOU, answers, right, right & given)
+            passed = [*(bool(each.any()) for each in conditions), False].index(False)
             rows.append(
                 {
                     noun: each.name,
@@ -105,7 +105,7 @@ def object_rows(
 
 
 def object_tables(rows: Sequence[Row], noun: str, min_score: float) -> dict[str, list[Row]]:
-    """What :func:`object_rows` come to, in groups of objects; confused classes; and examples."""
+    """Summaries of :func:`object_rows` by group of objects; confused classes; and examples."""
     groups = object_groups(rows).items()
     found = (
         f"objects found (IoU ≥ {MIN_IOU:g}, right class, score ≥ {min_score:g}) and why not, in %"
@@ -128,7 +128,7 @@ def object_tables(rows: Sequence[Row], noun: str, min_score: float) -> dict[str,
 
 
 def object_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Objects by name of a group that is not empty; a division into one group only is left out."""
+    """Objects by name of their group, without empty groups and divisions into a single group."""
     small, large = np.quantile([row["area"] for row in rows], [1 / 3, 2 / 3]).tolist()
     divisions: list[dict[str, Callable[[Row], bool]]] = [
         {

@@ -51,7 +51,7 @@ def judge(compared: Sequence[Comparison]) -> Judged:
             mine = np.flatnonzero(each.classes == category)
             mine = mine[np.argsort(-each.scores[mine], kind="stable")][:MAX_PREDICTIONS]
             truths = np.flatnonzero(each.truth_classes == category)
-            areas = np.zeros(len(mine)), np.zeros(len(truths))  # their ranges are of no effect here
+            areas = np.zeros(len(mine)), np.zeros(len(truths))  # of no effect: only "all" is read
             ious, crowd = each.ious[mine][:, truths], each.crowd[truths]
             units.append(Unit(number, category, each.scores[mine], areas[0], ious, areas[1], crowd))
             places.append((mine, truths))
@@ -60,7 +60,7 @@ def judge(compared: Sequence[Comparison]) -> Judged:
     takes_part = [np.zeros(len(each.scores), bool) for each in compared]
     for unit, (mine, truths), matched in zip(units, places, match(units), strict=True):
         truth = matched.truth[0, 0]  # all areas, IoU of 0.5
-        taken[unit.video_id][mine] = np.where(truth >= 0, np.append(truths, -1)[truth], -1)
+        taken[unit.video_id][mine] = np.append(truths, -1)[truth]
         ignored[unit.video_id][mine] = matched.ignored[0, 0]
         takes_part[unit.video_id][mine] = True
     parts = [_judge(*each) for each in zip(compared, taken, ignored, takes_part, strict=True)]
@@ -78,9 +78,8 @@ def _judge(
 ) -> Judged:
     real = ~each.crowd
     found = np.isin(np.arange(len(real)), taken[~ignored])[real]
-    ious = np.pad(
-        each.ious[:, real], ((0, 0), (0, 1))
-    )  # one column more, for compared without objects
+    # One column more, for inputs without objects.
+    ious = np.pad(each.ious[:, real], ((0, 0), (0, 1)))
     same = each.classes[:, None] == np.append(each.truth_classes[real], -1)
     own, other = np.where(same, ious, 0), np.where(same, 0, ious)
     again = np.where(np.append(found, False), own, 0)

@@ -64,13 +64,12 @@ def _false_kinds(image: ImageComparison, categories: np.ndarray) -> np.ndarray:
 
 def _quality_row(name: str, total: np.ndarray) -> Row:
     quality, _ = mean_quality(total[:, :4])
-    found, false, missed, *kinds = total[:, TP:].sum(0).astype(int).tolist()
-    assert (TP, FP, FN) == (1, 2, 3)
+    counts = total.sum(0).astype(int).tolist()
     return {
         "segments": name,
         **quality,
-        "found": found,
-        "missed": missed,
-        "false": false,
-        **dict(zip(("… other class", "… poor", "… background"), kinds, strict=True)),
+        "found": counts[TP],
+        "missed": counts[FN],
+        "false": counts[FP],
+        **dict(zip(("… other class", "… poor", "… background"), counts[4:], strict=True)),
     }

@@ -1,10 +1,10 @@
-"""Errors of tracking: boxes or masks missed and made up, identities changed, and what each costs in HOTA.
+"""Errors of tracking: missed and false boxes, changes of identity, and what each costs in HOTA.
 
-A box stands for a mask, too, where masks are tracked. Shapes: G labelled and D predicted boxes of a
+If masks are tracked, read "mask" for "box". Shapes: G labelled and D predicted boxes of a
 frame, N objects of a sequence.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +24,14 @@ FALSE = ("background", "poor overlap", "duplicate")
 CHANGES = ("swap", "absence", "miss", "nearness", "other")
 TRACKED, IDENTITY = "tracked", "identity"
 _TRACKED_SHARE = 0.8  # of its frames, CLEAR's "mostly tracked"
+_LISTS = ("gt_ids", "tracker_ids", "similarity_scores")  # over the frames
 _EPSILON = np.finfo("float").eps
 _HOTA = ("HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr")
 
 
 @dataclass
 class Track:
-    """What happened to a labelled object, frame by frame.
+    """A labelled object, frame by frame.
 
     Attributes:
         tracks: by frame, from 0, the predicted track that matches; None where none does.
@@ -44,11 +45,11 @@ class Track:
     misses: Counter[str] = field(default_factory=Counter)
     ious: list[float] = field(default_factory=list)
     changes: dict[int, str] = field(default_factory=dict)
-    fragments: int = -1
+    fragments: int = 0
 
     def cause(self) -> str:
-        """``TRACKED``, or what costs most frames: one of ``MISSES``, or ``IDENTITY``, frames with other
-        tracks than the one that it has most."""
+        """``TRACKED``, or what costs most frames: one of ``MISSES``, or ``IDENTITY``: frames with another
+        track than the most frequent one."""
         found = Counter(track for track in self.tracks.values() if track is not None)
         if found.total() >= _TRACKED_SHARE * len(self.tracks) and not self.changes:
             return TRACKED
@@ -59,11 +60,11 @@ class Track:
 
 @dataclass(frozen=True)
 class SequenceErrors:
-    """Of the objects of one class in a sequence.
+    """Errors in the tracks of one class in a sequence.
 
     Attributes:
         names: ids of the objects in the labels.
-        tracks: N, what happened to each.
+        tracks: N, one for each object.
         false: predicted boxes without a match, of each of ``FALSE``.
         hota: by the error that is corrected, TrackEval's figures.
     """
@@ -95,13 +96,11 @@ def sequence_errors(data: SequenceData) -> SequenceErrors:
     """Follow each labelled object through a sequence."""
     tracks = [Track() for _ in data["names"]]
     false: Counter[str] = Counter()
-    owner: dict[int, int] = {}  # of each predicted track the object that it followed last
-    last: dict[
-        int, tuple[int, int]
-    ] = {}  # of each object the frame and the track of its last match
-    current: set[int] = (
-        set()
-    )  # objects with a match in the last frame that has any boxes of both kinds
+    # By predicted track the object that it followed last; by object the frame and track of its last match;
+    # and the objects with a match in the last frame that has boxes of both kinds.
+    owner: dict[int, int] = {}
+    last: dict[int, tuple[int, int]] = {}
+    current: set[int] = set()
     matches = [*match_frames(data)]
     for t, ((truth, found, iou), match) in enumerate(zip(_frames(data), matches, strict=True)):
         best = iou.max(1, initial=0)
@@ -113,41 +112,42 @@ def sequence_errors(data: SequenceData) -> SequenceErrors:
                 track.misses[MISSES[_step(best[g])]] += 1
                 continue
             taken = int(found[place])
-            near = bool((np.delete(iou[:, place], g) >= NO_IOU).any())
             if i in last and last[i][1] != taken:
                 tests = (
                     owner.get(taken, i) != i,
                     any(frame not in track.tracks for frame in range(last[i][0], t)),
                     t - last[i][0] > 1,
-                    near,
+                    bool((np.delete(iou[:, place], g) >= NO_IOU).any()),
                     True,
                 )
                 track.changes[t] = CHANGES[tests.index(True)]
-            track.fragments += i not in current
+            track.fragments += i in last and i not in current
             track.tracks[t], last[i], owner[taken] = taken, (t, taken), i
         if len(truth) and len(found):
             current = {*truth[match >= 0].tolist()}
         free = np.setdiff1d(np.arange(len(found)), match)
         false.update(FALSE[_step(value)] for value in iou.max(0, initial=0)[free].tolist())
     metric = require_trackeval().metrics.HOTA()
-    with np.errstate(invalid="ignore"):  # of objects and tracks that a correction has taken out
+    with np.errstate(invalid="ignore"):  # 0 / 0 where a correction takes out all of an object
         hota = {name: metric.eval_sequence(each) for name, each in corrected(data, matches).items()}
     return SequenceErrors(data["names"], tracks, false, hota)
 
 
 def corrected(data: SequenceData, matches: Sequence[np.ndarray]) -> dict[str, SequenceData]:
-    """The data with one kind of error corrected, by its name.
+    """Correct one kind of error at a time.
 
     "identities": each match gets the object's own track. "localisation": matches have IoU 1. "false
     boxes" and "missed boxes": boxes without a match are taken out.
 
     Args:
         matches: of :func:`match_frames`.
+
+    Returns:
+        The data by the name of what is corrected.
     """
-    variants: dict[str, dict[str, list[np.ndarray]]] = {
-        name: {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
-        for name in ("none corrected", "missed boxes", "false boxes", "localisation", "identities")
-    }
+    variants: dict[str, dict[str, list[np.ndarray]]] = defaultdict(
+        lambda: {key: [] for key in _LISTS}
+    )
     for (truth, found, iou), match in zip(_frames(data), matches, strict=True):
         rows = np.flatnonzero(match >= 0)
         columns = match[rows]
@@ -211,8 +211,7 @@ def _(evaluator: MOTEvaluator, min_score: float) -> list[Breakdown]:
 
 def _frames(data: SequenceData) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """By frame the objects (G,) and the tracks (D,), from 0, and their IoUs (G,D)."""
-    keys = ("gt_ids", "tracker_ids", "similarity_scores")
-    for truth, found, iou in zip(*(data[key] for key in keys), strict=True):
+    for truth, found, iou in zip(*(data[key] for key in _LISTS), strict=True):
         yield truth.astype(int), found.astype(int), iou.reshape(len(truth), len(found))
 
 
@@ -232,7 +231,7 @@ def _object_row(
         "matched": len(track.tracks) - track.misses.total(),
         **{cause: track.misses[cause] for cause in MISSES},
         "mean_iou": float(np.mean(track.ious)),
-        "fragments": max(track.fragments, 0),
+        "fragments": track.fragments,
         "changes": [{"frame": numbers[t], "after": cause} for t, cause in track.changes.items()],
         "cause": track.cause(),
     }
@@ -242,8 +241,7 @@ def _hota_table(errors: Mapping[tuple[str, str], SequenceErrors]) -> list[Row]:
     metric = require_trackeval().metrics.HOTA()
     rows: list[Row] = []
     for name in next(iter(errors.values())).hota:
-        each = {str(key): errors[key].hota[name] for key in sorted(errors)}
-        combined = metric.combine_sequences(each)
+        combined = metric.combine_sequences({key: each.hota[name] for key, each in errors.items()})
         figures = {key: 100 * float(np.mean(combined[key])) for key in _HOTA}
         now = rows[0]["HOTA"] if rows else None
         gain = None if now is None else figures["HOTA"] - now
@@ -276,7 +274,7 @@ def _identity_row(name: str, errors: Sequence[SequenceErrors]) -> Row:
         "of": name,
         "objects": len(tracks),
         "tracked": sum(track.cause() == TRACKED for track in tracks),
-        "fragments": sum(max(track.fragments, 0) for track in tracks),
+        "fragments": sum(track.fragments for track in tracks),
         "changes": changes.total(),
         **{cause: changes[cause] for cause in CHANGES},
     }

@@ -117,8 +117,11 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
         return f"{rows} {what} in {frames} frames of {len(results)} sequences"
 
     def measure(self, measure: Measure) -> dict[str, dict[str, Any]] | None:
-        """What ``measure`` makes of each labelled sequence, by its name and then by the scored class, in
-        the main process; None in the others. See :func:`~d2video.evaluation.mot.metrics.box_metrics`."""
+        """Apply ``measure`` to what TrackEval prepares of each labelled sequence.
+
+        Returns:
+            In the main process its results by sequence and scored class; None in the others.
+        """
         kept = self.gather()
         if kept is None:
             return None

@@ -21,8 +21,8 @@ from d2video.utils.errors import UserError
 R = TypeVar("R", MOTRows, MOTResults)
 
 # What TrackEval's classes prepare of a sequence for its metrics: lists over the frames (``gt_ids`` (G,) and
-# ``tracker_ids`` (D,) from 0, ``similarity_scores`` (G,D), ...) and, of ours, ``names``: the ids of the
-# labels, by ``gt_ids``.
+# ``tracker_ids`` (D,) from 0, ``similarity_scores`` (G,D), ...). Added here: ``names``, by ``gt_ids`` the ids
+# in the labels.
 SequenceData = dict[str, Any]
 Measure = Callable[[SequenceData], Any]
 
@@ -101,7 +101,7 @@ def box_metrics(
         results: the tracks.
         num_frames: of the sequence.
         sequence: name for messages.
-        measure: what is made of TrackEval's data; by default :data:`Metrics`.
+        measure: what to compute from TrackEval's data; by default :data:`Metrics`.
 
     Raises:
         UserError: an unknown class, or no trackeval.
@@ -305,7 +305,8 @@ def _raw_boxes(
 def _measured(
     dataset: Any, raw: dict[str, Any], sequence: str, ids: np.ndarray, measure: Measure
 ) -> Any:
-    """
+    """Prepare a sequence by TrackEval's rules and measure it.
+
     Args:
         ids: of the labelled objects that count.
     """

@@ -138,7 +138,7 @@ class PanopticEvaluator(GatheringEvaluator[int, ImageComparison, ImageAnswer]):
         return compare_image(true_ids, segments, ids, predicted)
 
     def of_all_images(self, kept: Mapping[int, ImageComparison]) -> dict[int, ImageComparison]:
-        """What was kept, and comparisons with nothing for images without an answer."""
+        """Add comparisons with nothing for images without an answer."""
         void = np.zeros((1, 1), np.int64)  # what is missed does not depend on pixels
         return {
             image_id: kept[image_id]

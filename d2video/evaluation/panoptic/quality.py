@@ -50,7 +50,7 @@ class ImageComparison:
     def matches(self) -> np.ndarray:
         """(G,P) bool, at most one in a row and one in a column: segments do not overlap."""
         same = np.equal.outer([s.category_id for s in self.truth], self.predicted)
-        return (self.iou > 0.5) & same.reshape(self.iou.shape) & ~self.crowd[:, None]
+        return (self.iou > 0.5) & same & ~self.crowd[:, None]
 
     def tally(self, category_ids: Sequence[int]) -> np.ndarray:
         """Summed IoU of the matches, number of matches, of false positives and of missed segments.
@@ -104,10 +104,9 @@ def compare_image(
     intersection, void = overlap[1:, 1:], overlap[0, 1:]
     area, true_areas = overlap[:, 1:].sum(0), overlap[1:].sum(1)
     union = true_areas[:, None] + area - intersection - void
-    forgiving = [
-        [s.is_crowd and s.category_id == category for category in predicted.values()] for s in truth
-    ]
-    forgiven = void + (intersection * np.array(forgiving, bool).reshape(intersection.shape)).sum(0)
+    same = np.equal.outer([s.category_id for s in truth], [*predicted.values()])
+    crowd = np.array([s.is_crowd for s in truth], bool)
+    forgiven = void + (intersection * (same & crowd[:, None])).sum(0)
     return ImageComparison(
         truth=truth,
         predicted=[*predicted.values()],

@@ -152,7 +152,7 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
         return self._output_dir / "restored" / task / f"{name}{suffix}"
 
     def by_task(self, kept: Mapping[tuple[str, str], ByMethod]) -> dict[str, dict[str, ByMethod]]:
-        """What was kept by task and file name; of the bilateral filters the best one of each task."""
+        """Group by task and file name; of the bilateral filters keep the best one of each task."""
         by_task: dict[str, dict[str, ByMethod]] = {}
         for (task, file_name), measures in kept.items():
             by_task.setdefault(task, {})[file_name] = measures

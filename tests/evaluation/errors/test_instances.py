@@ -21,8 +21,7 @@ ANSWERS = {"coco": perfect_answers.image_objects, "ytvis": perfect_answers.mask_
 
 
 def breakdowns(kind, tmp_path, monkeypatch, change=lambda answer: None, answers=None):
-    """Of the true videos, the second of which is answered at all only if its answer is not None; and the
-    results."""
+    """Breakdowns and results of the true videos, of which the first ``answers`` are answered (None: all)."""
     register_true(monkeypatch, "true", tmp_path / "frames")
     records = load_records("true")
     records = frames_as_images(records) if kind == "coco" else records

@@ -1,4 +1,4 @@
-"""Objects and predictions of which each meets one fate."""
+"""Each cause and each kind of error, once."""
 
 import dataclasses
 
