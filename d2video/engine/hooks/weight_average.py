@@ -51,9 +51,8 @@ class AverageHook(HookBase):
     def _update(self, average: PARAM_LIST, weights: PARAM_LIST, steps: Tensor | int) -> None:
         """Update all tensors of one type; whole numbers, such as counts of batches, are copied."""
         if average[0].is_floating_point():
-            # `steps` is on the device of the weights: reading it there would wait for a GPU.
-            decay = decay_after(int(self._averaged.n_averaged), self._decay)
-            get_ema_multi_avg_fn(decay)(average, weights, steps)
+            update = get_ema_multi_avg_fn(decay_after(int(steps), self._decay))
+            update(average, weights, steps)
         else:
             torch._foreach_copy_(average, weights)
 
