@@ -160,7 +160,7 @@ class DeformableTransformer(nn.Module):
             queries, query_pos: (B, N, C).
             reference: (B, N, 2), points x and y, or (B, N, 4), boxes cxcywh; parts of the image.
             memory: (B, F, S, C), the earliest frame first.
-            query_padding: (B, N) bool, True where there is no query, or None.
+            query_padding: (B, N) bool, True where a row is padding; None without any.
 
         Returns:
             (D, B, N, C), and what each layer's boxes are relative to: the D boxes (B, N, 4) in

@@ -102,8 +102,8 @@ class TransformerDecoderLayer(FeedForwardLayer):
     ) -> Tensor:
         """x, query_pos (B, Q, C), the latter (1, Q, C) where it is the same for all; memory,
         memory_with_pos (B, S, C), one object if there are no positions; query_padding (B, Q) bool,
-        True where there is no query, or None; hidden (Q, Q) bool, True where a query (row) does not
-        see another, or None; returns (B, Q, C)."""
+        True where a row is padding; hidden (Q, Q) bool, True where a query (row) does not see another;
+        None for either: all are seen. Returns (B, Q, C)."""
         normed = self.norm1(x) if self.pre_norm else x
         with_pos = normed + query_pos
         attended = self.self_attn(with_pos, with_pos, normed, query_padding, hidden)
@@ -230,20 +230,3 @@ class Transformer(nn.Module):
             if not isinstance(query_pos, Tensor):
                 query_pos.after_layer(outputs[-1])
         return torch.stack(outputs), x
-
-    def forward(
-        self, source: Tensor, query_pos: Tensor, pos: Tensor, padding: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """
-        Args:
-            source, pos: (B, S, C).
-            query_pos: (Q, C) learned query embeddings.
-            padding: (B, S) bool, True = padding; None if nothing is padded.
-
-        Returns:
-            decoder outputs of all layers (L, B, Q, C) and the memory (B, S, C).
-        """
-        memory = self.encode(source, pos, padding)
-        query_pos = query_pos[None].expand(len(memory), -1, -1)
-        outputs, _ = self.decode(torch.zeros_like(query_pos), query_pos, memory, pos, padding)
-        return outputs, memory

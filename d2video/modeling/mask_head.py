@@ -274,7 +274,7 @@ def start_without_changes(last: nn.Module) -> None:
 
 
 def coarse_masks(attention: MHAttentionMap, outputs: Tensor, encoded: Encoded) -> Tensor:
-    """The ``query_masks`` of all layers, before any head; for their losses and for matching.
+    """The ``query_masks`` of all layers, before any head, for their losses.
 
     Args:
         outputs: (L, B, T·q, C), of the decoder's layers, those of a clip frame by frame.

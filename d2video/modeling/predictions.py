@@ -57,12 +57,8 @@ class Predictions:
     groups: "Predictions | None" = None
 
     def of_image(self, image: int, first: int = 0) -> "Predictions":
-        """Classes, boxes and coarse masks of one image, of its queries from ``first`` on: logits
-        (L, Q, K)."""
-        masks = None if self.coarse_masks is None else self.coarse_masks[:, image, first:]
-        return Predictions(
-            self.logits[:, image, first:], self.boxes[:, image, first:], coarse_masks=masks
-        )
+        """Classes and boxes of one image, of its queries from ``first`` on: logits (L, Q, K)."""
+        return Predictions(self.logits[:, image, first:], self.boxes[:, image, first:])
 
     def in_groups(self, num_queries: int) -> "Predictions":
         """Those of the first Q queries, the others as :attr:`groups`."""

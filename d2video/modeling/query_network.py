@@ -13,6 +13,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import SinePositionEncoding, Transformer
+from d2video.layers.deformable_transformer import DeformableTransformer
 from d2video.layers.level_geometry import LevelGeometry
 from d2video.layers.level_projections import LevelProjections
 from d2video.layers.multi_scale_encoder import MultiScaleEncoder
@@ -45,12 +46,14 @@ class SetPredictionNetwork(nn.Module):
     """
 
     backbone: Backbone
-    transformer: nn.Module
+    transformer: Transformer | DeformableTransformer
     mask_branch: MaskBranch | None
 
     def compiled_parts(self) -> list[nn.Module]:
-        """The modules that ``torch.compile`` speeds up."""
-        parts: list[nn.Module] = [self.backbone, self.transformer]
+        """The modules that ``torch.compile`` speeds up; single layers, because the number of queries
+        may change from call to call."""
+        encoder, decoder = self.transformer.encoder, self.transformer.decoder
+        parts = [self.backbone, *encoder.layers, *decoder.layers]
         return parts if self.mask_branch is None else [*parts, self.mask_branch.mask_head]
 
 

@@ -24,9 +24,9 @@ def test_sets_are_seeded():
 
 
 @pytest.mark.slow
-def test_three_times_as_fast_as_the_official_calls_encoding_included():
+def test_more_than_three_times_as_fast_as_the_official_calls_encoding_included():
     """Measured: 4.4 times on one processor, 3.7 to 4.1 on another (docs/figures.md)."""
     figures = measure(*make_set(SetShape(videos=5, classes=10), seed=0), repeats=7)
-    assert figures["dense masks"]["ratio"] >= 3
+    assert figures["dense masks"]["ratio"] >= 3.5
     # Without encoding less can be won: most of ours is pycocotools parsing every code once.
     assert figures["RLE"]["ratio"] >= 2

@@ -112,10 +112,13 @@ def _encode_batch(masks: np.ndarray) -> list[dict]:
     pixels = height * width
     starts, per_mask = _run_starts(masks)
     # With the end of every mask put in, all run lengths are differences of neighbours.
-    ends = np.cumsum(per_mask)
-    borders = np.insert(starts, ends, np.arange(1, count + 1) * pixels)
+    number = np.arange(count)
+    ends = np.cumsum(per_mask) + number
+    borders = np.empty(len(starts) + count, np.int64)
+    borders[np.arange(len(starts)) + np.repeat(number, per_mask)] = starts
+    borders[ends] = (number + 1) * pixels
     runs = np.diff(borders, prepend=0).astype(np.uint32)
-    cuts = [0, *(ends + np.arange(1, count + 1)).tolist()]
+    cuts = [0, *(ends + 1).tolist()]
     codes = [
         {"size": [height, width], "counts": runs[first:last]}
         for first, last in itertools.pairwise(cuts)
@@ -132,10 +135,11 @@ def _run_starts(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     count, height, width = masks.shape
     covered = np.any(masks, axis=0)
-    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    rows = np.flatnonzero(covered.any(axis=1))
     if not rows.size:
         return np.zeros(0, dtype=np.int64), np.zeros(count, dtype=np.int64)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(covered[top:bottom].any(axis=0))
     left, right = int(columns[0]), min(int(columns[-1]) + 2, width)
     # A run may go on from the foot of a column to the head of the next. Otherwise a row of
     # background on both sides is enough.

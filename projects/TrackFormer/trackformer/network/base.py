@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from d2video.layers import Transformer
-from d2video.layers.deformable_transformer import DeformableTransformer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
 from d2video.structures.padding import resize_paddings
@@ -85,7 +83,6 @@ class TrackingNetwork(SetPredictionNetwork):
         num_previous: frames before the current one that the decoder looks at.
     """
 
-    transformer: Transformer | DeformableTransformer
     num_previous: int
 
     @abstractmethod
@@ -115,13 +112,6 @@ class TrackingNetwork(SetPredictionNetwork):
             track_queries: of the batch, or None.
             all_layers: predict from every decoder layer or only the last.
         """
-
-    def compiled_parts(self) -> list[nn.Module]:
-        """Single layers of the transformer: the number of track queries changes all the time."""
-        backbone, _, *mask_head = super().compiled_parts()
-        transformer = self.transformer
-        layers = [*transformer.encoder.layers, *transformer.decoder.layers]
-        return [backbone, *layers, *mask_head]
 
 
 def with_track_queries(
