@@ -89,9 +89,14 @@ def start(tmp_path, request):
     yield from starting(tmp_path, request.param == "forked")
 
 
-@pytest.fixture
-def start_torchrun(tmp_path):
-    """Start trainings whose processes torchrun starts."""
+TORCHRUN = ("-m", "tests.helpers.forked_torchrun")
+
+
+@pytest.fixture(params=["forked", pytest.param("spawned", marks=pytest.mark.long)])
+def start_torchrun(tmp_path, request, monkeypatch):
+    """Start trainings whose processes torchrun starts, by forking or, as users', as interpreters."""
+    if request.param == "spawned":
+        monkeypatch.setitem(globals(), "TORCHRUN", ("-m", "torch.distributed.run"))
     yield from starting(tmp_path, True)
 
 
@@ -232,7 +237,7 @@ def free_port() -> int:
 
 def torchrun(*options) -> tuple:
     words = ("--nproc-per-node", "2", "--master-port", str(free_port()), *options)
-    return ("-m", "torch.distributed.run", *words)
+    return (*TORCHRUN, *words)
 
 
 @slow
@@ -383,8 +388,7 @@ def start_both(start, hosts, how: str, *words) -> list[Training]:
             machine = []
             place = ("--nnodes", "2", "--node-rank", str(number), "--master-addr", "10.77.0.1")
             rest = ("--nproc-per-node", "2", "--master-port", "29400")
-            command = ("-m", "torch.distributed.run", *place, *rest)
-            program = {"start": command}
+            program = {"start": (*TORCHRUN, *place, *rest)}
         trainings.append(start(*machine, *words, **program, **host))
     return trainings
 

@@ -16,7 +16,7 @@ from detectron2.modeling import build_model
 
 from d2video.synthetic import write_ytvis_shapes
 from tests.helpers import ROOT
-from tests.helpers.fresh_process import run_fresh
+from tests.helpers.fresh_process import FreshProcess, run_fresh
 from tests.projects.VisTR.tiny import CONFIG, SMALL, tiny_cfg
 
 pytestmark = pytest.mark.slow
@@ -179,19 +179,23 @@ def workers_of(launcher: int) -> list[int]:
     return [int(child) for path in paths for child in path.read_text().split()]
 
 
-def test_torchrun_restarts_a_training(data, tmp_path):
+@pytest.mark.parametrize(
+    "torchrun",
+    [
+        "tests.helpers.forked_torchrun",
+        pytest.param("torch.distributed.run", marks=pytest.mark.long),
+    ],
+)
+def test_torchrun_restarts_a_training(data, tmp_path, torchrun):
     """A process is killed after the first checkpoint: all go on from there, to the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+        port = free.getsockname()[1]
     chosen = options(tmp_path, SOLVER__MAX_ITER=12, SOLVER__CHECKPOINT_PERIOD=3, DATASETS__TEST=())
-    command = [sys.executable, *torchrun, "--master-port", port, "tools/train_net.py", "--resume"]
-    command += ["--config-file", CONFIG, *map(str, chosen)]
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(data), "OMP_NUM_THREADS": "1"}
+    command = ["-m", torchrun, "--nproc-per-node", 2, "--max-restarts", 1, "--master-port", port]
+    command += ["tools/train_net.py", "--resume", "--config-file", CONFIG, *chosen]
     told = tmp_path / "told.txt"
-    with told.open("w") as file:
-        training = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
+    training = FreshProcess(*command, output=told, environment={"DETECTRON2_DATASETS": str(data)})
     try:
         end = time.monotonic() + 300
         while not (tmp_path / "last_checkpoint").exists():

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,12 @@ def _become(
     os.environ.update(environment)
     if forks:
         _fork_where_torch_would_spawn()
-    first, *rest = words
+    run_program(words)
+
+
+def run_program(words: Sequence[str]) -> None:
+    """Run in this process what a command line of Python names."""
+    first, *rest = words[words[0] == "-u" :]
     if first == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
@@ -173,7 +178,7 @@ def _become(
         sys.argv = ["-c", *rest[1:]]
         exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
     else:
-        sys.argv = words
+        sys.argv = [first, *rest]
         runpy.run_path(first, run_name="__main__")
 
 
@@ -182,10 +187,8 @@ def _fork_where_torch_would_spawn() -> None:
 
     start = mp.start_processes
 
-    def fork(function: Callable[..., Any], args: tuple, *rest: Any, **options: Any) -> Any:
-        return start(
-            _without_handlers, (function, args), *rest, **{**options, "start_method": "fork"}
-        )
+    def fork(fn: Callable[..., Any], args: tuple, *rest: Any, **options: Any) -> Any:
+        return start(_without_handlers, (fn, args), *rest, **{**options, "start_method": "fork"})
 
     mp.start_processes = fork
 

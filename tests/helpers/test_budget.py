@@ -31,8 +31,9 @@ def test_asleep(): time.sleep(0.5)
 )
 def test_budgets(tmp_path, budget, over, workers):
     (tmp_path / "test_three.py").write_text(TESTS)
-    plugins = ("-p", "tests.helpers.budget", "-p", "no:cacheprovider", "-n", workers)
-    done = run_fresh("-m", "pytest", tmp_path, "--rootdir", tmp_path, *plugins, *budget)
+    plugins = ("-p", "tests.helpers.budget", "-p", "xdist", "-p", "no:cacheprovider")
+    words = ("-m", "pytest", tmp_path, "--rootdir", tmp_path, *plugins, "-n", workers, *budget)
+    done = run_fresh(*words, environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert done.returncode == bool(over), done.stdout
     lines = done.stdout.splitlines()
     found = [line for line in lines if line.startswith("over budget: ")]

@@ -96,6 +96,7 @@ def launch(system: str, output: Path, ranks: int, **options) -> list[int]:
 def main() -> None:
     system, ranks, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     write_data(system, Path(os.environ["DETECTRON2_DATASETS"]))
+    system_cfg(system)  # imports what the processes that are forked below need
     done = [0] * ranks
     assert launch(system, folder / "whole", ranks) == done
     # Other numbers of workers, and processes that begin with other random states.
