@@ -23,7 +23,7 @@ from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import replace_on_success
 from demo.recipe import ROOT, Clips, Recipe, Run, load_recipe, recipe_files
 from demo.report import write_report
-from demo.results import comparison_table, final_results, read_metrics
+from demo.results import SEEDS, comparison_table, final_results, read_metrics
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -128,7 +128,8 @@ def write_page(
     for each in recipe.comparisons:
         rows = {title: final_results(output / file, each.task) for title, file in each.rows.items()}
         tables.append(comparison_table(each.caption, rows, each.metrics, each.counts))
-    configs = " and ".join(run.config_file for run in recipe.runs)
+    links = [(run.config_file, ROOT / run.config_file) for run in recipe.runs]
+    links.append(("how it learns, with three seeds", ROOT / "docs" / "learning.md"))
     write_report(
         page,
         f"{project} on generated {recipe.noun}",
@@ -137,9 +138,10 @@ def write_page(
         tables=tables,
         notes=[
             recipe.summary,
-            f"Trained on {recipe.splits['train']} generated {recipe.noun}, by {configs}; figures and "
-            "pictures are of this run on this machine.",
+            f"Trained on {recipe.splits['train']} generated {recipe.noun}. Figures and pictures are of "
+            f'this run on this machine; the column "{SEEDS}" is from the makers\' machine.',
         ],
+        links=links,
     )
     return figures
 

@@ -36,6 +36,8 @@ class Run:
         metrics: names in the evaluator's answer, and what they mean.
         further: the metrics of further tasks of the same evaluation, by task.
         counts: those of them that are numbers of things; the others are percentages.
+        seeds: what trainings with SEED 1, 2 and 3 gave when they were measured (docs/learning.md), by
+            the name in metrics.json, such as "segm/AP50".
         curves: chart title to {series name: name in metrics.json}.
         class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
             anything.
@@ -54,6 +56,7 @@ class Run:
     curves: dict[str, dict[str, str]]
     further: dict[str, dict[str, str]] = field(default_factory=dict)
     counts: tuple[str, ...] = ()
+    seeds: dict[str, tuple[float, ...]] = field(default_factory=dict)
     class_metric: str | None = "AP"
     pictures: dict[str, str] = field(default_factory=dict)
     evaluations: dict[str, Callable[[CfgNode], dict[str, Any]]] = field(default_factory=dict)
@@ -85,9 +88,11 @@ class Run:
         for task, metrics in {self.task: self.metrics, **self.further}.items():
             found = final_results(folder / "metrics.json", task)
             title = f"{self.name}: {task}" if self.further else self.name
-            tables.append(
-                metrics_table(f"{title}: results on {held_out}", found, metrics, self.counts)
-            )
+            seeds = {
+                name: self.seeds[key] for name in metrics if (key := f"{task}/{name}") in self.seeds
+            }
+            caption = f"{title}: results on {held_out}"
+            tables.append(metrics_table(caption, found, metrics, self.counts, seeds))
             by_class = self.class_metric
             if by_class and any(name.startswith(f"{by_class}-") for name in found):
                 tables.append(class_table(f"{title}: {by_class} by class", found, by_class))

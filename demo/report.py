@@ -48,8 +48,9 @@ def write_report(
     curves: Mapping[str, Mapping[str, Series]] | None = None,
     tables: Sequence[Table] = (),
     notes: Sequence[str] = (),
+    links: Sequence[tuple[str, str | os.PathLike[str]]] = (),
 ) -> Path:
-    """Write the page. It needs no network and no other file than the clips, linked relatively.
+    """Write the page. It needs no network and no other file than the clips. Links are relative.
 
     Args:
         path: HTML file to write.
@@ -58,6 +59,7 @@ def write_report(
         curves: chart title → series name → (x, y) points; see :func:`line_chart`.
         tables: see :class:`Table`.
         notes: paragraphs of plain text under the heading.
+        links: (words, file) pairs under the notes.
 
     Returns:
         the path of the page, absolute.
@@ -73,8 +75,7 @@ def write_report(
     for caption, clip in clips:
         if not Path(clip).is_file():
             raise UserError(f"{clip} for the report does not exist")
-        link = quote(Path(os.path.relpath(Path(clip).absolute(), path.parent)).as_posix())
-        shown.append((caption, link, Path(clip).suffix == ".mp4"))
+        shown.append((caption, _link(clip, path), Path(clip).suffix == ".mp4"))
     charts = []
     for name, series in (curves or {}).items():
         drawing = line_chart(name, series)
@@ -87,7 +88,18 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("page.html.j2")
-    page = template.render(title=title, notes=notes, clips=shown, tables=tables, charts=charts)
+    page = template.render(
+        title=title,
+        notes=notes,
+        links=[(words, _link(file, path)) for words, file in links],
+        clips=shown,
+        tables=tables,
+        charts=charts,
+    )
     with replace_on_success(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
+
+
+def _link(file: str | os.PathLike[str], page: Path) -> str:
+    return quote(Path(os.path.relpath(Path(file).absolute(), page.parent)).as_posix())

@@ -13,7 +13,7 @@ from d2video.synthetic import RestorationSpec, write_restoration_images
 from d2video.utils.errors import UserError
 from demo.recipe import Clips, Recipe, Run
 from demo.report import Table
-from demo.results import read_metrics
+from demo.results import SEEDS, read_metrics, value_range
 
 _MODEL = "IPT"
 # As RestorationEvaluator names its results, with the data set in front where there are several.
@@ -28,10 +28,13 @@ class RestorationRun(Run):
     def results(self, folder: Path, held_out: str) -> tuple[dict[str, float], list[Table]]:
         """One table: a row for each task and method, the baselines first."""
         found: dict[str, dict[str, dict[str, float]]] = {}
+        seeds = {}
         for key, points in read_metrics(folder / "metrics.json").items():
             if match := _KEY.fullmatch(key):
                 method, name, task = match.groups()
                 found.setdefault(task, {}).setdefault(method or _MODEL, {})[name] = points[-1][1]
+                if key in self.seeds:
+                    seeds[task] = value_range(self.seeds[key], decimals=2)
         if not found:
             raise UserError(
                 f"{folder}/metrics.json holds no results: delete {folder} and run again"
@@ -43,11 +46,12 @@ class RestorationRun(Run):
             gain = model["PSNR_Y"] - max(values["PSNR_Y"] for values in methods.values())
             for method, values in [*methods.items(), (_MODEL, model)]:
                 shown = [values["PSNR_Y"], values["PSNR_RGB"], 100 * values["SSIM"]]
-                last = gain if method == _MODEL else None
-                rows.append([task, _TITLES.get(method, method), *shown, last])
+                last = [gain, seeds.get(task)] if method == _MODEL else [None, None]
+                rows.append([task, _TITLES.get(method, method), *shown, *last])
             figures.update({f"{task} PSNR-Y": model["PSNR_Y"], f"{task} gain": gain})
         decibels = [f"{name} (dB)" for name in ("PSNR-Y", "PSNR-RGB")]
-        header = ("task", "method", *decibels, "SSIM (%)", "gain in PSNR-Y (dB)")
+        gains = ("gain in PSNR-Y (dB)", f"PSNR-Y {SEEDS}")
+        header = ("task", "method", *decibels, "SSIM (%)", *gains)
         caption = f"{self.name}: results on {held_out}"
         return figures, [Table(caption, header, rows, decimals=2)]
 

@@ -85,6 +85,7 @@ def small_recipe(tmp_path, **changes):
         task="mot",
         metrics={"HOTA": "all in all", "IDSW": "identity switches"},
         counts=("IDSW",),
+        seeds={"mot/HOTA": (61.04, 63.0, 58.96), "mot/IDSW": (7, 5, 9)},
         curves={"Loss": {"total": "total_loss"}},
         class_metric=None,
     )
@@ -127,8 +128,9 @@ def test_page_with_a_comparison(tmp_path):
     cells = [re.findall(r">([^<>\n]+)</t[dh]>", table) for table in tables]
     assert cells == [
         [
-            *("metric", "meaning", "value (% or number)"),
-            *("HOTA", "all in all", "61.2", "IDSW", "identity switches", "7"),
+            *("metric", "meaning", "value (% or number)", "with three seeds"),
+            *("HOTA", "all in all", "61.2", "59.0 to 63.0"),
+            *("IDSW", "identity switches", "7", "5 to 9"),
         ],
         [
             *("HOTA (%)", "MOTA (%)", "IDSW"),
@@ -136,6 +138,7 @@ def test_page_with_a_comparison(tmp_path):
         ],
     ]
     assert "3 generated videos" in page.read_text()
+    assert 'docs/learning.md">how it learns' in page.read_text()
 
 
 def test_tracking_data_and_their_videos(tmp_path):
@@ -250,7 +253,7 @@ def test_restored_images(tmp_path):
 
 def test_table_of_restoration(tmp_path):
     (run,) = load_recipe("IPT").runs
-    run = replace(run, name="Net")
+    run = replace(run, name="Net", seeds={"b/restoration/PSNR_Y-denoise_30": (30.5, 31.25, 31)})
     recipe = small_recipe(tmp_path, runs=(run,))
     file = tmp_path / "Net" / "metrics.json"
     file.parent.mkdir()
@@ -281,12 +284,12 @@ def test_table_of_restoration(tmp_path):
     }
     (table,) = re.findall("<tbody>.*?</tbody>", page.read_text(), re.DOTALL)
     assert re.findall(r">([^<>\n]+)</td>", table) == [
-        *("sr_x2", "bicubic", "28.50", "27.50", "80.00", "–"),
-        *("sr_x2", "IPT", "30.00", "29.00", "90.00", "1.50"),
-        *("denoise_30", "degraded input", "20.00", "19.00", "75.00", "–"),
+        *("sr_x2", "bicubic", "28.50", "27.50", "80.00", "–", "–"),
+        *("sr_x2", "IPT", "30.00", "29.00", "90.00", "1.50", "–"),
+        *("denoise_30", "degraded input", "20.00", "19.00", "75.00", "–", "–"),
         *("denoise_30", "bilateral filter, best of several settings"),
-        *("31.25", "30.25", "75.00", "–"),
-        *("denoise_30", "IPT", "31.00", "30.00", "75.00", "-0.25"),
+        *("31.25", "30.25", "75.00", "–", "–"),
+        *("denoise_30", "IPT", "31.00", "30.00", "75.00", "-0.25", "30.50 to 31.25"),
     ]
 
 

@@ -71,6 +71,7 @@ def test_page(tmp_path):
         curves={NASTY: {NASTY: [(0, 3.0), (10, 1.5)], "b": [(0, 1.0), (10, 0.5)]}},
         tables=[Table(NASTY, ["Class", NASTY], [[NASTY, 41.26], ["b", None], ["c", 3]])],
         notes=[NASTY],
+        links=[(NASTY, tmp_path / "how it learns.md")],
     )
     assert page == tmp_path / "demo" / "index.html"
     text = page.read_text(encoding="utf-8")
@@ -79,6 +80,7 @@ def test_page(tmp_path):
     assert "alert(&#x27;x&#x27;)" in text
     videos = parsed.all("video")
     assert [video["src"] for video in videos] == ["a%20clip%20%231.mp4", "../other.mp4"]
+    assert [link["href"] for link in parsed.all("a")] == ["../how%20it%20learns.md"]
     assert all({"autoplay", "muted", "loop", "playsinline"} <= set(video) for video in videos)
     assert text.count("stroke: var(--c0)") == text.count("stroke: var(--c1)") == 1
     assert [cell.get("class") for cell in parsed.all("th")] == [None, "number"]
