@@ -41,6 +41,13 @@ _UNFIT = (
 )
 
 
+def _is_count_of_frozen_norm(name: str, names: set[str]) -> bool:
+    """Whether this is the number of batches that a BatchNorm has seen, of one which is frozen in the model
+    with parameters ``names``."""
+    norm, _, what = name.rpartition(".")
+    return what == "num_batches_tracked" and name not in names and f"{norm}.running_var" in names
+
+
 class VideoCheckpointer(DetectionCheckpointer):
     """A :class:`DetectionCheckpointer` that reports what does not fit, runs no code in a file, and
     loses nothing that was saved.
@@ -282,7 +289,7 @@ class VideoCheckpointer(DetectionCheckpointer):
         checkpoint["model"] = {
             name: value
             for name, value in checkpoint["model"].items()
-            if not name.startswith(self.ignore)
+            if not name.startswith(self.ignore) and not _is_count_of_frozen_norm(name, names)
         }
         try:
             incompatible = super()._load_model(checkpoint)

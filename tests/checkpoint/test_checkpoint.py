@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from torch import nn
 
@@ -102,6 +103,19 @@ def test_other_class_count_is_refused_or_ignored_on_demand(tmp_path):
         load(tmp_path, dict(state))
     model = load(tmp_path, dict(state), ignore=("head.",))
     assert torch.equal(model.backbone.weight, state["backbone.weight"])
+
+
+def test_batch_norms_that_were_trained_can_be_frozen(tmp_path):
+    """As by MODEL.BACKBONE.FREEZE_AT or MODEL.RESNETS.NORM FrozenBN."""
+    trained = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    trained(torch.rand(3, 1, 4, 4))
+    state = dict(trained.state_dict())
+    frozen = nn.Sequential(nn.Conv2d(1, 2, 1), FrozenBatchNorm2d(2))
+    VideoCheckpointer(frozen, strict=True).load(save(tmp_path / "x.pth", {"model": dict(state)}))
+    assert torch.equal(frozen[1].running_mean, state["1.running_mean"])
+    bare = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Identity())  # has no such norm
+    with pytest.raises(UserError, match=r"5 unknown \(1\.bias, 1\.num_batches_tracked"):
+        VideoCheckpointer(bare, strict=True).load(save(tmp_path / "x.pth", {"model": state}))
 
 
 def test_another_models_checkpoint_is_refused(tmp_path):
