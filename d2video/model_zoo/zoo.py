@@ -88,7 +88,11 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> n
     cfg = _load(config_path, trained, *([] if device is None else ["MODEL.DEVICE", str(device)]))
     check_device(cfg.MODEL.DEVICE)
     model = build_model(cfg)
-    VideoCheckpointer(model, strict=trained).load(cfg.MODEL.WEIGHTS)
+    weights = cfg.MODEL.WEIGHTS
+    if f"{weights}.yaml" in config_names():  # by name, as in configs for fine-tuning
+        weights = get_checkpoint_url(weights)
+    ignore = () if trained else cfg.MODEL.WEIGHTS_IGNORE
+    VideoCheckpointer(model, strict=trained, ignore=ignore).load(weights)
     if class_names_of(model) is None and ClassHead.of(model).parameters:
         set_class_names(model, class_names(*cfg.DATASETS.TRAIN))
     return model

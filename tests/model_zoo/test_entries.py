@@ -14,7 +14,7 @@ from d2video import model_zoo
 from d2video.checkpoint import VideoCheckpointer, checkpoint_format, to_foreign
 from d2video.config import load_cfg
 from d2video.fetching import fetch, place, web_page
-from d2video.model_zoo import ENTRIES, Entry
+from d2video.model_zoo import ENTRIES, Entry, zoo
 from d2video.projects import register_all
 from d2video.structures import class_names_of
 from d2video.utils.errors import UserError
@@ -190,6 +190,19 @@ def test_get_gives_a_trained_model_of_the_official_size(internet):
     assert model.class_names[:2] == ["person", "bicycle"]
     assert len(model.class_names) == 80
     assert model.training
+
+
+def test_get_of_a_config_that_names_its_weights(internet, monkeypatch):
+    config = "DETR/detr_R50_finetune"
+    monkeypatch.setattr(zoo, "load_cfg", lambda name, opts: load_cfg(name, [*opts, *SMALL["DETR"]]))
+    entry = ROWS["DETR/detr_R50_500ep"]
+    theirs = built(entry)
+    publish(entry, official_file(entry, theirs), internet)
+    model = model_zoo.get(config, device="cpu")
+    ours, wanted = model.state_dict(), theirs.state_dict()
+    assert torch.equal(ours["network.query_embed.weight"], wanted["network.query_embed.weight"])
+    assert not torch.equal(ours["network.class_embed.bias"], wanted["network.class_embed.bias"])
+    assert class_names_of(model) is None
 
 
 def test_get_of_a_config_without_weights(cache):

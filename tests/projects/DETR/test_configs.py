@@ -8,8 +8,9 @@ from detectron2.data import MetadataCatalog
 from d2video.config import load_cfg
 from d2video.projects import register_all
 
+# Those for fine-tuning: tests/model_zoo/test_finetune_configs.py
 CONFIGS = sorted(
-    path for path in Path("configs/DETR").glob("*.yaml") if not path.name.startswith("Base")
+    path for path in Path("configs/DETR").glob("detr_*.yaml") if not path.stem.endswith("_finetune")
 )
 
 
