@@ -71,7 +71,26 @@ class MatchingCost:
         """
         class_cost = self._class_cost(predictions.logits.float())
         class_cost = class_cost.gather(-1, target.classes.expand(*class_cost.shape[:-1], -1))
-        predicted, wanted = predictions.boxes.float()[..., None, :], target.boxes
+        return self._sum(class_cost, predictions.boxes.float()[..., None, :], target.boxes)
+
+    def of_batch(self, predictions: Predictions, targets: list[ImageTargets]) -> list[Tensor]:
+        """The same of B images, logits (L, B, P, K), each with its own objects: B tensors (L, P, n_b).
+
+        All at once: small models would spend more time on the calls than on the numbers.
+        """
+        counts = [len(target) for target in targets]
+        device = predictions.logits.device
+        image = torch.tensor(
+            [i for i, n in enumerate(counts) for _ in range(n)], dtype=torch.int64, device=device
+        )
+        classes = torch.cat([target.classes for target in targets])
+        boxes = torch.cat([target.boxes for target in targets])
+        class_cost = self._class_cost(predictions.logits.float()).transpose(1, 2)
+        predicted = predictions.boxes.float().transpose(1, 2)[:, :, image]
+        cost = self._sum(class_cost[:, :, image, classes], predicted, boxes)
+        return list(cost.split(counts, dim=-1))
+
+    def _sum(self, class_cost: Tensor, predicted: Tensor, wanted: Tensor) -> Tensor:
         distance = (predicted - wanted).abs().sum(-1)
         overlap = self.overlap_of(box_cxcywh_to_xyxy(predicted), box_cxcywh_to_xyxy(wanted))
         return self.box * distance + self.classes * class_cost - self.overlap * overlap
@@ -89,10 +108,10 @@ class HungarianMatcher:
     """The cheapest one-to-one assignment of queries and objects, in every image and decoder layer.
 
     Args:
-        cost: of one image's predictions, logits (L, P, K), and its targets: (L, P, n).
+        cost: of a query and an object.
     """
 
-    def __init__(self, cost: Callable[[Predictions, ImageTargets], Tensor] | None = None):
+    def __init__(self, cost: MatchingCost | None = None):
         self.cost = cost or MatchingCost()
 
     @torch.no_grad()
@@ -114,11 +133,8 @@ class HungarianMatcher:
             FloatingPointError: the prediction of a query without a known object is not finite.
         """
         first = 0 if known is None else known.shape[1]
-        costs = [
-            self.cost(predictions.of_image(image, first), target)
-            for image, target in enumerate(targets)
-        ]
-        return solve_matches(costs, known)
+        free = Predictions(predictions.logits[:, :, first:], predictions.boxes[:, :, first:])
+        return solve_matches(self.cost.of_batch(free, targets), known)
 
 
 def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
@@ -148,7 +164,8 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
     for layer in range(len(costs[0])):
         for image, (block, objects) in enumerate(zip(blocks, given, strict=True)):
             [before] = np.nonzero(objects >= 0)
-            free = np.setdiff1d(np.arange(block.shape[2]), objects)
+            free = np.arange(block.shape[2])
+            free = np.setdiff1d(free, objects) if len(objects) else free
             found, place = linear_sum_assignment(block[layer][:, free])
             left_over += len(free) - len(place) if layer == 0 else 0
             query = np.concatenate([before, len(objects) + found])
