@@ -44,11 +44,12 @@ class _Stem(BasicStem):
 
 class _MaxPool2d(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
-        sizes = self.kernel_size, self.stride, self.padding
-        usual = all(isinstance(size, int) for size in sizes) and self.dilation == 1
-        if not usual or self.ceil_mode or self.return_indices:
+        size, stride, padding = self.kernel_size, self.stride, self.padding
+        if self.dilation != 1 or self.ceil_mode or self.return_indices:
             return super().forward(x)
-        return max_pool2d(x, *sizes)
+        if isinstance(size, int) and isinstance(stride, int) and isinstance(padding, int):
+            return max_pool2d(x, size, stride, padding)
+        return super().forward(x)
 
 
 _FASTER: dict[type[nn.Module], type[nn.Module]] = {BasicStem: _Stem, nn.MaxPool2d: _MaxPool2d}
