@@ -7,7 +7,6 @@ from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone, ResNet, build_backbone
 from torch import nn
 
-from d2video.layers.max_pool import use_max_pool2d
 from d2video.modeling import timm_backbone  # noqa: F401  (registers it)
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
@@ -18,8 +17,7 @@ _NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiv
 
 
 def build_frame_backbone(cfg: CfgNode) -> Backbone:
-    """Build cfg.MODEL.BACKBONE.NAME with :func:`max_pool2d <d2video.layers.max_pool.max_pool2d>` and, for
-    a dilated res5 (DC5), undo one detail of detectron2.
+    """Build cfg.MODEL.BACKBONE.NAME and, for a dilated res5 (DC5), undo one detail of detectron2.
 
     torchvision's ``replace_stride_with_dilation``, on which the official DC5 models rest, keeps the
     first block of the stage undilated; detectron2 dilates all blocks, which changes the output.
@@ -32,7 +30,6 @@ def build_frame_backbone(cfg: CfgNode) -> Backbone:
     if name in ("build_resnet_backbone", "build_resnet_fpn_backbone"):
         _check_resnet(cfg.MODEL.RESNETS)
     backbone = build_backbone(cfg)
-    use_max_pool2d(backbone)
     resnet: Any = getattr(backbone, "bottom_up", backbone)  # an FPN holds its ResNet there
     dilated = isinstance(resnet, ResNet) and cfg.MODEL.RESNETS.RES5_DILATION > 1
     if dilated and "res5" in resnet.stage_names:
