@@ -68,6 +68,7 @@ def test_schedule(config):
     cfg = small(config)
     solver = cfg.SOLVER
     assert (solver.MAX_EPOCHS, solver.STEPS, solver.WARMUP_ITERS) == (0, (), 0)  # a constant rate
+    assert solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
     assert solver.EMA.ENABLED
     assert 0 < cfg.TEST.EVAL_PERIOD * cfg.TEST.EARLY_STOPPING < solver.MAX_ITER
     assert f"output/{config.split('/')[1]}" == cfg.OUTPUT_DIR
