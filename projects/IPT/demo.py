@@ -115,7 +115,7 @@ RECIPE = Recipe(
             config_file="configs/IPT/ipt_tiny_images.yaml",
             task="restoration",
             metrics={},
-            curves={"Training loss": {"total": "total_loss", "L1": "loss_l1"}},
+            curves={"Training loss": {"total": "total_loss", "negative PSNR (dB)": "loss_psnr"}},
             processes=2,
         ),
     ),
