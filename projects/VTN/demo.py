@@ -1,6 +1,6 @@
 """VTN in `make demo`, with what it finds in shuffled and in single frames."""
 
-from d2video.synthetic import MotionSpec, write_motion_videos
+from d2video.synthetic import JOINT_MOTION_CLASSES, MotionSpec, write_motion_videos
 from demo.recipe import Comparison, Recipe, Run, with_options
 
 RECIPE = Recipe(
@@ -31,16 +31,22 @@ RECIPE = Recipe(
     folder="motion",
     splits={"train": 3000, "val": 240},
     spec=MotionSpec(
-        num_frames=(6, 6), height=40, width=40, size=(0.3, 0.4), brightness=(0.08, 0.25)
+        num_frames=(9, 9),
+        height=40,
+        width=40,
+        classes=JOINT_MOTION_CLASSES,
+        size=(0.3, 0.4),
+        brightness=(0.08, 0.25),
     ),
     summary=(
-        "VTN classifies motion: an object runs right or left, an arrow turns clockwise or "
-        "counterclockwise, a lamp shines red and then blue or blue and then red. The two classes of "
-        "each scene have the same frames and differ only in their order, so that a single frame, or "
-        "shuffled ones, cannot tell them apart (chance: 50 %). Its answer is a guess until it has "
-        "seen most of a video. Each clip shows a video of the validation split, which the model "
-        "never saw, the best classes, and how their scores changed from frame to frame. The clips "
-        "are spread evenly over the split, not chosen."
+        "VTN classifies motion. In every video an object runs right or left, an arrow turns clockwise "
+        "or counterclockwise, and a lamp shines red and then blue or blue and then red, one after the "
+        "other in random order; the class is the three directions together. The eight classes have "
+        "the same frames and differ only in their order, so that a single frame, or shuffled ones, "
+        "cannot tell them apart (chance: 12.5 %). Its answer is a guess until it has seen most of a "
+        "video. Each clip shows a video of the validation split, which the model never saw, the best "
+        "classes, and how their scores changed from frame to frame. The clips are spread evenly over "
+        "the split, not chosen."
     ),
     spread=True,
     scale=8,
@@ -48,8 +54,8 @@ RECIPE = Recipe(
     comparisons=(
         Comparison(
             caption=(
-                "What order tells: the same trained model on the same held-out videos. A frame shows "
-                "which of three scenes it is; from then on chance is 50 %"
+                "What order tells: the same trained model on the same held-out videos. Without the "
+                "order chance is 12.5 %"
             ),
             task="classification",
             metrics=("top1", "top5", "mean_class_accuracy"),

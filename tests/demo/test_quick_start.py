@@ -163,7 +163,7 @@ def test_tracking_data_and_their_videos(tmp_path):
 
 @pytest.mark.slow
 def test_video_files_and_ablations(tmp_path):
-    options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.VTN.HIDDEN_DIM", 48]
+    options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.VTN.HIDDEN_DIM", 64]
     done = quick_start("--project", "VTN", "--output", tmp_path, *options)
     assert done.returncode == 0, done.stderr[-2000:]
     html = (tmp_path / "index.html").read_text()

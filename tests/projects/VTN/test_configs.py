@@ -13,6 +13,8 @@ from d2video.data import build_mapper
 from d2video.engine import build_optimizer
 from d2video.modeling.timm_backbone import TimmBackbone
 from d2video.projects import register_all
+from d2video.synthetic import MOTION_CLASSES
+from demo.recipe import load_recipe
 
 register_all()
 
@@ -93,3 +95,14 @@ def test_official_clips():
     assert (video.NUM_VIEWS, video.NUM_CROPS, video.CROP_SIZE_TEST) == (1, 1, 224)
     assert pytest.approx([0.45 * 255] * 3) == cfg.MODEL.PIXEL_MEAN
     assert pytest.approx([0.225 * 255] * 3) == cfg.MODEL.PIXEL_STD
+
+
+def test_reversed_classes_of_the_demo():
+    """Backwards every direction of a class is its opposite; a folder's classes are in order of name."""
+    forwards, backwards = MOTION_CLASSES[::2], MOTION_CLASSES[1::2]
+    opposite = dict(zip(forwards + backwards, backwards + forwards, strict=True))
+    names = sorted(load_recipe("VTN").spec.classes)
+    reversed_names = ["_".join(opposite[part] for part in name.split("_")) for name in names]
+    cfg = load("configs/VTN/vtn_tiny_motion.yaml")
+    assert [names[k] for k in cfg.MODEL.VTN.REVERSED_CLASSES] == reversed_names
+    assert load_recipe("VTN").spec.num_frames[0] == cfg.INPUT.CLASSIFICATION.NUM_FRAMES
