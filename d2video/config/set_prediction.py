@@ -17,6 +17,7 @@ from d2video.modeling.criterion import (
     SetLoss,
 )
 from d2video.modeling.losses import ClassLoss, CrossEntropy
+from d2video.modeling.rescoring import Rescoring
 
 # Least values of the keys below that no layer checks, for register_least.
 LEAST_VALUES = dict.fromkeys(
@@ -27,7 +28,7 @@ LEAST_VALUES = dict.fromkeys(
     0,
 ) | {"POSITION_TEMPERATURE": 1}
 # Those of add_mask_keys.
-LEAST_MASK_VALUES = {"QUERY_MASK_WEIGHT": 0}
+LEAST_MASK_VALUES = {"QUERY_MASK_WEIGHT": 0, "MASK_SCORES": 0}
 
 
 def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
@@ -69,7 +70,7 @@ def add_query_keys(node: CfgNode) -> None:
 
 
 def add_mask_keys(node: CfgNode) -> None:
-    """Add the switches of the mask attention, by default those of the official code."""
+    """Add the switches of the masks, by default those of the official code."""
     # Add the positions to the memory where the mask attention looks for a query's object (official:
     # False). Without a pretrained start masks of neighbouring objects separate far earlier.
     node.MASK_POSITIONS = False
@@ -79,6 +80,10 @@ def add_mask_keys(node: CfgNode) -> None:
     node.QUERY_MASKS = False
     # Factor, 0 or more, of the losses of these products: cross-entropy and Dice.
     node.QUERY_MASK_WEIGHT = 2.0
+    # Scores at inference (see Rescoring): times the mean probability of the mask's pixels to this power (0:
+    # not; Mask2Former: 1), and times 1 - the overlap with a prediction of the class and a higher score.
+    node.MASK_SCORES = 0.0
+    node.SOFT_NMS = False
 
 
 def add_deformable_encoder_keys(node: CfgNode, num_frames: int | None = None) -> None:
@@ -149,6 +154,11 @@ def query_arguments(node: CfgNode) -> dict[str, Any]:
 def mask_arguments(node: CfgNode) -> dict[str, Any]:
     """Arguments of the networks of images and clips, from the keys of :func:`add_mask_keys`."""
     return {"mask_positions": node.MASK_POSITIONS, "query_masks": node.QUERY_MASKS}
+
+
+def rescoring(node: CfgNode) -> Rescoring:
+    """What becomes of the scores at inference, from the keys of :func:`add_mask_keys`."""
+    return Rescoring(node.MASK_SCORES, node.SOFT_NMS)
 
 
 def network_arguments(node: CfgNode, cfg: CfgNode) -> dict[str, Any]:

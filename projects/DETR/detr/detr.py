@@ -33,6 +33,7 @@ from d2video.config.set_prediction import (
     model_arguments,
     network_arguments,
     query_arguments,
+    rescoring,
 )
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
@@ -43,6 +44,7 @@ from d2video.modeling.losses import ClassLoss
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
+from d2video.modeling.rescoring import Rescoring
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer
@@ -60,6 +62,7 @@ class DETR(SetPredictionModel):
         score_threshold: detections with a lower score are dropped before the mask branch.
         panoptic: add a panoptic map to the answers; needs masks.
         linker: follow objects through videos by it; each video gets a new one.
+        rescoring: of an image's detections, by their masks.
         shared: see :class:`SetPredictionModel`.
     """
 
@@ -80,6 +83,7 @@ class DETR(SetPredictionModel):
         score_threshold: float = 0.0,
         panoptic: PanopticRules | None = None,
         linker: QueryLinker | None = None,
+        rescoring: Rescoring | None = None,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -89,6 +93,7 @@ class DETR(SetPredictionModel):
         self.score_threshold = score_threshold
         self.panoptic = panoptic
         self.linker = linker
+        self.rescoring = rescoring
         if linker:
             self.task = LinkedTask()
         self.class_logits: Tensor | None
@@ -118,6 +123,7 @@ class DETR(SetPredictionModel):
             "score_threshold": detr.SCORE_THRESH_TEST,
             "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
             "linker": linker if detr.LINK else None,
+            "rescoring": rescoring(detr),
         }
 
     @classmethod
@@ -335,6 +341,11 @@ class DETR(SetPredictionModel):
         """The answer to one image on the canvas: boxes (Q, 4), masks (N, H_m, W_m)."""
         size = (sample["image"].shape[-2], sample["image"].shape[-1])
         output_size = answer_size(sample)
+        if self.rescoring and masks is not None:
+            same = (kept.classes[:, None] == kept.classes).float()
+            logits = unpad_masks(masks, canvas, size)[:, None]
+            factors = self.rescoring.factors(kept.scores[:, None], logits, same)[:, 0]
+            kept = replace(kept, scores=kept.scores * factors)
         detected = kept.scores >= self.score_threshold
         if kept.track_ids is not None:
             detected = kept.track_ids >= 0

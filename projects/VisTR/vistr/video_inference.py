@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from d2video.formats.geometry.rle import encode_masks
+from d2video.modeling.rescoring import mask_ious
 from d2video.structures.answers import VideoInstances
 
 
@@ -134,14 +135,12 @@ class WindowLinker:
         old: ClipPrediction, new: ClipPrediction, num_shared: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Similarity and product of the confidences, both (old slots, new slots)."""
-        a = (old.mask_logits[:, -num_shared:] > 0).flatten(1).float()
-        b = (new.mask_logits[:, :num_shared] > 0).flatten(1).float()
-        intersection = a @ b.t()
-        union = a.sum(1)[:, None] + b.sum(1) - intersection
+        a = (old.mask_logits[:, -num_shared:] > 0).flatten(1)
+        b = (new.mask_logits[:, :num_shared] > 0).flatten(1)
         classes_a = old.probabilities[-num_shared:].float().mean(0)
         classes_b = new.probabilities[:num_shared].float().mean(0)
         cosine = F.normalize(classes_a, dim=-1) @ F.normalize(classes_b, dim=-1).t()
-        similarity = intersection / union.clamp(min=1) * cosine
+        similarity = mask_ious(a, b) * cosine
         confidence = classes_a.amax(-1)[:, None] * classes_b.amax(-1)
         return similarity.cpu().numpy(), confidence.cpu().numpy()
 

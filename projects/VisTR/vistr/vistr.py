@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from d2video.projects.vistr.matcher import InstanceSequenceMatcher
 from d2video.projects.vistr.network import VisTRNetwork
 from d2video.projects.vistr.video_inference import (
@@ -27,11 +28,17 @@ from d2video.config.checks import (
     check_levels,
     layer_errors,
 )
-from d2video.config.set_prediction import mask_arguments, model_arguments, network_arguments
+from d2video.config.set_prediction import (
+    mask_arguments,
+    model_arguments,
+    network_arguments,
+    rescoring,
+)
 from d2video.data.label_use import LabelUse
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.predictions import Predictions
+from d2video.modeling.rescoring import Rescoring
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ClipTargets
 from d2video.structures.answers import ImageAnswer, VideoInstances
@@ -52,6 +59,7 @@ class VisTR(SetPredictionModel):
         frame_threshold: frames of a track with a lower confidence show no mask.
         window_overlap: frames shared by two windows of a long video, in [1, T - 1].
         link_iou: least similarity at which two windows' slots are one track.
+        rescoring: of the slots of a window, by their masks.
         shared: see :class:`SetPredictionModel`.
     """
 
@@ -70,6 +78,7 @@ class VisTR(SetPredictionModel):
         frame_threshold: float = 0.001,
         window_overlap: int = 6,
         link_iou: float = 0.3,
+        rescoring: Rescoring | None = None,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -86,6 +95,7 @@ class VisTR(SetPredictionModel):
         self.frame_threshold = frame_threshold
         self.window_overlap = min(window_overlap, network.num_frames - 1)
         self.link_iou = link_iou
+        self.rescoring = rescoring
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -117,6 +127,7 @@ class VisTR(SetPredictionModel):
             "frame_threshold": vistr.FRAME_SCORE_THRESH_TEST,
             "window_overlap": cfg.TEST.VIDEO.WINDOW_OVERLAP,
             "link_iou": cfg.TEST.VIDEO.LINK_IOU,
+            "rescoring": rescoring(vistr),
         }
 
     @classmethod
@@ -182,7 +193,13 @@ class VisTR(SetPredictionModel):
         slots = (probabilities.amax(-1).mean(0) >= self.score_threshold).nonzero()[:, 0]
         assert predictions.encoded is not None
         masks = self.network.masks(predictions.encoded, torch.zeros_like(slots), slots)
-        return ClipPrediction(probabilities[:, slots], masks)
+        probabilities = probabilities[:, slots]
+        if self.rescoring:
+            mean = F.normalize(probabilities.mean(0), dim=-1)
+            scores = probabilities.amax(-1).t()
+            factors = self.rescoring.factors(scores, masks, mean @ mean.t())
+            probabilities = probabilities * factors.t()[..., None]
+        return ClipPrediction(probabilities, masks)
 
     def _tracked_frames(self, frames: Iterable[Tensor]) -> Iterator[TrackedFrame]:
         options = {"num_frames": self.network.num_frames, "overlap": self.window_overlap}
