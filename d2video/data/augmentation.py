@@ -123,17 +123,24 @@ class ClipResizeTransform(T.ResizeTransform):
 
 @AUGMENTATION_REGISTRY.register()
 class RandomFlip(T.Augmentation):
-    """Flip the clip left to right with a probability."""
+    """Flip the clip with a probability, left to right or upside down.
 
-    def __init__(self, prob: float = 0.5):
+    Args:
+        prob: in [0, 1].
+        vertical: upside down, for scenes without up and down.
+    """
+
+    def __init__(self, prob: float = 0.5, vertical: bool = False):
         if not 0 <= prob <= 1:
             raise ValueError(f"prob {prob} is not in 0..1")
         self.prob = prob
+        self.vertical = vertical
 
     def get_transform(self, image: np.ndarray, rng: np.random.Generator) -> Transform:
-        if rng.random() < self.prob:
-            return T.HFlipTransform(image.shape[1])
-        return T.NoOpTransform()
+        if rng.random() >= self.prob:
+            return T.NoOpTransform()
+        height, width = image.shape[:2]
+        return T.VFlipTransform(height) if self.vertical else T.HFlipTransform(width)
 
 
 @AUGMENTATION_REGISTRY.register()

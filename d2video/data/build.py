@@ -110,7 +110,10 @@ def _copy_paste(cfg: CfgNode, mapper: Any, dataset: ClipDataset) -> CopyPasteMap
             f"{key}, but objects are pasted by their masks, and MODEL.MASK_ON is False: set it to True, for "
             "labels with masks, or PROB to 0"
         )
-    return CopyPasteMapper(mapper, dataset, prob=prob, max_objects=most)
+    overlap = cfg.INPUT.COPY_PASTE.OVERLAP
+    if not 0 <= overlap <= 1:
+        raise UserError(f"INPUT.COPY_PASTE.OVERLAP is {overlap}: set a number from 0 to 1")
+    return CopyPasteMapper(mapper, dataset, prob=prob, max_objects=most, overlap=overlap)
 
 
 def _object_counts(mapper: Any, records: list[Record], per_frame: bool) -> np.ndarray | None:

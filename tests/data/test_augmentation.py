@@ -116,6 +116,8 @@ def test_mask_resizing_equals_torch(mask_sampling, mode, new_size):
 def test_flip_happens_with_its_probability():
     kinds = [type(draw(RandomFlip(0.3), frame(), seed)[0]) for seed in range(400)]
     assert 90 < kinds.count(T.HFlipTransform) < 150
+    kinds = [type(draw(RandomFlip(0.3, vertical=True), frame(), seed)[0]) for seed in range(400)]
+    assert 90 < kinds.count(T.VFlipTransform) < 150
 
 
 def test_crop_stays_inside_and_covers_the_range():

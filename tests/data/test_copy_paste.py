@@ -132,6 +132,31 @@ def test_only_some_classes_and_not_too_many():
         assert paste_objects(own, make_sample({}), rng) is own
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_object_is_pasted_onto_one_of_its_class(form):
+    """Without an offset the boxes of the two never overlap."""
+    own = make_sample({1: [(1, 1, 5, 5)] * 3, 2: [(6, 1, 9, 4)] * 3}, form, size=(20, 24))
+    other = make_sample(
+        {2: [(17, 13, 23, 19)] * 3, 12: [(9, 9, 13, 14)] * 3}, form, size=(20, 24), background=200
+    )
+    near, apart = [], 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        result = paste_objects(own, other, rng, overlap=0.5)
+        image, targets = frames_of(result)[0]
+        if 12 in targets.gt_classes or (image[0, 13:19, 17:23] == 2).all():
+            apart += 1
+            continue
+        # The 6x6 object's middle lies within 0.8 of ((3 + 6) / 2, (3 + 6) / 2) pixels of the 3x3 one's.
+        y, x = (targets.gt_masks.tensor[-1]).nonzero().float().mean(0) + 0.5
+        assert targets.gt_classes.tolist()[0] == 1
+        near.append((float(x) - 7.5, float(y) - 2.5))
+    assert 15 < apart < 45
+    # Cut off at the border, the middle of what is left is up to 3 pixels off.
+    assert all(abs(x) < 4.2 and abs(y) < 4.2 + 3 for x, y in near)
+    assert len(set(near)) > 5
+
+
 def test_boxes_of_what_is_not_hidden_stay():
     """They may be more than those of the masks."""
     own = make_sample({1: [(1, 1, 4, 4)] * 3})
@@ -220,6 +245,10 @@ def test_the_count_of_objects_is_that_after_pasting(cfg):
         (
             {"INPUT.COPY_PASTE.PROB": 1.5},
             r"INPUT\.COPY_PASTE\.PROB is 1\.5: set a number from 0 to 1",
+        ),
+        (
+            {"INPUT.COPY_PASTE.OVERLAP": 1.5},
+            r"INPUT\.COPY_PASTE\.OVERLAP is 1\.5: set a number from 0 to 1",
         ),
         ({"INPUT.DATASET_MAPPER": "VideoClipMapper"}, "gives samples without objects to paste"),
         ({"INPUT.DATASET_MAPPER": "FramePairMapper"}, "MODEL.MASK_ON is False: set it to True"),
