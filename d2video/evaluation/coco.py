@@ -64,6 +64,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self._kpt_oks_sigmas: Sequence[float] = ()
         self._cpu_device, self._metadata = torch.device("cpu"), metadata
         self._labels, self._coco_api = file, coco_api(file, scored)
+        self._answers_masks = False
         self._do_evaluation = any(not each["iscrowd"] for each in self._annotations())
         if file.instances is not None and not self._do_evaluation:
             logger.warning("%s has no object to find: no AP is computed", file.source)
@@ -110,6 +111,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 continue
             where, found = f"the model's answer to image {given['image_id']}", answer["instances"]
             if found.has("pred_masks"):
+                self._answers_masks = True
                 check_dense(found.pred_masks, "NHW", f"{where}, pred_masks")
             if odd := {*found.pred_classes.tolist()} - known:
                 raise UserError(
@@ -185,6 +187,8 @@ class COCOInstanceEvaluator(COCOEvaluator):
 
     def _tasks_from_predictions(self, predictions: list[dict[str, Any]]) -> list[str]:
         tasks = super()._tasks_from_predictions(predictions)
+        if self._answers_masks and "segm" not in tasks:
+            tasks.append("segm")  # no object was found in any image
         if "segm" in tasks and not self._has_masks():
             tasks.remove("segm")
         return tasks

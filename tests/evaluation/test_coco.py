@@ -77,12 +77,17 @@ def test_worse_answers(content, tmp_path):
     assert results["bbox"]["AP-nine"] == pytest.approx(20)
 
 
-def test_no_detection_at_all(content, tmp_path):
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_no_detection_at_all(content, tmp_path, with_masks):
     register_instances("mine", tmp_path, content)
-    evaluator = build_evaluator("mine", str(tmp_path))
+    evaluator = build_evaluator("mine", str(tmp_path / "out"))
     evaluator.reset()
-    evaluator.process([{"image_id": 2}], [answer(2, True)])
-    assert np.isnan(evaluator.evaluate()["bbox"]["AP"])
+    for i in BOXES:
+        nothing = answer(i, with_masks)["instances"][:0]
+        evaluator.process([{"image_id": i}], [{"instances": nothing}])
+    results = evaluator.evaluate()
+    assert results.keys() == ({"bbox", "segm"} if with_masks else {"bbox"})
+    assert all(np.isnan(found["AP"]) for found in results.values())
 
 
 def test_labels_without_iscrowd_or_masks(content, tmp_path, caplog):
