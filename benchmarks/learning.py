@@ -7,7 +7,7 @@
     python -m benchmarks.learning compare segm/AP50 curves.png before=output/before now=output/now
 
 ``train``, whose options stand first, makes the demo's data, or easier or harder ones, and writes
-``<folder>/seed<n>/metrics.json``, in which ``cpu_seconds`` are those of the training alone, without the
+``<folder>/seed<n>/metrics.json``, in which ``cpu_seconds`` are those of the training without the
 evaluations. ``compare`` prints a table in Markdown and draws the metric over steps and over seconds.
 """
 
@@ -71,7 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         pairs = [each.partition("=") for each in args.trainings]
         if unclear := [title for title, sign, _ in pairs if not sign]:
             raise UserError(f"'{unclear[0]}' has no '=': name trainings as TITLE=FOLDER")
+        if args.picture.suffix not in (".png", ".svg"):
+            raise UserError(f"{args.picture}: name a .png or .svg file")
         curves = {title: read_curves(Path(folder), args.metric) for title, _, folder in pairs}
+        if len(curves) < len(pairs):
+            raise UserError("two trainings have the same title: choose another for one of them")
         print("\n".join(table(curves, args.metric)))
         draw(curves, args.metric, args.picture)
 
@@ -104,13 +108,14 @@ def train(
 
     torch.set_num_threads(1)
     register_all()
-    data = Path(os.environ["DETECTRON2_DATASETS"]) / recipe.folder
-    recipe.write_data(data, recipe.splits, recipe.spec, overwrite=True)
     chosen = ["MODEL.DEVICE", "cpu", "SEED", seed, "OUTPUT_DIR", str(folder), *options]
     cfg = load_cfg(str(ROOT / recipe.runs[0].config_file), chosen)
     cfg.TEST.EVAL_PERIOD = -(-cfg.SOLVER.MAX_ITER // evaluations)
     cfg.SOLVER.CHECKPOINT_PERIOD = cfg.SOLVER.MAX_ITER
+    data = Path(os.environ["DETECTRON2_DATASETS"]) / recipe.folder
+    recipe.write_data(data, recipe.splits, recipe.spec, overwrite=True)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").unlink(missing_ok=True)  # the trainer appends to it
     set_up_logs(str(folder))
     trainer = TimedTrainer(cfg)
     trainer.resume_or_load(resume=False)
@@ -118,21 +123,28 @@ def train(
 
 
 def read_curves(folder: Path, metric: str) -> list[Curve]:
-    """What each seed's training left.
+    """The curve of each seed's training in ``folder``.
 
     Raises:
-        UserError: there is none, or one without this metric.
+        UserError: the folder holds no training, or one without this metric or the time, or trainings that
+            were evaluated at different steps.
     """
     curves = []
     for path in sorted(folder.glob("seed*/metrics.json")):
         metrics = read_metrics(path)
-        if metric not in metrics:
-            raise UserError(f"{path} has no '{metric}': it has {', '.join(sorted(metrics))}")
+        for name in (metric, CPU_SECONDS):
+            if name not in metrics:
+                raise UserError(f"{path} has no '{name}': it has {', '.join(sorted(metrics))}")
         curves.append(
             [(step, _until(metrics[CPU_SECONDS], step), value) for step, value in metrics[metric]]
         )
     if not curves:
         raise UserError(f"{folder} holds no seed*/metrics.json: make it with train")
+    if len({tuple(step for step, *_ in curve) for curve in curves}) > 1:
+        raise UserError(
+            f"the seeds in {folder} were evaluated at different steps: train all of them to the end, with "
+            "the same options"
+        )
     return curves
 
 
@@ -181,6 +193,7 @@ def draw(curves: dict[str, list[Curve]], metric: str, picture: Path) -> None:
         axes.set(xlabel=name, ylabel=metric, xlim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
+    picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.learning import main
+from benchmarks.learning import main, read_curves
+from d2video.utils.errors import UserError
 from demo.results import read_metrics
 from tests.helpers.fresh_process import run_fresh
 from tests.projects.VisTR.tiny import SMALL
@@ -22,7 +23,7 @@ def test_compare(tmp_path, capsys):
     write_run(tmp_path / "now/seed1", [10.0, 40.0], [5.0, 10.0])
     write_run(tmp_path / "now/seed2", [20.0, 60.0], [6.0, 12.0])
     write_run(tmp_path / "before/seed1", [1.0, 2.0], [4.0, 8.0])
-    picture = tmp_path / "curves.svg"
+    picture = tmp_path / "new" / "curves.svg"
     pairs = [f"{name}={tmp_path / name}" for name in ("before", "now")]
     main(["compare", "segm/AP50", str(picture), *pairs])
     rows = capsys.readouterr().out.splitlines()[2:]
@@ -31,6 +32,9 @@ def test_compare(tmp_path, capsys):
         "| now | 15.0, 50.0 | 50.0 (40.0 to 60.0) | 40 | 11 |",
     ]
     assert "<svg" in picture.read_text()
+    with pytest.raises(SystemExit):
+        main(["compare", "segm/AP50", str(picture), *pairs, pairs[0]])
+    assert "two trainings have the same title" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -38,14 +42,34 @@ def test_compare(tmp_path, capsys):
     [
         (["compare", "a/b", "x.png", "nowhere"], "'nowhere' has no '='"),
         (["compare", "a/b", "x.png", "now=nowhere"], "nowhere holds no seed"),
+        (["compare", "a/b", "x.txt", "now=nowhere"], "x.txt: name a .png or .svg file"),
         (["train", "--difficulty", "hard", "IPT", "out"], "leave out --difficulty"),
         (["train", "Nix", "out"], "no demo for 'Nix'"),
+        (["train", "VisTR", "out", "SOLVER.MAXITER", "3"], "SOLVER.MAXITER"),
     ],
 )
-def test_mistakes(words, message, capsys):
+def test_mistakes(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", "")  # which training sets
     with pytest.raises(SystemExit):
         main(words)
     assert message in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
+def test_trainings_that_cannot_be_compared(tmp_path):
+    write_run(tmp_path / "now/seed1", [10.0, 40.0], [5.0, 10.0])
+    with pytest.raises(UserError, match="has no 'segm/AP': it has cpu_seconds, segm/AP50"):
+        read_curves(tmp_path / "now", "segm/AP")
+    write_run(tmp_path / "now/seed2", [20.0], [6.0])  # not at its end
+    with pytest.raises(UserError, match="evaluated at different steps"):
+        read_curves(tmp_path / "now", "segm/AP50")
+    (tmp_path / "plain/seed1").mkdir(parents=True)
+    (tmp_path / "plain/seed1/metrics.json").write_text(
+        json.dumps({"iteration": 20, "segm/AP50": 10.0})
+    )
+    with pytest.raises(UserError, match="has no 'cpu_seconds'"):
+        read_curves(tmp_path / "plain", "segm/AP50")
 
 
 SHRUNK = """
