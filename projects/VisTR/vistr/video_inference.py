@@ -39,7 +39,8 @@ class Track:
     Attributes:
         score_sum: sum over frames of the highest class probability.
         num_frames: frames counted.
-        votes: (K,) in how many frames each class was the most probable one.
+        votes: (K,) in how many frames each class was the most probable one; a frame whose probabilities
+            are all 0, as MASK_SCORES makes those of an empty mask, has no vote.
     """
 
     id: int
@@ -52,7 +53,7 @@ class Track:
         best, classes = probabilities.max(-1)
         self.score_sum += best.sum().item()
         self.num_frames += len(best)
-        self.votes += torch.bincount(classes, minlength=len(self.votes))
+        self.votes += torch.bincount(classes[best > 0], minlength=len(self.votes))
 
     @property
     def score(self) -> float:

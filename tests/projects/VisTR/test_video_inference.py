@@ -218,6 +218,13 @@ def test_a_track_born_late_is_absent_before():
     assert late[-1] is None
 
 
+def test_a_frame_without_a_score_has_no_vote():
+    """MASK_SCORES makes the probabilities of an empty mask 0."""
+    track = Track(0, torch.zeros(3, dtype=torch.int64))
+    track.add(torch.tensor([[0.1, 0.7, 0.2], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert (track.category, track.num_frames) == (1, 3)
+
+
 def frame_of(device: str) -> TrackedFrame:
     tracks = [Track(i, torch.tensor([0, 3, 0]), 0.5, 1) for i in range(2)]
     logits = torch.ones(2, 4, 4, device=device)
