@@ -45,7 +45,7 @@ class Rescoring:
             factors = mask_confidences(masks) ** self.mask_scores
         if self.soft_nms:
             mean = (scores * factors).mean(1)
-            positive = (masks > 0).flatten(1)
+            positive = (masks > 0).flatten(1).float()
             similar = (mask_ious(positive, positive) * agreement).to(mean.dtype)
             lower = mean[:, None] < mean
             # Of equal scores the first one counts as the higher.
@@ -63,7 +63,8 @@ def mask_confidences(logits: Tensor) -> Tensor:
 
 
 def mask_ious(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of all pairs of masks, bool (M, P) and (N, P), as float32 (M, N); 0 of two empty ones."""
+    """IoU of all pairs of masks, (M, P) and (N, P) of bool or of 0 and 1, as float32 (M, N); 0 of two empty
+    ones."""
     a, b = a.float(), b.float()
     intersection = a @ b.t()
     return intersection / (a.sum(1)[:, None] + b.sum(1) - intersection).clamp(min=1)

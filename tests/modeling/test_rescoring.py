@@ -73,7 +73,7 @@ def test_vistr_scores_slots_by_their_masks():
     assert ratio[:2].min() == pytest.approx(0, abs=1e-5)
 
 
-def test_detr_scores_detections_by_their_masks_and_leaves_doubles_out_of_the_map():
+def test_detr_scores_detections_and_segments_by_their_masks():
     torch.manual_seed(0)
     switches = ("MODEL.MASK_ON", True, "MODEL.DETR.PANOPTIC.ENABLED", True)
     cfg = tiny_detr(*switches, "MODEL.DETR.PANOPTIC.SCORE_THRESH", 0.1, "MODEL.DETR.SOFT_NMS", True)
@@ -89,3 +89,9 @@ def test_detr_scores_detections_by_their_masks_and_leaves_doubles_out_of_the_map
     assert scores[0] == plain["instances"].scores[0]
     assert scores[1:].tolist() == pytest.approx([0.0] * 5, abs=1e-5)
     assert (plain["instances"].scores > 0.1).all()
+    assert answer["panoptic_seg"][1]
+    # The map is made of the same scores: about 0.9 to the power of 100.
+    model.network.mask_branch.out_conv.bias.data.fill_(2.0)
+    model.rescoring = Rescoring(mask_scores=100.0)
+    [unsure] = model([image])
+    assert not unsure["panoptic_seg"][1]
