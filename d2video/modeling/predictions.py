@@ -56,9 +56,9 @@ class Predictions:
     embeddings: Tensor | None = None
     groups: "Predictions | None" = None
 
-    def of_image(self, image: int, first: int = 0) -> "Predictions":
-        """Classes and boxes of one image, of its queries from ``first`` on: logits (L, Q, K)."""
-        return Predictions(self.logits[:, image, first:], self.boxes[:, image, first:])
+    def of_image(self, image: int) -> "Predictions":
+        """Classes and boxes of one image: logits (L, Q, K)."""
+        return Predictions(self.logits[:, image], self.boxes[:, image])
 
     def in_groups(self, num_queries: int) -> "Predictions":
         """Those of the first Q queries, the others as :attr:`groups`."""
