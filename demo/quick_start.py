@@ -128,6 +128,10 @@ def write_page(
     for each in recipe.comparisons:
         rows = {title: final_results(output / file, each.task) for title, file in each.rows.items()}
         tables.append(comparison_table(each.caption, rows, each.metrics, each.counts))
+    origin = f"Trained on {recipe.splits['train']} generated {recipe.noun}. Figures and pictures are of this "
+    origin += "run on this machine."
+    if any(run.seeds for run in recipe.runs):
+        origin += f' The column "{SEEDS}" is from the makers\' machine.'
     links = [(run.config_file, ROOT / run.config_file) for run in recipe.runs]
     links.append(("how it learns, with three seeds", ROOT / "docs" / "learning.md"))
     write_report(
@@ -136,11 +140,7 @@ def write_page(
         clips=clips,
         curves=curves,
         tables=tables,
-        notes=[
-            recipe.summary,
-            f"Trained on {recipe.splits['train']} generated {recipe.noun}. Figures and pictures are of "
-            f'this run on this machine; the column "{SEEDS}" is from the makers\' machine.',
-        ],
+        notes=[recipe.summary, origin],
         links=links,
     )
     return figures

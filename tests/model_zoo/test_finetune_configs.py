@@ -1,4 +1,4 @@
-"""The configs for small data sets of one's own start from the weights that they name, but for the classes."""
+"""The configs for small data sets start from the weights that they name, except for the class head."""
 
 from pathlib import Path
 
