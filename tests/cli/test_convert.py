@@ -130,8 +130,19 @@ def test_a_base_gives_what_the_format_lacks(convert, ours, tmp_path, capsys):
 
 def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
     config = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
-    larger = ["MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES", 2, "MODEL.TRACKFORMER.NUM_QUERIES", 22]
+    plain = [
+        *("MODEL.TRACKFORMER.IN_FEATURES", "['res3']"),
+        *("MODEL.TRACKFORMER.TRACK_LINKS", "False"),
+        *("MODEL.TRACKFORMER.DEFORMABLE.TWO_STAGE", "False"),
+        *("MODEL.TRACKFORMER.DEFORMABLE.DENSE_PROPOSALS", "False"),
+        *("MODEL.TRACKFORMER.DEFORMABLE.NUM_LEVELS", "2"),
+    ]
+    larger = [
+        *plain,
+        *("MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES", "2", "MODEL.TRACKFORMER.NUM_QUERIES", "22"),
+    ]
     smaller = [
+        *plain,
         "MODEL.TRACKFORMER.DEFORMABLE.NUM_FRAMES",
         "1",
         "MODEL.TRACKFORMER.NUM_QUERIES",

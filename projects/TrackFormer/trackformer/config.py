@@ -30,6 +30,9 @@ def add_deformable_keys(node: CN, box_refine: bool) -> None:
     # Object queries start from the encoder's best boxes, as in two-stage Deformable DETR. Needs
     # BOX_REFINE.
     node.DEFORMABLE.TWO_STAGE = False
+    # With TWO_STAGE: every proposal within an object learns its box, and those that object queries start
+    # from overlap little and bring what they show along (official: False: one proposal for each object).
+    node.DEFORMABLE.DENSE_PROPOSALS = False
 
 
 @register_config
@@ -70,6 +73,11 @@ def add_trackformer_config(cfg: CN) -> None:
     # ---- training -----------------------------------------------------------------------------
     # Greatest distance of the previous frame from the current one, before or after it, in frames.
     node.PREV_FRAME_RANGE = 5
+    # The previous frame is another one than the current (official: False).
+    node.PREV_FRAME_OTHER = False
+    # Track queries start from the proposal that looks like their object and lies where it would be, had it
+    # moved on as before (official: False: from their own box). Needs DEFORMABLE.DENSE_PROPOSALS.
+    node.TRACK_LINKS = False
     # The previous frame is cropped and resized back: the greatest part of its width that is cut off,
     # from 0 (none) to below 1. Official: 0.01 for videos …
     node.PREV_FRAME_JITTER = 0.01

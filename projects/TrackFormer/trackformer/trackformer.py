@@ -15,8 +15,16 @@ from d2video.projects.trackformer.network.build import build_network
 from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.video_stream import VideoStream
-from d2video.projects.trackformer.training.proposals import proposal_losses
-from d2video.projects.trackformer.training.track_queries import TrackQuerySampler, no_object_weights
+from d2video.projects.trackformer.training.proposals import (
+    dense_proposal_losses,
+    link_losses,
+    proposal_losses,
+)
+from d2video.projects.trackformer.training.track_queries import (
+    TrackQuerySampler,
+    moved_on,
+    no_object_weights,
+)
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
@@ -45,6 +53,7 @@ class TrackFormer(SetPredictionModel):
         tracker: its settings; each video is followed by a copy of it.
         score_threshold: detections of single images with a lower score are dropped.
         clip_boxes: cut detections of single images at the border.
+        track_links: the network has :class:`.two_stage.TrackLinks`.
         shared: see :class:`SetPredictionModel`.
     """
 
@@ -63,6 +72,7 @@ class TrackFormer(SetPredictionModel):
         tracker: Tracker,
         score_threshold: float = 0.0,
         clip_boxes: bool = False,
+        track_links: bool = False,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -71,6 +81,7 @@ class TrackFormer(SetPredictionModel):
         self._tracker = tracker
         self.score_threshold = score_threshold
         self.clip_boxes = clip_boxes
+        self.track_links = track_links
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -87,6 +98,7 @@ class TrackFormer(SetPredictionModel):
             "tracker": tracker.from_config(cfg),
             "score_threshold": node.SCORE_THRESH_TEST,
             "clip_boxes": not node.OVERFLOW_BOXES,
+            "track_links": node.TRACK_LINKS,
         }
 
     @classmethod
@@ -133,10 +145,18 @@ class TrackFormer(SetPredictionModel):
             [self.image_targets(instances, instances.gt_classes) for instances in frame]
             for frame in frames
         ]
-        return self.losses(list(canvas.unbind(1)), padding, targets)
+        before = None
+        if self.track_links:
+            instances = [item["previous"][-1]["earlier"] for item in batched_inputs]
+            before = [self.image_targets(each, each.gt_classes) for each in instances]
+        return self.losses(list(canvas.unbind(1)), padding, targets, before)
 
     def losses(
-        self, frames: list[Tensor], padding: Tensor | None, targets: list[list[ImageTargets]]
+        self,
+        frames: list[Tensor],
+        padding: Tensor | None,
+        targets: list[list[ImageTargets]],
+        before: list[ImageTargets] | None = None,
     ) -> dict[str, Tensor]:
         """The losses of the last frame, whose track queries come from the frames before it.
 
@@ -144,6 +164,7 @@ class TrackFormer(SetPredictionModel):
             frames: (B, 3, H, W) each, normalised, the earliest first; two or three.
             padding: (B, H, W) bool of all frames, or None.
             targets: of each frame, B images.
+            before: of the frame before the first, for a network with track links.
         """
         network = self.network
         tracks = rows = None
@@ -165,6 +186,9 @@ class TrackFormer(SetPredictionModel):
                     # Only the frame that is trained on learns to drop them.
                     false_positives=index == len(frames) - 2,
                 )
+                if before is not None:
+                    nearest = before if index == 0 else targets[index - 1]
+                    tracks.boxes = moved_on(tracks.boxes, rows, nearest, targets[index + 1])
             seen.insert(0, features)
 
         features = network.features(frames[-1], padding)
@@ -182,7 +206,11 @@ class TrackFormer(SetPredictionModel):
             objects = output.logits.shape[2] - rows.shape[1]
             weights = no_object_weights(rows, objects, self.criterion.class_loss.no_object_weight)
         losses = self.matched_losses(output, matches, targets, weights, output.query_padding)
-        if output.proposals is not None:
+        if output.links is not None and rows is not None:
+            losses |= link_losses(output.links, rows, targets)
+        if output.proposals is not None and output.centres is not None:
+            losses |= dense_proposal_losses(output.proposals, output.centres, targets)
+        elif output.proposals is not None:
             losses |= proposal_losses(output.proposals, targets, self.matcher, self.criterion)
         return losses
 

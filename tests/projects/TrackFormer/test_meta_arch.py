@@ -51,7 +51,8 @@ def test_what_is_trained_on(sizes):
     batch = [make_pair((2, 0), height=sizes[0], num_previous=2), make_pair(height=sizes[1], seed=1)]
     batch[1]["previous"].append(make_frame(sizes[1], 56, [], 0, 5))
     losses_of(model, batch)
-    (frames, padding, targets) = given[0]
+    (frames, padding, targets, before) = given[0]
+    assert before is None
     assert len(frames) == len(targets) == 3
     for t in range(3):
         for b, item in enumerate(batch):
@@ -240,7 +241,9 @@ def test_images_with_fewer_track_queries(variant):
     network = model.network
     generator = torch.Generator().manual_seed(0)
     counts = [4, 0, 1]
-    embeddings = torch.randn(3, 4, network.transformer.width, generator=generator)
+    # Track links carry what a query was linked to along.
+    channels = (1 + (variant == "track_links")) * network.transformer.width
+    embeddings = torch.randn(3, 4, channels, generator=generator)
     boxes = 0.3 + 0.2 * torch.rand(3, 4, 4, generator=generator)
     padding = torch.arange(4) >= torch.tensor(counts)[:, None]
     images = torch.stack([make_frame(40, 56, [], 0, seed)["image"] for seed in range(3)])

@@ -34,6 +34,11 @@ SMALL = [
     *(f"{NODE}.MASK_FEATURES", ["res2", "res3", "res4"]),
     *(f"{NODE}.TRACKED_CLASSES", []),
     *(f"{NODE}.OVERFLOW_BOXES", True),
+    *(f"{NODE}.DEFORMABLE.TWO_STAGE", False),
+    *(f"{NODE}.DEFORMABLE.DENSE_PROPOSALS", False),
+    *(f"{NODE}.TRACK_LINKS", False),
+    *(f"{NODE}.PREV_FRAME_OTHER", False),
+    *("SOLVER.BASE_LR", 0.001),
     # All queries become tracks, but for those that overlap.
     *(f"{NODE}.TRACKER.DETECTION_SCORE_THRESH", 0.0),
     *(f"{NODE}.TRACKER.TRACK_SCORE_THRESH", 0.0),
@@ -70,6 +75,12 @@ VARIANTS = {
     "multi_frame": MULTI_FRAME,
     "three_frames": [*MULTI_FRAME, f"{NODE}.DEFORMABLE.NUM_FRAMES", 3],
     "two_stage": [*DEFORMABLE, f"{NODE}.DEFORMABLE.TWO_STAGE", True],
+    "track_links": [
+        *DEFORMABLE,
+        *(f"{NODE}.DEFORMABLE.TWO_STAGE", True),
+        *(f"{NODE}.DEFORMABLE.DENSE_PROPOSALS", True),
+        *(f"{NODE}.TRACK_LINKS", True),
+    ],
     "deformable_masks": [*DEFORMABLE, *MASKS],
 }
 
@@ -129,6 +140,9 @@ def make_pair(
         make_frame(height, width, list(previous), step + 1, 10 * seed + step + 1)
         for step in range(num_previous)
     ]
+    # One frame further away, for the configs that want to know.
+    earlier = make_frame(height, width, list(previous), num_previous + 1, 10 * seed + 9)
+    sample["previous"][-1]["earlier"] = earlier["instances"]
     return sample | {"height": 2 * height, "width": 2 * width}
 
 

@@ -20,7 +20,8 @@ class TrackQueries:
     """What the decoder made of a frame's objects, asked again in the next (TrackFormer, sec. 3.2).
 
     Attributes:
-        embeddings: (B, n, C), outputs of the previous frame's decoder.
+        embeddings: (B, n, C), outputs of the previous frame's decoder; of a network with track links
+            (B, n, 2·C), the tokens of the proposals behind them.
         boxes: (B, n, 4), cxcywh divided by the image size.
         padding: (B, n) bool, True where there is no query; None if nothing is padded.
     """
@@ -61,19 +62,37 @@ class Pyramid:
         return cls(levels, resize_paddings(padding, levels))
 
 
+@dataclass
+class ProposalLinks:
+    """Which proposals show the objects of the track queries.
+
+    Attributes:
+        logits: (B, n, Q + 1), the last of "none of them".
+        boxes: (B, Q, 4), cxcywh in [0, 1], of the proposals that the object queries start from.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+
+
 @dataclass(kw_only=True)
 class NetworkOutput(Predictions):
     """Predictions for one frame; rows are the track queries, then the object queries.
 
     Attributes:
-        embeddings: (B, N, C), what these queries are if they are asked again in the next frame.
+        embeddings: (B, N, C or 2·C), what these queries are if they are asked again in the next frame.
         query_padding: (B, N) bool, True where a row is not a query; None where all are.
         proposals: of a two-stage network, one layer of predictions of the first stage.
+        centres: (B or 1, S, 2), x and y in [0, 1], of the cells of these S proposals, where they are
+            dense.
+        links: of the track queries, in a network that has them.
     """
 
     embeddings: Tensor
     query_padding: Tensor | None = None
     proposals: Predictions | None = None
+    centres: Tensor | None = None
+    links: ProposalLinks | None = None
 
 
 class TrackingNetwork(SetPredictionNetwork):

@@ -86,6 +86,10 @@ def deformable_network(
     options = node.DEFORMABLE
     counts = ("NUM_LEVELS", "NUM_FRAMES", "ENC_POINTS", "DEC_POINTS")
     check_counts(options, f"{name}.DEFORMABLE", [key for key in counts if key in options])
+    if options.DENSE_PROPOSALS and not options.TWO_STAGE:
+        raise UserError(f"{name}.DEFORMABLE.DENSE_PROPOSALS needs TWO_STAGE: set it True")
+    if node.get("TRACK_LINKS", False) and not options.DENSE_PROPOSALS:
+        raise UserError(f"{name}.TRACK_LINKS needs DEFORMABLE.DENSE_PROPOSALS: set it True")
     frames = options.get("NUM_FRAMES", 1)
     _check_width(node, name, frames)
     return DeformableTrackingNetwork(
@@ -104,6 +108,8 @@ def deformable_network(
         num_logits=node.NUM_CLASSES + (not focal),
         box_refine=options.BOX_REFINE,
         two_stage=options.TWO_STAGE,
+        dense_proposals=options.DENSE_PROPOSALS,
+        track_links=node.get("TRACK_LINKS", False),
         temperature=node.POSITION_TEMPERATURE,
         mask_width=node.MASK_DIM or None,
         activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
@@ -139,6 +145,10 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
                 f"{_NAME}: TRACK_ATTENTION and PRE_NORM go with DETR's attention only: set "
                 "DEFORMABLE.ENABLED False"
             )
+    elif node.TRACK_LINKS:
+        raise UserError(
+            f"{_NAME}.TRACK_LINKS needs deformable attention: set DEFORMABLE.ENABLED True"
+        )
     elif len(node.IN_FEATURES) != 1 or node.DEFORMABLE.NUM_FRAMES > 1 or node.FOCAL_LOSS:
         raise UserError(
             f"{_NAME}: IN_FEATURES of several levels, NUM_FRAMES above 1 and FOCAL_LOSS need "

@@ -5,18 +5,20 @@ queries, then object queries), Q: object queries, K: classes, C: width.
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
 from d2video.projects.trackformer.network.base import (
     FrameFeatures,
     NetworkOutput,
+    ProposalLinks,
     Pyramid,
     TrackingNetwork,
     TrackQueries,
     with_track_queries,
 )
-from d2video.projects.trackformer.network.two_stage import TwoStage
+from d2video.projects.trackformer.network.two_stage import TrackLinks, TwoStage, one_to_one
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
@@ -43,6 +45,9 @@ class DeformableTrackingNetwork(TrackingNetwork):
         num_logits: K for a focal loss, K + 1 with "no object".
         box_refine: every decoder layer has heads of its own and refines the boxes of the one before.
         two_stage: object queries come from the encoder; needs ``box_refine``.
+        dense_proposals: see :class:`TwoStage`, and :func:`.training.proposals.dense_proposal_losses`.
+        track_links: track queries start from the proposals that :class:`TrackLinks` chooses; needs
+            ``dense_proposals``.
         temperature: of the sine positions.
         mask_width, activation_checkpoint: see :class:`MaskBranch`.
     """
@@ -59,6 +64,8 @@ class DeformableTrackingNetwork(TrackingNetwork):
         num_logits: int,
         box_refine: bool = True,
         two_stage: bool = False,
+        dense_proposals: bool = False,
+        track_links: bool = False,
         lateral_features: list[str] | None = None,
         temperature: float = 10000.0,
         mask_width: int | None = None,
@@ -67,12 +74,15 @@ class DeformableTrackingNetwork(TrackingNetwork):
         super().__init__()
         if two_stage and not box_refine:
             raise ValueError("two stages need box refinement")
+        if dense_proposals > two_stage or track_links > dense_proposals:
+            raise ValueError("links need dense proposals, which need two stages")
         self.backbone = backbone
         self.in_features = list(in_features)
         self.lateral_features = list(lateral_features or [])
         self.transformer = transformer
         self.num_previous = transformer.num_frames - 1
         self.box_refine = box_refine
+        self.dense_proposals = dense_proposals
         width = transformer.width
         # With several frames, time is the first axis; the official encodings differ in the offset.
         axes, offset = (2, -0.5) if transformer.num_frames == 1 else (3, 0.0)
@@ -94,8 +104,9 @@ class DeformableTrackingNetwork(TrackingNetwork):
             for parameter in box_head.layers[-1].parameters():
                 nn.init.zeros_(parameter)
         self.two_stage: TwoStage | None = None
+        self.links = TrackLinks(width) if track_links else None
         if two_stage:
-            self.two_stage = TwoStage(width, num_queries)
+            self.two_stage = TwoStage(width, num_queries, dense_proposals)
         else:
             self.query_embed = nn.Embedding(num_queries, 2 * width)
             self.reference_points = nn.Linear(width, 2)
@@ -144,21 +155,31 @@ class DeformableTrackingNetwork(TrackingNetwork):
         pos = self._positions(current).to(tokens.dtype)
         memory = self.transformer.encode(tokens, pos, geometry)
 
-        proposals = None
+        proposals = links = None
         if self.two_stage is not None:
-            queries, query_pos, reference, proposals = self.two_stage.propose(
+            queries, query_pos, shown, reference, proposals = self.two_stage.propose(
                 memory[:, -1], geometry, self.class_embed[-1], self.bbox_embed[-1]
             )
         else:
             embedded = self.query_embed.weight.expand(len(tokens), -1, -1)
             query_pos, queries = embedded.chunk(2, dim=-1)
             reference = self.reference_points(query_pos).sigmoid()
+            shown = queries  # not used without proposals
         if track_queries is not None:
             # Track queries start from the centre of their box; its size is not used, unless the
             # proposals of a first stage have one too.
             boxes = track_queries.boxes[..., : reference.shape[-1]]
+            if self.links is not None:
+                embeddings, seen = track_queries.embeddings.chunk(2, dim=-1)
+                links, boxes, seen = self._link(seen, track_queries, shown, reference)
+                shown = torch.cat([seen, shown], dim=1)
+                track_queries = replace(track_queries, embeddings=embeddings)
             reference = torch.cat([boxes.to(reference.dtype), reference], dim=1)
         queries, query_pos, padding = with_track_queries(track_queries, queries, query_pos)
+        if track_queries is not None and self.two_stage is not None and self.dense_proposals:
+            count = track_queries.boxes.shape[1]
+            own, _ = self.two_stage.embed(reference[:, :count])
+            query_pos = torch.cat([own.to(query_pos.dtype), query_pos[:, count:]], dim=1)
         outputs, bases = self.transformer.decode(
             queries, query_pos, reference, memory, geometry, padding
         )
@@ -169,10 +190,25 @@ class DeformableTrackingNetwork(TrackingNetwork):
             masks = partial(self.mask_branch, encoded)
         return NetworkOutput(
             *(logits, boxes, masks, encoded),
-            embeddings=outputs[-1],
+            embeddings=outputs[-1] if self.links is None else torch.cat([outputs[-1], shown], -1),
             query_padding=padding,
             proposals=proposals,
+            centres=geometry.centres if self.dense_proposals else None,
+            links=links,
         )
+
+    def _link(
+        self, seen: Tensor, tracks: TrackQueries, tokens: Tensor, found: Tensor
+    ) -> tuple[ProposalLinks, Tensor, Tensor]:
+        """The links to the proposals found (B, Q, 4), and the boxes (B, n, 4) and tokens (B, n, C) of
+        the track queries, those of the proposals where there is a link."""
+        assert self.links is not None
+        logits = self.links(seen, tracks.boxes, tokens, found)
+        choice = one_to_one(logits, tracks.padding)[..., None]
+        row, linked = choice.clamp(max=found.shape[1] - 1), choice < found.shape[1]
+        boxes = torch.where(linked, found.gather(1, row.expand(-1, -1, 4)), tracks.boxes)
+        shown = tokens.gather(1, row.expand(-1, -1, tokens.shape[-1]))
+        return ProposalLinks(logits, found), boxes, torch.where(linked, shown, seen)
 
     def _predict(
         self, outputs: Tensor, bases: list[Tensor], all_layers: bool

@@ -42,6 +42,7 @@ class Tracker:
             was, and as it was, with its mask: that counts as certain against others' masks.
         clip_boxes: cut boxes at the image's border.
         tracked_classes: queries of other classes count as not seen; None: all count.
+        moved_on: look for tracks where they are if they have moved as before.
         others: the keys of MODEL.TRACKFORMER.TRACKER, explained in config.py.
 
     Attributes:
@@ -64,6 +65,7 @@ class Tracker:
     public_detections: str = ""
     clip_boxes: bool = False
     tracked_classes: tuple[int, ...] | None = (0,)
+    moved_on: bool = False
 
     def __post_init__(self) -> None:
         node = "MODEL.TRACKFORMER.TRACKER"
@@ -92,6 +94,7 @@ class Tracker:
         return cls(
             **settings,
             clip_boxes=not node.OVERFLOW_BOXES,
+            moved_on=node.TRACK_LINKS,
             tracked_classes=tuple(node.TRACKED_CLASSES) or None,
         )
 
@@ -133,7 +136,7 @@ class Tracker:
                 "have them, or set the key to ''"
             )
         known = Tracks.cat([self.active, self._wanted(self.inactive)])
-        output = detect(known.embeddings, known.query_boxes(image_size))
+        output = detect(known.embeddings, known.query_boxes(image_size, self.moved_on))
         assert len(output.scores) >= len(known)
         candidates = Candidates.of(output, image_size, self.clip_boxes, self.tracked_classes)
 

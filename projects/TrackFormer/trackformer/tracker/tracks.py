@@ -26,6 +26,7 @@ class Tracks:
             missed ("count_termination").
         inactive: (n,) int64, frames that the track has been inactive ("count_inactive").
         embeddings: (n, C), on the network's device; all else is on the CPU.
+        motion: (n, 2), x and y, pixels a frame between the last two sights; 0 after one.
     """
 
     ids: Tensor
@@ -35,6 +36,7 @@ class Tracks:
     unseen: Tensor
     inactive: Tensor
     embeddings: Tensor
+    motion: Tensor
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,7 +57,7 @@ class Tracks:
         """No tracks, of unknown C (0)."""
         empty = torch.zeros(0, dtype=torch.int64)
         none, boxes = torch.zeros(0), torch.zeros(0, 4)
-        return cls(empty, boxes, none, empty, empty, empty, torch.zeros(0, 0))
+        return cls(empty, boxes, none, empty, empty, empty, torch.zeros(0, 0), torch.zeros(0, 2))
 
     @classmethod
     def start(cls, candidates: Candidates, rows: Tensor, first_id: int) -> "Tracks":
@@ -69,6 +71,7 @@ class Tracks:
             unseen=zeros,
             inactive=zeros,
             embeddings=candidates.embeddings[rows.to(candidates.embeddings.device)],
+            motion=torch.zeros(len(rows), 2),
         )
 
     @classmethod
@@ -78,11 +81,21 @@ class Tracks:
         if len(some) <= 1:
             return some[0] if some else cls.none()
         names = [*_CPU_COLUMNS, "embeddings"]
-        return cls(*(torch.cat([getattr(part, name) for part in some]) for name in names))
+        return cls(**{name: torch.cat([getattr(part, name) for part in some]) for name in names})
 
-    def query_boxes(self, size: tuple[int, int]) -> Tensor:
-        """(n, 4) cxcywh divided by ``size`` (H, W), on the device of the embeddings."""
-        boxes = box_xyxy_to_cxcywh(self.boxes) / torch.tensor([size[1], size[0]] * 2)
+    def query_boxes(self, size: tuple[int, int], moved_on: bool = False) -> Tensor:
+        """(n, 4) cxcywh divided by ``size`` (H, W), on the device of the embeddings.
+
+        Args:
+            moved_on: where the tracks are now if they have moved as before, the centres within the
+                image; otherwise where they were seen last.
+        """
+        boxes = box_xyxy_to_cxcywh(self.boxes)
+        if moved_on:
+            boxes[:, :2] += self.motion * (1 + self.inactive[:, None])
+        boxes /= torch.tensor([size[1], size[0]] * 2)
+        if moved_on:
+            boxes[:, :2].clamp_(0.01, 0.99)
         return boxes.to(self.embeddings.device)
 
     def seen_at(self, candidates: Candidates, rows: Tensor) -> "Tracks":
@@ -96,13 +109,21 @@ class Tracks:
         rows = rows.clamp(min=0)
         device = self.embeddings.device
         shown = candidates.embeddings[rows.to(device)]
+        motion = (_centres(candidates.boxes[rows]) - _centres(self.boxes)) / (
+            1 + self.inactive[:, None]
+        )
         return replace(
             self,
             boxes=torch.where(seen[:, None], candidates.boxes[rows], self.boxes),
             scores=torch.where(seen, candidates.scores[rows], self.scores),
             classes=torch.where(seen, candidates.classes[rows], self.classes),
             embeddings=torch.where(seen.to(device)[:, None], shown, self.embeddings),
+            motion=torch.where(seen[:, None], motion, self.motion),
         )
+
+
+def _centres(boxes: Tensor) -> Tensor:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 _CPU_COLUMNS = [field.name for field in fields(Tracks) if field.name != "embeddings"]

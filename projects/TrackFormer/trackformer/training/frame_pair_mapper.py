@@ -1,6 +1,7 @@
 """From a record to a frame and the one or two before it, of which TrackFormer learns to track."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,8 @@ class FramePairMapper:
         jitter: float = 0.01,
         image_jitter: float = 0.2,
         overflow_boxes: bool = False,
+        other_frame: bool = False,
+        with_earlier: bool = False,
     ):
         """
         Args:
@@ -79,6 +82,8 @@ class FramePairMapper:
             image_jitter: and of those of images.
             overflow_boxes: boxes may reach beyond the image; else they are clipped. Those wholly
                 outside are dropped either way.
+            other_frame: the previous frame is never the frame itself (unless the video has one only).
+            with_earlier: also give the objects of the frame before the earliest.
 
         Raises:
             UserError: another ``image_format``.
@@ -95,6 +100,8 @@ class FramePairMapper:
         self.jitter = CropJitter(jitter)
         self.image_jitter = CropJitter(image_jitter)
         self.overflow_boxes = overflow_boxes
+        self.other_frame = other_frame
+        self.with_earlier = with_earlier
         if not is_train:
             self._test = ImageDatasetMapper(
                 False, augmentations=augmentations, image_format=image_format
@@ -121,6 +128,8 @@ class FramePairMapper:
             "jitter": config.PREV_FRAME_JITTER,
             "image_jitter": config.PREV_IMAGE_JITTER,
             "overflow_boxes": config.OVERFLOW_BOXES,
+            "other_frame": config.PREV_FRAME_OTHER,
+            "with_earlier": config.TRACK_LINKS,
         }
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +142,10 @@ class FramePairMapper:
             In training ``image`` and ``instances`` as of :class:`~d2video.data.ImageDatasetMapper`,
             with ``gt_ids`` (int64; the numbers of the annotations if an image); ``previous``:
             ``num_previous`` dicts, nearest first, each with ``image``, ``instances`` and
-            ``file_name``; ``file_name``, and ``height`` and ``width`` of the original. In testing
-            what :class:`~d2video.data.ImageDatasetMapper` gives.
+            ``file_name``; ``file_name``, and ``height`` and ``width`` of the original. The last of
+            ``previous`` has ``earlier``, if that is asked for: the ``instances`` of the frame before it,
+            as many frames away as it is from the next one, or its own where there is no such frame. In
+            testing what :class:`~d2video.data.ImageDatasetMapper` gives.
 
         Raises:
             BrokenFile, UserError: as these mappers do.
@@ -160,9 +171,13 @@ class FramePairMapper:
         original = read_frames(names, record.get("height"), record.get("width"), self.image_format)
         size = (original[0].shape[0], original[0].shape[1])
         if is_video:
+            before = 2 * indices[-1] - indices[-2]
+            before = before if 0 <= before < record["length"] else indices[-1]
             annotations = _video_objects(record, indices)
+            [earlier] = _video_objects(record, [before]) if self.with_earlier else [[]]
         else:
             annotations = [image_objects(record, size)] * len(names)
+            earlier = annotations[-1]
 
         frames, common = augment_frames(original, self.augmentations, augmentation_rng)
         jitter = self.jitter if is_video else self.image_jitter
@@ -173,18 +188,20 @@ class FramePairMapper:
                 jittered = ClipAugInput(frame, jitter_rng)
                 transforms = common + jitter(jittered)
                 frame = jittered.image
-            targets = frame_targets(
+            to_targets = partial(
+                frame_targets,
                 name,
-                objects,
-                size,
-                frame.shape[:2],
-                transforms,
-                with_masks=self.with_masks,
+                size=size,
+                new_size=frame.shape[:2],
+                transforms=transforms,
                 clip_boxes=not self.overflow_boxes,
             )
+            targets = to_targets(objects, with_masks=self.with_masks)
             image = frame_to_tensor(frame)
             outputs.append({"image": image, "instances": targets, "file_name": name})
         current, *previous = outputs
+        if self.with_earlier:
+            previous[-1]["earlier"] = to_targets(earlier, with_masks=False)
         return current | {"previous": previous, "height": size[0], "width": size[1]}
 
     def _frames(self, length: int, key_frame: int | None, rng: np.random.Generator) -> list[int]:
@@ -193,7 +210,11 @@ class FramePairMapper:
             key_frame = int(rng.integers(length))
         first = max(key_frame - self.frame_range, 0)
         last = min(key_frame + self.frame_range, length - 1)
-        previous = int(rng.integers(first, last, endpoint=True))
+        if self.other_frame and first < last:
+            previous = int(rng.integers(first, last))  # numbers without the frame's own
+            previous += previous >= key_frame
+        else:
+            previous = int(rng.integers(first, last, endpoint=True))
         before = min(max(2 * previous - key_frame, 0), length - 1)
         return [key_frame, previous, before][: 1 + self.num_previous]
 

@@ -115,6 +115,40 @@ def current_rows(
     return same.byte().argmax(1).where(same.any(1), NO_OBJECT)
 
 
+def moved_on(
+    boxes: Tensor,
+    rows: Tensor,
+    earlier: list[ImageTargets],
+    current: list[ImageTargets],
+    unknown: float = 0.3,
+) -> Tensor:
+    """Boxes of track queries, moved on from where their objects were a frame earlier: at inference a
+    tracker knows that of tracks that are two frames old.
+
+    Args:
+        boxes: (B, n, 4) cxcywh, of the previous frame.
+        rows: (B, n) int64, see :class:`TrackQuerySampler`; those without an object stay.
+        earlier, current: B frames each, before the previous frame and after it.
+        unknown: probability that a track stays, as new ones do.
+
+    Returns:
+        (B, n, 4), the centres within the image.
+    """
+    moved = boxes.clone()
+    known = torch.rand(rows.shape, device=boxes.device) >= unknown
+    for image, (before, now) in enumerate(zip(earlier, current)):
+        if not (len(before) and len(now)):
+            continue
+        assert before.ids is not None
+        assert now.ids is not None
+        same = now.ids[rows[image].clamp(min=0)][:, None] == before.ids
+        which = known[image] & (rows[image] >= 0) & same.any(1)
+        start = before.boxes[same.byte().argmax(1), :2]
+        on = (2 * boxes[image, :, :2] - start).clamp(0.01, 0.99)
+        moved[image, :, :2] = torch.where(which[:, None], on, boxes[image, :, :2])
+    return moved
+
+
 def _ids(images: list[ImageTargets]) -> list[Tensor]:
     ids = [targets.ids for targets in images if targets.ids is not None]
     assert len(ids) == len(images), "the targets of a tracker have ids"

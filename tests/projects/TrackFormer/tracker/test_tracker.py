@@ -278,3 +278,17 @@ def test_accelerator():
             assert ids(answer) == ids(wanted)
             assert torch.equal(answer.pred_masks.cpu(), wanted.pred_masks)
         assert gpu.active.embeddings.is_cuda
+
+
+def test_tracks_are_looked_for_where_they_move():
+    """The centre moves by 10 pixels a frame; the object is not seen once, and then goes on."""
+    tracker = Tracker(moved_on=True, inactive_patience=5)
+    asked = []
+    for place in (10.0, 20.0, None, 40.0, 50.0):
+        frame = sees({}) if place is None else sees({3: (0.9, [place, 20, place + 8, 40])})
+        if not asked:
+            frame = sees(found=[(3, 0.9, [place, 20, place + 8, 40])])
+        tracker.step(frame, SIZE)
+        boxes = frame.called_with[1]
+        asked.append([round(x * SIZE[1], 2) for x in boxes[:, 0].tolist()])
+    assert asked == [[], [14.0], [34.0], [44.0], [54.0]]

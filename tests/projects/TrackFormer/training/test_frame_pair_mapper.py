@@ -181,6 +181,8 @@ def cfg():
             "PREV_FRAME_JITTER": 0.0,
             "PREV_IMAGE_JITTER": 0.4,
             "OVERFLOW_BOXES": True,
+            "PREV_FRAME_OTHER": False,
+            "TRACK_LINKS": False,
         }
     )
     return cfg
@@ -225,3 +227,29 @@ def test_faults(tmp_path, image_record):
         del unlabelled["annotations"]
         with pytest.raises(UserError, match="has no labels"):
             make_mapper()(unlabelled)
+
+
+def test_the_previous_frame_is_another_one(video):
+    pairs = draw(make_mapper(frame_range=1, other_frame=True), video, 10, 40)
+    assert {frame_number(pair["previous"][0]) for pair in pairs} == {9, 11}
+    first = draw(make_mapper(frame_range=1, other_frame=True), video, 0, 5)
+    assert {frame_number(pair["previous"][0]) for pair in first} == {1}
+    assert draw(make_mapper(frame_range=0, other_frame=True), video, 3, 1)
+
+
+def test_objects_of_the_frame_before_the_pair(video):
+    """Object 5 walks 4 pixels a frame; it stands at 4 in frame 0."""
+    mapper = make_mapper(frame_range=1, other_frame=True, with_earlier=True)
+    for key_frame in (0, 1, 5):
+        for pair in draw(mapper, video, key_frame, 6):
+            previous = pair["previous"][0]
+            before = 2 * frame_number(previous) - key_frame
+            before = frame_number(previous) if before < 0 else before
+            found = previous["earlier"]
+            left = found.gt_boxes.tensor[found.gt_ids == 5, 0]
+            assert left.tolist() == [4 + 4 * before]
+
+
+def test_an_image_stands_still(image_record):
+    pair = make_mapper(with_earlier=True)(image_record)
+    assert len(pair["previous"][0]["earlier"]) == len(pair["instances"])
