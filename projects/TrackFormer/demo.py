@@ -42,11 +42,11 @@ RECIPE = Recipe(
     write_data=write_mot_shapes,
     folder="shapes_mot",
     splits={"train": 400, "val": 30},
-    # Two small, fast objects of one class: their boxes in neighbouring frames hardly overlap.
+    # Three small, fast objects of one class: their boxes in neighbouring frames hardly overlap.
     spec=ShapesSpec(
         num_frames=(20, 24),
-        max_objects=2,
-        min_objects=2,
+        max_objects=3,
+        min_objects=3,
         size=(0.18, 0.25),
         speed=(0.7, 1.05),
         leaving=0.1,
