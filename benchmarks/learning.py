@@ -86,6 +86,7 @@ def train(
     """Train the first run of a demo in this process, on one thread, and evaluate at equal distances."""
     import torch
     from detectron2.engine import HookBase
+    from detectron2.utils.env import seed_all_rng
 
     from d2video.config import load_cfg
     from d2video.engine import VideoTrainer
@@ -117,6 +118,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").unlink(missing_ok=True)  # the trainer appends to it
     set_up_logs(str(folder))
+    seed_all_rng(seed)  # of the first weights
     trainer = TimedTrainer(cfg)
     trainer.resume_or_load(resume=False)
     trainer.train()

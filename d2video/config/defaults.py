@@ -50,8 +50,8 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.INPUT.COPY_PASTE = CN()
     cfg.INPUT.COPY_PASTE.PROB = 0.0
     cfg.INPUT.COPY_PASTE.MAX_OBJECTS = 100
-    # Probability (0 to 1) that of a sample with pasted objects it is one object, pasted so that it
-    # overlaps one of its class where there is one: what set predictors learn last.
+    # Probability (0 to 1) that one object is pasted onto another of its class, where there is one, in place
+    # of several anywhere: overlaps of this kind are learned last.
     cfg.INPUT.COPY_PASTE.OVERLAP = 0.0
     # What one epoch visits: "frame" = every annotated frame as a key frame (official VisTR),
     # "video" = every video once, with a random key frame. An image is a video of one frame.

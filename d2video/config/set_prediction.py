@@ -80,8 +80,9 @@ def add_mask_keys(node: CfgNode) -> None:
     node.QUERY_MASKS = False
     # Factor, 0 or more, of the losses of these products: cross-entropy and Dice.
     node.QUERY_MASK_WEIGHT = 2.0
-    # Scores at inference (see Rescoring): times the mean probability of the mask's pixels to this power (0:
-    # not; Mask2Former: 1), and times 1 - the overlap with a prediction of the class and a higher score.
+    # Scores at inference (see Rescoring): times the mean probability of the mask's positive pixels to this
+    # power (0: off; Mask2Former: 1), and times 1 - the overlap with a better prediction of the class.
+    # SCORE_THRESH_TEST holds for the scores that come of it.
     node.MASK_SCORES = 0.0
     node.SOFT_NMS = False
 

@@ -138,7 +138,7 @@ def _on_its_class(
 ) -> tuple[np.ndarray, list[int]] | None:
     """One of the ``candidates`` among the tracks of ``others``, int64 (1,), and the offset (down, right) that
     moves its middle to a random place near that of an object of its class; None if there is no such pair in
-    a random frame. The middles are 0.2 to 0.8 of the distance at which the boxes would only touch apart."""
+    a random frame. The middles lie apart by 0.2 to 0.8 of the distance at which the boxes touch."""
     t = int(rng.integers(len(frames)))
     (_, targets), (_, objects) = frames[t], others[t]
     here = (own[t] >= 0) & (_areas(targets) > 0)

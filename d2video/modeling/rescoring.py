@@ -17,8 +17,8 @@ class Rescoring:
     """Factors of the scores of an image's or clip's predictions.
 
     Attributes:
-        mask_scores: times :func:`mask_confidences` to this power, in every frame; 0: not. (The official
-            code of Mask2Former, Cheng et al., CVPR 2022, has 1.)
+        mask_scores: times :func:`mask_confidences` to this power; 0: not. (The official code of
+            Mask2Former, Cheng et al., CVPR 2022, has 1.)
         soft_nms: times 1 - the similarity with the most similar prediction of a higher score (Soft-NMS,
             Bodla et al., ICCV 2017, linear; all at once as in Matrix NMS, Wang et al., NeurIPS 2020).
     """
@@ -32,32 +32,32 @@ class Rescoring:
     def factors(self, scores: Tensor, masks: Tensor, agreement: Tensor) -> Tensor:
         """
         Args:
-            scores: (N, T) in [0, 1].
+            scores: (N,) in [0, 1].
             masks: (N, T, h, w) logits, without padding.
             agreement: (N, N) in [0, 1], of the classes of two predictions; their similarity is its product
                 with the IoU of their masks, over all frames.
 
         Returns:
-            (N, T) in [0, 1].
+            (N,) in [0, 1].
         """
         factors = torch.ones_like(scores)
         if self.mask_scores:
-            factors = mask_confidences(masks) ** self.mask_scores
+            factors = mask_confidences(masks).to(scores.dtype) ** self.mask_scores
         if self.soft_nms:
-            mean = (scores * factors).mean(1)
+            found = scores * factors
             positive = (masks > 0).flatten(1).float()
-            similar = (mask_ious(positive, positive) * agreement).to(mean.dtype)
-            lower = mean[:, None] < mean
+            similar = (mask_ious(positive, positive) * agreement).to(found.dtype)
+            lower = found[:, None] < found
             # Of equal scores the first one counts as the higher.
-            lower |= (mean[:, None] == mean) & torch.ones_like(lower).tril(-1)
-            factors = factors * (1 - (similar * lower).amax(1).clamp(max=1))[:, None]
+            lower |= (found[:, None] == found) & torch.ones_like(lower).tril(-1)
+            factors = factors * (1 - (similar * lower).amax(1).clamp(max=1))
         return factors
 
 
 def mask_confidences(logits: Tensor) -> Tensor:
-    """Mask logits (..., h, w) to the mean probability (...) of their positive pixels, 0 if there are
-    none."""
-    flat = logits.float().flatten(-2)
+    """Mask logits (N, ...) to the mean probability (N,) of their positive pixels, in whichever frames these
+    are; 0 if there are none."""
+    flat = logits.float().flatten(1)
     positive = flat > 0
     return (flat.sigmoid() * positive).sum(-1) / positive.sum(-1).clamp(min=1)
 

@@ -26,6 +26,13 @@ RECIPE = Recipe(
                 },
                 "segm": {"AP": "mask AP of things", "AP50": "mask AP at IoU 0.50"},
             },
+            seeds={
+                "panoptic_seg/PQ": (86.8, 86.9, 87.0),
+                "panoptic_seg/PQ_th": (76.6, 76.7, 76.9),
+                "panoptic_seg/PQ_st": (94.4, 94.6, 94.5),
+                "bbox/AP50": (92.2, 92.7, 91.0),
+                "segm/AP50": (92.8, 92.5, 94.0),
+            },
             curves=set_prediction_curves(mask="loss_mask", dice="loss_dice"),
         ),
     ),

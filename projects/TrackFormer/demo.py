@@ -33,6 +33,12 @@ RECIPE = Recipe(
                 "ML": "tracks followed for less than 20 %",
             },
             counts=("IDSW", "MT", "ML"),
+            seeds={
+                "mot/HOTA": (63.6, 61.9, 63.4),
+                "mot/DetA": (70.9, 69.5, 70.5),
+                "mot/AssA": (57.1, 55.3, 57.3),
+                "mot/IDSW": (81, 83, 79),
+            },
             curves=set_prediction_curves(),
             class_metric=None,
             evaluations={"linked": link_detections},

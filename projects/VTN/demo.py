@@ -14,6 +14,7 @@ RECIPE = Recipe(
                 "top5": "videos whose class is among the best five",
                 "mean_class_accuracy": "mean of the classes' top-1 accuracies",
             },
+            seeds={"classification/top1": (98.8, 93.3, 100.0)},
             class_metric="top1",
             curves={
                 "Training loss": {"cross-entropy": "total_loss"},

@@ -5,6 +5,7 @@ import torch
 from detectron2.modeling import build_model
 
 from d2video.modeling.rescoring import Rescoring, mask_confidences, mask_ious
+from d2video.utils.errors import UserError
 from tests.projects.DETR.tiny import make_image
 from tests.projects.DETR.tiny import tiny_cfg as tiny_detr
 from tests.projects.VisTR.tiny import make_clip
@@ -20,9 +21,11 @@ def masks_of(*spans):
 
 
 def test_confidence_is_the_mean_probability_of_the_positive_pixels():
-    logits = torch.tensor([[[1.0, 3.0], [-1.0, -9.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
-    wanted = torch.tensor([1.0, 3.0]).sigmoid().mean()
-    assert mask_confidences(logits).tolist() == pytest.approx([wanted.item(), 0.0])
+    """In the frames that have some: an object that is hidden in the others is as sure."""
+    seen, hidden = [[1.0, 3.0], [-1.0, -9.0]], [[-1.0, -1.0], [-1.0, -1.0]]
+    logits = torch.tensor([[seen, hidden], [seen, seen], [hidden, hidden]])
+    wanted = torch.tensor([1.0, 3.0]).sigmoid().mean().item()
+    assert mask_confidences(logits).tolist() == pytest.approx([wanted, wanted, 0.0])
 
 
 def test_ious_of_pairs():
@@ -32,24 +35,23 @@ def test_ious_of_pairs():
 
 def test_only_the_lower_score_of_two_similar_predictions_falls():
     masks = masks_of((0, 4), (2, 4), (0, 4), (5, 8))
-    scores = torch.tensor([[0.8, 0.8], [0.9, 0.9], [0.5, 0.7], [0.1, 0.1]])
+    scores = torch.tensor([0.8, 0.9, 0.6, 0.1])
     nms = Rescoring(soft_nms=True)
     equal = torch.ones(4, 4)
-    assert nms.factors(scores, masks, equal)[:, 0].tolist() == [0.5, 1.0, 0.0, 1.0]
+    assert nms.factors(scores, masks, equal).tolist() == [0.5, 1.0, 0.0, 1.0]
     others = torch.eye(4)  # each of a class of its own
-    assert nms.factors(scores, masks, others).tolist() == [[1.0, 1.0]] * 4
+    assert nms.factors(scores, masks, others).tolist() == [1.0] * 4
     # Of two equal ones the first stays.
-    same = torch.full((4, 2), 0.5)
-    assert nms.factors(same, masks, equal)[:, 0].tolist() == [1.0, 0.5, 0.0, 1.0]
+    same = torch.full((4,), 0.5)
+    assert nms.factors(same, masks, equal).tolist() == [1.0, 0.5, 0.0, 1.0]
 
 
 def test_the_confidences_decide_which_score_is_the_higher():
     masks = masks_of((0, 4), (0, 4))
     masks[0][masks[0] > 0] = 0.1
-    scores = torch.tensor([[0.9, 0.9], [0.8, 0.8]])
+    scores = torch.tensor([0.9, 0.8])
     factors = Rescoring(mask_scores=2.0, soft_nms=True).factors(scores, masks, torch.ones(2, 2))
-    assert factors[0].tolist() == [0.0, 0.0]
-    assert factors[1].tolist() == pytest.approx((torch.tensor([3.0, 3.0]).sigmoid() ** 2).tolist())
+    assert factors.tolist() == pytest.approx([0.0, torch.tensor(3.0).sigmoid().item() ** 2])
     assert not Rescoring()
 
 
@@ -61,16 +63,25 @@ def test_vistr_scores_slots_by_their_masks():
     embedding[:, 1] = embedding[:, 0]
     model.network.insmask_head[-1].bias.data.fill_(20.0)  # all masks are the whole frame
     video = make_clip()["image"]
+    assert (
+        model.predict_clip(video).probabilities.shape[1] == 1
+    )  # the threshold holds for these scores
+    model.score_threshold = 0.0
     found = model.predict_clip(video).probabilities
     model.rescoring = Rescoring(mask_scores=1.0)
     sure = model.predict_clip(video)
     model.rescoring = None
     plain = model.predict_clip(video).probabilities
-    confidences = mask_confidences(sure.mask_logits).t()[..., None]
+    confidences = mask_confidences(sure.mask_logits)[:, None]
     torch.testing.assert_close(sure.probabilities, plain * confidences)
     ratio = (found / plain).mean((0, 2))
     assert ratio.max() == 1
     assert ratio[:2].min() == pytest.approx(0, abs=1e-5)
+
+
+def test_detr_without_masks_refuses_it():
+    with pytest.raises(UserError, match="MASK_SCORES and SOFT_NMS need masks"):
+        build_model(tiny_detr("MODEL.DETR.MASK_SCORES", 1.0))
 
 
 def test_detr_scores_detections_and_segments_by_their_masks():

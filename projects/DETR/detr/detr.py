@@ -3,6 +3,7 @@
 Shapes: B: images, Q: queries, K: classes, n: objects, H×W: padded canvas.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -89,6 +90,10 @@ class DETR(SetPredictionModel):
         super().__init__(network=network, **shared)
         if panoptic and network.mask_branch is None:
             raise UserError("MODEL.DETR.PANOPTIC.ENABLED needs masks: set MODEL.MASK_ON True")
+        if rescoring and network.mask_branch is None:
+            raise UserError(
+                "MODEL.DETR.MASK_SCORES and SOFT_NMS need masks: set MODEL.MASK_ON True, or these 0 and False"
+            )
         self.matcher = matcher or HungarianMatcher()
         self.score_threshold = score_threshold
         self.panoptic = panoptic
@@ -343,8 +348,12 @@ class DETR(SetPredictionModel):
         output_size = answer_size(sample)
         if self.rescoring and masks is not None:
             same = (kept.classes[:, None] == kept.classes).float()
-            logits = unpad_masks(masks, canvas, size)[:, None]
-            factors = self.rescoring.factors(kept.scores[:, None], logits, same)[:, 0]
+            # As the mask branch leaves them, but for the padding.
+            rows, columns = (
+                math.ceil(part * cells / whole)
+                for part, cells, whole in zip(size, masks.shape[-2:], canvas, strict=True)
+            )
+            factors = self.rescoring.factors(kept.scores, masks[:, None, :rows, :columns], same)
             kept = replace(kept, scores=kept.scores * factors)
         detected = kept.scores >= self.score_threshold
         if kept.track_ids is not None:

@@ -196,9 +196,10 @@ class VisTR(SetPredictionModel):
         probabilities = probabilities[:, slots]
         if self.rescoring:
             mean = F.normalize(probabilities.mean(0), dim=-1)
-            scores = probabilities.amax(-1).t()
+            scores = probabilities.amax(-1).mean(0)
             factors = self.rescoring.factors(scores, masks, mean @ mean.t())
-            probabilities = probabilities * factors.t()[..., None]
+            kept = scores * factors >= self.score_threshold
+            probabilities, masks = (probabilities * factors[:, None])[:, kept], masks[kept]
         return ClipPrediction(probabilities, masks)
 
     def _tracked_frames(self, frames: Iterable[Tensor]) -> Iterator[TrackedFrame]:
