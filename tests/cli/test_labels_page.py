@@ -161,6 +161,6 @@ def test_labelme_frames_of_a_real_video(tmp_path, monkeypatch, capfd):
     ]
     main(["check", str(root), "--opts", "tracks", "order"])
     assert "no faults, 1 record read" in capfd.readouterr().out
-    train = ["train", "VisTR/vistr_tiny_shapes.yaml", *data, "INPUT.AUGMENTATIONS", resize, *TINY]
+    train = ["train", "VisTR/vistr_tiny_shapes.yaml", *data, *TINY, "INPUT.AUGMENTATIONS", resize]
     main([*train, "INPUT.MIN_SIZE_TEST", "48", "OUTPUT_DIR", "output"])
     assert (tmp_path / "output" / "model_final.pth").is_file()

@@ -50,7 +50,8 @@ def test_costs_matches_losses_gradients(case):
         free = torch.ones(len(target), dtype=torch.bool)
         if rows is not None:
             free[rows[b][rows[b] >= 0]] = False
-        cost = matcher.cost(predictions.of_image(b, first), target)[-1]
+        queries = Predictions(predictions.logits[:, b, first:], predictions.boxes[:, b, first:])
+        cost = matcher.cost(queries, target)[-1]
         official = data[f"cost_image{b}"][first:]
         torch.testing.assert_close(cost[:, free], official[:, free], rtol=RTOL, atol=ATOL)
 

@@ -39,7 +39,8 @@ def test_free_objects_go_to_the_cheapest_object_queries(focal):
         }
         found = {o: q - 3 for q, o in pairs.items() if q >= 3}
         assert sorted(found) == free[b]
-        cost = matcher.cost(predictions.of_image(b, 3), targets[b])[layer]
+        queries = Predictions(predictions.logits[:, b, 3:], predictions.boxes[:, b, 3:])
+        cost = matcher.cost(queries, targets[b])[layer]
         best = min(
             sum(cost[q, o].item() for q, o in zip(queries, free[b]))
             for queries in itertools.permutations(range(4), len(free[b]))
