@@ -136,6 +136,7 @@ class Recipe:
         num_clips: validation videos or images drawn for each run.
         spread: draw them from the whole split, evenly, and not its first ones: for splits in the
             order of their classes.
+        score_threshold: predictions with a lower score are not drawn.
         scale: how many times as large as the data they are drawn.
         fps: of the clips drawn, frames a second.
         comparisons: further tables of the page.
@@ -150,6 +151,7 @@ class Recipe:
     noun: str = "videos"
     num_clips: int = 8
     spread: bool = False
+    score_threshold: float = 0.5
     scale: int = 4
     fps: float = 6
     comparisons: tuple[Comparison, ...] = ()

@@ -44,7 +44,8 @@ def draw_record(
         path = folder / f"{record['video_id']:04d}.mp4"
         source = open_video(record.get("file_name") or record["file_names"], fps=recipe.fps)
         source.name = caption
-    annotate(predictor, source, path, options=DrawingOptions(scale=recipe.scale))
+    options = DrawingOptions(scale=recipe.scale, score_threshold=recipe.score_threshold)
+    annotate(predictor, source, path, options=options)
     if "label" in record and predictor.class_names is not None:
         caption += f", {predictor.class_names[record['label']]}"
     return caption, path
