@@ -86,11 +86,10 @@ def train(
     """Train the first run of a demo in this process, on one thread, and evaluate at equal distances."""
     import torch
     from detectron2.engine import HookBase
-    from detectron2.utils.env import seed_all_rng
 
+    from d2video.cli.train import parse_args
     from d2video.config import load_cfg
-    from d2video.engine import VideoTrainer
-    from d2video.engine.logs import set_up_logs
+    from d2video.engine import VideoTrainer, setup
     from d2video.projects import register_all
 
     class StepClock(HookBase):
@@ -109,17 +108,19 @@ def train(
 
     torch.set_num_threads(1)
     register_all()
-    chosen = ["MODEL.DEVICE", "cpu", "SEED", seed, "OUTPUT_DIR", str(folder), *options]
-    cfg = load_cfg(str(ROOT / recipe.runs[0].config_file), chosen)
-    cfg.TEST.EVAL_PERIOD = -(-cfg.SOLVER.MAX_ITER // evaluations)
-    cfg.SOLVER.CHECKPOINT_PERIOD = cfg.SOLVER.MAX_ITER
+    config = str(ROOT / recipe.runs[0].config_file)
+    chosen = ["MODEL.DEVICE", "cpu", "SEED", str(seed), "OUTPUT_DIR", str(folder), *options]
+    steps = load_cfg(config, chosen).SOLVER.MAX_ITER  # keys are checked before data are made
+    chosen += [
+        "TEST.EVAL_PERIOD",
+        str(-(-steps // evaluations)),
+        "SOLVER.CHECKPOINT_PERIOD",
+        str(steps),
+    ]
     data = Path(os.environ["DETECTRON2_DATASETS"]) / recipe.folder
     recipe.write_data(data, recipe.splits, recipe.spec, overwrite=True)
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").unlink(missing_ok=True)  # the trainer appends to it
-    set_up_logs(str(folder))
-    seed_all_rng(seed)  # of the first weights
-    trainer = TimedTrainer(cfg)
+    trainer = TimedTrainer(setup(parse_args(["--config-file", config, *chosen])))
     trainer.resume_or_load(resume=False)
     trainer.train()
 

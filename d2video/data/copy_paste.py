@@ -137,8 +137,8 @@ def _on_its_class(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, list[int]] | None:
     """One of the ``candidates`` among the tracks of ``others``, int64 (1,), and the offset (down, right) that
-    moves its middle to a random place near that of an object of its class; None if there is no such pair in
-    a random frame. The middles lie apart by 0.2 to 0.8 of the distance at which the boxes touch."""
+    moves its middle close to that of an object of its class: apart by 0.2 to 0.8 of the distance at which the
+    boxes touch, in a random direction. Both are of a random frame; None if it has no such pair."""
     t = int(rng.integers(len(frames)))
     (_, targets), (_, objects) = frames[t], others[t]
     here = (own[t] >= 0) & (_areas(targets) > 0)

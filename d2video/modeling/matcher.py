@@ -164,8 +164,7 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
     for layer in range(len(costs[0])):
         for image, (block, objects) in enumerate(zip(blocks, given, strict=True)):
             [before] = np.nonzero(objects >= 0)
-            free = np.arange(block.shape[2])
-            free = np.setdiff1d(free, objects) if len(objects) else free
+            free = np.delete(np.arange(block.shape[2]), objects[before])
             found, place = linear_sum_assignment(block[layer][:, free])
             left_over += len(free) - len(place) if layer == 0 else 0
             query = np.concatenate([before, len(objects) + found])

@@ -53,26 +53,25 @@ def set_random_state(state: State, device: torch.device | str = "cpu") -> None:
 @contextmanager
 def kept_random_state(device: torch.device | str = "cpu") -> Iterator[None]:
     """Restore all global generators at the end of the block."""
-    state = random_state(device)
+    # As they are: every training sample comes here, and :func:`random_state` takes ten times as long.
+    python, numpy_state = random.getstate(), np.random.get_state()
+    kind = torch.device(device).type
+    devices = [] if kind == "cpu" else [device]
     try:
-        yield
+        with torch.random.fork_rng(devices, device_type=kind):
+            yield
     finally:
-        set_random_state(state, device)
+        random.setstate(python)
+        np.random.set_state(numpy_state)
 
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
     """In the block, seed the CPU's global generators by ``entropy`` (>= 0); then restore them."""
     words = np.random.SeedSequence(entropy).generate_state(6)
-    # As they are: every training sample comes here, and :func:`random_state` takes ten times as long.
-    python, numpy_state, own = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
+    with kept_random_state():
         random.seed(int(words[0]))
         np.random.seed(words[1:5])
         # Not torch.manual_seed, which would seed the GPUs as well.
         torch.default_generator.manual_seed(int(words[5]))
         yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(own)

@@ -40,7 +40,7 @@ class Track:
         score_sum: sum over frames of the highest class probability.
         num_frames: frames counted.
         votes: (K,) in how many frames each class was the most probable one; a frame whose probabilities
-            are all 0, as MASK_SCORES makes those of an empty mask, has no vote.
+            are all 0, as MASK_SCORES makes those of a slot without a mask, has no vote.
     """
 
     id: int

@@ -219,7 +219,7 @@ def test_a_track_born_late_is_absent_before():
 
 
 def test_a_frame_without_a_score_has_no_vote():
-    """MASK_SCORES makes the probabilities of an empty mask 0."""
+    """MASK_SCORES makes the probabilities of a slot without a mask 0."""
     track = Track(0, torch.zeros(3, dtype=torch.int64))
     track.add(torch.tensor([[0.1, 0.7, 0.2], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     assert (track.category, track.num_frames) == (1, 3)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torchvision.ops import nms
+from torchvision.ops import batched_nms
 
 from d2video.layers.level_geometry import LevelGeometry
 from d2video.modeling.predictions import Predictions
@@ -104,11 +104,13 @@ def lower_overlapping(
     Returns:
         (B, S).
     """
-    corners = box_cxcywh_to_xyxy(boxes.float())
-    kept = torch.zeros_like(scores, dtype=torch.bool)
-    for image, best in enumerate(scores.topk(min(candidates, scores.shape[1]), dim=1).indices):
-        kept[image, best[nms(corners[image, best], scores[image, best].float(), threshold)]] = True
-    return torch.where(kept, scores, scores - 1e4)
+    best, rows = scores.float().topk(min(candidates, scores.shape[1]), dim=1)
+    corners = box_cxcywh_to_xyxy(boxes.float()).gather(1, rows[..., None].expand(-1, -1, 4))
+    image = torch.arange(len(rows), device=rows.device)[:, None].expand_as(rows).flatten()
+    kept = batched_nms(corners.flatten(0, 1), best.flatten(), image, threshold)
+    low = torch.ones_like(scores, dtype=torch.bool)
+    low[image[kept], rows.flatten()[kept]] = False
+    return torch.where(low, scores - 1e4, scores)
 
 
 class TrackLinks(nn.Module):
@@ -149,10 +151,10 @@ def one_to_one(logits: Tensor, padding: Tensor | None = None) -> Tensor:
 
     Args:
         logits: (B, n, Q + 1), the last of "none of them", which any number of track queries may have.
-        padding: (B, n) bool, True where there is no query, or None.
+        padding: (B, n) bool, True for rows that are not queries; None: all are.
 
     Returns:
-        (B, n) int64, 0 to Q; Q where there is no query.
+        (B, n) int64, 0 to Q; Q for rows that are not queries.
     """
     images, count, columns = logits.shape
     likely = logits.float().log_softmax(-1).cpu()

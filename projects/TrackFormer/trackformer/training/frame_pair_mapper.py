@@ -144,8 +144,8 @@ class FramePairMapper:
             ``num_previous`` dicts, nearest first, each with ``image``, ``instances`` and
             ``file_name``; ``file_name``, and ``height`` and ``width`` of the original. The last of
             ``previous`` has ``earlier``, if that is asked for: the ``instances`` of the frame before it,
-            as many frames away as it is from the next one, or its own where there is no such frame. In
-            testing what :class:`~d2video.data.ImageDatasetMapper` gives.
+            as many frames away as it is from the next one, or its own at the video's end. In testing
+            what :class:`~d2video.data.ImageDatasetMapper` gives.
 
         Raises:
             BrokenFile, UserError: as these mappers do.
