@@ -52,7 +52,7 @@ setup(
     ],
     packages=[*find_packages(include=["d2video", "d2video.*"]), *PROJECTS, CONFIGS],
     package_dir={**PROJECTS, CONFIGS: "configs"},
-    package_data={"d2video": ["py.typed"], CONFIGS: ["**/*.yaml"]},
+    package_data={"d2video": ["py.typed", "report/page.html.j2"], CONFIGS: ["**/*.yaml"]},
     entry_points={"console_scripts": ["d2video = d2video.cli:main"]},
     python_requires=">=3.10",
     # detectron2 is missing here because PyPI has none: `d2video install-detectron2` installs it.
@@ -63,6 +63,7 @@ setup(
     install_requires=[
         "av>=17.1",  # the test of rotated videos; before 17.0 colours came out wrong
         "fvcore>=0.1.5",
+        "jinja2>=3.1",
         "matplotlib>=3.6",
         "numpy>=1.23.5",
         "opencv-python-headless>=4.8",
@@ -82,7 +83,7 @@ setup(
         "typing-extensions>=4.4",  # NotRequired, before Python 3.11
     ],
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
-    # jinja2: the page of make demo. playwright: drives an installed Chromium that looks at it.
+    # playwright: drives an installed Chromium that looks at pages.
     # gdown: with a stand-in for Google Drive. timm: its networks as backbones. transformers: tests compare
     # with its Longformer.
     extras_require={
@@ -90,7 +91,6 @@ setup(
             "gdown>=6.5",
             "hypothesis>=6.100",
             "import-linter>=2.17",
-            "jinja2>=3.1",
             "mypy>=1.8",
             "playwright>=1.40",
             "pytest>=9.2",

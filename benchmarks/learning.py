@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from d2video.cli.arguments import command_parser, positive
+from d2video.report.results import Series, read_metrics
 from d2video.utils.errors import UserError, exit_on_user_error
 from demo.recipe import ROOT, Recipe, load_recipe
-from demo.results import Series, read_metrics
 
 # Fields of the ShapesSpec that differ from the demo's.
 DIFFICULTIES: dict[str, dict] = {

@@ -13,17 +13,17 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2video.report import Chart, Media, Section, write_page
+from d2video.report.results import comparison_table, final_results, read_metrics
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import replace_on_success
-from demo.recipe import ROOT, Clips, Recipe, Run, load_recipe, recipe_files
-from demo.report import write_report
-from demo.results import SEEDS, comparison_table, final_results, read_metrics
+from demo.recipe import ROOT, SEEDS, Recipe, Run, load_recipe, recipe_files
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -93,8 +93,8 @@ def evaluate_again(run: Run, folder: Path, overrides: list[str]) -> None:
             partial.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def write_page(
-    recipe: Recipe, project: str, output: Path, page: Path, clips: Clips
+def write_demo_page(
+    recipe: Recipe, project: str, output: Path, page: Path, clips: Sequence[Media]
 ) -> dict[str, float]:
     """Write the page of a recipe whose trainings lie below ``output``.
 
@@ -108,21 +108,20 @@ def write_page(
     Raises:
         UserError: a training or an evaluation has left no results.
     """
-    tables, curves, figures = [], {}, {}
+    tables, charts, figures = [], [], {}
     clips = list(clips)
     held_out = f"{recipe.splits['val']} held-out {recipe.noun}"
     for run in recipe.runs:
         folder = output / run.name
         metrics = read_metrics(folder / "metrics.json")
         for title, series in run.curves.items():
-            curves[f"{run.name}: {title}"] = {
-                label: metrics[name] for label, name in series.items() if name in metrics
-            }
+            drawn = {label: metrics[name] for label, name in series.items() if name in metrics}
+            charts.append(Chart(f"{run.name}: {title}", drawn))
         found, more = run.results(folder, held_out)
         figures.update(found)
         tables += more
         clips += [
-            (f"{run.name}: {caption}", folder / picture)
+            Media(f"{run.name}: {caption}", folder / picture)
             for caption, picture in run.pictures.items()
         ]
     for each in recipe.comparisons:
@@ -134,12 +133,15 @@ def write_page(
         origin += f' The column "{SEEDS}" is from the makers\' machine.'
     links = [(run.config_file, ROOT / run.config_file) for run in recipe.runs]
     links.append(("how it learns, with three seeds", ROOT / "docs" / "learning.md"))
-    write_report(
+    sections = [
+        Section("Predictions", media=clips),
+        Section("Results", tables=tables),
+        Section("Training", charts=charts),
+    ]
+    write_page(
         page,
         f"{project} on generated {recipe.noun}",
-        clips=clips,
-        curves=curves,
-        tables=tables,
+        sections,
         notes=[recipe.summary, origin],
         links=links,
     )
@@ -172,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     logging.captureWarnings(True)
-    clips: Clips = []
+    clips: list[Media] = []
     for number, run in enumerate(recipe.runs):
         folder = args.output / run.name
         overrides = ["OUTPUT_DIR", str(folder), "MODEL.DEVICE", device, *args.opts]
@@ -184,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
             clips += run.render(recipe, trained_cfg(run, folder, overrides), folder / "clips")
     with stage(f"{steps}/{steps}", "write the page"):
         page = args.output / "index.html"
-        results = write_page(recipe, args.project, args.output, page, clips)
+        results = write_demo_page(recipe, args.project, args.output, page, clips)
     figures = ", ".join(f"{k} {v:.1f}" for k, v in results.items() if not math.isnan(v))
     print(f"== done in {time.perf_counter() - start:.0f} s: {figures}")
     print(f"Open {page.resolve().as_uri()}")

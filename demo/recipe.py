@@ -6,23 +6,23 @@ A project declares it in ``projects/<Name>/demo.py``, as ``RECIPE``.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2video.projects import PROJECT_FOLDERS
+from d2video.report import Media, Table
+from d2video.report.results import class_table, final_results, metrics_table
 from d2video.utils.errors import UserError
-from demo.report import Table
-from demo.results import class_table, final_results, metrics_table
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 ROOT = Path(__file__).resolve().parents[1]
 
-Clips = list[tuple[str, Path]]
-"""(caption, file) of videos and pictures."""
+SEEDS = "with three seeds"
+"""Title of the column with what trainings of several seeds gave; see ``Run.seeds``."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Run:
     evaluations: dict[str, Callable[[CfgNode], dict[str, Any]]] = field(default_factory=dict)
     processes: int = 1
 
-    def render(self, recipe: Recipe, cfg: CfgNode, folder: Path) -> Clips:
+    def render(self, recipe: Recipe, cfg: CfgNode, folder: Path) -> list[Media]:
         """Draw what the model, of ``MODEL.WEIGHTS``, answers to validation videos or images.
 
         Args:
@@ -88,16 +88,34 @@ class Run:
         for task, metrics in {self.task: self.metrics, **self.further}.items():
             found = final_results(folder / "metrics.json", task)
             title = f"{self.name}: {task}" if self.further else self.name
-            seeds = {
-                name: self.seeds[key] for name in metrics if (key := f"{task}/{name}") in self.seeds
-            }
             caption = f"{title}: results on {held_out}"
-            tables.append(metrics_table(caption, found, metrics, self.counts, seeds))
+            table = metrics_table(caption, found, metrics, self.counts)
+            tables.append(self._with_seeds(table, task))
             by_class = self.class_metric
             if by_class and any(name.startswith(f"{by_class}-") for name in found):
                 tables.append(class_table(f"{title}: {by_class} by class", found, by_class))
             figures |= {f"{task} {name}": found.get(name, float("nan")) for name in metrics}
         return figures, tables
+
+    def _with_seeds(self, table: Table, task: str) -> Table:
+        """With a last column of the range over seeds, if there are any; the first has metrics."""
+        names = [str(row[0]) for row in table.rows]
+        seeds = [self.seeds.get(f"{task}/{name}", ()) for name in names]
+        if not any(seeds):
+            return table
+        ranges = [
+            value_range(values, 0 if name in self.counts else 1)
+            for name, values in zip(names, seeds, strict=True)
+        ]
+        rows = [[*row, each] for row, each in zip(table.rows, ranges, strict=True)]
+        return table._replace(header=[*table.header, SEEDS], rows=rows)
+
+
+def value_range(values: Sequence[float], decimals: int) -> str | None:
+    """Such as "70.1 to 75.3"; None where there are no values."""
+    if not values:
+        return None
+    return f"{min(values):.{decimals}f} to {max(values):.{decimals}f}"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from d2video.inference import DrawingOptions, Images, Predictor, Source, annotate
+from d2video.report import Media
 from d2video.video.video_reader import open_video
-from demo.recipe import Clips, Recipe
+from demo.recipe import Recipe
 
 
-def render_records(name: str, recipe: Recipe, cfg: CfgNode, folder: Path) -> Clips:
+def render_records(name: str, recipe: Recipe, cfg: CfgNode, folder: Path) -> list[Media]:
     """Draw the answers to the first records of the first test set, or to some of all (``spread``).
 
     Args:
@@ -27,7 +28,7 @@ def render_records(name: str, recipe: Recipe, cfg: CfgNode, folder: Path) -> Cli
     clips = []
     for record in tqdm(records[: recipe.num_clips], desc="render"):
         caption, path = draw_record(recipe, predictor, record, folder)
-        clips.append((f"{name}: validation {caption}", path))
+        clips.append(Media(f"{name}: validation {caption}", path))
     return clips
 
 

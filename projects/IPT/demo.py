@@ -9,11 +9,11 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from d2video.report import Media, Table
+from d2video.report.results import read_metrics
 from d2video.synthetic import RestorationSpec, write_restoration_images
 from d2video.utils.errors import UserError
-from demo.recipe import Clips, Recipe, Run
-from demo.report import Table
-from demo.results import SEEDS, read_metrics, value_range
+from demo.recipe import SEEDS, Recipe, Run, value_range
 
 _MODEL = "IPT"
 # As RestorationEvaluator names its results, with the data set in front where there are several.
@@ -56,7 +56,7 @@ class RestorationRun(Run):
         return figures, [Table(caption, header, rows, decimals=2)]
 
     @torch.no_grad()
-    def render(self, recipe: Recipe, cfg: CfgNode, folder: Path) -> Clips:
+    def render(self, recipe: Recipe, cfg: CfgNode, folder: Path) -> list[Media]:
         """Pictures of the first images of each test set: input, best baseline, restored, target."""
         from d2video.data import build_test_loader
         from d2video.evaluation.restoration.evaluator import measured_task
@@ -74,7 +74,7 @@ class RestorationRun(Run):
                     panels, caption = compare(item, answer["restored"])
                     with ImageFileWriter(path) as writer:
                         writer.write(arrange(panels, recipe.scale))
-                    pictures.append((f"{self.name}: {measured_task(item)}: {caption}", path))
+                    pictures.append(Media(f"{self.name}: {measured_task(item)}: {caption}", path))
         return pictures
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from benchmarks.learning import main, read_curves
+from d2video.report.results import read_metrics
 from d2video.utils.errors import UserError
-from demo.results import read_metrics
 from tests.helpers.fresh_process import run_fresh
 from tests.projects.VisTR.tiny import SMALL
 

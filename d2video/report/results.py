@@ -5,11 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from d2video.report.page import Table
 from d2video.utils.errors import UserError
-from demo.report import Table
-
-SEEDS = "with three seeds"
-"""Title of the column with what trainings of several seeds gave; see ``Run.seeds``."""
 
 Series = list[tuple[int, float]]
 """(iteration, value) points in order."""
@@ -66,30 +63,14 @@ def metrics_table(
     results: Mapping[str, float],
     meanings: Mapping[str, str],
     counts: Sequence[str] = (),
-    seeds: Mapping[str, Sequence[float]] | None = None,
 ) -> Table:
-    """A row for each metric of ``meanings``; ``counts`` are shown without decimals.
-
-    Args:
-        seeds: of metrics, the values of trainings with several seeds; their range is shown.
-    """
+    """A row for each metric of ``meanings``; ``counts`` are shown without decimals."""
     header = ["metric", "meaning", f"value (%{' or number' * bool(counts)})"]
     rows: list[list[str | float | None]] = [
         [name, meaning, _cell(results.get(name, math.nan), name in counts)]
         for name, meaning in meanings.items()
     ]
-    if seeds:
-        header.append(SEEDS)
-        for row, name in zip(rows, meanings, strict=True):
-            row.append(value_range(seeds.get(name, ()), 0 if name in counts else 1))
     return Table(caption, header, rows)
-
-
-def value_range(values: Sequence[float], decimals: int) -> str | None:
-    """Such as "70.1 to 75.3"; None where there are no values."""
-    if not values:
-        return None
-    return f"{min(values):.{decimals}f} to {max(values):.{decimals}f}"
 
 
 def class_table(caption: str, results: Mapping[str, float], metric: str) -> Table:

@@ -1,5 +1,6 @@
-"""The report page: content, escaping, and videos that really play in a browser."""
+"""The page: content, escaping, and videos that really play in a browser."""
 
+import base64
 import contextlib
 import io
 import json
@@ -15,11 +16,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 
+from d2video.report import Chart, Media, Section, Table, write_page
+from d2video.report.chart import line_chart
+from d2video.report.results import read_metrics
 from d2video.utils.errors import UserError
 from d2video.video.video_writer import VideoWriter
-from demo.chart import line_chart
-from demo.report import Table, write_report
-from demo.results import read_metrics
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -39,7 +40,7 @@ def write_clip(path: Path, size=(62, 95)) -> Path:
 class _Checker(HTMLParser):
     """Collects tags and checks that they are balanced."""
 
-    VOID = {"meta", "line"}
+    VOID = {"meta", "line", "img"}
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -63,13 +64,19 @@ class _Checker(HTMLParser):
 
 def test_page(tmp_path):
     clip = write_clip(tmp_path / "demo" / "a clip #1.mp4")
-    elsewhere = write_clip(tmp_path / "other.mp4")
-    page = write_report(
+    picture = tmp_path / "a picture.png"
+    Image.new("RGB", (4, 3)).save(picture)
+    section = Section(
+        NASTY,
+        notes=[NASTY],
+        media=[Media(NASTY, clip), Media(NASTY, picture, wide=True)],
+        tables=[Table(NASTY, ["Class", NASTY], [[NASTY, 41.26], ["b", None], ["c", 3]])],
+        charts=[Chart(NASTY, {NASTY: [(0, 3.0), (10, 1.5)], "b": [(0, 1.0), (10, 0.5)]})],
+    )
+    page = write_page(
         tmp_path / "demo" / "index.html",
         NASTY,
-        clips=[(NASTY, clip), ("second", elsewhere)],
-        curves={NASTY: {NASTY: [(0, 3.0), (10, 1.5)], "b": [(0, 1.0), (10, 0.5)]}},
-        tables=[Table(NASTY, ["Class", NASTY], [[NASTY, 41.26], ["b", None], ["c", 3]])],
+        [section],
         notes=[NASTY],
         links=[(NASTY, tmp_path / "how it learns.md")],
     )
@@ -78,27 +85,31 @@ def test_page(tmp_path):
     parsed = _Checker(text)
     assert not parsed.all("script")
     assert "alert(&#x27;x&#x27;)" in text
-    videos = parsed.all("video")
-    assert [video["src"] for video in videos] == ["a%20clip%20%231.mp4", "../other.mp4"]
+    (video,), (image,) = parsed.all("video"), parsed.all("img")
+    for element, kind, file in ((video, "video/mp4", clip), (image, "image/png", picture)):
+        content = element["src"].removeprefix(f"data:{kind};base64,")
+        assert base64.b64decode(content, validate=True) == file.read_bytes()
+    assert [figure.get("class") for figure in parsed.all("figure")] == [None, "wide"]
     assert [link["href"] for link in parsed.all("a")] == ["../how%20it%20learns.md"]
-    assert all({"autoplay", "muted", "loop", "playsinline"} <= set(video) for video in videos)
+    assert {"autoplay", "muted", "loop", "playsinline"} <= set(video)
     assert text.count("stroke: var(--c0)") == text.count("stroke: var(--c1)") == 1
     assert [cell.get("class") for cell in parsed.all("th")] == [None, "number"]
     assert ">41.3<" in text
     assert ">–<" in text
     assert ">3<" in text
-    # Self-contained: nothing is fetched but the clips.
+    # Self-contained: nothing is fetched.
     assert not re.search(r"https?://|<link|@import|url\(", text)
 
 
 def test_empty_sections_are_left_out(tmp_path):
-    text = write_report(tmp_path / "index.html", "Nothing").read_text()
+    text = write_page(tmp_path / "index.html", "Nothing", [Section("Empty")]).read_text()
     assert "<h2>" not in text
 
 
 def test_missing_clip(tmp_path):
-    with pytest.raises(UserError, match=r"none\.mp4 for the report does not exist"):
-        write_report(tmp_path / "index.html", "x", clips=[("a", tmp_path / "none.mp4")])
+    section = Section("x", media=[Media("a", tmp_path / "none.mp4")])
+    with pytest.raises(UserError, match=r"none\.mp4 for the page does not exist"):
+        write_page(tmp_path / "index.html", "x", [section])
     assert not list(tmp_path.iterdir())
 
 
@@ -182,9 +193,9 @@ def video_states(page: Page, seconds: float = 15) -> list[dict]:
 
 
 def test_videos_play_in_a_browser(browser, tmp_path):
-    clips = [("odd sizes", write_clip(tmp_path / "a.mp4", (63, 95)))]
-    clips.append(("second", write_clip(tmp_path / "b c.mp4", (240, 320))))
-    browser.goto(write_report(tmp_path / "index.html", "Demo", clips=clips).as_uri())
+    clips = [Media("odd sizes", write_clip(tmp_path / "a.mp4", (63, 95)))]
+    clips.append(Media("second", write_clip(tmp_path / "b c.mp4", (240, 320))))
+    browser.goto(write_page(tmp_path / "index.html", "Demo", [Section("x", media=clips)]).as_uri())
     first, second = video_states(browser)
     for state, size in [(first, (96, 64)), (second, (320, 240))]:
         assert state["error"] is None
@@ -208,7 +219,8 @@ def test_opencv_default_codec_does_not_play(browser, tmp_path):
     for _ in range(25):
         writer.write(np.full((64, 96, 3), ORANGE[::-1], np.uint8))
     writer.release()
-    browser.goto(write_report(tmp_path / "index.html", "Demo", clips=[("mp4v", path)]).as_uri())
+    section = Section("x", media=[Media("mp4v", path)])
+    browser.goto(write_page(tmp_path / "index.html", "Demo", [section]).as_uri())
     (state,) = video_states(browser)
     assert state["error"]
     assert state["time"] == 0
@@ -217,14 +229,14 @@ def test_opencv_default_codec_does_not_play(browser, tmp_path):
 @pytest.mark.parametrize("dark", [False, True])
 def test_page_fits_and_is_readable(browser, tmp_path, dark):
     long = "a" * 300
-    page = write_report(
-        tmp_path / "index.html",
+    section = Section(
         long,
-        clips=[(long, write_clip(tmp_path / "a.mp4"))],
-        curves={"loss": {f"series {i}": [(0, 1.0), (1, 0.5 * i)] for i in range(9)}},
-        tables=[Table("wide", [f"column {i}" for i in range(30)], [[1.0] * 30])],
         notes=[long],
+        media=[Media(long, write_clip(tmp_path / "a.mp4"), wide=True)],
+        tables=[Table("wide", [f"column {i}" for i in range(30)], [[1.0] * 30])],
+        charts=[Chart("loss", {f"series {i}": [(0, 1.0), (1, 0.5 * i)] for i in range(9)})],
     )
+    page = write_page(tmp_path / "index.html", long, [section], notes=[long])
     browser.emulate_media(color_scheme="dark" if dark else "light")
     browser.goto(page.as_uri())
     assert browser.evaluate("document.documentElement.scrollWidth") <= 800
