@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from d2video.layers.recording import DenseAttention
+
 
 class MultiheadAttention(nn.Module):
     """Batch-first multi-head attention through ``scaled_dot_product_attention``.
@@ -76,14 +78,33 @@ class MultiheadAttention(nn.Module):
             (B, N, C).
         """
         q, k, v = self._project((query, key, value))
-        seen = None if key_padding is None else ~key_padding[:, None, None]
-        if hidden is not None:
-            seen = ~hidden if seen is None else seen & ~hidden
         attended = F.scaled_dot_product_attention(
             self._split_heads(q),
             self._split_heads(k),
             self._split_heads(v),
-            attn_mask=seen,
+            attn_mask=_seen(key_padding, hidden),
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def recorded(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding: Tensor | None = None,
+        hidden: Tensor | None = None,
+    ) -> DenseAttention:
+        """What :meth:`forward` looks at; see :mod:`d2video.layers.recording`."""
+        q, k, _ = self._project((query, key, value))
+        return DenseAttention(
+            self._split_heads(q), self._split_heads(k), _seen(key_padding, hidden)
+        )
+
+
+def _seen(key_padding: Tensor | None, hidden: Tensor | None) -> Tensor | None:
+    """Which keys the queries see, bool, broadcastable to (B, h, N, S); None: all."""
+    seen = None if key_padding is None else ~key_padding[:, None, None]
+    if hidden is not None:
+        seen = ~hidden[None, None] if seen is None else seen & ~hidden
+    return seen

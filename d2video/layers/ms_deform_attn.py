@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from d2video.layers.recording import SampledAttention
+
 LevelSizes = list[tuple[int, int]]
 OffsetUnit = Literal["wh", "hw"]
 
@@ -200,7 +202,6 @@ class MSDeformAttn(nn.Module):
         Returns:
             (B, N, C).
         """
-        heads_levels_points = (self.num_heads, self.num_levels, self.num_points)
         value = self.value_proj(tokens)
         if padding is not None:
             value = value.masked_fill(padding[..., None], 0.0)
@@ -208,7 +209,15 @@ class MSDeformAttn(nn.Module):
         if seen is not None:
             value = value[seen].flatten(1, 2)
             sizes = sizes * seen.shape[1]
+        locations, weights = self._points(query, reference, sizes)
+        # In float32 also under autocast: bfloat16 cannot tell neighbouring pixels of a large level apart.
+        summed = sample_and_sum(value.float(), sizes, locations.float(), weights.float())
+        return self.output_proj(summed.to(query.dtype))
+
+    def _points(self, query: Tensor, reference: Tensor, sizes: LevelSizes) -> tuple[Tensor, Tensor]:
+        """Where the queries sample all L levels, (B, N, h, L, P, 2), and the weights (B, N, h, L, P)."""
         assert len(sizes) == self.num_levels == reference.shape[-2], (sizes, reference.shape)
+        heads_levels_points = (self.num_heads, self.num_levels, self.num_points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*heads_levels_points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         weights = weights.unflatten(-1, heads_levels_points[1:])
@@ -217,10 +226,20 @@ class MSDeformAttn(nn.Module):
             unit = offsets.new_tensor(sizes)
             if self.offset_unit == "wh":
                 unit = unit.flip(-1)
-            locations = reference + offsets / unit[:, None]
-        else:
-            centre, size = reference[..., :2], reference[..., 2:]
-            locations = centre + offsets * (size * (0.5 / self.num_points))
-        # In float32 also under autocast: bfloat16 cannot tell neighbouring pixels of a large level apart.
-        summed = sample_and_sum(value.float(), sizes, locations.float(), weights.float())
-        return self.output_proj(summed.to(query.dtype))
+            return reference + offsets / unit[:, None], weights
+        centre, size = reference[..., :2], reference[..., 2:]
+        return centre + offsets * (size * (0.5 / self.num_points)), weights
+
+    def recorded(
+        self,
+        query: Tensor,
+        reference: Tensor,
+        tokens: Tensor,
+        sizes: LevelSizes,
+        padding: Tensor | None = None,
+        seen: Tensor | None = None,
+    ) -> SampledAttention:
+        """What :meth:`forward` looks at; see :mod:`d2video.layers.recording`."""
+        sizes = sizes * (1 if seen is None else seen.shape[1])
+        locations, weights = self._points(query, reference, sizes)
+        return SampledAttention(locations.float(), weights, sizes)

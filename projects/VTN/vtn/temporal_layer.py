@@ -5,10 +5,46 @@ Beltagy et al., 2020, section 3.1; Neimark et al., 2021, section 3.2.
 Shapes: B: batch, N: tokens, CLS first, C: width, h: heads, D = C / h.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from d2video.projects.vtn.local_attention import local_attention
 from torch import Tensor, nn
+
+
+@dataclass
+class RecordedTemporalAttention:
+    """A call of :class:`TemporalAttention`; see :mod:`d2video.layers.recording`.
+
+    Attributes:
+        q: (B, h, N, D), CLS through its own projection; N is 1 where only CLS looks.
+        k, cls_k: (B, h, N, D), keys as the frames and as CLS see them.
+        radius: of the window.
+        padding: (B, N) bool, or None.
+    """
+
+    q: Tensor
+    k: Tensor
+    cls_k: Tensor
+    radius: int
+    padding: Tensor | None
+
+    def weights(self, rows: Tensor, item: int = 0) -> Tensor:
+        """The attention weights of some tokens, (h, R, N) float32; each row sums to 1.
+
+        Args:
+            rows: (R,) int64 tokens, 0 is CLS.
+            item: of the batch.
+        """
+        of_cls = (rows == 0)[:, None]
+        q = self.q[item][:, rows].float() * self.q.shape[-1] ** -0.5
+        scores = torch.where(of_cls, q @ self.cls_k[item].mT.float(), q @ self.k[item].mT.float())
+        token = torch.arange(self.k.shape[2], device=rows.device)
+        seen = of_cls | (token == 0) | ((rows[:, None] - token).abs() <= self.radius)
+        if self.padding is not None:
+            seen = seen & ~self.padding[item]
+        return scores.masked_fill(~seen, -torch.inf).softmax(-1)
 
 
 class TemporalAttention(nn.Module):
@@ -42,15 +78,25 @@ class TemporalAttention(nn.Module):
             attended = torch.cat([attended, self.attend_from_frames(x, padding)], 1)
         return self.out(attended)
 
+    def recorded(
+        self, x: Tensor, padding: Tensor | None, cls_only: bool = False
+    ) -> RecordedTemporalAttention:
+        """What :meth:`forward` looks at."""
+        q = self.query_global(x[:, :1])
+        if not cls_only:
+            q = torch.cat([q, self.query(x[:, 1:])], 1)
+        q, k, cls_k = (self._split_heads(each) for each in (q, self.key(x), self.key_global(x)))
+        return RecordedTemporalAttention(q, k, cls_k, self.radius, padding)
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(B, N, C) to (B, h, N, D)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
     def attend_from_frames(self, x: Tensor, padding: Tensor | None) -> Tensor:
         """(B, N, C) to (B, N - 1, C), before the output projection."""
-
-        def split_heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-        k, v = split_heads(self.key(x)), split_heads(self.value(x))
+        k, v = self._split_heads(self.key(x)), self._split_heads(self.value(x))
         attended = local_attention(
-            split_heads(self.query(x[:, 1:])),
+            self._split_heads(self.query(x[:, 1:])),
             k[:, :, 1:],
             v[:, :, 1:],
             radius=self.radius,

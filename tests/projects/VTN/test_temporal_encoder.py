@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from d2video.projects.vtn import local_attention
 from d2video.projects.vtn.temporal_encoder import POSITION_RULES, TemporalEncoder
+from d2video.projects.vtn.temporal_layer import TemporalAttention
 from torch import Tensor, nn
 
+from d2video.layers.recording import record_attention
 from d2video.utils.errors import UserError
 from tests.helpers.golden_io import GOLDEN
 
@@ -374,3 +376,27 @@ def test_equals_longformer_of_transformers(length):
             torch.testing.assert_close(ours.grad, parameter.grad, rtol=1e-4, atol=1e-4, msg=name)
             compared += 1
     assert compared == sum(p.requires_grad for p in mine.values()) - 1  # all but CLS'
+
+
+@pytest.mark.parametrize("cls_only", [False, True])
+def test_recorded_attention_is_what_the_layer_computes(cls_only):
+    torch.manual_seed(0)
+    attention = TemporalAttention(8, 2, radius=2, dropout=0.0)
+    x, padding = torch.randn(2, 7, 8), torch.zeros(2, 7, dtype=torch.bool)
+    padding[1, 5:] = True
+    with torch.no_grad(), record_attention(attention) as calls:
+        output = attention(x, padding, cls_only)
+        (call,) = calls[""]
+        rows = torch.tensor([0] if cls_only else [3, 0, 1])
+        for item in range(2):
+            weights = call.weights(rows, item)
+            value = attention._split_heads(attention.value(x))[item]
+            value = torch.where(
+                (rows == 0)[:, None, None],
+                (weights @ attention._split_heads(attention.value_global(x))[item]).transpose(0, 1),
+                (weights @ value).transpose(0, 1),
+            )
+            found = attention.out(value.flatten(1))
+            torch.testing.assert_close(found, output[item, rows], rtol=0, atol=1e-6)
+            if not cls_only:  # frame 3 sees CLS and two tokens on each side
+                assert (weights[0, 0] > 0).tolist() == [True] * (6 - item) + [False] * (1 + item)
