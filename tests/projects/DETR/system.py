@@ -5,7 +5,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from d2video.synthetic import ShapesSpec, write_coco_shapes
-from tests.projects.DETR.tiny import tiny_cfg
+from tests.projects.DETR.tiny import SIZES, make_image, tiny_cfg
 
 CONFIG = "configs/DETR/detr_tiny_shapes.yaml"
 
@@ -33,3 +33,11 @@ def training_cfg(*options) -> CfgNode:
 
 def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
     return [(tiny_cfg(), ("MODEL.DETR", "MODEL.RESNETS", "MODEL.BACKBONE"))]
+
+
+# The row's numbers of layers are those of its config.
+ABLATION_SIZES = SIZES
+
+
+def ablation_batch(cfg: CfgNode) -> list[dict]:
+    return [make_image(), make_image(32, 64, objects=1, seed=1)]

@@ -7,8 +7,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from d2video.config import load_cfg
 from d2video.projects import register_all
 
-SMALL = [
-    *("DATASETS.TRAIN", []),
+SIZES = [
     *("MODEL.RESNETS.STEM_OUT_CHANNELS", 8),
     *("MODEL.RESNETS.RES2_OUT_CHANNELS", 16),
     *("MODEL.RESNETS.WIDTH_PER_GROUP", 4),
@@ -17,9 +16,13 @@ SMALL = [
     *("MODEL.DETR.NUM_QUERIES", 6),
     *("MODEL.DETR.HIDDEN_DIM", 32),
     *("MODEL.DETR.NUM_HEADS", 4),
+    *("MODEL.DETR.DIM_FEEDFORWARD", 32),
+]
+SMALL = [
+    *SIZES,
+    *("DATASETS.TRAIN", []),
     *("MODEL.DETR.ENC_LAYERS", 1),
     *("MODEL.DETR.DEC_LAYERS", 2),
-    *("MODEL.DETR.DIM_FEEDFORWARD", 32),
     *("MODEL.DETR.DROPOUT", 0.0),
 ]
 

@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 
 from d2video.synthetic import ShapesSpec, write_ytvis_shapes
 from tests.projects.VisTR.tiny import CONFIG as CONFIG
-from tests.projects.VisTR.tiny import tiny_cfg
+from tests.projects.VisTR.tiny import SIZES, make_clip, tiny_cfg
 
 
 def write_data(root: Path) -> None:
@@ -20,3 +20,10 @@ def training_cfg(*options) -> CfgNode:
 
 def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
     return [(tiny_cfg(), ("MODEL.VISTR", "INPUT.CLIP", "TEST.VIDEO"))]
+
+
+ABLATION_SIZES = SIZES
+
+
+def ablation_batch(cfg: CfgNode) -> list[dict]:
+    return [make_clip(32, 40, num_frames=cfg.INPUT.CLIP.NUM_FRAMES)]

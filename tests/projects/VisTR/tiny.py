@@ -8,12 +8,20 @@ from d2video.config import load_cfg
 from d2video.projects import register_all
 
 CONFIG = "configs/VisTR/vistr_tiny_shapes.yaml"
-SMALL = [
+SIZES = [
     *("MODEL.RESNETS.STEM_OUT_CHANNELS", 8),
     *("MODEL.RESNETS.RES2_OUT_CHANNELS", 16),
     *("MODEL.RESNETS.WIDTH_PER_GROUP", 4),
     *("MODEL.VISTR.HIDDEN_DIM", 24),
     *("MODEL.VISTR.NUM_HEADS", 4),
+    *("MODEL.VISTR.DIM_FEEDFORWARD", 32),
+    *("MODEL.VISTR.ENC_LAYERS", 1),
+    *("MODEL.VISTR.DEC_LAYERS", 2),
+    *("INPUT.CLIP.NUM_FRAMES", 2),
+    *("TEST.VIDEO.WINDOW_OVERLAP", 1),
+]
+SMALL = [
+    *SIZES,
     # What tests rest on stays as it is when the demo's recipe changes.
     *("MODEL.VISTR.NUM_SLOTS", 5),
     *("MODEL.VISTR.MASK_DIM", 0),
@@ -29,11 +37,6 @@ SMALL = [
     *("INPUT.CLIP.SAMPLER", "WindowSampler"),
     *("INPUT.AUGMENTATIONS", [["RandomFlip", {"prob": 0.5}]]),
     *("INPUT.COPY_PASTE.PROB", 0.0),
-    *("MODEL.VISTR.ENC_LAYERS", 1),
-    *("MODEL.VISTR.DEC_LAYERS", 2),
-    *("MODEL.VISTR.DIM_FEEDFORWARD", 32),
-    *("INPUT.CLIP.NUM_FRAMES", 2),
-    *("TEST.VIDEO.WINDOW_OVERLAP", 1),
 ]
 
 
