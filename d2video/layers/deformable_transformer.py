@@ -1,4 +1,4 @@
-"""The transformer of Deformable DETR (Zhu et al., ICLR 2021), with a decoder over several frames.
+"""The transformer of Deformable DETR (Zhu et al., ICLR 2021), over one or several frames.
 
 Shapes: B: images, F: frames attended to, L: levels of a frame, S: tokens of a frame, N: queries, C: width,
 D: decoder layers.
@@ -67,7 +67,7 @@ class _Decoder(nn.Module):
 
 
 class DeformableTransformer(nn.Module):
-    """Encoder over each frame by itself, decoder over the tokens of all frames.
+    """Encoder over each frame by itself or over all together, decoder over the tokens of all frames.
 
     Args:
         width: C.
@@ -76,10 +76,12 @@ class DeformableTransformer(nn.Module):
         feedforward: hidden width of the feed-forward blocks.
         dropout: probability after attention and in the feed-forward.
         num_levels: L.
-        num_frames: F, frames that the decoder looks at; above 1 this is the "multi-frame attention"
-            of the official code, with its separate encoder.
+        num_frames: F, frames that the decoder looks at; above 1 this is TrackFormer's "multi-frame
+            attention".
         encoder_points, decoder_points: points a level and head.
         offset_unit: see :class:`MSDeformAttn`.
+        separate_encoder: the encoder sees each frame by itself. False: tokens of every frame look at
+            all F frames, and the encoder's attention has F·L levels.
         activation_checkpoint: recompute each layer in the backward pass.
     """
 
@@ -97,6 +99,7 @@ class DeformableTransformer(nn.Module):
         encoder_points: int = 4,
         decoder_points: int = 4,
         offset_unit: OffsetUnit = "wh",
+        separate_encoder: bool = True,
         activation_checkpoint: bool = False,
     ):
         super().__init__()
@@ -104,17 +107,22 @@ class DeformableTransformer(nn.Module):
         self.num_heads = num_heads
         self.num_levels = num_levels
         self.num_frames = num_frames
+        self.separate_encoder = separate_encoder
         self.activation_checkpoint = activation_checkpoint
         all_levels = num_frames * num_levels
+        encoder_frames = 1 if separate_encoder else num_frames
         # Rows of the earliest frame first.
         self.level_embed = nn.Parameter(torch.empty(all_levels, width))
         sizes = (width, feedforward, dropout)
         attention = partial(MSDeformAttn, width, num_heads=num_heads, offset_unit=offset_unit)
         self.encoder = DeformableEncoder(
             [
-                DeformableEncoderLayer(attention(num_levels, num_points=encoder_points), *sizes)
+                DeformableEncoderLayer(
+                    attention(encoder_frames * num_levels, num_points=encoder_points), *sizes
+                )
                 for _ in range(num_encoder_layers)
             ],
+            num_frames=encoder_frames,
             activation_checkpoint=activation_checkpoint,
         )
         self.decoder = _Decoder(
@@ -167,8 +175,8 @@ class DeformableTransformer(nn.Module):
             [0, 1] with refinement, otherwise the one reference.
         """
         frames = memory.shape[1]
-        # The official models were trained with the current frame first.
-        memory = memory.flip(1).flatten(1, 2)
+        # The official models with a separate encoder were trained with the current frame first.
+        memory = (memory.flip(1) if self.separate_encoder else memory).flatten(1, 2)
         sizes = geometry.sizes * frames
         padding = geometry.padding
         if padding is not None:

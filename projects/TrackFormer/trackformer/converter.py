@@ -131,6 +131,7 @@ def _ranges(numbers: list[int]) -> str:
 
 _NO_MASKS = ("network.mask_branch.",)
 _ONLY_DEFORMABLE = ("network.reference_points.", "network.two_stage.")
+_NO_MERGING = ("network.merge_features.",)
 _NO_TRACKS = ("network.track_attention.",)
 _DETECTOR_PARTS = [
     "backbone",
@@ -159,7 +160,7 @@ CONVERTER_REGISTRY["TrackFormer"] = {
     "deformable_detr": CheckpointFormat(
         "official Deformable DETR",
         trackformer_name,
-        not_in_file=_NO_MASKS,
+        not_in_file=(*_NO_MASKS, *_NO_MERGING),
         not_in_model=_NO_USE,
         adapt=adapt_deformable_detr,
         widen=widener,

@@ -90,10 +90,12 @@ def build_network(args: dict) -> nn.Module:
                 encoder_points=args["enc_n_points"],
                 decoder_points=args["dec_n_points"],
                 offset_unit="hw",
+                separate_encoder=args.get("multi_frame_attention_separate_encoder", True),
             ),
             num_logits=20,
             box_refine=args["with_box_refine"],
             two_stage=args["two_stage"],
+            merge_frame_features=args.get("merge_frame_features", False),
             **common,
         )
     return DETRTrackingNetwork(

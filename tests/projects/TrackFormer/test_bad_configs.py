@@ -22,6 +22,7 @@ def test_width_is_free_where_nothing_forbids_it(width):
 
 
 DEFORMABLE = f"{NODE}.DEFORMABLE"
+JOINT = f"{DEFORMABLE}.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,13 @@ DEFORMABLE = f"{NODE}.DEFORMABLE"
         ("deformable", [f"{DEFORMABLE}.OFFSET_UNIT", "xy"], "choose wh or hw"),
         ("detr", [f"{NODE}.IN_FEATURES", ["res4", "res5"]], "set DEFORMABLE.ENABLED True"),
         ("detr", [f"{DEFORMABLE}.NUM_FRAMES", 2], "set DEFORMABLE.ENABLED True"),
+        ("detr", [f"{DEFORMABLE}.MERGE_FRAME_FEATURES", True], "set DEFORMABLE.ENABLED True"),
+        ("detr", [JOINT, False], "SEPARATE_ENCODER False need deformable attention"),
+        (
+            "deformable",
+            [JOINT, False],
+            "SEPARATE_ENCODER is False, but NUM_FRAMES is 1.*needs NUM_FRAMES 2",
+        ),
         ("detr", [f"{NODE}.TRACK_LINKS", True], "set DEFORMABLE.ENABLED True"),
         ("two_stage", [f"{NODE}.TRACK_LINKS", True], "needs DEFORMABLE.DENSE_PROPOSALS"),
         ("deformable", [f"{DEFORMABLE}.DENSE_PROPOSALS", True], "needs TWO_STAGE"),

@@ -103,6 +103,29 @@ def test_two_stage_files_have_queries_and_names_without_use():
     assert set(unused) == set(extra)
 
 
+MERGED = (f"{DEFORMABLE}MERGE_FRAME_FEATURES", True)
+JOINT = (f"{DEFORMABLE}MULTI_FRAME_ATTENTION_SEPARATE_ENCODER", False)
+
+
+def test_merged_frames_have_official_names_and_start_anew_on_a_detector():
+    model = build("mot17_private", *MERGED, *JOINT).state_dict()
+    official = to_foreign(model, model, CONVERTER_REGISTRY["TrackFormer"]["trackformer"])
+    merging = [f"merge_features.{n}.{kind}" for n in range(4) for kind in ("weight", "bias")]
+    separate = OFFICIAL["deformable_multi_frame"]["shapes"]
+    assert official.keys() ^ separate.keys() == {*merging}
+    other = {n for n in separate if list(official[n].shape) != separate[n]}
+    assert len(other) == 24  # offsets and weights, their weights and biases, of 6 encoder layers
+    assert all(".encoder.layers." in name for name in other)
+    ours, fresh, unused, _ = convert(foreign(shapes(official)), model, "trackformer")
+    assert ours.keys() == model.keys()
+    assert fresh == unused == []
+    detector = foreign(OFFICIAL["deformable_detr_coco"]["shapes"])
+    single = build("mot17_private", *SINGLE_FRAME, *MERGED).state_dict()
+    _, fresh, unused, _ = convert(detector, single, "deformable_detr")
+    assert fresh == [f"network.{name}" for name in merging]
+    assert unused == []
+
+
 # ---- class rows ---------------------------------------------------------------------------------
 
 
@@ -245,10 +268,15 @@ def test_widening_lists_all_that_it_changes():
     assert "6 enlarged (256,) -> (512,), every frame like the one: " in text
 
 
-def transformer(width=64, frames=1):
+def transformer(width=64, frames=1, separate=True):
     torch.manual_seed(1)
     model = DeformableTransformer(
-        width, 4, 2, 2, 48, 0.0, num_levels=2, num_frames=frames, encoder_points=2, decoder_points=3
+        *(width, 4, 2, 2, 48, 0.0),
+        num_levels=2,
+        num_frames=frames,
+        encoder_points=2,
+        decoder_points=3,
+        separate_encoder=separate,
     ).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -260,11 +288,13 @@ def prefixed(model):
     return {f"transformer.{name}": value for name, value in model.state_dict().items()}
 
 
-def test_of_equal_frames_more_frames_say_the_same_as_one():
+@pytest.mark.parametrize("separate", [True, False])
+def test_of_equal_frames_more_frames_say_the_same_as_one(separate):
     """Up to the positions, which are equal here."""
-    one, two = transformer(), transformer(frames=2)
+    one, two = transformer(), transformer(frames=2, separate=separate)
     widened, notes = widen(prefixed(one), prefixed(two), num_heads=4, num_levels=2)
-    assert len(notes) == 5  # level embedding; offsets and weights, their weights and biases
+    # Level embedding; offsets and weights, their weights and biases, of the decoder (and the encoder).
+    assert len(notes) == (5 if separate else 9)
     two.load_state_dict({name.removeprefix("transformer."): v for name, v in widened.items()})
     levels = [torch.randn(1, 64, 6, 8), torch.randn(1, 64, 3, 4)]
     geometry = LevelGeometry.of(levels, None)

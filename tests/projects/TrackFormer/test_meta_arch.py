@@ -150,7 +150,7 @@ def test_losses_of_all_layers():
     assert set(losses) == names | {f"{name}_0" for name in names}
 
 
-@pytest.mark.parametrize("variant", ["detr", "multi_frame", "three_frames"])
+@pytest.mark.parametrize("variant", ["detr", "multi_frame", "merged", "three_frames"])
 def test_previous_frames_do_not_learn(variant):
     """But what is projected of them for the current frame does."""
     model = build(variant, *KEEP_ALL)
@@ -162,7 +162,7 @@ def test_previous_frames_do_not_learn(variant):
     assert len(outputs) == 3
     embeddings = [output.embeddings for output in outputs]
     assert [e.requires_grad for e in embeddings] == [False, False, True]
-    number = {"detr": 0, "multi_frame": 1, "three_frames": 2}[variant]
+    number = {"detr": 0, "multi_frame": 1, "merged": 1, "three_frames": 2}[variant]
     frames = projected[-number:] if number else []
     for frame in frames:
         frame.levels[0].retain_grad()

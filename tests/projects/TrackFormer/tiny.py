@@ -73,6 +73,11 @@ VARIANTS = {
     "deformable_plain": [*DEFORMABLE, f"{NODE}.DEFORMABLE.BOX_REFINE", False],
     "deformable_softmax": [*DEFORMABLE, f"{NODE}.FOCAL_LOSS", False],
     "multi_frame": MULTI_FRAME,
+    "joint_encoder": [
+        *MULTI_FRAME,
+        *(f"{NODE}.DEFORMABLE.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER", False),
+    ],
+    "merged": [*DEFORMABLE, f"{NODE}.DEFORMABLE.MERGE_FRAME_FEATURES", True],
     "three_frames": [*MULTI_FRAME, f"{NODE}.DEFORMABLE.NUM_FRAMES", 3],
     "two_stage": [*DEFORMABLE, f"{NODE}.DEFORMABLE.TWO_STAGE", True],
     "track_links": [

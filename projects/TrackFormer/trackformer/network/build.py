@@ -91,6 +91,12 @@ def deformable_network(
     if node.get("TRACK_LINKS", False) and not options.DENSE_PROPOSALS:
         raise UserError(f"{name}.TRACK_LINKS needs DEFORMABLE.DENSE_PROPOSALS: set it True")
     frames = options.get("NUM_FRAMES", 1)
+    separate = options.get("MULTI_FRAME_ATTENTION_SEPARATE_ENCODER", True)
+    if not separate and frames == 1:
+        raise UserError(
+            f"{name}.DEFORMABLE.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER is False, but NUM_FRAMES is 1: "
+            "an encoder over several frames needs NUM_FRAMES 2"
+        )
     _check_width(node, name, frames)
     return DeformableTrackingNetwork(
         backbone=backbone,
@@ -103,6 +109,7 @@ def deformable_network(
             encoder_points=options.ENC_POINTS,
             decoder_points=options.DEC_POINTS,
             offset_unit=offset_unit,
+            separate_encoder=separate,
         ),
         num_queries=node.NUM_QUERIES,
         num_logits=node.NUM_CLASSES + (not focal),
@@ -110,6 +117,7 @@ def deformable_network(
         two_stage=options.TWO_STAGE,
         dense_proposals=options.DENSE_PROPOSALS,
         track_links=node.get("TRACK_LINKS", False),
+        merge_frame_features=options.get("MERGE_FRAME_FEATURES", False),
         temperature=node.POSITION_TEMPERATURE,
         mask_width=node.MASK_DIM or None,
         activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
@@ -148,6 +156,14 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     elif node.TRACK_LINKS:
         raise UserError(
             f"{_NAME}.TRACK_LINKS needs deformable attention: set DEFORMABLE.ENABLED True"
+        )
+    elif (
+        node.DEFORMABLE.MERGE_FRAME_FEATURES
+        or not node.DEFORMABLE.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER
+    ):
+        raise UserError(
+            f"{_NAME}.DEFORMABLE: MERGE_FRAME_FEATURES True and MULTI_FRAME_ATTENTION_SEPARATE_ENCODER "
+            "False need deformable attention: set DEFORMABLE.ENABLED True"
         )
     elif len(node.IN_FEATURES) != 1 or node.DEFORMABLE.NUM_FRAMES > 1 or node.FOCAL_LOSS:
         raise UserError(

@@ -18,6 +18,7 @@ from d2video.projects.trackformer.network.base import (
     TrackQueries,
     with_track_queries,
 )
+from d2video.projects.trackformer.network.frame_merging import FrameMerging
 from d2video.projects.trackformer.network.two_stage import TrackLinks, TwoStage, one_to_one
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         dense_proposals: see :class:`TwoStage`, and :func:`.training.proposals.dense_proposal_losses`.
         track_links: track queries start from the proposals that :class:`TrackLinks` chooses; needs
             ``dense_proposals``.
+        merge_frame_features: see :class:`FrameMerging`.
         temperature: of the sine positions.
         mask_width, activation_checkpoint: see :class:`MaskBranch`.
     """
@@ -66,6 +68,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         two_stage: bool = False,
         dense_proposals: bool = False,
         track_links: bool = False,
+        merge_frame_features: bool = False,
         lateral_features: list[str] | None = None,
         temperature: float = 10000.0,
         mask_width: int | None = None,
@@ -80,7 +83,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         self.in_features = list(in_features)
         self.lateral_features = list(lateral_features or [])
         self.transformer = transformer
-        self.num_previous = transformer.num_frames - 1
+        self.num_previous = max(transformer.num_frames - 1, int(merge_frame_features))
         self.box_refine = box_refine
         self.dense_proposals = dense_proposals
         width = transformer.width
@@ -92,6 +95,9 @@ class DeformableTrackingNetwork(TrackingNetwork):
         shapes = backbone.output_shape()
         channels = [shapes[name].channels for name in self.in_features]
         self.input_proj = LevelProjections(channels, transformer.num_levels, width)
+        self.merge_features: FrameMerging | None = None
+        if merge_frame_features:
+            self.merge_features = FrameMerging(transformer.num_levels, len(channels), width)
 
         # A two-stage network has heads for the proposals behind those of the decoder layers; without
         # refinement all layers share one pair.
@@ -148,10 +154,9 @@ class DeformableTrackingNetwork(TrackingNetwork):
         track_queries: TrackQueries | None,
         all_layers: bool = True,
     ) -> NetworkOutput:
-        earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
-        frames = [current, *earlier[: self.num_previous]][::-1]  # the earliest first
         geometry = LevelGeometry.of(current.levels, current.paddings)
-        tokens = torch.stack([_tokens(frame.levels) for frame in frames], dim=1)
+        frames = self._frames(current, previous)
+        tokens = torch.stack([_tokens(levels) for levels in frames], dim=1)
         pos = self._positions(current).to(tokens.dtype)
         memory = self.transformer.encode(tokens, pos, geometry)
 
@@ -196,6 +201,16 @@ class DeformableTrackingNetwork(TrackingNetwork):
             centres=geometry.centres if self.dense_proposals else None,
             links=links,
         )
+
+    def _frames(self, current: Pyramid, previous: list[Pyramid]) -> list[list[Tensor]]:
+        """The levels of the F frames attended to, the earliest first."""
+        earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
+        frames = [current, *earlier[: self.num_previous]][::-1]
+        levels = [frame.levels for frame in frames]
+        if self.merge_features is not None:
+            pairs = zip(levels, levels[:1] + levels)  # the earliest frame with itself
+            levels = [self.merge_features(*pair, self.input_proj) for pair in pairs]
+        return levels[-self.transformer.num_frames :]
 
     def _link(
         self, seen: Tensor, tracks: TrackQueries, tokens: Tensor, found: Tensor

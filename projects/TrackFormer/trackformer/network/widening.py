@@ -1,9 +1,10 @@
 """Parameters of a deformable model for a larger one: more frames, queries or channels.
 
 **Frames**: the decoder's attention to one frame becomes attention to F frames, each with the same
-offsets and, before the softmax, the same weights; every frame has the level embedding of the one.
-Where the previous frames equal the current one the decoder gets what it got before, where they
-differ, their mean. Only the positions change: those of several frames have a third axis.
+offsets and, before the softmax, the same weights; so does the attention of an encoder that sees all
+frames. Every frame has the level embedding of the one. Where the previous frames equal the current one
+the decoder gets what it got before, where they differ, their mean. Only the positions change: those of
+several frames have a third axis.
 
 **Queries**: further ones start anew.
 
@@ -25,7 +26,8 @@ from d2video.utils.errors import UserError
 
 _LEVELS = "transformer.level_embed"
 _QUERIES = "query_embed.weight"
-_PER_FRAME = (".cross_attn.sampling_offsets", ".cross_attn.attention_weights")
+# Of the decoder's cross-attention, and of the encoder's attention if it sees several frames.
+_PER_FRAME = ("_attn.sampling_offsets", "_attn.attention_weights")
 
 
 def widener(cfg: CfgNode) -> Adapter:
@@ -71,7 +73,8 @@ def widen(
             continue
         part, how = name.removeprefix(prefix), []
         larger = value
-        if frames > 1 and (part == _LEVELS or any(names in part for names in _PER_FRAME)):
+        per_frame = part == _LEVELS or any(names in part for names in _PER_FRAME)
+        if frames > 1 and per_frame and len(target) != len(value):
             heads = 1 if part == _LEVELS else num_heads
             larger = _repeat(value, heads, frames)
             how.append("every frame like the one")

@@ -34,7 +34,7 @@ def stream_all(model: nn.Module, video: list) -> list[Instances]:
     return list(model.stream_video(iter(video), SIZE))
 
 
-@pytest.mark.parametrize("variant", ["multi_frame", "detr_masks"])
+@pytest.mark.parametrize("variant", ["multi_frame", "joint_encoder", "merged", "detr_masks"])
 def test_stream_equals_the_whole_video(variant):
     model = build(variant).eval()
     video = make_video()
@@ -82,7 +82,7 @@ def test_streams_do_not_disturb_each_other(multi_frame):
         assert all(same(*pair) for pair in zip(answer["frames"], answers))
 
 
-@pytest.mark.parametrize("variant", ["multi_frame", "three_frames"])
+@pytest.mark.parametrize("variant", ["merged", "three_frames"])
 def test_previous_frames(variant):
     """Each frame is projected once and seen again in the next frames."""
     model = build(variant).eval()
@@ -103,7 +103,7 @@ def test_previous_frames(variant):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("variant", ["multi_frame", "three_frames"])
+@pytest.mark.parametrize("variant", ["merged", "joint_encoder", "three_frames"])
 def test_missing_previous_frames(variant):
     """The current frame, or the earliest there is, stands in."""
     model = build(variant).eval()
