@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train or evaluate any system, with detectron2's command line",
     "evaluate": "score a trained model, or the results of any program, on data sets",
     "errors": "say where a model loses: which objects, and by which mistakes",
+    "inspect": "show the inside of a model: attention, queries and layers in pictures",
     "convert": "convert official checkpoints to d2video's and back; write releases",
     "check": "report every fault in a data set, with file and place",
     "show-data": "draw training samples as the model sees them",

@@ -185,13 +185,13 @@ class Predictor:
             UserError: the image cannot be read, or is something else.
         """
         array = read_picture(image, "predict")
-        return self._predict_image(Frame(0, 0.0, array, own_name(image)), self._prepare(array))
+        return self._predict_image(Frame(0, 0.0, array, own_name(image)), self.prepare(array))
 
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
     @torch.no_grad()
     def _predict(self, video: FrameSource) -> Generator[Any, None, None]:
         def prepare(frame: Frame) -> tuple[Frame, Tensor]:
-            return frame, self._prepare(frame.image)
+            return frame, self.prepare(frame.image)
 
         waiting: deque[Frame] = deque()  # taken by the model and not yet answered
 
@@ -239,7 +239,7 @@ class Predictor:
                 f"before {before[1]}x{before[0]}; call reset() before another video"
             )
         try:
-            answer = stream.push(self._prepare(image))
+            answer = stream.push(self.prepare(image))
         except BaseException:  # the model's iterator is over
             self.reset()
             raise
@@ -309,7 +309,7 @@ class Predictor:
                         "%s; stopped before image %d of %d", error, index + 1, len(pictures)
                     )
                     return
-                yield Frame(index, 0.0, image, name), self._prepare(image)
+                yield Frame(index, 0.0, image, name), self.prepare(image)
 
         with closing(prefetch(prepare(), _IMAGES_AHEAD)) as prepared:
             for frame, tensor in prepared:
@@ -339,7 +339,7 @@ class Predictor:
         names, categories = self.class_names, self.categories
         return replace(found, task=self.task, class_names=names, categories=categories)
 
-    def _prepare(self, image: np.ndarray) -> Tensor:
+    def prepare(self, image: np.ndarray) -> Tensor:
         """(H,W,3), RGB, to (3,h,w), resized, in the model's channel order."""
         resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
         return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])
