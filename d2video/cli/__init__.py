@@ -18,6 +18,7 @@ from d2video.utils.near_names import did_you_mean
 COMMANDS = {
     "predict": "annotate videos, a camera or images with a model's predictions",
     "train": "train or evaluate any system, with detectron2's command line",
+    "sweep": "train the rows of an ablation with several seeds; write the table",
     "evaluate": "score a trained model, or the results of any program, on data sets",
     "errors": "say where a model loses: which objects, and by which mistakes",
     "inspect": "show the inside of a model: attention, queries and layers in pictures",

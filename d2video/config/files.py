@@ -80,7 +80,7 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     place = os.path.realpath(path)
     if place in above:
         raise UserError(f"config {path}: its {_BASE} leads back to itself: remove one of them")
-    content = _read_yaml(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"config {path} must hold keys and values, as in 'SEED: 0'")
     bases = content.pop(_BASE, [])
@@ -203,12 +203,20 @@ def parse_stored(text: str, source: str) -> Any:
     return _parse(text, source, _StrangersReader)
 
 
-def _read_yaml(path: str) -> Any:
+def read_yaml(path: str, kind: str = "config") -> Any:
+    """The content of a file of the user's.
+
+    Args:
+        kind: of file, for messages.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, uses tags, or gives a key twice.
+    """
     try:
         with PathManager.open(path, "r") as file:
-            return _parse(file, f"config {path}", _ConfigReader)
+            return _parse(file, f"{kind} {path}", _ConfigReader)
     except OSError as error:
-        raise UserError(f"config {path}: cannot read it ({error.strerror})") from error
+        raise UserError(f"{kind} {path}: cannot read it ({error.strerror})") from error
 
 
 def _parse(stream: str | IO[str], source: str, reader_of: type[_ConfigReader]) -> Any:

@@ -81,7 +81,7 @@ def launch_run(
     else:
         first = args.machine_rank * local_size
         more = (first, size, local_size, _dist_url(args), kind == "cuda", run, args)
-        with _signals_handed_on():
+        with signals_handed_on(_started_here):
             context = mp.start_processes(_run_in_group, more, local_size, join=False)
             code = _watch(context.processes, first, size)
         if code:
@@ -238,20 +238,26 @@ class _CauseFirst(logging.Filter):
             time.sleep(HOLD)
 
 
+def _started_here() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+
+
 @contextmanager
-def _signals_handed_on() -> Iterator[None]:
+def signals_handed_on(children: Callable[[], list[int]]) -> Iterator[None]:
     """Signals that stop a training go on to the processes started from this one.
 
     A second SIGINT, more than a moment after the first, kills them.
+
+    Args:
+        children: their ids.
     """
     is_second = SecondInterrupt()
 
     def hand_on(number: int, frame: Any) -> None:
         if is_second(number):
             number = signal.SIGKILL
-        for child in multiprocessing.active_children():
-            assert child.pid is not None
-            os.kill(child.pid, number)
+        for child in children():
+            os.kill(child, number)
 
     before = {number: signal.signal(number, hand_on) for number in STOP_SIGNALS}
     try:
