@@ -16,6 +16,7 @@ from d2video.utils.near_names import did_you_mean
 from d2video.utils.project_folders import CONFIG_FOLDERS
 
 _BASE = "_BASE_"
+_SWEEPS = "ablations"  # a folder of sweep files
 _EPOCHS = ("SOLVER.MAX_EPOCHS", "SOLVER.EPOCH_STEPS")
 _ITERATIONS = ("SOLVER.MAX_ITER", "SOLVER.STEPS")
 
@@ -27,6 +28,7 @@ def config_names() -> dict[str, str]:
         prefix + path.relative_to(folder).as_posix(): str(path)
         for prefix, folder in CONFIG_FOLDERS
         for path in sorted(folder.rglob("*.yaml"))
+        if path.parent.name != _SWEEPS
     }
 
 
