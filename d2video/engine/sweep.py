@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,22 +46,19 @@ class Task:
         row: its name.
         config: path of the config file.
         keys: {full key: value} over those of the file.
+        values: of both, as in ``values.json``.
         folder: see the module.
     """
 
     row: str
     seed: int
     config: str
-    keys: dict[str, Any] = field(repr=False)
+    keys: dict[str, Any]
+    values: dict[str, Any]
     folder: Path
 
     def __str__(self) -> str:
         return f"{self.row}, seed {self.seed}"
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """As in ``values.json``."""
-        return finite(overlay(read_config(self.config), self.keys))
 
     def check_unchanged(self) -> None:
         """
@@ -155,16 +152,19 @@ def read_sweep(path: str, output: Path) -> Sweep:
         folder = re.sub(r"[^\w.+-]+", "_", name).strip("._")
         if not folder or folder in rows:
             fault = f"is named like row '{rows[folder]}'" if folder else "has no letters"
-            raise UserError(f"sweep {path}: row '{name}' {fault}: rename it, folders have these names")
+            raise UserError(
+                f"sweep {path}: row '{name}' {fault}: rename it, folders have these names"
+            )
         rows[folder] = name
         source = f"sweep {path}, row '{name}'"
         config = _config_path(row.get("config", content.get("config")), path, source)
         keys = overlay(shared, _keys(row, source))
-        make_cfg(overlay(read_config(config), keys), source, [])
-        tasks += [
-            Task(name, seed, config, keys | {"SEED": seed}, output / folder / f"seed{seed}")
-            for seed in seeds
-        ]
+        values = overlay(read_config(config), keys)
+        make_cfg(values, source, [])
+        for seed in seeds:
+            of_run = {"SEED": seed}
+            place = output / folder / f"seed{seed}"
+            tasks.append(Task(name, seed, config, keys | of_run, finite(values | of_run), place))
     return Sweep(output, tuple(metrics), tuple(tasks))
 
 

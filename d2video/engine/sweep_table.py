@@ -30,7 +30,9 @@ def write_table(sweep: Sweep) -> str | None:
         for task in sweep.tasks:
             if (found := task.results()) is not None:
                 results[task.row][task.seed] = found
-        known = {name for by_seed in results.values() for found in by_seed.values() for name in found}
+        known = {
+            name for by_seed in results.values() for found in by_seed.values() for name in found
+        }
         if not known:
             return None
         for metric in sweep.metrics:
