@@ -207,10 +207,11 @@ class DeformableTrackingNetwork(TrackingNetwork):
         earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
         frames = [current, *earlier[: self.num_previous]][::-1]
         levels = [frame.levels for frame in frames]
-        if self.merge_features is not None:
-            pairs = zip(levels, levels[:1] + levels)  # the earliest frame with itself
-            levels = [self.merge_features(*pair, self.input_proj) for pair in pairs]
-        return levels[-self.transformer.num_frames :]
+        if self.merge_features is None:
+            return levels
+        # The earliest frame is merged with itself.
+        pairs = [*zip(levels, levels[:1] + levels)][-self.transformer.num_frames :]
+        return [self.merge_features(*pair, self.input_proj) for pair in pairs]
 
     def _link(
         self, seen: Tensor, tracks: TrackQueries, tokens: Tensor, found: Tensor
