@@ -5,7 +5,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from d2video.synthetic import ShapesSpec, write_mot_shapes
-from tests.projects.TrackFormer.tiny import NODE, tiny_cfg
+from tests.projects.TrackFormer.tiny import NODE, make_pair, tiny_cfg
 
 CONFIG = "configs/TrackFormer/trackformer_tiny_shapes.yaml"
 
@@ -22,3 +22,21 @@ def training_cfg(*options) -> CfgNode:
 
 def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
     return [(tiny_cfg(variant), (NODE,)) for variant in ("deformable", "detr")]
+
+
+# For rows with and without deformable attention, of one and of two frames.
+ABLATION_SIZES = [
+    *("MODEL.RESNETS.STEM_OUT_CHANNELS", 8),
+    *("MODEL.RESNETS.RES2_OUT_CHANNELS", 16),
+    *("MODEL.RESNETS.WIDTH_PER_GROUP", 4),
+    *(f"{NODE}.NUM_QUERIES", 7),
+    *(f"{NODE}.HIDDEN_DIM", 96),
+    *(f"{NODE}.NUM_HEADS", 4),
+    *(f"{NODE}.ENC_LAYERS", 1),
+    *(f"{NODE}.DEC_LAYERS", 2),
+    *(f"{NODE}.DIM_FEEDFORWARD", 32),
+]
+
+
+def ablation_batch(cfg: CfgNode) -> list[dict]:
+    return [make_pair(), make_pair((0, 2), (), height=32, seed=1)]

@@ -59,8 +59,9 @@ JOINT = f"{DEFORMABLE}.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER"
         (
             "deformable",
             [JOINT, False],
-            "SEPARATE_ENCODER is False, but NUM_FRAMES is 1.*needs NUM_FRAMES 2",
+            "SEPARATE_ENCODER is False, but NUM_FRAMES is 1.*set NUM_FRAMES 2",
         ),
+        ("joint_encoder", [f"{NODE}.ENC_LAYERS", 0], "and ENC_LAYERS 0: set NUM_FRAMES 2"),
         ("detr", [f"{NODE}.TRACK_LINKS", True], "set DEFORMABLE.ENABLED True"),
         ("two_stage", [f"{NODE}.TRACK_LINKS", True], "needs DEFORMABLE.DENSE_PROPOSALS"),
         ("deformable", [f"{DEFORMABLE}.DENSE_PROPOSALS", True], "needs TWO_STAGE"),

@@ -92,10 +92,10 @@ def deformable_network(
         raise UserError(f"{name}.TRACK_LINKS needs DEFORMABLE.DENSE_PROPOSALS: set it True")
     frames = options.get("NUM_FRAMES", 1)
     separate = options.get("MULTI_FRAME_ATTENTION_SEPARATE_ENCODER", True)
-    if not separate and frames == 1:
+    if not separate and (frames == 1 or node.ENC_LAYERS == 0):
         raise UserError(
-            f"{name}.DEFORMABLE.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER is False, but NUM_FRAMES is 1: "
-            "an encoder over several frames needs NUM_FRAMES 2"
+            f"{name}.DEFORMABLE.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER is False, but NUM_FRAMES is "
+            f"{frames} and ENC_LAYERS {node.ENC_LAYERS}: set NUM_FRAMES 2 or more and ENC_LAYERS 1 or more"
         )
     _check_width(node, name, frames)
     return DeformableTrackingNetwork(
