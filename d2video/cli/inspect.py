@@ -96,6 +96,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from d2video.config.device import check_device
+    from d2video.data.loading import check_registered
     from d2video.engine.logs import set_up_logs
     from d2video.inference import Predictor, open_source
     from d2video.inspection import Look, inspect
@@ -106,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = ["DATASETS.TEST", repr(tuple(args.data))] if args.data else []
     cfg = model_config(args.model, args.config_file, [*data, *args.opts])
     check_device(cfg.MODEL.DEVICE)
+    for name in cfg.DATASETS.TEST if args.data else ():
+        check_registered(name)
     predictor = Predictor(cfg)
     look = Look(
         predictor=predictor,

@@ -17,6 +17,7 @@ from d2video.inference.tasks.task import StreamingModel
 from d2video.report import Media, Section
 from d2video.utils.errors import UserError
 from d2video.video.frame_source import Frame
+from d2video.video.image_writer import ImageFileWriter
 from d2video.video.pictures import read_picture
 
 # Pixels of the longer side of a frame on the page.
@@ -39,7 +40,7 @@ class Look:
         layer: of the attention, counted from the last one by negative numbers.
         score: least score of the objects that are looked at.
         cfg: the model's config with DATASETS.TEST, if a data set was named.
-        pictures: the names of those written so far.
+        pictures: those of the page so far, by name.
     """
 
     predictor: Predictor
@@ -53,7 +54,7 @@ class Look:
     layer: int = -1
     score: float = 0.5
     cfg: CfgNode | None = None
-    pictures: set[str] = field(default_factory=set)
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
 
     def frames(self, count: int, *, least: int = 1) -> list[np.ndarray]:
         """The next ``count`` frames from ``first`` on, uint8 (H, W, 3), RGB; ``num_frames`` wins.
@@ -96,25 +97,31 @@ class Look:
                 raise UserError(f"{what} {number} does not exist: the model has 0 to {count - 1}")
         return [*given]
 
-    def layer_of(self, count: int) -> int:
-        """The number of the chosen layer, of ``count``.
+    def layer_of(self, what: str, count: int) -> int:
+        """The number of the chosen layer of an encoder or decoder with ``count`` layers.
 
         Raises:
             UserError: there is none of this number.
         """
         if not -count <= self.layer < count:
-            raise UserError(f"layer {self.layer} does not exist: the model has 0 to {count - 1}")
+            raise UserError(f"layer {self.layer} does not exist: the {what} has 0 to {count - 1}")
         return self.layer % count
 
     def media(self, name: str, picture: np.ndarray, caption: str, *, wide: bool = False) -> Media:
-        """Write a picture, uint8 (H, W, 3), RGB, as ``<name>.png``."""
+        """A picture of the page, uint8 (H, W, 3), RGB, with a name that no other has."""
         assert name not in self.pictures, name
-        self.pictures.add(name)
-        file = self.folder / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(file), np.ascontiguousarray(picture[:, :, ::-1])):
-            raise UserError(f"{file} cannot be written: choose another folder for --output")
-        return Media(caption, file, wide)
+        self.pictures[name] = picture
+        return Media(caption, self.folder / f"{name}.png", wide)
+
+    def write_pictures(self) -> None:
+        """Write the PNG files.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        for name, picture in self.pictures.items():
+            with ImageFileWriter(self.folder / f"{name}.png") as writer:
+                writer.write(picture)
 
 
 @functools.singledispatch
@@ -133,9 +140,11 @@ def sections(model: StreamingModel, look: Look) -> Iterator[Section]:
 
 
 def inspect(look: Look) -> list[Section]:
-    """The sections of the page of ``look``'s model; see :func:`sections`."""
+    """The sections of the page of ``look``'s model, whose pictures are written; see :func:`sections`."""
     with torch.no_grad():
-        return [*sections(look.predictor.model, look)]
+        found = [*sections(look.predictor.model, look)]
+    look.write_pictures()
+    return found
 
 
 def shown(frame: np.ndarray) -> np.ndarray:

@@ -27,7 +27,11 @@ def inspect_detr(model: DETR, look: Look) -> Iterator[Section]:
     run = record_queries(model.network, lambda: model.predict(canvas[:, 0], padding))
     scores, classes = model.best_classes(run.predictions.logits[-1, 0])
     queries = look.chosen("query", look.queries, len(scores))
-    queries = queries or best_queries(scores, look.score)
+    found = [query for query in best_queries(scores) if scores[query] >= look.score]
+    note = "The model's answer, and below it the inside of its queries."
+    if not (queries or found):
+        note = f"No query has a score of {look.score:g} or more. The best ones are shown."
+    queries = queries or found or best_queries(scores)
     names = look.predictor.class_names
     titles = [
         f"query {query}: {label_of_class(int(classes[query]), names)} {scores[query]:.2f}"
@@ -38,30 +42,25 @@ def inspect_detr(model: DETR, look: Look) -> Iterator[Section]:
     height, width = frame.shape[:2]
     where = [(x / width, y / height) for x, y in look.points]
     where = where or [tuple(centre) for centre in boxes[queries, :2].clamp(0, 0.999).tolist()]
-    if not queries:
-        yield Section(
-            "Detections",
-            [f"No query has a score of {look.score:g} or more: lower --score, or name --queries."],
-        )
-    if where and run.encoder:
+    answer = look.predictor.predict(frame).plot(score_threshold=look.score)
+    yield Section("Detections", [note], [look.media("detections", answer, "the model's answer")])
+    if run.encoder:
         yield _encoder_section(run, look, picture, where)
-    if queries:
-        yield _decoder_section(run, look, picture, queries, titles)
-        yield _layer_section(model, run, look, picture, queries)
+    yield _decoder_section(run, look, picture, queries, titles)
+    yield _layer_section(model, run, look, picture, queries)
     if look.cfg is not None:
         yield from data_sections(model, look, look.cfg)
 
 
-def best_queries(scores: Tensor, least: float, count: int = _OBJECTS) -> list[int]:
+def best_queries(scores: Tensor, count: int = _OBJECTS) -> list[int]:
     """The queries of scores (Q,) with the highest ones, best first, at most ``count``."""
-    best = scores.argsort(descending=True)[:count]
-    return best[scores[best] >= least].tolist()
+    return scores.argsort(descending=True)[:count].tolist()
 
 
 def _encoder_section(
     run: QueryRun, look: Look, picture: np.ndarray, where: list[tuple[float, float]]
 ) -> Section:
-    layer = look.layer_of(len(run.encoder))
+    layer = look.layer_of("encoder", len(run.encoder))
     attention = run.encoder_attention(where, layer)
     media = [
         look.media(
@@ -81,7 +80,7 @@ def _encoder_section(
 def _decoder_section(
     run: QueryRun, look: Look, picture: np.ndarray, queries: list[int], titles: list[str]
 ) -> Section:
-    layer = look.layer_of(len(run.decoder))
+    layer = look.layer_of("decoder", len(run.decoder))
     attention = run.decoder_attention(queries, layer)
     media = []
     for row, (query, title) in enumerate(zip(queries, titles, strict=True)):

@@ -18,7 +18,6 @@ from torchvision.ops import batched_nms
 
 from d2video.data import build_test_loader
 from d2video.data.class_matching import ClassMatch
-from d2video.data.loading import check_registered
 from d2video.evaluation.build import build_evaluator
 from d2video.evaluation.classes import match_test_sets
 from d2video.evaluation.coco import COCOInstanceEvaluator
@@ -37,8 +36,6 @@ Scores = list[tuple[dict[str, float], dict[str, float]]]
 
 def data_sections(model: DETR, look: Look, cfg: CfgNode) -> Iterator[Section]:
     """Query slots and decoder layers over each of DATASETS.TEST."""
-    for name in cfg.DATASETS.TEST:
-        check_registered(name)
     for name, classes in zip(cfg.DATASETS.TEST, match_test_sets(cfg, model), strict=True):
         boxes, scores = over_data(model, cfg, name, classes)
         slots = look.chosen("query", look.queries, boxes.shape[1]) or [
