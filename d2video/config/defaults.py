@@ -175,6 +175,22 @@ def add_d2video_config(cfg: CN) -> None:
     # End the training after this many evaluations in a row without a better BEST_METRIC; 0: never.
     cfg.TEST.EARLY_STOPPING = 0
 
+    # At each evaluation of a training, the losses of fixed samples of each test set with labels, as
+    # "held_out/total_loss" …, and how their objects are matched. NUM_SAMPLES, rounded to whole batches of
+    # SOLVER.IMS_PER_BATCH and at least one, take a forward pass each; 0: none.
+    cfg.TEST.HELD_OUT = CN()
+    cfg.TEST.HELD_OUT.NUM_SAMPLES = 32
+    # At each evaluation, pictures of this many of such samples of each test set, labels beside
+    # predictions, in TensorBoard and in OUTPUT_DIR/visualizations; 0: none. Drawn by the main process
+    # only. One takes a prediction and about 1 MB in TensorBoard's file.
+    cfg.TEST.VISUALIZE = CN()
+    cfg.TEST.VISUALIZE.NUM_SAMPLES = 4
+    # Predictions with a lower score are not drawn, 0 to 1.
+    cfg.TEST.VISUALIZE.SCORE_THRESHOLD = 0.3
+    # At its end a training writes OUTPUT_DIR/report.html: curves, results, such pictures, and this many
+    # videos of each test set with what the model finds in their first 100 frames; 0: none.
+    cfg.TEST.VISUALIZE.NUM_CLIPS = 4
+
     # ---- video inference ----------------------------------------------------------------------
     cfg.TEST.VIDEO = CN()
     # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.

@@ -205,6 +205,7 @@ class RandomCrop(T.Augmentation):
         return T.CropTransform(x, y, self.size, self.size, image.shape[1], image.shape[0])
 
 
+@AUGMENTATION_REGISTRY.register()
 class SpacedCrop(T.Augmentation):
     """One of several squares, evenly spread over the longer side and central on the other."""
 

@@ -31,6 +31,7 @@ from d2video.engine.determinism import deterministic_errors
 from d2video.engine.hooks.bad_samples import BadSampleHook
 from d2video.engine.hooks.checkpoint import CheckpointHook
 from d2video.engine.hooks.evaluation import EvaluationHook, StoppedEarly
+from d2video.engine.hooks.held_out import HeldOutHook
 from d2video.engine.hooks.start_warnings import (
     settings_of,
     warn_of_changes,
@@ -139,13 +140,18 @@ class VideoTrainer(DefaultTrainer):
             mode=self.cfg.TEST.BEST_MODE,
             patience=self.cfg.TEST.EARLY_STOPPING,
         )
-        hooks[place : place + 1] = [saving, StopOnSignal(saving.save_now), evaluation]
+        self._held_out = HeldOutHook(self.cfg, self.checkpointer.model, self._trainer.precision)
+        hooks[place : place + 1] = [
+            *(saving, StopOnSignal(saving.save_now)),
+            *(self._held_out, evaluation),
+        ]
         # First, so that what they count and compute is written in the same step.
         first = [bad_samples, self._average_hook] if self._average_hook else [bad_samples]
         return [*first, *hooks]
 
     def _evaluate(self) -> Any:
         self._last_eval_results = self.test(self.cfg, self.checkpointer.model)
+        self._held_out.show()
         return self._last_eval_results
 
     def train(self) -> Any:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from d2video.modeling.criterion import SetCriterion, matching_metrics
 from d2video.modeling.matcher import Matches
+from d2video.modeling.matching_statistics import MatchingStatistics
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.query_network import SetPredictionNetwork
@@ -29,6 +30,7 @@ class SetPredictionModel(nn.Module):
     Attributes:
         node: the system's node of the config, for messages.
         queries_key: the key of that node that says how many objects an image or clip may have.
+        statistics: where set, it takes the matches of every training step.
 
     Raises:
         UserError: ``freeze_detector`` and a network without a mask branch.
@@ -56,7 +58,7 @@ class SetPredictionModel(nn.Module):
         )
         self.normalize = PixelNormalizer(pixel_mean, pixel_std)
         self.freeze_detector = freeze_detector
-        self._left_over = 0
+        self.statistics: MatchingStatistics | None = None
         if compile_model:
             for part in network.compiled_parts():
                 part.compile()
@@ -124,6 +126,7 @@ class SetPredictionModel(nn.Module):
         targets: list[ImageTargets],
         no_object_weights: Tensor | None = None,
         query_padding: Tensor | None = None,
+        num_known: int = 0,
     ) -> dict[str, Tensor]:
         """The losses of matched predictions; logs "class_error", "predicted_objects" (the mean over
         the images) and "unmatched_objects" (those without a query, of all steps of this run so far).
@@ -131,7 +134,10 @@ class SetPredictionModel(nn.Module):
         Args:
             predictions, matches, targets, no_object_weights: see :meth:`SetCriterion.__call__`.
             query_padding: (B, Q) bool, True for queries that only pad the batch.
+            num_known: of the first queries of each image the object is known beforehand.
         """
+        if self.statistics is not None:
+            self.statistics.add(predictions, matches, targets, self.criterion.class_loss, num_known)
         losses = self.criterion(predictions, matches, targets, no_object_weights)
         error, objects = matching_metrics(
             predictions.logits[-1],
@@ -144,8 +150,8 @@ class SetPredictionModel(nn.Module):
         storage.put_scalar("class_error", error.item(), smoothing_hint=False)
         storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
         # A sum: the metrics are written every 20 steps.
-        self._left_over += matches.left_over
-        storage.put_scalar("unmatched_objects", self._left_over, smoothing_hint=False)
+        before, _ = storage.latest().get("unmatched_objects", (0, 0))
+        storage.put_scalar("unmatched_objects", before + matches.left_over, smoothing_hint=False)
         return losses
 
 

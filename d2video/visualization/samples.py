@@ -44,22 +44,32 @@ def draw_sample(
     """
     if "target" in sample:
         return draw_patch(sample), f"{sample['task']}.png"
+    cells, name = label_cells(sample, class_names, image_format)
+    return sheet(cells, columns), f"{image_stem(name)}.jpg"
+
+
+def label_cells(
+    sample: dict[str, Any], class_names: Sequence[str] | None, image_format: str = "RGB"
+) -> tuple[list[np.ndarray], str]:
+    """The pictures of a sample's frames, or of its image, with their labels, and the sample's name; for
+    the arguments see :func:`draw_sample`.
+
+    Raises:
+        UserError: the sample holds no pictures.
+    """
     if "previous" in sample:
-        cells, name = _pair_cells(sample, class_names, image_format), sample["file_name"]
-    elif "frame_indices" in sample:
-        cells = _clip_cells(sample, class_names, image_format)
-        name = f"video_{sample['video_id']}"
-    elif "frame_index" in sample and "image" in sample:
-        cells, name = _labelled_cells(sample, class_names, image_format), sample["file_name"]
-    elif "instances" in sample:
-        cells = [_cell(sample["image"], sample["instances"], "", class_names, image_format)]
-        name = sample["file_name"]
-    else:
-        raise UserError(
-            f"a training sample with {', '.join(sorted(sample))} holds no pictures that this tool draws: "
-            "choose another INPUT.DATASET_MAPPER"
-        )
-    return _sheet(cells, columns), f"{image_stem(name)}.jpg"
+        return _pair_cells(sample, class_names, image_format), sample["file_name"]
+    if "frame_indices" in sample:
+        return _clip_cells(sample, class_names, image_format), f"video_{sample['video_id']}"
+    if "frame_index" in sample and "image" in sample:
+        return _labelled_cells(sample, class_names, image_format), sample["file_name"]
+    if "instances" in sample:
+        cell = _cell(sample["image"], sample["instances"], "", class_names, image_format)
+        return [cell], sample["file_name"]
+    raise UserError(
+        f"a training sample with {', '.join(sorted(sample))} holds no pictures that this tool draws: "
+        "choose another INPUT.DATASET_MAPPER"
+    )
 
 
 def _clip_cells(
@@ -97,9 +107,9 @@ def _labelled_cells(
     label = label_of_class(sample["label"], class_names)
     numbers = [str(number) for number in sample["frame_index"].tolist()]
     captions = [f"{numbers[0]} {label}", *numbers[1:]]
-    frames = [_pixels(image, image_format) for image in sample["image"]]
+    frames = [pixels_of(image, image_format) for image in sample["image"]]
     return [
-        _captioned(enlarge(frame, _scale(frame)), caption)
+        captioned(enlarge(frame, scale_of(frame)), caption)
         for frame, caption in zip(frames, captions, strict=True)
     ]
 
@@ -111,24 +121,25 @@ def _cell(
     class_names: Sequence[str] | None,
     image_format: str,
 ) -> np.ndarray:
-    pixels, found = _pixels(image, image_format), _as_predictions(targets)
-    options = DrawingOptions(draw_boxes=True, scale=_scale(pixels))
+    pixels, found = pixels_of(image, image_format), _as_predictions(targets)
+    options = DrawingOptions(draw_boxes=True, scale=scale_of(pixels))
     drawn = draw_instances(pixels, found, class_names, options)
-    return _captioned(drawn, caption)
+    return captioned(drawn, caption)
 
 
-def _scale(pixels: np.ndarray) -> int:
+def scale_of(pixels: np.ndarray) -> int:
     """By which small pictures are enlarged, so that there is room for labels."""
     return max(1, round(_CELL_SIDE / min(pixels.shape[:2])))
 
 
-def _pixels(image: Tensor, image_format: str) -> np.ndarray:
+def pixels_of(image: Tensor, image_format: str) -> np.ndarray:
     """(3,h,w) to uint8 (h,w,3), RGB."""
     channels = slice(None) if image_format == "RGB" else slice(None, None, -1)
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy()[:, :, channels])
 
 
-def _captioned(cell: np.ndarray, caption: str) -> np.ndarray:
+def captioned(cell: np.ndarray, caption: str) -> np.ndarray:
+    """Frame a picture and write a caption into its lower left corner; changes it."""
     cv2.rectangle(cell, (0, 0), (cell.shape[1] - 1, cell.shape[0] - 1), (255, 255, 255))
     if caption:
         font_size = label_font_size(cell)
@@ -136,19 +147,24 @@ def _captioned(cell: np.ndarray, caption: str) -> np.ndarray:
     return cell
 
 
-def _sheet(cells: list[np.ndarray], columns: int) -> np.ndarray:
+def sheet(cells: list[np.ndarray], columns: int) -> np.ndarray:
     """Pictures of one size, row by row."""
     columns = min(columns, len(cells))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
 
 
-def draw_patch(sample: dict[str, Any]) -> np.ndarray:
-    """One sheet of a patch for image restoration: uint8 (H,W,3), RGB; pixels are squares."""
+def draw_patch(sample: dict[str, Any], restored: Tensor | None = None) -> np.ndarray:
+    """One sheet of a patch for image restoration: uint8 (H,W,3), RGB; pixels are squares.
+
+    Args:
+        restored: of the target's size; it stands between the input and the target.
+    """
     image, target = sample["image"], sample["target"]
     factor = target.shape[-1] // image.shape[-1]
     enlarged = image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-    return arrange([enlarged, target], max(1, _PATCH_SIDE // target.shape[-1]))
+    panels = [enlarged, target] if restored is None else [enlarged, restored, target]
+    return arrange(panels, max(1, _PATCH_SIDE // target.shape[-1]))
 
 
 def _as_predictions(targets: Instances) -> Instances:

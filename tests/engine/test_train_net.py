@@ -112,7 +112,8 @@ def test_two_processes_train_like_one(data, tmp_path):
         "SOLVER__BASE_LR": 0.01,
         "SOLVER__WARMUP_ITERS": 0,
         "SOLVER__CLIP_GRADIENTS__ENABLED": False,
-        "DATASETS__TEST": "()",
+        "TEST__HELD_OUT__NUM_SAMPLES": 4,
+        "TEST__VISUALIZE__NUM_SAMPLES": 1,
     }
     start = tmp_path / "start.pth"
     torch.manual_seed(0)
@@ -128,9 +129,13 @@ def test_two_processes_train_like_one(data, tmp_path):
     assert "warning" not in pair.stderr.lower()
     one = torch.load(tmp_path / "one/model_final.pth", weights_only=True)["model"]
     two = torch.load(tmp_path / "two/model_final.pth", weights_only=True)["model"]
-    losses = [metrics(tmp_path / name)[-1]["total_loss"] for name in ("one", "two")]
     # Float32 sums in another order, through three steps.
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    for name in ("total_loss", "held_out/total_loss", "held_out/matched_iou"):
+        first, second = (
+            next(line[name] for line in metrics(tmp_path / run) if name in line)
+            for run in ("one", "two")
+        )
+        assert first == pytest.approx(second, rel=1e-3), name
     initial = torch.load(start, weights_only=True)["model"]
     for part in ("backbone", "transformer", "class_embed", "insmask_head"):
         names = [name for name in initial if name.startswith(f"network.{part}.")]

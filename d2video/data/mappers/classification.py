@@ -116,6 +116,13 @@ class VideoClipMapper:
             "crop_size": video.CROP_SIZE_TEST,
         }
 
+    @classmethod
+    def held_out_cfg(cls, cfg: CfgNode, records: Sequence[ClassificationRecord]) -> CfgNode:
+        """See :func:`~d2video.data.held_out_samples.held_out_cfg`: the clips of a batch have one size."""
+        if size := cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST:
+            cfg.INPUT.AUGMENTATIONS = [*cfg.INPUT.AUGMENTATIONS, ["SpacedCrop", {"size": size}]]
+        return cfg
+
     def __call__(self, record: ClassificationRecord) -> dict[str, Any]:
         """
         Args:

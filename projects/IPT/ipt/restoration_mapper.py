@@ -100,6 +100,15 @@ class RestorationMapper:
             "restore_as": dict(restoration.RESTORE_AS),
         }
 
+    @classmethod
+    def held_out_cfg(cls, cfg: CfgNode, records: Sequence[Mapping[str, Any]]) -> CfgNode:
+        """See :func:`~d2video.data.held_out_samples.held_out_cfg`: a data set may be for one task only."""
+        if tasks := sorted({record["task"] for record in records if "task" in record}):
+            cfg.INPUT.RESTORATION.TRAIN_TASKS = tasks
+            cfg.INPUT.RESTORATION.TASK_WEIGHTS = []
+        cfg.INPUT.RESTORATION.FLIP_AND_TURN = False
+        return cfg
+
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         """
         Args:

@@ -201,11 +201,14 @@ class TrackFormer(SetPredictionModel):
         self, output: NetworkOutput, targets: list[ImageTargets], rows: Tensor | None
     ) -> dict[str, Tensor]:
         matches = self.matcher(output, targets, rows)
-        weights = None
+        weights, num_known = None, 0
         if rows is not None:
-            objects = output.logits.shape[2] - rows.shape[1]
+            num_known = rows.shape[1]
+            objects = output.logits.shape[2] - num_known
             weights = no_object_weights(rows, objects, self.criterion.class_loss.no_object_weight)
-        losses = self.matched_losses(output, matches, targets, weights, output.query_padding)
+        losses = self.matched_losses(
+            output, matches, targets, weights, output.query_padding, num_known
+        )
         if output.links is not None and rows is not None:
             losses |= link_losses(output.links, rows, targets)
         if output.proposals is not None and output.centres is not None:
