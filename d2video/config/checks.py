@@ -23,6 +23,30 @@ def check_counts(node: CfgNode, name: str, keys: Iterable[str]) -> None:
             raise UserError(f"{name}.{key} is {node[key]}: set 1 or more")
 
 
+def check_choice(node: CfgNode, name: str, key: str, choices: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: the value of ``key`` is not one of the ``choices``.
+    """
+    if node[key] not in choices:
+        *others, last = choices
+        raise UserError(f"{name}.{key} is '{node[key]}': choose {', '.join(others)} or {last}")
+
+
+def check_loss_weights(node: CfgNode, name: str, *, masks: bool) -> None:
+    """
+    Raises:
+        UserError: the boxes, or with ``masks`` those, would have no loss, and their heads no gradient.
+    """
+    pairs = {"boxes": ("L1_WEIGHT", "GIOU_WEIGHT"), "masks": ("MASK_WEIGHT", "DICE_WEIGHT")}
+    for what, (first, second) in pairs.items():
+        if not node[first] and not node[second] and (masks or what == "boxes"):
+            raise UserError(
+                f"{name}.{first} and {second} are 0, so that {what} would not be learned: set one "
+                "of them above 0"
+            )
+
+
 def check_in_features(
     node: CfgNode, name: str, features: Sequence[str], least: int = 1, key: str = "IN_FEATURES"
 ) -> None:

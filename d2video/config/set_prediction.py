@@ -6,6 +6,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from d2video.config.checks import has_deformable_encoder
+from d2video.config.limits import ABOVE_0
 from d2video.layers import Transformer
 from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.modeling.criterion import (
@@ -22,11 +23,11 @@ from d2video.modeling.rescoring import Rescoring
 # Least values of the keys below that no layer checks, for register_least.
 LEAST_VALUES = dict.fromkeys(
     [
-        *("ENC_LAYERS", "MASK_DIM", "NO_OBJECT_WEIGHT", "CLASS_WEIGHT", "L1_WEIGHT", "GIOU_WEIGHT"),
-        *("MASK_WEIGHT", "DICE_WEIGHT", "COST_CLASS", "COST_L1"),
+        *("ENC_LAYERS", "DIM_FEEDFORWARD", "MASK_DIM", "NO_OBJECT_WEIGHT", "L1_WEIGHT"),
+        *("GIOU_WEIGHT", "MASK_WEIGHT", "DICE_WEIGHT", "COST_CLASS", "COST_L1"),
     ],
     0,
-) | {"POSITION_TEMPERATURE": 1}
+) | {"POSITION_TEMPERATURE": 1, "CLASS_WEIGHT": ABOVE_0}
 # Those of add_mask_keys.
 LEAST_MASK_VALUES = {"QUERY_MASK_WEIGHT": 0, "MASK_SCORES": 0}
 
@@ -42,7 +43,8 @@ def add_transformer_keys(node: CfgNode, hidden_dim: int = 256) -> None:
     node.IN_FEATURES = ["res2", "res3", "res4", "res5"]
 
     # Channels of the transformer, divisible by NUM_HEADS and by twice the number of axes of the sine
-    # positions; attention heads; layers; hidden width of the feed-forward blocks.
+    # positions; attention heads; layers, of the encoder 0 or more; hidden width of the feed-forward
+    # blocks, 0: none.
     node.HIDDEN_DIM = hidden_dim
     node.NUM_HEADS = 8
     node.ENC_LAYERS = 6
@@ -78,7 +80,7 @@ def add_mask_keys(node: CfgNode) -> None:
     # trained in every decoder layer (see MHAttentionMap; official: False). Without a pretrained start
     # masks are learned in half of the steps or less.
     node.QUERY_MASKS = False
-    # Factor, 0 or more, of the losses of these products: cross-entropy and Dice.
+    # Factor of the losses of these products, cross-entropy and Dice; 0 leaves them out.
     node.QUERY_MASK_WEIGHT = 2.0
     # Scores at inference (see Rescoring): times the mean probability of the mask's positive pixels to this
     # power (0: off; Mask2Former: 1), and times 1 - the overlap with a better prediction of the class.
@@ -116,8 +118,9 @@ def add_loss_keys(node: CfgNode) -> None:
     """
     # Weight of queries without an object in the cross-entropy of the classes, 0 or more.
     node.NO_OBJECT_WEIGHT = 0.1
-    # Factors of the losses, 0 or more: classes; L1 and GIoU of the boxes (relative to the image);
-    # focal and Dice loss of the masks.
+    # Factors of the losses: classes, above 0; L1 and GIoU of the boxes (relative to the image); focal
+    # and Dice loss of the masks. 0 leaves a loss out; the boxes and the masks need one of their two.
+    # The matching keeps its own factors, COST_*.
     node.CLASS_WEIGHT = 1.0
     node.L1_WEIGHT = 5.0
     node.GIOU_WEIGHT = 2.0
@@ -217,7 +220,7 @@ def model_arguments(
     if not freeze_detector:
         box = BoxLoss(node.L1_WEIGHT, node.GIOU_WEIGHT, giou_eps)
         losses = [ClassificationLoss(class_loss, node.CLASS_WEIGHT), box, *losses]
-    if node.get("QUERY_MASKS"):
+    if node.get("QUERY_MASKS") and node.QUERY_MASK_WEIGHT:
         losses.append(QueryMaskLoss(node.QUERY_MASK_WEIGHT, node.QUERY_MASK_WEIGHT))
     return {
         "criterion": SetCriterion(node.NUM_CLASSES, class_loss, losses),

@@ -2,7 +2,11 @@
 
 from d2video.layers.attention import MultiheadAttention
 from d2video.layers.deform_conv import DeformConv, deform_conv2d_sampled
-from d2video.layers.position_encoding import LearnedPositionEncoding, SinePositionEncoding
+from d2video.layers.position_encoding import (
+    LearnedPositionEncoding,
+    NoPositionEncoding,
+    SinePositionEncoding,
+)
 from d2video.layers.transformer import (
     FeedForwardLayer,
     Transformer,
@@ -15,6 +19,7 @@ __all__ = [
     "FeedForwardLayer",
     "LearnedPositionEncoding",
     "MultiheadAttention",
+    "NoPositionEncoding",
     "SinePositionEncoding",
     "Transformer",
     "TransformerDecoderLayer",

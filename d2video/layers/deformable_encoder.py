@@ -33,7 +33,7 @@ class DeformableEncoderLayer(FeedForwardLayer):
         super().__init__()
         self.self_attn = attention
         self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = self._feed_forward_norm(width, feedforward)
         self.pre_norm = pre_norm
         self._init_feed_forward(width, feedforward, dropout)
 
@@ -49,10 +49,8 @@ class DeformableEncoderLayer(FeedForwardLayer):
         """x, pos (B, S, C); see :class:`MSDeformAttn` for the others."""
         normed = self.norm1(x) if self.pre_norm else x
         x = x + self.dropout(self.self_attn(normed + pos, reference, normed, sizes, padding, seen))
-        if self.pre_norm:
-            return x + self.dropout(self._feed_forward(self.norm2(x)))
-        x = self.norm1(x)
-        return self.norm2(x + self.dropout(self._feed_forward(x)))
+        x = x if self.pre_norm else self.norm1(x)
+        return self._last_block(x, self.norm2, self.pre_norm)
 
 
 class DeformableEncoder(nn.Module):

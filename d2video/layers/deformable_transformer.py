@@ -29,7 +29,7 @@ class DeformableDecoderLayer(FeedForwardLayer):
         self.self_attn = MultiheadAttention(width, attention.num_heads, dropout)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
-        self.norm3 = nn.LayerNorm(width)
+        self.norm3 = self._feed_forward_norm(width, feedforward)
         self._init_feed_forward(width, feedforward, dropout)
 
     def forward(
@@ -49,7 +49,7 @@ class DeformableDecoderLayer(FeedForwardLayer):
         x = self.norm2(x + self.dropout(attended))
         attended = self.cross_attn(x + query_pos, reference, memory, sizes, padding)
         x = self.norm1(x + self.dropout(attended))
-        return self.norm3(x + self.dropout(self._feed_forward(x)))
+        return self._last_block(x, self.norm3)
 
 
 class _Decoder(nn.Module):
@@ -73,7 +73,7 @@ class DeformableTransformer(nn.Module):
         width: C.
         num_heads: attention heads.
         num_encoder_layers, num_decoder_layers: depths.
-        feedforward: hidden width of the feed-forward blocks.
+        feedforward: hidden width of the feed-forward blocks; 0: layers without them.
         dropout: probability after attention and in the feed-forward.
         num_levels: L.
         num_frames: F, frames that the decoder looks at; above 1 this is TrackFormer's "multi-frame

@@ -22,7 +22,7 @@ class MultiScaleEncoder(DeformableEncoder):
         width: C.
         num_heads: attention heads.
         num_layers: depth.
-        feedforward: hidden width of the feed-forward blocks.
+        feedforward: hidden width of the feed-forward blocks; 0: layers without them.
         dropout: probability after attention and in the feed-forward.
         pre_norm: normalise before each block; what follows closes with a norm of its own.
         num_levels: L.
@@ -48,8 +48,9 @@ class MultiScaleEncoder(DeformableEncoder):
         for _ in range(num_layers):
             attention = MSDeformAttn(width, num_frames * num_levels, num_heads, num_points)
             layers.append(DeformableEncoderLayer(attention, width, feedforward, dropout, pre_norm))
-            for linear in (layers[-1].linear1, layers[-1].linear2):
-                nn.init.xavier_uniform_(linear.weight)
+            for module in layers[-1].children():
+                if isinstance(module, nn.Linear):
+                    nn.init.xavier_uniform_(module.weight)
         super().__init__(layers, num_frames=num_frames, activation_checkpoint=activation_checkpoint)
         self.num_levels = num_levels
         self.level_embed = nn.Parameter(torch.randn(num_levels, width))

@@ -1,4 +1,4 @@
-"""Position encodings: sine waves in two and three dimensions, and learned ones for images.
+"""Position encodings: sine waves in two and three dimensions, learned ones for images, and none.
 
 Shapes: B: batch, T: frames, H×W: feature map, C: channels of the encoding.
 """
@@ -13,13 +13,13 @@ class SinePositionEncoding(nn.Module):
     """Sine encoding over the valid part of a padded grid, of any number of axes.
 
     Every axis gets C / axes channels, in the order of the axes of the mask: (t, y, x) for a clip, as
-    VisTR does (its paper, sec. 3.2), (y, x) for an image, as DETR does. Coordinates count the valid
-    cells from 1 on (so that padding does not shift them) and are scaled to (0, ``scale``]. Channel 2i
-    is sin(v / temperature^(2i/c)), channel 2i+1 the cosine, c = channels an axis.
+    VisTR does (its paper, sec. 3.2), (y, x) for an image, as DETR does, or for the frames of a clip.
+    Coordinates count the valid cells from 1 on (so that padding does not shift them) and are scaled to
+    (0, ``scale``]. Channel 2i is sin(v / temperature^(2i/c)), channel 2i+1 the cosine, c = channels an axis.
 
     Args:
         num_channels: C; C / axes must be even.
-        num_axes: 2 (images) or 3 (clips).
+        num_axes: 2 (y, x) or 3 (t, y, x).
         offset: added to the counts: 0 (DETR, VisTR) or -0.5, the cells' centres (Deformable DETR).
     """
 
@@ -45,14 +45,15 @@ class SinePositionEncoding(nn.Module):
         self.offset = offset
 
     def forward(self, padding: Tensor) -> Tensor:
-        """(B, [T,] H, W) bool, True = padding, to (B, [T,] H, W, C) float32.
+        """(B, [T,] H, W) bool, True = padding, to (B, [T,] H, W, C) float32. With two axes the
+        frames of a clip are encoded alike.
 
         Always float32: in bfloat16 neighbouring positions would be equal.
         """
-        assert padding.dim() == self.num_axes + 1, padding.shape
+        assert padding.dim() > self.num_axes, padding.shape
         valid = (~padding).float()
         encodings = []
-        for axis in range(1, self.num_axes + 1):
+        for axis in range(-self.num_axes, 0):
             position = valid.cumsum(axis)
             last = position.narrow(axis, position.shape[axis] - 1, 1)
             encodings.append(self.waves((position + self.offset) / (last + 1e-6)))
@@ -102,3 +103,19 @@ class LearnedPositionEncoding(nn.Module):
         columns = self.col_embed.weight[:width].expand(height, -1, -1)
         rows = self.row_embed.weight[:height, None].expand(-1, width, -1)
         return torch.cat([columns, rows], dim=-1).expand(batch, -1, -1, -1)
+
+
+class NoPositionEncoding(nn.Module):
+    """Zeros in the place of an encoding: tokens do not know where they are (DETR, table 3: "none").
+
+    Args:
+        num_channels: C.
+    """
+
+    def __init__(self, num_channels: int):
+        super().__init__()
+        self.num_channels = num_channels
+
+    def forward(self, padding: Tensor) -> Tensor:
+        """(B, [T,] H, W) bool to (B, [T,] H, W, C) float32."""
+        return torch.zeros(*padding.shape, self.num_channels, device=padding.device)

@@ -21,16 +21,38 @@ def run(function: Callable[..., Tensor], *args: Any, recompute: bool) -> Tensor:
     return function(*args)
 
 
+def with_positions(x: Tensor, pos: Tensor | None) -> Tensor:
+    """x + pos; without positions x itself, the same object."""
+    return x if pos is None else x + pos
+
+
 class FeedForwardLayer(nn.Module):
-    """Base of transformer layers: their feed-forward block, under the names of official checkpoints."""
+    """Base of transformer layers: their feed-forward block, under the names of official checkpoints.
+
+    A layer of hidden width 0 has none, nor the norm beside it (DETR, sec. 4.2, "Importance of FFN").
+    """
+
+    @staticmethod
+    def _feed_forward_norm(width: int, hidden: int) -> nn.LayerNorm | None:
+        return nn.LayerNorm(width) if hidden else None
 
     def _init_feed_forward(self, width: int, hidden: int, dropout: float) -> None:
-        self.linear1 = nn.Linear(width, hidden)
-        self.linear2 = nn.Linear(hidden, width)
+        if hidden:
+            self.linear1 = nn.Linear(width, hidden)
+            self.linear2 = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(F.relu(self.linear1(x))))
+
+    def _last_block(self, x: Tensor, norm: nn.LayerNorm | None, pre_norm: bool = False) -> Tensor:
+        """The feed-forward block with its residual connection and the norm of
+        :meth:`_feed_forward_norm`; x itself where there is none."""
+        if norm is None:
+            return x
+        if pre_norm:
+            return x + self.dropout(self._feed_forward(norm(x)))
+        return norm(x + self.dropout(self._feed_forward(x)))
 
 
 class TransformerEncoderLayer(FeedForwardLayer):
@@ -53,20 +75,17 @@ class TransformerEncoderLayer(FeedForwardLayer):
         super().__init__()
         self.self_attn = MultiheadAttention(width, num_heads, dropout, attention_bias)
         self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = self._feed_forward_norm(width, feedforward)
         self.pre_norm = pre_norm
         self._init_feed_forward(width, feedforward, dropout)
 
     def forward(self, x: Tensor, pos: Tensor | None, padding: Tensor | None) -> Tensor:
         """x (B, S, C); pos (B, S, C) or None; padding (B, S) bool or None; returns (B, S, C)."""
-        if self.pre_norm:
-            normed = self.norm1(x)
-            with_pos = normed if pos is None else normed + pos
-            x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, padding))
-            return x + self.dropout(self._feed_forward(self.norm2(x)))
-        with_pos = x if pos is None else x + pos
-        x = self.norm1(x + self.dropout(self.self_attn(with_pos, with_pos, x, padding)))
-        return self.norm2(x + self.dropout(self._feed_forward(x)))
+        normed = self.norm1(x) if self.pre_norm else x
+        with_pos = with_positions(normed, pos)
+        x = x + self.dropout(self.self_attn(with_pos, with_pos, normed, padding))
+        x = x if self.pre_norm else self.norm1(x)
+        return self._last_block(x, self.norm2, self.pre_norm)
 
 
 class TransformerDecoderLayer(FeedForwardLayer):
@@ -86,38 +105,37 @@ class TransformerDecoderLayer(FeedForwardLayer):
         self.multihead_attn = MultiheadAttention(width, num_heads, dropout, attention_bias)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
-        self.norm3 = nn.LayerNorm(width)
+        self.norm3 = self._feed_forward_norm(width, feedforward)
         self.pre_norm = pre_norm
         self._init_feed_forward(width, feedforward, dropout)
 
     def forward(
         self,
         x: Tensor,
-        query_pos: Tensor,
+        query_pos: Tensor | None,
         memory: Tensor,
         memory_with_pos: Tensor,
         memory_padding: Tensor | None,
         query_padding: Tensor | None = None,
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """x, query_pos (B, Q, C), the latter (1, Q, C) where it is the same for all; memory,
+        """x, query_pos (B, Q, C), the latter (1, Q, C) where it is the same for all, or None; memory,
         memory_with_pos (B, S, C), one object if there are no positions; query_padding (B, Q) bool,
         True where a row is padding; hidden (Q, Q) bool, True where a query (row) does not see another;
         None for either: all are seen. Returns (B, Q, C)."""
         normed = self.norm1(x) if self.pre_norm else x
-        with_pos = normed + query_pos
+        with_pos = with_positions(normed, query_pos)
         attended = self.self_attn(with_pos, with_pos, normed, query_padding, hidden)
         x = x + self.dropout(attended)
         x = x if self.pre_norm else self.norm1(x)
 
         normed = self.norm2(x) if self.pre_norm else x
-        cross = self.multihead_attn(normed + query_pos, memory_with_pos, memory, memory_padding)
+        queries = with_positions(normed, query_pos)
+        cross = self.multihead_attn(queries, memory_with_pos, memory, memory_padding)
         x = x + self.dropout(cross)
         x = x if self.pre_norm else self.norm2(x)
 
-        normed = self.norm3(x) if self.pre_norm else x
-        x = x + self.dropout(self._feed_forward(normed))
-        return x if self.pre_norm else self.norm3(x)
+        return self._last_block(x, self.norm3, self.pre_norm)
 
 
 class _Stack(nn.Module):
@@ -142,14 +160,14 @@ class MovingPositions(Protocol):
 class Transformer(nn.Module):
     """Encoder–decoder with learned queries.
 
-    Positions of tokens and queries enter every layer again. The decoder starts from zeros; its one
+    Positions of tokens and queries, where they are given, enter every layer again. The decoder's one
     closing norm is applied to every layer's output (for the auxiliary losses).
 
     Args:
         width: C.
         num_heads: attention heads.
         num_encoder_layers, num_decoder_layers: depths.
-        feedforward: hidden width of the feed-forward blocks.
+        feedforward: hidden width of the feed-forward blocks; 0: layers without them.
         dropout: probability, used after attention, on its weights and in the feed-forward.
         pre_norm: normalise before each block; the encoder then closes with a norm of its own.
         activation_checkpoint: recompute each layer in the backward pass instead of keeping its
@@ -189,8 +207,9 @@ class Transformer(nn.Module):
         """Call a layer, recomputed in the backward pass if that is asked for."""
         return run(layer, *args, recompute=self.activation_checkpoint and self.training)
 
-    def encode(self, source: Tensor, pos: Tensor, padding: Tensor | None) -> Tensor:
-        """source, pos (B, S, C); padding (B, S) bool or None; returns the memory (B, S, C)."""
+    def encode(self, source: Tensor, pos: Tensor | None, padding: Tensor | None) -> Tensor:
+        """source, pos (B, S, C), pos may be None; padding (B, S) bool or None; returns the memory
+        (B, S, C)."""
         for layer in self.encoder.layers:
             source = self.run(layer, source, pos, padding)
         if self.encoder.norm is not None:
@@ -200,9 +219,9 @@ class Transformer(nn.Module):
     def decode(
         self,
         x: Tensor,
-        query_pos: "Tensor | MovingPositions",
+        query_pos: "Tensor | MovingPositions | None",
         memory: Tensor,
-        pos: Tensor,
+        pos: Tensor | None,
         padding: Tensor | None,
         query_padding: Tensor | None = None,
         before_layer: Callable[[int, Tensor], Tensor] = lambda index, x: x,
@@ -210,8 +229,8 @@ class Transformer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
-            x, query_pos: (B, Q, C); the latter may move from layer to layer.
-            memory, pos: (B, S, C).
+            x, query_pos: (B, Q, C); the latter may move from layer to layer, or be None.
+            memory, pos: (B, S, C); pos may be None.
             padding: (B, S) bool or None.
             query_padding: (B, Q) bool, True where there is no query, or None.
             before_layer: called with a layer's number and its input x; returns what replaces x.
@@ -220,13 +239,13 @@ class Transformer(nn.Module):
         Returns:
             all layers' outputs (L, B, Q, C), and the last one's before the closing norm (B, Q, C).
         """
-        memory_with_pos = memory + pos
+        memory_with_pos = with_positions(memory, pos)
         outputs = []
         for index, layer in enumerate(self.decoder.layers):
             x = before_layer(index, x)
-            at = query_pos if isinstance(query_pos, Tensor) else query_pos.before_layer()
+            at = query_pos if isinstance(query_pos, Tensor | None) else query_pos.before_layer()
             x = self.run(layer, x, at, memory, memory_with_pos, padding, query_padding, hidden)
             outputs.append(self.decoder.norm(x))
-            if not isinstance(query_pos, Tensor):
+            if not isinstance(query_pos, Tensor | None):
                 query_pos.after_layer(outputs[-1])
         return torch.stack(outputs), x

@@ -50,6 +50,11 @@ class SetLoss(Protocol):
         """Weighted terms by name: (L,) of all decoder layers, or a scalar of the last one."""
 
 
+def _weighted(**terms: tuple[float, Tensor]) -> dict[str, Tensor]:
+    """Terms times their factors, without those whose factor is 0."""
+    return {name: loss * factor for name, (factor, loss) in terms.items() if factor}
+
+
 class ClassificationLoss:
     """ "loss_ce": the class loss of all queries, those without an object included."""
 
@@ -69,7 +74,7 @@ class BoxLoss:
     """ "loss_bbox" (L1) and "loss_giou" of the matched queries.
 
     Args:
-        l1_weight, giou_weight: factors.
+        l1_weight, giou_weight: factors; 0 leaves a term out.
         giou_eps: see :func:`d2video.structures.boxes.generalized_box_iou` (VisTR 1e-6, DETR 0).
     """
 
@@ -89,10 +94,9 @@ class BoxLoss:
         sums = torch.zeros(len(boxes), 2, device=boxes.device)
         sums = sums.index_add(0, matches.layer, torch.stack([l1, giou], dim=1))
         means = sums / assignment.num_targets
-        return {
-            "loss_bbox": means[:, 0] * self.l1_weight,
-            "loss_giou": means[:, 1] * self.giou_weight,
-        }
+        return _weighted(
+            loss_bbox=(self.l1_weight, means[:, 0]), loss_giou=(self.giou_weight, means[:, 1])
+        )
 
 
 class MaskLoss:
@@ -100,7 +104,7 @@ class MaskLoss:
     predictions without masks.
 
     Args:
-        focal_weight, dice_weight: factors.
+        focal_weight, dice_weight: factors; 0 leaves a term out.
     """
 
     def __init__(self, focal_weight: float = 1.0, dice_weight: float = 1.0):
@@ -118,10 +122,10 @@ class MaskLoss:
         logits = predictions.masks(batch, query)[: len(last.query)]
         wanted = stack_masks(assignment.targets)[last.target]
         focal, dice = mask_loss_sums(logits, wanted)
-        return {
-            "loss_mask": focal / assignment.num_targets * self.focal_weight,
-            "loss_dice": dice / assignment.num_targets * self.dice_weight,
-        }
+        return _weighted(
+            loss_mask=(self.focal_weight, focal / assignment.num_targets),
+            loss_dice=(self.dice_weight, dice / assignment.num_targets),
+        )
 
 
 class QueryMaskLoss:

@@ -6,6 +6,7 @@ H_f×W_f: the transformer's feature map.
 
 from functools import partial
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,10 @@ from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.modeling.anchor_queries import AnchorQueries, MovingAnchors
 from d2video.modeling.mask_head import MaskBranch, MHAttentionMap, coarse_masks
 from d2video.modeling.predictions import Encoded, Predictions
+
+# Where positions enter: see QueryNetwork.
+PositionsAt = Literal["attention", "input", "decoder"]
+QueriesAt = Literal["attention", "input"]
 
 
 class MLP(nn.Module):
@@ -73,7 +78,15 @@ class QueryNetwork(SetPredictionNetwork):
             encoder at most its levels.
         position_encoding: of padding (bool) with the axes of the tokens, to (..., C), such as
             :class:`d2video.layers.SinePositionEncoding`.
+        positions_at: where the tokens' positions enter: "attention", all attention of encoder and
+            decoder, as in DETR; "decoder", only that of the decoder; "input", once, added to the
+            encoder's input (DETR, table 3). A deformable encoder takes "attention".
         num_queries: Q.
+        queries_at: where the learned queries enter: "attention", all attention of the decoder, which
+            starts from zeros, as in DETR; "input", once, as the decoder's start. With ``anchors``
+            "attention".
+        num_embeddings: rows of learned queries, Q a group if None. With fewer a subclass says which
+            query takes which row, see :meth:`learned_queries`.
         num_classes: K.
         query_groups: sets of Q queries in training, each of which finds all objects by itself, without
             seeing the others (Group DETR, Chen et al., ICCV 2023); only the first is used otherwise.
@@ -92,7 +105,10 @@ class QueryNetwork(SetPredictionNetwork):
         in_features: list[str],
         transformer: Transformer,
         position_encoding: nn.Module,
+        positions_at: PositionsAt = "attention",
         num_queries: int,
+        queries_at: QueriesAt = "attention",
+        num_embeddings: int | None = None,
         num_classes: int,
         deformable_encoder: MultiScaleEncoder | None = None,
         encoder_features: int = 1,
@@ -120,10 +136,12 @@ class QueryNetwork(SetPredictionNetwork):
             levels = deformable_encoder.num_levels
             self.input_proj = LevelProjections(channels[-encoder_features:], levels, width)
         self.position_encoding = position_encoding
+        self.positions_at = positions_at
+        self.queries_at = queries_at
         self.transformer = transformer
         self.num_queries = num_queries
         self.query_groups = query_groups
-        self.query_embed = nn.Embedding(query_groups * num_queries, width)
+        self.query_embed = nn.Embedding(num_embeddings or query_groups * num_queries, width)
         self.class_embed = nn.Linear(width, num_classes + 1)
         self.bbox_embed = MLP(width, width, 4, 3)
         self.anchors: AnchorQueries | None = None
@@ -190,27 +208,38 @@ class QueryNetwork(SetPredictionNetwork):
             padding = torch.cat([grid.flatten(-2) for grid in grids], dim=-1).flatten(1)
         return tokens.flatten(1, -2), pos.flatten(1, -2), padding
 
+    def learned_queries(self, count: int) -> Tensor:
+        """The embeddings of the first ``count`` queries, (count, C)."""
+        return self.query_embed.weight[:count]
+
     def decode(
         self, tokens: Tensor, pos: Tensor, padding: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """What :meth:`tokens` returns to the outputs (L, B, G·Q, C) of all layers, their boxes (L, B,
         G·Q, 4), None without anchors, and the memory (B, S, C). G is 1, in training
         ``query_groups``."""
-        memory = self.transformer.encode(tokens, pos, padding)
+        memory_pos: Tensor | None = pos
+        if self.positions_at == "input":
+            tokens, memory_pos = tokens + pos, None
+        in_encoder = memory_pos if self.positions_at == "attention" else None
+        memory = self.transformer.encode(tokens, in_encoder, padding)
         groups = self.query_groups if self.training else 1
         count = groups * self.num_queries
-        learned = self.query_embed.weight[:count].expand(len(memory), -1, -1)
+        learned = self.learned_queries(count).expand(len(memory), -1, -1)
         hidden = None
         if groups > 1:
             group = torch.arange(count, device=memory.device) // self.num_queries
             hidden = group[:, None] != group
-        start, moving = torch.zeros_like(learned), None
+        moving = None
         if self.anchors is not None:
             logits = self.anchors.logits[:count].expand(len(memory), -1, -1)
-            start = learned
             moving = MovingAnchors(self.anchors, logits, self.bbox_embed, self.look_twice)
+        start = torch.zeros_like(learned)
+        query_pos: Tensor | MovingAnchors | None = learned
+        if moving is not None or self.queries_at == "input":
+            start, query_pos = learned, moving
         outputs, _ = self.transformer.decode(
-            start, moving or learned, memory, pos, padding, hidden=hidden
+            start, query_pos, memory, memory_pos, padding, hidden=hidden
         )
         return outputs, None if moving is None else torch.stack(moving.boxes), memory
 

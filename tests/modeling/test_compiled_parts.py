@@ -25,7 +25,11 @@ def vistr(*options):
     return tiny_vistr(*frames, *keys), [make_clip()]
 
 
-@pytest.mark.parametrize("options", [[], DEFORMABLE], ids=["dense", "deformable"])
+@pytest.mark.parametrize(
+    "options",
+    [[], DEFORMABLE, [*DEFORMABLE, "ENC_LAYERS", 0]],
+    ids=["dense", "deformable", "no encoder"],
+)
 @pytest.mark.parametrize("system", [detr, vistr])
 def test_every_compiled_part_is_called(system, options):
     """A module is compiled as it is called; its other methods are not."""

@@ -36,9 +36,14 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.NUM_QUERIES = 100
     add_transformer_keys(cfg.MODEL.DETR)
     add_deformable_encoder_keys(cfg.MODEL.DETR)
-    # Positions of the encoder: "sine" (the published models) or "learned" (the official code's other
-    # choice, for feature maps up to 50x50).
+    # Positions of the tokens: "sine" (the published models), "learned" (the official code's other
+    # choice, for feature maps up to 50x50) or "none".
     cfg.MODEL.DETR.POSITIONS = "sine"
+    # Where they enter: "attention" of encoder and decoder (official), that of the "decoder" only, or
+    # once, at the encoder's "input".
+    cfg.MODEL.DETR.POSITIONS_AT = "attention"
+    # Where the learned queries enter: all "attention" of the decoder (official), or once, at its "input".
+    cfg.MODEL.DETR.QUERIES_AT = "attention"
 
     add_query_keys(cfg.MODEL.DETR)
     add_mask_keys(cfg.MODEL.DETR)

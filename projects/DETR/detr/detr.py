@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from d2video.projects.detr.checks import check_config
 from d2video.projects.detr.linked_video import LinkedTask, LinkedVideo, collect_video
 from d2video.projects.detr.linking import QueryLinker
 from d2video.projects.detr.network import DETRNetwork
@@ -24,11 +25,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from d2video.config.checks import (
-    check_counts,
-    check_levels,
-    layer_errors,
-)
+from d2video.config.checks import layer_errors
 from d2video.config.set_prediction import (
     mask_arguments,
     model_arguments,
@@ -39,7 +36,11 @@ from d2video.config.set_prediction import (
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import DetectionTask
-from d2video.layers import LearnedPositionEncoding, SinePositionEncoding
+from d2video.layers import (
+    LearnedPositionEncoding,
+    NoPositionEncoding,
+    SinePositionEncoding,
+)
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.losses import ClassLoss
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
@@ -150,16 +151,13 @@ class DETR(SetPredictionModel):
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
         with layer_errors(detr, cls.node):
-            positions: nn.Module = SinePositionEncoding(
-                detr.HIDDEN_DIM, num_axes=2, temperature=detr.POSITION_TEMPERATURE
-            )
-            if detr.POSITIONS == "learned":
-                positions = LearnedPositionEncoding(detr.HIDDEN_DIM)
             return DETRNetwork(
                 backbone=backbone,
                 in_features=detr.IN_FEATURES,
-                position_encoding=positions,
+                position_encoding=_positions(detr),
+                positions_at=detr.POSITIONS_AT,
                 num_queries=detr.NUM_QUERIES,
+                queries_at=detr.QUERIES_AT,
                 mask_on=cfg.MODEL.MASK_ON,
                 **query_arguments(detr),
                 **mask_arguments(detr),
@@ -371,23 +369,11 @@ class DETR(SetPredictionModel):
         return answer
 
 
-def check_config(cfg: CfgNode, features: list[str]) -> None:
-    """Raise ``UserError`` for what no layer checks; ``features`` are the backbone's outputs."""
-    detr = cfg.MODEL.DETR
-    counts = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
-    check_counts(detr, "MODEL.DETR", (*counts, "DIM_FEEDFORWARD", "QUERY_GROUPS"))
-    if detr.POSITIONS not in ("sine", "learned"):
-        raise UserError(f"MODEL.DETR.POSITIONS is '{detr.POSITIONS}': choose sine or learned")
-    if detr.ANCHOR_QUERIES and detr.POSITIONS != "sine":
-        raise UserError("MODEL.DETR.ANCHOR_QUERIES needs sine positions: set POSITIONS sine")
-    if detr.LOOK_FORWARD_TWICE and not detr.ANCHOR_QUERIES:
-        raise UserError(
-            "MODEL.DETR.LOOK_FORWARD_TWICE is for boxes that layers correct: set ANCHOR_QUERIES True"
+def _positions(detr: CfgNode) -> nn.Module:
+    """The encoding of the tokens' positions that ``MODEL.DETR`` describes."""
+    if detr.POSITIONS == "sine":
+        return SinePositionEncoding(
+            detr.HIDDEN_DIM, num_axes=2, temperature=detr.POSITION_TEMPERATURE
         )
-    check_levels(detr, "MODEL.DETR", features, masks=cfg.MODEL.MASK_ON)
-    logits = list(detr.CLASS_LOGITS)
-    if any(i not in range(detr.NUM_CLASSES) for i in logits) or len(set(logits)) < len(logits):
-        raise UserError(
-            "MODEL.DETR.CLASS_LOGITS must name different logits from 0 to NUM_CLASSES - 1 "
-            f"({detr.NUM_CLASSES - 1}), one a class of the data"
-        )
+    kinds = {"learned": LearnedPositionEncoding, "none": NoPositionEncoding}
+    return kinds[detr.POSITIONS](detr.HIDDEN_DIM)

@@ -6,7 +6,8 @@ Shapes: B: images, Q: queries, K: classes, H×W: padded canvas.
 from typing import Any
 
 import torch
-from d2video.projects.detr.detr import DETR, check_config
+from d2video.projects.detr.checks import check_config
+from d2video.projects.detr.detr import DETR
 from d2video.projects.detr.postprocess import Detections
 from d2video.projects.trackformer.network.base import NetworkOutput
 from d2video.projects.trackformer.network.build import deformable_network
@@ -55,6 +56,12 @@ class DeformableDETR(DETR):
                 f"{cls.node}.DEFORMABLE_ENCODER.ENABLED is True: DeformableDETR's encoder, which "
                 "DEFORMABLE describes, is one already, set it to False"
             )
+        only = {"POSITIONS": "sine", "POSITIONS_AT": "attention", "QUERIES_AT": "attention"}
+        for key, value in only.items():
+            if node[key] != value:
+                raise UserError(
+                    f"{cls.node}.{key} is '{node[key]}': for DeformableDETR set {value}"
+                )
         backbone = build_frame_backbone(cfg)
         check_config(cfg, list(backbone.output_shape()))
         with layer_errors(node, cls.node):

@@ -216,7 +216,6 @@ def test_compiled_model_equals_the_eager_one():
     [
         (["MODEL.DETR.NUM_QUERIES", 0], "NUM_QUERIES is 0"),
         (["MODEL.DETR.HIDDEN_DIM", 30], "HIDDEN_DIM"),
-        (["MODEL.DETR.POSITIONS", "sinus"], "choose sine or learned"),
         (["MODEL.DETR.IN_FEATURES", ["res9"]], "IN_FEATURES"),
         (["MODEL.DETR.CLASS_LOGITS", [0, 4]], "0 to NUM_CLASSES - 1"),
         (["MODEL.DETR.CLASS_LOGITS", [["x"]]], "0 to NUM_CLASSES - 1"),

@@ -14,6 +14,7 @@ from detectron2.modeling import Backbone
 from d2video.config.checks import (
     check_counts,
     check_in_features,
+    check_loss_weights,
     layer_errors,
 )
 from d2video.config.set_prediction import network_arguments, transformer_arguments
@@ -27,7 +28,7 @@ from d2video.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 _NAME = "MODEL.TRACKFORMER"
-_COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS", "DIM_FEEDFORWARD")
+_COUNTS = ("NUM_CLASSES", "NUM_QUERIES", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
 
 
 def build_network(cfg: CfgNode) -> TrackingNetwork:
@@ -128,6 +129,7 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
     """Raise ``UserError`` for what no layer checks, and for data sets that do not fit the model."""
     node = cfg.MODEL.TRACKFORMER
     check_counts(node, _NAME, _COUNTS)
+    check_loss_weights(node, _NAME, masks=cfg.MODEL.MASK_ON)
     features = list(backbone.output_shape())
     check_in_features(node, _NAME, features)
     _check_test_sets(cfg)
