@@ -111,8 +111,10 @@ class DeformableTransformer(nn.Module):
         self.activation_checkpoint = activation_checkpoint
         all_levels = num_frames * num_levels
         encoder_frames = 1 if separate_encoder else num_frames
-        # Rows of the earliest frame first.
-        self.level_embed = nn.Parameter(torch.empty(all_levels, width))
+        # Rows of the earliest frame first; only the encoder reads them.
+        self.level_embed: nn.Parameter | None = None
+        if num_encoder_layers:
+            self.level_embed = nn.Parameter(torch.empty(all_levels, width))
         sizes = (width, feedforward, dropout)
         attention = partial(MSDeformAttn, width, num_heads=num_heads, offset_unit=offset_unit)
         self.encoder = DeformableEncoder(
@@ -137,7 +139,8 @@ class DeformableTransformer(nn.Module):
         for module in self.modules():
             if isinstance(module, MSDeformAttn):
                 module.reset_parameters()
-        nn.init.normal_(self.level_embed)
+        if self.level_embed is not None:
+            nn.init.normal_(self.level_embed)
 
     def encode(self, tokens: Tensor, pos: Tensor, geometry: LevelGeometry) -> Tensor:
         """The memory of all frames, encoded as one batch by the same weights.
@@ -149,6 +152,8 @@ class DeformableTransformer(nn.Module):
         Returns:
             (B, F, S, C), in the same order.
         """
+        if self.level_embed is None:
+            return tokens
         rows = self.level_embed.unflatten(0, (tokens.shape[1], self.num_levels))
         return self.encoder(tokens, pos + geometry.of_tokens(rows), geometry)
 

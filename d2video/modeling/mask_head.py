@@ -96,6 +96,35 @@ class MHAttentionMap(nn.Module):
         return F.interpolate(own, size=size, mode="bilinear")[:, 0] + changes
 
 
+class QueryChannels(nn.Module):
+    """In place of :class:`MHAttentionMap`, for a mask head that does not see where a query attends:
+    numbers of the query, the same at every pixel.
+
+    Args:
+        width: C.
+        num_heads: numbers of a query.
+    """
+
+    def __init__(self, width: int, num_heads: int):
+        super().__init__()
+        self.linear = nn.Linear(width, num_heads)
+
+    def forward(
+        self,
+        queries: Tensor,
+        memory: Tensor,
+        padding: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """(N, Q, C) to (N, Q, h, H, W); see :meth:`MHAttentionMap.forward`."""
+        channels = self.linear(queries)[..., None, None]
+        return channels.expand(-1, -1, -1, memory.shape[1], memory.shape[2])
+
+    def refined(self, maps: Tensor, changes: Tensor) -> Tensor:
+        """See :meth:`MHAttentionMap.refined`."""
+        return changes
+
+
 def _group_norm(channels: int) -> nn.GroupNorm:
     """8 groups as in the official heads, fewer where a width is not divisible by 8."""
     return nn.GroupNorm(math.gcd(8, channels), channels)

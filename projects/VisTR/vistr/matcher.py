@@ -1,4 +1,5 @@
-"""Instance sequence matching (VisTR, sec. 3.2, eq. 1–2): slots against instances, over all frames.
+"""Instance sequence matching (VisTR, sec. 3.2, eq. 1–2): slots against instances, over all frames; and
+frame by frame, for comparison.
 
 Shapes: L: decoder layers, B: clips, T: frames, S: slots, K: classes, n: instances of a clip.
 """
@@ -54,6 +55,13 @@ class InstanceSequenceMatcher:
         Returns:
             (L, S, n) float32.
         """
+        counted = target.present | self.count_absent_frames
+        weight = counted.t()[:, None].to(torch.float32)
+        cost = self.costs_by_frame(predictions, target)
+        return (cost * weight).sum(1) / weight.sum(0).clamp(min=1)
+
+    def costs_by_frame(self, predictions: Predictions, target: ClipTargets) -> Tensor:
+        """As :meth:`cost`, of each frame: (L, T, S, n) float32."""
         num_frames = target.present.shape[1]
         by_frame = Predictions(
             predictions.logits.unflatten(1, (num_frames, -1)),
@@ -63,10 +71,7 @@ class InstanceSequenceMatcher:
         wanted = ImageTargets(
             target.frame_classes.t()[:, None], target.boxes.transpose(0, 1)[:, None]
         )
-        cost = self.frame_cost(by_frame, wanted)
-        counted = target.present | self.count_absent_frames
-        weight = counted.t()[:, None].to(cost.dtype)
-        return (cost * weight).sum(1) / weight.sum(0).clamp(min=1)
+        return self.frame_cost(by_frame, wanted)
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: list[ClipTargets]) -> Matches:
@@ -104,3 +109,26 @@ class InstanceSequenceMatcher:
         lengths = [len(target) for target in targets]
         starts = torch.tensor([0, *lengths], device=group.device).cumsum(0)
         return starts[slots.batch] + rank
+
+
+class FrameMatcher(InstanceSequenceMatcher):
+    """Matches each frame by itself, as DETR does images: an instance may have another slot in every
+    frame, which the sequence matching of VisTR rules out."""
+
+    @torch.no_grad()
+    def __call__(self, predictions: Predictions, targets: list[ClipTargets]) -> Matches:
+        """See :meth:`InstanceSequenceMatcher.__call__`; only instances that a frame shows have a slot
+        in it."""
+        blocks, rows, before = [], [], 0
+        for clip, target in enumerate(targets):
+            cost = self.costs_by_frame(predictions.of_image(clip), target)
+            instances, num_frames = target.present.shape
+            frame, instance = target.present.t().nonzero().unbind(1)
+            shown = cost.permute(1, 3, 0, 2)[frame, instance].permute(1, 2, 0)  # (L, S, pairs)
+            blocks += shown.split(target.present.sum(0).tolist(), dim=-1)
+            rows.append((before + instance) * num_frames + frame)
+            before += instances
+        found = solve_matches(blocks)
+        clips = torch.div(found.batch, num_frames, rounding_mode="floor")
+        queries = found.batch % num_frames * cost.shape[2] + found.query
+        return Matches(found.layer, clips, queries, torch.cat(rows)[found.target], found.left_over)

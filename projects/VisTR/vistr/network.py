@@ -7,17 +7,19 @@ lateral (stride 4). Queries are frame-major: query t·S + s asks for slot s in f
 
 import math
 from functools import partial
+from typing import Literal
 
 import torch
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from d2video.layers import SinePositionEncoding, Transformer
+from d2video.layers import Transformer
 from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.layers.transformer import run
 from d2video.modeling.mask_head import (
     MaskHeadSmallConv,
     MHAttentionMap,
+    QueryChannels,
     start_without_changes,
 )
 from d2video.modeling.pixels import rows_at_once
@@ -25,25 +27,31 @@ from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork, finest_level
 from d2video.structures.padding import resize_paddings
 
+# What queries share an embedding: see VisTRNetwork.
+QueryLevel = Literal["prediction", "instance", "frame", "video"]
+
 
 class InstanceMaskHead(nn.Sequential):
-    """3D convolutions over the frames of one slot (VisTR, sec. 3.3): three dilated 3×3×3 ones with group
-    norm, then one mask logit a pixel.
+    """3D convolutions over the frames of one slot (VisTR, sec. 3.3): dilated 3×3×3 ones with group norm,
+    then one mask logit a pixel.
 
     Args:
         in_channels: C; the hidden width is half of it (24 and 12 in the official model).
+        num_layers: of the 3×3×3 convolutions; with 0 frames do not see one another.
     """
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int, num_layers: int = 3):
         hidden = max(1, in_channels // 2)
         layers: list[nn.Module] = []
-        for channels in (in_channels, hidden, hidden):
+        channels = in_channels
+        for _ in range(num_layers):
             layers += [
                 nn.Conv3d(channels, hidden, 3, padding=2, dilation=2),
                 nn.GroupNorm(math.gcd(4, hidden), hidden),
                 nn.ReLU(inplace=True),
             ]
-        super().__init__(*layers, nn.Conv3d(hidden, 1, 1))
+            channels = hidden
+        super().__init__(*layers, nn.Conv3d(channels, 1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """(S, T, C, H_m, W_m) to mask logits (S, T, H_m, W_m)."""
@@ -54,14 +62,17 @@ class VisTRNetwork(QueryNetwork):
     """Transformer over all tokens of a clip; masks by 3D convolutions over the frames of a slot.
 
     Args:
-        backbone, in_features, num_classes, deformable_encoder, encoder_features: see
-            :class:`QueryNetwork`.
-        transformer: of width C, divisible by 6 (three axes of sine positions).
+        backbone, in_features, position_encoding, num_classes, deformable_encoder, encoder_features:
+            see :class:`QueryNetwork`.
+        transformer: of width C.
         num_frames: T; the learned queries are bound to it.
         num_slots: S, the largest number of instances a clip can show.
+        query_level: what has a learned embedding (VisTR, table 1): each "prediction", T·S of them, as
+            in the official model; each "instance", S of them, shared by all frames; each "frame", T of
+            them, shared by all slots; or the "video", one for all.
+        conv3d_layers: see :class:`InstanceMaskHead`.
+        mask_attention: the mask head sees where a query attends; otherwise its :class:`QueryChannels`.
         mask_width: of the mask head (see :class:`MaskHeadSmallConv`); C if None.
-        position_temperature: of the sine positions.
-        position_waves: the shortest sine waves that fit into the frame, and into the clip.
         mask_positions, query_masks: ``use_positions`` and ``query_masks`` of
             :class:`MHAttentionMap`.
         activation_checkpoint: recompute the mask heads in the backward pass.
@@ -73,48 +84,60 @@ class VisTRNetwork(QueryNetwork):
         backbone: Backbone,
         in_features: list[str],
         transformer: Transformer,
+        position_encoding: nn.Module,
         num_frames: int,
         num_slots: int,
         num_classes: int,
+        query_level: QueryLevel = "prediction",
+        conv3d_layers: int = 3,
+        mask_attention: bool = True,
         deformable_encoder: MultiScaleEncoder | None = None,
         encoder_features: int = 1,
         mask_width: int | None = None,
-        position_temperature: float = 10000.0,
-        position_waves: float = 1.0,
         mask_positions: bool = False,
         query_masks: bool = False,
         activation_checkpoint: bool = False,
     ):
+        # Rows of the embeddings, of frames and of slots.
+        of_frames = num_frames if query_level in ("prediction", "frame") else 1
+        of_slots = num_slots if query_level in ("prediction", "instance") else 1
         super().__init__(
             backbone=backbone,
             in_features=in_features,
             transformer=transformer,
-            position_encoding=SinePositionEncoding(
-                transformer.width,
-                num_axes=3,
-                temperature=position_temperature,
-                scale=2 * math.pi * position_waves,
-            ),
+            position_encoding=position_encoding,
             num_queries=num_frames * num_slots,
+            num_embeddings=of_frames * of_slots,
             num_classes=num_classes,
             deformable_encoder=deformable_encoder,
             encoder_features=encoder_features,
         )
         self.num_frames = num_frames
         self.num_slots = num_slots
+        self.embedded = (of_frames, of_slots)
         self.activation_checkpoint = activation_checkpoint
         width, num_heads = transformer.width, transformer.num_heads
-        self.bbox_attention = MHAttentionMap(width, num_heads, mask_positions, query_masks)
+        self.bbox_attention: MHAttentionMap | QueryChannels
+        if mask_attention:
+            self.bbox_attention = MHAttentionMap(width, num_heads, mask_positions, query_masks)
+        else:
+            self.bbox_attention = QueryChannels(width, num_heads)
         self.mask_head = MaskHeadSmallConv(
             width, num_heads, self.lateral_channels, mask_width, activation_checkpoint
         )
-        self.insmask_head = InstanceMaskHead(self.mask_head.out_channels)
+        self.insmask_head = InstanceMaskHead(self.mask_head.out_channels, conv3d_layers)
         if query_masks:
             start_without_changes(self.insmask_head[-1])
 
     @property
-    def mask_attention(self) -> MHAttentionMap:
-        return self.bbox_attention
+    def mask_attention(self) -> MHAttentionMap | None:
+        attention = self.bbox_attention
+        return attention if isinstance(attention, MHAttentionMap) else None
+
+    def learned_queries(self, count: int) -> Tensor:
+        """The embeddings of all queries, (T·S, C), frame-major."""
+        rows = self.query_embed.weight.unflatten(0, self.embedded)
+        return rows.expand(self.num_frames, self.num_slots, -1).flatten(0, 1)[:count]
 
     def compiled_parts(self) -> list[nn.Module]:
         """The attention maps and the single convolutions before the heads stay as they are."""

@@ -3,13 +3,15 @@
 Shapes: B: clips, T: frames, S: slots, K: classes, n: instances, H×W: padded canvas.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from d2video.projects.vistr.matcher import InstanceSequenceMatcher
+from d2video.projects.vistr.checks import check_config
+from d2video.projects.vistr.matcher import FrameMatcher, InstanceSequenceMatcher
 from d2video.projects.vistr.network import VisTRNetwork
 from d2video.projects.vistr.video_inference import (
     ClipPrediction,
@@ -21,13 +23,9 @@ from d2video.projects.vistr.video_inference import (
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
-from torch import Tensor
+from torch import Tensor, nn
 
-from d2video.config.checks import (
-    check_counts,
-    check_levels,
-    layer_errors,
-)
+from d2video.config.checks import layer_errors
 from d2video.config.set_prediction import (
     mask_arguments,
     model_arguments,
@@ -36,6 +34,7 @@ from d2video.config.set_prediction import (
 )
 from d2video.data.label_use import LabelUse
 from d2video.inference.tasks import TrackingTask
+from d2video.layers import NoPositionEncoding, SinePositionEncoding
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.rescoring import Rescoring
@@ -108,14 +107,17 @@ class VisTR(SetPredictionModel):
                 in_features=vistr.IN_FEATURES,
                 num_frames=cfg.INPUT.CLIP.NUM_FRAMES,
                 num_slots=vistr.NUM_SLOTS,
-                position_temperature=vistr.POSITION_TEMPERATURE,
-                position_waves=vistr.POSITION_WAVES,
+                position_encoding=_positions(vistr),
+                query_level=vistr.QUERY_LEVEL,
+                conv3d_layers=vistr.CONV3D_LAYERS,
+                mask_attention=vistr.MASK_ATTENTION,
                 **mask_arguments(vistr),
                 **network_arguments(vistr, cfg),
             )
+        matching = FrameMatcher if vistr.MATCHING == "frame" else InstanceSequenceMatcher
         return model_arguments(vistr, cfg, giou_eps=1e-6) | {
             "network": network,
-            "matcher": InstanceSequenceMatcher(
+            "matcher": matching(
                 vistr.COST_CLASS,
                 vistr.COST_L1,
                 vistr.COST_IOU,
@@ -224,16 +226,13 @@ class VisTR(SetPredictionModel):
         )
 
 
-def check_config(cfg: CfgNode, features: list[str]) -> None:
-    """Raise ``UserError`` for what no layer checks; ``features`` are the backbone's outputs."""
-    vistr = cfg.MODEL.VISTR
-    check_counts(cfg.INPUT.CLIP, "INPUT.CLIP", ["NUM_FRAMES"])
-    counts = ("NUM_CLASSES", "NUM_SLOTS", "HIDDEN_DIM", "NUM_HEADS", "DEC_LAYERS")
-    check_counts(vistr, "MODEL.VISTR", (*counts, "DIM_FEEDFORWARD"))
-    if vistr.LABEL_OFFSET >= vistr.NUM_CLASSES:
-        raise UserError(
-            f"MODEL.VISTR.LABEL_OFFSET is {vistr.LABEL_OFFSET}: set less than NUM_CLASSES "
-            f"({vistr.NUM_CLASSES})"
-        )
-    num_frames = cfg.INPUT.CLIP.NUM_FRAMES
-    check_levels(vistr, "MODEL.VISTR", features, masks=True, num_frames=num_frames)
+def _positions(vistr: CfgNode) -> nn.Module:
+    """The encoding of the tokens' positions that ``MODEL.VISTR`` describes."""
+    if vistr.POSITIONS == "none":
+        return NoPositionEncoding(vistr.HIDDEN_DIM)
+    return SinePositionEncoding(
+        vistr.HIDDEN_DIM,
+        num_axes=3 if vistr.POSITIONS == "sine_3d" else 2,
+        temperature=vistr.POSITION_TEMPERATURE,
+        scale=2 * math.pi * vistr.POSITION_WAVES,
+    )

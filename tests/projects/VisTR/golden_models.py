@@ -6,7 +6,7 @@ from d2video.projects.vistr import InstanceSequenceMatcher, VisTR, VisTRNetwork
 from torch import Tensor
 
 from d2video.checkpoint.convert import CONVERTER_REGISTRY, from_foreign
-from d2video.layers import Transformer
+from d2video.layers import SinePositionEncoding, Transformer
 from d2video.modeling.criterion import BoxLoss, ClassificationLoss, MaskLoss, SetCriterion
 from d2video.modeling.losses import CrossEntropy
 from tests.helpers.golden_backbone import golden_backbone
@@ -33,6 +33,7 @@ def golden_vistr(
             dropout=0.0,
             pre_norm=config["pre_norm"],
         ),
+        position_encoding=SinePositionEncoding(config["hidden_dim"], num_axes=3),
         num_frames=config["num_frames"],
         num_slots=config["queries_per_frame"],
         num_classes=config["num_classes"],
