@@ -147,13 +147,14 @@ def inspect(look: Look) -> list[Section]:
     return found
 
 
-def shown(frame: np.ndarray) -> np.ndarray:
-    """A frame at the size in which the page shows it, about 320 to 640 pixels wide or high."""
-    side = max(frame.shape[:2])
-    if side < _LEAST_SIDE:
-        scale: float = -(-_LEAST_SIDE // side)
+def shown(frame: np.ndarray, largest: int = _LARGEST_SIDE) -> np.ndarray:
+    """A frame at the size in which the page shows it: the longer side has about ``largest`` pixels, of
+    small frames at least 320 or ``largest``."""
+    side, least = max(frame.shape[:2]), min(_LEAST_SIDE, largest)
+    if side < least:
+        scale: float = -(-least // side)
     else:
-        scale = min(1.0, _LARGEST_SIDE / side)
+        scale = min(1.0, largest / side)
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(np.ascontiguousarray(frame), None, fx=scale, fy=scale, interpolation=kind)
 

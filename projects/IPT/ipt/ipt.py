@@ -142,7 +142,12 @@ class IPT(nn.Module):
             return self._losses(batched_inputs)
         return self._answers(batched_inputs)
 
-    def _task_of(self, item: dict) -> int:
+    def task_of(self, item: dict) -> int:
+        """The number of an input's task.
+
+        Raises:
+            UserError: it names none, and MODEL.IPT.TASK neither; or one that the model lacks.
+        """
         name = item.get("task") or self.default_task
         if not name:
             if len(self.network.tasks) == 1:
@@ -156,7 +161,7 @@ class IPT(nn.Module):
     # ---- training -------------------------------------------------------------------------------
 
     def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
-        tasks = {self._task_of(item) for item in batched_inputs}
+        tasks = {self.task_of(item) for item in batched_inputs}
         assert len(tasks) == 1, "a training batch is of one task"
         (task,) = tasks
         for item in batched_inputs:
@@ -196,7 +201,7 @@ class IPT(nn.Module):
     @torch.no_grad()
     def _answers(self, batched_inputs: list[dict]) -> list[RestoredAnswer]:
         """Images of one task share batches of patches."""
-        tasks = [self._task_of(item) for item in batched_inputs]
+        tasks = [self.task_of(item) for item in batched_inputs]
         answers: dict[int, Tensor] = {}
         for task in dict.fromkeys(tasks):
             places = [i for i, other in enumerate(tasks) if other == task]

@@ -244,11 +244,12 @@ class IPTNetwork(nn.Module):
         """Those that all tasks share."""
         return [value for name, value in self.named_parameters() if task_of(name) is None]
 
-    def forward(self, x: Tensor, task: int) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, task: int, query: int | None = None) -> tuple[Tensor, Tensor]:
         """
         Args:
             x: (B, 3, p, p), 0..255.
             task: index in ``tasks``.
+            query: that of the task whose query the decoder takes; None: of ``task``.
 
         Returns:
             (B, 3, s p, s p), about 0..255, neither clamped nor rounded, and the features of the
@@ -259,7 +260,8 @@ class IPTNetwork(nn.Module):
         head = self.heads[name]((x - self.mean) / self.std)
         # The order within a token is channel, row, column, as that of `unfold`.
         tokens = F.pixel_unshuffle(head, self.token_size)
-        features = self.body(tokens.flatten(2).transpose(1, 2), name)
+        asked = name if query is None else self.tasks[query].name
+        features = self.body(tokens.flatten(2).transpose(1, 2), asked)
         change = features.transpose(1, 2).unflatten(2, tokens.shape[2:])
         output = self.tails[name](head + F.pixel_shuffle(change, self.token_size))
         start = _enlarged(x, self.tasks[task].scale) if self.global_residual else self.mean
