@@ -100,6 +100,8 @@ def add_d2video_config(cfg: CN) -> None:
     # "forward", or "shuffled": the pictures of a clip change places while the numbers stay, a
     # control that shows whether the order matters.
     cfg.INPUT.CLASSIFICATION.FRAME_ORDER = "forward"
+    # The same for testing; "": as FRAME_ORDER.
+    cfg.INPUT.CLASSIFICATION.FRAME_ORDER_TEST = ""
 
     # ---- solver -------------------------------------------------------------------------------
     # "SGD" (detectron2's) or "ADAMW".

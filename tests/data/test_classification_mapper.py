@@ -141,6 +141,21 @@ def test_shuffled_pictures_and_one_frame(record):
     assert (one["image"].shape[0], one["frame_index"].tolist()) == (1, [24])
 
 
+def test_orders_of_training_and_testing(cfg):
+    def orders() -> list[str]:
+        mappers = (VideoClipMapper(cfg, is_train) for is_train in (True, False))
+        return [each.frame_order for each in mappers]
+
+    node = cfg.INPUT.CLASSIFICATION
+    assert orders() == ["forward", "forward"]
+    node.FRAME_ORDER = "shuffled"
+    assert orders() == ["shuffled", "shuffled"]
+    node.FRAME_ORDER_TEST = "forward"
+    assert orders() == ["shuffled", "forward"]
+    node.FRAME_ORDER, node.FRAME_ORDER_TEST = "forward", "shuffled"
+    assert orders() == ["forward", "shuffled"]
+
+
 def test_long_views_are_lazy(record, monkeypatch):
     options = {"num_frames": 0, "num_crops": 2, "crop_size": 32}
     eager = mapper(False, **options)(record)["views"]

@@ -102,7 +102,7 @@ class VideoClipMapper:
         common = {
             "is_train": is_train,
             "frame_index": video.FRAME_INDEX,
-            "frame_order": video.FRAME_ORDER,
+            "frame_order": (not is_train and video.FRAME_ORDER_TEST) or video.FRAME_ORDER,
             "augmentations": configured_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
         }

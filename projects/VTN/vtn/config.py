@@ -34,6 +34,9 @@ def add_vtn_config(cfg: CN) -> None:
     vtn.WINDOW = 18
     # Rows of the table of positions, two of them not for frames.
     vtn.MAX_POSITIONS = 288
+    # The table: "learned" (official), "sine" (fixed waves), or "none": the order of frames is seen through
+    # the window only.
+    vtn.POSITIONS = "learned"
     # What becomes of frame numbers beyond the table: "rescale" counts them from the first frame of the
     # clip and, if need be, shrinks them; "modulus" begins anew at 0 (official).
     vtn.POSITION_RULE = "rescale"

@@ -8,6 +8,7 @@ Parameters correspond one to one to those of transformers' Longformer, tensor by
 
     cls_token                                        (the official VTN's own)
     embeddings.{position, token_type, norm}          {position, token_type}_embeddings, LayerNorm
+                                                     (no position, unless positions are learned)
     layers.<i>.attention.{query, ..., value_global}  attention.self.<same name>
     layers.<i>.attention.out, layers.<i>.norm1       attention.output.{dense, LayerNorm}
     layers.<i>.{linear1, linear2, norm2}             intermediate.dense, output.{dense, LayerNorm}
@@ -20,6 +21,7 @@ from d2video.projects.vtn.official import modulus_rows
 from d2video.projects.vtn.temporal_layer import TemporalLayer
 from torch import Tensor, nn
 
+from d2video.layers.position_encoding import SinePositionEncoding
 from d2video.utils.errors import UserError
 
 NORM_EPS = 1e-12
@@ -51,6 +53,41 @@ POSITION_RULES: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
+def sine_table(rows: int, width: int) -> Tensor:
+    """(rows, width), the waves of the transformer of Vaswani et al., 2017, by row.
+
+    Raises:
+        UserError: ``width`` is odd.
+    """
+    if width % 2:
+        raise UserError(f"sine positions need an even width, not {width}: choose learned ones")
+    return SinePositionEncoding(width, 1, scale=1.0).waves(torch.arange(rows))
+
+
+class FixedPositions(nn.Module):
+    """A table of positions that is neither trained nor in checkpoints, used like ``nn.Embedding``.
+
+    Args:
+        table: (P, C).
+    """
+
+    def __init__(self, table: Tensor):
+        super().__init__()
+        self.register_buffer("weight", table, persistent=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(...) int64 to (..., C)."""
+        return self.weight[rows]
+
+
+# Of P rows and C channels.
+POSITIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "learned": nn.Embedding,
+    "sine": lambda rows, width: FixedPositions(sine_table(rows, width)),
+    "none": lambda rows, width: FixedPositions(torch.zeros(rows, width)),
+}
+
+
 def repeated_frames(frame_index: Tensor, padding: Tensor | None) -> Tensor:
     """(B, F) bool: frames with the number of the frame just before them, itself no padding."""
     repeated = frame_index[:, 1:] == frame_index[:, :-1]
@@ -65,12 +102,15 @@ class TokenEmbeddings(nn.Module):
     Args:
         width: C.
         max_positions: P; of its last two rows one is CLS' and one is for padding.
+        positions: see :data:`POSITIONS`.
         position_rule: see :data:`POSITION_RULES`.
     """
 
-    def __init__(self, width: int, max_positions: int, position_rule: str, dropout: float):
+    def __init__(
+        self, width: int, max_positions: int, positions: str, position_rule: str, dropout: float
+    ):
         super().__init__()
-        self.position = nn.Embedding(max_positions, width)
+        self.position = POSITIONS[positions](max_positions, width)
         self.token_type = nn.Embedding(2, width)
         self.norm = nn.LayerNorm(width, NORM_EPS)
         self.dropout = nn.Dropout(dropout)
@@ -81,7 +121,7 @@ class TokenEmbeddings(nn.Module):
     ) -> Tensor:
         """cls_token (1, 1, C), features (B, F, C), frame_index (B, F) int64, padding (B, F) bool or
         None; returns (B, F + 1, C), CLS first."""
-        rows = self.position.num_embeddings - 2
+        rows = len(self.position.weight) - 2
         if padding is not None:
             # Whatever stands there may not reach the others: neither a number nor a NaN.
             features = features.masked_fill(padding[..., None], 0)
@@ -108,6 +148,7 @@ class TemporalEncoder(nn.Module):
         window: even; a frame sees window / 2 frames on each side (transformers' way to count).
         max_positions: P, rows of the position table; P - 2 of them are for frames.
         dropout: probability, used on the embeddings, the attention weights and each block's output.
+        positions: one of :data:`POSITIONS`; "learned" is official.
         position_rule: one of :data:`POSITION_RULES`; "modulus" is official.
         mask_repeats: a frame with the number of the one before it (a video shorter than its clip)
             counts as padding. The official code sees it as often as it is there: False.
@@ -127,6 +168,7 @@ class TemporalEncoder(nn.Module):
         window: int = 18,
         max_positions: int = 288,
         dropout: float = 0.1,
+        positions: str = "learned",
         position_rule: str = "rescale",
         mask_repeats: bool = True,
         init_std: float = 0.02,
@@ -147,13 +189,17 @@ class TemporalEncoder(nn.Module):
                 f"the temporal encoder's position table has {max_positions} rows: CLS and padding "
                 "take two of them, set 3 or more"
             )
+        if positions not in POSITIONS:
+            raise UserError(f"positions are '{positions}': choose {' or '.join(POSITIONS)}")
         if position_rule not in POSITION_RULES:
             raise UserError(
                 f"the rule of positions is '{position_rule}': choose {' or '.join(POSITION_RULES)}"
             )
         self.mask_repeats = mask_repeats
         self.cls_token = nn.Parameter(torch.randn(1, 1, hidden_dim))
-        self.embeddings = TokenEmbeddings(hidden_dim, max_positions, position_rule, dropout)
+        self.embeddings = TokenEmbeddings(
+            hidden_dim, max_positions, positions, position_rule, dropout
+        )
         self.layers = nn.ModuleList(
             TemporalLayer(hidden_dim, num_heads, dim_feedforward, window // 2, dropout, NORM_EPS)
             for _ in range(num_layers)

@@ -123,6 +123,7 @@ class VTN(nn.Module):
                 window=node.WINDOW,
                 max_positions=node.MAX_POSITIONS,
                 dropout=node.DROPOUT,
+                positions=node.POSITIONS,
                 position_rule=node.POSITION_RULE,
                 mask_repeats=node.MASK_REPEATS,
                 init_std=node.INIT_STD,

@@ -275,6 +275,36 @@ def test_positions_of_padding_and_cls(golden):
     torch.testing.assert_close(seen[0], expected)
 
 
+def test_sine_positions():
+    """Channels 2i and 2i + 1: sine and cosine of n / 10000^(2i / C), of row n (Vaswani et al., 2017)."""
+    encoder = tiny(positions="sine")
+    table = encoder.embeddings.position(torch.tensor([0, 5]))
+    assert torch.equal(table[0], torch.tensor([0.0, 1.0] * 24))
+    for channel in (0, 2, 46):
+        angle = torch.tensor(5 / 10_000 ** (channel / 48))
+        expected = torch.stack([angle.sin(), angle.cos()])
+        torch.testing.assert_close(table[1, channel : channel + 2], expected)
+    names = {*encoder.state_dict()}
+    assert names == {*tiny().state_dict()} - {"embeddings.position.weight"}
+    assert names == {*tiny(positions="none").state_dict()}
+
+
+@pytest.mark.parametrize("positions", ["learned", "sine", "none"])
+@pytest.mark.parametrize("window", [40, 2])
+@torch.no_grad()
+def test_what_tells_the_order(positions, window):
+    """Positions, or a window that is narrower than the clip."""
+    torch.manual_seed(0)
+    encoder = tiny(positions=positions, window=window, init_std_embeddings=0.5, init_std=0.1).eval()
+    features, index = torch.randn(1, 12, 48), torch.arange(12)[None]
+    change = (encoder(features.flip(1), index) - encoder(features, index)).abs().max()
+    # Of float32 with values of order 1; backwards, a window shows the same neighbours.
+    assert (change < 1e-5) == (positions == "none")
+    mixed = features[:, torch.randperm(12)]
+    change = (encoder(mixed, index) - encoder(features, index)).abs().max()
+    assert (change < 1e-5) == (positions == "none" and window == 40)
+
+
 def test_first_weights():
     torch.manual_seed(0)
     encoder = TemporalEncoder(num_layers=1)
@@ -298,6 +328,8 @@ def test_first_weights():
         ({"window": 7}, "window is 7: set an even number"),
         ({"num_layers": 0}, "has 0 layers"),
         ({"max_positions": 2}, "table has 2 rows"),
+        ({"positions": "cosine"}, "positions are 'cosine': choose learned or sine or none"),
+        ({"positions": "sine", "hidden_dim": 9, "num_heads": 3}, "need an even width, not 9"),
         ({"position_rule": "wrap"}, "'wrap': choose rescale or modulus"),
     ],
 )
