@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from d2video.projects.ipt.tasks import parse_tasks
 from detectron2.config import CfgNode
 
 from d2video.synthetic import write_restoration_images
-from tests.projects.IPT.tiny import tiny_cfg
+from tests.projects.IPT.tiny import SIZES, make_patches, tiny_cfg
 
 CONFIG = "configs/IPT/ipt_tiny_images.yaml"
 
@@ -24,3 +25,11 @@ def training_cfg(*options) -> CfgNode:
 
 def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
     return [(tiny_cfg(), ("MODEL.IPT", "MODEL.PIXEL"))]
+
+
+ABLATION_SIZES = SIZES
+
+
+def ablation_batch(cfg: CfgNode) -> list[dict]:
+    task = parse_tasks(cfg.MODEL.IPT.TASKS)[0]
+    return make_patches(task.name, task.scale)

@@ -12,6 +12,7 @@ from d2video.config import load_cfg
 from d2video.data import build_mapper
 from d2video.engine import build_optimizer
 from d2video.projects import register_all
+from tests.helpers.ablations import rows
 from tests.projects.IPT.tiny import TASKS
 
 register_all()
@@ -29,6 +30,17 @@ def load(path):
 def build(cfg):
     with torch.device("meta"):
         return build_model(cfg)
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if row.project == "IPT"], ids=str)
+def test_data_of_the_ablations(row):
+    """Every test set has a task of the row's model, or one that it does by another."""
+    cfg = row.cfg()
+    chosen = build_mapper(cfg, True).batch_task, build_mapper(cfg, False).image_task
+    assert [[*each.tasks] for each in chosen] == [[*parse_tasks(cfg.MODEL.IPT.TASKS)]] * 2
+    for name in cfg.DATASETS.TEST:
+        task = name.partition("_")[2]
+        assert chosen[1]({"file_name": name, "task": task}).name == task
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

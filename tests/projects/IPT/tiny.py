@@ -16,11 +16,14 @@ from tests.helpers.golden_io import GOLDEN
 
 NODE = "MODEL.IPT."
 TASKS = ["sr_x2", "sr_x3", "sr_x4", "derain", "denoise_30", "denoise_50"]
+SIZES = [
+    *(f"{NODE}NUM_FEATURES", 4, f"{NODE}PATCH_SIZE", 12, f"{NODE}NUM_LAYERS", 1),
+    *(f"{NODE}NUM_HEADS", 2),
+]
 SMALL = [
     *("MODEL.META_ARCHITECTURE", "IPT", "MODEL.DEVICE", "cpu", "INPUT.FORMAT", "RGB"),
     *("MODEL.PIXEL_MEAN", [114.444, 111.4605, 103.02], "MODEL.PIXEL_STD", [1.0] * 3),
-    *(f"{NODE}NUM_FEATURES", 4, f"{NODE}PATCH_SIZE", 12, f"{NODE}NUM_LAYERS", 1),
-    *(f"{NODE}NUM_HEADS", 2, f"{NODE}TASKS", ["sr_x2", "derain", "denoise_30"]),
+    *(*SIZES, f"{NODE}TASKS", ["sr_x2", "derain", "denoise_30"]),
 ]
 
 

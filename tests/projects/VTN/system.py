@@ -5,7 +5,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from d2video.synthetic import MotionSpec, write_motion_videos
-from tests.projects.VTN.tiny import tiny_cfg
+from tests.projects.VTN.tiny import SIZES, make_clip, tiny_cfg
 
 CONFIG = "configs/VTN/vtn_tiny_motion.yaml"
 
@@ -32,3 +32,10 @@ def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
         (tiny_cfg(), ("MODEL.VTN", "MODEL.RESNETS")),
         (tiny_cfg("vit"), ("MODEL.VTN",)),
     ]
+
+
+ABLATION_SIZES = [*SIZES, "MODEL.TIMM.NAME", "vit_with_weights"]
+
+
+def ablation_batch(cfg: CfgNode) -> list[dict]:
+    return [make_clip(), make_clip(4, label=2, seed=1)]

@@ -11,12 +11,14 @@ from d2video.config import get_cfg
 from d2video.projects import register_all
 
 NODE = "MODEL.VTN."
+SIZES = [
+    *(f"{NODE}NUM_CLASSES", 5, f"{NODE}HIDDEN_DIM", 32, f"{NODE}NUM_HEADS", 4),
+    *(f"{NODE}DIM_FEEDFORWARD", 48, f"{NODE}MAX_POSITIONS", 40, f"{NODE}MLP_DIM", 24),
+]
 SMALL = [
     *("MODEL.META_ARCHITECTURE", "VTN", "MODEL.DEVICE", "cpu"),
     *("MODEL.PIXEL_MEAN", [114.75] * 3, "MODEL.PIXEL_STD", [57.375] * 3),
-    *(f"{NODE}NUM_CLASSES", 5, f"{NODE}HIDDEN_DIM", 32, f"{NODE}NUM_LAYERS", 2),
-    *(f"{NODE}NUM_HEADS", 4, f"{NODE}DIM_FEEDFORWARD", 48, f"{NODE}WINDOW", 4),
-    *(f"{NODE}MAX_POSITIONS", 40, f"{NODE}MLP_DIM", 24),
+    *(*SIZES, f"{NODE}NUM_LAYERS", 2, f"{NODE}WINDOW", 4),
     *(f"{NODE}STREAM_INTERVAL", 3, "INPUT.CLASSIFICATION.CROP_SIZE_TEST", 32),
 ]
 RESNET = [
@@ -34,6 +36,12 @@ def vit_of_tests(**arguments) -> nn.Module:
     """Frames of 32x32, 16 patches, 2 blocks; by its name MODEL.TIMM.NAME asks for it."""
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
     return timm.create_model("vit_base_patch16_224", **sizes, **arguments)
+
+
+@timm.models.register_model
+def vit_with_weights(pretrained: bool = False, **arguments) -> nn.Module:
+    """As if timm had weights of it."""
+    return vit_of_tests(**arguments)
 
 
 def tiny_cfg(backbone: str = "resnet", *options) -> CfgNode:
