@@ -71,6 +71,8 @@ class FixedPositions(nn.Module):
         table: (P, C).
     """
 
+    weight: Tensor
+
     def __init__(self, table: Tensor):
         super().__init__()
         self.register_buffer("weight", table, persistent=False)
@@ -81,7 +83,7 @@ class FixedPositions(nn.Module):
 
 
 # Of P rows and C channels.
-POSITIONS: dict[str, Callable[[int, int], nn.Module]] = {
+POSITIONS: dict[str, Callable[[int, int], nn.Embedding | FixedPositions]] = {
     "learned": nn.Embedding,
     "sine": lambda rows, width: FixedPositions(sine_table(rows, width)),
     "none": lambda rows, width: FixedPositions(torch.zeros(rows, width)),
