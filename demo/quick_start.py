@@ -19,8 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2video.report import Chart, Media, Section, write_page
+from d2video.report import Media, Section, write_page
 from d2video.report.results import comparison_table, final_results, read_metrics
+from d2video.report.run import run_charts, sample_pictures
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import replace_on_success
 from demo.recipe import ROOT, SEEDS, Recipe, Run, load_recipe, recipe_files
@@ -70,7 +71,8 @@ def train(recipe: Recipe, run: Run, folder: Path, overrides: list[str]) -> bool:
     if cfg.MODEL.DEVICE == "cpu":
         processes = min(run.processes, os.cpu_count() or 1)
     shared = ["--num-gpus", str(processes), "--dist-url", "auto"]
-    train_net(["--config-file", config_file, *shared, *resume, *overrides])
+    without_clips = ["TEST.VISUALIZE.NUM_CLIPS", "0"]  # of its own page: they are drawn here
+    train_net(["--config-file", config_file, *shared, *resume, *overrides, *without_clips])
     return True
 
 
@@ -108,15 +110,15 @@ def write_demo_page(
     Raises:
         UserError: a training or an evaluation has left no results.
     """
-    tables, charts, figures = [], [], {}
+    tables, charts, samples, figures = [], [], [], {}
     clips = list(clips)
     held_out = f"{recipe.splits['val']} held-out {recipe.noun}"
     for run in recipe.runs:
         folder = output / run.name
         metrics = read_metrics(folder / "metrics.json")
-        for title, series in run.curves.items():
-            drawn = {label: metrics[name] for label, name in series.items() if name in metrics}
-            charts.append(Chart(f"{run.name}: {title}", drawn))
+        drawn = run_charts(metrics)
+        charts += [chart._replace(title=f"{run.name}: {chart.title}") for chart in drawn]
+        samples += sample_pictures(folder)
         found, more = run.results(folder, held_out)
         figures.update(found)
         tables += more
@@ -135,6 +137,7 @@ def write_demo_page(
     links.append(("how it learns, with three seeds", ROOT / "docs" / "learning.md"))
     sections = [
         Section("Predictions", media=clips),
+        Section("Held-out samples", media=samples),
         Section("Results", tables=tables),
         Section("Training", charts=charts),
     ]

@@ -38,7 +38,6 @@ class Run:
         counts: those of them that are numbers of things; the others are percentages.
         seeds: what trainings with SEED 1, 2 and 3 gave when they were measured (docs/learning.md), by
             the name in metrics.json, such as "segm/AP50".
-        curves: chart title to {series name: name in metrics.json}.
         class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
             anything.
         pictures: caption to picture that the evaluation writes, relative to the training's folder.
@@ -53,7 +52,6 @@ class Run:
     config_file: str
     task: str
     metrics: dict[str, str]
-    curves: dict[str, dict[str, str]]
     further: dict[str, dict[str, str]] = field(default_factory=dict)
     counts: tuple[str, ...] = ()
     seeds: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -188,15 +186,6 @@ def with_options(*options: str) -> Callable[[CfgNode], dict[str, Any]]:
         return VideoTrainer.test(cfg, model)
 
     return evaluate
-
-
-def set_prediction_curves(**more_terms: str) -> dict[str, dict[str, str]]:
-    """The charts of a system that is trained by set prediction (DETR and what builds on it)."""
-    terms = {"class": "loss_ce", "box": "loss_bbox", "GIoU": "loss_giou", **more_terms}
-    return {
-        "Training loss": {"total": "total_loss"},
-        "Terms of the last decoder layer": terms,
-    }
 
 
 def recipe_files() -> dict[str, Path]:

@@ -116,7 +116,7 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name
 def run(args: argparse.Namespace) -> dict | None:
-    """Train, or evaluate with ``--eval-only``, in this process.
+    """Train, or evaluate with ``--eval-only``, in this process. A training ends with its page.
 
     Returns:
         the metrics of the last evaluation, if there was one.
@@ -129,7 +129,30 @@ def run(args: argparse.Namespace) -> dict | None:
         return evaluate(cfg, resume=args.resume)
     trainer = VideoTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    results = trainer.train()
+    cfg = trainer.cfg  # with the schedule in iterations
+    del trainer  # the page takes a model
+    _write_page(cfg)
+    return results
+
+
+def _write_page(cfg: Any) -> None:
+    """Write the page of a training in the main process; the weights are saved before, whatever happens."""
+    import logging
+
+    from detectron2.utils import comm
+
+    from d2video.report.run import write_run_page
+
+    if not comm.is_main_process():
+        return
+    logger = logging.getLogger(__name__)
+    try:
+        page = write_run_page(cfg)
+    except UserError as error:
+        logger.warning("The page of this training cannot be written: %s", error)
+    else:
+        logger.info("Curves, results and pictures: %s", page.as_uri())
 
 
 def launch(run: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> None:

@@ -15,12 +15,14 @@ Series = list[tuple[int, float]]
 def read_metrics(path: Path) -> dict[str, Series]:
     """Every scalar in the ``metrics.json`` that detectron2's trainer writes: one object a line.
 
-    Where a resumed run wrote an iteration again, the later value counts.
+    Where a resumed run, or another one in the same folder, went back, what was written for later iterations
+    is left out.
 
     Raises:
         UserError: the file is missing or has another form.
     """
     curves: dict[str, dict[int, float]] = {}
+    last = -1
     for number, line in enumerate(_read(path).splitlines(), start=1):
         try:
             record = json.loads(line)
@@ -30,9 +32,14 @@ def read_metrics(path: Path) -> dict[str, Series]:
                 f"{path}, line {number}: expected a JSON object with 'iteration', as "
                 "detectron2's JSONWriter writes it"
             ) from error
+        if iteration < last:
+            for points in curves.values():
+                for later in [each for each in points if each > iteration]:
+                    del points[later]
+        last = iteration
         for name, value in record.items():
             curves.setdefault(name, {})[iteration] = value
-    return {name: sorted(points.items()) for name, points in curves.items()}
+    return {name: sorted(points.items()) for name, points in curves.items() if points}
 
 
 def final_results(path: Path, task: str) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from functools import partial
 
 from d2video.synthetic import ShapesSpec, write_coco_shapes
-from demo.recipe import Recipe, Run, set_prediction_curves
+from demo.recipe import Recipe, Run
 
 RECIPE = Recipe(
     runs=(
@@ -33,7 +33,6 @@ RECIPE = Recipe(
                 "bbox/AP50": (91.5, 92.5, 90.6),
                 "segm/AP50": (92.7, 92.6, 93.7),
             },
-            curves=set_prediction_curves(mask="loss_mask", dice="loss_dice"),
         ),
     ),
     write_data=partial(write_coco_shapes, panoptic=True),

@@ -119,7 +119,6 @@ RECIPE = Recipe(
                 "shapes_images_val_sr_x2/restoration/PSNR_Y-sr_x2": (26.01, 26.05, 26.06),
                 "shapes_images_val_denoise_30/restoration/PSNR_Y-denoise_30": (30.47, 30.45, 30.51),
             },
-            curves={"Training loss": {"total": "total_loss", "negative PSNR (dB)": "loss_psnr"}},
             processes=2,
         ),
     ),

@@ -5,7 +5,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from d2video.synthetic import ShapesSpec, write_mot_shapes
-from demo.recipe import Comparison, Recipe, Run, set_prediction_curves
+from demo.recipe import Comparison, Recipe, Run
 
 
 def link_detections(cfg: CfgNode) -> dict[str, Any]:
@@ -39,7 +39,6 @@ RECIPE = Recipe(
                 "mot/AssA": (57.1, 55.3, 57.3),
                 "mot/IDSW": (81, 83, 79),
             },
-            curves=set_prediction_curves(),
             class_metric=None,
             evaluations={"linked": link_detections},
             processes=2,

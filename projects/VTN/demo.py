@@ -16,10 +16,6 @@ RECIPE = Recipe(
             },
             seeds={"classification/top1": (98.8, 93.3, 100.0)},
             class_metric="top1",
-            curves={
-                "Training loss": {"cross-entropy": "total_loss"},
-                "Accuracy of the training batches": {"top-1 (%)": "top1_accuracy"},
-            },
             pictures={"true and predicted classes": "inference/motion_val/confusion.png"},
             evaluations={
                 "shuffled": with_options("INPUT.CLASSIFICATION.FRAME_ORDER", "shuffled"),

@@ -1,7 +1,7 @@
 """VisTR in `make demo`."""
 
 from d2video.synthetic import ShapesSpec, write_ytvis_shapes
-from demo.recipe import Recipe, Run, set_prediction_curves
+from demo.recipe import Recipe, Run
 
 RECIPE = Recipe(
     runs=(
@@ -21,7 +21,6 @@ RECIPE = Recipe(
                 "segm/AP50": (83.2, 82.7, 82.4),
                 "segm/AP75": (52.6, 50.7, 53.9),
             },
-            curves=set_prediction_curves(mask="loss_mask", dice="loss_dice"),
         ),
     ),
     write_data=write_ytvis_shapes,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from d2video.inference import DrawingOptions
 from d2video.synthetic import ShapesSpec, write_mot_shapes
 from d2video.utils.errors import UserError
 from d2video.video.video_reader import open_video
@@ -57,7 +58,13 @@ def test_page_clips_and_reuse(tmp_path):
     clips = list((tmp_path / "VisTR" / "clips").glob("*.mp4"))
     assert len(clips) == 1
     assert as_base64(clips[0]) in html
-    for text in ("AP50", "square", "Training loss", "4 generated videos"):
+    for text in (
+        "AP50",
+        "square",
+        "Terms of the loss in training",
+        "held out",
+        "4 generated videos",
+    ):
         assert text in html
 
     weights = tmp_path / "VisTR" / "model_final.pth"
@@ -94,7 +101,6 @@ def small_recipe(tmp_path, **changes):
         metrics={"HOTA": "all in all", "IDSW": "identity switches"},
         counts=("IDSW",),
         seeds={"mot/HOTA": (61.04, 63.0, 58.96), "mot/IDSW": (7, 5, 9)},
-        curves={"Loss": {"total": "total_loss"}},
         class_metric=None,
     )
     (tmp_path / "Tracker").mkdir()
@@ -155,7 +161,7 @@ def test_page_with_a_comparison(tmp_path):
 
 def test_tracking_data_and_their_videos(tmp_path):
     from d2video.inference.predictor import VideoPredictor
-    from demo.rendering import draw_record
+    from d2video.report.clips import draw_records
 
     recipe = small_recipe(tmp_path)
     recipe.write_data(tmp_path / recipe.folder, recipe.splits, recipe.spec)
@@ -166,10 +172,11 @@ def test_tracking_data_and_their_videos(tmp_path):
     # A part of the sequence: what else lies in its folder is not shown.
     record = {"video_id": 4, "sequence": sequence.name, "file_names": files[2:5]}
     predictor = VideoPredictor(model=StubTracker(), min_size=0, max_size=0)
-    caption, path = draw_record(recipe, predictor, record, tmp_path / "clips")
+    folder, options = tmp_path / "clips", DrawingOptions()
+    [(caption, path, _)] = draw_records(predictor, [record], folder, options, fps=recipe.fps)
     assert caption == f"video {sequence.name}"
     video = open_video(path)
-    assert (video.size, video.fps) == ((64, 96), recipe.fps)
+    assert (video.size, video.fps) == ((32, 48), recipe.fps)
     assert len(list(video)) == 3
 
 
@@ -186,7 +193,7 @@ def test_video_files_and_ablations(tmp_path):
         *(
             "mean_class_accuracy",
             "counterclockwise",
-            "cross-entropy",
+            "loss_cls",
             "16 generated videos",
         ),
         *("frames in order", "frames shuffled", "one frame"),
@@ -210,7 +217,6 @@ def test_page_with_ablations_classes_and_pictures(tmp_path):
         task="classification",
         metrics={"top1": "the best"},
         class_metric="top1",
-        curves={},
         pictures={"confused": "inference/confusion.png"},
         evaluations={"one": with_options(), "mixed": with_options()},
     )

@@ -11,12 +11,13 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from PIL import Image
 
-from d2video.engine.hooks.held_out import HeldOutHook, picture_path
+from d2video.engine.hooks.held_out import HeldOutHook
 from d2video.modeling.losses import CrossEntropy
 from d2video.modeling.matcher import Matches
 from d2video.modeling.matching_statistics import MatchingStatistics, matching_figures
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ImageTargets
+from d2video.report.run import picture_path
 from tests.engine.test_evaluation_hook import any_set, scores
 from tests.engine.test_resume import records, train
 from tests.helpers.fresh_process import run_fresh

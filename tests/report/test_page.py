@@ -119,11 +119,13 @@ def test_metrics(tmp_path):
         {"iteration": 0, "loss": 5.0},
         {"iteration": 20, "loss": 4.0, "lr": 0.1},
         {"iteration": 40, "loss": float("nan")},
-        {"iteration": 20, "loss": 3.5},  # after a resume
+        {"iteration": 60, "loss": 1.0, "late": 1.0},
+        {"iteration": 41, "loss": 3.5},  # after a resume
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     metrics = read_metrics(path)
-    assert metrics["loss"][:2] == [(0, 5.0), (20, 3.5)]
+    assert metrics["loss"][:2] == [(0, 5.0), (20, 4.0)]
+    assert metrics["loss"][3:] == [(41, 3.5)]
     assert math.isnan(metrics["loss"][2][1])
     assert metrics["lr"] == [(20, 0.1)]
     assert metrics.keys() == {"loss", "lr"}

@@ -5,7 +5,6 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from d2video.data.held_out_samples import HeldOutSamples
 from d2video.inference.beside_labels import draw_beside_labels
 from d2video.modeling.matching_statistics import MatchingStatistics, matching_figures
 from d2video.modeling.set_prediction import SetPredictionModel
+from d2video.report.run import HELD_OUT, picture_path
 from d2video.structures import ClassHead, class_names_of
 from d2video.utils.errors import UserError
 from d2video.utils.files import replace_on_success
@@ -31,8 +31,6 @@ from d2video.utils.random_state import kept_random_state
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "held_out/"
-PICTURES = "visualizations"
 # Attributes of modules that draw numbers in training mode without a module for it.
 _DRAWING = ("dropout", "attn_drop", "drop_prob")
 
@@ -84,7 +82,7 @@ class HeldOutHook(HookBase):
     def show(self) -> None:
         """Compute and draw; in all processes alike."""
         for name, samples in self._samples.items():
-            prefix = f"{name}/{PREFIX}" if len(self._cfg.DATASETS.TEST) > 1 else PREFIX
+            prefix = f"{name}/{HELD_OUT}" if len(self._cfg.DATASETS.TEST) > 1 else HELD_OUT
             if self._cfg.TEST.HELD_OUT.NUM_SAMPLES:
                 figures = self._figures(name, samples)
                 get_event_storage().put_scalars(
@@ -162,11 +160,6 @@ class HeldOutHook(HookBase):
                 path = picture_path(self._cfg.OUTPUT_DIR, name, number)
                 with replace_on_success(path) as partial:
                     Image.fromarray(picture).save(partial, quality=90)
-
-
-def picture_path(output_dir: str | Path, dataset: str, number: int) -> Path:
-    """Where the last picture of a data set's sample lies."""
-    return Path(output_dir) / PICTURES / f"{dataset}_{number}.jpg"
 
 
 @contextmanager

@@ -37,7 +37,6 @@ RECIPE = Recipe(
             task="classification",
             metrics={"top1": "clips whose class has the highest score"},
             class_metric="top1",
-            curves={"Training loss": {"cross-entropy": "total_loss"}},
         ),
     ),
     write_data=write_colours,
