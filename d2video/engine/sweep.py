@@ -104,7 +104,7 @@ class Sweep:
     Attributes:
         folder: of all that is written.
         metrics: the columns of the table.
-        tasks: row by row, seed by seed.
+        tasks: seed by seed, row by row.
     """
 
     folder: Path
@@ -165,6 +165,8 @@ def read_sweep(path: str, output: Path) -> Sweep:
             of_run = {"SEED": seed}
             place = output / folder / f"seed{seed}"
             tasks.append(Task(name, seed, config, keys | of_run, finite(values | of_run), place))
+    # First all rows with the first seed, so that they can be compared early.
+    tasks.sort(key=lambda task: seeds.index(task.seed))
     return Sweep(output, tuple(metrics), tuple(tasks))
 
 

@@ -116,7 +116,7 @@ def test_what_is_finished_is_not_run_again(run, capsys):
     capsys.readouterr()
     run("--list", seeds=[1, 3])
     numbered = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert numbered[:2] == ["1 one, seed 1 (finished)", "2 one, seed 3"]
+    assert numbered[1:3] == ["2 two | ü, seed 1 (finished)", "3 one, seed 3"]
 
 
 def test_a_failure_is_named_and_loses_no_other(run, capsys):
@@ -141,7 +141,7 @@ def test_a_stopped_training_goes_on(run):
     with pytest.raises(SystemExit) as end:
         run()
     assert end.value.code == 143
-    assert runs("two_ü") == [["begun"]]  # and no other after it
+    assert runs("one") == runs("two_ü") == [["begun"]]  # and no other after it
     Path("folder/accident2").unlink()
     run()
     assert runs("two_ü") == [["begun", "resumed"], ["begun"]]
@@ -149,10 +149,10 @@ def test_a_stopped_training_goes_on(run):
 
 
 def test_one_task_of_an_array_job(run, monkeypatch):
-    run("--task", 2)
+    run("--task", 3)
     assert (runs("one"), runs("two_ü")) == ([["begun"]], [])
     assert Path("folder/one/seed2/results.json").is_file()
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     run()
     assert runs("two_ü") == [["begun"]]
     run("--row", "one")
@@ -194,7 +194,7 @@ def run_raw(*words: str) -> None:
     ],
 )
 def test_a_row_that_has_changed_since(run, words, changes, said, capsys):
-    run("--task", 3)
+    run("--task", 2)
     before = {path: path.stat().st_mtime_ns for path in Path("folder").rglob("*.json")}
     with pytest.raises(SystemExit):
         run(*words, **changes)
