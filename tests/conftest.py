@@ -4,6 +4,7 @@ detectron2 is imported where it is used: pytest-xdist's main process, which runs
 """
 
 import functools
+import gc
 import json
 import logging
 import os
@@ -13,6 +14,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, which each worker of pytest imports later
 
 pytest_plugins = ["tests.helpers.budget"]
+
+
+def pytest_sessionfinish() -> None:
+    """End the worker processes of loaders that tests have left in reference cycles. Otherwise that happens
+    when Python ends, and pytest-xdist interrupts it: a traceback after the last line."""
+    gc.collect()
 
 
 @pytest.fixture
