@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from d2video.cli.arguments import command_parser, positive
-from d2video.report.results import Series, read_metrics
+from d2video.report.results import Series, mean_and_range, read_metrics
 from d2video.utils.errors import UserError, exit_on_user_error
 from demo.recipe import ROOT, Recipe, load_recipe
 
@@ -171,8 +171,7 @@ def table(curves: dict[str, list[Curve]], metric: str) -> list[str]:
         values = [value for *_, value in ends]
         seconds = statistics.mean(spent for _, spent, _ in ends)
         lines.append(
-            f"| {title} | {course} | {statistics.mean(values):.1f} ({min(values):.1f} to "
-            f"{max(values):.1f}) | {ends[0][0]} | {seconds:.0f} |"
+            f"| {title} | {course} | {mean_and_range(values, 1)} | {ends[0][0]} | {seconds:.0f} |"
         )
     return lines
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from d2video.engine.sweep import Sweep, locked
+from d2video.report.results import mean_and_range
 from d2video.utils.errors import UserError
 from d2video.utils.files import open_text, write_json
 from d2video.utils.near_names import did_you_mean
@@ -58,7 +59,7 @@ def markdown(results: Results, metrics: Sequence[str], seeds: int) -> str:
     for metric in metrics:
         by_row = [_values(by_seed, metric) for by_seed in results.values()]
         highest = max(abs(value) for values in by_row for value in values)
-        columns.append([_cell(values, 1 if highest >= 10 else 3) for values in by_row])
+        columns.append([mean_and_range(values, 1 if highest >= 10 else 3) for values in by_row])
     lines = [["row", *metrics, "seeds"], ["---"] * (2 + len(metrics))]
     for (row, by_seed), cells in zip(results.items(), zip(*columns, strict=True), strict=True):
         done = str(seeds) if len(by_seed) == seeds else f"{len(by_seed)} of {seeds}"
@@ -69,15 +70,6 @@ def markdown(results: Results, metrics: Sequence[str], seeds: int) -> str:
 def _values(by_seed: dict[int, dict[str, float]], metric: str) -> list[float]:
     found = [results.get(metric) for results in by_seed.values()]
     return [value for value in found if value is not None]  # None: JSON's of NaN
-
-
-def _cell(values: list[float], decimals: int) -> str:
-    if not values:
-        return "–"
-    mean, low, high = (
-        f"{value:.{decimals}f}" for value in (statistics.mean(values), min(values), max(values))
-    )
-    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
 def _as_json(sweep: Sweep, results: Results) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def metrics_table(
         for name, meaning in meanings.items()
     ]
     return Table(caption, header, rows)
+
+
+def mean_and_range(values: Sequence[float], decimals: int) -> str:
+    """Such as "72.4 (70.1 to 73.5)"; of one value "72.4", of none "–"."""
+    if not values:
+        return "–"
+    mean, low, high = (
+        f"{value:.{decimals}f}" for value in (statistics.mean(values), min(values), max(values))
+    )
+    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
 def class_table(caption: str, results: Mapping[str, float], metric: str) -> Table:

@@ -28,7 +28,7 @@ def test_compare(tmp_path, capsys):
     main(["compare", "segm/AP50", str(picture), *pairs])
     rows = capsys.readouterr().out.splitlines()[2:]
     assert rows == [
-        "| before | 1.0, 2.0 | 2.0 (2.0 to 2.0) | 40 | 8 |",
+        "| before | 1.0, 2.0 | 2.0 | 40 | 8 |",
         "| now | 15.0, 50.0 | 50.0 (40.0 to 60.0) | 40 | 11 |",
     ]
     assert "<svg" in picture.read_text()
