@@ -65,6 +65,7 @@ JOINT = f"{DEFORMABLE}.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER"
         ("detr", [f"{NODE}.TRACK_LINKS", True], "set DEFORMABLE.ENABLED True"),
         ("two_stage", [f"{NODE}.TRACK_LINKS", True], "needs DEFORMABLE.DENSE_PROPOSALS"),
         ("deformable", [f"{DEFORMABLE}.DENSE_PROPOSALS", True], "needs TWO_STAGE"),
+        ("detr", [f"{NODE}.LINK_UPDATE", 0.0], "LINK_UPDATE is 0.0: set a share above 0"),
         ("detr", [f"{NODE}.FOCAL_LOSS", True], "set DEFORMABLE.ENABLED True"),
         ("deformable", [f"{NODE}.TRACK_ATTENTION", True], "set DEFORMABLE.ENABLED False"),
         ("deformable_masks", [f"{NODE}.PRE_NORM", True], "set DEFORMABLE.ENABLED False"),

@@ -119,6 +119,7 @@ def deformable_network(
         dense_proposals=options.DENSE_PROPOSALS,
         track_links=node.get("TRACK_LINKS", False),
         merge_frame_features=options.get("MERGE_FRAME_FEATURES", False),
+        link_update=node.get("LINK_UPDATE", 1.0),
         temperature=node.POSITION_TEMPERATURE,
         mask_width=node.MASK_DIM or None,
         activation_checkpoint=cfg.MODEL.ACTIVATION_CHECKPOINT,
@@ -172,6 +173,8 @@ def check_config(cfg: CfgNode, backbone: Backbone) -> None:
             f"{_NAME}: IN_FEATURES of several levels, NUM_FRAMES above 1 and FOCAL_LOSS need "
             "deformable attention: set DEFORMABLE.ENABLED True"
         )
+    if not 0 < node.LINK_UPDATE <= 1:
+        raise UserError(f"{_NAME}.LINK_UPDATE is {node.LINK_UPDATE}: set a share above 0, up to 1")
     for key in ("FALSE_NEGATIVE_PROB", "FALSE_POSITIVE_PROB"):
         if not 0 <= node[key] <= 1:
             raise UserError(f"{_NAME}.{key} is {node[key]}: set a probability, 0 to 1")

@@ -50,6 +50,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         track_links: track queries start from the proposals that :class:`TrackLinks` chooses; needs
             ``dense_proposals``.
         merge_frame_features: see :class:`FrameMerging`.
+        link_update: see :class:`TrackLinks`.
         temperature: of the sine positions.
         mask_width, activation_checkpoint: see :class:`MaskBranch`.
     """
@@ -69,6 +70,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
         dense_proposals: bool = False,
         track_links: bool = False,
         merge_frame_features: bool = False,
+        link_update: float = 1.0,
         lateral_features: list[str] | None = None,
         temperature: float = 10000.0,
         mask_width: int | None = None,
@@ -110,7 +112,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
             for parameter in box_head.layers[-1].parameters():
                 nn.init.zeros_(parameter)
         self.two_stage: TwoStage | None = None
-        self.links = TrackLinks(width) if track_links else None
+        self.links = TrackLinks(width, link_update) if track_links else None
         if two_stage:
             self.two_stage = TwoStage(width, num_queries, dense_proposals)
         else:
@@ -217,14 +219,15 @@ class DeformableTrackingNetwork(TrackingNetwork):
         self, seen: Tensor, tracks: TrackQueries, tokens: Tensor, found: Tensor
     ) -> tuple[ProposalLinks, Tensor, Tensor]:
         """The links to the proposals found (B, Q, 4), and the boxes (B, n, 4) and tokens (B, n, C) of
-        the track queries, those of the proposals where there is a link."""
+        the track queries, where there is a link those of the proposals and what they look like now."""
         assert self.links is not None
         logits = self.links(seen, tracks.boxes, tokens, found)
         choice = one_to_one(logits, tracks.padding)[..., None]
         row, linked = choice.clamp(max=found.shape[1] - 1), choice < found.shape[1]
         boxes = torch.where(linked, found.gather(1, row.expand(-1, -1, 4)), tracks.boxes)
         shown = tokens.gather(1, row.expand(-1, -1, tokens.shape[-1]))
-        return ProposalLinks(logits, found), boxes, torch.where(linked, shown, seen)
+        now = torch.lerp(seen.to(shown.dtype), shown, self.links.update)
+        return ProposalLinks(logits, found), boxes, torch.where(linked, now, seen)
 
     def _predict(
         self, outputs: Tensor, bases: list[Tensor], all_layers: bool

@@ -118,10 +118,13 @@ class TrackLinks(nn.Module):
 
     Args:
         width: C.
+        update: share, above 0 to 1, of the newest sight in how a track query looks: below 1 one wrong link
+            does not make it look like another object (Wang et al., JDE, ECCV 2020: 0.1).
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, update: float = 1.0):
         super().__init__()
+        self.update = update
         self.look = nn.Linear(width, width)
         self.sharpness = nn.Parameter(torch.tensor(10.0))
         self.nearness = nn.Parameter(torch.tensor(0.5))
@@ -130,7 +133,7 @@ class TrackLinks(nn.Module):
     def forward(self, seen: Tensor, boxes: Tensor, tokens: Tensor, found: Tensor) -> Tensor:
         """
         Args:
-            seen: (B, n, C), the tokens of the proposals that the n track queries were linked to last.
+            seen: (B, n, C), the tokens of the proposals that the n track queries were linked to.
             boxes: (B, n, 4) cxcywh, where they are looked for.
             tokens, found: of the Q proposals, (B, Q, C) and (B, Q, 4).
 

@@ -63,6 +63,19 @@ def test_a_track_query_starts_from_its_proposal():
     assert torch.equal(output.embeddings[:, :2, 64:], first.embeddings[:, [3, 1], 64:])
 
 
+def test_a_track_remembers_how_it_looked():
+    network = build("track_links").eval().network
+    network.links.update = 0.25
+    found = BOXES[None].clone()
+    seen, tokens = torch.randn(1, 1, 64), torch.randn(1, 3, 64)
+    for none, expected in ((-100.0, torch.lerp(seen, tokens[:, [1]], 0.25)), (100.0, seen)):
+        with torch.no_grad():
+            network.links.sharpness.fill_(0.0)
+            network.links.none.fill_(none)
+            _, _, now = network._link(seen, TrackQueries(seen, found[:, [1]]), tokens, found)
+        torch.testing.assert_close(now, expected)
+
+
 def test_no_two_tracks_have_one_proposal():
     logits = torch.tensor([[[5.0, 4.0, 0.0], [5.0, 0.0, 0.0], [9.0, 9.0, 0.0]]])
     assert one_to_one(logits[:, :2]).tolist() == [[1, 0]]
