@@ -83,7 +83,7 @@ def add_trackformer_config(cfg: CN) -> None:
     # Track queries start from the proposal that looks like their object and lies where it would be, had it
     # moved on as before (official: False: from their own box). Needs DEFORMABLE.DENSE_PROPOSALS.
     node.TRACK_LINKS = False
-    # With TRACK_LINKS: share, above 0 to 1, of the newest sight in how a track looks (1: its last sight alone).
+    # With TRACK_LINKS: share, above 0 to 1, of the newest sight in how a track looks (1: it alone counts).
     node.LINK_UPDATE = 1.0
     # The previous frame is cropped and resized back: the greatest part of its width that is cut off,
     # from 0 (none) to below 1. Official: 0.01 for videos …
