@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "annotate videos, a camera or images with a model's predictions",
     "train": "train or evaluate any system, with detectron2's command line",
     "sweep": "train the rows of an ablation with several seeds; write the table",
+    "report": "write a training's page of curves, results and pictures anew",
     "evaluate": "score a trained model, or the results of any program, on data sets",
     "errors": "say where a model loses: which objects, and by which mistakes",
     "inspect": "show the inside of a model: attention, queries and layers in pictures",

@@ -64,7 +64,7 @@ def draw_beside_labels(
     frames = _frames_of(sample)
     pixels = [pixels_of(frame, image_format) for frame in frames]
     size = (frames[0].shape[-2], frames[0].shape[-1])
-    options = DrawingOptions(scale=scale_of(pixels[0]), score_threshold=score_threshold)
+    options = DrawingOptions(scale=scale_of(*size), score_threshold=score_threshold)
     draw = task.drawer(class_names, options)
     if len(frames) == 1 and task.takes_images:
         found: Any = [task.answer_image(model, frames[0], size)]  # type: ignore[arg-type]

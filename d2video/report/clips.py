@@ -1,6 +1,7 @@
 """Clips and pictures of what a model answers to the records of a data set."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from d2video.report.page import Media
 from d2video.video.frame_names import split_frame_name
 from d2video.video.frame_source import FrameSource
 from d2video.video.video_reader import open_video
+from d2video.visualization.samples import scale_of
 
 
 def draw_records(
@@ -23,6 +25,7 @@ def draw_records(
     *,
     fps: float | None = None,
     most_frames: int | None = None,
+    enlarge: bool = False,
 ) -> list[Media]:
     """Draw the answers to records: a clip for each video, a picture for each image.
 
@@ -31,6 +34,7 @@ def draw_records(
         options: how they are drawn.
         fps: frames a second of clips; None: what the record says, else 10.
         most_frames: of a clip, the first ones; None: all.
+        enlarge: small videos, so that there is room for labels; in place of ``options.scale``.
 
     Returns:
         the files, with what they are, in the order of the records.
@@ -49,6 +53,8 @@ def draw_records(
             path = folder / f"{record['video_id']:04d}.mp4"
             source = _video(record, fps, most_frames)
             source.name = caption
+            if enlarge:
+                options = replace(options, scale=scale_of(*source.size))
         annotate(predictor, source, path, options=options)
         if "label" in record and predictor.class_names is not None:
             caption += f", {predictor.class_names[record['label']]}"

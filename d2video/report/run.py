@@ -8,7 +8,7 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from d2video.checkpoint.run_folder import BEST
+from d2video.checkpoint.run_folder import BEST, model_in
 from d2video.data.loading import load_records
 from d2video.data.model_records import records_for_testing
 from d2video.evaluation.main_metric import MAIN_METRICS
@@ -16,13 +16,14 @@ from d2video.fetching import shown
 from d2video.inference import DrawingOptions, Predictor
 from d2video.report.clips import draw_records
 from d2video.report.page import Chart, Media, Section, Table, write_page
-from d2video.report.results import Series, class_table, read_metrics
+from d2video.report.results import Series, read_metrics
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-NAME = "report.html"
+PAGE = "report.html"
+_FINAL = "model_final.pth"
 HELD_OUT = "held_out/"
 PICTURES = "visualizations"
 MOST_FRAMES = 100  # of a clip
@@ -49,10 +50,10 @@ def sample_pictures(output_dir: str | Path, dataset: str = "*") -> list[Media]:
 
 
 def write_run_page(cfg: CfgNode) -> Path:
-    """Write ``report.html`` into the folder of a training that has ended.
+    """Write ``report.html`` into the folder of a training.
 
     Args:
-        cfg: of the training. Its OUTPUT_DIR holds ``metrics.json`` and ``model_final.pth``.
+        cfg: of the training. Its OUTPUT_DIR holds ``metrics.json`` and, for clips, a checkpoint.
 
     Returns:
         the path of the page, absolute.
@@ -74,14 +75,11 @@ def write_run_page(cfg: CfgNode) -> Path:
         Section("Settings", tables=[_settings(cfg, metrics)]),
     ]
     return write_page(
-        folder / NAME,
+        folder / PAGE,
         f"{cfg.MODEL.META_ARCHITECTURE} trained on {', '.join(cfg.DATASETS.TRAIN)}",
         sections,
         notes=notes,
     )
-
-
-_FINAL = "model_final.pth"
 
 
 def result_tables(metrics: Mapping[str, Series]) -> list[Table]:
@@ -101,8 +99,15 @@ def result_tables(metrics: Mapping[str, Series]) -> list[Table]:
         plain = {name: value for name, value in found.items() if "-" not in name}
         rows: list[list[str | float | None]] = [[name, value] for name, value in plain.items()]
         tables.append(Table(f"{task}: last evaluation", ["metric", "value"], rows, decimals=2))
-        by_class = dict.fromkeys(name.partition("-")[0] for name in found if "-" in name)
-        tables += [class_table(f"{task}: {name} by class", found, name) for name in by_class]
+        by_class: dict[str, list[tuple[str, float]]] = {}
+        for name, value in found.items():
+            metric, dash, label = name.partition("-")
+            if dash:
+                by_class.setdefault(metric, []).append((label, value))
+        for metric, values in by_class.items():
+            tables.append(
+                Table(f"{task}: {metric} by class", ["class", metric], values, decimals=2)
+            )
     return tables
 
 
@@ -162,13 +167,15 @@ def _clips(cfg: CfgNode, name: str, has_pictures: bool) -> list[Media]:
         return []
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.WEIGHTS = str(Path(cfg.OUTPUT_DIR) / _FINAL)
+    final = Path(cfg.OUTPUT_DIR) / _FINAL
+    cfg.MODEL.WEIGHTS = str(final if final.is_file() else model_in(final.parent))
     return draw_records(
         Predictor(cfg),
         records[:: max(1, len(records) // count)][:count],
         Path(cfg.OUTPUT_DIR) / PICTURES / name,
         DrawingOptions(score_threshold=cfg.TEST.VISUALIZE.SCORE_THRESHOLD),
         most_frames=MOST_FRAMES,
+        enlarge=True,
     )
 
 

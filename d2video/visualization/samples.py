@@ -109,7 +109,7 @@ def _labelled_cells(
     captions = [f"{numbers[0]} {label}", *numbers[1:]]
     frames = [pixels_of(image, image_format) for image in sample["image"]]
     return [
-        captioned(enlarge(frame, scale_of(frame)), caption)
+        captioned(enlarge(frame, scale_of(*frame.shape[:2])), caption)
         for frame, caption in zip(frames, captions, strict=True)
     ]
 
@@ -122,14 +122,14 @@ def _cell(
     image_format: str,
 ) -> np.ndarray:
     pixels, found = pixels_of(image, image_format), _as_predictions(targets)
-    options = DrawingOptions(draw_boxes=True, scale=scale_of(pixels))
+    options = DrawingOptions(draw_boxes=True, scale=scale_of(*pixels.shape[:2]))
     drawn = draw_instances(pixels, found, class_names, options)
     return captioned(drawn, caption)
 
 
-def scale_of(pixels: np.ndarray) -> int:
+def scale_of(height: int, width: int) -> int:
     """By which small pictures are enlarged, so that there is room for labels."""
-    return max(1, round(_CELL_SIDE / min(pixels.shape[:2])))
+    return max(1, round(_CELL_SIDE / min(height, width)))
 
 
 def pixels_of(image: Tensor, image_format: str) -> np.ndarray:

@@ -85,6 +85,10 @@ def test_train_resume_and_evaluate(data, tmp_path):
     assert (tmp_path / "model_final.pth").is_file()
     assert 0 <= metrics(tmp_path)[-1]["segm/AP50"] <= 100
     assert list((tmp_path / "inference").rglob("results.json"))
+    page = (tmp_path / "report.html").read_text()
+    assert "Predictions on shapes_val" in page
+    assert "No clips" not in page
+    assert (page.count("data:image/jpeg"), page.count("data:video/mp4")) == (4, 3)
 
     more = train_net(data, "--resume", *options(tmp_path, SOLVER__MAX_ITER=6))
     assert more.returncode == 0, more.stderr[-2000:]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog
 
+from d2video.cli.report import main as report
 from d2video.cli.train import _write_page
 from d2video.config import get_cfg
 from d2video.report.page import Table
@@ -87,6 +88,7 @@ def test_tables_and_charts_of_several_data_sets(tmp_path):
         "a/segm: last evaluation", ["metric", "value"], [["AP", 40.0], ["AP50", 60.0]], 2
     )
     assert by_class.rows == [("cat", 30.0), ("t-shirt", 50.0)]
+    assert by_class.caption == "a/segm: AP by class"
     assert [table.caption for table in others] == [
         *("b/segm: last evaluation", "b/segm: AP by class")
     ]
@@ -105,3 +107,16 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path, cfg, caplog):
     _write_page(cfg)
     assert "The page of this training cannot be written" in caplog.text
     assert "metrics.json does not exist" in caplog.text
+
+
+def test_the_page_of_a_stopped_training(tmp_path, cfg, capsys):
+    write_metrics(tmp_path / "out", *TRAINING)
+    with pytest.raises(SystemExit):
+        report([str(tmp_path / "out")])
+    assert "config.yaml does not exist: name the OUTPUT_DIR" in capsys.readouterr().err
+    (tmp_path / "out" / "config.yaml").write_text(cfg.dump())
+    (tmp_path / "out").rename(tmp_path / "moved")
+    report([str(tmp_path / "moved"), "SEED", "5"])
+    page = tmp_path / "moved" / "report.html"
+    assert capsys.readouterr().out == f"{page}\n"
+    assert "<td>5</td>" in page.read_text()
