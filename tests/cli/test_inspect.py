@@ -66,6 +66,20 @@ def test_layers_over_a_data_set(trained):
     assert any(name.startswith("slots") for name in pictures("page.html"))
 
 
+def test_a_data_set_without_labels(trained):
+    """Its query slots are shown."""
+    labels = trained / "shapes/annotations/instances_val.json"
+    content = json.loads(labels.read_text())
+    del content["annotations"]
+    labels.write_text(json.dumps(content))
+    files = {"json_file": "../shapes/annotations/instances_val.json", "image_root": "../shapes/val"}
+    sets = ["DATASETS.REGISTER", repr([["bare", "coco", files]])]
+    main([image_of(trained), "--model", str(trained / "run"), "--data", "bare", *sets])
+    page = Path("inspection.html").read_text()
+    assert "Query slots over bare" in page
+    assert "bare has no labelled objects" in page
+
+
 MISTAKES = {
     "--points 900,3": "point 900,3 is outside the frame: choose x below 64 and y below 48",
     "--queries 6": "query 6 does not exist: the model has 0 to 5",

@@ -30,7 +30,7 @@ from d2video.utils.errors import UserError
 
 _SLOTS = 20  # that are drawn, as in the paper
 _NMS_IOU = 0.5
-Scores = list[tuple[dict[str, float], dict[str, float]]]
+Scores = list[list[dict[str, float]]]
 """AP, AP50, ... of each decoder layer, without and with NMS."""
 
 
@@ -52,7 +52,11 @@ def data_sections(model: DETR, look: Look, cfg: CfgNode) -> Iterator[Section]:
             look.media(f"slots_{len(look.pictures)}", drawn, f"{len(slots)} query slots", wide=True)
         ]
         yield Section(f"Query slots over {name}", [note], media)
-        yield _layer_section(name, scores)
+        if scores is None:
+            note = f"{name} has no labelled objects, so the decoder layers are not compared."
+            yield Section(f"Decoder layers over {name}", [note])
+        else:
+            yield _layer_section(name, scores)
 
 
 def _layer_section(name: str, scores: Scores) -> Section:
@@ -81,7 +85,7 @@ def _layer_section(name: str, scores: Scores) -> Section:
 @torch.no_grad()
 def over_data(
     model: DETR, cfg: CfgNode, name: str, classes: ClassMatch | None = None
-) -> tuple[Tensor, Scores]:
+) -> tuple[Tensor, Scores | None]:
     """Run a model on a labelled data set of images.
 
     Args:
@@ -92,7 +96,7 @@ def over_data(
 
     Returns:
         the boxes that the last layer's queries predict, (M, Q, 4), cxcywh in [0, 1], on the CPU, and
-        the box AP of each layer.
+        the box AP of each layer; None for a data set without labelled objects.
 
     Raises:
         UserError: the data set has no boxes of images.
@@ -120,8 +124,9 @@ def over_data(
             thinned = [_suppressed(each) for each in found]
             for evaluator, answers in zip(pair, (found, thinned), strict=True):
                 evaluator.process(batch, [{"instances": each} for each in answers])
-    scores = [tuple(evaluator.evaluate()["bbox"] for evaluator in pair) for pair in evaluators]
-    return torch.cat(boxes), scores
+    results = [[evaluator.evaluate().get("bbox") for evaluator in pair] for pair in evaluators]
+    labelled = all(each is not None for pair in results for each in pair)
+    return torch.cat(boxes), results if labelled else None
 
 
 def detections_of(model: DETR, logits: Tensor, boxes: Tensor, size: tuple[int, int]) -> Instances:
