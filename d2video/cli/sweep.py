@@ -99,5 +99,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"error: {failure}", file=sys.stderr)
     if failures:
         sys.exit(1)
-    if not table:
+    if args.table and not table:
         raise UserError(f"{sweep.folder} holds no finished training of the sweep: run it first")

@@ -162,6 +162,8 @@ def test_one_task_of_an_array_job(run, monkeypatch):
 def test_two_processes_do_not_train_the_same(run, capsys):
     with locked(Path("folder/one/seed1/.lock"), wait=False) as lock:
         assert lock is not None
+        run("--task", 1)  # and nothing for a table yet
+        assert not Path("folder/table.md").exists()
         run()
     assert "is run by another process" in capsys.readouterr().out
     assert runs("one") == [["begun"]]
