@@ -16,14 +16,13 @@ Series = list[tuple[int, float]]
 def read_metrics(path: Path) -> dict[str, Series]:
     """Every scalar in the ``metrics.json`` that detectron2's trainer writes: one object a line.
 
-    Where a resumed run, or another one in the same folder, went back, what was written for later iterations
-    is left out.
+    Where a resumed run, or another one in the same folder, went back, a scalar loses its values at later
+    iterations. (The lines of one run are not in order either, but those of one scalar are.)
 
     Raises:
         UserError: the file is missing or has another form.
     """
     curves: dict[str, dict[int, float]] = {}
-    last = -1
     for number, line in enumerate(_read(path).splitlines(), start=1):
         try:
             record = json.loads(line)
@@ -33,14 +32,12 @@ def read_metrics(path: Path) -> dict[str, Series]:
                 f"{path}, line {number}: expected a JSON object with 'iteration', as "
                 "detectron2's JSONWriter writes it"
             ) from error
-        if iteration < last:
-            for points in curves.values():
-                for later in [each for each in points if each > iteration]:
-                    del points[later]
-        last = iteration
         for name, value in record.items():
-            curves.setdefault(name, {})[iteration] = value
-    return {name: sorted(points.items()) for name, points in curves.items() if points}
+            points = curves.setdefault(name, {})
+            while points and next(reversed(points)) > iteration:
+                points.popitem()
+            points[iteration] = value
+    return {name: list(points.items()) for name, points in curves.items()}
 
 
 def final_results(path: Path, task: str) -> dict[str, float]:

@@ -119,7 +119,8 @@ def test_metrics(tmp_path):
         {"iteration": 0, "loss": 5.0},
         {"iteration": 20, "loss": 4.0, "lr": 0.1},
         {"iteration": 40, "loss": float("nan")},
-        {"iteration": 60, "loss": 1.0, "late": 1.0},
+        {"iteration": 60, "loss": 1.0},
+        {"iteration": 49, "segm/AP": 1.0},  # written with the losses of a later step
         {"iteration": 41, "loss": 3.5},  # after a resume
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -128,7 +129,8 @@ def test_metrics(tmp_path):
     assert metrics["loss"][3:] == [(41, 3.5)]
     assert math.isnan(metrics["loss"][2][1])
     assert metrics["lr"] == [(20, 0.1)]
-    assert metrics.keys() == {"loss", "lr"}
+    assert metrics["segm/AP"] == [(49, 1.0)]
+    assert metrics.keys() == {"loss", "lr", "segm/AP"}
     path.write_text('{"iteration": 0}\nno json\n')
     with pytest.raises(UserError, match="line 2: expected a JSON object"):
         read_metrics(path)
