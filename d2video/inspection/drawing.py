@@ -74,13 +74,22 @@ def mark(picture: np.ndarray, point: tuple[float, float]) -> np.ndarray:
     return picture
 
 
-def boxed(picture: np.ndarray, box: Tensor | Sequence[float]) -> np.ndarray:
-    """The picture with a box, cxcywh as parts of it."""
+def boxed(
+    picture: np.ndarray,
+    box: Tensor | Sequence[float],
+    colour: tuple[int, int, int] = _MARK,
+    label: str = "",
+) -> np.ndarray:
+    """The picture with a box, cxcywh as parts of it, and a label at its upper left corner."""
     cx, cy, w, h = map(float, box)
     height, width = picture.shape[:2]
     low = (round((cx - w / 2) * width), round((cy - h / 2) * height))
     high = (round((cx + w / 2) * width), round((cy + h / 2) * height))
-    return cv2.rectangle(picture.copy(), low, high, _MARK, 2, cv2.LINE_AA)
+    canvas = cv2.rectangle(picture.copy(), low, high, colour, 2, cv2.LINE_AA)
+    if label:
+        corner = (min(max(low[0], 0), width - 1), min(max(low[1], 0), height - 1))
+        draw_label(canvas, label, colour, corner, label_font_size(canvas))
+    return canvas
 
 
 def sheet(

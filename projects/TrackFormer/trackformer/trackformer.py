@@ -10,7 +10,12 @@ from typing import Any
 
 import torch
 from d2video.projects.detr.postprocess import Detections, instances_of, unpad_masks
-from d2video.projects.trackformer.network.base import FrameFeatures, NetworkOutput, TrackingNetwork
+from d2video.projects.trackformer.network.base import (
+    FrameFeatures,
+    NetworkOutput,
+    TrackingNetwork,
+    TrackQueries,
+)
 from d2video.projects.trackformer.network.build import build_network
 from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
@@ -132,6 +137,16 @@ class TrackFormer(SetPredictionModel):
     # ---- training -------------------------------------------------------------------------------
 
     def _train_on(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+        return self.losses(*self.training_inputs(batched_inputs))
+
+    def training_inputs(
+        self, batched_inputs: list[dict]
+    ) -> tuple[list[Tensor], Tensor | None, list[list[ImageTargets]], list[ImageTargets] | None]:
+        """The arguments of :meth:`losses`, of samples of the mapper.
+
+        Raises:
+            UserError: a sample without previous frames, or of classes that the model lacks.
+        """
         if any("previous" not in item for item in batched_inputs):
             raise UserError(
                 "TrackFormer trains on pairs of frames: set INPUT.DATASET_MAPPER FramePairMapper"
@@ -149,7 +164,7 @@ class TrackFormer(SetPredictionModel):
         if self.track_links:
             instances = [item["previous"][-1]["earlier"] for item in batched_inputs]
             before = [self.image_targets(each, each.gt_classes) for each in instances]
-        return self.losses(list(canvas.unbind(1)), padding, targets, before)
+        return list(canvas.unbind(1)), padding, targets, before
 
     def losses(
         self,
@@ -165,6 +180,22 @@ class TrackFormer(SetPredictionModel):
             padding: (B, H, W) bool of all frames, or None.
             targets: of each frame, B images.
             before: of the frame before the first, for a network with track links.
+        """
+        output, _, rows = self.follow(frames, padding, targets, before)
+        return self._frame_losses(output, targets[-1], rows)
+
+    def follow(
+        self,
+        frames: list[Tensor],
+        padding: Tensor | None,
+        targets: list[list[ImageTargets]],
+        before: list[ImageTargets] | None = None,
+    ) -> tuple[NetworkOutput, TrackQueries | None, Tensor | None]:
+        """What a training step makes of frames, the arguments of :meth:`losses`.
+
+        Returns:
+            the output for the last frame, its track queries, and the rows (B, n) int64 of their objects;
+            see :class:`.track_queries.TrackQuerySampler`.
         """
         network = self.network
         tracks = rows = None
@@ -194,8 +225,7 @@ class TrackFormer(SetPredictionModel):
         features = network.features(frames[-1], padding)
         # Projected anew: the projection learns from the earlier frames, too.
         previous = [network.project(earlier) for earlier in seen[: network.num_previous]]
-        output = network(features, network.project(features), previous, tracks)
-        return self._frame_losses(output, targets[-1], rows)
+        return network(features, network.project(features), previous, tracks), tracks, rows
 
     def _frame_losses(
         self, output: NetworkOutput, targets: list[ImageTargets], rows: Tensor | None

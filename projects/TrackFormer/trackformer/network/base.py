@@ -24,11 +24,13 @@ class TrackQueries:
             (B, n, 2·C), the tokens of the proposals behind them.
         boxes: (B, n, 4), cxcywh divided by the image size.
         padding: (B, n) bool, True where there is no query; None if nothing is padded.
+        matched: (B, n) bool, in training: True where the query had an object in the previous frame.
     """
 
     embeddings: Tensor
     boxes: Tensor
     padding: Tensor | None = None
+    matched: Tensor | None = None
 
 
 @dataclass

@@ -82,11 +82,11 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
         outputs, embeddings = self.transformer.decode(
             queries, query_pos, memory, pos, token_padding, query_padding, attend_tracks
         )
-        encoded = None
+        laterals = []
         if self.mask_branch is not None:
             laterals = self.mask_branch.mask_head.laterals(features.maps[:-1])
-            memory = memory.unflatten(1, source.shape[-2:])
-            encoded = Encoded(outputs[-1], memory, source, padding, laterals)
+        memory = memory.unflatten(1, source.shape[-2:])
+        encoded = Encoded(outputs[-1], memory, source, padding, laterals)
         found = self.predict(outputs, encoded, all_layers)
         return NetworkOutput(
             *(found.logits, found.boxes, found.masks, encoded),

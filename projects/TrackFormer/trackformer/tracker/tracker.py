@@ -47,6 +47,8 @@ class Tracker:
 
     Attributes:
         active, inactive: the :class:`Tracks` after the last frame.
+        rows: (m,) int64, of the last answer's tracks the network's row that showed each, or that of its
+            query if none did.
 
     Raises:
         UserError: a value out of range, or an unknown rule.
@@ -101,8 +103,13 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything; ids start at 0."""
         self.active = self.inactive = Tracks.none()
+        self.rows = torch.zeros(0, dtype=torch.int64)
         self._masks: Tensor | None = None  # of the active tracks, if they may be answered again
         self._next_id = 0
+
+    def known(self) -> Tracks:
+        """The tracks that the next frame's track queries ask for, the active ones first."""
+        return Tracks.cat([self.active, self._wanted(self.inactive)])
 
     @torch.no_grad()
     def step(
@@ -135,7 +142,7 @@ class Tracker:
                 f"{self.public_detections}) but the frame has none: use a data set whose sequences "
                 "have them, or set the key to ''"
             )
-        known = Tracks.cat([self.active, self._wanted(self.inactive)])
+        known = self.known()
         output = detect(known.embeddings, known.query_boxes(image_size, self.moved_on))
         assert len(output.scores) >= len(known)
         candidates = Candidates.of(output, image_size, self.clip_boxes, self.tracked_classes)
@@ -152,6 +159,7 @@ class Tracker:
         active, suppressed = self._suppress(active, scores, self.detection_nms_thresh)
         inactive = Tracks.cat([inactive, suppressed[suppressed.ids < self._next_id]])
         tracks = self._number(active.tracks, len(born))
+        self.rows = torch.where(active.rows < 0, active.places, active.rows)
 
         answer = Instances(image_size)  # copies: a user may well scale or clip the boxes in place
         answer.pred_boxes = Boxes(tracks.boxes.clone())

@@ -61,10 +61,13 @@ class TrackQuerySampler:
         rows = current_rows(matches, previous, current)
         queries, rows = self._sample(boxes, matches, rows, padding, false_positives)
         padded = rows == PADDED
+        matched = torch.zeros_like(boxes[..., 0], dtype=torch.bool)
+        matched[matches.batch, matches.query] = True
         return TrackQueries(
             embeddings.gather(1, queries[..., None].expand(-1, -1, embeddings.shape[-1])),
             boxes.gather(1, queries[..., None].expand(-1, -1, 4)),
             padded if padded.any() else None,
+            matched.gather(1, queries),
         ), rows
 
     def _sample(
