@@ -27,13 +27,14 @@ def inspect_trackformer(model: TrackFormer, look: Look) -> Iterator[Section]:
         raise UserError(
             f"{given}: the page of TrackFormer shows queries of tracks, choose --tracks"
         )
-    layer = look.layer_of(len(model.network.transformer.decoder.layers))
+    layer = look.layer_of("decoder", len(model.network.transformer.decoder.layers))
     frames = look.frames(_FRAMES)
     steps = [*follow(model, (look.inputs([frame])[0] for frame in frames), layer)]
-    found = lengths_of_tracks(steps, look.score)
+    every = lengths_of_tracks(steps)
+    found = lengths_of_tracks(steps, look.score) or every
     for track in look.tracks:
-        if track not in (ids := lengths_of_tracks(steps)):
-            listed = ", ".join(map(str, ids)) or "none"
+        if track not in every:
+            listed = ", ".join(map(str, sorted(every))) or "none"
             raise UserError(
                 f"track {track} does not exist in these {len(steps)} frames: the model found {listed}"
             )
@@ -69,7 +70,8 @@ def _tracks_section(
 ) -> Section:
     """The tracks of some lengths, in pictures, by numbers and by their scores."""
     if not lengths:
-        return Section("Tracks", [f"No track has a mean score of {look.score:g}: lower --score."])
+        key = "MODEL.TRACKFORMER.TRACKER.DETECTION_SCORE_THRESH"
+        return Section("Tracks", [f"The model found no track in these frames: lower {key}."])
     places = _spread([*range(len(steps))])
     drawn = []
     for place in places:

@@ -80,7 +80,7 @@ def _step(model: TrackFormer, stream: VideoStream, frame: Tensor, layer: int) ->
     finally:
         hook.remove()
     [found] = answers
-    scores, classes = model.best_classes(recorded.predictions.logits[-1, 0, : len(known)])
+    scores, classes = model.best_classes(recorded.predictions.logits[-1, 0])
     if tracker.tracked_classes is not None:
         tracked = torch.tensor(tracker.tracked_classes, device=classes.device)
         scores = scores * torch.isin(classes, tracked)
@@ -88,7 +88,7 @@ def _step(model: TrackFormer, stream: VideoStream, frame: Tensor, layer: int) ->
     return Step(
         known.ids,
         num_active,
-        scores.float().cpu(),
+        scores[: len(known)].float().cpu(),
         found.track_ids,
         found.scores,
         found.pred_classes,
