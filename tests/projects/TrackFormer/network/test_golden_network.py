@@ -105,8 +105,8 @@ def test_track_queries_of_a_second_frame(file):
     last = network(features, current, [earlier], tracks, all_layers=False)
     for name in ("logits", "boxes"):
         close(getattr(last, name), getattr(second, name)[-1:], 1e-5)
-    assert (second.encoded is not None) == config["args"]["masks"]
-    if second.encoded is not None:
+    assert (second.masks is not None) == config["args"]["masks"]
+    if second.masks is not None:
         rows = torch.arange(second.logits.shape[2])
         masks = network.mask_branch(second.encoded, torch.zeros_like(rows), rows)
         close(masks, data["inf/out2/pred_masks"][0])
