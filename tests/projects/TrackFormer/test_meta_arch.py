@@ -267,7 +267,7 @@ def test_images_with_fewer_track_queries(variant):
         ours = together.embeddings[b, kept]
         torch.testing.assert_close(ours, alone.embeddings[0], rtol=1e-4, atol=1e-4)
         assert torch.isfinite(together.logits).all()
-        if together.encoded is not None:
+        if together.masks is not None:
             rows = torch.tensor([0, len(kept) - 1])
             ours = network.mask_branch(together.encoded, torch.full_like(rows, b), kept[rows])
             masks = network.mask_branch(alone.encoded, torch.zeros_like(rows), rows)

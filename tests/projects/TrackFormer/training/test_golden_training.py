@@ -83,7 +83,7 @@ def test_training_step(file):
         is_track = torch.arange(current.logits.shape[2]) < count
         assert torch.equal(is_track, data[f"{name}track_queries_mask"])
     check(current, data, "train/out/")
-    if current.encoded is not None:
+    if current.masks is not None:
         image, query = torch.meshgrid(*map(torch.arange, current.logits.shape[1:3]), indexing="ij")
         with torch.no_grad():
             masks = network.mask_branch(current.encoded, image.flatten(), query.flatten())
