@@ -93,7 +93,7 @@ def _step(model: TrackFormer, stream: VideoStream, frame: Tensor, layer: int) ->
         found.scores,
         found.pred_classes,
         box_xyxy_to_cxcywh(found.pred_boxes.tensor / torch.tensor([width, height] * 2)),
-        _attention(model.network, recorded, tracker.rows.tolist(), layer),
+        _attention(model.network, recorded, tracker.rows, layer),
     )
 
 

@@ -9,6 +9,8 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from d2video.checkpoint import CONVERTER_REGISTRY, VideoCheckpointer, to_foreign
+from d2video.inference import Images, Predictor
+from d2video.inspection import Look, Points, inspect, record_queries
 from d2video.modeling.criterion import SetCriterion
 from d2video.modeling.losses import Focal
 from d2video.modeling.matcher import HungarianMatcher, MatchingCost
@@ -160,3 +162,29 @@ def test_masks_are_refused():
 def test_the_matching_cost_is_of_independent_classes():
     cost = MatchingCost(2.0, 5.0, 2.0, focal=True)
     assert small_model("R50").matcher.cost == HungarianMatcher(cost).cost
+
+
+@pytest.mark.parametrize("variant", ["R50", "R50_two_stage"])
+@torch.no_grad()
+def test_inspection_shows_points_around_the_references(variant, tmp_path):
+    """The first weights point in all directions alike, so that the mean over the heads is the reference."""
+    model, image = small_model(variant), np.zeros((48, 64, 3), np.uint8)
+    look = Look(
+        Predictor(model=model, min_size=48, max_size=64), Images("black", [image]), tmp_path
+    )
+    look.queries = [3, 0]
+    titles = ["Encoder self-attention", "Decoder cross-attention", "Decoder layers"]
+    assert [section.title for section in inspect(look)][-3:] == titles
+    [item] = look.inputs([image])
+    canvas, padding = model.batch([item[None]])
+    run = record_queries(model.network, lambda: model.predict(canvas[:, 0], padding))
+    points = run.decoder_attention(look.queries)
+    assert isinstance(points, Points)
+    if variant == "R50":
+        query_pos, _ = model.network.query_embed.weight[look.queries].chunk(2, dim=-1)
+        reference = model.network.reference_points(query_pos).sigmoid()
+    else:
+        reference = run.predictions.boxes[-2, 0, look.queries, :2]
+    centres = points.locations.mean((1, 2, 3))
+    torch.testing.assert_close(centres, reference, rtol=0, atol=1e-5)  # sums of float32 below 10
+    torch.testing.assert_close(points.weights.sum((2, 3)), torch.ones(points.weights.shape[:2]))

@@ -47,8 +47,8 @@ class Tracker:
 
     Attributes:
         active, inactive: the :class:`Tracks` after the last frame.
-        rows: (m,) int64, of the last answer's tracks the network's row that showed each, or that of its
-            query if none did.
+        rows: of the last answer's tracks the network's row that showed each, or that of its query if none
+            did.
 
     Raises:
         UserError: a value out of range, or an unknown rule.
@@ -103,7 +103,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything; ids start at 0."""
         self.active = self.inactive = Tracks.none()
-        self.rows = torch.zeros(0, dtype=torch.int64)
+        self.rows: list[int] = []
         self._masks: Tensor | None = None  # of the active tracks, if they may be answered again
         self._next_id = 0
 
@@ -159,7 +159,7 @@ class Tracker:
         active, suppressed = self._suppress(active, scores, self.detection_nms_thresh)
         inactive = Tracks.cat([inactive, suppressed[suppressed.ids < self._next_id]])
         tracks = self._number(active.tracks, len(born))
-        self.rows = torch.where(active.rows < 0, active.places, active.rows)
+        self.rows = torch.where(active.rows < 0, active.places, active.rows).tolist()
 
         answer = Instances(image_size)  # copies: a user may well scale or clip the boxes in place
         answer.pred_boxes = Boxes(tracks.boxes.clone())
