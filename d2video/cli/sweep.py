@@ -56,7 +56,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.output = args.output or Path("output", Path(args.sweep).stem)
     if not (args.row or args.task or args.list or args.table) and _ARRAY_TASK in os.environ:
-        args.task = positive(os.environ[_ARRAY_TASK])
+        number = os.environ[_ARRAY_TASK]
+        if not number.isdecimal() or number == "0":
+            parser.error(f"{_ARRAY_TASK} is {number}: trainings are numbered from 1 on")
+        args.task = int(number)
     return args
 
 

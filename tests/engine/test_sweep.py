@@ -157,6 +157,10 @@ def test_one_task_of_an_array_job(run, monkeypatch):
     assert runs("two_ü") == [["begun"]]
     run("--row", "one")
     assert runs("one") == [["begun"], ["begun"]]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    with pytest.raises(SystemExit) as end:
+        run()
+    assert end.value.code == 2
 
 
 def test_two_processes_do_not_train_the_same(run, capsys):
