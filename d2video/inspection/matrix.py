@@ -31,7 +31,7 @@ def matrix(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    height = min(7.0, max(2.2, 0.22 * len(values) + 1.0))
+    height = min(5.0, max(2.2, 0.22 * len(values) + 1.0))
     width = height + 1.0 if len(values) == values.shape[1] else 11.0
     with matplotlib.style.context(["dark_background", {"font.size": 9}]):
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")

@@ -220,7 +220,8 @@ def _query_section(
 ) -> Section:
     whole, p = features.tiling.extended(image), features.tiling.patch_size
     own_name = network.tasks[task].name
-    media, tables = [], []
+    media = []
+    rows: list[list[str | float | None]] = []
     for patch in patches:
         row, column = divmod(patch, len(features.columns))
         y, x = features.rows[row], features.columns[column]
@@ -228,7 +229,6 @@ def _query_section(
         changes = query_changes(network, pixels, task)
         own = changes[own_name].restored
         cells, titles = [_picture(pixels), _picture(own)], ["input", own_name]
-        rows: list[list[str | float | None]] = []
         for name, change in changes.items():
             if name == own_name:
                 continue
@@ -241,17 +241,13 @@ def _query_section(
                 errors.append(float(difference.mean()))
                 cells += [_picture(answer), heat(_picture(own), difference)]
                 titles += [f"{kind} {name}", f"change, up to {float(difference.max()):.0f}"]
-            rows.append([name, 100 * change.change, *errors])
-        drawn = sheet(cells, titles, 6)
+            rows.append([str(patch), name, 100 * change.change, *errors])
+        drawn = sheet(cells, titles, 4)
         caption = f"patch {patch}, from {x},{y}: input, restored by {own_name}, and by others"
         media.append(look.media(f"queries_patch{patch}", drawn, caption, wide=True))
-        header = [
-            "query",
-            "change of features (%)",
-            "by query (grey levels)",
-            "by task (grey levels)",
-        ]
-        tables.append(Table(f"patch {patch}: change against {own_name}", header, rows, decimals=2))
+    header = ["patch", "task", "features, query (%)", "image, query", "image, task"]
+    caption = f"mean change against {own_name}: of features, and of the image in grey levels"
+    tables = [Table(caption, header, rows, decimals=2)]
     note = (
         f"The same patch restored by {own_name}, then with the query of each other task in the decoder: "
         f"head and tail are still those of {own_name}. If the scales are equal, the other task as a whole "
