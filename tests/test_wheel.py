@@ -87,7 +87,8 @@ def run(installed, folder, *words) -> str:
 def test_it_holds_all_of_the_package_and_nothing_else(wheel):
     expected = {
         path.relative_to(ROOT).as_posix()
-        for path in [*ROOT.glob("d2video/**/*.py"), ROOT / "d2video/py.typed"]
+        for pattern in ("**/*.py", "**/*.j2", "py.typed")
+        for path in ROOT.glob(f"d2video/{pattern}")
     }
     expected |= {f"d2video/{p.relative_to(ROOT)}" for p in ROOT.glob("configs/**/*.yaml")}
     for package in ROOT.glob("projects/*/*/__init__.py"):

@@ -56,6 +56,28 @@ class Look:
     cfg: CfgNode | None = None
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def takes(self, *options: str) -> None:
+        """Say which of "points", "queries", "tracks", "layer", "frames" and "data" the page depends on.
+
+        Raises:
+            UserError: another one was given.
+        """
+        given = {
+            "points": self.points,
+            "queries": self.queries,
+            "tracks": self.tracks,
+            "layer": self.layer != -1,
+            "frames": self.num_frames,
+            "data": self.cfg,
+        }
+        for name, value in given.items():
+            if value and name not in options:
+                model = type(self.predictor.model).__name__
+                raise UserError(
+                    f"--{name} changes nothing on the page of {model}: leave it out "
+                    f"({model} takes {', '.join(f'--{each}' for each in options)})"
+                )
+
     def frames(self, count: int, *, least: int = 1) -> list[np.ndarray]:
         """The next ``count`` frames from ``first`` on, uint8 (H, W, 3), RGB; ``num_frames`` wins.
 

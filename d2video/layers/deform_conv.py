@@ -40,9 +40,7 @@ def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     grid = torch.stack([(2 * x_position + 1) / width, (2 * y + 1) / height], dim=-1) - 1
     sampled = F.grid_sample(x, grid.flatten(1, 2), align_corners=False)
     sampled = sampled.view(batch, channels * taps, height * width)
-    # A batched product: a plain one would copy all samples into another order.
-    weights = weight.flatten(1).expand(batch, -1, -1)
-    return torch.bmm(weights, sampled).view(batch, -1, height, width)
+    return (weight.flatten(1) @ sampled).view(batch, -1, height, width)
 
 
 class DeformConv(nn.Module):

@@ -38,7 +38,7 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("predct", "did you mean predict?"),
+        ("predit", "did you mean predict?"),
         ("Train", "did you mean train?"),
         ("install_detectron2", "did you mean install-detectron2?"),
         ("zzz", "'d2video --help' lists them"),

@@ -84,6 +84,8 @@ MISTAKES = {
     "--points 900,3": "point 900,3 is outside the frame: choose x below 64 and y below 48",
     "--queries 6": "query 6 does not exist: the model has 0 to 5",
     "--layer 2": "layer 2 does not exist: the encoder has 0 to 0",
+    "--frames 2": "--frames changes nothing on the page of DETR",
+    "--tracks 1": "--tracks changes nothing on the page of DETR",
     "--start 7": "has 0 frames from number 7 on",
     "--data nothing": "dataset 'nothing' is not registered",
 }

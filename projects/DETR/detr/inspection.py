@@ -21,6 +21,7 @@ _OBJECTS = 6  # with pictures of their own, unless --queries names some
 @sections.register
 def inspect_detr(model: DETR, look: Look) -> Iterator[Section]:
     """The page of DETR; see :mod:`d2video.inspection`."""
+    look.takes("points", "queries", "layer", "data")
     (frame,) = look.frames(1)
     (item,) = look.inputs([frame])
     canvas, padding = model.batch([item[None]])

@@ -152,6 +152,7 @@ def query_changes(network: IPTNetwork, patch: Tensor, task: int) -> dict[str, Qu
 @sections.register
 def inspect_ipt(model: IPT, look: Look) -> Iterator[Section]:
     """The page of IPT; see :mod:`d2video.inspection`."""
+    look.takes("points")
     task = model.task_of({})
     (frame,) = look.frames(1)
     image = look.inputs([frame])[0].to(model.device).float()

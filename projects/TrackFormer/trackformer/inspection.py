@@ -22,11 +22,7 @@ _CURVES = 8  # the page has as many colours
 @sections.register
 def inspect_trackformer(model: TrackFormer, look: Look) -> Iterator[Section]:
     """The page of TrackFormer; see :mod:`d2video.inspection`."""
-    if look.points or look.queries:
-        given = "--points" if look.points else "--queries"
-        raise UserError(
-            f"{given}: the page of TrackFormer shows queries of tracks, choose --tracks"
-        )
+    look.takes("tracks", "layer", "frames", "data")
     layer = look.layer_of("decoder", len(model.network.transformer.decoder.layers))
     frames = look.frames(_FRAMES)
     steps = [*follow(model, (look.inputs([frame])[0] for frame in frames), layer)]

@@ -82,6 +82,7 @@ def class_attention(model: VTN, features: Tensor, frame_index: Tensor) -> Tensor
 @sections.register
 def inspect_vtn(model: VTN, look: Look) -> Iterator[Section]:
     """The page of VTN; see :mod:`d2video.inspection`."""
+    look.takes("layer", "frames")
     options = model.stream_options
     frames = look.frames(options["stride"] * options["max_frames"])
     run = run_video(model, look.inputs(frames))

@@ -16,7 +16,6 @@ from d2video.inspection.drawing import boxed, heat, mark, sheet
 from d2video.inspection.matrix import matrix
 from d2video.modeling.predictions import Encoded
 from d2video.report import Media, Section, Table
-from d2video.utils.errors import UserError
 from d2video.visualization.primitives import label_of_class
 
 _SLOTS = 3  # with pictures, unless --queries names some
@@ -30,9 +29,8 @@ def inspect_vistr(model: VisTR, look: Look) -> Iterator[Section]:
     """The page of VisTR; see :mod:`d2video.inspection`."""
     network = model.network
     count = network.num_frames
+    look.takes("points", "queries", "layer")
     frames = look.frames(count, least=count)
-    if len(frames) > count:
-        raise UserError(f"--frames {len(frames)}: this model looks at {count}; leave it out")
     clips, _ = model.batch([torch.stack(look.inputs(frames))])
     run = record_queries(network, lambda: network(clips, None), num_frames=count)
     scores, classes = model.best_classes(run.predictions.logits[-1, 0])

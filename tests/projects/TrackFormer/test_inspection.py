@@ -243,9 +243,9 @@ def test_samples_are_always_the_same_and_of_the_models_classes(data):
         ({"layer": 2}, "layer 2 does not exist: the decoder has 0 to 1"),
         (
             {"queries": [1]},
-            "--queries: the page of TrackFormer shows queries of tracks, choose --tracks",
+            "--queries changes nothing on the page of TrackFormer",
         ),
-        ({"points": [(1, 1)]}, "--points: the page of TrackFormer"),
+        ({"points": [(1, 1)]}, "--points changes nothing on the page of TrackFormer"),
         ({"first": 4}, "has 0 frames from number 4 on"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_model_without_mask_attention_and_3d_convolutions(tmp_path):
     ("frames", "options", "message"),
     [
         (2, {}, "has 2 frames from number 0 on, and the model looks at 3"),
-        (5, {"num_frames": 5}, "--frames 5: this model looks at 3; leave it out"),
+        (5, {"num_frames": 5}, "--frames changes nothing on the page of VisTR"),
         (3, {"queries": [5]}, "slot 5 does not exist: the model has 0 to 4"),
         (3, {"layer": 2}, "layer 2 does not exist: the decoder has 0 to 1"),
         (3, {"points": [(3, 40)]}, "point 3,40 is outside the frame"),
