@@ -88,8 +88,6 @@ class Look:
             UserError: the input has fewer than ``least`` from there on, or a point lies outside of them.
         """
         wanted = self.num_frames or count
-        if wanted < least:
-            raise UserError(f"--frames {wanted}: this model looks at {least} at least")
         frames = [*islice(_frames(self.source), self.first, self.first + wanted)]
         if len(frames) < least:
             raise UserError(
@@ -109,7 +107,7 @@ class Look:
         return [self.predictor.prepare(frame) for frame in frames]
 
     def chosen(self, what: str, given: Sequence[int], count: int) -> list[int]:
-        """The numbers that were asked for.
+        """The numbers that were asked for, each once.
 
         Raises:
             UserError: one is not below ``count``.
@@ -117,14 +115,16 @@ class Look:
         for number in given:
             if not 0 <= number < count:
                 raise UserError(f"{what} {number} does not exist: the model has 0 to {count - 1}")
-        return [*given]
+        return [*dict.fromkeys(given)]
 
     def layer_of(self, what: str, count: int) -> int:
         """The number of the chosen layer of an encoder or decoder with ``count`` layers.
 
         Raises:
-            UserError: there is none of this number.
+            UserError: it has none of this number, or no layers.
         """
+        if not count:
+            raise UserError(f"the {what} of this model has no layers to look at: leave --points out")
         if not -count <= self.layer < count:
             raise UserError(f"layer {self.layer} does not exist: the {what} has 0 to {count - 1}")
         return self.layer % count

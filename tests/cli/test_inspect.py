@@ -33,6 +33,7 @@ def test_a_page_of_detr(trained):
             "--queries",
             "2",
             "5",
+            "2",
             "--points",
             "3,4",
         ]

@@ -45,7 +45,7 @@ def inspect_detr(model: DETR, look: Look) -> Iterator[Section]:
     where = where or [tuple(centre) for centre in boxes[queries, :2].clamp(0, 0.999).tolist()]
     answer = look.predictor.predict(frame).plot(score_threshold=look.score)
     yield Section("Detections", [note], [look.media("detections", answer, "the model's answer")])
-    if run.encoder:
+    if run.encoder or look.points:
         yield _encoder_section(run, look, picture, where)
     yield _decoder_section(run, look, picture, queries, titles)
     yield _layer_section(model, run, look, picture, queries)

@@ -35,7 +35,7 @@ def inspect_trackformer(model: TrackFormer, look: Look) -> Iterator[Section]:
                 f"track {track} does not exist in these {len(steps)} frames: the model found {listed}"
             )
     yield _tracks_section(steps, look, frames, found)
-    for track in [*look.tracks] or [*found][:1]:
+    for track in dict.fromkeys(look.tracks or [*found][:1]):
         yield _attention_section(track, steps, look, frames, layer)
     if look.cfg is None:
         note = (

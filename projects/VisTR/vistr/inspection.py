@@ -61,7 +61,7 @@ def inspect_vistr(model: VisTR, look: Look) -> Iterator[Section]:
         notes.append(f"No slot has a score of {look.score:g} or more. The best one is shown.")
     yield Section("Slots", notes, tables=[table])
     pictures = [shown(frame, _SIDE) for frame in frames]
-    if look.points and run.encoder:
+    if look.points:
         yield _encoder_section(run, look, pictures, frames[0].shape[1::-1])
     chosen = [(slot, titles[slot]) for slot in slots]
     yield _frame_section(run, look, pictures, chosen)
