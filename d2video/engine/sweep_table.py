@@ -58,7 +58,7 @@ def markdown(results: Results, metrics: Sequence[str], seeds: int) -> str:
     columns = []
     for metric in metrics:
         by_row = [_values(by_seed, metric) for by_seed in results.values()]
-        highest = max(abs(value) for values in by_row for value in values)
+        highest = max((abs(value) for values in by_row for value in values), default=0)
         columns.append([mean_and_range(values, 1 if highest >= 10 else 3) for values in by_row])
     lines = [["row", *metrics, "seeds"], ["---"] * (2 + len(metrics))]
     for (row, by_seed), cells in zip(results.items(), zip(*columns, strict=True), strict=True):

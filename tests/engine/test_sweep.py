@@ -13,6 +13,7 @@ from d2video.cli import sweep as command
 from d2video.cli.train import parse_args as train_args
 from d2video.config import load_cfg
 from d2video.engine.sweep import Task, locked, read_sweep
+from d2video.engine.sweep_table import markdown
 from d2video.projects import register_all
 from d2video.utils.errors import UserError
 from tests.helpers import ROOT
@@ -102,6 +103,12 @@ def test_all_rows_and_the_table(run):
             ["one", "1", "101.0", "0.1"],
             ["one", "2", "102.0", "0.1"],
         ]
+
+
+def test_a_metric_that_is_nan_everywhere():
+    """JSON has None for NaN."""
+    table = markdown({"a": {1: {"x": None}}, "b": {}}, ["x"], 1)
+    assert table.splitlines()[2:] == ["| a | – | 1 |", "| b | – | 0 of 1 |"]
 
 
 def test_what_is_finished_is_not_run_again(run, capsys):
