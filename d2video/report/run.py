@@ -43,10 +43,16 @@ def picture_path(output_dir: str | Path, dataset: str, number: int) -> Path:
     return Path(output_dir) / PICTURES / f"{dataset}_{number}.jpg"
 
 
-def sample_pictures(output_dir: str | Path, dataset: str = "*") -> list[Media]:
-    """The pictures of a data set's held-out samples, or of all."""
-    paths = sorted((Path(output_dir) / PICTURES).glob(f"{dataset}_[0-9]*.jpg"))
-    return [Media(f"{path.stem}: labels, and what is predicted", path) for path in paths]
+def sample_pictures(output_dir: str | Path, dataset: str | None = None) -> list[Media]:
+    """The pictures of a data set's held-out samples, or of all data sets."""
+    found = []
+    for path in (Path(output_dir) / PICTURES).glob("*.jpg"):
+        name, _, number = path.stem.rpartition("_")
+        if number.isdigit() and dataset in (None, name):
+            found.append((name, int(number), path))
+    return [
+        Media(f"{path.stem}: labels, and what is predicted", path) for *_, path in sorted(found)
+    ]
 
 
 def write_run_page(cfg: CfgNode) -> Path:

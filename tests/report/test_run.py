@@ -71,10 +71,12 @@ def test_pictures_and_results(tmp_path, cfg):
     cfg.DATASETS.TEST = ("val",)
     cfg.TEST.VISUALIZE.NUM_CLIPS = 0
     write_metrics(tmp_path / "out", *TRAINING, {"iteration": 40, **EVALUATED})
-    with ImageFileWriter(picture_path(cfg.OUTPUT_DIR, "val", 0)) as writer:
-        writer.write(np.zeros((8, 8, 3), np.uint8))
+    for dataset, number in (("val", 10), ("val_2", 0), ("val", 9)):
+        with ImageFileWriter(picture_path(cfg.OUTPUT_DIR, dataset, number)) as writer:
+            writer.write(np.zeros((8, 8, 3), np.uint8))
     html = write_run_page(cfg).read_text()
-    assert html.count("data:image/jpeg;base64,") == 1
+    assert re.findall(r"(\w+): labels, and what is predicted</fig", html) == ["val_9", "val_10"]
+    assert html.count("data:image/jpeg;base64,") == 2
     headings = ["Results", "Predictions on val", "Curves", "Settings"]
     assert re.findall("<h2>(.*?)</h2>", html) == headings
 
