@@ -9,6 +9,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from d2video.checkpoint.run_folder import BEST, model_in
+from d2video.config.device import check_device
 from d2video.data.loading import load_records
 from d2video.data.model_records import records_for_testing
 from d2video.evaluation.main_metric import MAIN_METRICS
@@ -171,6 +172,7 @@ def _clips(cfg: CfgNode, name: str, has_pictures: bool) -> list[Media]:
     records = records_for_testing(cfg, name, load_records(name))
     if not records or ("image_id" in records[0] and has_pictures):
         return []
+    check_device(cfg.MODEL.DEVICE)
     cfg = cfg.clone()
     cfg.defrost()
     final = Path(cfg.OUTPUT_DIR) / _FINAL

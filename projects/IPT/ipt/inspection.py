@@ -252,7 +252,7 @@ def _query_section(
     note = (
         f"The same patch restored by {own_name}, then with the query of each other task in the decoder: "
         f"head and tail are still those of {own_name}. If the scales are equal, the other task as a whole "
-        "restores it as well. Beside each answer is its absolute difference, in grey levels of 255, mean "
+        "also restores it. Beside each answer is its absolute difference, in grey levels of 255, mean "
         "over the channels. The change of features is the norm of the change of the body's output, over "
         "the norm of that output."
     )
