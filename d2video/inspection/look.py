@@ -124,7 +124,9 @@ class Look:
             UserError: it has none of this number, or no layers.
         """
         if not count:
-            raise UserError(f"the {what} of this model has no layers to look at: leave --points out")
+            raise UserError(
+                f"the {what} of this model has no layers to look at: leave --points out"
+            )
         if not -count <= self.layer < count:
             raise UserError(f"layer {self.layer} does not exist: the {what} has 0 to {count - 1}")
         return self.layer % count

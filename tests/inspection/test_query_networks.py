@@ -5,9 +5,12 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model
 
+from d2video.inspection import inspect
 from d2video.inspection.query_networks import QueryRun, record_queries
 from d2video.layers.recording import DenseAttention, SampledAttention
 from d2video.modeling.predictions import Predictions
+from d2video.utils.errors import UserError
+from tests.helpers.looks import look_at, random_frames
 from tests.projects.DETR.tiny import make_image, tiny_cfg
 
 DEFORMABLE = ["MODEL.DETR.DEFORMABLE_ENCODER.ENABLED", True]
@@ -81,3 +84,10 @@ def test_a_deformable_encoder_shows_its_points():
 def test_a_call_for_each_layer(layers):
     run, *_ = run_of("MODEL.DETR.ENC_LAYERS", layers[0], "MODEL.DETR.DEC_LAYERS", layers[1])
     assert (len(run.encoder), len(run.decoder)) == layers
+
+
+def test_points_without_an_encoder(tmp_path):
+    model = build_model(tiny_cfg("MODEL.DETR.ENC_LAYERS", 0)).eval()
+    look = look_at(model, random_frames(1, 32, 40), tmp_path, points=[(3, 4)])
+    with pytest.raises(UserError, match="the encoder of this model has no layers to look at"):
+        inspect(look)
