@@ -103,7 +103,7 @@ def losses_of(*keys, **options) -> dict:
         (["MASK_WEIGHT", 0.0], {"loss_mask"}),
         (["DICE_WEIGHT", 0.0], {"loss_dice"}),
     ],
-    ids=str,
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_loss_of_weight_0_is_left_out(keys, left_out):
     """The others stay as they are, because matching has its own factors."""
