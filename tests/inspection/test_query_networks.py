@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model
 
-from d2video.inspection import inspect
+from d2video.inspection import inspect, sections
 from d2video.inspection.query_networks import QueryRun, record_queries
 from d2video.layers.recording import DenseAttention, SampledAttention
 from d2video.modeling.predictions import Predictions
@@ -91,3 +91,8 @@ def test_points_without_an_encoder(tmp_path):
     look = look_at(model, random_frames(1, 32, 40), tmp_path, points=[(3, 4)])
     with pytest.raises(UserError, match="the encoder of this model has no layers to look at"):
         inspect(look)
+
+
+def test_a_model_without_a_page():
+    with pytest.raises(UserError, match="Linear has no inspection: register one in its project"):
+        sections(torch.nn.Linear(1, 1), None)

@@ -13,14 +13,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from detectron2.modeling import build_model
 from PIL import Image
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 
+from d2video.inspection import inspect
 from d2video.report import Chart, Media, Section, Table, write_page
 from d2video.report.chart import line_chart
 from d2video.report.results import read_metrics
 from d2video.utils.errors import UserError
 from d2video.video.video_writer import VideoWriter
+from tests.helpers.looks import look_at, random_frames
+from tests.projects.DETR.tiny import tiny_cfg
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -250,3 +255,21 @@ def test_page_fits_and_is_readable(browser, tmp_path, dark):
         for name in ("color", "backgroundColor")
     )
     assert (ink > 600 and ground < 150) if dark else (ink < 150 and ground > 600)
+
+
+def test_a_page_of_inspect_in_a_browser(browser, tmp_path):
+    torch.manual_seed(0)
+    model = build_model(tiny_cfg()).eval()
+    look = look_at(model, random_frames(1, 40, 56), tmp_path / "page_files", queries=[2])
+    browser.goto(write_page(tmp_path / "page.html", "DETR", inspect(look)).as_uri())
+    loaded = browser.evaluate(
+        "[...document.images].filter(i => i.complete && i.naturalWidth).length"
+    )
+    assert loaded == len(look.pictures) == 5
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 800
+    for name, picture in look.pictures.items():
+        number = list(look.pictures).index(name)
+        seen = Image.open(io.BytesIO(browser.locator("img").nth(number).screenshot()))
+        # What is seen has another size: the mean colour stays.
+        expected = picture.mean((0, 1))
+        np.testing.assert_allclose(np.asarray(seen.convert("RGB")).mean((0, 1)), expected, atol=6)
