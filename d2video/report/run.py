@@ -40,8 +40,12 @@ _IN_PERCENT = ("class_error", "top1_accuracy")
 
 
 def picture_path(output_dir: str | Path, dataset: str, number: int) -> Path:
-    """Where the last picture of a data set's held-out sample lies."""
-    return Path(output_dir) / PICTURES / f"{dataset}_{number}.jpg"
+    """Where the last picture of a data set's held-out sample lies; the name may be a path from anywhere."""
+    return Path(output_dir) / PICTURES / f"{_file_name(dataset)}_{number}.jpg"
+
+
+def _file_name(dataset: str) -> str:
+    return "_".join(part for part in dataset.split("/") if part not in ("", "."))
 
 
 def sample_pictures(output_dir: str | Path, dataset: str | None = None) -> list[Media]:
@@ -49,7 +53,7 @@ def sample_pictures(output_dir: str | Path, dataset: str | None = None) -> list[
     found = []
     for path in (Path(output_dir) / PICTURES).glob("*.jpg"):
         name, _, number = path.stem.rpartition("_")
-        if number.isdigit() and dataset in (None, name):
+        if number.isdigit() and (dataset is None or _file_name(dataset) == name):
             found.append((name, int(number), path))
     return [
         Media(f"{path.stem}: labels, and what is predicted", path) for *_, path in sorted(found)

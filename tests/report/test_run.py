@@ -68,16 +68,19 @@ def test_without_labels(tmp_path, cfg, scratch_catalog):
 
 
 def test_pictures_and_results(tmp_path, cfg):
-    cfg.DATASETS.TEST = ("val",)
+    cfg.DATASETS.TEST = ("/sets/val",)
     cfg.TEST.VISUALIZE.NUM_CLIPS = 0
     write_metrics(tmp_path / "out", *TRAINING, {"iteration": 40, **EVALUATED})
-    for dataset, number in (("val", 10), ("val_2", 0), ("val", 9)):
+    for dataset, number in (("/sets/val", 10), ("/sets/val_2", 0), ("/sets/val", 9)):
         with ImageFileWriter(picture_path(cfg.OUTPUT_DIR, dataset, number)) as writer:
             writer.write(np.zeros((8, 8, 3), np.uint8))
     html = write_run_page(cfg).read_text()
-    assert re.findall(r"(\w+): labels, and what is predicted</fig", html) == ["val_9", "val_10"]
+    assert re.findall(r"(\w+): labels, and what is predicted</fig", html) == [
+        "sets_val_9",
+        "sets_val_10",
+    ]
     assert html.count("data:image/jpeg;base64,") == 2
-    headings = ["Results", "Predictions on val", "Curves", "Settings"]
+    headings = ["Results", "Predictions on /sets/val", "Curves", "Settings"]
     assert re.findall("<h2>(.*?)</h2>", html) == headings
 
 
