@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from d2video.report import Media, Section, write_page
 from d2video.report.results import comparison_table, final_results, read_metrics
-from d2video.report.run import run_charts, sample_pictures
 from d2video.utils.errors import exit_on_user_error
 from d2video.utils.files import replace_on_success
 from demo.recipe import ROOT, SEEDS, Recipe, Run, load_recipe, recipe_files
@@ -110,6 +109,8 @@ def write_demo_page(
     Raises:
         UserError: a training or an evaluation has left no results.
     """
+    from d2video.report.run import run_charts, sample_pictures
+
     tables, charts, samples, figures = [], [], [], {}
     clips = list(clips)
     held_out = f"{recipe.splits['val']} held-out {recipe.noun}"

@@ -136,6 +136,7 @@ def test_a_larger_model_out_of_a_smaller_one(convert, tmp_path, capsys):
         *("MODEL.TRACKFORMER.DEFORMABLE.TWO_STAGE", "False"),
         *("MODEL.TRACKFORMER.DEFORMABLE.DENSE_PROPOSALS", "False"),
         *("MODEL.TRACKFORMER.DEFORMABLE.NUM_LEVELS", "2"),
+        *("MODEL.TRACKFORMER.ENC_LAYERS", "1"),
     ]
     larger = [
         *plain,

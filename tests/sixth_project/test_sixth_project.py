@@ -44,7 +44,7 @@ def test_it_is_shown_by_the_demo(toy, shown):
     output, said = shown
     assert "classification top1 100.0" in said
     html = (output / "index.html").read_text()
-    for text in ("Toy on generated videos", "Toy tells colours apart.", "green", "cross-entropy"):
+    for text in ("Toy on generated videos", "Toy tells colours apart.", "green", "held out"):
         assert text in html
     assert len(list((output / "Toy" / "clips").glob("*.mp4"))) == 2
     _, run = toy

@@ -169,8 +169,9 @@ def _losses_without_noise(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     model.train()
     for module in model.modules():
+        # The mode of the model itself decides whether it answers with losses.
         draws = any(hasattr(module, name) for name in _DRAWING)
-        if draws or isinstance(module, _DropoutNd | _NormBase):
+        if module is not model and (draws or isinstance(module, _DropoutNd | _NormBase)):
             module.training = False
     try:
         yield
