@@ -22,6 +22,7 @@ See docs/reliability.md for what happens when a process fails or is stopped.
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -131,7 +132,9 @@ def run(args: argparse.Namespace) -> dict | None:
     trainer.resume_or_load(resume=args.resume)
     results = trainer.train()
     cfg = trainer.cfg  # with the schedule in iterations
-    del trainer  # the page takes a model
+    # The page takes a model: the trainer's, which is in reference cycles with its hooks, goes first.
+    del trainer
+    gc.collect()
     _write_page(cfg)
     return results
 
