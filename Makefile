@@ -29,7 +29,7 @@ demo: install
 # The budgets are seconds of the processor, of a test and of all: twice what they take on a machine of
 # 2026, so that one half as fast passes.
 test: lint
-	$(PYTEST) -m "not long" --test-budget 60 --total-budget 1200 $(PYTEST_ARGS)
+	$(PYTEST) -m "not long" --test-budget 60 --total-budget 1000 $(PYTEST_ARGS)
 
 test-fast: install
 	$(PYTEST) -m "not slow and not long" $(PYTEST_ARGS)
