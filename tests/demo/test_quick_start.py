@@ -180,7 +180,7 @@ def test_tracking_data_and_their_videos(tmp_path):
     assert len(list(video)) == 3
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_video_files_and_ablations(tmp_path):
     options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.VTN.HIDDEN_DIM", 64]
     done = quick_start("--project", "VTN", "--output", tmp_path, *options)
@@ -249,7 +249,7 @@ def test_page_with_ablations_classes_and_pictures(tmp_path):
     assert f"image/png;base64,{base64.b64encode(b'a picture').decode()}" in html
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_restored_images(tmp_path):
     options = ["SOLVER.MAX_ITER", 21, "SOLVER.IMS_PER_BATCH", 2, "MODEL.IPT.NUM_FEATURES", 4]
     options += ["MODEL.IPT.NUM_LAYERS", 1, "MODEL.IPT.NUM_HEADS", 2, "DATALOADER.NUM_WORKERS", 0]

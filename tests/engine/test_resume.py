@@ -273,24 +273,9 @@ def test_deterministic_trainings_are_the_same(tmp_path):
     assert_same(*(state for _, state in runs))
 
 
-# What two processes share is the same in every system: in two, these are left to `make test-long`.
-IN_TWO_LATER = ("IPT", "VTN", "VisTR")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("system", "ranks"),
-    [
-        pytest.param(
-            system,
-            ranks,
-            id=f"{system}-{ranks}",
-            marks=[pytest.mark.long] if ranks == 2 and system in IN_TWO_LATER else [],
-        )
-        for system in SYSTEMS
-        for ranks in (1, 2)
-    ],
-)
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_every_system(tmp_path, system, ranks):
     """At its end, by a signal, and killed, with worker processes, in one process and in two."""
     words = ("-m", "tests.helpers.training_run", system, ranks, tmp_path)
