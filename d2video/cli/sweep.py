@@ -87,15 +87,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         tasks = (tasks[args.task - 1],)
     for task in sweep.tasks:
         task.check_unchanged()
-    failures = []
+    failures, table = [], write_table(sweep) if args.table else None
     for number, task in enumerate(tasks, 1):
         print(f"[{number}/{len(tasks)}] {task}: {task.folder}", flush=True)
         outcome = run_task(task, args.num_gpus)
         print(f"    {outcome}", flush=True)
         if outcome.startswith("failed"):
             failures.append(f"{task} {outcome}")
-        write_table(sweep)
-    table = write_table(sweep)
+        table = write_table(sweep)
     if table:
         print(f"\n{table}\nwritten: {sweep.folder}/table.md, table.json, table.csv")
     for failure in failures:

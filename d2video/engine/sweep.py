@@ -114,7 +114,7 @@ class Sweep:
     def of_row(self, name: str) -> tuple[Task, ...]:
         """
         Raises:
-            UserError: there is no such row.
+            UserError: no row has this name.
         """
         tasks = tuple(task for task in self.tasks if task.row == name)
         if not tasks:
@@ -179,7 +179,7 @@ def _checked(
     for key, value in content.items():
         if key not in types:
             hint = did_you_mean(str(key), types, f"it has {', '.join(types)}")
-            raise UserError(f"{source}: there is no entry '{key}': {hint}")
+            raise UserError(f"{source}: unknown entry '{key}': {hint}")
         if not isinstance(value, types[key]) or isinstance(value, bool):
             wanted = "text" if key in ("name", "config") else f"a {types[key].__name__}"
             raise UserError(f"{source}: {key} is {value!r}: give {wanted}")

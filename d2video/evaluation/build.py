@@ -18,6 +18,7 @@ from d2video.evaluation.mot.evaluator import MOTEvaluator
 from d2video.evaluation.restoration.evaluator import RestorationEvaluator
 from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.utils.errors import UserError
+from d2video.utils.files import data_set_folder
 
 # By the ``evaluator_type`` of the dataset's metadata; called as ``f(dataset_name, output_dir)`` or, where
 # the model has other classes than the dataset or numbers them otherwise, with a third argument: the
@@ -36,9 +37,8 @@ EVALUATOR_REGISTRY: dict[str, Callable[..., DatasetEvaluator]] = {
 
 
 def evaluation_folder(output_dir: str, dataset_name: str) -> str:
-    """Where the evaluator of a data set writes its files: by its name, which may be a path from anywhere."""
-    parts = [part for part in dataset_name.split("/") if part not in ("", "..")]
-    return os.path.join(output_dir, "inference", *parts)
+    """Where the evaluator of a data set writes its files."""
+    return str(data_set_folder(os.path.join(output_dir, "inference"), dataset_name))
 
 
 def build_evaluator(

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from d2video.visualization import samples
 from d2video.visualization.primitives import draw_label, label_font_size
+from d2video.visualization.samples import captioned
 
-_GROUND = (24, 24, 24)
 _MARK = (255, 255, 255)
-_GAP = 6
 _SMALL = 0.03  # part of the image
 
 
@@ -93,26 +93,15 @@ def boxed(
 
 
 def sheet(
-    pictures: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int | None = None
+    pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int | None = None
 ) -> np.ndarray:
-    """Pictures of one size side by side, each with its title in the upper left corner.
+    """Pictures of one size side by side, each with its title in the lower left corner.
 
     Args:
         columns: in a row; by default all stand in one.
     """
-    columns = columns or len(pictures)
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
-    canvas = np.full(
-        (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), _GROUND, np.uint8
-    )
-    for index, picture in enumerate(pictures):
-        cell = picture.copy()
-        if titles:
-            draw_label(cell, titles[index], _GROUND, (0, 0), label_font_size(cell))
-        y, x = (index // columns) * (height + _GAP), (index % columns) * (width + _GAP)
-        canvas[y : y + height, x : x + width] = cell
-    return canvas
+    cells = [captioned(each.copy(), title) for each, title in zip(pictures, titles, strict=True)]
+    return samples.sheet(cells, columns or len(cells))
 
 
 def box_scatter(boxes: Tensor, side: int = 160) -> np.ndarray:

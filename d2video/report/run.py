@@ -20,6 +20,7 @@ from d2video.report.page import Chart, Media, Section, Table, write_page
 from d2video.report.results import Series, read_metrics
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
+from d2video.utils.files import data_set_folder
 
 logger = logging.getLogger(__name__)
 
@@ -39,24 +40,26 @@ _MATCHING = {
 _IN_PERCENT = ("class_error", "top1_accuracy")
 
 
+def pictures_folder(output_dir: str | Path, dataset: str) -> Path:
+    """Where the pictures and clips of a data set lie."""
+    return data_set_folder(Path(output_dir, PICTURES), dataset)
+
+
 def picture_path(output_dir: str | Path, dataset: str, number: int) -> Path:
-    """Where the last picture of a data set's held-out sample lies; the name may be a path from anywhere."""
-    return Path(output_dir) / PICTURES / f"{_file_name(dataset)}_{number}.jpg"
-
-
-def _file_name(dataset: str) -> str:
-    return "_".join(part for part in dataset.split("/") if part not in ("", "."))
+    """Where the last picture of a data set's held-out sample lies."""
+    return pictures_folder(output_dir, dataset) / f"{number}.jpg"
 
 
 def sample_pictures(output_dir: str | Path, dataset: str | None = None) -> list[Media]:
     """The pictures of a data set's held-out samples, or of all data sets."""
-    found = []
-    for path in (Path(output_dir) / PICTURES).glob("*.jpg"):
-        name, _, number = path.stem.rpartition("_")
-        if number.isdigit() and (dataset is None or _file_name(dataset) == name):
-            found.append((name, int(number), path))
+    root = Path(output_dir, PICTURES)
+    files = pictures_folder(root.parent, dataset).glob("*.jpg") if dataset else root.rglob("*.jpg")
     return [
-        Media(f"{path.stem}: labels, and what is predicted", path) for *_, path in sorted(found)
+        Media(
+            f"{path.parent.relative_to(root)}, sample {path.stem}: labels, and what is predicted",
+            path,
+        )
+        for path in sorted(files, key=lambda path: (path.parent, int(path.stem)))
     ]
 
 
@@ -184,7 +187,7 @@ def _clips(cfg: CfgNode, name: str, has_pictures: bool) -> list[Media]:
     return draw_records(
         Predictor(cfg),
         records[:: max(1, len(records) // count)][:count],
-        Path(cfg.OUTPUT_DIR) / PICTURES / name,
+        pictures_folder(cfg.OUTPUT_DIR, name),
         DrawingOptions(score_threshold=cfg.TEST.VISUALIZE.SCORE_THRESHOLD),
         most_frames=MOST_FRAMES,
         enlarge=True,

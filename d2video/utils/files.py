@@ -14,6 +14,11 @@ from d2video.utils.addresses import address_in
 from d2video.utils.errors import UserError
 
 
+def data_set_folder(parent: str | os.PathLike[str], dataset_name: str) -> Path:
+    """The place of a data set below ``parent``: by its name, which may be a path from anywhere."""
+    return Path(parent, *(part for part in dataset_name.split("/") if part not in ("", "..")))
+
+
 def partial_path(path: str | os.PathLike[str]) -> Path:
     """The temporary name under which a file or folder is written until it is complete.
 

@@ -32,7 +32,7 @@ def config(model, folder, *keys, data="true"):
         *("DATASETS.TRAIN", (data,), "DATASETS.TEST", (data,), "OUTPUT_DIR", str(folder)),
         *("SOLVER.IMS_PER_BATCH", 1, "DATALOADER.NUM_WORKERS", 0, "SEED", 1),
         *("SOLVER.MAX_EPOCHS", 0, "SOLVER.EPOCH_STEPS", "()", "SOLVER.MAX_ITER", 1),
-        *("SOLVER.STEPS", "()", "TEST.HELD_OUT.NUM_SAMPLES", 0, "TEST.VISUALIZE.NUM_SAMPLES", 0),
+        *("SOLVER.STEPS", "()"),
         *keys,
     )
 

@@ -169,7 +169,8 @@ def test_matching_figures():
 
 def test_no_labels(tmp_path, scores, any_set, caplog):
     caplog.set_level("INFO")
-    cfg = system_cfg("VisTR", DATASETS__TEST=["unlabelled"], OUTPUT_DIR=str(tmp_path))
+    options = {"TEST__HELD_OUT__NUM_SAMPLES": 4, "OUTPUT_DIR": str(tmp_path)}
+    cfg = system_cfg("VisTR", DATASETS__TEST=["unlabelled"], **options)
     video = {"video_id": 1, "file_names": ["1.jpg"], "height": 4, "width": 4, "length": 1}
     DatasetCatalog.register("unlabelled", lambda: [video])
     hook = HeldOutHook(cfg, torch.nn.Linear(1, 1))

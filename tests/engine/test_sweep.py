@@ -229,9 +229,9 @@ def test_a_metric_that_no_run_has(run, capsys):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"row": []}, "there is no entry 'row': did you mean rows?"),
+        ({"row": []}, "unknown entry 'row': did you mean rows?"),
         ({"rows": []}, "rows is empty"),
-        ({"rows": [{"name": "a", "key": {}}]}, "row 1: there is no entry 'key': did you mean keys?"),
+        ({"rows": [{"name": "a", "key": {}}]}, "row 1: unknown entry 'key': did you mean keys?"),
         ({"rows": [{"name": "a b"}, {"name": "a/b"}]}, "row 'a/b' is named like row 'a b'"),
         ({"rows": [{"name": "?"}]}, "row '?' has no letters"),
         ({"rows": [{"keys": {}}]}, "row 1: name is missing"),

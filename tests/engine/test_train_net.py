@@ -14,6 +14,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from d2video.config import get_cfg
 from d2video.synthetic import write_ytvis_shapes
 from tests.helpers import ROOT
 from tests.helpers.fresh_process import FreshProcess, run_fresh
@@ -71,7 +72,13 @@ def metrics(folder) -> list[dict]:
 
 
 def test_train_resume_and_evaluate(data, tmp_path):
-    done = train_net(data, *options(tmp_path, TEST__EVAL_PERIOD=0))
+    test = get_cfg().TEST  # as users have it
+    shown = {
+        "TEST__HELD_OUT__NUM_SAMPLES": test.HELD_OUT.NUM_SAMPLES,
+        "TEST__VISUALIZE__NUM_SAMPLES": test.VISUALIZE.NUM_SAMPLES,
+        "TEST__VISUALIZE__NUM_CLIPS": test.VISUALIZE.NUM_CLIPS,
+    }
+    done = train_net(data, *options(tmp_path, TEST__EVAL_PERIOD=0, **shown))
     assert done.returncode == 0, done.stderr[-2000:]
     start, *_ = done.stdout.split("Starting training from iteration 0")
     assert len(start.splitlines()) <= 60

@@ -75,10 +75,8 @@ def test_pictures_and_results(tmp_path, cfg):
         with ImageFileWriter(picture_path(cfg.OUTPUT_DIR, dataset, number)) as writer:
             writer.write(np.zeros((8, 8, 3), np.uint8))
     html = write_run_page(cfg).read_text()
-    assert re.findall(r"(\w+): labels, and what is predicted</fig", html) == [
-        "sets_val_9",
-        "sets_val_10",
-    ]
+    shown = re.findall(r"([^>]+), sample (\d+): labels, and what is predicted</fig", html)
+    assert shown == [("sets/val", "9"), ("sets/val", "10")]
     assert html.count("data:image/jpeg;base64,") == 2
     headings = ["Results", "Predictions on /sets/val", "Curves", "Settings"]
     assert re.findall("<h2>(.*?)</h2>", html) == headings

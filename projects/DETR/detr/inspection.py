@@ -90,7 +90,7 @@ def _decoder_section(
     for row, (query, title) in enumerate(zip(queries, titles, strict=True)):
         heads = range(attention.weights.shape[1])
         by_head = [attention.picture(picture, row, head) for head in heads]
-        drawn = sheet(by_head, [f"head {head}" for head in heads], columns=min(4, len(heads)))
+        drawn = sheet(by_head, [f"head {head}" for head in heads], columns=4)
         media.append(
             look.media(f"decoder_query{query}_heads", drawn, f"{title}, by head", wide=True)
         )

@@ -120,7 +120,7 @@ def _frame_section(look: Look, run: ClassTokenRun, frames: list[np.ndarray], lay
         "share of its attention (mean over the heads), largest first. Equal shares would be "
         f"{100 / (len(numbers) + 1):.1f} %; the token gives itself {own:.1f} %."
     )
-    drawn = sheet(cells, titles, min(_COLUMNS, len(cells)))
+    drawn = sheet(cells, titles, _COLUMNS)
     media = [look.media("frames", drawn, f"the first {len(cells)} frames by weight", wide=True)]
     return Section("The frames that count most", [note], media)
 

@@ -244,7 +244,7 @@ def _attention_section(
             f"{title}, frame {look.first + time}, by head: dark is {low:.3g}, bright {high:.3g}"
         )
         names = [f"head {head}" for head in range(len(by_head))]
-        drawn = sheet(by_head, names, min(4, len(by_head)))
+        drawn = sheet(by_head, names, 4)
         media.append(look.media(f"attention_slot{slot}_heads", drawn, caption, wide=True))
     kind = (
         "Heads are summed to mask probabilities, which the mask head then corrects (QUERY_MASKS)."

@@ -6,6 +6,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from d2video.config import load_cfg
 from d2video.projects import register_all
+from tests.helpers.nothing_shown import NOTHING_SHOWN
 
 SIZES = [
     *("MODEL.RESNETS.STEM_OUT_CHANNELS", 8),
@@ -19,6 +20,7 @@ SIZES = [
     *("MODEL.DETR.DIM_FEEDFORWARD", 32),
 ]
 SMALL = [
+    *NOTHING_SHOWN,
     *SIZES,
     *("DATASETS.TRAIN", []),
     *("MODEL.DETR.ENC_LAYERS", 1),

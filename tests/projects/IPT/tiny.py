@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from d2video.config import get_cfg
 from d2video.projects import register_all
 from tests.helpers.golden_io import GOLDEN
+from tests.helpers.nothing_shown import NOTHING_SHOWN
 
 NODE = "MODEL.IPT."
 TASKS = ["sr_x2", "sr_x3", "sr_x4", "derain", "denoise_30", "denoise_50"]
@@ -21,6 +22,7 @@ SIZES = [
     *(f"{NODE}NUM_HEADS", 2),
 ]
 SMALL = [
+    *NOTHING_SHOWN,
     *("MODEL.META_ARCHITECTURE", "IPT", "MODEL.DEVICE", "cpu", "INPUT.FORMAT", "RGB"),
     *("MODEL.PIXEL_MEAN", [114.444, 111.4605, 103.02], "MODEL.PIXEL_STD", [1.0] * 3),
     *(*SIZES, f"{NODE}TASKS", ["sr_x2", "derain", "denoise_30"]),

@@ -208,7 +208,7 @@ def test_page(data, variant, track):
     assert len(files) == len(names) + 3
     assert {*files} == {*Path("page_files").iterdir()}
     height, width, _ = cv2.imread(str(files[1])).shape
-    assert (height, width) == (240, 4 * 320 + 3 * 6)
+    assert (height, width) == (240, 4 * 320)
     tracks = sections[0].tables[0].rows
     assert sum(row[4] for row in tracks) >= 4
     # Every object is in the table of its sample.

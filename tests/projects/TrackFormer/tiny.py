@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from d2video.config import load_cfg
 from d2video.projects import register_all
+from tests.helpers.nothing_shown import NOTHING_SHOWN
 
 NODE = "MODEL.TRACKFORMER"
 # What tests rest on, whatever the demo's recipe is.
 SMALL = [
+    *NOTHING_SHOWN,
     *("DATASETS.TRAIN", []),
     *("DATASETS.TEST", []),
     *("MODEL.RESNETS.DEPTH", 50),

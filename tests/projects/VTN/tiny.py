@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from d2video.config import get_cfg
 from d2video.projects import register_all
+from tests.helpers.nothing_shown import NOTHING_SHOWN
 
 NODE = "MODEL.VTN."
 SIZES = [
@@ -16,6 +17,7 @@ SIZES = [
     *(f"{NODE}DIM_FEEDFORWARD", 48, f"{NODE}MAX_POSITIONS", 40, f"{NODE}MLP_DIM", 24),
 ]
 SMALL = [
+    *NOTHING_SHOWN,
     *("MODEL.META_ARCHITECTURE", "VTN", "MODEL.DEVICE", "cpu"),
     *("MODEL.PIXEL_MEAN", [114.75] * 3, "MODEL.PIXEL_STD", [57.375] * 3),
     *(*SIZES, f"{NODE}NUM_LAYERS", 2, f"{NODE}WINDOW", 4),

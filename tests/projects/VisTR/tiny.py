@@ -6,6 +6,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from d2video.config import load_cfg
 from d2video.projects import register_all
+from tests.helpers.nothing_shown import NOTHING_SHOWN
 
 CONFIG = "configs/VisTR/vistr_tiny_shapes.yaml"
 SIZES = [
@@ -21,6 +22,7 @@ SIZES = [
     *("TEST.VIDEO.WINDOW_OVERLAP", 1),
 ]
 SMALL = [
+    *NOTHING_SHOWN,
     *SIZES,
     # What tests rest on stays as it is when the demo's recipe changes.
     *("MODEL.VISTR.NUM_SLOTS", 5),
