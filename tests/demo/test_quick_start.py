@@ -49,7 +49,7 @@ def as_base64(path: Path) -> str:
 @pytest.mark.slow
 def test_page_clips_and_reuse(tmp_path):
     options = [*SMALL, "SOLVER.MAX_ITER", 21, "DATALOADER.NUM_WORKERS", 0]
-    options += ["TEST.EXPECTED_RESULTS", "[]"]
+    options += ["TEST.EXPECTED_RESULTS", "[]", "TEST.HELD_OUT.NUM_SAMPLES", 2]
     first = quick_start("--output", tmp_path, *options)
     assert first.returncode == 0, first.stderr[-2000:]
     page = tmp_path / "index.html"
