@@ -85,13 +85,17 @@ setup(
     # pytest 9.2: caplog sees loggers that do not propagate, as detectron2 sets them up.
     # playwright: drives an installed Chromium that looks at pages.
     # gdown: with a stand-in for Google Drive. timm: its networks as backbones. transformers: tests compare
-    # with its Longformer.
+    # with its Longformer. The rest is what [app] and [export] name.
     extras_require={
         "dev": [
             "gdown>=6.5",
+            "gradio>=6.0",
             "hypothesis>=6.100",
             "import-linter>=2.17",
             "mypy>=1.8",
+            "onnx>=1.19",
+            "onnxruntime>=1.22",
+            "onnxscript>=0.5",
             "playwright>=1.40",
             "pytest>=9.2",
             "pytest-xdist>=3.8",
@@ -99,6 +103,10 @@ setup(
             "timm>=1.0.31",
             "transformers>=4.57",
         ],
+        # The page in the browser: d2video app.
+        "app": ["gradio>=6.0"],
+        # ONNX files and programs of torch.export: d2video export.
+        "export": ["onnx>=1.19", "onnxruntime>=1.22", "onnxscript>=0.5"],
         # Official weights on Google Drive, and models on the Hugging Face Hub.
         "zoo": ["gdown>=6.5", "huggingface_hub>=0.34"],
         "timm": ["timm>=1.0.31"],
