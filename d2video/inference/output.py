@@ -3,11 +3,11 @@
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -127,6 +127,66 @@ def annotate(
             progress=progress,
             show=show,
         )
+    if isinstance(source, FrameSource):
+        total, unit, is_live = source.estimated_length, "frame", source.is_live
+    else:
+        total, unit, is_live = len(source.pictures), "image", False
+    done, is_closed = 0, False
+    with ExitStack() as stack:
+        # A file is whole or not at all, but a camera has no other end.
+        interrupted = stack.enter_context(
+            stop_on_interrupt() if is_live else nullcontext(lambda: False)
+        )
+        window = stack.enter_context(Window(source.name)) if show else None
+        frames = annotated_frames(
+            predictor,
+            source,
+            output,
+            results=results,
+            options=options,
+            on_broken=on_broken,
+            draws=show,
+            is_over=lambda: is_closed or interrupted(),
+        )
+        stack.enter_context(closing(frames))
+        bar = stack.enter_context(tqdm(frames, total=total, unit=unit, disable=not progress))
+        for _, picture in bar:
+            done += 1
+            if window is not None:
+                is_closed = not window.show(picture, IMAGE_SHOWN if unit == "image" else 1)
+    return done
+
+
+class AnnotatedFrame(NamedTuple):
+    """An answered frame, and its picture, uint8 (H',W',3), RGB, where one was drawn."""
+
+    answer: Any
+    picture: Any
+
+
+def annotated_frames(
+    predictor: Predictor,
+    source: FrameSource | Images,
+    output: str | Path | None = None,
+    *,
+    results: Mapping[str, str | Path] | None = None,
+    options: DrawingOptions | None = None,
+    on_broken: OnBroken = "raise",
+    draws: bool = False,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Generator[AnnotatedFrame, None, None]:
+    """The frames of :func:`annotate`, each as soon as it is written.
+
+    The files have their names when the iterator has ended; closing it earlier leaves none behind.
+
+    Args:
+        output, results, options, on_broken: see :func:`annotate`.
+        draws: draw the pictures even without ``output``.
+        is_over: asked after each frame; True ends the work and keeps what was written.
+
+    Raises:
+        UserError: as :func:`annotate`.
+    """
     task, names = predictor.task, predictor.class_names
     options, results = options or DrawingOptions(), results or {}
     read = [source.name, *(source.pictures if isinstance(source, Images) else ())]
@@ -134,64 +194,44 @@ def annotate(
     asked = [*results, "side_by_side"] if options.side_by_side else results
     check_offers(predictor, {kind: kind for kind in asked})
     head: dict[str, Any]
-    total: int | None
-    is_live = False
     frames = predictor(source, on_broken=on_broken)
     if isinstance(source, FrameSource):
-        total, unit = source.estimated_length, "frame"
-        is_live = source.is_live
         height, width = source.size
         head = {"video": source.name, "height": height, "width": width, "fps": source.fps}
     else:
-        total, unit = len(source.pictures), "image"
         head = {"images": source.name}
     head["categories"] = names
     done, summary = 0, task.summary(names, options)
     with ExitStack() as stack:
-        writers: list[Callable[[Any], None]] = [
+        writers = [
             stack.enter_context(task.open_results(kind, path, head, options.topk))
             for kind, path in results.items()
         ]
-        is_over = False
-        shown = stack.enter_context(Window(source.name)) if show else None
-        if output is not None or shown is not None:
-            writer = None
-            if output is not None:
-                writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
-            draw = task.drawer(names, options)
-
-            def picture(frame: Any) -> None:
-                nonlocal is_over
-                drawn = draw(frame)
-                if writer is not None:
-                    writer.write(drawn, frame.time, frame.duration)
-                if shown is not None:
-                    is_over = not shown.show(drawn, IMAGE_SHOWN if unit == "image" else 1)
-
-            writers.append(picture)
-        # A file is whole or not at all, but a camera has no other end.
-        interrupted = stack.enter_context(
-            stop_on_interrupt() if is_live else nullcontext(lambda: False)
-        )
+        writer = None
+        if output is not None:
+            writer = stack.enter_context(_open_output(Path(output), source, task.is_lossless))
+        draw = task.drawer(names, options) if output is not None or draws else None
         stack.enter_context(closing(frames))
-        bar = stack.enter_context(tqdm(frames, total=total, unit=unit, disable=not progress))
         try:
-            for frame in bar:
+            for frame in frames:
                 for write in writers:
                     write(frame)
+                picture: Any = None if draw is None else draw(frame)
+                if writer is not None:
+                    writer.write(picture, frame.time, frame.duration)
                 summary.add(frame)
                 done += 1
-                if is_over or interrupted():
+                yield AnnotatedFrame(frame, picture)
+                if is_over():
                     break
         except UserError:
             # Of a stream that has fallen silent, the time limit ends the wait after Ctrl-C.
-            if not (done and interrupted()):
+            if not (done and is_over()):
                 raise
     said = summary.line(output is not None, bool(results))
     if said is not None:
         level, text = said
         logger.log(level, "%s: %s", source.name, text)
-    return done
 
 
 def _annotate_each(
