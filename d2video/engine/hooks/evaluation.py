@@ -157,9 +157,12 @@ class EvaluationHook(EvalHook):
         elif self._patience and comm.is_main_process():
             fault = "TEST.EARLY_STOPPING needs results, but no data set in DATASETS.TEST has labels"
         # What the others decide from.
-        fault, self._without_better = comm.all_gather((fault, self._without_better))[0]
+        decided = comm.all_gather((fault, self._without_better, bool(results)))
+        fault, self._without_better, has_results = decided[0]
         if fault:
             raise UserError(fault)
+        if not has_results:
+            return
         if self.metrics.get("best", {}).get("iteration") == iteration:
             self._saving.checkpointer.save_model(Path(BEST).stem, iteration=iteration)
         # Last: a run that is killed in between evaluates again.

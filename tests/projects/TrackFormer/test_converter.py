@@ -296,15 +296,16 @@ def test_of_equal_frames_more_frames_say_the_same_as_one(separate):
     # Level embedding; offsets and weights, their weights and biases, of the decoder (and the encoder).
     assert len(notes) == (5 if separate else 9)
     two.load_state_dict({name.removeprefix("transformer."): v for name, v in widened.items()})
-    levels = [torch.randn(1, 64, 6, 8), torch.randn(1, 64, 3, 4)]
+    # Twice as many terms are summed. All in float32 differs by more than 1e-5 on some processors; so, with
+    # the sampling and its sums in float32 (as MSDeformAttn has them), by 5e-6.
+    one, two = one.double(), two.double()
+    double = {"dtype": torch.float64}
+    levels = [torch.randn(1, 64, 6, 8, **double), torch.randn(1, 64, 3, 4, **double)]
     geometry = LevelGeometry.of(levels, None)
     tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)[:, None]
     pos = torch.randn_like(tokens)
-    queries, query_pos, reference = (
-        torch.randn(1, 5, 64),
-        torch.randn(1, 5, 64),
-        torch.rand(1, 5, 2),
-    )
+    queries, query_pos = torch.randn(2, 1, 5, 64, **double)
+    reference = torch.rand(1, 5, 2, **double)
     with torch.no_grad():
         expected, _ = one.decode(
             queries, query_pos, reference, one.encode(tokens, pos, geometry), geometry
