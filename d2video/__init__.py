@@ -11,9 +11,7 @@
 The names below are imported when they are first used.
 """
 
-import importlib
 import logging
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from d2video.visualization.options import DrawingOptions
 
 from d2video.utils import detectron2_missing
+from d2video.utils.lazy_names import lazy_names
 
 __version__ = "0.1.0"
 
@@ -86,22 +85,18 @@ _MODULES = {
     ],
     "data.datasets.ytvis": ["register_ytvis_instances"],
 }
-_PLACES = {name: module for module, names in _MODULES.items() for name in names}
+_import_name = lazy_names(__name__, _MODULES)
 
 
 if not TYPE_CHECKING:  # for them, a name that is missing is an error
 
     def __getattr__(name: str) -> Any:
-        if name not in _PLACES:
-            raise AttributeError(f"module 'd2video' has no attribute '{name}'")
         try:
-            module = importlib.import_module(f"d2video.{_PLACES[name]}")
+            return _import_name(name)
         except ImportError as error:
             if detectron2_missing.is_missing():
                 raise ImportError(detectron2_missing.MESSAGE, name="detectron2") from error
             raise
-        value = globals()[name] = module if name == "model_zoo" else getattr(module, name)
-        return value
 
 
 def __dir__() -> list[str]:
@@ -120,7 +115,3 @@ warnings.filterwarnings(
 )
 warnings.filterwarnings("ignore", "pkg_resources is deprecated", module=r"detectron2\.model_zoo")
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "No CUDA runtime is found"
-
-# The command that installs it does not ask for itself.
-if detectron2_missing.is_missing() and sys.argv[1:2] != ["install-detectron2"]:
-    print(detectron2_missing.MESSAGE, file=sys.stderr)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import d2video
-from d2video.utils.detectron2_missing import is_missing
+from d2video.utils.detectron2_missing import MESSAGE, is_missing
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.near_names import did_you_mean
 
@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         run = command(words[0])
         if words[0] != "install-detectron2" and is_missing():
-            sys.exit(1)  # the import of d2video has printed the reason
+            print(MESSAGE, file=sys.stderr)
+            sys.exit(1)
         run(words[1:])
 
 

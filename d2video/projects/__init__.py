@@ -3,7 +3,7 @@
 Each lies in ``<Name>/<name>/`` below a folder of projects: ``projects/`` of a source checkout, and
 every folder that the environment variable ``D2VIDEO_PROJECTS`` lists (separated as in ``PATH``);
 extending ``__path__`` makes the import work. An installed copy holds the packages right here
-(``setup.py`` maps them, as detectron2 maps its projects). Another distribution may name the package
+(``setup.py`` maps them, as detectron2 maps its projects). Another distribution may name the module
 that registers its system in the entry point group ``d2video.projects``.
 """
 
@@ -19,7 +19,8 @@ __path__.extend(map(str, PROJECT_FOLDERS.values()))
 
 @functools.cache
 def register_all() -> list[str]:
-    """Import every project, which registers its meta-architecture, config keys, mapper and evaluator.
+    """Import every project's module ``registration``, and with it what registers itself: its
+    meta-architecture, config keys, mapper and evaluator.
 
     ``get_cfg`` and so ``load_cfg`` call it.
 
@@ -28,7 +29,7 @@ def register_all() -> list[str]:
     """
     names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     for name in names:
-        importlib.import_module(f"{__name__}.{name}")
+        importlib.import_module(f"{__name__}.{name}.registration")
     installed = entry_points(group=__name__)
     for point in installed:
         point.load()

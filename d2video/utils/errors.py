@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from d2video.utils.detectron2_missing import is_missing
+from d2video.utils.detectron2_missing import MESSAGE, is_missing
 from d2video.utils.shown_paths import as_shown
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ def _with_errors_printed(main: Callable[..., T], *args: Any, **kwargs: Any) -> T
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "detectron2" or not is_missing():
             raise
-        sys.exit(1)  # the import of d2video has printed the reason
+        print(MESSAGE, file=sys.stderr)
+        sys.exit(1)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,9 +1,13 @@
 """DETR: detection and panoptic segmentation with transformers (Carion et al., ECCV 2020)."""
 
-from d2video.projects.detr import converter, hugging_face, inspection, zoo  # noqa: F401  (register themselves)
-from d2video.projects.detr.config import add_detr_config
-from d2video.projects.detr.detr import DETR
-from d2video.projects.detr.network import DETRNetwork
-from d2video.projects.detr.panoptic import panoptic_map
+from d2video.utils.lazy_names import lazy_names
+
+_MODULES = {
+    "config": ["add_detr_config"],
+    "detr": ["DETR"],
+    "network": ["DETRNetwork"],
+    "panoptic": ["panoptic_map"],
+}
 
 __all__ = ["DETR", "DETRNetwork", "add_detr_config", "panoptic_map"]
+__getattr__ = lazy_names(__name__, _MODULES)

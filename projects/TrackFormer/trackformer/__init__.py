@@ -1,9 +1,13 @@
 """TrackFormer: multi-object tracking with transformers (Meinhardt et al., CVPR 2022)."""
 
-from d2video.projects.trackformer import benchmark, converter, inspection, zoo  # noqa: F401  (register themselves)
-from d2video.projects.trackformer.config import add_trackformer_config
-from d2video.projects.trackformer.deformable_detr import DeformableDETR
-from d2video.projects.trackformer.trackformer import TrackFormer
-from d2video.projects.trackformer.training.frame_pair_mapper import FramePairMapper
+from d2video.utils.lazy_names import lazy_names
+
+_MODULES = {
+    "config": ["add_trackformer_config"],
+    "deformable_detr": ["DeformableDETR"],
+    "trackformer": ["TrackFormer"],
+    "training.frame_pair_mapper": ["FramePairMapper"],
+}
 
 __all__ = ["DeformableDETR", "FramePairMapper", "TrackFormer", "add_trackformer_config"]
+__getattr__ = lazy_names(__name__, _MODULES)

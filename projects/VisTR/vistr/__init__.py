@@ -1,19 +1,13 @@
 """VisTR: video instance segmentation with transformers (Wang et al., CVPR 2021)."""
 
-from d2video.projects.vistr import (  # noqa: F401  (register themselves)
-    benchmark,
-    converter,
-    inspection,
-    zoo,
-)
-from d2video.projects.vistr.config import add_vistr_config
-from d2video.projects.vistr.matcher import InstanceSequenceMatcher
-from d2video.projects.vistr.network import VisTRNetwork
-from d2video.projects.vistr.vistr import VisTR
+from d2video.utils.lazy_names import lazy_names
 
-__all__ = [
-    "InstanceSequenceMatcher",
-    "VisTR",
-    "VisTRNetwork",
-    "add_vistr_config",
-]
+_MODULES = {
+    "config": ["add_vistr_config"],
+    "matcher": ["InstanceSequenceMatcher"],
+    "network": ["VisTRNetwork"],
+    "vistr": ["VisTR"],
+}
+
+__all__ = ["InstanceSequenceMatcher", "VisTR", "VisTRNetwork", "add_vistr_config"]
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -1,0 +1,10 @@
+"""Imports what registers itself: ``d2video.projects.register_all`` imports this module."""
+
+from d2video.projects.detr import (  # noqa: F401
+    config,
+    converter,
+    detr,
+    hugging_face,
+    inspection,
+    zoo,
+)

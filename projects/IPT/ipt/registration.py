@@ -1,0 +1,10 @@
+"""Imports what registers itself: ``d2video.projects.register_all`` imports this module."""
+
+from d2video.projects.ipt import (  # noqa: F401
+    config,
+    converter,
+    inspection,
+    ipt,
+    restoration_mapper,
+    zoo,
+)

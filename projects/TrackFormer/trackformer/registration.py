@@ -1,0 +1,12 @@
+"""Imports what registers itself: ``d2video.projects.register_all`` imports this module."""
+
+from d2video.projects.trackformer import (  # noqa: F401
+    benchmark,
+    config,
+    converter,
+    deformable_detr,
+    inspection,
+    trackformer,
+    zoo,
+)
+from d2video.projects.trackformer.training import frame_pair_mapper  # noqa: F401
