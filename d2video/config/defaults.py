@@ -146,6 +146,11 @@ def add_d2video_config(cfg: CN) -> None:
     # "cuda", "cuda:1", "mps", "cpu", or "auto", which load_cfg replaces by the best device of this machine:
     # CUDA, else MPS, else the CPU. It is the default, here replaced already, for those who do not call it.
     cfg.MODEL.DEVICE = best_device()
+    # Type of the networks' heavy parts at inference, in evaluations of a training, too: "float32",
+    # "bfloat16" or "float16", by torch's autocast. Boxes, probabilities, matching and answers are float32.
+    # On a CPU bfloat16 is faster only where the processor has instructions for it (AVX512_BF16, AMX).
+    # Training has SOLVER.AMP.
+    cfg.TEST.PRECISION = "float32"
     # Compile the network by torch.compile; the first steps then take minutes.
     cfg.MODEL.COMPILE = False
     # For MODEL.BACKBONE.NAME build_timm_backbone (stages of a network) and build_timm_vit_backbone

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 
 from d2video.config.checks import has_deformable_encoder
 from d2video.config.limits import ABOVE_0
+from d2video.config.precision import inference_precision
 from d2video.layers import Transformer
 from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.modeling.criterion import (
@@ -228,4 +229,5 @@ def model_arguments(
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "freeze_detector": freeze_detector,
         "compile_model": cfg.MODEL.COMPILE,
+        "precision": inference_precision(cfg),
     }

@@ -54,9 +54,9 @@ class SetPredictionNetwork(nn.Module):
     transformer: Transformer | DeformableTransformer
     mask_branch: MaskBranch | None
 
-    def compiled_parts(self) -> list[nn.Module]:
-        """The modules that ``torch.compile`` speeds up; single layers, because the number of queries
-        may change from call to call."""
+    def heavy_parts(self) -> list[nn.Module]:
+        """What takes the time, for :func:`~d2video.modeling.acceleration.accelerate`; single layers,
+        because what is between them, such as boxes, stays in float32."""
         encoder, decoder = self.transformer.encoder, self.transformer.decoder
         parts = [self.backbone, *encoder.layers, *decoder.layers]
         return parts if self.mask_branch is None else [*parts, self.mask_branch.mask_head]
@@ -169,9 +169,9 @@ class QueryNetwork(SetPredictionNetwork):
         """The attention maps that the masks are made of; None for a network without masks."""
         return None if self.mask_branch is None else self.mask_branch.bbox_attention
 
-    def compiled_parts(self) -> list[nn.Module]:
+    def heavy_parts(self) -> list[nn.Module]:
         encoder = self.deformable_encoder
-        return [*super().compiled_parts(), *([] if encoder is None else encoder.layers)]
+        return [*super().heavy_parts(), *([] if encoder is None else encoder.layers)]
 
     def levels(self, features: dict[str, Tensor]) -> list[Tensor]:
         """The transformer's feature maps (N, C, H_l, W_l), fine to coarse, of the backbone's outputs."""

@@ -5,6 +5,7 @@ from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from d2video.modeling.acceleration import accelerate
 from d2video.modeling.criterion import SetCriterion, matching_metrics
 from d2video.modeling.matcher import Matches
 from d2video.modeling.matching_statistics import MatchingStatistics
@@ -25,7 +26,8 @@ class SetPredictionModel(nn.Module):
         criterion: the losses.
         pixel_mean, pixel_std: 3 values each, in the units of the input (0 to 255).
         freeze_detector: train the mask branch only; all else neither learns nor drops out.
-        compile_model: torch.compile the network's ``compiled_parts``.
+        compile_model, precision: of the network's ``heavy_parts``; see
+            :func:`~d2video.modeling.acceleration.accelerate`.
 
     Attributes:
         node: the system's node of the config, for messages.
@@ -49,6 +51,7 @@ class SetPredictionModel(nn.Module):
         pixel_std: list[float],
         freeze_detector: bool = False,
         compile_model: bool = False,
+        precision: torch.dtype | None = None,
     ):
         super().__init__()
         self.network = network
@@ -59,9 +62,8 @@ class SetPredictionModel(nn.Module):
         self.normalize = PixelNormalizer(pixel_mean, pixel_std)
         self.freeze_detector = freeze_detector
         self.statistics: MatchingStatistics | None = None
-        if compile_model:
-            for part in network.compiled_parts():
-                part.compile()
+        parts = network.heavy_parts()
+        accelerate(self, parts, compile_model=compile_model, precision=precision)
         if freeze_detector:
             if network.mask_branch is None:
                 raise UserError(f"{self.node}.FREEZE_DETECTOR needs masks: set MODEL.MASK_ON True")

@@ -20,7 +20,9 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from d2video.config.checks import check_counts
+from d2video.config.precision import inference_precision
 from d2video.inference.tasks import RestorationTask
+from d2video.modeling.acceleration import accelerate
 from d2video.modeling.pixels import rows_at_once
 from d2video.structures.answers import RestoredAnswer
 from d2video.utils.errors import UserError
@@ -48,7 +50,8 @@ class IPT(nn.Module):
         freeze_trunk: train only the heads, tails and queries.
         tiling: of whole images; None: the default of :class:`.tiling.Tiling`.
         self_ensemble: give the mean of the answers to the eight flips and quarter turns of an image.
-        compile_model: torch.compile the body.
+        compile_model, precision: of the body, which has most of the operations; see
+            :func:`~d2video.modeling.acceleration.accelerate`. Heads and tails pass the pixels on.
     """
 
     task = RestorationTask()
@@ -68,6 +71,7 @@ class IPT(nn.Module):
         tiling: Tiling | None = None,
         self_ensemble: bool = False,
         compile_model: bool = False,
+        precision: torch.dtype | None = None,
     ):
         super().__init__()
         self.network = network
@@ -82,8 +86,7 @@ class IPT(nn.Module):
         if freeze_trunk:
             for parameter in network.trunk_parameters():
                 parameter.requires_grad_(False)
-        if compile_model:
-            network.body.compile()
+        accelerate(self, [network.body], compile_model=compile_model, precision=precision)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -116,6 +119,7 @@ class IPT(nn.Module):
             ),
             "self_ensemble": node.SELF_ENSEMBLE,
             "compile_model": cfg.MODEL.COMPILE,
+            "precision": inference_precision(cfg),
         }
 
     @property

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from d2video.config.checks import check_counts
+from d2video.config.precision import inference_precision
 from d2video.inference.tasks import ClassificationTask
+from d2video.modeling.acceleration import accelerate
 from d2video.modeling.backbone import build_frame_backbone
 from d2video.modeling.pixels import PixelNormalizer
 from d2video.structures import ClassHead
@@ -54,7 +56,8 @@ class VTN(nn.Module):
         stream_interval, stream_stride, stream_max_frames: see :class:`.video_stream.VideoStream`.
         stream_crop: side of the square that is cut from the middle of frames in ``stream_video``, as
             the mapper does for testing; 0: none.
-        compile_model: torch.compile the backbone and the temporal encoder.
+        compile_model, precision: of the backbone and the temporal encoder; see
+            :func:`~d2video.modeling.acceleration.accelerate`.
     """
 
     task = ClassificationTask()
@@ -78,6 +81,7 @@ class VTN(nn.Module):
         stream_max_frames: int = 256,
         stream_crop: int = 0,
         compile_model: bool = False,
+        precision: torch.dtype | None = None,
     ):
         super().__init__()
         normalizer = PixelNormalizer(pixel_mean, pixel_std)
@@ -105,9 +109,8 @@ class VTN(nn.Module):
             "max_frames": stream_max_frames,
             "crop": stream_crop,
         }
-        if compile_model:
-            backbone.compile()
-            temporal_encoder.compile()
+        parts = [backbone, temporal_encoder]
+        accelerate(self, parts, compile_model=compile_model, precision=precision)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -142,6 +145,7 @@ class VTN(nn.Module):
             "stream_max_frames": node.STREAM_MAX_FRAMES,
             "stream_crop": cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST,
             "compile_model": cfg.MODEL.COMPILE,
+            "precision": inference_precision(cfg),
         }
 
     @property

@@ -139,9 +139,9 @@ class VisTRNetwork(QueryNetwork):
         rows = self.query_embed.weight.unflatten(0, self.embedded)
         return rows.expand(self.num_frames, self.num_slots, -1).flatten(0, 1)[:count]
 
-    def compiled_parts(self) -> list[nn.Module]:
+    def heavy_parts(self) -> list[nn.Module]:
         """The attention maps and the single convolutions before the heads stay as they are."""
-        return [*super().compiled_parts(), self.mask_head, self.insmask_head]
+        return [*super().heavy_parts(), self.mask_head, self.insmask_head]
 
     def _frame_features(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(N, 3, H, W) to the transformer's levels [(N, C, H_l, W_l)] and the laterals."""

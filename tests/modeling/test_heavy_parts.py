@@ -1,4 +1,4 @@
-"""What MODEL.COMPILE compiles is what runs."""
+"""What MODEL.COMPILE and TEST.PRECISION change is what runs."""
 
 import pytest
 import torch
@@ -31,12 +31,12 @@ def vistr(*options):
     ids=["dense", "deformable", "no encoder"],
 )
 @pytest.mark.parametrize("system", [detr, vistr])
-def test_every_compiled_part_is_called(system, options):
+def test_every_heavy_part_is_called(system, options):
     """A module is compiled as it is called; its other methods are not."""
     torch.manual_seed(0)
     cfg, batch = system(*options)
     model = build_model(cfg)
-    parts = model.network.compiled_parts()
+    parts = model.network.heavy_parts()
     called = set()
     for part in parts:
         part.register_forward_hook(lambda module, *_: called.add(module))
