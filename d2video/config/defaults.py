@@ -200,6 +200,10 @@ def add_d2video_config(cfg: CN) -> None:
 
     # ---- video inference ----------------------------------------------------------------------
     cfg.TEST.VIDEO = CN()
+    # Frames of a video, of VisTR windows, that go through the network at once, 1 or more; memory grows with
+    # them. Answers stay the same, but for rounding. Frames that come one at a time, as a camera's, go
+    # through it one by one. Not read by TrackFormer, whose queries come from the frame before.
+    cfg.TEST.VIDEO.BATCH = 1
     # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.
     cfg.TEST.VIDEO.WINDOW_OVERLAP = 6
     # Least similarity at which tracks of two windows are one: on their shared frames, the summed

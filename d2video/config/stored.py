@@ -25,7 +25,7 @@ _OF_THE_RUN = (
     *("MODEL.WEIGHTS", "MODEL.WEIGHTS_IGNORE", "MODEL.TIMM.PRETRAINED"),
     *("MODEL.DEVICE", "MODEL.COMPILE", "MODEL.ACTIVATION_CHECKPOINT"),
     *("OUTPUT_DIR", "CUDNN_BENCHMARK", "DATALOADER.NUM_WORKERS", "TEST.EXPECTED_RESULTS"),
-    "TEST.PRECISION",
+    *("TEST.PRECISION", "TEST.VIDEO.BATCH"),
 )
 # Of the keys below, those that only training reads: a trained model answers the same with others.
 _COMPARED = ("MODEL.", "INPUT.", "TEST.")

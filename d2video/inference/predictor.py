@@ -193,15 +193,10 @@ class Predictor:
         def prepare(frame: Frame) -> tuple[Frame, Tensor]:
             return frame, self.prepare(frame.image)
 
-        waiting: deque[Frame] = deque()  # taken by the model and not yet answered
-
-        def inputs() -> Iterator[Tensor]:
-            for frame, tensor in prepared:
-                waiting.append(frame)
-                yield tensor
-
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
-            for answer in self.model.stream_video(inputs(), output_size=video.size):
+            frames = _TakenFrames(prepared, one_at_a_time=video.is_live)
+            waiting = frames.waiting
+            for answer in self.model.stream_video(frames, output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
                 yield self._answered(waiting.popleft(), answer)
                 del answer  # not kept while the next one is worked out
@@ -343,6 +338,26 @@ class Predictor:
         """(H,W,3), RGB, to (3,h,w), resized, in the model's channel order."""
         resized = self._resize.get_transform(image, np.random.default_rng(0)).apply_image(image)
         return frame_to_tensor(resized if self._image_format == "RGB" else resized[..., ::-1])
+
+
+class _TakenFrames(Iterator[Tensor]):
+    """The frames of a video as the model sees them.
+
+    Attributes:
+        waiting: frames that the model has taken and not yet answered.
+        one_at_a_time: the model must not ask for a frame before the last one is answered: a camera's next
+            one is yet to come.
+    """
+
+    def __init__(self, prepared: Iterator[tuple[Frame, Tensor]], *, one_at_a_time: bool) -> None:
+        self.waiting: deque[Frame] = deque()
+        self.one_at_a_time = one_at_a_time
+        self._prepared = prepared
+
+    def __next__(self) -> Tensor:
+        frame, tensor = next(self._prepared)
+        self.waiting.append(frame)
+        return tensor
 
 
 VideoPredictor = Predictor  # the name before d2video.load

@@ -35,6 +35,7 @@ from d2video.config.set_prediction import (
 )
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
+from d2video.inference.batches import in_batches
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import (
     LearnedPositionEncoding,
@@ -65,6 +66,7 @@ class DETR(SetPredictionModel):
         panoptic: add a panoptic map to the answers; needs masks.
         linker: follow objects through videos by it; each video gets a new one.
         rescoring: of an image's detections, by their masks.
+        video_batch: frames of a video that go through the network at once.
         shared: see :class:`SetPredictionModel`.
     """
 
@@ -86,6 +88,7 @@ class DETR(SetPredictionModel):
         panoptic: PanopticRules | None = None,
         linker: QueryLinker | None = None,
         rescoring: Rescoring | None = None,
+        video_batch: int = 1,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -100,6 +103,7 @@ class DETR(SetPredictionModel):
         self.panoptic = panoptic
         self.linker = linker
         self.rescoring = rescoring
+        self.video_batch = video_batch
         if linker:
             self.task = LinkedTask()
         self.class_logits: Tensor | None
@@ -130,6 +134,7 @@ class DETR(SetPredictionModel):
             "panoptic": panoptic if detr.PANOPTIC.ENABLED else None,
             "linker": linker if detr.LINK else None,
             "rescoring": rescoring(detr),
+            "video_batch": cfg.TEST.VIDEO.BATCH,
         }
 
     @classmethod
@@ -196,21 +201,22 @@ class DETR(SetPredictionModel):
             targets = [self._targets(item["instances"]) for item in batched_inputs]
             return self.losses(images, padding, targets)
         with torch.no_grad():
-            return self._answers(images, padding, batched_inputs)
+            return list(self._answers(images, padding, batched_inputs))
 
     @torch.no_grad()
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[ImageAnswer]:
-        """Answer each frame of a video before the next one is taken ("Streaming" in
-        docs/architecture.md): by itself, as :meth:`forward` does, or, with a linker, with those
+        """Answer the frames of a video ("Streaming" in docs/architecture.md), ``video_batch`` of them before
+        the next ones are taken: each by itself, as :meth:`forward` does, or, with a linker, with those
         instances that have a track. They have ``track_ids``, their masks do not overlap, and so have
         the panoptic map's segments a ``track_id``."""
         linker = self.linker.new() if self.linker else None
-        for frame in frames:
-            item = {"image": frame, "height": output_size[0], "width": output_size[1]}
-            canvas, padding = self.batch([frame[None]])
-            yield self._answers(canvas[:, 0], padding, [item], linker)[0]
+        height, width = output_size
+        for batch in in_batches(frames, self.video_batch):
+            items = [{"image": frame, "height": height, "width": width} for frame in batch]
+            canvas, padding = self.batch([frame[None] for frame in batch])
+            yield from self._answers(canvas[:, 0], padding, items, linker)
 
     # ---- training -------------------------------------------------------------------------------
 
@@ -261,13 +267,14 @@ class DETR(SetPredictionModel):
         padding: Tensor | None,
         samples: list[dict],
         linker: QueryLinker | None = None,
-    ) -> list[ImageAnswer]:
-        """The answers to images, or to the next frame of a video with its linker."""
+    ) -> Iterator[ImageAnswer]:
+        """The answers to images, or to the next frames of a video with its linker; each is made when it is
+        asked for, since its masks are as large as the answer."""
         predictions = self.predict(images, padding, all_layers=False)
         if linker is None:
             kept = [self._kept(logits) for logits in predictions.logits[-1]]
         else:
-            kept = [self._linked(predictions, linker)]
+            kept = [self._linked(predictions, image, linker) for image in range(len(samples))]
         masks: list[Tensor | None] = [None] * len(kept)
         if predictions.masks is not None:
             # The branch runs once for the batch: what an image's queries share is computed once.
@@ -277,10 +284,8 @@ class DETR(SetPredictionModel):
             index = index.repeat_interleave(torch.tensor(counts, device=queries.device))
             masks = [*predictions.masks(index, queries).split(counts)]
         canvas = (images.shape[-2], images.shape[-1])
-        return [
-            self._answer(*image, canvas)
-            for image in zip(samples, kept, predictions.boxes[-1], masks, strict=True)
-        ]
+        for image in zip(samples, kept, predictions.boxes[-1], masks, strict=True):
+            yield self._answer(*image, canvas)
 
     def _kept(self, logits: Tensor) -> Detections:
         """The queries of an image, logits (Q, K + 1), that any part of its answer needs."""
@@ -290,21 +295,23 @@ class DETR(SetPredictionModel):
             wanted |= scores > self.panoptic.score_threshold
         return Detections(wanted.nonzero()[:, 0], scores[wanted], classes[wanted])
 
-    def followed(self, predictions: Predictions) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What :meth:`.QueryLinker.step` takes, of a batch of one frame; stuff is not followed."""
+    def followed(
+        self, predictions: Predictions, image: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What :meth:`.QueryLinker.step` takes, of a frame of the batch; stuff is not followed."""
         assert predictions.embeddings is not None
-        probabilities = self.class_probabilities(predictions.logits[-1, 0])
+        probabilities = self.class_probabilities(predictions.logits[-1, image])
         scores, classes = probabilities.max(-1)
         scores = scores.masked_fill(scores < self.score_threshold, -1)
         if self.panoptic:
             probabilities = probabilities[:, : self.panoptic.num_things]
             scores = scores.masked_fill(classes >= self.panoptic.num_things, -1)
-        return scores, probabilities, predictions.boxes[-1, 0], predictions.embeddings[0]
+        return scores, probabilities, predictions.boxes[-1, image], predictions.embeddings[image]
 
-    def _linked(self, predictions: Predictions, linker: QueryLinker) -> Detections:
+    def _linked(self, predictions: Predictions, image: int, linker: QueryLinker) -> Detections:
         """The queries of a frame that show tracks or that the panoptic map needs."""
-        links = linker.step(*self.followed(predictions))
-        scores, classes = self.best_classes(predictions.logits[-1, 0])
+        links = linker.step(*self.followed(predictions, image))
+        scores, classes = self.best_classes(predictions.logits[-1, image])
         queries = links.queries.to(scores.device)
         track_ids = torch.full_like(classes, -1)
         track_ids[queries] = links.track_ids.to(scores.device)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from d2video.config.checks import check_counts
 from d2video.config.precision import inference_precision
+from d2video.inference.batches import in_batches
 from d2video.inference.tasks import RestorationTask
 from d2video.modeling.acceleration import accelerate
 from d2video.modeling.pixels import rows_at_once
@@ -50,6 +51,7 @@ class IPT(nn.Module):
         freeze_trunk: train only the heads, tails and queries.
         tiling: of whole images; None: the default of :class:`.tiling.Tiling`.
         self_ensemble: give the mean of the answers to the eight flips and quarter turns of an image.
+        video_batch: frames of a video that are restored at once, so that their patches share batches.
         compile_model, precision: of the body, which has most of the operations; see
             :func:`~d2video.modeling.acceleration.accelerate`. Heads and tails pass the pixels on.
     """
@@ -70,6 +72,7 @@ class IPT(nn.Module):
         freeze_trunk: bool = False,
         tiling: Tiling | None = None,
         self_ensemble: bool = False,
+        video_batch: int = 1,
         compile_model: bool = False,
         precision: torch.dtype | None = None,
     ):
@@ -83,6 +86,7 @@ class IPT(nn.Module):
         self.contrastive_form = contrastive_form
         self.tiling = tiling or Tiling(network.patch_size)
         self.self_ensemble = self_ensemble
+        self.video_batch = video_batch
         if freeze_trunk:
             for parameter in network.trunk_parameters():
                 parameter.requires_grad_(False)
@@ -118,6 +122,7 @@ class IPT(nn.Module):
                 else None
             ),
             "self_ensemble": node.SELF_ENSEMBLE,
+            "video_batch": cfg.TEST.VIDEO.BATCH,
             "compile_model": cfg.MODEL.COMPILE,
             "precision": inference_precision(cfg),
         }
@@ -241,7 +246,7 @@ class IPT(nn.Module):
     def stream_video(
         self, frames: Iterator[Tensor], output_size: tuple[int, int]
     ) -> Iterator[RestoredAnswer]:
-        """Restore a video frame by frame, each by itself, by the task MODEL.IPT.TASK.
+        """Restore the frames of a video, each by itself, by the task MODEL.IPT.TASK.
 
         Args:
             frames: uint8 tensors (3, h, w).
@@ -250,8 +255,8 @@ class IPT(nn.Module):
         Yields:
             for each frame ``restored``: (3, s h, s w) float32 on the CPU, about 0..255.
         """
-        for frame in frames:
-            yield self._answers([{"image": frame}])[0]
+        for batch in in_batches(frames, self.video_batch):
+            yield from self._answers([{"image": frame} for frame in batch])
 
 
 def _turned(image: Tensor, transposed: bool, dims: tuple[int, ...]) -> Tensor:

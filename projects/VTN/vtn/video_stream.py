@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from d2video.inference.batches import comes_one_at_a_time, in_batches
 from d2video.utils.errors import UserError
 
 
@@ -22,6 +23,8 @@ class VideoStream:
         max_frames: features kept at most, at least 2. When there would be more, every other one is
             dropped and the stride doubles.
         crop: side of the square that is cut from the middle of each frame; 0: none.
+        batch: frames that are read at once, at least 1. When the answer is renewed, all that have been read
+            go through the backbone together: those since the last renewal, and those of the batch.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class VideoStream:
         stride: int,
         max_frames: int,
         crop: int,
+        batch: int = 1,
     ):
         self.encode = encode
         self.classify = classify
@@ -40,63 +44,72 @@ class VideoStream:
         self.interval = interval
         self.stride = stride
         self.max_frames = max_frames
+        self.batch = batch
         self.count = 0
-        self._index: list[int] = []  # frame numbers of the features, then of the waiting frames
-        self._features = torch.empty(0)
-        self._waiting: list[Tensor] = []  # used frames that have not gone through the backbone
+        # By frame number, all of them multiples of the stride.
+        self._features: dict[int, Tensor] = {}
+        self._waiting: dict[int, Tensor] = {}  # frames that have not gone through the backbone
+        self._newest = -1  # of the frames that the last answer was made of
         self._scores = torch.empty(0)
 
     def follow(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
         """
         Args:
-            frames: (3, h, w) uint8. From an iterator with an attribute ``one_at_a_time`` that is
-                true, none is asked for before the last one is answered.
+            frames: (3, h, w) uint8. If they come one at a time
+                (:func:`~d2video.inference.batches.comes_one_at_a_time`), none is asked for before the last
+                one is answered.
 
         Yields:
             (K,) probabilities, for each frame: of what has been seen when they were last renewed,
             after the first frame, every ``interval`` frames, and after the last one (which a source
             that gives one frame at a time does not tell).
         """
-        if self.interval == 1 or getattr(frames, "one_at_a_time", False):
-            for frame in frames:
-                self._take(frame)
-                yield self._renewed() if self._is_due() else self._scores
-            return
-        frames = iter(frames)
-        ahead = next(frames, None)
-        while ahead is not None:
-            self._take(ahead)
-            ahead = next(frames, None)
-            yield self._renewed() if self._is_due() or ahead is None else self._scores
-
-    def _take(self, frame: Tensor) -> None:
-        if self.count % self.stride == 0:
-            self._index.append(self.count)
-            self._waiting.append(self._cropped(frame))
-            if len(self._index) > self.max_frames:
+        has_known_end = self.interval > 1 and not comes_one_at_a_time(frames)
+        batches = in_batches(frames, self.batch)
+        batch = next(batches, [])
+        while batch:
+            for number, frame in enumerate(batch, self.count):
+                if number % self.stride == 0:
+                    self._waiting[number] = self._cropped(frame)
+            # Before the last frame is answered: whether it is the last one of the video.
+            ahead = next(batches, []) if has_known_end else []
+            end = self.count + len(batch)
+            is_last = has_known_end and not ahead
+            while self.count < end:
+                self.count += 1
                 self._thin_out()
-        self.count += 1
+                renews = self._is_due() or (is_last and self.count == end)
+                yield self._renewed() if renews else self._scores
+            batch = ahead or next(batches, [])
 
     def _is_due(self) -> bool:
         return self.count == 1 or self.count % self.interval == 0
 
+    def _used(self) -> range:
+        """The numbers of the frames that the answer is made of."""
+        return range(0, self.count, self.stride)
+
     def _thin_out(self) -> None:
-        """Keep every other frame, from the first; those that wait are spared the backbone."""
-        done = len(self._features)
-        self._waiting = self._waiting[done % 2 :: 2]
-        self._features = self._features[::2]
-        self._index = self._index[::2]
-        self.stride *= 2
+        """Keep every other frame, from the first, if there are too many; those that wait are spared the
+        backbone."""
+        if len(self._used()) > self.max_frames:
+            self.stride *= 2
+            for kept in (self._features, self._waiting):
+                for number in [number for number in kept if number % self.stride]:
+                    del kept[number]
 
     @torch.no_grad()
     def _renewed(self) -> Tensor:
-        if self._waiting:
-            index = torch.tensor(self._index)
-            fresh = index[len(self._features) :]
-            features = self.encode(self._waiting, fresh)
-            self._features = torch.cat([self._features.to(features), features])
-            self._waiting = []
-            logits = self.classify(self._features[None], index[None])
+        used = self._used()
+        if used[-1] > self._newest:
+            self._newest = used[-1]
+            if self._newest in self._waiting:
+                numbers = torch.tensor([*self._waiting])
+                features = self.encode([*self._waiting.values()], numbers)
+                self._features.update(zip(self._waiting, features, strict=True))
+                self._waiting.clear()
+            seen = torch.stack([self._features[number] for number in used])
+            logits = self.classify(seen[None], torch.tensor(used)[None])
             self._scores = logits[0].float().softmax(-1).cpu()
         return self._scores
 

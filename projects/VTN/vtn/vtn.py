@@ -56,6 +56,7 @@ class VTN(nn.Module):
         stream_interval, stream_stride, stream_max_frames: see :class:`.video_stream.VideoStream`.
         stream_crop: side of the square that is cut from the middle of frames in ``stream_video``, as
             the mapper does for testing; 0: none.
+        video_batch: see :class:`.video_stream.VideoStream`.
         compile_model, precision: of the backbone and the temporal encoder; see
             :func:`~d2video.modeling.acceleration.accelerate`.
     """
@@ -80,6 +81,7 @@ class VTN(nn.Module):
         stream_stride: int = 1,
         stream_max_frames: int = 256,
         stream_crop: int = 0,
+        video_batch: int = 1,
         compile_model: bool = False,
         precision: torch.dtype | None = None,
     ):
@@ -108,6 +110,7 @@ class VTN(nn.Module):
             "stride": stream_stride,
             "max_frames": stream_max_frames,
             "crop": stream_crop,
+            "batch": video_batch,
         }
         parts = [backbone, temporal_encoder]
         accelerate(self, parts, compile_model=compile_model, precision=precision)
@@ -144,6 +147,7 @@ class VTN(nn.Module):
             "stream_stride": node.STREAM_STRIDE,
             "stream_max_frames": node.STREAM_MAX_FRAMES,
             "stream_crop": cfg.INPUT.CLASSIFICATION.CROP_SIZE_TEST,
+            "video_batch": cfg.TEST.VIDEO.BATCH,
             "compile_model": cfg.MODEL.COMPILE,
             "precision": inference_precision(cfg),
         }

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from d2video.formats.geometry.rle import encode_masks
+from d2video.inference.batches import comes_one_at_a_time, in_batches
 from d2video.modeling.rescoring import mask_ious
 from d2video.structures.answers import VideoInstances
 
@@ -146,49 +147,77 @@ class WindowLinker:
         return similarity.cpu().numpy(), confidence.cpu().numpy()
 
 
-def track_video(
-    frames: Iterable[Tensor],
-    predict: Callable[[list[Tensor]], ClipPrediction],
-    *,
-    num_frames: int,
-    overlap: int,
-    link_iou: float,
-) -> Iterator[TrackedFrame]:
-    """Follow objects through a video of any length, holding one window at a time.
+@dataclass(frozen=True)
+class Window:
+    """What the network sees at once.
 
-    The first window takes frames 0 … T-1; each further one keeps ``overlap`` frames of the one
+    Attributes:
+        frames: T.
+        num_shared: leading frames that the window before has, too.
+        num_valid: frames of the video; the rest are repetitions.
+    """
+
+    frames: list[Tensor]
+    num_shared: int
+    num_valid: int
+
+
+def windows_of(frames: Iterable[Tensor], num_frames: int, overlap: int) -> Iterator[Window]:
+    """The windows of a video of any length.
+
+    The first one takes frames 0 … T-1; each further one keeps ``overlap`` frames of the one
     before; the last ends with the video, so it may overlap by more. A video of at most T frames is
     one plain clip. One shorter than T is repeated from its start until T frames are full, as the
     official code does.
-
-    Args:
-        frames: what ``predict`` takes, T = ``num_frames`` at a time.
-        overlap: shared frames of neighbouring windows, in [1, T - 1].
-
-    Yields:
-        one :class:`TrackedFrame` a frame, in order, at most T frames late.
     """
     window: deque[Tensor] = deque(maxlen=num_frames)
-    linker = WindowLinker(link_iou)
-    fresh = 0  # frames of the window that have not been yielded
+    fresh = 0  # frames that no window has yet
 
-    def run() -> Iterator[TrackedFrame]:
+    def cut() -> Window:
         valid = len(window)
-        prediction = predict([window[i % valid] for i in range(num_frames)])
-        tracks = linker.link(prediction, valid - fresh, valid)
-        for t in range(valid - fresh, valid):
-            confidence = prediction.probabilities[t].amax(-1)
-            yield TrackedFrame(tracks, confidence, prediction.mask_logits[:, t])
+        return Window([window[i % valid] for i in range(num_frames)], valid - fresh, valid)
 
     due = num_frames
     for frame in frames:
         window.append(frame)
         fresh += 1
         if fresh == due:
-            yield from run()
+            yield cut()
             fresh, due = 0, num_frames - overlap
     if fresh:
-        yield from run()
+        yield cut()
+
+
+def track_video(
+    frames: Iterable[Tensor],
+    predict: Callable[[list[list[Tensor]]], list[ClipPrediction]],
+    *,
+    num_frames: int,
+    overlap: int,
+    link_iou: float,
+    batch: int = 1,
+) -> Iterator[TrackedFrame]:
+    """Follow objects through a video of any length, holding one batch of windows at a time.
+
+    Args:
+        frames: what ``predict`` takes, T = ``num_frames`` of them in a window.
+        predict: of windows.
+        overlap: shared frames of neighbouring windows, in [1, T - 1].
+        batch: windows at once; 1 if the frames come one at a time.
+
+    Yields:
+        one :class:`TrackedFrame` a frame, in order, at most as late as a batch is long.
+    """
+    linker = WindowLinker(link_iou)
+    at_once = 1 if comes_one_at_a_time(frames) else batch
+    for windows in in_batches(windows_of(frames, num_frames, overlap), at_once):
+        predictions = predict([window.frames for window in windows])
+        for window, prediction in zip(windows, predictions, strict=True):
+            tracks = linker.link(prediction, window.num_shared, window.num_valid)
+            for t in range(window.num_shared, window.num_valid):
+                confidence = prediction.probabilities[t].amax(-1)
+                yield TrackedFrame(tracks, confidence, prediction.mask_logits[:, t])
+        del windows, window, predictions, prediction  # not kept while the next ones are worked out
 
 
 def frame_instances(

@@ -59,6 +59,7 @@ class VisTR(SetPredictionModel):
         window_overlap: frames shared by two windows of a long video, in [1, T - 1].
         link_iou: least similarity at which two windows' slots are one track.
         rescoring: of the slots of a window, by their masks.
+        video_batch: windows of a video that go through the network at once.
         shared: see :class:`SetPredictionModel`.
     """
 
@@ -78,6 +79,7 @@ class VisTR(SetPredictionModel):
         window_overlap: int = 6,
         link_iou: float = 0.3,
         rescoring: Rescoring | None = None,
+        video_batch: int = 1,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -95,6 +97,7 @@ class VisTR(SetPredictionModel):
         self.window_overlap = min(window_overlap, network.num_frames - 1)
         self.link_iou = link_iou
         self.rescoring = rescoring
+        self.video_batch = video_batch
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -130,6 +133,7 @@ class VisTR(SetPredictionModel):
             "window_overlap": cfg.TEST.VIDEO.WINDOW_OVERLAP,
             "link_iou": cfg.TEST.VIDEO.LINK_IOU,
             "rescoring": rescoring(vistr),
+            "video_batch": cfg.TEST.VIDEO.BATCH,
         }
 
     @classmethod
@@ -182,20 +186,33 @@ class VisTR(SetPredictionModel):
             )
         return torch.stack(list(frames))
 
-    @torch.no_grad()
     def predict_clip(self, frames: list[Tensor]) -> ClipPrediction:
-        """The slots of one clip of T uint8 frames (3, h, w) that pass ``score_threshold``.
+        """As :meth:`predict_clips`, of one."""
+        return self.predict_clips([frames])[0]
 
-        A clip runs by itself and unpadded, so its result depends on nothing else.
+    @torch.no_grad()
+    def predict_clips(self, clips: list[list[Tensor]]) -> list[ClipPrediction]:
+        """The slots of clips of T uint8 frames (3, h, w) that pass ``score_threshold``.
+
+        Clips are of one size and so without padding: the result of one depends on nothing else.
         """
-        clips, _ = self.batch([self._clip(frames)])
-        predictions: Predictions = self.network(clips, None, all_layers=False)
-        probabilities = self.criterion.class_loss.probabilities(predictions.logits[-1, 0])
-        probabilities = probabilities.unflatten(0, (len(frames), -1))
-        slots = (probabilities.amax(-1).mean(0) >= self.score_threshold).nonzero()[:, 0]
+        batch, padding = self.batch([self._clip(frames) for frames in clips])
+        assert padding is None, "clips of several sizes"
+        predictions: Predictions = self.network(batch, None, all_layers=False)
+        probabilities = self.criterion.class_loss.probabilities(predictions.logits[-1])
+        probabilities = probabilities.unflatten(1, (self.network.num_frames, -1))
+        wanted = probabilities.amax(-1).mean(1) >= self.score_threshold
         assert predictions.encoded is not None
-        masks = self.network.masks(predictions.encoded, torch.zeros_like(slots), slots)
-        probabilities = probabilities[:, slots]
+        masks = self.network.masks(predictions.encoded, *wanted.nonzero(as_tuple=True))
+        return [
+            self._rescored(of_clip[:, slots], its_masks)
+            for of_clip, slots, its_masks in zip(
+                probabilities, wanted, masks.split(wanted.sum(1).tolist()), strict=True
+            )
+        ]
+
+    def _rescored(self, probabilities: Tensor, masks: Tensor) -> ClipPrediction:
+        """Of a clip's slots: probabilities (T, s, K) and mask logits (s, T, h, w)."""
         if self.rescoring:
             mean = F.normalize(probabilities.mean(0), dim=-1)
             scores = probabilities.amax(-1).mean(0)
@@ -205,14 +222,21 @@ class VisTR(SetPredictionModel):
         return ClipPrediction(probabilities, masks)
 
     def _tracked_frames(self, frames: Iterable[Tensor]) -> Iterator[TrackedFrame]:
-        options = {"num_frames": self.network.num_frames, "overlap": self.window_overlap}
-        return track_video(frames, self.predict_clip, link_iou=self.link_iou, **options)
+        return track_video(
+            frames,
+            self.predict_clips,
+            num_frames=self.network.num_frames,
+            overlap=self.window_overlap,
+            link_iou=self.link_iou,
+            batch=self.video_batch,
+        )
 
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[Instances]:
         """Follow instances through a video of any length in bounded memory ("Streaming" in
-        docs/architecture.md); answers come at most T frames late."""
+        docs/architecture.md); answers come at most T frames late, with a batch of windows as many frames as
+        they have."""
         for frame in self._tracked_frames(frames):
             yield frame_instances(frame, output_size, self.frame_threshold, self.label_offset)
 

@@ -21,6 +21,11 @@ from tests.helpers.golden_io import GOLDEN, load
 NUM_CLASSES = 3
 
 
+def each(predict):
+    """From a model of one window to one of several."""
+    return lambda windows: [predict(frames) for frames in windows]
+
+
 @pytest.mark.parametrize("case", [0, 1, 2])
 def test_official_results(case):
     """Scores, categories and masks of the official inference script, from the same logits."""
@@ -32,7 +37,7 @@ def test_official_results(case):
     masks = data[f"c{case}.pred_masks"][0].unflatten(0, shape).transpose(0, 1)
     tracked = track_video(
         range(length),
-        lambda frames: ClipPrediction(probabilities, masks),
+        each(lambda frames: ClipPrediction(probabilities, masks)),
         num_frames=num_frames,
         overlap=1,
         link_iou=0.5,
@@ -81,7 +86,7 @@ class World:
     def track(self, length: int, overlap: int = 3):
         return track_video(
             range(length),
-            self.predict,
+            each(self.predict),
             num_frames=self.num_frames,
             overlap=overlap,
             link_iou=0.3,
@@ -141,7 +146,7 @@ def test_a_slot_that_is_sure_keeps_the_track_from_an_unsure_copy():
             masks[:, None].expand(-1, len(frames), -1, -1),
         )
 
-    frames = list(track_video(range(6), predict, num_frames=4, overlap=2, link_iou=0.3))
+    frames = list(track_video(range(6), each(predict), num_frames=4, overlap=2, link_iou=0.3))
     assert [[track.id for track in frame.tracks] for frame in frames] == [[0, 1]] * 6
     assert frames[-1].tracks[0].score == pytest.approx(0.9)
 
@@ -154,7 +159,7 @@ def test_same_place_other_class_is_another_track():
         probabilities[:, 0, 0 if frames[0] == 0 else 1] = 0.9
         return ClipPrediction(probabilities, window)
 
-    frames = track_video(range(6), predict, num_frames=4, overlap=2, link_iou=0.3)
+    frames = track_video(range(6), each(predict), num_frames=4, overlap=2, link_iou=0.3)
     assert [frame.tracks[0].id for frame in frames] == [0, 0, 0, 0, 1, 1]
 
 
@@ -173,7 +178,7 @@ def test_streaming_holds_one_window():
     def predict(frames):
         return ClipPrediction(torch.ones(4, 1, NUM_CLASSES) / 4, torch.ones(1, 4, 2, 2))
 
-    for _ in track_video(source(), predict, num_frames=4, overlap=1, link_iou=0.3):
+    for _ in track_video(source(), each(predict), num_frames=4, overlap=1, link_iou=0.3):
         assert len(alive) <= 5
 
 
@@ -194,7 +199,7 @@ def test_a_video_keeps_nothing_of_slots_that_show_nothing(monkeypatch):
     masks[1] = 1
     frames = track_video(
         range(400),
-        lambda frames: ClipPrediction(torch.ones(4, 3, NUM_CLASSES) / 4, masks),
+        each(lambda frames: ClipPrediction(torch.ones(4, 3, NUM_CLASSES) / 4, masks)),
         num_frames=4,
         overlap=1,
         link_iou=0.3,
