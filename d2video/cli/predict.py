@@ -3,7 +3,9 @@
 A model that tracks or classifies takes a folder as the frames of one video, all of one size. An image
 model, such as DETR, takes it as images of any sizes, and each is written under its own name. A camera
 or a live stream runs until Ctrl-C, which keeps what was written; frames that come while the model is busy
-are skipped. Of several videos each has its own files.
+are skipped.
+Of several videos each has its own files. They are shared out between the processes of --num-gpus or torchrun.
+The same command goes on where it was stopped: finished videos are left out, failed ones are tried again.
 A model that classifies gets a panel below each picture with the top classes and their scores so far. A
 model that restores images writes the restored ones, in their own size.
 
@@ -17,6 +19,7 @@ d2video predict photos --model DETR/detr_R50_500ep --output annotated
 d2video predict street.mp4 --model output/model_final.pth --output tracks.mp4 --results tracks.json
 d2video predict camera:0 --show
 d2video predict street.mp4 --config-file VisTR/vistr_R50_ytvis2019 MODEL.WEIGHTS model.pth
+torchrun --nproc-per-node 8 -m d2video predict videos.txt --model output/model_final.pth --results found
 d2video predict small.png --model sr_x2.pth --output large.png --side-by-side
 """
 
@@ -24,6 +27,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from d2video.cli.arguments import (
     add_model,
@@ -31,6 +35,7 @@ from d2video.cli.arguments import (
     command_parser,
 )
 from d2video.cli.drawing import add_drawing, drawing_of
+from d2video.cli.train import add_processes
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.sources import camera_number, check_not_input, check_source
 
@@ -45,7 +50,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser,
         "sources",
         "SOURCE",
-        "videos, animated GIFs or PNGs, images, folders of them, patterns in quotes ('videos/*.mp4'), "
+        "videos, animated GIFs or PNGs, images, folders of them, patterns in quotes ('videos/*.mp4'), a "
+        "list of videos (videos.txt: a path or an address a line, from its folder; # begins a comment), "
         "addresses (https://, rtsp://, rtmp://, udp://), or camera:0 for the first camera",
     )
     parser.add_argument("--input", metavar="SOURCE", help="one source, wherever it stands")
@@ -82,6 +88,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--show", action="store_true", help="show the pictures in a window; q or Esc ends"
     )
     add_drawing(parser)
+    add_processes(parser)
+    parser.set_defaults(resume=True)  # for torchrun's restarts: finished videos are left out
     args = parser.parse_args(argv)
     args.drawing = drawing_of(args)
     args.sources += filter(None, [args.input])
@@ -110,10 +118,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         from d2video.video.window import Window
 
         Window("d2video").close()  # a screen that is missing shows before the model is built
+    from d2video.config import asked_device
     from d2video.config.files import override_pairs
+    from d2video.engine.launch import launch_run
+    from d2video.engine.logs import set_up_logs
+    from d2video.inference.loading import predictor_config
+
+    if not (args.model or args.config_file or "MODEL.WEIGHTS" in override_pairs(args.opts)):
+        args.model = DEFAULT_MODEL
+    if args.num_gpus > 1:  # a mistake is reported once, and files are fetched once
+        set_up_logs()
+        predictor_config(args.model, args.config_file, args.opts)
+    launch_run(run, args, asked_device(args.config_file, args.opts))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Predict in this process, which may be one of a group that shares out videos."""
+
+    from detectron2.utils import comm
+
+    from d2video.engine.hooks.stop_signal import ended_by_signals
     from d2video.engine.logs import set_up_logs
     from d2video.inference import annotate, load, open_source
     from d2video.inference.output import check_offers, default_outputs
+    from d2video.utils.distributed import decided_by_main
 
     given = args.sources[0] if len(args.sources) == 1 else args.sources
     is_video = Path(args.output or "").suffix.lower() == ".mp4"
@@ -122,29 +150,37 @@ def main(argv: Sequence[str] | None = None) -> None:
         "fps": args.fps,
         "on_broken": args.on_broken,
     }
-    if not (args.model or args.config_file or "MODEL.WEIGHTS" in override_pairs(args.opts)):
-        args.model = DEFAULT_MODEL
-    set_up_logs()
+    set_up_logs(rank=comm.get_rank())
     predictor = load(args.model, config=args.config_file, opts=args.opts)
     asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
     check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})
     source = open_source(given, takes_images=predictor.task.takes_images, **options)
+    if comm.get_world_size() > 1:
+        decided_by_main(lambda: _check_shared(source, args.show))
     if not (outputs(args) or args.show):
         args.output, args.results = default_outputs(source, given, predictor.task)
-    done = annotate(
-        predictor,
-        source,
-        args.output,
-        results={kind: path for kind in RESULTS if (path := getattr(args, kind))},
-        options=args.drawing,
-        on_broken=args.on_broken,
-        progress=True,
-        show=args.show,
-    )
-    if outputs(args):
-        logging.getLogger("d2video").info(
-            "%d frames or images of %s written to %s",
-            done,
-            source.name,
-            " and ".join(outputs(args)),
+    results = {kind: path for kind in RESULTS if (path := getattr(args, kind))}
+    with ended_by_signals():
+        done = annotate(
+            *(predictor, source, args.output),
+            results=results,
+            options=args.drawing,
+            on_broken=args.on_broken,
+            progress=True,
+            show=args.show,
         )
+    if outputs(args):
+        places = " and ".join(outputs(args))
+        told = "%d frames or images of %s written to %s"
+        logging.getLogger("d2video").info(told, done, source.name, places)
+
+
+def _check_shared(source: Any, show: bool) -> None:
+    from d2video.inference import Videos
+
+    if not isinstance(source, Videos):
+        raise UserError(
+            f"several processes share out videos, and {source.name} is one source: start one process"
+        )
+    if show:
+        raise UserError("--show has a window in one process: leave it out, or start one process")

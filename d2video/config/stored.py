@@ -124,15 +124,17 @@ def tell_differences(
     different = [
         f"{key} is {_short(now[key])} instead of {_short(value)}"
         for key, value in values.items()
-        if key.startswith(_COMPARED)
-        and not key.startswith(_OF_TRAINING)
-        and not _is_of_the_run(key)
-        and key not in given
-        and _as_lists(value) != _as_lists(now[key])
+        if decides_answers(key) and key not in given and _as_lists(value) != _as_lists(now[key])
     ]
     if different:
         what = f"the config given is used, which differs from that of {source}"
         warn_once(f"{what}: {_shown(different)}")
+
+
+def decides_answers(key: str) -> bool:
+    """Whether a trained model may answer otherwise with another value of a full key."""
+    is_compared = key.startswith(_COMPARED) and not key.startswith(_OF_TRAINING)
+    return is_compared and not _is_of_the_run(key)
 
 
 def _is_of_the_run(key: str) -> bool:

@@ -1,7 +1,7 @@
 """Inference: frames in, answers, pictures and results files out."""
 
+from d2video.inference.annotation import annotate
 from d2video.inference.loading import load
-from d2video.inference.output import annotate
 from d2video.inference.predictor import Predictor, VideoPredictor
 from d2video.inference.sources import Images, Source, Videos, open_source
 from d2video.inference.tasks import VideoFrame

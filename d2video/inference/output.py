@@ -1,4 +1,4 @@
-"""Run a predictor on any source and write what it finds: pictures, JSON, tracks."""
+"""One video, or images, through a predictor and into files: pictures, JSON, tracks."""
 
 import logging
 import os
@@ -83,54 +83,23 @@ def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, s
     return name, results
 
 
-def annotate(
+def annotate_source(
     predictor: Predictor,
-    source: Source,
-    output: str | Path | None = None,
+    source: FrameSource | Images,
+    output: str | Path | None,
+    results: Mapping[str, str | Path],
     *,
-    results: Mapping[str, str | Path] | None = None,
-    options: DrawingOptions | None = None,
-    on_broken: OnBroken = "raise",
-    progress: bool = False,
-    show: bool = False,
+    options: DrawingOptions,
+    on_broken: OnBroken,
+    show: bool,
+    on_frame: Callable[[], object],
 ) -> int:
-    """Predict on a video or on images, and write pictures and results; all files or none appear.
-
-    The frames of a video keep their times. A camera or a live stream runs until Ctrl-C, which keeps
-    what was written, as does closing the window. Of several videos each has files of its own, and those
-    that are complete stay if a later one fails.
+    """:func:`~d2video.inference.annotate` for one video, or for images.
 
     Args:
-        output: annotated video (.mp4), image, or new folder (a name without a suffix). For several
-            videos a folder, new or not, of a video each.
-        results: results files by kind; see ``Task.offers``. For several videos, folders of them.
-        options: how to draw, and how many classes to write.
-        on_broken: of images; see :meth:`Predictor.predict_images`.
-        progress: show a progress bar.
-        show: show the pictures in a window as they come; q, Esc or closing it ends the run.
-
-    Returns:
-        the number of frames or images.
-
-    Raises:
-        UserError: the task does not offer an output, the source cannot be read, a file cannot be
-            written, or there is no window to show.
+        on_frame: called after each frame or image.
     """
-    if isinstance(source, Videos):
-        return _annotate_each(
-            predictor,
-            source,
-            output,
-            results or {},
-            options=options,
-            on_broken=on_broken,
-            progress=progress,
-            show=show,
-        )
-    if isinstance(source, FrameSource):
-        total, unit, is_live = source.estimated_length, "frame", source.is_live
-    else:
-        total, unit, is_live = len(source.pictures), "image", False
+    is_live = isinstance(source, FrameSource) and source.is_live
     done, is_closed = 0, False
     with ExitStack() as stack:
         # A file is whole or not at all, but a camera has no other end.
@@ -139,9 +108,7 @@ def annotate(
         )
         window = stack.enter_context(Window(source.name)) if show else None
         frames = annotated_frames(
-            predictor,
-            source,
-            output,
+            *(predictor, source, output),
             results=results,
             options=options,
             on_broken=on_broken,
@@ -149,11 +116,12 @@ def annotate(
             is_over=lambda: is_closed or interrupted(),
         )
         stack.enter_context(closing(frames))
-        bar = stack.enter_context(tqdm(frames, total=total, unit=unit, disable=not progress))
-        for _, picture in bar:
+        for _, picture in frames:
             done += 1
+            on_frame()
             if window is not None:
-                is_closed = not window.show(picture, IMAGE_SHOWN if unit == "image" else 1)
+                wait = IMAGE_SHOWN if isinstance(source, Images) else 1
+                is_closed = not window.show(picture, wait)
     return done
 
 
@@ -175,17 +143,17 @@ def annotated_frames(
     draws: bool = False,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Generator[AnnotatedFrame, None, None]:
-    """The frames of :func:`annotate`, each as soon as it is written.
+    """The frames of :func:`annotate_source`, each as soon as it is written.
 
     The files have their names when the iterator has ended; closing it earlier leaves none behind.
 
     Args:
-        output, results, options, on_broken: see :func:`annotate`.
+        output, results, options, on_broken: see :func:`~d2video.inference.annotate`.
         draws: draw the pictures even without ``output``.
         is_over: asked after each frame; True ends the work and keeps what was written.
 
     Raises:
-        UserError: as :func:`annotate`.
+        UserError: as :func:`~d2video.inference.annotate`.
     """
     task, names = predictor.task, predictor.class_names
     options, results = options or DrawingOptions(), results or {}
@@ -231,38 +199,8 @@ def annotated_frames(
     said = summary.line(output is not None, bool(results))
     if said is not None:
         level, text = said
-        logger.log(level, "%s: %s", source.name, text)
-
-
-def _annotate_each(
-    predictor: Predictor,
-    videos: Videos,
-    output: str | Path | None,
-    results: Mapping[str, str | Path],
-    **options: Any,
-) -> int:
-    """:func:`annotate` for several videos, with files named after each."""
-    for path in (output, *results.values()):
-        if path is not None and Path(path).suffix and not os.path.isdir(path):
-            raise UserError(
-                f"cannot write {len(videos.sources)} videos to {path}; give a folder, a name without a dot"
-            )
-    if output is not None:
-        names = videos.file_names()
-        check_not_input((Path(output, f"{name}.mp4") for name in names), videos.sources)
-    done = 0
-    for video, name in zip(videos.opened(), videos.file_names(), strict=True):
-        done += annotate(
-            predictor,
-            video,
-            None if output is None else Path(output, f"{name}.mp4"),
-            results={
-                kind: Path(path, f"{name}.{'json' if kind == 'results' else 'txt'}")
-                for kind, path in results.items()
-            },
-            **options,
-        )
-    return done
+        with tqdm.external_write_mode():  # a progress bar makes way for the line
+            logger.log(level, "%s: %s", source.name, text)
 
 
 def _open_output(path: Path, source: FrameSource | Images, is_lossless: bool) -> FrameWriter:

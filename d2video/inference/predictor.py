@@ -1,21 +1,24 @@
 """From videos and images to predictions, frame by frame."""
 
+import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import build_model
 from PIL.Image import Image as PILImage
-from torch import Tensor
+from torch import Tensor, nn
 
 from d2video.checkpoint import VideoCheckpointer
+from d2video.config.files import flatten
+from d2video.config.stored import decides_answers
 from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.class_names import class_names, known_categories
 from d2video.data.frame_sequence import frame_to_tensor
@@ -73,6 +76,7 @@ class Predictor:
         image_format: str = "RGB",
         class_names: list[str] | None = None,
         categories: list[dict[str, Any]] | None = None,
+        keys: Mapping[str, Any] | None = None,
     ):
         """
         Args:
@@ -84,12 +88,14 @@ class Predictor:
             class_names: by class index, for pictures and results; "" for a class without a name;
                 ``None`` if unknown.
             categories: see :class:`VideoFrame`.
+            keys: the config keys by which the model answers, for :meth:`settings`.
         """
         assert image_format in ("RGB", "BGR"), image_format
         self.model = model
         self.task = _task_of(model)
         self.class_names = class_names
         self.categories = categories
+        self._keys = dict(keys or {})
         self._resize = ResizeShortestEdge(min_size, max_size)
         self._image_format = image_format
         self._stream: PushStream | None = None  # of predict_frame, since time.monotonic's _start
@@ -113,6 +119,26 @@ class Predictor:
             "image_format": cfg.INPUT.FORMAT,
             "class_names": names,
             "categories": known_categories(names or (), *datasets),
+            "keys": {key: value for key, value in flatten(cfg) if decides_answers(key)},
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """What the answers depend on beside the frames: two predictors with the same settings answer alike.
+
+        Returns:
+            the hash of the parameters ("weights"), how images are prepared, and the values of config keys
+            by full key.
+        """
+        digest = hashlib.sha256()
+        model, resize = cast(nn.Module, self.model), self._resize
+        for name, value in sorted(model.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return {
+            "weights": digest.hexdigest()[:16],
+            "image size": [*resize.short_edge_lengths, resize.max_size],
+            "image format": self._image_format,
+            **self._keys,
         }
 
     def __call__(

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from d2video.utils.addresses import address_of
 from d2video.utils.sources import source_name
 from d2video.video.frame_source import FrameSource
-from d2video.video.pictures import Picture, PictureSource, is_picture, own_name
+from d2video.video.pictures import Picture, PictureSource, is_picture
 from d2video.video.video_reader import OnBroken, VideoSource, open_video, several
 
 
@@ -36,17 +35,17 @@ class Videos(NamedTuple):
     fps: float | None = None
     on_broken: OnBroken = "raise"
 
+    def open(self, source: Any) -> FrameSource:
+        """Open one of them, by its name.
+
+        Raises:
+            UserError: as :func:`open_video`.
+        """
+        return open_video(source, fps=self.fps, on_broken=self.on_broken)
+
     def opened(self) -> Iterator[FrameSource]:
         """The videos in order."""
-        for source in self.sources:
-            yield open_video(source, fps=self.fps, on_broken=self.on_broken)
-
-    def file_names(self) -> list[str]:
-        """A name without a suffix for the files of each video, all different."""
-        names = [Path(own_name(source)).stem for source in self.sources]
-        if len({*names}) == len(names):
-            return names
-        return [f"{index:06d}_{name}" for index, name in enumerate(names)]
+        return map(self.open, self.sources)
 
 
 Source = FrameSource | Images | Videos
@@ -63,8 +62,9 @@ def open_source(
     """Open what a predictor is given.
 
     Args:
-        source: what :func:`open_video` takes; or several videos: a list of their names, a pattern
-            ("videos/*.mp4") or a folder that holds videos and no images.
+        source: what :func:`open_video` takes; or several videos: a list of their names, a text file
+            with a name a line ("videos.txt"), a pattern ("videos/*.mp4") or a folder that holds videos
+            and no images.
         takes_images: the task takes the images of a list, a pattern or a folder one by one, of any
             sizes, not as the frames of one video; see :class:`Task`.
         as_video: open even an image, or such images, as a video.
@@ -81,7 +81,7 @@ def open_source(
         return source
     is_address = isinstance(source, str | os.PathLike) and address_of(source) is not None
     listed = several(source)
-    if listed is not None and not listed.are_pictures and len(listed.items) > 1:
+    if listed and not listed.are_pictures and (listed.is_open or len(listed.items) > 1):
         return Videos(listed.name, listed.items, fps, on_broken)
     if not as_video:
         if is_picture(source):

@@ -14,8 +14,8 @@ from d2video.utils.errors import UserError
 STREAMS = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 WEB = frozenset({"http", "https"})
 _WANTED = (
-    'a video, an image, a folder of images, a pattern ("videos/*.mp4"), an address (https://, rtsp://) '
-    "or camera:0"
+    'a video, an image, a folder of images, a pattern ("videos/*.mp4"), a list (videos.txt), an address '
+    "(https://, rtsp://) or camera:0"
 )
 
 
@@ -88,6 +88,37 @@ def expand_pattern(pattern: str) -> list[Path]:
     if not paths:
         raise UserError(f"no file fits the pattern {pattern}; give {_WANTED}")
     return paths
+
+
+def is_list_file(source: object) -> bool:
+    """Whether a source is a text file that lists videos, by its suffix."""
+    return (
+        isinstance(source, str | os.PathLike)
+        and str(source).lower().endswith(".txt")
+        and address_of(source) is None
+        and os.path.isfile(local_path(source))
+    )
+
+
+def read_list_file(path: str | os.PathLike[str]) -> list[str]:
+    """The paths and addresses of a text file, one a line; relative paths count from its folder.
+
+    Lines that are empty or begin with # are left out. Nothing else is checked: there may be millions.
+
+    Raises:
+        UserError: the file cannot be read, or names nothing.
+    """
+    path = local_path(path)
+    folder = os.path.dirname(path)
+    try:
+        # Names of files need not be text: such bytes are kept.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            lines = [line for each in file if (line := each.strip()) and line[0] != "#"]
+    except OSError as error:
+        raise UserError(f"cannot read the list {path}: {error.strerror}") from error
+    if not lines:
+        raise UserError(f"the list {path} is empty: write the path of a video into each line")
+    return [line if address_in(line) else os.path.join(folder, line) for line in lines]
 
 
 def check_source(source: str | os.PathLike[str]) -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -71,7 +71,7 @@ def own_name(picture: Picture) -> str:
     if isinstance(picture, str | os.PathLike):
         address = address_of(picture)
         path = str(picture) if address is None else unquote(urlsplit(address).path)
-        return PurePosixPath(path).name
+        return path.rstrip("/").rpartition("/")[2]
     return Path(getattr(picture, "filename", None) or "").name
 
 

@@ -17,7 +17,9 @@ from d2video.utils.sources import (
     check_source,
     expand_pattern,
     is_folder,
+    is_list_file,
     is_pattern,
+    read_list_file,
     source_name,
 )
 from d2video.video.camera import Camera
@@ -45,17 +47,23 @@ OnBroken = Literal["raise", "stop"]
 
 
 class Several(NamedTuple):
-    """What a list, a pattern or a folder stands for: pictures, or names of videos."""
+    """What a list, a pattern or a folder stands for: pictures, or names of videos.
+
+    Attributes:
+        is_open: it may grow, so that it stands for several videos even while it has one.
+    """
 
     name: str
     items: list[Any]
     are_pictures: bool
+    is_open: bool = False
 
 
 def several(source: Any) -> Several | None:
     """The pictures or videos of a list, a pattern or a folder; ``None`` for any other source.
 
-    A folder of images and videos stands for its images.
+    A folder of images and videos stands for its images. A text file lists videos, of which none is
+    looked at.
 
     Raises:
         UserError: a file is missing, nothing fits the pattern, the folder holds neither, or a list or a
@@ -66,6 +74,8 @@ def several(source: Any) -> Several | None:
         for item in items:
             if isinstance(item, str | os.PathLike):
                 check_source(item)
+    elif is_list_file(source):
+        return Several(str(source), read_list_file(source), are_pictures=False, is_open=True)
     elif is_pattern(source):
         name = str(source)
         paths = in_natural_order(expand_pattern(name))

@@ -86,7 +86,7 @@ def test_several_videos_have_a_folder(demo, street, default_model):
         shutil.copy("street.mp4", f"clips/{name}")
     demo.main(["clips"])
     made = {path.name for path in (street / "clips_annotated").iterdir()}
-    assert made == {"a.mp4", "a.json", "b.mp4", "b.json"}
+    assert made == {".d2video", "a.mp4", "a.json", "b.mp4", "b.json"}
     assert len(list(open_video("clips_annotated/b.mp4"))) == 3
     assert len(json.loads((street / "clips_annotated/b.json").read_text())["frames"]) == 3
 
@@ -143,7 +143,7 @@ def test_a_source_may_have_the_name_of_a_key(street):
         (["street.mp4", "model.weights", "w"], "model.weights does not exist"),
         (["street.mp4", "--output", "./street.mp4"], "it is the input itself"),
         (["street.mp4", "--results", "r", "--mot-results", "./r"], "cannot write ./r twice"),
-        (["*.mp4", "--output", "."], "again.mp4: it is the input itself"),
+        (["*.mp4", "--output", "."], "street.mp4 is there, an input itself"),
         (["my.photos/*.*", "--output", "my.photos"], "it exists"),
     ],
 )

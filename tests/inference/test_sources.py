@@ -33,7 +33,7 @@ def folder(tmp_path):
         with VideoWriter(tmp_path / name, fps=10) as writer:
             for _ in range(2):
                 writer.write(picture(0))
-    (tmp_path / "notes.txt").write_text("no video")
+    (tmp_path / "notes.md").write_text("no video")
     return tmp_path
 
 
@@ -70,22 +70,37 @@ def test_files_of_several_videos(folder, tmp_path):
     files = {"results": results, "mot_results": tracks}
     assert annotate(tracker(), source, out, results=files) == 6
     names = ["v1", "v10", "v9"]
-    assert sorted(os.listdir(out)) == [f"{name}.mp4" for name in names]
-    assert sorted(os.listdir(tracks)) == [f"{name}.txt" for name in names]
+    assert sorted(os.listdir(out)) == [".d2video", *(f"{name}.mp4" for name in names)]
+    assert sorted(os.listdir(tracks)) == [".d2video", *(f"{name}.txt" for name in names)]
     for name in names:
         content = json.loads((results / f"{name}.json").read_text())
         assert (content["video"], content["num_frames"]) == (str(folder / f"{name}.mp4"), 2)
         assert len(list(open_video(out / f"{name}.mp4"))) == 2
     with pytest.raises(UserError, match=r"cannot write 3 videos to .*one\.mp4; give a folder"):
         annotate(tracker(), source, tmp_path / "one.mp4")
-    with pytest.raises(UserError, match=r"v1\.mp4: it is the input itself; give another"):
+    with pytest.raises(UserError, match="v.*mp4 is there, an input itself; give another"):
         annotate(tracker(), source, folder)
 
 
-def test_videos_of_one_name_keep_apart(tmp_path):
-    sources = Videos("both", [tmp_path / "a" / "v.mp4", tmp_path / "b" / "v.mp4"])
-    assert sources.file_names() == ["000000_v", "000001_v"]
-    assert Videos("web", ["http://a/x.mp4?key=1", "rtsp://u:p@b/2"]).file_names() == ["x", "2"]
+def test_a_text_file_lists_videos(folder, tmp_path):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    text = f"\ufeff# videos\r\n../v9.mp4\r\n\r\n  {folder}/v1.mp4\r\n"
+    (lists / "videos.TXT").write_text(text, "utf-8")
+    source = open_source(lists / "videos.TXT", takes_images=True)
+    assert isinstance(source, Videos)
+    assert [os.path.realpath(each) for each in source.sources] == [
+        f"{folder}/v9.mp4",
+        f"{folder}/v1.mp4",
+    ]
+    assert len(list(tracker()(lists / "videos.TXT"))) == 4
+    # None is looked at, and one video is several: the list may grow.
+    (lists / "one.txt").write_text("http://a.invalid/x.mp4?key=1\n")
+    source = open_source(lists / "one.txt", takes_images=True)
+    assert source.sources == ["http://a.invalid/x.mp4?key=1"]
+    (lists / "none.txt").write_text("#\n")
+    with pytest.raises(UserError, match=r"none\.txt is empty: write the path of a video"):
+        open_source(lists / "none.txt", takes_images=True)
 
 
 def test_images_of_a_pattern_are_frames_or_images(tmp_path):
@@ -203,7 +218,7 @@ def test_faults_are_one_line(folder, tmp_path):
         "nul\0.mp4": "does not exist",
         "none*.mp4": r"no file fits the pattern none\*\.mp4; give a video",
         str(folder / "*"): r"has images and videos, such as .*v1\.mp4; give one kind at a time",
-        str(folder / "*.txt"): r"notes\.txt .*not a video",
+        str(folder / "*.md"): r"notes\.md .*not a video",
         str(empty): "empty holds no image",
         (str(folder / "v1.mp4"), str(folder / "none.mp4")): r"none\.mp4 does not exist",
         (str(folder / "v1.mp4"), str(tmp_path / "one.png")): "the list has images and videos",

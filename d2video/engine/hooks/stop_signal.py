@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -32,6 +33,28 @@ class SecondInterrupt:
         now = time.monotonic()
         self._first = self._first or now
         return now - self._first > 1.0
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT raise SystemExit (128 + number), so that files in the making are taken away.
+
+    For the main thread.
+    """
+    is_second, has_ended = SecondInterrupt(), False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal has_ended
+        if is_second(number) or not has_ended:
+            has_ended = True
+            raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class StopOnSignal(HookBase):
