@@ -95,8 +95,8 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_many_names_take_no_quadratic_time(tmp_path):
-    sources = [f"/data/{number % 7}/{number % 20_000}.mp4" for number in range(40_000)]
+    sources = [f"/data/{number % 7}/{number % 10_000}.mp4" for number in range(20_000)]
     made = ledger(tmp_path)
     begin = time.process_time()
-    assert len({name for _, name in unfinished(sources, [made])}) == 40_000
-    assert time.process_time() - begin < 10  # it takes 0.5 s
+    assert len({name for _, name in unfinished(sources, [made])}) == 20_000
+    assert time.process_time() - begin < 5  # it takes 0.3 s
