@@ -52,9 +52,9 @@ class Ledger:
         path = partial_path(self.folder / _HIDDEN / "settings.json").with_name("settings.json")
         if path.is_file():
             before, now = read_json(str(path)), finite(dict(settings))
-            # Keys of only one side are of another version.
-            for key in before.keys() & now.keys():
-                if before[key] != now[key]:
+            for key in now:
+                # A key that was not there is of a newer version.
+                if key in before and before[key] != now[key]:
                     raise UserError(
                         f"{self.folder} holds results with {key} {before[key]}, and now it is {now[key]}: "
                         "give another folder, or delete this one to start afresh"

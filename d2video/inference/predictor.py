@@ -136,9 +136,9 @@ class Predictor:
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return {
             "weights": digest.hexdigest()[:16],
+            **self._keys,
             "image size": [*resize.short_edge_lengths, resize.max_size],
             "image format": self._image_format,
-            **self._keys,
         }
 
     def __call__(

@@ -115,7 +115,8 @@ class SharedWork:
         """
         if self._group is None:
             return
-        barrier = cast(dist.Work, dist.barrier(group=self._group, async_op=True))
+        barrier = dist.barrier(group=self._group, async_op=True)
+        assert barrier is not None
         seen, since = look(), time.monotonic()
         while not barrier.is_completed():
             time.sleep(_POLL)
