@@ -148,6 +148,7 @@ class _Status:
         self._start = self._told = time.monotonic()
         self._frames = 0  # not yet added to those of all processes
         self._failures: list[str] = []
+        self._counts = (0, 0, 0)  # once all processes are done
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -161,8 +162,7 @@ class _Status:
                 yield
         except (KeyboardInterrupt, SystemExit):
             if self._is_main:
-                self._look()
-                done, left = self._counts()[0], self._todo
+                done, left = self._look()[0], self._todo
                 logger.warning(
                     "stopped: %d of %d videos are finished; the same command goes on", done, left
                 )
@@ -191,6 +191,9 @@ class _Status:
     def wait(self) -> None:
         """Wait for the other processes' last videos."""
         self._work.wait(self._look, _PATIENCE)
+        self._counts = self._look()
+        # Process 0, which may hold the store, goes when nobody asks it any more.
+        self._work.wait(lambda: None, _PATIENCE)
 
     def end(self) -> int:
         """Log the summary.
@@ -201,7 +204,7 @@ class _Status:
         Raises:
             UserError: videos have failed; in process 0.
         """
-        done, failed, frames = self._look()
+        done, failed, frames = self._counts
         seconds = time.monotonic() - self._start
         if not self._is_main:
             return frames
@@ -227,18 +230,15 @@ class _Status:
             )
         return frames
 
-    def _counts(self) -> tuple[int, int, int]:
-        return self._work.total("done"), self._work.total("failed"), self._work.total("frames")
-
     def _look(self) -> tuple[int, int, int]:
         """Exchange news with the other processes.
 
         Returns:
             videos done and failed, and frames, of all.
         """
-        self._work.add("frames", self._frames)
+        frames = self._work.add("frames", self._frames)
         self._frames, self._told = 0, time.monotonic()
-        done, failed, frames = counts = self._counts()
+        done, failed = self._work.total("done"), self._work.total("failed")
         if self._is_main:
             self._failures += self._work.received("failures")
             for message in self._work.received("log"):
@@ -248,7 +248,7 @@ class _Status:
             rate = frames / (self._told - self._start + 1e-9)
             self._bar.set_postfix_str(f"{frames} frames, {rate:.1f} frames/s", refresh=False)
             self._bar.update(done + failed - self._bar.n)
-        return counts
+        return done, failed, frames
 
 
 class _ToMain(logging.Handler):
