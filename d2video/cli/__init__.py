@@ -17,6 +17,7 @@ from d2video.utils.near_names import did_you_mean
 # What each command does. Its module has its name, with underscores.
 COMMANDS = {
     "predict": "annotate videos, a camera or images with a model's predictions",
+    "app": "serve a page in the browser that annotates videos and pictures",
     "train": "train or evaluate any system, with detectron2's command line",
     "sweep": "train the rows of an ablation with several seeds; write the table",
     "report": "write a training's page of curves, results and pictures anew",

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import fields
 
-from d2video.cli.arguments import not_negative, positive, score
+from d2video.cli.arguments import move_keys, not_negative, positive, score
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 
 
@@ -14,6 +14,12 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
         "--score-threshold",
         type=score,
         help="least score of the instances drawn; result files hold all (default: %(default)s)",
+    )
+    group.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="classes of the objects drawn and written to result files (default: all)",
     )
     group.add_argument(
         "--labels",
@@ -71,11 +77,13 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
 
 
 def drawing_of(args: argparse.Namespace) -> DrawingOptions:
-    """The options that were given.
+    """The options that were given; config keys behind the classes go to ``args.opts``.
 
     Raises:
         UserError: a number is out of its range.
     """
+    if args.classes is not None:
+        move_keys(args, "classes")
     return DrawingOptions(
         **{each.name: getattr(args, each.name) for each in fields(DrawingOptions)}
     )

@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
     }
     set_up_logs(rank=comm.get_rank())
     predictor = load(args.model, config=args.config_file, opts=args.opts)
-    asked = [kind for kind in (*RESULTS, "side_by_side") if getattr(args, kind)]
+    asked = [kind for kind in (*RESULTS, "classes", "side_by_side") if getattr(args, kind)]
     check_offers(predictor, {kind: f"--{kind.replace('_', '-')}" for kind in asked})
     source = open_source(given, takes_images=predictor.task.takes_images, **options)
     if comm.get_world_size() > 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from d2video.inference.many_videos import annotate_videos
-from d2video.inference.output import annotate_source, check_offers
+from d2video.inference.output import annotate_source, check_asked
 from d2video.inference.predictor import Predictor
 from d2video.inference.sources import Source, Videos
 from d2video.video.frame_source import FrameSource
@@ -37,7 +37,7 @@ def annotate(
         output: annotated video (.mp4), image, or new folder (a name without a suffix). For several
             videos a folder, new or not, of a video each.
         results: results files by kind; see ``Task.offers``. For several videos, folders of them.
-        options: how to draw, and how many classes to write.
+        options: how to draw, and which and how many classes to write.
         on_broken: of images; see :meth:`Predictor.predict_images`.
         progress: show a progress bar.
         show: show the pictures in a window as they come; q, Esc or closing it ends the run.
@@ -50,8 +50,7 @@ def annotate(
             written, or there is no window to show.
     """
     options, results = options or DrawingOptions(), results or {}
-    asked = [*results, "side_by_side"] if options.side_by_side else results
-    check_offers(predictor, {kind: kind for kind in asked})
+    check_asked(predictor, results, options)
     if isinstance(source, Videos):
         return annotate_videos(
             predictor, source, output, results, options=options, progress=progress, show=show

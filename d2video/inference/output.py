@@ -33,6 +33,7 @@ _NOT_OFFERED = {
     "results": "finds nothing in images that could be written",
     "mot_results": "does not track, so there are no tracks to write",
     "mots_results": "does not track, so there are no tracks to write",
+    "classes": "finds no objects whose classes could be chosen",
     "side_by_side": "does not restore images",
 }
 
@@ -50,6 +51,14 @@ def check_offers(predictor: Predictor, asked: Mapping[str, str]) -> None:
         if kind not in predictor.task.offers:
             model = type(predictor.model).__name__
             raise UserError(f"{model} {_NOT_OFFERED[kind]}; leave out {name}")
+
+
+def check_asked(
+    predictor: Predictor, results: Mapping[str, str | Path], options: DrawingOptions
+) -> None:
+    """:func:`check_offers` for the results and the options of :func:`annotated_frames`."""
+    chosen = [kind for kind in ("classes", "side_by_side") if getattr(options, kind)]
+    check_offers(predictor, {kind: kind for kind in (*results, *chosen)})
 
 
 def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, str | None]:
@@ -159,8 +168,7 @@ def annotated_frames(
     options, results = options or DrawingOptions(), results or {}
     read = [source.name, *(source.pictures if isinstance(source, Images) else ())]
     check_not_input([*([output] if output else []), *results.values()], read)
-    asked = [*results, "side_by_side"] if options.side_by_side else results
-    check_offers(predictor, {kind: kind for kind in asked})
+    check_asked(predictor, results, options)
     head: dict[str, Any]
     frames = predictor(source, on_broken=on_broken)
     if isinstance(source, FrameSource):
@@ -182,6 +190,8 @@ def annotated_frames(
         stack.enter_context(closing(frames))
         try:
             for frame in frames:
+                if options.classes:
+                    frame = frame.of_classes(options.classes)
                 for write in writers:
                     write(frame)
                 picture: Any = None if draw is None else draw(frame)

@@ -1,6 +1,6 @@
 """How answers are drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
@@ -27,6 +27,8 @@ class DrawingOptions:
 
     Attributes:
         score_threshold: instances with a lower score are left out.
+        classes: names of classes; instances and segments of others are left out, also of the results
+            files; ``None``: all.
         labels: write class, score and track beside each object.
         label_size: of labels and class panels, times the size that suits the picture.
         masks: draw masks; without them, a panoptic model's instances are drawn as boxes.
@@ -44,6 +46,7 @@ class DrawingOptions:
     """
 
     score_threshold: float = 0.5
+    classes: Sequence[str] | None = None
     labels: bool = True
     label_size: float = 1.0
     masks: bool = True

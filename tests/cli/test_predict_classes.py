@@ -70,6 +70,9 @@ def test_no_tracks_and_no_class(demo, clip, capsys):
         with pytest.raises(SystemExit):
             demo.main(arguments(clip, clip / "in.mp4", option, clip / "out.txt"))
         assert "error: StubClassifier does not track" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        demo.main(arguments(clip, clip / "in.mp4", "--classes", "dark", "--output", clip / "o.mp4"))
+    assert "StubClassifier finds no objects whose classes" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         demo.main(arguments(clip, clip / "in.mp4", "--output", clip / "o.mp4", "--topk", "0"))
     assert stop.value.code == 2

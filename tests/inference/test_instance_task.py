@@ -9,6 +9,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from d2video.inference.tasks import DetectionTask, InstanceFrame, TrackingTask
+from d2video.utils.errors import UserError
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.options import DEFAULT_TRAIL_LENGTH, DrawingOptions
 from d2video.visualization.panoptic import draw_panoptic
@@ -126,3 +127,30 @@ def test_images_of_any_size():
         instances = Instances((side, side), pred_boxes=Boxes(torch.tensor([[2.0, 5, 9, 15]])))
         frame = InstanceFrame(0, 0.0, np.zeros((side, side, 3), np.uint8), instances=instances)
         assert draw(frame).any()
+
+
+def test_classes_are_chosen_by_name():
+    instances = Instances((60, 80), pred_boxes=Boxes(torch.tensor([[10.0, 30, 20, 40]] * 3)))
+    instances.pred_classes = torch.tensor([1, 0, 2])
+    ids = torch.tensor([[0, 4, 7], [7, 4, 4]]).repeat(30, 27)[:, :80]
+    segments = [
+        {"id": 4, "category_id": 2, "isthing": False},
+        {"id": 7, "category_id": 1, "isthing": True},
+    ]
+    names = ["person", "car", ""]
+    frame = InstanceFrame(
+        0, 0.0, GREY, instances=instances, panoptic_seg=(ids, segments), class_names=names
+    )
+    kept = frame.of_classes(["car", "person"])
+    assert kept.instances.pred_classes.tolist() == [1, 0]
+    assert kept.panoptic_seg is not None
+    assert kept.panoptic_seg[1] == segments[1:]
+    assert torch.equal(kept.panoptic_seg[0], ids.where(ids == 7, 0))
+    assert frame.of_classes(["class 2"]).instances.pred_classes.tolist() == [2]
+    # The picture shows the same.
+    np.testing.assert_array_equal(frame.plot(classes=["car", "person"]), kept.plot())
+    assert (frame.plot() != kept.plot()).any()
+    with pytest.raises(UserError, match="no class 'cars': did you mean car?"):
+        frame.of_classes(["cars"])
+    with pytest.raises(UserError, match="names of the model's classes are unknown"):
+        replace(frame, class_names=None).of_classes(["car"])

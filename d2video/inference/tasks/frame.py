@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import Self
 
 from d2video.inference.tasks.task import Task
 from d2video.utils.errors import UserError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _OFFERED_BY = {
     "instances": "finds or follows objects",
     "panoptic_seg": "finds or follows objects",
+    "of_classes": "finds or follows objects",
     "to_coco": "finds or follows objects",
     "to_supervision": "finds or follows objects",
     "class_scores": "classifies videos",
@@ -109,6 +111,10 @@ class VideoFrame(Frame):
                 if "category_id" in each:
                     each["category"] = label_of_class(each["category_id"], self.class_names)
         return entries
+
+    def of_classes(self, names: Sequence[str]) -> Self:
+        """The frame with the objects of some classes only; see :class:`InstanceFrame`."""
+        raise self._not_offered("of_classes")
 
     def to_coco(
         self,

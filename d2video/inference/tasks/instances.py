@@ -5,11 +5,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from detectron2.structures import Instances
 
 from d2video.formats.faults import Tally, refuse
@@ -25,6 +26,7 @@ from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ImageAnswer, PanopticMap
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
+from d2video.utils.near_names import did_you_mean
 from d2video.video.frame_source import Frame
 from d2video.visualization.instances import draw_instances
 from d2video.visualization.labels import LabelPlaces
@@ -51,6 +53,25 @@ class InstanceFrame(VideoFrame):
     task: Task[Any] = field(default_factory=lambda: DetectionTask())
     instances: Instances
     panoptic_seg: PanopticMap | None = None
+
+    def of_classes(self, names: Sequence[str]) -> "InstanceFrame":
+        """The frame with the instances and segments of some classes only; other segments become void.
+
+        Args:
+            names: of the classes, as in ``class_names``; of a class without a name, "class 3".
+
+        Raises:
+            UserError: the model has no class of a name.
+        """
+        classes = chosen_classes(names, self.class_names)
+        instances, panoptic = self.instances, self.panoptic_seg
+        if instances.has("pred_classes"):
+            instances = instances[torch.isin(instances.pred_classes, torch.tensor(classes))]
+        if panoptic is not None:
+            segments = [each for each in panoptic[1] if each["category_id"] in classes]
+            ids = torch.tensor([each["id"] for each in segments], dtype=panoptic[0].dtype)
+            panoptic = (panoptic[0].where(torch.isin(panoptic[0], ids), 0), segments)
+        return replace(self, instances=instances, panoptic_seg=panoptic)
 
     def to_coco(
         self,
@@ -108,6 +129,7 @@ class DetectionTask(Task[InstanceFrame]):
     does = "finds objects"
     found_nothing = "no instance was found, of any score"
     takes_images = True
+    offers = frozenset({"results", "classes"})
 
     def read(self, frame: Frame, answer: ImageAnswer) -> InstanceFrame:
         panoptic_seg = answer.get("panoptic_seg")
@@ -127,6 +149,8 @@ class DetectionTask(Task[InstanceFrame]):
         places = LabelPlaces()
 
         def draw(frame: InstanceFrame) -> np.ndarray:
+            if options.classes:
+                frame = frame.of_classes(options.classes)
             shown = _above(frame.instances, options.score_threshold)
             if trails is not None:
                 trails.add(shown)
@@ -227,7 +251,7 @@ class TrackingTask(DetectionTask):
     does = "follows objects"
     found_nothing = "no instance was found with a score that starts a track"
     takes_images = False
-    offers = frozenset({"results", "mot_results", "mots_results"})
+    offers = frozenset({"results", "mot_results", "mots_results", "classes"})
 
     def read(self, frame: Frame, answer: Instances) -> InstanceFrame:
         return InstanceFrame(**vars(frame), instances=answer.to("cpu"))
@@ -260,6 +284,24 @@ class TrackingTask(DetectionTask):
             with open_mot_results(path, several, masks=kind == "mots_results") as append:
                 yield write
             tally.tell(refuse)
+
+
+def chosen_classes(names: Sequence[str], class_names: Sequence[str] | None) -> list[int]:
+    """The indices of classes by their names, as :func:`label_of_class` gives them.
+
+    Raises:
+        UserError: the model has no class of a name.
+    """
+    if class_names is None:
+        raise UserError(
+            f"classes: the names of the model's classes are unknown, so {names[0]} is too"
+        )
+    known = {label_of_class(index, class_names): index for index in range(len(class_names))}
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known, f"it has {', '.join([*known][:8])}, ...")
+            raise UserError(f"the model has no class '{name}': {hint}")
+    return [known[name] for name in names]
 
 
 def _above(instances: Instances, threshold: float) -> Instances:

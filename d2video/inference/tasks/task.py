@@ -47,7 +47,7 @@ class Task(ABC, Generic[Answered]):
         has_classes: answers name classes of the data set.
         is_lossless: pictures of a folder are PNG files.
         offers: of the optional outputs "results" (JSON), "mot_results", "mots_results" and
-            "side_by_side".
+            "side_by_side", and of the option "classes".
     """
 
     does = "has another task"
