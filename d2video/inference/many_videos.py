@@ -119,7 +119,9 @@ def _plan(
         "stop-at-damage": videos.on_broken == "stop",
     }
     drawing = {f"drawing option {name}": value for name, value in asdict(options).items()}
-    settings["drawing option topk"] = options.topk
+    for name in ("classes", "topk"):  # results have no more than these
+        key = f"drawing option {name}"
+        settings[key] = drawing[key]
     for ledger in ledgers:
         has_pictures = ".mp4" in ledger.suffixes
         ledger.read(settings | drawing if has_pictures else settings)
