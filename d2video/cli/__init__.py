@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "score a trained model, or the results of any program, on data sets",
     "errors": "say where a model loses: which objects, and by which mistakes",
     "inspect": "show the inside of a model: attention, queries and layers in pictures",
+    "export": "write a model as ONNX or torch.export graphs, which run without torch",
     "convert": "convert official checkpoints to d2video's and back; write releases",
     "check": "report every fault in a data set, with file and place",
     "show-data": "draw training samples as the model sees them",

@@ -24,6 +24,7 @@ from fvcore.transforms.transform import Transform
 from d2video.data.photometric import PhotometricDistortion, PhotometricTransform
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
+from d2video.utils.shortest_edge import shortest_edge_size
 
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 AUGMENTATION_REGISTRY.__doc__ = "Augmentations by name, chosen by INPUT.AUGMENTATIONS."
@@ -71,23 +72,6 @@ def configured_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentatio
     if is_train:
         return build_augmentations(cfg.INPUT.AUGMENTATIONS)
     return [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
-
-
-def shortest_edge_size(
-    height: int, width: int, short_edge: int, max_size: int = 0
-) -> tuple[int, int]:
-    """The (height, width) of an image after DETR's resizing, which VisTR shares; in pixels.
-
-    The long side's limit, ``max_size`` unless 0, comes first: where it would be exceeded, the short
-    side becomes what fits, rounded. The other side then follows from the aspect ratio, rounded down.
-    (detectron2's own rule rounds both sides at the end and can differ by one pixel.)
-    """
-    short, long = min(height, width), max(height, width)
-    if max_size and long / short * short_edge > max_size:
-        short_edge = max(round(max_size * short / long), 1)
-    if width < height:
-        return int(short_edge * height / width), short_edge
-    return short_edge, int(short_edge * width / height)
 
 
 class ClipResizeTransform(T.ResizeTransform):

@@ -280,20 +280,35 @@ class MaskBranch(nn.Module):
         finest = encoded.laterals[-1]
         if not len(queries):
             return finest.new_zeros(0, *finest.shape[-2:])
+        parts = len(images)
+        if not self.training:
+            largest = 2 * self.mask_head.out_channels * finest.shape[-2:].numel()
+            parts = rows_at_once(largest, images.device)
+        return self._in_parts(encoded, images, queries, parts)
+
+    def at_once(self, encoded: Encoded, images: Tensor, queries: Tensor) -> Tensor:
+        """As :meth:`forward`, of one query or more and without a bound of the memory: for graphs, whose
+        sizes are not known when they are made."""
+        return self._in_parts(encoded, images, queries, None)
+
+    def _in_parts(
+        self, encoded: Encoded, images: Tensor, queries: Tensor, parts: int | None
+    ) -> Tensor:
         attention = self.bbox_attention(
             encoded.queries, encoded.memory, encoded.padding, encoded.positions
         )[images, queries]
         # What the queries of an image share is computed once: the first convolution of its features.
         shared = self.mask_head.shared(encoded.source)
-        parts = len(images)
-        if not self.training:
-            largest = 2 * self.mask_head.out_channels * finest.shape[-2:].numel()
-            parts = rows_at_once(largest, images.device)
-        masks = [
-            self.out_conv(self.mask_head(shared, part, index, encoded.laterals))[:, 0]
-            for part, index in zip(attention.split(parts), images.split(parts))
-        ]
-        return self.bbox_attention.refined(attention, torch.cat(masks))
+
+        def changes(attention: Tensor, images: Tensor) -> Tensor:
+            features = self.mask_head(shared, attention, images, encoded.laterals)
+            return self.out_conv(features)[:, 0]
+
+        if parts is None:
+            masks = changes(attention, images)
+        else:
+            masks = torch.cat([*map(changes, attention.split(parts), images.split(parts))])
+        return self.bbox_attention.refined(attention, masks)
 
 
 def start_without_changes(last: nn.Module) -> None:

@@ -199,7 +199,7 @@ class QueryNetwork(SetPredictionNetwork):
         pos = pos.to(tokens.dtype)
         if self.deformable_encoder is not None:
             geometry = LevelGeometry.of(levels, paddings)
-            by_frame = (len(tokens), -1, *tokens.shape[-2:])  # T is 1 for an image
+            by_frame = (tokens.shape[0], -1, *tokens.shape[-2:])  # T is 1 for an image
             tokens, pos = tokens.view(by_frame), pos.view(by_frame)
             pos = self.deformable_encoder.embed_levels(pos, geometry)
             tokens = self.deformable_encoder(tokens, pos, geometry)
@@ -225,14 +225,14 @@ class QueryNetwork(SetPredictionNetwork):
         memory = self.transformer.encode(tokens, in_encoder, padding)
         groups = self.query_groups if self.training else 1
         count = groups * self.num_queries
-        learned = self.learned_queries(count).expand(len(memory), -1, -1)
+        learned = self.learned_queries(count).expand(memory.shape[0], -1, -1)
         hidden = None
         if groups > 1:
             group = torch.arange(count, device=memory.device) // self.num_queries
             hidden = group[:, None] != group
         moving = None
         if self.anchors is not None:
-            logits = self.anchors.logits[:count].expand(len(memory), -1, -1)
+            logits = self.anchors.logits[:count].expand(memory.shape[0], -1, -1)
             moving = MovingAnchors(self.anchors, logits, self.bbox_embed, self.look_twice)
         start = torch.zeros_like(learned)
         query_pos: Tensor | MovingAnchors | None = learned

@@ -35,11 +35,11 @@ class DETRNetwork(QueryNetwork):
         size = (levels[0].shape[-2], levels[0].shape[-1])
         encoded = Encoded(
             queries=outputs[-1, :, : self.num_queries],
-            memory=finest_level(memory, len(images), size),
+            memory=finest_level(memory, images.shape[0], size),
             source=levels[0],
             padding=None if paddings is None else paddings[0],
             laterals=laterals,
-            positions=finest_level(pos, len(images), size),
+            positions=finest_level(pos, images.shape[0], size),
         )
         predictions = self.predict(outputs, encoded, all_layers, boxes)
         return predictions.in_groups(self.num_queries)

@@ -4,6 +4,7 @@ from d2video.projects.detr import (  # noqa: F401
     config,
     converter,
     detr,
+    export,
     hugging_face,
     inspection,
     zoo,

@@ -1,0 +1,68 @@
+"""Predict with an exported model, without torch.
+
+Images and videos give a JSON file as ``d2video predict --results`` writes it.
+
+Example: python -m d2video.deploy exported street.mp4 --output results.json
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from d2video.deploy.answers import DEFAULT_TOPK, Answer
+from d2video.deploy.runner import Runner
+from d2video.deploy.sources import is_image
+from d2video.utils.errors import exit_on_user_error
+from d2video.utils.files import open_text
+
+
+@exit_on_user_error
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m d2video.deploy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", help="what 'd2video export' has written")
+    parser.add_argument("input", help="image, video, or folder of frames")
+    parser.add_argument("--output", default="results.json", help="(default: %(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: all")
+    args = parser.parse_args(argv)
+    runner = Runner(args.folder, device=args.device, threads=args.threads)
+    if is_image(args.input):
+        write_results(args.output, args.input, iter([runner.predict(args.input)]))
+    else:
+        write_results(args.output, args.input, runner(args.input))
+    print(f"written to {args.output}")
+
+
+def write_results(
+    path: str, source: str, answers: Iterator[Answer], topk: int = DEFAULT_TOPK
+) -> None:
+    """Write answers in the form of ``d2video predict --results``, a frame a line.
+
+    Raises:
+        UserError: the source cannot be read, or the path not be written.
+    """
+    first = next(answers)
+    name = Path(source).name
+    height, width = first.frame.image.shape[:2]
+    head: dict[str, Any] = {"images": name}
+    if first.frame.file_name is None:
+        head = {"video": name, "height": height, "width": width}
+    head["categories"] = first.class_names
+    count, last = 1, first
+    with open_text(path) as put:
+        put(json.dumps(head)[:-1] + ',\n"frames": [\n' + json.dumps(first.entries(topk)))
+        for last in answers:
+            put(",\n" + json.dumps(last.entries(topk)))
+            count += 1
+        tail = {} if last.frame.file_name is not None else last.found.video_record(topk)
+        put(f"\n],\n{json.dumps({'num_frames': count} | tail)[1:]}\n")
+
+
+if __name__ == "__main__":
+    main()
