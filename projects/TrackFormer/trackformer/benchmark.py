@@ -2,8 +2,8 @@
 
 from functools import partial
 
-import torch
-from d2video.projects.trackformer.network.frame_output import Candidates
+import numpy as np
+from d2video.projects.trackformer.tracker.frame_output import Candidates
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.tracks import Tracks
 from detectron2.config import CfgNode
@@ -23,14 +23,15 @@ def tracking_step(cfg: CfgNode, model: nn.Module, setting: Setting, num_tracks: 
         track_nms_thresh=0.0,
         tracked_classes=None,
     )
-    corner = torch.rand(num_tracks, 2) * 300
+    random = np.random.default_rng(0)
+    corner = random.random((num_tracks, 2), np.float32) * 300
     candidates = Candidates(
-        torch.ones(num_tracks),
-        torch.zeros(num_tracks, dtype=torch.int64),
-        torch.cat([corner, corner + 50], dim=1),
-        torch.randn(num_tracks, cfg.MODEL.TRACKFORMER.HIDDEN_DIM, device=cfg.MODEL.DEVICE),
+        np.ones(num_tracks, np.float32),
+        np.zeros(num_tracks, np.int64),
+        np.concatenate([corner, corner + 50], axis=1),
+        random.standard_normal((num_tracks, cfg.MODEL.TRACKFORMER.HIDDEN_DIM), np.float32),
     )
-    stream.tracker.active = Tracks.start(candidates, torch.arange(num_tracks), 0)
+    stream.tracker.active = Tracks.start(candidates, np.arange(num_tracks), 0)
     frames = setting.frames(2)
     stream.step(frames[0])  # now there is a previous frame
 

@@ -1,5 +1,6 @@
 """Config keys of TrackFormer."""
 
+from d2video.projects.detr import config  # noqa: F401  (DETR's node, to which this adds keys, comes first)
 from detectron2.config import CfgNode as CN
 
 from d2video.config import register_config, register_least, register_removed
@@ -94,7 +95,7 @@ def add_trackformer_config(cfg: CN) -> None:
     node.FALSE_NEGATIVE_PROB = 0.4
     # … and brings along a query without an object with this one.
     node.FALSE_POSITIVE_PROB = 0.1
-    # Draw the first two as the official code does (see official.py); False: independently.
+    # Draw the first two as the official code does (training/official.py); False: independently.
     node.OFFICIAL_SAMPLING = False
     # Train only the mask head (MODEL.MASK_ON), on a model that stays as it is.
     node.FREEZE_DETECTOR = False
@@ -137,7 +138,7 @@ def add_trackformer_config(cfg: CN) -> None:
     # Start tracks only at detections given with the sequence (MOT's public detections). Which of
     # the model's own they support: "min_iou_0_5", "center_distance"; "": no such condition.
     tracker.PUBLIC_DETECTIONS = ""
-    # Keep the defects of the official tracker (see official.py).
+    # Keep the defects of the official tracker (tracker/official.py).
     tracker.OFFICIAL = False
     # Detections of a single image with a lower score, 0 to 1, are dropped.
     node.SCORE_THRESH_TEST = 0.0

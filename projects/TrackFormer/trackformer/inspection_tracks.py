@@ -86,7 +86,7 @@ def _step(model: TrackFormer, stream: VideoStream, frame: Tensor, layer: int) ->
         scores = scores * torch.isin(classes, tracked)
     height, width = found.image_size
     return Step(
-        known.ids,
+        torch.from_numpy(known.ids),
         num_active,
         scores[: len(known)].float().cpu(),
         found.track_ids,

@@ -17,9 +17,10 @@ from d2video.projects.trackformer.network.base import (
     TrackQueries,
 )
 from d2video.projects.trackformer.network.build import build_network
-from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
+from d2video.projects.trackformer.tracker.official import OfficialTracker
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.video_stream import VideoStream
+from d2video.projects.trackformer.training.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.training.proposals import (
     dense_proposal_losses,
     link_losses,
@@ -256,7 +257,7 @@ class TrackFormer(SetPredictionModel):
         """Follow the objects of one video ("Streaming" in docs/architecture.md).
 
         Yields:
-            one answer a frame, before the next frame is taken: see :meth:`.tracker.Tracker.step`.
+            one answer a frame, before the next frame is taken: see :meth:`.video_stream.VideoStream.step`.
         """
         stream = self.new_stream(output_size)
         for frame in frames:

@@ -9,8 +9,8 @@ from d2video.projects.trackformer import TrackFormer
 from d2video.projects.trackformer.converter import trackformer_name
 from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
 from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
-from d2video.projects.trackformer.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.training.official import OfficialTrackQuerySampler
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn

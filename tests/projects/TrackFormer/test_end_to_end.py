@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from d2video.projects.trackformer.official import OfficialTracker
+from d2video.projects.trackformer.tracker.official import OfficialTracker
 from detectron2.structures import Instances
 
 from tests.projects.TrackFormer.golden_models import golden_model, golden_network, load_golden

@@ -6,10 +6,11 @@ Shapes: m: active tracks, H×W: the answer's size in pixels.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+from d2video.projects.trackformer.tracker.frame_output import Owners
 from d2video.projects.trackformer.tracker.tracks import Tracks
-from torch import Tensor
-from torchvision.ops import nms
+
+from d2video.utils.box_arrays import nms
 
 
 @dataclass
@@ -25,13 +26,13 @@ class FrameTracks:
 
     tracks: Tracks
     before: Tracks
-    rows: Tensor
-    places: Tensor
+    rows: np.ndarray
+    places: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Tensor) -> "FrameTracks":
+    def __getitem__(self, index: np.ndarray) -> "FrameTracks":
         """Those of a mask (m,) bool."""
         if index.all():
             return self
@@ -47,11 +48,11 @@ class FrameTracks:
         return cls(
             Tracks.cat([part.tracks for part in parts]),
             Tracks.cat([part.before for part in parts]),
-            torch.cat([part.rows for part in parts]),
-            torch.cat([part.places for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.places for part in parts]),
         )
 
-    def not_overlapping(self, scores: Tensor, threshold: float) -> Tensor:
+    def not_overlapping(self, scores: np.ndarray, threshold: float) -> np.ndarray:
         """(m,) bool: what non-maximum suppression leaves.
 
         Args:
@@ -59,38 +60,46 @@ class FrameTracks:
             threshold: greatest IoU; 0: all are left.
         """
         if threshold == 0 or len(self) < 2:
-            return torch.ones(len(self), dtype=torch.bool)
-        kept = torch.zeros(len(self), dtype=torch.bool)
+            return np.ones(len(self), dtype=bool)
+        kept = np.zeros(len(self), dtype=bool)
         kept[nms(self.tracks.boxes, scores, threshold)] = True
         return kept
 
-    def masks(
+    def owners(
         self,
-        probabilities: Callable[[Tensor], Tensor],
-        device: torch.device,
-        old: Tensor | None,
+        masks: Callable[[np.ndarray], Owners],
+        old: np.ndarray | None,
         size: tuple[int, int],
-    ) -> Tensor:
-        """(m, H, W) bool: every pixel is of the most probable track, if that is above 1/2.
+    ) -> np.ndarray:
+        """(H, W) int64: the track of each pixel, the most probable one, if that is above 1/2; else -1.
 
         Args:
-            probabilities: rows (k,) int64, on the device, to (k, H, W).
-            old: masks (n, H, W) bool by ``places``; of probability 1 where a track is not seen.
+            masks: see :class:`.frame_output.FrameOutput`; resized by nearest sampling.
+            old: the owners (H, W) in the frame before, by ``places``: a track that is not seen has its
+                pixels with probability 1.
             size: (H, W).
         """
-        if not len(self):
-            return torch.zeros(0, *size, dtype=torch.bool, device=device)
-        seen = (self.rows >= 0).nonzero()[:, 0]
-        unseen = (self.rows < 0).nonzero()[:, 0]
+        owners = np.full(size, -1)
+        seen, unseen = np.flatnonzero(self.rows >= 0), np.flatnonzero(self.rows < 0)
+        doubted = np.ones(size, dtype=bool)
         if len(seen):
-            maps = probabilities(self.rows[seen].to(device))
-            assert maps.shape == (len(seen), *size), f"masks of shape {tuple(maps.shape)}"
+            best, highest = (_resized(each, size) for each in masks(self.rows[seen]))
+            owners = np.where(highest > 0.5, seen[best], -1)
+            doubted = highest < 1
         if len(unseen):
             assert old is not None
-            kept = old[self.places[unseen].to(device)].float()
-            maps = torch.cat([maps, kept]) if len(seen) else kept
-            order = torch.cat([seen, unseen]).argsort()
-            maps = maps[order.to(device)]
-        highest, best = maps.max(dim=0)
-        index = torch.arange(len(self), device=device)[:, None, None]
-        return (index == best) & (highest > 0.5)
+            number = np.full(max(old.max(), self.places.max()) + 2, -1)  # the last: of nobody
+            number[self.places[unseen]] = unseen
+            certain = number[old]
+            # Of two that are certain the older one has the pixel.
+            owners = np.where((certain >= 0) & (doubted | (certain < owners)), certain, owners)
+        return owners
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (h, w) at another size (H, W), by nearest sampling as torch's ``interpolate`` does it."""
+    for axis, (old, new) in enumerate(zip(image.shape, size, strict=True)):
+        if old != new:
+            places = np.arange(new, dtype=np.float32) * np.float32(old / new)
+            image = image.take(np.minimum(places.astype(np.int64), old - 1), axis)
+    return image

@@ -5,13 +5,12 @@ The protocol of MOT challenges with public detections.
 Shapes: D: the network's new detections, P: public boxes.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from d2video.structures.boxes import box_iou, box_xyxy_to_cxcywh
+from d2video.utils.box_arrays import area, iou, xyxy_to_cxcywh
 
 
-def supported_by_iou(boxes: Tensor, public: Tensor) -> Tensor:
+def supported_by_iou(boxes: np.ndarray, public: np.ndarray) -> np.ndarray:
     """Each public box, in order, supports the detection that it overlaps most, of those left.
 
     The IoU must be at least 0.5.
@@ -23,12 +22,11 @@ def supported_by_iou(boxes: Tensor, public: Tensor) -> Tensor:
     Returns:
         (D,) bool.
     """
-    iou, _ = box_iou(boxes[:, None], public[None])
-    iou = iou.nan_to_num(0.0)  # two boxes without area
-    return _greedy(-iou, torch.full((len(boxes),), -0.5))
+    overlap = np.nan_to_num(iou(boxes, public), nan=0.0)  # two boxes without area
+    return _greedy(-overlap, np.full(len(boxes), -0.5, np.float32))
 
 
-def supported_by_centre(boxes: Tensor, public: Tensor) -> Tensor:
+def supported_by_centre(boxes: np.ndarray, public: np.ndarray) -> np.ndarray:
     """Each public box, in order, supports the detection with the nearest centre, of those left.
 
     The squared distance must be less than the area of the detection.
@@ -40,18 +38,18 @@ def supported_by_centre(boxes: Tensor, public: Tensor) -> Tensor:
     Returns:
         (D,) bool.
     """
-    offset = box_xyxy_to_cxcywh(boxes)[:, None, :2] - box_xyxy_to_cxcywh(public)[None, :, :2]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    offset = xyxy_to_cxcywh(boxes)[:, None, :2] - xyxy_to_cxcywh(public)[None, :, :2]
     # "Less than" as "at most the next smaller number".
-    return _greedy(offset.square().sum(-1), area.nextafter(torch.tensor(-torch.inf)))
+    limits = np.nextafter(area(boxes), np.float32(-np.inf))
+    return _greedy(np.square(offset).sum(-1), limits)
 
 
-def _greedy(cost: Tensor, limits: Tensor) -> Tensor:
+def _greedy(cost: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Columns of the cost (D, P) in order take the cheapest row left, if within its limit (D,)."""
-    taken = torch.zeros(len(cost), dtype=torch.bool)
+    taken = np.zeros(len(cost), dtype=bool)
     if len(cost):
-        for column in cost.unbind(1):
-            row = int(column.masked_fill(taken, torch.inf).argmin())
+        for column in cost.T:
+            row = int(np.where(taken, np.inf, column).argmin())
             taken[row] |= column[row] <= limits[row]
     return taken
 

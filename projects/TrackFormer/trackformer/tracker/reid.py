@@ -3,15 +3,13 @@
 Shapes: n: inactive tracks, D: detections, C: channels of an embedding.
 """
 
-import torch
-import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+import numpy as np
 
-from d2video.structures.boxes import box_xyxy_to_cxcywh
+from d2video.utils.assignment import assign
+from d2video.utils.box_arrays import xyxy_to_cxcywh
 
 
-def match_by_place(tracks: Tensor, detections: Tensor) -> tuple[Tensor, Tensor]:
+def match_by_place(tracks: np.ndarray, detections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each track, in order, takes the detection with the nearest centre, of those left.
 
     The squared distance may exceed neither the track's area nor the detection's.
@@ -23,21 +21,23 @@ def match_by_place(tracks: Tensor, detections: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         the matched tracks and their detections, both (m,) int64, tracks ascending.
     """
-    old, new = box_xyxy_to_cxcywh(tracks), box_xyxy_to_cxcywh(detections)
-    distance = (old[:, None, :2] - new[None, :, :2]).square().sum(-1)
-    area = torch.minimum(old[:, 2:].prod(-1)[:, None], new[:, 2:].prod(-1)[None])
-    distance[distance > area] = torch.inf
+    old, new = xyxy_to_cxcywh(tracks), xyxy_to_cxcywh(detections)
+    distance = np.square(old[:, None, :2] - new[None, :, :2]).sum(-1)
+    area = np.minimum(old[:, 2:].prod(-1)[:, None], new[:, 2:].prod(-1)[None])
+    distance[distance > area] = np.inf
     pairs = []
     for track in range(len(tracks) if len(detections) else 0):
         detection = int(distance[track].argmin())
-        if distance[track, detection] < torch.inf:
-            distance[:, detection] = torch.inf
+        if distance[track, detection] < np.inf:
+            distance[:, detection] = np.inf
             pairs.append((track, detection))
-    matched = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    matched = np.array(pairs, np.int64).reshape(-1, 2)
     return matched[:, 0], matched[:, 1]
 
 
-def match_by_look(tracks: Tensor, detections: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def match_by_look(
+    tracks: np.ndarray, detections: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The assignment with the least sum of distances counts where they are small enough.
 
     Args:
@@ -47,10 +47,10 @@ def match_by_look(tracks: Tensor, detections: Tensor, threshold: float) -> tuple
             official code: even equal embeddings are further than 0 apart.
 
     Returns:
-        as :func:`match_by_place`, on the CPU.
+        as :func:`match_by_place`.
     """
-    distance = F.pairwise_distance(tracks[:, None].float(), detections[None].float()).cpu()
-    rows, columns = linear_sum_assignment(distance.nan_to_num(torch.inf).clamp(max=1e18).numpy())
-    track, detection = torch.from_numpy(rows), torch.from_numpy(columns)
+    difference = tracks[:, None] - detections[None] + np.float32(1e-6)
+    distance = np.sqrt(np.square(difference).sum(-1))
+    track, detection = assign(np.nan_to_num(distance, nan=np.inf).clip(max=1e18))
     close = distance[track, detection] <= threshold
     return track[close], detection[close]

@@ -5,19 +5,42 @@ Shapes: n: tracks, Q: object queries, C: channels of an embedding, H×W: the ans
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-from d2video.projects.trackformer.network.frame_output import Candidates, FrameOutput
+import numpy as np
+from d2video.projects.trackformer.tracker.frame_output import Candidates, FrameOutput
 from d2video.projects.trackformer.tracker.frame_tracks import FrameTracks
 from d2video.projects.trackformer.tracker.public_detections import RULES
 from d2video.projects.trackformer.tracker.reid import match_by_look, match_by_place
 from d2video.projects.trackformer.tracker.tracks import Tracks
-from detectron2.config import CfgNode
-from detectron2.structures import Boxes, Instances
-from torch import Tensor
-from typing_extensions import Self
 
 from d2video.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+    from typing_extensions import Self
+
+
+@dataclass(eq=False)
+class TrackedFrame:
+    """The N tracks in a frame, in order of age, those that came back counting as new.
+
+    Attributes:
+        ids: (N,) int64.
+        boxes: (N, 4) float32 xyxy, pixels of the answer.
+        scores: (N,) float32.
+        classes: (N,) int64.
+        masks: (N, H, W) bool, none overlapping; None of a model without masks.
+    """
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    masks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -33,6 +56,8 @@ class Tracker:
     3. detections, where asked for only those that public ones support, bring back inactive tracks
        (re-identification) or start new ones;
     4. new tracks that overlap others are dropped.
+
+    Works on arrays, so that it runs beside an exported model as beside the network.
 
     The memory needed does not grow with the length of the video. What the official tracker does
     differently is in :class:`.official.OfficialTracker`.
@@ -89,7 +114,7 @@ class Tracker:
         self.reset()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> Self:
+    def from_config(cls, cfg: "CfgNode") -> "Self":
         """The tracker that MODEL.TRACKFORMER describes; the keys of TRACKER are its arguments."""
         node = cfg.MODEL.TRACKFORMER
         settings = {key.lower(): value for key, value in node.TRACKER.items() if key != "OFFICIAL"}
@@ -104,34 +129,28 @@ class Tracker:
         """Forget everything; ids start at 0."""
         self.active = self.inactive = Tracks.none()
         self.rows: list[int] = []
-        self._masks: Tensor | None = None  # of the active tracks, if they may be answered again
+        self._owners: np.ndarray | None = None  # of the pixels, if masks may be answered again
         self._next_id = 0
 
     def known(self) -> Tracks:
         """The tracks that the next frame's track queries ask for, the active ones first."""
         return Tracks.cat([self.active, self._wanted(self.inactive)])
 
-    @torch.no_grad()
     def step(
         self,
-        detect: Callable[[Tensor, Tensor], FrameOutput],
+        detect: Callable[[np.ndarray, np.ndarray], FrameOutput],
         image_size: tuple[int, int],
-        public_detections: Tensor | None = None,
-    ) -> Instances:
+        public_detections: np.ndarray | None = None,
+    ) -> TrackedFrame:
         """Follow the tracks into the next frame.
 
         Args:
             detect: runs the network on the frame, with the track queries: embeddings (n, C) and
-                boxes (n, 4) cxcywh divided by the image size, on the device of the last output.
-                Where n is 0, C may be 0 too, and the device the CPU: there are no track queries.
+                boxes (n, 4) cxcywh divided by the image size, both float32. Where n is 0, C may be 0
+                too: there are no track queries.
             image_size: (H, W) of the answer.
             public_detections: (P, 4 or more), first xyxy in pixels of the answer, for a tracker
                 that wants them; P = 0: nothing starts here.
-
-        Returns:
-            ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes`` and ``track_ids``, on the
-            CPU, and of a model with masks ``pred_masks`` (N, H, W) bool, none overlapping, on the
-            network's device. Tracks are in order of age, those that came back counting as new.
 
         Raises:
             UserError: public detections are wanted, but not given.
@@ -153,24 +172,23 @@ class Tracker:
         rows = self._detections(candidates, len(known), public_detections)
         back, inactive, rows = self._reidentify(inactive, candidates, rows)
         born = Tracks.start(candidates, rows, self._next_id)
-        nowhere = torch.full_like(rows, -1)
+        nowhere = np.full_like(rows, -1)
         active = FrameTracks.cat([active, back, FrameTracks(born, born, rows, nowhere)])
-        scores = active.tracks.scores.masked_fill(active.tracks.ids < self._next_id, torch.inf)
+        known_before = active.tracks.ids < self._next_id
+        scores = np.where(known_before, np.inf, active.tracks.scores)
         active, suppressed = self._suppress(active, scores, self.detection_nms_thresh)
         inactive = Tracks.cat([inactive, suppressed[suppressed.ids < self._next_id]])
         tracks = self._number(active.tracks, len(born))
-        self.rows = torch.where(active.rows < 0, active.places, active.rows).tolist()
+        self.rows = np.where(active.rows < 0, active.places, active.rows).tolist()
 
-        answer = Instances(image_size)  # copies: a user may well scale or clip the boxes in place
-        answer.pred_boxes = Boxes(tracks.boxes.clone())
-        answer.scores = tracks.scores.clone()
-        answer.pred_classes = tracks.classes.clone()
-        answer.track_ids = tracks.ids.clone()
+        # Copies: a user may well scale or clip the boxes in place.
+        kept = (tracks.ids, tracks.boxes, tracks.scores, tracks.classes)
+        answer = TrackedFrame(*(column.copy() for column in kept))
         if output.masks is not None:
-            device = output.scores.device
-            answer.pred_masks = active.masks(output.masks, device, self._masks, image_size)
+            owners = active.owners(output.masks, self._owners, image_size)
+            answer.masks = owners == np.arange(len(active))[:, None, None]
             if self.steps_termination > 1:
-                self._masks = answer.pred_masks
+                self._owners = owners
         self.active, self.inactive = tracks, replace(inactive, inactive=inactive.inactive + 1)
         if self.reid_similarity_only:
             resting = self._resting(replace(active, tracks=tracks))
@@ -186,22 +204,24 @@ class Tracker:
 
     def _ask(self, known: Tracks, candidates: Candidates) -> tuple[FrameTracks, Tracks]:
         """What became of the known tracks, active ones first: those now active, the inactive."""
-        places = torch.arange(len(known))
+        places = np.arange(len(known))
         was_active = places < len(self.active)
-        threshold = torch.where(was_active, self.track_score_thresh, self.reid_score_thresh)
+        threshold = np.where(
+            was_active, np.float32(self.track_score_thresh), np.float32(self.reid_score_thresh)
+        )
         seen = candidates.scores[: len(known)] > threshold
         missed = was_active & ~seen
-        rows = torch.where(seen, places, -1)
-        unseen = (known.unseen + missed).masked_fill(was_active & seen, 0)
+        rows = np.where(seen, places, -1)
+        unseen = np.where(was_active & seen, 0, known.unseen + missed)
         now = replace(known.seen_at(candidates, rows), unseen=unseen)
         now = self._restarted(now, seen & ~was_active)
         lost = missed & (now.unseen >= self.steps_termination)
-        order = torch.cat([(was_active & ~lost).nonzero(), (seen & ~was_active).nonzero()])[:, 0]
+        order = np.concatenate([places[was_active & ~lost], places[seen & ~was_active]])
         inactive = Tracks.cat([now[~was_active & ~seen], now[lost]])
         return FrameTracks(now[order], known[order], rows[order], order), inactive
 
     def _suppress(
-        self, active: FrameTracks, scores: Tensor, threshold: float
+        self, active: FrameTracks, scores: np.ndarray, threshold: float
     ) -> tuple[FrameTracks, Tracks]:
         """The tracks that non-maximum suppression leaves, and the others for the inactive ones.
 
@@ -211,51 +231,52 @@ class Tracker:
         kept = active.not_overlapping(scores, threshold)
         return active[kept], active.before[~kept]
 
-    def _detections(self, candidates: Candidates, first: int, public: Tensor | None) -> Tensor:
+    def _detections(
+        self, candidates: Candidates, first: int, public: np.ndarray | None
+    ) -> np.ndarray:
         """Rows, from ``first`` on, that may bring back or start a track."""
-        rows = (candidates.scores[first:] > self.detection_score_thresh).nonzero()[:, 0] + first
+        rows = np.flatnonzero(candidates.scores[first:] > self.detection_score_thresh) + first
         if self.public_detections:
             assert public is not None
-            public = public[:, :4].cpu().float()
+            public = public[:, :4].astype(np.float32)
             rows = rows[RULES[self.public_detections](candidates.boxes[rows], public)]
         return rows
 
     def _reidentify(
-        self, inactive: Tracks, candidates: Candidates, rows: Tensor
-    ) -> tuple[FrameTracks, Tracks, Tensor]:
+        self, inactive: Tracks, candidates: Candidates, rows: np.ndarray
+    ) -> tuple[FrameTracks, Tracks, np.ndarray]:
         """The inactive tracks that detections bring back, and the tracks and rows that are left."""
-        track = found = torch.zeros(0, dtype=torch.int64)
+        track = found = np.zeros(0, np.int64)
         if len(inactive) and len(rows) and self.reid_greedy:
             track, found = match_by_place(inactive.boxes, candidates.boxes[rows])
         elif len(inactive) and len(rows) and self.reid_similarity_thresh > 0:
-            embeddings = candidates.embeddings[rows.to(candidates.embeddings.device)]
             track, found = match_by_look(
-                inactive.embeddings, embeddings, self.reid_similarity_thresh
+                inactive.embeddings, candidates.embeddings[rows], self.reid_similarity_thresh
             )
         before = inactive[track]
         back = before.seen_at(candidates, rows[found])
-        back = replace(back, inactive=torch.zeros_like(back.inactive))
-        back = self._restarted(back, torch.ones(len(back), dtype=torch.bool))
-        others = torch.ones(len(inactive), dtype=torch.bool)
+        back = replace(back, inactive=np.zeros_like(back.inactive))
+        back = self._restarted(back, np.ones(len(back), dtype=bool))
+        others = np.ones(len(inactive), dtype=bool)
         others[track] = False
-        free = torch.ones(len(rows), dtype=torch.bool)
+        free = np.ones(len(rows), dtype=bool)
         free[found] = False
-        nowhere = torch.full_like(track, -1)
+        nowhere = np.full_like(track, -1)
         return FrameTracks(back, before, rows[found], nowhere), inactive[others], rows[free]
 
     def _number(self, tracks: Tracks, born: int) -> Tracks:
         """Number the new tracks, those from ``_next_id`` on; ``born`` of them were there at first."""
         new = tracks.ids >= self._next_id
-        ids = torch.where(new, self._next_id + new.cumsum(0) - 1, tracks.ids)
+        ids = np.where(new, self._next_id + new.cumsum() - 1, tracks.ids)
         self._next_id += int(new.sum())
         return replace(tracks, ids=ids)
 
-    def _restarted(self, tracks: Tracks, which: Tensor) -> Tracks:
+    def _restarted(self, tracks: Tracks, which: np.ndarray) -> Tracks:
         """The tracks; the counters of those (n,) bool that came back start anew."""
         return replace(
             tracks,
-            unseen=tracks.unseen.masked_fill(which, 0),
-            inactive=tracks.inactive.masked_fill(which, 0),
+            unseen=np.where(which, 0, tracks.unseen),
+            inactive=np.where(which, 0, tracks.inactive),
         )
 
     def _resting(self, active: FrameTracks) -> Tracks:

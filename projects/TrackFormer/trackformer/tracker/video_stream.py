@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from d2video.projects.detr.postprocess import unpad_masks
 from d2video.projects.trackformer.network.base import (
     NetworkOutput,
@@ -16,9 +16,9 @@ from d2video.projects.trackformer.network.base import (
     TrackingNetwork,
     TrackQueries,
 )
-from d2video.projects.trackformer.network.frame_output import FrameOutput
-from d2video.projects.trackformer.tracker.tracker import Tracker
-from detectron2.structures import Instances
+from d2video.projects.trackformer.tracker.frame_output import FrameOutput, Owners
+from d2video.projects.trackformer.tracker.tracker import TrackedFrame, Tracker
+from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 
@@ -53,7 +53,8 @@ class VideoStream:
             public_detections: see :meth:`.tracker.Tracker.step`.
 
         Returns:
-            on the CPU; see :meth:`.tracker.Tracker.step`.
+            on the CPU: ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes``, ``track_ids`` and, of
+            a model with masks, ``pred_masks``; see :class:`.tracker.TrackedFrame`.
         """
         network = self.network
         features = network.features(self.normalize(frame[None]), None)
@@ -61,31 +62,65 @@ class VideoStream:
         previous = list(self._history)
         size = (int(frame.shape[-2]), int(frame.shape[-1]))
 
-        def detect(embeddings: Tensor, boxes: Tensor) -> FrameOutput:
+        def detect(embeddings: np.ndarray, boxes: np.ndarray) -> FrameOutput:
             tracks = None
             if len(embeddings):
-                tracks = TrackQueries(embeddings[None], boxes[None].to(embeddings.device))
+                device = current.levels[0].device
+                tracks = TrackQueries(
+                    torch.from_numpy(embeddings)[None].to(device),
+                    torch.from_numpy(boxes)[None].to(device),
+                )
             output: NetworkOutput = network(features, current, previous, tracks, all_layers=False)
-            return self._frame_output(output, size)
+            scores, classes = self.best_classes(output.logits[-1, 0])
+            return frame_output(
+                *(scores, classes, output.boxes[-1, 0], output.embeddings[0], output.masks), size
+            )
 
-        found = self.tracker.step(detect, self.output_size, public_detections)
+        public = None if public_detections is None else public_detections.numpy()
+        found = self.tracker.step(detect, self.output_size, public)
         self._history.appendleft(current)
-        return found.to("cpu")
+        return _instances(found, self.output_size)
 
-    def _frame_output(self, output: NetworkOutput, size: tuple[int, int]) -> FrameOutput:
-        scores, classes = self.best_classes(output.logits[-1, 0])
-        mask_logits = output.masks
 
-        def masks(rows: Tensor) -> Tensor:
-            assert mask_logits is not None
-            logits = mask_logits(torch.zeros_like(rows), rows)
-            probability = unpad_masks(logits, size, size).sigmoid()
-            return F.interpolate(probability[:, None], size=self.output_size, mode="nearest")[:, 0]
+def frame_output(
+    scores: Tensor,
+    classes: Tensor,
+    boxes: Tensor,
+    embeddings: Tensor,
+    mask_logits: Callable[[Tensor, Tensor], Tensor] | None,
+    size: tuple[int, int],
+) -> FrameOutput:
+    """The network's rows (N, ...) as the tracker reads them, brought to the CPU in one transfer.
 
-        return FrameOutput(
-            scores=scores,
-            classes=classes,
-            boxes=output.boxes[-1, 0],
-            embeddings=output.embeddings[0],
-            masks=None if mask_logits is None else masks,
-        )
+    Args:
+        mask_logits: see :class:`Predictions`; masks stay on the device, only the best of each pixel comes.
+        size: (H, W).
+    """
+    columns = [scores[:, None], classes[:, None], boxes, embeddings]
+    rows = torch.cat([column.float() for column in columns], dim=1).cpu().numpy()
+
+    def owners(asked: np.ndarray) -> Owners:
+        assert mask_logits is not None
+        index = torch.from_numpy(asked).to(scores.device)
+        logits = mask_logits(torch.zeros_like(index), index)
+        highest, best = unpad_masks(logits, size, size).sigmoid().max(dim=0)
+        return best.cpu().numpy(), highest.cpu().numpy()
+
+    return FrameOutput(
+        scores=rows[:, 0],
+        classes=rows[:, 1].astype(np.int64),
+        boxes=rows[:, 2:6],
+        embeddings=rows[:, 6:],
+        masks=None if mask_logits is None else owners,
+    )
+
+
+def _instances(found: TrackedFrame, size: tuple[int, int]) -> Instances:
+    answer = Instances(size)
+    answer.pred_boxes = Boxes(torch.from_numpy(found.boxes))
+    answer.scores = torch.from_numpy(found.scores)
+    answer.pred_classes = torch.from_numpy(found.classes)
+    answer.track_ids = torch.from_numpy(found.ids)
+    if found.masks is not None:
+        answer.pred_masks = torch.from_numpy(found.masks)
+    return answer

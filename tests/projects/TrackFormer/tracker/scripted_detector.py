@@ -5,9 +5,10 @@ a track query, and which of the object queries see something. A track query is o
 number its embedding spells, so the answer does not depend on the order of the queries.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from d2video.projects.trackformer.network.frame_output import FrameOutput
+from d2video.projects.trackformer.tracker.frame_output import FrameOutput, Owners
 from torch import Tensor
 
 NUM_CLASSES = 3
@@ -27,19 +28,18 @@ class ScriptedDetector:
         masked_rows: how many masks each frame was asked for.
     """
 
-    def __init__(self, world: dict, script: str, masks: bool = False, device: str = "cpu"):
+    def __init__(self, world: dict, script: str, masks: bool = False):
         self.world = world
         self.frames = world["scripts"][script]
         self.masks = masks
-        self.device = device
-        self.asked: list[tuple[Tensor, Tensor]] = []
+        self.asked: list[tuple[np.ndarray, np.ndarray]] = []
         self.masked_rows: list[int] = []
 
-    def __call__(self, embeddings: Tensor, boxes: Tensor) -> FrameOutput:
+    def __call__(self, embeddings: np.ndarray, boxes: np.ndarray) -> FrameOutput:
         time = len(self.asked)
-        self.asked.append((embeddings.cpu(), boxes.cpu()))
+        self.asked.append((embeddings, boxes))
         seen = {entry["slot"]: entry for entry in self.frames[time]["det"]}
-        entries = [self.frames[time]["track"][int(row[:8].argmax())] for row in embeddings.cpu()]
+        entries = [self.frames[time]["track"][int(row[:8].argmax())] for row in embeddings]
         num_tracks = len(entries)
         for slot in range(self.world["num_queries"]):
             left = 20.0 + 30 * slot
@@ -60,15 +60,16 @@ class ScriptedDetector:
         hidden = 4.0 * F.one_hot(objects, 16) + 0.05 * time * F.one_hot(8 + objects, 16)
         hidden[:, 15] = 0.3 * (torch.arange(len(entries)) >= num_tracks)
 
-        def masks_of(rows: Tensor) -> Tensor:
+        def masks_of(rows: np.ndarray) -> Owners:
             self.masked_rows.append(len(rows))
-            return self._masks(centres_sizes[rows.cpu()]).to(self.device)
+            highest, owner = self._masks(centres_sizes[torch.from_numpy(rows)]).max(0)
+            return owner.numpy(), highest.numpy()
 
         return FrameOutput(
-            best.to(self.device),
-            classes.to(self.device),
-            centres_sizes.to(self.device),
-            hidden.to(self.device),
+            best.numpy(),
+            classes.numpy(),
+            centres_sizes.numpy(),
+            hidden.numpy(),
             masks_of if self.masks else None,
         )
 

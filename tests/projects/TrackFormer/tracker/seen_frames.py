@@ -1,7 +1,7 @@
 """Frames as a detector answers them, for tests of the tracker's rules."""
 
-import torch
-from d2video.projects.trackformer.network.frame_output import FrameOutput
+import numpy as np
+from d2video.projects.trackformer.tracker.frame_output import FrameOutput
 
 SIZE = (80, 100)
 BOX = [10.0, 10, 30, 40]
@@ -25,20 +25,21 @@ def sees(tracks=None, found=(), classes=None, masks=None, shift=0.0):
         assert len(embeddings) == len(boxes)
         objects = [int(row.argmax()) for row in embeddings]
         rows = [(i, *tracks.get(i, (0.05, FAR))) for i in objects] + list(found)
-        corners = torch.tensor([row[2] for row in rows]).reshape(-1, 4)
-        corners = corners / torch.tensor([SIZE[1], SIZE[0]] * 2)
+        corners = np.array([row[2] for row in rows], np.float32).reshape(-1, 4)
+        corners = corners / np.array([SIZE[1], SIZE[0]] * 2, np.float32)
         centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
         detect.called_with = embeddings, boxes
 
         def masks_of(indices):
             detect.mask_rows = indices.tolist()
-            return torch.stack([masks[rows[i][0]] for i in indices])
+            probabilities = np.stack([masks[rows[i][0]] for i in indices])
+            return probabilities.argmax(0), probabilities.max(0)
 
         return FrameOutput(
-            scores=torch.tensor([row[1] for row in rows]),
-            classes=torch.tensor([classes.get(row[0], 0) for row in rows], dtype=torch.int64),
-            boxes=torch.cat([centre, size], -1),
-            embeddings=torch.eye(8)[[row[0] for row in rows]] + shift,
+            scores=np.array([row[1] for row in rows], np.float32),
+            classes=np.array([classes.get(row[0], 0) for row in rows], np.int64),
+            boxes=np.concatenate([centre, size], -1),
+            embeddings=np.eye(8, dtype=np.float32)[[row[0] for row in rows]] + np.float32(shift),
             masks=masks_of if masks else None,
         )
 
@@ -46,7 +47,7 @@ def sees(tracks=None, found=(), classes=None, masks=None, shift=0.0):
 
 
 def ids(answer):
-    return answer.track_ids.tolist()
+    return answer.ids.tolist()
 
 
 def seen(score=0.9, box=BOX):
@@ -59,4 +60,4 @@ NOTHING = sees()
 
 def maps(**values):
     """Object ("o0" …) to a constant probability."""
-    return {int(name[1:]): torch.full(SIZE, value) for name, value in values.items()}
+    return {int(name[1:]): np.full(SIZE, value, np.float32) for name, value in values.items()}

@@ -1,6 +1,9 @@
 """Masks of answered and of unseen tracks."""
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from d2video.projects.trackformer.tracker.frame_tracks import _resized
 from d2video.projects.trackformer.tracker.tracker import Tracker
 
 from tests.projects.TrackFormer.tracker.seen_frames import BOX, FAR, SIZE, ids, maps, sees
@@ -14,24 +17,24 @@ def test_masks_of_answered_rows_only():
     tracker = Tracker()
     answer = tracker.step(frame, SIZE)
     assert frame.mask_rows == [1, 2]
-    first = torch.zeros(SIZE, dtype=torch.bool)
+    first = np.zeros(SIZE, bool)
     first[:10] = first[:, :20] = True
-    assert answer.pred_masks.dtype == torch.bool
-    assert answer.pred_masks.tolist() == [first.tolist(), (~first).tolist()]
+    assert answer.masks.dtype == bool
+    assert answer.masks.tolist() == [first.tolist(), (~first).tolist()]
     half = sees({1: (0.9, FAR)}, [(2, 0.9, BOX)], masks=maps(o1=0.5, o2=0.4))
     answer = tracker.step(half, SIZE)
     assert half.mask_rows == [1, 2]  # row 0, track 0, has gone
-    assert not answer.pred_masks.any()
+    assert not answer.masks.any()
     empty = sees(masks=maps(o0=1.0))
-    assert tracker.step(empty, SIZE).pred_masks.shape == (0, *SIZE)
+    assert tracker.step(empty, SIZE).masks.shape == (0, *SIZE)
     assert not hasattr(empty, "mask_rows")
-    assert tracker._masks is None  # nothing is kept if no track is answered unseen
+    assert tracker._owners is None  # nothing is kept if no track is answered unseen
 
 
 def test_masks_of_unseen_tracks():
     """Such a track keeps its mask, which goes before all others."""
     tracker = Tracker(steps_termination=2)
-    left = torch.zeros(SIZE)
+    left = np.zeros(SIZE, np.float32)
     left[:, :30] = 0.6
     both = [(0, 0.9, BOX), (1, 0.9, FAR)]
     tracker.step(sees(found=both, masks={0: left, 1: 1 - left}), SIZE)
@@ -39,10 +42,38 @@ def test_masks_of_unseen_tracks():
     answer = tracker.step(frame, SIZE)
     assert frame.mask_rows == [1, 2]
     assert ids(answer) == [0, 1, 2]
-    assert answer.pred_masks[0].tolist() == (left > 0.5).tolist()
-    assert answer.pred_masks[1].tolist() == (left < 0.5).tolist()
-    assert not answer.pred_masks[2].any()
+    assert answer.masks[0].tolist() == (left > 0.5).tolist()
+    assert answer.masks[1].tolist() == (left < 0.5).tolist()
+    assert not answer.masks[2].any()
     nothing = sees(masks=maps(o3=0.0))
     answer = tracker.step(nothing, SIZE)
     assert ids(answer) == [1, 2]
-    assert answer.pred_masks[0].tolist() == (left < 0.5).tolist()
+    assert answer.masks[0].tolist() == (left < 0.5).tolist()
+
+
+def test_of_equal_probabilities_the_older_track_has_the_pixel():
+    tracker = Tracker(steps_termination=2)
+    both = [(0, 0.9, BOX), (1, 0.9, FAR)]
+    halves = maps(o0=0.0, o1=0.0)
+    halves[0][:40] = halves[1][40:] = 1.0
+    tracker.step(sees(found=both, masks=halves), SIZE)
+    # Track 0 is seen everywhere, for certain; track 1 is not, and stays where it was.
+    answer = tracker.step(sees({0: (0.9, BOX)}, masks=maps(o0=1.0)), SIZE)
+    assert ids(answer) == [0, 1]
+    assert answer.masks[0].all()
+    # Now the other way round.
+    tracker.reset()
+    tracker.step(sees(found=both, masks=halves), SIZE)
+    answer = tracker.step(sees({1: (0.9, FAR)}, masks=maps(o1=1.0)), SIZE)
+    assert answer.masks[0].tolist() == (halves[0] == 1).tolist()
+    assert answer.masks[1].tolist() == (halves[1] == 1).tolist()
+
+
+def test_masks_are_resized_as_by_torch():
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        old, new = (tuple(map(int, random.integers(1, 900, 2))) for _ in range(2))
+        rows, columns = (np.arange(size, dtype=np.float32) for size in old)
+        image = rows[:, None] * 1000 + columns
+        wanted = F.interpolate(torch.from_numpy(image)[None, None], new, mode="nearest")[0, 0]
+        assert np.array_equal(_resized(image, new), wanted.numpy())

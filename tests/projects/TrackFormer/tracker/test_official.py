@@ -1,8 +1,9 @@
 """What the official tracker does otherwise."""
 
 import pytest
-from d2video.projects.trackformer.official import OfficialTracker, OfficialTrackQuerySampler
+from d2video.projects.trackformer.tracker.official import OfficialTracker
 from d2video.projects.trackformer.tracker.tracker import Tracker
+from d2video.projects.trackformer.training.official import OfficialTrackQuerySampler
 
 from tests.projects.TrackFormer.tiny import NODE, build
 from tests.projects.TrackFormer.tracker.seen_frames import (
@@ -44,7 +45,7 @@ def test_tracks_that_come_back_by_a_detection(official):
     assert tracker.inactive.inactive.tolist() == [1]
     answer = tracker.step(sees(found=[(5, 0.8, NEARLY), (6, 0.8, FAR)]), SIZE)
     assert ids(answer) == [0, 1]
-    assert answer.pred_boxes.tensor[0].tolist() == pytest.approx(NEARLY, abs=1e-4)
+    assert answer.boxes[0].tolist() == pytest.approx(NEARLY, abs=1e-4)
     assert tracker.active.embeddings.argmax(1).tolist() == [5, 6]
     assert tracker.active.inactive.tolist() == [0, 0]
     assert tracker.active.unseen.tolist() == ([1, 0] if official else [0, 0])
@@ -119,7 +120,7 @@ def test_box_of_a_resting_track(official):
     tracker.step(START, SIZE)
     answer = tracker.step(sees(seen(box=FAR)), SIZE)
     assert ids(answer) == [0]
-    assert answer.pred_boxes.tensor.tolist() == [pytest.approx(FAR, abs=1e-4)]
+    assert answer.boxes.tolist() == [pytest.approx(FAR, abs=1e-4)]
     assert len(tracker.active) == 0
     wanted = BOX if official else FAR
     assert tracker.inactive.boxes.tolist() == [pytest.approx(wanted, abs=1e-4)]

@@ -1,7 +1,7 @@
 """Re-identification by detections, and public detections."""
 
+import numpy as np
 import pytest
-import torch
 from d2video.projects.trackformer.tracker.public_detections import (
     supported_by_centre,
     supported_by_iou,
@@ -30,22 +30,24 @@ def test_similarity_needs_a_positive_threshold():
         tracker.step(START, SIZE)
         tracker.step(NOTHING, SIZE)
         assert ids(tracker.step(sees(seen(), [(0, 0.9, FAR)]), SIZE)) == wanted
-    equal = torch.ones(1, 4)
+    equal = np.ones((1, 4), np.float32)
     assert match_by_look(equal, equal, 0.0)[0].tolist() == []
 
 
 def test_match_by_look():
-    tracks = torch.tensor([[0.0, 0], [1, 0], [9, 9]])
-    detections = torch.tensor([[1.2, 0], [0.1, 0]])
+    tracks = np.array([[0.0, 0], [1, 0], [9, 9]], np.float32)
+    detections = np.array([[1.2, 0], [0.1, 0]], np.float32)
     for threshold, wanted in ((1.0, ([0, 1], [1, 0])), (0.15, ([0], [1]))):
         rows, columns = match_by_look(tracks, detections, threshold)
         assert (rows.tolist(), columns.tolist()) == wanted
 
 
 def test_match_by_place():
-    tracks = torch.tensor([[0.0, 0, 10, 10], [0, 0, 12, 10], [50, 50, 60, 60], [0, 0, 100, 100]])
-    detections = torch.tensor(
-        [[1.0, 0, 11, 10], [3, 0, 13, 10], [50, 61, 60, 71], [40, 40, 41, 41]]
+    tracks = np.array(
+        [[0.0, 0, 10, 10], [0, 0, 12, 10], [50, 50, 60, 60], [0, 0, 100, 100]], np.float32
+    )
+    detections = np.array(
+        [[1.0, 0, 11, 10], [3, 0, 13, 10], [50, 61, 60, 71], [40, 40, 41, 41]], np.float32
     )
     # The first takes the nearest, the second what is left; the third's is too far by a hair; for
     # the last, the detection at hand is too small.
@@ -57,8 +59,10 @@ def test_match_by_place():
 
 
 def test_supported_by_iou():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60]])
-    public = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 70], [0, 0, 10, 10]])
+    boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60]], np.float32)
+    public = np.array(
+        [[0.0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 70], [0, 0, 10, 10]], np.float32
+    )
     assert supported_by_iou(boxes, public[:1]).tolist() == [True, False, False]
     # A detection serves once: the second public box takes the second best. 1/2 is enough.
     assert supported_by_iou(boxes, public).tolist() == [True, True, True]
@@ -69,8 +73,8 @@ def test_supported_by_iou():
 
 
 def test_supported_by_centre():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 2, 2], [50, 50, 60, 60]])
-    public = torch.tensor([[0.0, 0, 4, 4], [54, 59, 56, 79]])
+    boxes = np.array([[0.0, 0, 10, 10], [0, 0, 2, 2], [50, 50, 60, 60]], np.float32)
+    public = np.array([[0.0, 0, 4, 4], [54, 59, 56, 79]], np.float32)
     # The small one is nearest to (2, 2), at a distance whose square, 2, is less than its area, 4.
     assert supported_by_centre(boxes, public).tolist() == [False, True, False]
     # The other is 14 from (55, 55), too far; at 10 the square is the area, not less.
@@ -85,10 +89,10 @@ def test_supported_by_centre():
 def test_births_alone_need_public_detections(rule):
     tracker = Tracker(public_detections=rule)
     found = sees(found=[(0, 0.9, BOX), (1, 0.9, FAR)])
-    assert ids(tracker.step(found, SIZE, torch.zeros(0, 5))) == []
-    answer = tracker.step(found, SIZE, torch.tensor([[*FAR, 0.2]], dtype=torch.float64))
+    assert ids(tracker.step(found, SIZE, np.zeros((0, 5)))) == []
+    answer = tracker.step(found, SIZE, np.array([[*FAR, 0.2]]))
     assert ids(answer) == [0]
-    assert answer.pred_boxes.tensor.tolist() == [pytest.approx(FAR, abs=1e-4)]
-    assert ids(tracker.step(sees({1: (0.9, FAR)}), SIZE, torch.zeros(0, 4))) == [0]
+    assert answer.boxes.tolist() == [pytest.approx(FAR, abs=1e-4)]
+    assert ids(tracker.step(sees({1: (0.9, FAR)}), SIZE, np.zeros((0, 4)))) == [0]
     with pytest.raises(UserError, match="public detections wanted .*PUBLIC_DETECTIONS.*has none"):
         tracker.step(NOTHING, SIZE)

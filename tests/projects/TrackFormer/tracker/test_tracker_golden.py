@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from d2video.projects.trackformer.official import OfficialTracker
+from d2video.projects.trackformer.tracker.official import OfficialTracker
 from d2video.projects.trackformer.tracker.tracker import Tracker
 from d2video.projects.trackformer.tracker.tracks import Tracks
 
@@ -61,19 +60,19 @@ QUERIES = {
 
 
 def step(tracker, detector, frame):
-    public = torch.tensor(WORLD["public_dets"][frame]).reshape(-1, 4)
+    public = np.reshape(WORLD["public_dets"][frame], (-1, 4))
     return tracker.step(detector, tuple(WORLD["orig_size"]), public)
 
 
 def check_state(tracks: Tracks, wanted: list[list]) -> None:
     """Stored are id, object, inactive, unseen, score and box of each track."""
     objects = tracks.embeddings[:, :8].argmax(1) if len(tracks) else tracks.ids
-    counts = torch.stack([tracks.ids, objects, tracks.inactive, tracks.unseen], dim=1)
+    counts = np.stack([tracks.ids, objects, tracks.inactive, tracks.unseen], axis=1)
     assert counts.tolist() == [track[:4] for track in wanted]
     check_boxes(tracks.scores, tracks.boxes, wanted)
 
 
-def check_boxes(scores: torch.Tensor, boxes: torch.Tensor, wanted: list[list]) -> None:
+def check_boxes(scores: np.ndarray, boxes: np.ndarray, wanted: list[list]) -> None:
     scores_of = [track[4] for track in wanted]
     boxes_of = [track[5] for track in wanted]
     np.testing.assert_allclose(scores, scores_of, atol=1e-6)
@@ -88,9 +87,9 @@ def test_states_and_answers(name):
         answer = step(tracker, detector, frame)
         check_state(tracker.active, wanted["tracks"])
         check_state(tracker.inactive, wanted["inactive"])
-        assert answer.track_ids.tolist() == [track[0] for track in wanted["tracks"]]
-        check_boxes(answer.scores, answer.pred_boxes.tensor, wanted["tracks"])
-        assert answer.pred_classes.tolist() == [0] * len(answer)
+        assert answer.ids.tolist() == [track[0] for track in wanted["tracks"]]
+        check_boxes(answer.scores, answer.boxes, wanted["tracks"])
+        assert answer.classes.tolist() == [0] * len(answer)
     assert frame == NUM_FRAMES - 1
 
 
@@ -124,9 +123,9 @@ def test_masks():
             packed = archive[f"K_masks/frame{frame:02d}/track_masks_packed"]
             masks = np.unpackbits(packed, axis=-1)[..., :width].astype(bool)
             assert masks.any(axis=(1, 2)).any()
-            assert (answer.pred_masks.numpy() != masks).mean() < 1e-5
+            assert (answer.masks != masks).mean() < 1e-5
         else:
-            assert answer.pred_masks.sum(0).max() == 1
+            assert answer.masks.sum(0).max() == 1
 
 
 def test_corrected_patience():
@@ -140,15 +139,15 @@ def test_corrected_patience():
     for frame in range(NUM_FRAMES):
         answer = step(tracker, detector, frame)
         is_object = tracker.active.embeddings[:, :8].argmax(1) == 1
-        ids.append(answer.track_ids[is_object].tolist())
-        assert answer.track_ids.max() < tracker._next_id
+        ids.append(answer.ids[is_object].tolist())
+        assert answer.ids.max() < tracker._next_id
     assert ids == [[1]] * 5 + [[]] * 3 + [[1]] * 2 + [[]] * 3 + [[1]] * 5
 
 
 def test_corrected_ids_have_no_gaps():
     detector = ScriptedDetector(WORLD, "sparse")
     tracker = Tracker()
-    ids = [step(tracker, detector, frame).track_ids for frame in range(NUM_FRAMES)]
-    distinct = torch.cat(ids).unique().tolist()
+    ids = [step(tracker, detector, frame).ids for frame in range(NUM_FRAMES)]
+    distinct = np.unique(np.concatenate(ids)).tolist()
     assert distinct == list(range(len(distinct)))
     assert len(distinct) == len({t[0] for f in RESULTS["A_default"]["frames"] for t in f["tracks"]})

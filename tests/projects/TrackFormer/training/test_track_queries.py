@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from d2video.projects.trackformer.official import OfficialTrackQuerySampler
+from d2video.projects.trackformer.training.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.training.track_queries import (
     NO_OBJECT,
     PADDED,

@@ -1,15 +1,11 @@
-"""What the official code does otherwise, where we hold it for a defect; to compare with it.
+"""What the official code does otherwise in training, where we hold it for a defect; to compare with it.
 
 Shapes: B: images, Q: queries of a frame, n: track queries of an image.
 """
 
 import math
-from dataclasses import replace
 
 import torch
-from d2video.projects.trackformer.tracker.frame_tracks import FrameTracks
-from d2video.projects.trackformer.tracker.tracker import Tracker
-from d2video.projects.trackformer.tracker.tracks import Tracks
 from d2video.projects.trackformer.training.track_queries import (
     NO_OBJECT,
     PADDED,
@@ -19,33 +15,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from d2video.modeling.matcher import Matches
-
-
-class OfficialTracker(Tracker):
-    """An inactive track that comes back keeps its counters, so that its patience lasts its whole life
-    (default: they start anew). Tracks that are suppressed end for good, and new ones use up an id
-    (default: a known track that is suppressed becomes inactive as it was before the frame, with its
-    patience as far as used up; ids have no gaps). With ``reid_similarity_only``, a track that came
-    back through its query falls back to its older box.
-    """
-
-    def _restarted(self, tracks: Tracks, which: Tensor) -> Tracks:
-        return tracks
-
-    def _suppress(
-        self, active: FrameTracks, scores: Tensor, threshold: float
-    ) -> tuple[FrameTracks, Tracks]:
-        kept, _ = super()._suppress(active, scores, threshold)
-        return kept, Tracks.none()
-
-    def _number(self, tracks: Tracks, born: int) -> Tracks:
-        self._next_id += born
-        return tracks
-
-    def _resting(self, active: FrameTracks) -> Tracks:
-        by_query = (active.places >= 0)[:, None]
-        boxes = torch.where(by_query, active.before.boxes, active.tracks.boxes)
-        return replace(active.tracks, boxes=boxes)
 
 
 class OfficialTrackQuerySampler(TrackQuerySampler):
