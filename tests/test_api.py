@@ -57,5 +57,5 @@ def test_a_wrong_name_is_told():
 
 
 def test_projects_register_themselves():
-    run = run_fresh("-c", "import d2video; print(*d2video.get_cfg().MODEL)")
+    run = run_fresh("-c", "import d2video; print(*d2video.get_cfg().MODEL)", imported=False)
     assert {"DETR", "VISTR", "TRACKFORMER", "VTN", "IPT"} <= {*run.stdout.split()}

@@ -79,7 +79,9 @@ def trained(installed, tmp_path_factory) -> Path:
 
 def run(installed, folder, *words) -> str:
     environment = {"DETECTRON2_DATASETS": str(folder / "datasets")}
-    done = run_fresh("-c", RUN, installed, ROOT, folder, *words, environment=environment)
+    done = run_fresh(
+        "-c", RUN, installed, ROOT, folder, *words, environment=environment, imported=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 

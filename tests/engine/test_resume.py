@@ -19,9 +19,7 @@ from d2video.engine.determinism import set_determinism
 from d2video.utils.errors import UserError
 from tests.helpers.fresh_process import run_fresh
 from tests.helpers.systems import SYSTEMS
-
-KILLED_AT = 7
-SAVED = 5
+from tests.helpers.training_run import KILLED_AT, SAVED, SIGNALLED_AT, STEPS
 
 
 @META_ARCH_REGISTRY.register()
@@ -78,7 +76,7 @@ def train(
             *("DATALOADER.NUM_WORKERS", workers, "DATALOADER.ASPECT_RATIO_GROUPING", False),
             *("SOLVER.IMS_PER_BATCH", 3, "SOLVER.MAX_ITER", 10, "SOLVER.STEPS", (4, 8)),
             *("SOLVER.OPTIMIZER", "ADAMW"),
-            *("SOLVER.BASE_LR", 0.01, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", SAVED),
+            *("SOLVER.BASE_LR", 0.01, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", 5),
             *("TEST.EVAL_PERIOD", eval_period, "OUTPUT_DIR", str(output)),
             *changes,
         ]
@@ -286,11 +284,12 @@ def test_every_system(tmp_path, system, ranks):
         return (tmp_path / run / "losses.txt").read_text().splitlines()
 
     whole = steps("whole")
-    assert len(whole) == 10
-    assert len({line.partition(" ")[2] for line in whole}) == 10
+    assert len(whole) == STEPS
+    assert len({line.partition(" ")[2] for line in whole}) == STEPS
     assert steps("parts") == whole
     # The step that was in hand was made, but the hooks after the one that stops did not see it.
-    assert steps("signalled") == [line for line in whole if not line.startswith("4 ")]
+    in_hand = f"{SIGNALLED_AT + 1} "
+    assert steps("signalled") == [line for line in whole if not line.startswith(in_hand)]
     assert steps("killed") == whole[:KILLED_AT] + whole[SAVED:]
     states = [
         torch.load(tmp_path / run / "model_final.pth", weights_only=True)

@@ -1,9 +1,9 @@
 """Fresh Python processes, without the five seconds of CPU that the imports of one take.
 
-They are forked from a server, one for each process of pytest, that has imported torch, detectron2
-and other libraries (``tests/helpers/preload.py``) and has run nothing. What differs from a process
-that a user starts: the interpreter's own start and options, the imports, that process's parent, and
-the kernels, which are the same on all processors.
+They are forked from a server, one for each process of pytest, that has imported torch, detectron2,
+other libraries and d2video (``tests/helpers/preload.py``) and has run nothing. What differs from a
+process that a user starts: the interpreter's own start and options, the imports, that process's
+parent, and the kernels, which are the same on all processors.
 """
 
 import ctypes
@@ -63,6 +63,7 @@ class FreshProcess:
         network: the network namespace to run in.
         forks: the processes that the program starts by ``torch.multiprocessing`` are forked, where
             users' are spawned, which spares their imports.
+        imported: d2video and its projects are imported already, as the libraries are.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class FreshProcess:
         environment: Mapping[str, str] | None = None,
         network: str | None = None,
         forks: bool = True,
+        imported: bool = True,
     ):
         environment = {**os.environ, **_SAME_KERNELS, **(environment or {})}
-        arguments = (list(map(str, words)), environment, output, errors, network, forks)
+        arguments = (list(map(str, words)), environment, output, errors, network, forks, imported)
         self._process = _server().Process(target=_become, args=arguments)
         self._process.start()
         self.pid: int = self._process.pid
@@ -102,12 +104,16 @@ class FreshProcess:
 
 
 def run_fresh(
-    *words: Any, environment: Mapping[str, str] | None = None, timeout: float = 300.0
+    *words: Any,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 300.0,
+    imported: bool = True,
 ) -> subprocess.CompletedProcess:
     """Run a program to its end, like ``subprocess.run`` with ``capture_output``; see FreshProcess."""
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")
-        process = FreshProcess(*words, output=output, errors=errors, environment=environment)
+        options = {"environment": environment, "imported": imported}
+        process = FreshProcess(*words, output=output, errors=errors, **options)
         try:
             code = process.wait(timeout)
         finally:
@@ -150,9 +156,11 @@ def _become(
     errors: Path | None,
     network: str | None,
     forks: bool,
+    imported: bool,
 ) -> None:
     """In the process from the server: run the program."""
     assert _PRELOAD in sys.modules, "the server could not import what it should"
+    preload = sys.modules[_PRELOAD]
     os.setsid()
     os.chdir(ROOT)
     if network is not None:
@@ -163,6 +171,11 @@ def _become(
         os.dup2(err.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
+    # Projects of others register data sets, too.
+    if imported and "D2VIDEO_PROJECTS" not in environment:
+        preload.register_sets_again()
+    else:
+        preload.forget_d2video()
     if forks:
         _fork_where_torch_would_spawn()
     run_program(words)

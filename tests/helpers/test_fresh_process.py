@@ -1,5 +1,6 @@
 """A program ends in a process from the fork server as in an interpreter of its own."""
 
+import re
 import signal
 import time
 
@@ -40,8 +41,25 @@ pytestmark = pytest.mark.slow
 )
 def test_how_a_program_ends(code, status, output, errors, monkeypatch):
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
-    done = run_fresh("-c", code, "a", 1, environment={"GIVEN": "x"})
+    done = run_fresh("-c", code, "a", 1, environment={"GIVEN": "x"}, imported=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, output, errors)
+
+
+def test_d2video_is_as_if_imported_by_the_program(tmp_path):
+    """Its data sets lie where the program's environment says, and what it registers is there once."""
+    code = (
+        "from detectron2.data import DatasetCatalog, MetadataCatalog as M; "
+        "from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY; "
+        "from d2video.config import get_cfg; print(get_cfg()); "
+        "print([(name, M.get(name).as_dict()) for name in sorted(DatasetCatalog)]); "
+        "print(sorted(dict(META_ARCH_REGISTRY)), sorted(dict(BACKBONE_REGISTRY)))"
+    )
+    environment = {"DETECTRON2_DATASETS": str(tmp_path)}
+    runs = [run_fresh("-c", code, environment=environment, imported=each) for each in (True, False)]
+    assert all(run.returncode == 0 for run in runs), runs
+    first, second = (re.sub(r" at 0x\w+", "", run.stdout) for run in runs)
+    assert str(tmp_path) in first
+    assert first == second
 
 
 def test_an_exception_is_told():

@@ -19,7 +19,10 @@ from detectron2.utils.env import seed_all_rng
 from d2video.engine import VideoTrainer
 from tests.helpers.systems import system_cfg, write_data
 
-KILLED_AT = 7
+STEPS = 6
+SAVED = 3  # and every third step after it
+SIGNALLED_AT = 2  # a step like any other, not one of the period
+KILLED_AT = 5
 
 
 class Recorder(HookBase):
@@ -51,21 +54,22 @@ def train(
     *,
     rank: int = 0,
     ranks: int = 1,
-    stop: int = 10,
+    stop: int = STEPS,
     number: signal.Signals = signal.SIGKILL,
     signal_at: int | None = None,
     resume: bool = False,
     workers: int = 2,
     seed: int = 3,
 ) -> None:
-    """A training up to step ``stop`` of 10, in this process."""
+    """A training up to step ``stop`` of :data:`STEPS`, in this process."""
     torch.set_num_threads(1)
     if ranks > 1:
         store = output.parent / f"{output.name}-{stop}-{signal_at}-{resume}.store"
         dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=ranks)
         comm.create_local_process_group(ranks)
     options = {"DATALOADER__NUM_WORKERS": workers, "SOLVER__EMA__ENABLED": True}
-    cfg = system_cfg(system, OUTPUT_DIR=str(output), **options)
+    steps = {"SOLVER__MAX_ITER": STEPS, "SOLVER__CHECKPOINT_PERIOD": SAVED}
+    cfg = system_cfg(system, OUTPUT_DIR=str(output), **options, **steps)
     output.mkdir(parents=True, exist_ok=True)
     seed_all_rng(seed + rank)
     trainer = VideoTrainer(cfg)
@@ -100,10 +104,10 @@ def main() -> None:
     done = [0] * ranks
     assert launch(system, folder / "whole", ranks) == done
     # Other numbers of workers, and processes that begin with other random states.
-    assert launch(system, folder / "parts", ranks, stop=5, workers=1) == done
+    assert launch(system, folder / "parts", ranks, stop=SAVED, workers=1) == done
     assert launch(system, folder / "parts", ranks, resume=True, seed=70) == done
-    # After a step like any other, not one of the period.
-    stopped = launch(system, folder / "signalled", ranks, number=signal.SIGTERM, signal_at=3)
+    signalled = {"number": signal.SIGTERM, "signal_at": SIGNALLED_AT}
+    stopped = launch(system, folder / "signalled", ranks, **signalled)
     assert stopped == [128 + signal.SIGTERM] * ranks, stopped
     assert launch(system, folder / "signalled", ranks, resume=True, workers=1, seed=75) == done
     killed = launch(system, folder / "killed", ranks, signal_at=KILLED_AT)

@@ -95,7 +95,7 @@ def test_an_installed_project_is_found_by_its_entry_point(tmp_path):
     (metadata / "entry_points.txt").write_text("[d2video.projects]\nanother = another\n")
     program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
     program += "from d2video.projects import register_all\nprint(register_all())"
-    done = run_fresh("-c", program)
+    done = run_fresh("-c", program, imported=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "registered" in done.stdout
     assert "'another'" in done.stdout.splitlines()[-1]
