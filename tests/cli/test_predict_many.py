@@ -130,6 +130,7 @@ def test_a_cut_off_video_is_kept_if_asked(demo, videos, capsys):
     [
         (["--stop-at-damage"], "stop-at-damage False, and now it is True"),
         (["INPUT.MIN_SIZE_TEST", "30"], "INPUT.MIN_SIZE_TEST 24, and now it is 30"),
+        (["TEST.PRECISION", "bfloat16"], "TEST.PRECISION float32, and now it is bfloat16"),
         (["--fps", "5"], "fps None, and now it is 5.0: give another folder, or delete"),
         (["MODEL.WEIGHTS", "{}/other.pth"], "holds results with weights"),
     ],
