@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2video.inference.batches import in_batches
+from d2video.utils.batches import in_batches
 from d2video.inference.predictor import Predictor
 from d2video.inference.push_stream import PushStream
 from d2video.video.frame_source import FrameSource, ReadFrame

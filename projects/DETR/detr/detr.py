@@ -35,7 +35,7 @@ from d2video.config.set_prediction import (
 )
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
-from d2video.inference.batches import in_batches
+from d2video.utils.batches import in_batches
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import (
     LearnedPositionEncoding,

@@ -51,11 +51,11 @@ def run_video(model: VTN, frames: Sequence[Tensor]) -> ClassTokenRun:
     """
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def classify(features: Tensor, frame_index: Tensor) -> Tensor:
-        seen[:] = [(features, frame_index)]
-        return model.classify(features, frame_index)
+    def classify(features: list[Tensor], numbers: list[int]) -> Tensor:
+        seen[:] = [(torch.stack(features)[None], torch.tensor(numbers)[None])]
+        return model.video_scores(features, numbers)
 
-    stream = VideoStream(model.frame_encoder.encode_video, classify, **model.stream_options)
+    stream = VideoStream(model.encode_frames, classify, **model.stream_options)
     for scores in stream.follow(iter(frames)):
         last = scores
     ((features, frame_index),) = seen

@@ -50,6 +50,8 @@ def local_attention(
     Returns:
         (B, h, N, D).
     """
+    if torch.compiler.is_exporting():  # the length is not known, and the mask serves any
+        banded = False
     if banded is None:
         keys = 1 + max(BLOCK, radius) + 2 * radius
         banded = q.shape[2] > DENSE_TOKENS + DENSE_PER_KEY * keys
@@ -73,7 +75,7 @@ def _dense(
     """Every query against every key; the global one comes first."""
     length = q.shape[2]
     visible = None
-    if radius < length - 1:
+    if torch.compiler.is_exporting() or radius < length - 1:
         place = torch.arange(length, device=q.device)
         visible = F.pad((place[:, None] - place).abs() <= radius, (1, 0), value=True)
     if padding is not None:

@@ -3,6 +3,7 @@
 from d2video.projects.vtn import (  # noqa: F401
     config,
     converter,
+    export,
     features,
     inspection,
     timm_vit,

@@ -133,7 +133,7 @@ class TokenEmbeddings(nn.Module):
             index = index.masked_fill(padding, rows + 1)
         frames = features + self.position(index) + self.token_type.weight[0]
         cls = cls_token + self.position.weight[rows] + self.token_type.weight[1]
-        tokens = torch.cat([cls.expand(len(frames), -1, -1), frames], 1)
+        tokens = torch.cat([cls.expand(frames.shape[0], -1, -1), frames], 1)
         return self.dropout(self.norm(tokens))
 
 

@@ -1,23 +1,23 @@
-"""VTN on a video whose frames come one after the other.
+"""VTN on a video whose frames come one after the other. Exported models use it without torch.
 
 Shapes: K: classes, C: width of the features, h×w: a frame.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from d2video.inference.batches import comes_one_at_a_time, in_batches
+from d2video.utils.batches import comes_one_at_a_time, in_batches
 from d2video.utils.errors import UserError
 
 
 class VideoStream:
     """What the model remembers of a video: features of frames that are evenly spread over it.
 
+    Frames, features and probabilities are tensors or numpy arrays, as ``encode`` and ``classify`` take them.
+
     Args:
-        encode: frames (3, h, w) and their numbers (F,) to features (F, C).
-        classify: features (1, F, C) and frame numbers (1, F) to class logits (1, K).
+        encode: F frames (3, h, w) and their numbers to F features (C,).
+        classify: F features and the numbers of their frames to class probabilities (K,).
         interval: frames after which the answer is renewed, at least 1.
         stride: use every N-th frame.
         max_frames: features kept at most, at least 2. When there would be more, every other one is
@@ -29,8 +29,8 @@ class VideoStream:
 
     def __init__(
         self,
-        encode: Callable[[Sequence[Tensor], Tensor], Tensor],
-        classify: Callable[[Tensor, Tensor], Tensor],
+        encode: Callable[[list[Any], list[int]], Iterable[Any]],
+        classify: Callable[[list[Any], list[int]], Any],
         *,
         interval: int,
         stride: int,
@@ -47,16 +47,16 @@ class VideoStream:
         self.batch = batch
         self.count = 0
         # By frame number, all of them multiples of the stride.
-        self._features: dict[int, Tensor] = {}
-        self._waiting: dict[int, Tensor] = {}  # frames that have not gone through the backbone
+        self._features: dict[int, Any] = {}
+        self._waiting: dict[int, Any] = {}  # frames that have not gone through the backbone
         self._newest = -1  # of the frames that the last answer was made of
-        self._scores = torch.empty(0)
+        self._scores: Any = None
 
-    def follow(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
+    def follow(self, frames: Iterator[Any]) -> Iterator[Any]:
         """
         Args:
             frames: (3, h, w) uint8. If they come one at a time
-                (:func:`~d2video.inference.batches.comes_one_at_a_time`), none is asked for before the last
+                (:func:`~d2video.utils.batches.comes_one_at_a_time`), none is asked for before the last
                 one is answered.
 
         Yields:
@@ -98,23 +98,19 @@ class VideoStream:
                 for number in [number for number in kept if number % self.stride]:
                     del kept[number]
 
-    @torch.no_grad()
-    def _renewed(self) -> Tensor:
+    def _renewed(self) -> Any:
         used = self._used()
         if used[-1] > self._newest:
             self._newest = used[-1]
             if self._newest in self._waiting:
-                numbers = torch.tensor([*self._waiting])
-                features = self.encode([*self._waiting.values()], numbers)
+                features = self.encode([*self._waiting.values()], [*self._waiting])
                 self._features.update(zip(self._waiting, features, strict=True))
                 self._waiting.clear()
-            seen = torch.stack([self._features[number] for number in used])
-            logits = self.classify(seen[None], torch.tensor(used)[None])
-            self._scores = logits[0].float().softmax(-1).cpu()
+            self._scores = self.classify([self._features[number] for number in used], [*used])
         return self._scores
 
-    def _cropped(self, frame: Tensor) -> Tensor:
-        """The middle of a frame (3, h, w), with memory of its own."""
+    def _cropped(self, frame: Any) -> Any:
+        """The middle of a frame (3, h, w)."""
         side = self.crop
         if not side:
             return frame
@@ -124,4 +120,4 @@ class VideoStream:
                 f"{side}: lower INPUT.CLASSIFICATION.CROP_SIZE_TEST or raise INPUT.MIN_SIZE_TEST"
             )
         top, left = (round((size - side) / 2) for size in frame.shape[-2:])  # as SpacedCrop rounds
-        return frame[:, top : top + side, left : left + side].clone()
+        return frame[:, top : top + side, left : left + side]

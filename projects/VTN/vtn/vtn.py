@@ -273,6 +273,17 @@ class VTN(nn.Module):
             features = self.frame_encoder.encode_video(view["image"], index)
         return self.classify(features[None], index[None])
 
+    @torch.no_grad()
+    def encode_frames(self, frames: list[Tensor], numbers: list[int]) -> Tensor:
+        """Frames (3, h, w) and their numbers in the video to features (F, C)."""
+        return self.frame_encoder.encode_video(frames, torch.tensor(numbers))
+
+    @torch.no_grad()
+    def video_scores(self, features: list[Tensor], numbers: list[int]) -> Tensor:
+        """Features (C,) of frames and their numbers to float32 probabilities (K,) on the CPU."""
+        logits = self.classify(torch.stack(features)[None], torch.tensor(numbers)[None])
+        return logits[0].float().softmax(-1).cpu()
+
     def stream_video(
         self, frames: Iterator[Tensor], output_size: tuple[int, int]
     ) -> Iterator[ScoresAnswer]:
@@ -286,7 +297,7 @@ class VTN(nn.Module):
             for each frame ``class_scores``: (K,) float32 probabilities on the CPU; see
             :class:`.video_stream.VideoStream`.
         """
-        stream = VideoStream(self.frame_encoder.encode_video, self.classify, **self.stream_options)
+        stream = VideoStream(self.encode_frames, self.video_scores, **self.stream_options)
         for scores in stream.follow(frames):
             yield {"class_scores": scores}
 
