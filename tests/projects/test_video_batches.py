@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2video.utils.batches import in_batches
 from d2video.inference.predictor import Predictor
 from d2video.inference.push_stream import PushStream
+from d2video.utils.batches import in_batches
 from d2video.video.frame_source import FrameSource, ReadFrame
 from tests.helpers.streams import MODELS, frames_of, model_cfg, streaming_model, tensors_of
 

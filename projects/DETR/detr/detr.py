@@ -35,7 +35,6 @@ from d2video.config.set_prediction import (
 )
 from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
-from d2video.utils.batches import in_batches
 from d2video.inference.tasks import DetectionTask
 from d2video.layers import (
     LearnedPositionEncoding,
@@ -51,6 +50,7 @@ from d2video.modeling.rescoring import Rescoring
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer
+from d2video.utils.batches import in_batches
 from d2video.utils.errors import UserError
 
 

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from d2video.config.checks import check_counts
 from d2video.config.precision import inference_precision
-from d2video.utils.batches import in_batches
 from d2video.inference.tasks import RestorationTask
 from d2video.modeling.acceleration import accelerate
 from d2video.modeling.pixels import rows_at_once
 from d2video.structures.answers import RestoredAnswer
+from d2video.utils.batches import in_batches
 from d2video.utils.errors import UserError
 
 _NODE = "MODEL.IPT"

@@ -51,9 +51,7 @@ class Classification(DeployedTask):
         stream = VideoStream(self._encode, self._scores, **self.options)
         return map(ClassScores, stream.follow(map(self.prepared, images)))
 
-    def _encode(
-        self, frames: Sequence[np.ndarray], numbers: Sequence[int]
-    ) -> Iterator[np.ndarray]:
+    def _encode(self, frames: Sequence[np.ndarray], numbers: Sequence[int]) -> Iterator[np.ndarray]:
         for start in range(0, len(frames), _AT_ONCE):
             some = np.stack(frames[start : start + _AT_ONCE])
             yield from self.graphs["features"](frames=some)["features"]

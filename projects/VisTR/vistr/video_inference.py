@@ -15,9 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from d2video.formats.geometry.rle import encode_masks
-from d2video.utils.batches import comes_one_at_a_time, in_batches
 from d2video.modeling.rescoring import mask_ious
 from d2video.structures.answers import VideoInstances
+from d2video.utils.batches import comes_one_at_a_time, in_batches
 
 
 @dataclass
