@@ -12,13 +12,11 @@ import numpy as np
 from d2video.deploy.answers import Found
 from d2video.deploy.graphs import Graph
 from d2video.deploy.manifest import Manifest
+from d2video.deploy.masks import mask_logits, masks_of
 from d2video.deploy.panoptic import Segments, panoptic_map
-from d2video.deploy.pixels import nearest_in_torch, upsample
 from d2video.deploy.rle import encode_mask
 from d2video.deploy.task import DeployedTask
-
-# Numbers in the largest tensor of the mask branch that runs at once.
-_MASK_ELEMENTS = 2**24
+from d2video.utils.box_arrays import cxcywh_to_xyxy
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +60,7 @@ class Detection(DeployedTask):
     """Find objects by the graphs ``detect`` and, with masks, ``masks``.
 
     ``detect``: frames uint8 (B, 3, h, w), RGB, to ``probabilities`` (B, Q, K), ``boxes`` (B, Q, 4) cxcywh
-    in [0, 1], and what ``masks`` reads. ``masks``: that, ``images`` and ``queries`` (N,) int64, to
-    ``mask_logits`` (N, h', w').
+    in [0, 1], and what ``masks`` reads (see ``masks.py``).
 
     Args:
         score_threshold: detections with a lower score are dropped before the masks.
@@ -101,9 +98,8 @@ class Detection(DeployedTask):
         masks = logits = panoptic = None
         size = (frame.shape[1], frame.shape[2])
         if "masks" in self.graphs:
-            logits = upsample(self._mask_logits(encoded, rows), size)
-            y, x = (nearest_in_torch(*each) for each in zip(size, image.shape))
-            masks = (logits[detected] > 0)[:, y[:, None], x]
+            logits = mask_logits(self.graphs["masks"], encoded, rows, size)
+            masks = masks_of(logits[detected], (image.shape[0], image.shape[1]))
         if self.panoptic:
             assert logits is not None
             sure = scores > np.float32(self.panoptic["score_threshold"])
@@ -117,22 +113,8 @@ class Detection(DeployedTask):
         xyxy = _pixels(boxes[rows[detected]], image)
         return Objects(xyxy, scores[detected], classes[detected], masks, panoptic=panoptic)
 
-    def _mask_logits(self, encoded: dict[str, np.ndarray], queries: np.ndarray) -> np.ndarray:
-        """(N, h', w'), a few queries at a time."""
-        graph = self.graphs["masks"]
-        finest = encoded[graph.entry.inputs[-3].name]  # the last lateral
-        parts = max(1, _MASK_ELEMENTS // (2 * finest[0].size))
-        masks = [np.zeros((0, *finest.shape[-2:]), np.float32)]
-        for start in range(0, len(queries), parts):
-            part = queries[start : start + parts]
-            found = graph(**encoded, images=np.zeros_like(part), queries=part)
-            masks.append(found["mask_logits"])
-        return np.concatenate(masks)
-
 
 def _pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
     """(N, 4) cxcywh in [0, 1] to XYXY in pixels of the image."""
-    centre, size = boxes[:, :2], boxes[:, 2:]
     height, width = image.shape[:2]
-    scale = np.array([width, height, width, height], np.float32)
-    return np.concatenate([centre - size / 2, centre + size / 2], 1) * scale
+    return cxcywh_to_xyxy(boxes) * np.array([width, height, width, height], np.float32)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from d2video.deploy.pixels import nearest_in_pillow
 from d2video.deploy.rle import encode_mask
+from d2video.utils.nearest_sampling import nearest_in_pillow
 
 
 @dataclass(frozen=True, eq=False)

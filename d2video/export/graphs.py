@@ -23,6 +23,7 @@ class GraphSpec:
         check: other inputs, of other sizes, on which the written graph is compared with the module.
         dynamic: of each input, names of the axes whose size may change.
         outputs: names.
+        more_checks: further inputs like ``check``, such as those with other numbers of tracks.
     """
 
     module: nn.Module
@@ -30,6 +31,7 @@ class GraphSpec:
     check: dict[str, Tensor]
     dynamic: dict[str, Sizes]
     outputs: list[str]
+    more_checks: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 @dataclass

@@ -31,7 +31,7 @@ class LevelGeometry:
     def of(cls, levels: list[Tensor], paddings: list[Tensor] | None) -> "LevelGeometry":
         """From the maps (B, C, H_l, W_l) and their padding [(B, H_l, W_l) bool] or None."""
         device = levels[0].device
-        sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in levels]
+        sizes = [(level.shape[-2], level.shape[-1]) for level in levels]
         if paddings is None:
             valid = torch.ones(1, len(levels), 2, device=device)
         else:

@@ -39,7 +39,7 @@ def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights:
         (B, N, C).
     """
     needs_gradient = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad)
-    if value.device.type == "cpu" and not needs_gradient:
+    if value.device.type == "cpu" and not needs_gradient and not torch.compiler.is_exporting():
         parts = max(1, _MAX_ROWS // _num_rows(sizes, value.shape[2]))
         inputs = (value.split(parts), locations.split(parts), weights.split(parts))
         return torch.cat([_sum_of_rows(v, sizes, *where) for v, *where in zip(*inputs)])
@@ -49,7 +49,7 @@ def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights:
 def _sum_of_grid_samples(
     value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """By ``grid_sample``, on every device and with gradients."""
+    """By ``grid_sample``, on every device, with gradients, and in graphs (ONNX has it, too)."""
     batch, _, heads, channels = value.shape
     queries = locations.shape[1]
     grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (L, B·h, N, P, 2)
@@ -120,6 +120,15 @@ def _sum_of_rows(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: T
         mode="sum",
     )
     return summed.view(batch, queries, heads * channels)
+
+
+def _as_tensor(sizes: LevelSizes, like: Tensor) -> Tensor:
+    """(L, 2), of the type and on the device of another tensor."""
+    if torch.compiler.is_exporting():
+        # They may be symbols, of which ``new_tensor`` would make numbers.
+        sides = [like.new_full((), side) for size in sizes for side in size]
+        return torch.stack(sides).unflatten(0, (-1, 2))
+    return like.new_tensor(sizes)
 
 
 def _split(value: Tensor, sizes: LevelSizes) -> tuple[Tensor, ...]:
@@ -223,7 +232,7 @@ class MSDeformAttn(nn.Module):
         weights = weights.unflatten(-1, heads_levels_points[1:])
         reference = reference[:, :, None, :, None]  # over heads and points
         if reference.shape[-1] == 2:
-            unit = offsets.new_tensor(sizes)
+            unit = _as_tensor(sizes, offsets)
             if self.offset_unit == "wh":
                 unit = unit.flip(-1)
             return reference + offsets / unit[:, None], weights

@@ -9,14 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from d2video.deploy.pixels import (
-    nearest_in_pillow,
-    nearest_in_torch,
-    resize,
-    resize_shortest_edge,
-    upsample,
-)
+from d2video.deploy.pixels import resize, resize_shortest_edge, upsample
 from d2video.deploy.rle import encode_mask
+from d2video.utils.nearest_sampling import nearest_in_pillow, nearest_in_torch
 
 SIDES = st.integers(1, 70)
 EXAMPLES = settings(max_examples=80, deadline=None)

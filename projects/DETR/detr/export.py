@@ -1,14 +1,12 @@
 """DETR as two graphs: ``detect`` for the frames, ``masks`` for the queries that are kept."""
 
-from typing import Any
-
 import torch
 from d2video.projects.detr.detr import DETR
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from d2video.export import Graphs, GraphSpec, export_graphs
-from d2video.modeling.predictions import Encoded
+from d2video.export.mask_graph import encoded_names, encoded_tensors, mask_graph
 from d2video.utils.errors import UserError
 
 # Sizes of frames that the graphs are traced and checked with: two feature cells or more a side.
@@ -38,15 +36,18 @@ def export_detr(model: DETR, cfg: CfgNode) -> Graphs:
     )
     detect = _Detect(model, flip=cfg.INPUT.FORMAT == "BGR")
     outputs = ["probabilities", "boxes"]
-    if model.network.mask_branch is not None:
-        outputs += _encoded_names(model)
+    branch = model.network.mask_branch
+    if branch is not None:
+        outputs += encoded_names(branch)
     graphs = {
         "detect": GraphSpec(
             detect, {"frames": traced}, {"frames": checked}, {"frames": _FRAMES}, outputs
         )
     }
-    if model.network.mask_branch is not None:
-        graphs["masks"] = _masks(model, detect, traced, checked)
+    if branch is not None:
+        with torch.no_grad():
+            encoded = [detect(frames)[2:] for frames in (traced, checked)]
+        graphs["masks"] = mask_graph(branch, *encoded)
     panoptic = None
     if model.panoptic is not None:
         panoptic = {
@@ -72,54 +73,7 @@ class _Detect(nn.Module):
         logits = predictions.logits[-1]
         probabilities = self.model.class_probabilities(logits.flatten(0, 1))
         found = (probabilities.unflatten(0, logits.shape[:2]), predictions.boxes[-1])
-        if predictions.encoded is None or self.model.network.mask_branch is None:
+        branch = self.model.network.mask_branch
+        if predictions.encoded is None or branch is None:
             return found
-        return (*found, *_flat(predictions.encoded))
-
-
-class _Masks(nn.Module):
-    """What :func:`_flat` gives, with images and queries (n,), to mask logits (n, h, w)."""
-
-    def __init__(self, model: DETR):
-        super().__init__()
-        self.branch = model.network.mask_branch
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor]:
-        *parts, images, queries = inputs
-        assert self.branch is not None
-        return (self.branch.at_once(_unflat(parts), images, queries),)
-
-
-def _flat(encoded: Encoded) -> tuple[Tensor, ...]:
-    assert encoded.positions is not None
-    own = (encoded.queries, encoded.memory, encoded.source, encoded.positions)
-    return (*own, *encoded.laterals)
-
-
-def _unflat(parts: list[Tensor]) -> Encoded:
-    queries, memory, source, positions, *laterals = parts
-    return Encoded(queries, memory, source, None, laterals, positions)
-
-
-def _encoded_names(model: DETR) -> list[str]:
-    assert model.network.mask_branch is not None
-    count = len(model.network.mask_branch.mask_head.adapters)
-    return ["queries_of", "memory", "source", "positions", *(f"lateral_{i}" for i in range(count))]
-
-
-def _masks(model: DETR, detect: nn.Module, traced: Tensor, checked: Tensor) -> GraphSpec:
-    names = _encoded_names(model)
-    dynamic: dict[str, Any] = {"images": {0: "n"}, "queries": {0: "n"}}
-    for name in names:
-        dynamic[name] = {0: "batch"}
-        if name in ("memory", "positions"):
-            dynamic[name] |= {1: "rows", 2: "columns"}
-        elif name == "source":
-            dynamic[name] |= {2: "rows", 3: "columns"}
-        elif name != "queries_of":
-            dynamic[name] |= {2: f"rows_{name}", 3: f"columns_{name}"}
-    with torch.no_grad():
-        inputs = [dict(zip(names, detect(frames)[2:], strict=True)) for frames in (traced, checked)]
-    inputs[0] |= {"images": torch.tensor([0, 1, 1]), "queries": torch.tensor([1, 0, 2])}
-    inputs[1] |= {"images": torch.tensor([0]), "queries": torch.tensor([1])}
-    return GraphSpec(_Masks(model), inputs[0], inputs[1], dynamic, ["mask_logits"])
+        return (*found, *encoded_tensors(branch, predictions.encoded))

@@ -5,6 +5,7 @@ from d2video.projects.trackformer import (  # noqa: F401
     config,
     converter,
     deformable_detr,
+    export,
     inspection,
     trackformer,
     zoo,

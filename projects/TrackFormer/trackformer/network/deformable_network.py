@@ -168,7 +168,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
                 memory[:, -1], geometry, self.class_embed[-1], self.bbox_embed[-1]
             )
         else:
-            embedded = self.query_embed.weight.expand(len(tokens), -1, -1)
+            embedded = self.query_embed.weight.expand(tokens.shape[0], -1, -1)
             query_pos, queries = embedded.chunk(2, dim=-1)
             reference = self.reference_points(query_pos).sigmoid()
             shown = queries  # not used without proposals

@@ -68,7 +68,7 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
         tokens, pos, token_padding = self.tokens(current.levels, current.paddings)
         memory = self.transformer.encode(tokens, pos, token_padding)
 
-        query_pos = self.query_embed.weight.expand(len(source), -1, -1)
+        query_pos = self.query_embed.weight.expand(source.shape[0], -1, -1)
         queries, query_pos, query_padding = with_track_queries(
             track_queries, torch.zeros_like(query_pos), query_pos
         )

@@ -11,6 +11,7 @@ from d2video.projects.trackformer.tracker.frame_output import Owners
 from d2video.projects.trackformer.tracker.tracks import Tracks
 
 from d2video.utils.box_arrays import nms
+from d2video.utils.nearest_sampling import resize_nearest
 
 
 @dataclass
@@ -83,7 +84,7 @@ class FrameTracks:
         seen, unseen = np.flatnonzero(self.rows >= 0), np.flatnonzero(self.rows < 0)
         doubted = np.ones(size, dtype=bool)
         if len(seen):
-            best, highest = (_resized(each, size) for each in masks(self.rows[seen]))
+            best, highest = (resize_nearest(each, size) for each in masks(self.rows[seen]))
             owners = np.where(highest > 0.5, seen[best], -1)
             doubted = highest < 1
         if len(unseen):
@@ -94,12 +95,3 @@ class FrameTracks:
             # Of two that are certain the older one has the pixel.
             owners = np.where((certain >= 0) & (doubted | (certain < owners)), certain, owners)
         return owners
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image (h, w) at another size (H, W), by nearest sampling as torch's ``interpolate`` does it."""
-    for axis, (old, new) in enumerate(zip(image.shape, size, strict=True)):
-        if old != new:
-            places = np.arange(new, dtype=np.float32) * np.float32(old / new)
-            image = image.take(np.minimum(places.astype(np.int64), old - 1), axis)
-    return image

@@ -103,8 +103,8 @@ def frame_output(
         assert mask_logits is not None
         index = torch.from_numpy(asked).to(scores.device)
         logits = mask_logits(torch.zeros_like(index), index)
-        highest, best = unpad_masks(logits, size, size).sigmoid().max(dim=0)
-        return best.cpu().numpy(), highest.cpu().numpy()
+        highest, best = unpad_masks(logits, size, size).max(dim=0)
+        return best.cpu().numpy(), highest.sigmoid().cpu().numpy()
 
     return FrameOutput(
         scores=rows[:, 0],
