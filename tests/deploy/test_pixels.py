@@ -11,7 +11,6 @@ from pycocotools import mask as coco_mask
 
 from d2video.deploy.pixels import resize, resize_shortest_edge, upsample
 from d2video.deploy.rle import encode_mask
-from d2video.utils.nearest_sampling import nearest_in_pillow, nearest_in_torch
 
 SIDES = st.integers(1, 70)
 EXAMPLES = settings(max_examples=80, deadline=None)
@@ -38,17 +37,6 @@ def test_an_image_of_the_right_size_is_not_touched():
     assert resize_shortest_edge(image, 0, 0) is image
     assert resize_shortest_edge(image, 8, 0) is image
     assert resize_shortest_edge(image, 4, 5).shape == (3, 4, 3)
-
-
-@EXAMPLES
-@given(SIDES, st.integers(1, 300))
-def test_nearest_pixels(old, new):
-    line = Image.fromarray(np.arange(old, dtype=np.int32)[:, None])
-    pillow = np.asarray(line.resize((1, new), Image.Resampling.NEAREST))[:, 0]
-    np.testing.assert_array_equal(nearest_in_pillow(old, new), pillow)
-    cells = torch.arange(old, dtype=torch.float32)[None, None]
-    in_torch = F.interpolate(cells, size=new, mode="nearest")[0, 0].long().numpy()
-    np.testing.assert_array_equal(nearest_in_torch(old, new), in_torch)
 
 
 @pytest.mark.parametrize("size", [(40, 64), (7, 5), (10, 17)])

@@ -1,9 +1,6 @@
 """Masks of answered and of unseen tracks."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from d2video.projects.trackformer.tracker.frame_tracks import _resized
 from d2video.projects.trackformer.tracker.tracker import Tracker
 
 from tests.projects.TrackFormer.tracker.seen_frames import BOX, FAR, SIZE, ids, maps, sees
@@ -67,13 +64,3 @@ def test_of_equal_probabilities_the_older_track_has_the_pixel():
     answer = tracker.step(sees({1: (0.9, FAR)}, masks=maps(o1=1.0)), SIZE)
     assert answer.masks[0].tolist() == (halves[0] == 1).tolist()
     assert answer.masks[1].tolist() == (halves[1] == 1).tolist()
-
-
-def test_masks_are_resized_as_by_torch():
-    random = np.random.default_rng(0)
-    for _ in range(60):
-        old, new = (tuple(map(int, random.integers(1, 900, 2))) for _ in range(2))
-        rows, columns = (np.arange(size, dtype=np.float32) for size in old)
-        image = rows[:, None] * 1000 + columns
-        wanted = F.interpolate(torch.from_numpy(image)[None, None], new, mode="nearest")[0, 0]
-        assert np.array_equal(_resized(image, new), wanted.numpy())
