@@ -26,12 +26,14 @@ def test_asleep(): time.sleep(0.5)
     [
         (("--test-budget", 0.2), ["test_slow: 0.3 s of the processor, more than 0.2"]),
         (("--total-budget", 0.2), ["all tests: 0 s of the processor, more than 0.2"]),
+        (("--test-budget", 0.2, "--slowness", 2), []),
         (("--test-budget", 10, "--total-budget", 30), []),
     ],
 )
 def test_budgets(tmp_path, budget, over, workers):
     (tmp_path / "test_three.py").write_text(TESTS)
     plugins = ("-p", "tests.helpers.budget", "-p", "xdist", "-p", "no:cacheprovider")
+    budget = ("--slowness", 1, *budget)
     words = ("-m", "pytest", tmp_path, "--rootdir", tmp_path, *plugins, "-n", workers, *budget)
     done = run_fresh(*words, environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert done.returncode == bool(over), done.stdout
