@@ -30,12 +30,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="results.json", help="(default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: all")
+    parser.add_argument(
+        "--stop-at-damage",
+        action="store_true",
+        help="keep what a video that is cut off or damaged has before that place (otherwise an error)",
+    )
     args = parser.parse_args(argv)
     runner = Runner(args.folder, device=args.device, threads=args.threads)
     if is_image(args.input):
         write_results(args.output, args.input, iter([runner.predict(args.input)]))
     else:
-        write_results(args.output, args.input, runner(args.input))
+        answers = runner(args.input, stop_at_damage=args.stop_at_damage)
+        write_results(args.output, args.input, answers)
     print(f"written to {args.output}")
 
 

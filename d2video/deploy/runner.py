@@ -51,15 +51,16 @@ class Runner:
         found = self.task.answer_image(pixels)
         return Answer(Frame(0, 0.0, pixels, name), found, self.manifest.class_names)
 
-    def __call__(self, source: Source) -> Iterator[Answer]:
+    def __call__(self, source: Source, *, stop_at_damage: bool = False) -> Iterator[Answer]:
         """Predict on a video, frame by frame.
 
         Args:
             source: path of a video file or of a folder with the frames, or the frames, each uint8
                 (H, W, 3), RGB.
+            stop_at_damage: end a video quietly where it is cut off or damaged.
 
         Raises:
-            UserError: the source cannot be read or is empty, when that is noticed.
+            UserError: the source cannot be read, is empty or is cut off, when that is noticed.
         """
         waiting: deque[Frame] = deque()
 
@@ -68,6 +69,6 @@ class Runner:
                 waiting.append(frame)
                 yield frame.image
 
-        with closing(frames_of(source)) as frames:
+        with closing(frames_of(source, stop_at_damage)) as frames:
             for found in self.task.stream(images()):
                 yield Answer(waiting.popleft(), found, self.manifest.class_names)

@@ -10,9 +10,14 @@ import cv2
 import numpy as np
 
 from d2video.utils.errors import UserError
+from d2video.utils.natural_order import natural_key
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 _DEFAULT_FPS = 25.0
+# Containers that state the number of frames. OpenCV estimates that of others from the length, which may be
+# that of the sound: so much may be missing there, in seconds.
+_COUNTED_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi"})
+_UNCOUNTED = 0.5
 
 Source = str | PathLike[str] | Iterable[np.ndarray]
 
@@ -54,20 +59,24 @@ def read_image(image: str | PathLike[str] | np.ndarray) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def frames_of(source: Source) -> Generator[Frame, None, None]:
-    """The frames of a video file, of a folder of images (in the order of their names), or of arrays.
+def frames_of(source: Source, stop_at_damage: bool = False) -> Generator[Frame, None, None]:
+    """The frames of a video file, of a folder of images (``2.png`` before ``10.png``), or of arrays.
+
+    Args:
+        stop_at_damage: end a video quietly where frames are missing, such as one that is cut off.
 
     Raises:
-        UserError: it cannot be read, is empty, or its frames differ in size.
+        UserError: it cannot be read, is empty, has fewer frames than it states, or its frames differ in size.
     """
     if not isinstance(source, str | PathLike):
         frames = _numbered(source, _DEFAULT_FPS)
         name = "the video"
     elif Path(source).is_dir():
-        paths = (path for path in sorted(Path(source).iterdir()) if is_image(path))
+        visible = (path for path in Path(source).iterdir() if path.name[0] != ".")
+        paths = sorted(filter(is_image, visible), key=lambda path: natural_key(path.name))
         frames, name = _numbered(map(read_image, paths), _DEFAULT_FPS), str(source)
     else:
-        frames, name = _decoded(source), str(source)
+        frames, name = _decoded(source, stop_at_damage), str(source)
     size = None
     for frame in frames:
         height, width = check_frame(f"{name}: frame {frame.index}", frame.image).shape[:2]
@@ -100,7 +109,7 @@ def _numbered(images: Iterable[np.ndarray], fps: float) -> Iterator[Frame]:
     return (Frame(index, index / fps, image) for index, image in enumerate(images))
 
 
-def _decoded(path: str | PathLike[str]) -> Iterator[Frame]:
+def _decoded(path: str | PathLike[str], stop_at_damage: bool) -> Iterator[Frame]:
     if not Path(path).is_file():
         raise UserError(f"video {path} does not exist")
     video = cv2.VideoCapture(str(path))
@@ -112,8 +121,15 @@ def _decoded(path: str | PathLike[str]) -> Iterator[Frame]:
         while True:
             there, pixels = video.read()
             if not there:
-                return
+                break
             yield Frame(index, index / fps, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
             index += 1
+        stated = round(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        is_counted = Path(path).suffix.lower() in _COUNTED_SUFFIXES
+        if stated - index > (0 if is_counted else _UNCOUNTED * fps) and not stop_at_damage:
+            raise UserError(
+                f"video {path} ends after {index} of {stated} frames: it is cut off or damaged; repair it, "
+                "or give --stop-at-damage (stop_at_damage=True) to keep what can be read"
+            )
     finally:
         video.release()

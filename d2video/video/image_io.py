@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.utils.limits import size_fault
+from d2video.utils.natural_order import natural_key
 from d2video.utils.whole_numbers import whole_number
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
@@ -227,7 +227,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 def visible_files(folder: str | os.PathLike[str], suffixes: Collection[str]) -> list[Path]:
     """The files of a folder with one of some suffixes, in natural order, without hidden ones."""
     path = Path(folder)
-    return [path / name for name in sorted(_visible(folder, suffixes), key=_natural_key)]
+    return [path / name for name in sorted(_visible(folder, suffixes), key=natural_key)]
 
 
 def holds_files(folder: str | os.PathLike[str], suffixes: Collection[str]) -> bool:
@@ -251,16 +251,10 @@ def visible_folders(folder: str | os.PathLike[str]) -> list[Path]:
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """Sort by names, those of folders first, and numbers in them by value."""
-    return sorted(paths, key=lambda path: [_natural_key(part) for part in path.parts])
+    return sorted(paths, key=lambda path: [natural_key(part) for part in path.parts])
 
 
 def number_in_name(path: Path) -> int | None:
     """The number that an image's name is, apart from its suffix; None if it is not a number."""
     # 15 digits: more than any frame's number has, and exact in every number format.
     return whole_number(path.stem, 15)
-
-
-def _natural_key(name: str) -> list[str | int]:
-    # The split alternates text and digits, so entries at one position always compare.
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)]

@@ -91,6 +91,36 @@ def test_files_that_are_refused(folder, tmp_path):
         next(runner(tmp_path / "broken.mp4"))
 
 
+def test_frames_of_a_folder_are_in_natural_order(folder, tmp_path):
+    for index in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), index, np.uint8))
+    (tmp_path / ".0.png").write_bytes(b"no image")
+    assert [answer.frame.image.max() for answer in Runner(folder)(tmp_path)] == [1, 2, 10]
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+def test_a_video_that_is_cut_off_is_an_error(folder, tmp_path, capsys, suffix):
+    whole, short = tmp_path / f"whole{suffix}", tmp_path / f"short{suffix}"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        writer.write(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    writer.release()
+    content = whole.read_bytes()
+    short.write_bytes(content[: len(content) // 2])
+    results = tmp_path / "results.json"
+    main([str(folder), str(whole), "--output", str(results)])
+    assert json.loads(results.read_text())["num_frames"] == 20
+    results.unlink()
+    with pytest.raises(SystemExit) as ended:
+        main([str(folder), str(short), "--output", str(results)])
+    assert ended.value.code == 1
+    message = capsys.readouterr().err
+    assert "of 20 frames: it is cut off or damaged" in message
+    main([str(folder), str(short), "--output", str(results), "--stop-at-damage"])
+    assert 5 < json.loads(results.read_text())["num_frames"] < 15
+
+
 def change(folder, **values):
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
