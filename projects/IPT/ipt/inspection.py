@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from d2video.projects.ipt.ipt import IPT
 from d2video.projects.ipt.network import IPTNetwork
-from d2video.projects.ipt.tiling import Tiling, restore
+from d2video.projects.ipt.tiling import Tiling
+from d2video.projects.ipt.whole_images import restore
 from torch import Tensor
 
 from d2video.inspection import Look, sections, shown

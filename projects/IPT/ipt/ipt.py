@@ -12,8 +12,10 @@ from d2video.projects.ipt.contrastive import FORMS, contrastive_loss
 from d2video.projects.ipt.network import IPTNetwork
 from d2video.projects.ipt.official import OfficialTiling
 from d2video.projects.ipt.patch_loss import PATCH_LOSSES
+from d2video.projects.ipt.self_ensemble import self_ensemble
 from d2video.projects.ipt.tasks import parse_tasks, task_index
-from d2video.projects.ipt.tiling import Tiling, restore
+from d2video.projects.ipt.tiling import Tiling
+from d2video.projects.ipt.whole_images import restore
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import get_event_storage
@@ -222,16 +224,7 @@ class IPT(nn.Module):
         """(3, h, w) each to (3, s h, s w)."""
         if not self.self_ensemble:
             return self._tiled(images, task)
-        totals: list[Tensor] = []
-        for transposed in (False, True):
-            for dims in ((), (-1,), (-2,), (-1, -2)):
-                answers = self._tiled([_turned(each, transposed, dims) for each in images], task)
-                if not totals:
-                    totals = answers
-                    continue
-                for total in totals:
-                    total.add_(_turned_back(answers.pop(0), transposed, dims))
-        return [total.div_(8) for total in totals]
+        return self_ensemble(lambda turned: self._tiled(turned, task), images, torch.flip)
 
     def _tiled(self, images: list[Tensor], task: int) -> list[Tensor]:
         largest = self.network.largest_tensor(task)
@@ -257,17 +250,6 @@ class IPT(nn.Module):
         """
         for batch in in_batches(frames, self.video_batch):
             yield from self._answers([{"image": frame} for frame in batch])
-
-
-def _turned(image: Tensor, transposed: bool, dims: tuple[int, ...]) -> Tensor:
-    """One of the eight flips and quarter turns, copied at most once."""
-    view = image.transpose(-1, -2) if transposed else image
-    return view.flip(dims) if dims else view
-
-
-def _turned_back(answer: Tensor, transposed: bool, dims: tuple[int, ...]) -> Tensor:
-    view = answer.flip(dims) if dims else answer
-    return view.transpose(-1, -2) if transposed else view
 
 
 def check_config(cfg: CfgNode) -> None:

@@ -1,10 +1,10 @@
 """The official code's tiling of whole images, for its numbers."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
+import numpy as np
 from d2video.projects.ipt.tiling import Axis, Tiling, normalized, positions_of
-from torch import Tensor
 
 from d2video.utils.errors import UserError
 
@@ -35,7 +35,7 @@ class OfficialTiling(Tiling):
                 f"{self.patch_size}"
             )
 
-    def extended(self, image: Tensor) -> Tensor:
+    def extended(self, image: Any) -> Any:
         """The image as it is.
 
         Raises:
@@ -54,7 +54,7 @@ class OfficialTiling(Tiling):
         rest = last % quarter
         starts = [*range(0, last + 1, quarter), *([last] if rest else [])]
         positions = positions_of(starts, self.patch_size * scale, scale)
-        inside = torch.arange(self.patch_size * scale)
+        inside = np.arange(self.patch_size * scale)
         tail, head = self._first_of_tail(last, scale), quarter * scale
         used = (inside >= head) & (inside < (self.patch_size - quarter) * scale)
         used = used & (positions < tail)
@@ -62,9 +62,9 @@ class OfficialTiling(Tiling):
             used[-1] = False  # it is none of the regular ones
         used[0] |= positions[0] < head
         used[-1] |= positions[-1] >= tail
-        return Axis(starts, normalized(used.float(), positions))
+        return Axis(starts, normalized(used.astype(np.float64), positions))
 
-    def weights(self, y: Axis, x: Axis, row: int, column: int) -> Tensor:
+    def weights(self, y: Axis, x: Axis, row: int, column: int) -> Any:
         weights = super().weights(y, x, row, column)
         if self.corner and row == 0:
             pixels = len(weights)

@@ -3,6 +3,7 @@
 from d2video.projects.ipt import (  # noqa: F401
     config,
     converter,
+    export,
     inspection,
     ipt,
     restoration_mapper,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from d2video.projects.ipt import IPT
 from d2video.projects.ipt.official import OfficialTiling
-from d2video.projects.ipt.tiling import Tiling, restore
+from d2video.projects.ipt.tiling import Tiling
+from d2video.projects.ipt.whole_images import restore
 
 from d2video.utils.errors import UserError
 from tests.projects.IPT.tiny import golden_network, load_golden
