@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from d2video.projects.trackformer.network.base import FrameFeatures, Pyramid, TrackQueries
+from d2video.projects.trackformer.network.detr_network import DETRTrackingNetwork
 from d2video.projects.trackformer.tracker.official import OfficialTracker
 from d2video.projects.trackformer.trackformer import TrackFormer
 from detectron2.config import CfgNode
@@ -27,10 +28,15 @@ _TRACKS = (3, 0, 1, 5)
 def export_trackformer(model: TrackFormer, cfg: CfgNode) -> Graphs:
     """
     Raises:
-        UserError: TRACK_LINKS is set, or the tracker wants public detections.
+        UserError: TRACK_LINKS or TRACK_ATTENTION is set, or the tracker wants public detections.
     """
     if model.track_links:
         raise UserError(f"{model.node}.TRACK_LINKS cannot be exported: train a model without it")
+    if isinstance(model.network, DETRTrackingNetwork) and model.network.track_attention is not None:
+        # ONNX's attention fails where it has no tracks.
+        raise UserError(
+            f"{model.node}.TRACK_ATTENTION cannot be exported: train a model without it"
+        )
     settings = _settings(model)
     if settings["tracker"]["public_detections"]:
         raise UserError(

@@ -108,6 +108,7 @@ def test_an_image(exported, video):
     ("variant", "options", "key"),
     [
         ("track_links", [], "TRACK_LINKS"),
+        ("detr_track_attention", [], "TRACK_ATTENTION"),
         ("detr", [f"{NODE}.TRACKER.PUBLIC_DETECTIONS", "center_distance"], "PUBLIC_DETECTIONS"),
     ],
 )
