@@ -41,12 +41,13 @@ class Rescoring:
             (N,) in [0, 1].
         """
         factors = torch.ones_like(scores)
+        if not len(scores):
+            return factors
         if self.mask_scores:
             factors = mask_confidences(masks).to(scores.dtype) ** self.mask_scores
         if self.soft_nms:
             found = scores * factors
-            positive = (masks > 0).flatten(1).float()
-            similar = (mask_ious(positive, positive) * agreement).to(found.dtype)
+            similar = (logit_ious(masks, masks) * agreement).to(found.dtype)
             lower = found[:, None] < found
             # Of equal scores the first one counts as the higher.
             lower |= (found[:, None] == found) & torch.ones_like(lower).tril(-1)
@@ -68,3 +69,8 @@ def mask_ious(a: Tensor, b: Tensor) -> Tensor:
     a, b = a.float(), b.float()
     intersection = a @ b.t()
     return intersection / (a.sum(1)[:, None] + b.sum(1) - intersection).clamp(min=1)
+
+
+def logit_ious(a: Tensor, b: Tensor) -> Tensor:
+    """:func:`mask_ious` of mask logits (M, ...) and (N, ...), over all frames and pixels."""
+    return mask_ious((a > 0).flatten(1), (b > 0).flatten(1))

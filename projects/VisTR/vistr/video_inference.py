@@ -1,191 +1,26 @@
-"""Videos of any length: overlapping windows, slots linked to tracks, results frame by frame.
+"""Videos of any length through the network, and the answers: frame by frame, or of the whole video.
 
-Shapes: T: frames of a window, s: slots kept, K: classes, h×w: mask logits (stride 4), H×W: output.
+Shapes: T: frames of a window, s: slots kept, h×w: mask logits (stride 4), H×W: output.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from d2video.projects.vistr.tracks import (
+    ClipPrediction,
+    Track,
+    TrackedFrame,
+    WindowLinker,
+    windows_of,
+)
 from detectron2.structures import Boxes, Instances
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from d2video.formats.geometry.rle import encode_masks
-from d2video.modeling.rescoring import mask_ious
+from d2video.modeling.rescoring import logit_ious
 from d2video.structures.answers import VideoInstances
 from d2video.utils.batches import comes_one_at_a_time, in_batches
-
-
-@dataclass
-class ClipPrediction:
-    """The slots of one window that are worth following.
-
-    Attributes:
-        probabilities: (T, s, K), class probabilities without "no object".
-        mask_logits: (s, T, h, w).
-    """
-
-    probabilities: Tensor
-    mask_logits: Tensor
-
-
-@dataclass
-class Track:
-    """One object, as far as it has been seen.
-
-    Attributes:
-        score_sum: sum over frames of the highest class probability.
-        num_frames: frames counted.
-        votes: (K,) in how many frames each class was the most probable one; a frame whose probabilities
-            are all 0, as MASK_SCORES makes those of a slot without a mask, has no vote.
-    """
-
-    id: int
-    votes: Tensor
-    score_sum: float = 0.0
-    num_frames: int = 0
-
-    def add(self, probabilities: Tensor) -> None:
-        """Count frames: (frames, K)."""
-        best, classes = probabilities.max(-1)
-        self.score_sum += best.sum().item()
-        self.num_frames += len(best)
-        self.votes += torch.bincount(classes[best > 0], minlength=len(self.votes))
-
-    @property
-    def score(self) -> float:
-        """Mean over frames of the highest class probability, in [0, 1]."""
-        return self.score_sum / self.num_frames
-
-    @property
-    def category(self) -> int:
-        """The class most often on top; of equals the smallest."""
-        return int(self.votes.argmax())
-
-
-@dataclass
-class TrackedFrame:
-    """The tracks of one frame, one row each.
-
-    Attributes:
-        tracks: s tracks, complete up to the end of the window that holds this frame.
-        confidence: (s,) highest class probability in this frame.
-        mask_logits: (s, h, w).
-    """
-
-    tracks: list[Track]
-    confidence: Tensor
-    mask_logits: Tensor
-
-    def masks(self, size: tuple[int, int]) -> Tensor:
-        """(s, H, W) bool: logits resized (bilinear), positive ones kept."""
-        logits = self.mask_logits[:, None].float()
-        return F.interpolate(logits, size=size, mode="bilinear")[:, 0] > 0
-
-
-@dataclass
-class WindowLinker:
-    """Carries track identities from window to window.
-
-    Two slots are one track if their masks overlap on the frames that the windows share and their
-    classes agree there: similarity = (summed intersection / summed union) · cosine of the mean
-    class probabilities. The one-to-one assignment with the largest sum of similarity · confidence ·
-    confidence counts where the similarity reaches ``link_iou``. Without the confidences a slot that
-    stands for nothing, but whose mask repeats an object's, would take that object's track as often
-    as the slot that is sure of it.
-    """
-
-    link_iou: float
-    num_tracks: int = 0
-    _tracks: list[Track] = field(default_factory=list)
-    _previous: ClipPrediction | None = None
-
-    def link(self, window: ClipPrediction, num_shared: int, num_valid: int) -> list[Track]:
-        """Tracks of the window's slots; its frames from ``num_shared`` on are counted.
-
-        Args:
-            num_shared: leading frames that the previous window has shown already.
-            num_valid: frames of the video in the window; the rest are repetitions.
-        """
-        num_slots, num_classes = window.probabilities.shape[1:]
-        known: dict[int, Track] = {}
-        if num_shared:
-            assert self._previous is not None
-            similarity, confidence = self._similarity(self._previous, window, num_shared)
-            for old, new in zip(*linear_sum_assignment(similarity * confidence, maximize=True)):
-                if similarity[old, new] >= self.link_iou:
-                    known[new] = self._tracks[old]
-        linked = []
-        for slot in range(num_slots):
-            if slot not in known:
-                votes = torch.zeros(num_classes, dtype=torch.int64)
-                known[slot] = Track(self.num_tracks, votes)
-                self.num_tracks += 1
-            track = known[slot]
-            # Of the shared frames the previous window's answers were shown, so only new ones count.
-            track.add(window.probabilities[num_shared:num_valid, slot].cpu())
-            linked.append(track)
-        self._tracks, self._previous = linked, window
-        return linked
-
-    @staticmethod
-    def _similarity(
-        old: ClipPrediction, new: ClipPrediction, num_shared: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Similarity and product of the confidences, both (old slots, new slots)."""
-        a = (old.mask_logits[:, -num_shared:] > 0).flatten(1)
-        b = (new.mask_logits[:, :num_shared] > 0).flatten(1)
-        classes_a = old.probabilities[-num_shared:].float().mean(0)
-        classes_b = new.probabilities[:num_shared].float().mean(0)
-        cosine = F.normalize(classes_a, dim=-1) @ F.normalize(classes_b, dim=-1).t()
-        similarity = mask_ious(a, b) * cosine
-        confidence = classes_a.amax(-1)[:, None] * classes_b.amax(-1)
-        return similarity.cpu().numpy(), confidence.cpu().numpy()
-
-
-@dataclass(frozen=True)
-class Window:
-    """What the network sees at once.
-
-    Attributes:
-        frames: T.
-        num_shared: leading frames that the window before has, too.
-        num_valid: frames of the video; the rest are repetitions.
-    """
-
-    frames: list[Tensor]
-    num_shared: int
-    num_valid: int
-
-
-def windows_of(frames: Iterable[Tensor], num_frames: int, overlap: int) -> Iterator[Window]:
-    """The windows of a video of any length.
-
-    The first one takes frames 0 … T-1; each further one keeps ``overlap`` frames of the one
-    before; the last ends with the video, so it may overlap by more. A video of at most T frames is
-    one plain clip. One shorter than T is repeated from its start until T frames are full, as the
-    official code does.
-    """
-    window: deque[Tensor] = deque(maxlen=num_frames)
-    fresh = 0  # frames that no window has yet
-
-    def cut() -> Window:
-        valid = len(window)
-        return Window([window[i % valid] for i in range(num_frames)], valid - fresh, valid)
-
-    due = num_frames
-    for frame in frames:
-        window.append(frame)
-        fresh += 1
-        if fresh == due:
-            yield cut()
-            fresh, due = 0, num_frames - overlap
-    if fresh:
-        yield cut()
 
 
 def track_video(
@@ -208,16 +43,19 @@ def track_video(
     Yields:
         one :class:`TrackedFrame` a frame, in order, at most as late as a batch is long.
     """
-    linker = WindowLinker(link_iou)
+    linker = WindowLinker(link_iou, lambda a, b: logit_ious(a, b).cpu().numpy())
     at_once = 1 if comes_one_at_a_time(frames) else batch
     for windows in in_batches(windows_of(frames, num_frames, overlap), at_once):
         predictions = predict([window.frames for window in windows])
         for window, prediction in zip(windows, predictions, strict=True):
-            tracks = linker.link(prediction, window.num_shared, window.num_valid)
-            for t in range(window.num_shared, window.num_valid):
-                confidence = prediction.probabilities[t].amax(-1)
-                yield TrackedFrame(tracks, confidence, prediction.mask_logits[:, t])
+            yield from linker.frames(prediction, window.num_shared, window.num_valid)
         del windows, window, predictions, prediction  # not kept while the next ones are worked out
+
+
+def _masks(frame: TrackedFrame, size: tuple[int, int]) -> Tensor:
+    """(s, H, W) bool: logits resized (bilinear), positive ones kept."""
+    logits = frame.mask_logits[:, None].float()
+    return F.interpolate(logits, size=size, mode="bilinear")[:, 0] > 0
 
 
 def frame_instances(
@@ -227,25 +65,22 @@ def frame_instances(
 
     Args:
         size: (H, W) of the output.
-        frame_threshold: least confidence in this frame.
-        label_offset: logit of contiguous class 0; tracks of a class below it are left out.
+        frame_threshold, label_offset: see :meth:`TrackedFrame.shown`.
 
     Returns:
         the fields of docs/architecture.md ("Streaming"), all on the device of the masks.
     """
-    masks = frame.masks(size)
-    visible = masks.flatten(1).any(1) & (frame.confidence >= frame_threshold)
-    known = [track.category >= label_offset for track in frame.tracks]
-    visible &= torch.tensor(known, dtype=torch.bool, device=masks.device)
-    masks = masks[visible]
-    kept = [track for track, keep in zip(frame.tracks, visible.tolist()) if keep]
-    classes = [track.category - label_offset for track in kept]
+    masks = _masks(frame, size)
+    filled = masks.flatten(1).any(1).cpu().numpy()
+    (rows,) = (filled & frame.shown(frame_threshold, label_offset)).nonzero()
+    masks = masks[torch.from_numpy(rows).to(masks.device)]
+    scores, classes, ids = map(torch.from_numpy, frame.columns(rows, label_offset))
     result = Instances(size)
     result.pred_boxes = Boxes(_boxes_around(masks))
-    result.scores = torch.tensor([track.score for track in kept])
-    result.pred_classes = torch.tensor(classes, dtype=torch.int64)
+    result.scores = scores
+    result.pred_classes = classes
     result.pred_masks = masks
-    result.track_ids = torch.tensor([track.id for track in kept], dtype=torch.int64)
+    result.track_ids = ids
     return result.to(masks.device)
 
 
@@ -277,7 +112,7 @@ def collect_video(
         # A track that is not carried on never returns. Every window brings slots that show nothing.
         for gone in unseen - {track.id for track in frame.tracks}:
             del tracks[gone], codes[gone]
-        masks = frame.masks(size)
+        masks = _masks(frame, size)
         shown = (frame.confidence >= frame_threshold).tolist()
         filled = masks.flatten(1).any(1).tolist()
         for track, rle, show, full in zip(frame.tracks, encode_masks(masks.cpu()), shown, filled):

@@ -13,13 +13,8 @@ import torch.nn.functional as F
 from d2video.projects.vistr.checks import check_config
 from d2video.projects.vistr.matcher import FrameMatcher, InstanceSequenceMatcher
 from d2video.projects.vistr.network import VisTRNetwork
-from d2video.projects.vistr.video_inference import (
-    ClipPrediction,
-    TrackedFrame,
-    collect_video,
-    frame_instances,
-    track_video,
-)
+from d2video.projects.vistr.tracks import ClipPrediction, TrackedFrame
+from d2video.projects.vistr.video_inference import collect_video, frame_instances, track_video
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
@@ -214,12 +209,17 @@ class VisTR(SetPredictionModel):
     def _rescored(self, probabilities: Tensor, masks: Tensor) -> ClipPrediction:
         """Of a clip's slots: probabilities (T, s, K) and mask logits (s, T, h, w)."""
         if self.rescoring:
-            mean = F.normalize(probabilities.mean(0), dim=-1)
-            scores = probabilities.amax(-1).mean(0)
-            factors = self.rescoring.factors(scores, masks, mean @ mean.t())
-            kept = scores * factors >= self.score_threshold
+            factors = self.rescoring_factors(probabilities, masks)
+            kept = probabilities.amax(-1).mean(0) * factors >= self.score_threshold
             probabilities, masks = (probabilities * factors[:, None])[:, kept], masks[kept]
-        return ClipPrediction(probabilities, masks)
+        return ClipPrediction(probabilities.float().cpu().numpy(), masks)
+
+    def rescoring_factors(self, probabilities: Tensor, masks: Tensor) -> Tensor:
+        """(s,) of a clip's slots: probabilities (T, s, K) and mask logits (s, T, h, w)."""
+        assert self.rescoring is not None
+        mean = F.normalize(probabilities.mean(0), dim=-1)
+        scores = probabilities.amax(-1).mean(0)
+        return self.rescoring.factors(scores, masks, mean @ mean.t())
 
     def _tracked_frames(self, frames: Iterable[Tensor]) -> Iterator[TrackedFrame]:
         return track_video(

@@ -3,16 +3,11 @@
 import json
 import weakref
 
+import numpy as np
 import pytest
 import torch
-from d2video.projects.vistr.video_inference import (
-    ClipPrediction,
-    Track,
-    TrackedFrame,
-    collect_video,
-    frame_instances,
-    track_video,
-)
+from d2video.projects.vistr.tracks import ClipPrediction, Track, TrackedFrame
+from d2video.projects.vistr.video_inference import collect_video, frame_instances, track_video
 from pycocotools import mask as coco_mask
 
 from d2video.formats.geometry.rle import encode_masks
@@ -33,7 +28,7 @@ def test_official_results(case):
     golden = json.loads((GOLDEN / "vistr_inference_expected.json").read_text())["results"][case]
     num_frames, num_slots, length, width, height = data[f"c{case}.meta"].tolist()
     shape = (num_frames, num_slots)
-    probabilities = data[f"c{case}.pred_logits"][0].softmax(-1)[:, :-1].unflatten(0, shape)
+    probabilities = data[f"c{case}.pred_logits"][0].softmax(-1)[:, :-1].unflatten(0, shape).numpy()
     masks = data[f"c{case}.pred_masks"][0].unflatten(0, shape).transpose(0, 1)
     tracked = track_video(
         range(length),
@@ -78,7 +73,7 @@ class World:
         masks = torch.stack(
             [torch.stack([self.mask(obj, int(t)) for t in frames]) for obj in order]
         )
-        probabilities = torch.full((self.num_frames, 2, NUM_CLASSES), 0.05)
+        probabilities = np.full((self.num_frames, 2, NUM_CLASSES), 0.05, np.float32)
         for slot, obj in enumerate(order):
             probabilities[:, slot, 2 * obj] = 0.8
         return ClipPrediction(probabilities, masks * 2 - 1)
@@ -140,9 +135,9 @@ def test_a_slot_that_is_sure_keeps_the_track_from_an_unsure_copy():
         # the window before.
         pair = [mask, rough] if int(frames[0]) == 0 else [rough, mask]
         masks = torch.stack(pair)
-        probabilities = torch.tensor([[0.9, 0.02, 0.02], [0.05, 0.001, 0.001]])
+        probabilities = np.array([[0.9, 0.02, 0.02], [0.05, 0.001, 0.001]], np.float32)
         return ClipPrediction(
-            probabilities.expand(len(frames), -1, -1),
+            probabilities[None].repeat(len(frames), 0),
             masks[:, None].expand(-1, len(frames), -1, -1),
         )
 
@@ -155,7 +150,7 @@ def test_same_place_other_class_is_another_track():
     window = torch.ones(1, 4, 4, 4)
 
     def predict(frames):
-        probabilities = torch.zeros(4, 1, NUM_CLASSES)
+        probabilities = np.zeros((4, 1, NUM_CLASSES), np.float32)
         probabilities[:, 0, 0 if frames[0] == 0 else 1] = 0.9
         return ClipPrediction(probabilities, window)
 
@@ -176,7 +171,7 @@ def test_streaming_holds_one_window():
             yield frame
 
     def predict(frames):
-        return ClipPrediction(torch.ones(4, 1, NUM_CLASSES) / 4, torch.ones(1, 4, 2, 2))
+        return ClipPrediction(np.full((4, 1, NUM_CLASSES), 0.25), torch.ones(1, 4, 2, 2))
 
     for _ in track_video(source(), each(predict), num_frames=4, overlap=1, link_iou=0.3):
         assert len(alive) <= 5
@@ -199,7 +194,7 @@ def test_a_video_keeps_nothing_of_slots_that_show_nothing(monkeypatch):
     masks[1] = 1
     frames = track_video(
         range(400),
-        each(lambda frames: ClipPrediction(torch.ones(4, 3, NUM_CLASSES) / 4, masks)),
+        each(lambda frames: ClipPrediction(np.full((4, 3, NUM_CLASSES), 0.25), masks)),
         num_frames=4,
         overlap=1,
         link_iou=0.3,
@@ -225,15 +220,15 @@ def test_a_track_born_late_is_absent_before():
 
 def test_a_frame_without_a_score_has_no_vote():
     """MASK_SCORES makes the probabilities of a slot without a mask 0."""
-    track = Track(0, torch.zeros(3, dtype=torch.int64))
-    track.add(torch.tensor([[0.1, 0.7, 0.2], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    track = Track(0, np.zeros(3, np.int64))
+    track.add(np.array([[0.1, 0.7, 0.2], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     assert (track.category, track.num_frames) == (1, 3)
 
 
 def frame_of(device: str) -> TrackedFrame:
-    tracks = [Track(i, torch.tensor([0, 3, 0]), 0.5, 1) for i in range(2)]
+    tracks = [Track(i, np.array([0, 3, 0]), 0.5, 1) for i in range(2)]
     logits = torch.ones(2, 4, 4, device=device)
-    return TrackedFrame(tracks, torch.ones(2, device=device), logits)
+    return TrackedFrame(tracks, np.ones(2, np.float32), logits)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
