@@ -52,7 +52,7 @@ def write_export(model: nn.Module, cfg: CfgNode, runtime: str, folder: Path) -> 
         # Of a tensor that is two inputs the trace would make one.
         assert len({id(each) for each in spec.example.values()}) == len(spec.example), name
         path = folder / f"{name}{RUNTIMES[runtime]}"
-        _write_graph(_program(spec), spec, runtime, path)
+        _write_graph(program_of(spec), spec, runtime, path)
         entries[name] = GraphEntry(path.name, _inputs(spec), spec.outputs)
     names = class_names_of(model) or class_names(*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     manifest = Manifest(
@@ -84,7 +84,7 @@ class _Call(nn.Module):
         return self.module(*inputs)
 
 
-def _program(spec: GraphSpec) -> ExportedProgram:
+def program_of(spec: GraphSpec) -> ExportedProgram:
     """The graph of a module, whose dynamic sizes may be 1 as well."""
     dynamic = tuple(dict.fromkeys(spec.dynamic.get(name, {}), Dim.DYNAMIC) for name in spec.example)
     with (

@@ -30,6 +30,10 @@ from d2video.structures.padding import resize_paddings
 # What queries share an embedding: see VisTRNetwork.
 QueryLevel = Literal["prediction", "instance", "frame", "video"]
 
+# Slots times frames that an exported graph's mask head runs at once, whatever the size of the frames: 36
+# of 75×135 hold 0.6 GB.
+_EXPORTED_ROWS = 36
+
 
 class InstanceMaskHead(nn.Sequential):
     """3D convolutions over the frames of one slot (VisTR, sec. 3.3): dilated 3×3×3 ones with group norm,
@@ -226,6 +230,8 @@ class VisTRNetwork(QueryNetwork):
         shared = self.mask_head.shared(encoded.source)
         pixels = finest.shape[-2:].numel() * self.mask_head.out_channels
         slots_at_once = self._parts(len(slots), self.num_frames * pixels)
+        if torch.compiler.is_exporting():
+            slots_at_once = max(1, _EXPORTED_ROWS // self.num_frames)
         # The deformable convolution holds nine copies of twice the output channels.
         rows_at_once = self._parts(len(rows), 18 * pixels)
         recompute = self.activation_checkpoint and self.training
@@ -244,9 +250,12 @@ class VisTRNetwork(QueryNetwork):
         return self.bbox_attention.refined(attention, changes.flatten(0, 1)).view_as(changes)
 
     def _parts(self, rows: int, elements: int) -> int:
-        """Rows to run at once: all in training, at inference as many as memory should hold.
+        """Rows to run at once: all in training, at inference as many as memory should hold. A graph, whose
+        sizes are not known when it is made, runs all, too.
 
         Args:
             elements: of the largest tensor that one row needs.
         """
-        return rows if self.training else rows_at_once(elements, self.query_embed.weight.device)
+        if self.training or torch.compiler.is_exporting():
+            return rows
+        return rows_at_once(elements, self.query_embed.weight.device)

@@ -4,6 +4,7 @@ from d2video.projects.vistr import (  # noqa: F401
     benchmark,
     config,
     converter,
+    export,
     inspection,
     vistr,
     zoo,
