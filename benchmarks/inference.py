@@ -6,14 +6,21 @@ rounds counts. A variant is config keys and values; the first has none::
 
     python -m benchmarks.inference DETR/detr_R50_500ep --size 320 480 --frames 8 \\
         --variant "TEST.PRECISION bfloat16" --variant "MODEL.COMPILE True"
+
+With ``--videos``, of models that follow several videos side by side, a run is that many videos.
 """
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from d2video.cli.arguments import add_json, command_parser, positive
 from d2video.utils.files import write_json
+
+if TYPE_CHECKING:
+    from d2video.inference.benchmark import Setting
 
 Figures = dict[str, dict[str, float]]
 Size = tuple[int, int]
@@ -24,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("config")
     parser.add_argument("--size", type=positive, nargs=2, default=(320, 480), metavar=("H", "W"))
     parser.add_argument("--frames", type=positive, default=8, help="(default: %(default)s)")
+    parser.add_argument("--videos", type=positive, default=1, help="(default: %(default)s)")
     parser.add_argument("--rounds", type=positive, default=3, help="(default: %(default)s)")
     parser.add_argument("--variant", action="append", default=[], metavar="'KEY VALUE ...'")
     add_json(parser)
@@ -38,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.utils.measuring import environment
 
     size = (args.size[0], args.size[1])
-    figures = measure(args.config, args.opts, args.variant, size, args.frames, args.rounds)
+    figures = measure(
+        *(args.config, args.opts, args.variant, size, args.frames, args.videos, args.rounds)
+    )
     about = environment(torch.device("cpu"))
-    print(f"{args.config}, {args.frames} frames of {size[0]}x{size[1]}")
+    print(f"{args.config}, {args.videos} x {args.frames} frames of {size[0]}x{size[1]}")
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     rows = [{"variant": name, **row} for name, row in figures.items()]
     print(tabulate(rows, "keys", "plain", floatfmt=".2f"))
@@ -56,9 +66,11 @@ def measure(
     variants: Sequence[str],
     size: Size,
     num_frames: int,
+    num_videos: int,
     rounds: int,
 ) -> Figures:
-    """Seconds and CPU seconds of a video of ``num_frames`` frames, and frames a second, of each variant."""
+    """Seconds and CPU seconds of ``num_videos`` videos of ``num_frames`` frames, and frames a second, of
+    each variant."""
     import torch
     from detectron2.modeling import build_model
 
@@ -72,7 +84,10 @@ def measure(
         cfg = load_cfg(config, [*opts, *variant.split()])
         torch.manual_seed(0)
         model = build_model(cfg).eval().requires_grad_(False)
-        runs[variant] = stream(cfg, model, Setting(size, size, Path()), num_frames)
+        setting = Setting(size, size, Path())
+        runs[variant] = stream(cfg, model, setting, num_frames)
+        if num_videos > 1:
+            runs[variant] = partial(_side_by_side, model, setting, num_frames, num_videos)
         times[variant] = []
         runs[variant]()  # to warm up
     device = torch.device(cfg.MODEL.DEVICE)
@@ -87,9 +102,17 @@ def measure(
         figures[variant or "-"] = {
             "s": seconds,
             "CPU s": cpu_seconds,
-            "frames/s": num_frames / seconds,
+            "frames/s": num_videos * num_frames / seconds,
         }
     return figures
+
+
+def _side_by_side(model: Any, setting: "Setting", num_frames: int, num_videos: int) -> None:
+    from d2video.inference.side_by_side import SideBySide, in_turns
+
+    together, frames = SideBySide(model), setting.frames(num_frames)
+    videos = (together.stream_video(iter(frames), setting.video_size) for _ in range(num_videos))
+    in_turns(videos, together.most)
 
 
 if __name__ == "__main__":

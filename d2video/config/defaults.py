@@ -202,7 +202,9 @@ def add_d2video_config(cfg: CN) -> None:
     cfg.TEST.VIDEO = CN()
     # Frames of a video, of VisTR windows, that go through the network at once, 1 or more; memory grows with
     # them. Answers stay the same, but for rounding. Frames that come one at a time, as a camera's, go
-    # through it one by one. Not read by TrackFormer, whose queries come from the frame before.
+    # through it one by one. TrackFormer, whose queries come from the frame before, takes that many
+    # videos side by side where d2video predict is given several, a frame of each; those of one size go
+    # through the network at once.
     cfg.TEST.VIDEO.BATCH = 1
     # Frames shared by two neighbouring windows of a video longer than INPUT.CLIP.NUM_FRAMES.
     cfg.TEST.VIDEO.WINDOW_OVERLAP = 6

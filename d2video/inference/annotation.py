@@ -1,6 +1,7 @@
 """Run a predictor on any source and write what it finds."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -57,11 +58,15 @@ def annotate(
         )
     total = source.estimated_length if isinstance(source, FrameSource) else len(source.pictures)
     unit = "frame" if isinstance(source, FrameSource) else "image"
-    with tqdm(total=total, unit=unit, disable=not progress) as bar:
-        return annotate_source(
-            *(predictor, source, output, results),
-            options=options,
-            on_broken=on_broken,
-            show=show,
-            on_frame=bar.update,
-        )
+    steps = annotate_source(
+        *(predictor, source, output, results),
+        options=options,
+        on_broken=on_broken,
+        show=show,
+    )
+    with tqdm(total=total, unit=unit, disable=not progress) as bar, closing(steps):
+        done = 0
+        for _ in steps:
+            done += 1
+            bar.update()
+    return done

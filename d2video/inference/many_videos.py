@@ -5,18 +5,18 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.utils import comm
 from tqdm import tqdm
 
 from d2video.inference.ledger import Ledger, unfinished
 from d2video.inference.output import annotate_source
 from d2video.inference.predictor import Predictor
+from d2video.inference.side_by_side import VIDEO_FAILURES, in_turns
 from d2video.inference.sources import Videos
 from d2video.utils.counted import counted
 from d2video.utils.distributed import SharedWork, decided_by_main
@@ -46,7 +46,8 @@ def annotate_videos(
 
     What has been finished in the folders, by an earlier call with the same settings, is left out; see
     :mod:`d2video.inference.ledger`. In a process group every process calls this; each takes the next
-    video when it is free. A video that fails is logged, and the others go on.
+    video when it is free, and has several open where the model takes them side by side. A video that
+    fails is logged, and the others go on.
 
     Returns:
         the number of frames of this call, in all processes.
@@ -62,30 +63,35 @@ def annotate_videos(
     todo = decided_by_main(lambda: _plan(predictor, videos, folders, ledgers, options))
     work = SharedWork(len(todo))
     status = _Status(work, len(todo), len(videos.sources), progress)
+    together = predictor if show else predictor.side_by_side()  # one window at a time
+
+    def annotate(source: Any, name: str) -> Iterator[None]:
+        files = {
+            kind: folder / f"{name}{_SUFFIXES.get(kind, '.txt')}"
+            for kind, folder in folders.items()
+        }
+        try:
+            video = videos.open(source)
+            steps = annotate_source(
+                *(together, video, files.pop("output", None), files),
+                options=options,
+                on_broken=videos.on_broken,
+                show=show,
+            )
+            with closing(steps):
+                for _ in steps:
+                    status.frame()
+                    if not video.is_live:  # a camera does not wait for the others
+                        yield
+        except VIDEO_FAILURES as error:
+            status.failed(source, error)
+        else:
+            for ledger in ledgers:
+                ledger.add(name, source)
+            status.done()
+
     with status.shown():
-        for number in work:
-            source, name = todo[number]
-            files = {
-                kind: folder / f"{name}{_SUFFIXES.get(kind, '.txt')}"
-                for kind, folder in folders.items()
-            }
-            try:
-                annotate_source(
-                    predictor,
-                    videos.open(source),
-                    files.pop("output", None),
-                    files,
-                    options=options,
-                    on_broken=videos.on_broken,
-                    show=show,
-                    on_frame=status.frame,
-                )
-            except (UserError, torch.OutOfMemoryError) as error:
-                status.failed(source, error)
-            else:
-                for ledger in ledgers:
-                    ledger.add(name, source)
-                status.done()
+        in_turns((annotate(*todo[number]) for number in work), together.videos_at_once)
         status.wait()
     return status.end()
 

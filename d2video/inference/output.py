@@ -101,15 +101,13 @@ def annotate_source(
     options: DrawingOptions,
     on_broken: OnBroken,
     show: bool,
-    on_frame: Callable[[], object],
-) -> int:
-    """:func:`~d2video.inference.annotate` for one video, or for images.
+) -> Generator[None, None, None]:
+    """:func:`~d2video.inference.annotate` for one video, or for images: comes back after each of them.
 
-    Args:
-        on_frame: called after each frame or image.
+    The files have their names when the iterator has ended; closing it earlier leaves none behind.
     """
     is_live = isinstance(source, FrameSource) and source.is_live
-    done, is_closed = 0, False
+    is_closed = False
     with ExitStack() as stack:
         # A file is whole or not at all, but a camera has no other end.
         interrupted = stack.enter_context(
@@ -126,12 +124,11 @@ def annotate_source(
         )
         stack.enter_context(closing(frames))
         for _, picture in frames:
-            done += 1
-            on_frame()
             if window is not None:
                 wait = IMAGE_SHOWN if isinstance(source, Images) else 1
                 is_closed = not window.show(picture, wait)
-    return done
+            del picture
+            yield
 
 
 class AnnotatedFrame(NamedTuple):

@@ -1,5 +1,6 @@
 """From videos and images to predictions, frame by frame."""
 
+import copy
 import hashlib
 import logging
 import time
@@ -23,6 +24,7 @@ from d2video.data.augmentation import ResizeShortestEdge
 from d2video.data.class_names import class_names, known_categories
 from d2video.data.frame_sequence import frame_to_tensor
 from d2video.inference.push_stream import PushStream
+from d2video.inference.side_by_side import SideBySide, SteppingModel
 from d2video.inference.sources import Images, Source, open_source
 from d2video.inference.tasks.classification import (
     ClassificationTask,
@@ -100,6 +102,7 @@ class Predictor:
         self._image_format = image_format
         self._stream: PushStream | None = None  # of predict_frame, since time.monotonic's _start
         self._start = 0.0
+        self._together: SideBySide | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -213,6 +216,24 @@ class Predictor:
         array = read_picture(image, "predict")
         return self._predict_image(Frame(0, 0.0, array, own_name(image)), self.prepare(array))
 
+    @property
+    def videos_at_once(self) -> int:
+        """Videos whose iterators, advanced in turns, go through the model in one call: 1, but for
+        :meth:`side_by_side`."""
+        return 1 if self._together is None else self._together.most
+
+    def side_by_side(self) -> "Predictor":
+        """A predictor with the same model, for several videos that are open at once.
+
+        The next frames of all videos go through the model together, where it can (``TEST.VIDEO.BATCH``);
+        see :class:`SideBySide`.
+        """
+        other = copy.copy(self)
+        other._stream = None
+        if isinstance(self.model, SteppingModel):
+            other._together = SideBySide(self.model)
+        return other
+
     # As a decorator of a generator, no_grad is off again while the caller's loop body runs.
     @torch.no_grad()
     def _predict(self, video: FrameSource) -> Generator[Any, None, None]:
@@ -222,7 +243,8 @@ class Predictor:
         with closing(prefetch(map(prepare, video.frames()), video.prefetch)) as prepared:
             frames = _TakenFrames(prepared, one_at_a_time=video.is_live)
             waiting = frames.waiting
-            for answer in self.model.stream_video(frames, output_size=video.size):
+            model = self._together or self.model
+            for answer in model.stream_video(frames, output_size=video.size):
                 assert waiting, "stream_video answered a frame before it took it"
                 yield self._answered(waiting.popleft(), answer)
                 del answer  # not kept while the next one is worked out

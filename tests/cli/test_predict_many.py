@@ -15,7 +15,7 @@ import torch
 from d2video.video.video_reader import open_video
 from d2video.video.video_writer import VideoWriter
 from tests.helpers.fresh_process import run_fresh
-from tests.helpers.stub_video_model import StubTracker
+from tests.helpers.stub_video_model import StubStepper, StubTracker
 
 PROGRAM = ("-m", "tests.helpers.predict_with_stubs")
 
@@ -111,6 +111,54 @@ def test_a_video_without_room_on_the_gpu_fails_like_a_broken_one(demo, videos, c
 
     monkeypatch.setattr(StubTracker, "stream_video", out_of_memory)
     assert "3 of 3 videos failed" in failing(demo, words(videos, *results(videos)), capsys)
+
+
+def test_videos_side_by_side(demo, videos, capsys, monkeypatch):
+    """A broken video is named, one that ends makes room, and the results are those of one by one."""
+    lengths = [8, 9, 3, 12, 6, 9]
+    for number, length in enumerate(lengths):
+        write_video(videos / "a" / f"{number}.mp4", length)
+    (videos / "a" / "1.mp4").write_bytes((videos / "a" / "1.mp4").read_bytes()[:-30])  # cut off
+    (videos / "a" / "2.mp4").write_bytes(b"no video")
+    (videos / "list.txt").write_text("\n".join(f"a/{n}.mp4" for n in range(6)))
+    (videos / "stub.yaml").write_text(
+        (videos / "stub.yaml").read_text().replace("StubTracker", "StubStepper")
+    )
+    monkeypatch.setattr(StubStepper, "calls", calls := [])
+    written = []
+    for batch in (3, 1):
+        calls.clear()
+        files = ["--output", f"{videos}/out{batch}", "--results", f"{videos}/json{batch}"]
+        error = failing(demo, words(videos, *files, "TEST.VIDEO.BATCH", str(batch)), capsys)
+        assert "2 of 6 videos failed: " in error
+        assert max(calls) == batch
+        made = sorted((videos / f"json{batch}").glob("*.json"))
+        assert [path.stem for path in made] == ["0", "3", "4", "5"]
+        assert sorted(path.stem for path in (videos / f"out{batch}").glob("*.mp4")) == list("0345")
+        written.append([path.read_text() for path in made])
+        assert [json.loads(text)["num_frames"] for text in written[-1]] == [8, 12, 6, 9]
+    assert written[0] == written[1]
+    # What is finished is finished, whatever the batch.
+    failing(demo, words(videos, "--results", f"{videos}/json1", "TEST.VIDEO.BATCH", "3"), capsys)
+
+
+def test_interrupted_side_by_side(demo, videos, capsys, monkeypatch):
+    """Nothing of the videos that are open stays."""
+    (videos / "stub.yaml").write_text(
+        (videos / "stub.yaml").read_text().replace("StubTracker", "StubStepper")
+    )
+    push = StubStepper.step_together
+
+    def interrupted(self, streams, frames):
+        if len(frames) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return push(self, streams, frames)
+
+    monkeypatch.setattr(StubStepper, "step_together", interrupted)
+    with pytest.raises(SystemExit):
+        demo.main(words(videos, *results(videos), "TEST.VIDEO.BATCH", "3"))
+    assert "stopped: 0 of 3 videos are finished" in capsys.readouterr().out
+    assert [path.name for path in (videos / "json").iterdir()] == [".d2video"]
 
 
 def test_a_cut_off_video_is_kept_if_asked(demo, videos, capsys):

@@ -10,6 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor, nn
 
+from d2video.inference.push_stream import PushStream
 from d2video.inference.tasks import ClassificationTask, RestorationTask, Task, TrackingTask
 
 
@@ -91,6 +92,28 @@ class StubTracker(StubVideoModel):
             answer.remove("pred_masks")
             answer.track_ids = torch.tensor([track_id])
             yield answer
+
+
+@META_ARCH_REGISTRY.register()
+class StubStepper(StubTracker):
+    """:class:`StubTracker` of several videos in one call.
+
+    Attributes:
+        calls: the number of frames of each call, of all models.
+    """
+
+    calls: list[int] = []
+
+    def __init__(self, cfg) -> None:
+        super().__init__(cfg)
+        self.video_batch = cfg.TEST.VIDEO.BATCH
+
+    def new_stream(self, output_size: tuple[int, int]) -> PushStream:
+        return PushStream(self, output_size)
+
+    def step_together(self, streams: list[PushStream], frames: list[Tensor]) -> list[Instances]:
+        self.calls.append(len(frames))
+        return [stream.push(frame) for stream, frame in zip(streams, frames, strict=True)]
 
 
 @META_ARCH_REGISTRY.register()

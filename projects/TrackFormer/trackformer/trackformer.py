@@ -19,7 +19,7 @@ from d2video.projects.trackformer.network.base import (
 from d2video.projects.trackformer.network.build import build_network
 from d2video.projects.trackformer.tracker.official import OfficialTracker
 from d2video.projects.trackformer.tracker.tracker import Tracker
-from d2video.projects.trackformer.tracker.video_stream import VideoStream
+from d2video.projects.trackformer.tracker.video_stream import VideoStream, step_together
 from d2video.projects.trackformer.training.official import OfficialTrackQuerySampler
 from d2video.projects.trackformer.training.proposals import (
     dense_proposal_losses,
@@ -60,6 +60,7 @@ class TrackFormer(SetPredictionModel):
         score_threshold: detections of single images with a lower score are dropped.
         clip_boxes: cut detections of single images at the border.
         track_links: the network has :class:`.two_stage.TrackLinks`.
+        video_batch: videos that go through the network at once where several are open.
         shared: see :class:`SetPredictionModel`.
     """
 
@@ -79,6 +80,7 @@ class TrackFormer(SetPredictionModel):
         score_threshold: float = 0.0,
         clip_boxes: bool = False,
         track_links: bool = False,
+        video_batch: int = 1,
         **shared: Any,
     ):
         super().__init__(network=network, **shared)
@@ -88,6 +90,7 @@ class TrackFormer(SetPredictionModel):
         self.score_threshold = score_threshold
         self.clip_boxes = clip_boxes
         self.track_links = track_links
+        self.video_batch = video_batch
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class TrackFormer(SetPredictionModel):
             "score_threshold": node.SCORE_THRESH_TEST,
             "clip_boxes": not node.OVERFLOW_BOXES,
             "track_links": node.TRACK_LINKS,
+            "video_batch": cfg.TEST.VIDEO.BATCH,
         }
 
     @classmethod
@@ -118,6 +122,10 @@ class TrackFormer(SetPredictionModel):
         tracker = copy.copy(self._tracker)
         tracker.reset()
         return VideoStream(self.network, tracker, self.normalize, self.best_classes, output_size)
+
+    def step_together(self, streams: list[VideoStream], frames: list[Tensor]) -> list[Instances]:
+        """See :class:`d2video.inference.side_by_side.SteppingModel`."""
+        return step_together(streams, frames, [None] * len(streams))
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[ImageAnswer | Tracks]:
         """

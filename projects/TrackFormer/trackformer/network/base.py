@@ -5,6 +5,7 @@ C: width.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +63,19 @@ class Pyramid:
     def of(cls, levels: list[Tensor], padding: Tensor | None) -> "Pyramid":
         """Levels and the padding (B, H, W) of their canvas, resized to each."""
         return cls(levels, resize_paddings(padding, levels))
+
+    @classmethod
+    def cat(cls, frames: Sequence["Pyramid"]) -> "Pyramid":
+        """One batch of several, of one size and without padding."""
+        assert all(frame.paddings is None for frame in frames)
+        levels = zip(*(frame.levels for frame in frames), strict=True)
+        return cls([torch.cat(level) for level in levels], None)
+
+    def split(self) -> list["Pyramid"]:
+        """The frames of the batch, which is without padding, one by one."""
+        assert self.paddings is None
+        frames = zip(*(level.split(1) for level in self.levels), strict=True)
+        return [Pyramid([*levels], None) for levels in frames]
 
 
 @dataclass
@@ -128,11 +142,16 @@ class TrackingNetwork(SetPredictionNetwork):
         Args:
             features: the current frame's, for the mask branch.
             current: the current frame's.
-            previous: of earlier frames, the nearest first; where there are too few the last one, or
-                the current frame, stands in.
+            previous: of earlier frames, the nearest first; see :func:`earlier_frames`.
             track_queries: of the batch, or None.
             all_layers: predict from every decoder layer or only the last.
         """
+
+
+def earlier_frames(current: Pyramid, previous: Sequence[Pyramid], count: int) -> list[Pyramid]:
+    """``count`` frames before the current one, the nearest first; where ``previous`` has too few, the
+    last of them, or the current frame, stands in."""
+    return [*previous, *[(previous or [current])[-1]] * count][:count]
 
 
 def with_track_queries(

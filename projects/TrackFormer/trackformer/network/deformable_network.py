@@ -16,6 +16,7 @@ from d2video.projects.trackformer.network.base import (
     Pyramid,
     TrackingNetwork,
     TrackQueries,
+    earlier_frames,
     with_track_queries,
 )
 from d2video.projects.trackformer.network.frame_merging import FrameMerging
@@ -206,8 +207,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
 
     def _frames(self, current: Pyramid, previous: list[Pyramid]) -> list[list[Tensor]]:
         """The levels of the F frames attended to, the earliest first."""
-        earlier = [*previous, *[(previous or [current])[-1]] * self.num_previous]
-        frames = [current, *earlier[: self.num_previous]][::-1]
+        frames = [current, *earlier_frames(current, previous, self.num_previous)][::-1]
         levels = [frame.levels for frame in frames]
         if self.merge_features is None:
             return levels

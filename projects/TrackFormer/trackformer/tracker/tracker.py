@@ -136,18 +136,36 @@ class Tracker:
         """The tracks that the next frame's track queries ask for, the active ones first."""
         return Tracks.cat([self.active, self._wanted(self.inactive)])
 
+    def queries(self, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The track queries for the next frame: embeddings (n, C) and boxes (n, 4) cxcywh divided by
+        the image size, both float32. Where n is 0, C may be 0 too.
+
+        Args:
+            image_size: (H, W) of the answer.
+        """
+        known = self.known()
+        return known.embeddings, known.query_boxes(image_size, self.moved_on)
+
     def step(
         self,
         detect: Callable[[np.ndarray, np.ndarray], FrameOutput],
         image_size: tuple[int, int],
         public_detections: np.ndarray | None = None,
     ) -> TrackedFrame:
-        """Follow the tracks into the next frame.
+        """Follow the tracks into the next frame: :meth:`update` by what ``detect`` makes of
+        :meth:`queries`."""
+        return self.update(detect(*self.queries(image_size)), image_size, public_detections)
+
+    def update(
+        self,
+        output: FrameOutput,
+        image_size: tuple[int, int],
+        public_detections: np.ndarray | None = None,
+    ) -> TrackedFrame:
+        """Follow the tracks into the next frame by what the network sees in it.
 
         Args:
-            detect: runs the network on the frame, with the track queries: embeddings (n, C) and
-                boxes (n, 4) cxcywh divided by the image size, both float32. Where n is 0, C may be 0
-                too: there are no track queries.
+            output: with the track queries of :meth:`queries`.
             image_size: (H, W) of the answer.
             public_detections: (P, 4 or more), first xyxy in pixels of the answer, for a tracker
                 that wants them; P = 0: nothing starts here.
@@ -162,7 +180,6 @@ class Tracker:
                 "have them, or set the key to ''"
             )
         known = self.known()
-        output = detect(known.embeddings, known.query_boxes(image_size, self.moved_on))
         assert len(output.scores) >= len(known)
         candidates = Candidates.of(output, image_size, self.clip_boxes, self.tracked_classes)
 

@@ -1,11 +1,13 @@
-"""TrackFormer on a video, one frame after the other.
+"""TrackFormer on videos, one frame after the other.
 
-Shapes: n: track queries, Q: object queries, N = n + Q, H×W: the network's input, H_o×W_o: the answer.
+Shapes: B: videos side by side, n: track queries, Q: object queries, N = n + Q, H×W: the network's
+input, H_o×W_o: the answer.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from d2video.projects.trackformer.network.base import (
     Pyramid,
     TrackingNetwork,
     TrackQueries,
+    earlier_frames,
 )
 from d2video.projects.trackformer.tracker.frame_output import FrameOutput, Owners
 from d2video.projects.trackformer.tracker.tracker import TrackedFrame, Tracker
@@ -42,77 +45,125 @@ class VideoStream:
 
     def __post_init__(self) -> None:
         # Projected features of earlier frames, the newest first, each projected once.
-        self._history: deque[Pyramid] = deque(maxlen=self.network.num_previous)
+        self.history: deque[Pyramid] = deque(maxlen=self.network.num_previous)
 
-    @torch.no_grad()
     def step(self, frame: Tensor, public_detections: Tensor | None = None) -> Instances:
         """Follow the tracks into the next frame.
 
         Args:
             frame: (3, H, W) uint8.
-            public_detections: see :meth:`.tracker.Tracker.step`.
+            public_detections: see :meth:`.tracker.Tracker.update`.
 
         Returns:
             on the CPU: ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes``, ``track_ids`` and, of
             a model with masks, ``pred_masks``; see :class:`.tracker.TrackedFrame`.
         """
-        network = self.network
-        features = network.features(self.normalize(frame[None]), None)
-        current = network.project(features)
-        previous = list(self._history)
-        size = (int(frame.shape[-2]), int(frame.shape[-1]))
-
-        def detect(embeddings: np.ndarray, boxes: np.ndarray) -> FrameOutput:
-            tracks = None
-            if len(embeddings):
-                device = current.levels[0].device
-                tracks = TrackQueries(
-                    torch.from_numpy(embeddings)[None].to(device),
-                    torch.from_numpy(boxes)[None].to(device),
-                )
-            output: NetworkOutput = network(features, current, previous, tracks, all_layers=False)
-            scores, classes = self.best_classes(output.logits[-1, 0])
-            return frame_output(
-                *(scores, classes, output.boxes[-1, 0], output.embeddings[0], output.masks), size
-            )
-
-        public = None if public_detections is None else public_detections.numpy()
-        found = self.tracker.step(detect, self.output_size, public)
-        self._history.appendleft(current)
-        return _instances(found, self.output_size)
+        (answer,) = step_together([self], [frame], [public_detections])
+        return answer
 
 
-def frame_output(
-    scores: Tensor,
-    classes: Tensor,
-    boxes: Tensor,
-    embeddings: Tensor,
-    mask_logits: Callable[[Tensor, Tensor], Tensor] | None,
-    size: tuple[int, int],
-) -> FrameOutput:
-    """The network's rows (N, ...) as the tracker reads them, brought to the CPU in one transfer.
+@torch.no_grad()
+def step_together(
+    streams: Sequence[VideoStream],
+    frames: Sequence[Tensor],
+    public_detections: Sequence[Tensor | None],
+) -> list[Instances]:
+    """:meth:`VideoStream.step` of B videos with one model, whose frames have one size, in one call of the
+    network."""
+    network = streams[0].network
+    size = (int(frames[0].shape[-2]), int(frames[0].shape[-1]))
+    features = network.features(streams[0].normalize(torch.stack([*frames])), None)
+    current = network.project(features)
+    own = current.split()
+    earlier = [
+        earlier_frames(pyramid, stream.history, network.num_previous)
+        for pyramid, stream in zip(own, streams, strict=True)
+    ]
+    previous = [Pyramid.cat(pyramids) for pyramids in zip(*earlier, strict=True)]
+    queries = [stream.tracker.queries(stream.output_size) for stream in streams]
+    tracks = padded_queries(queries, frames[0].device)
+    output: NetworkOutput = network(features, current, previous, tracks, all_layers=False)
+    counts = [len(boxes) for _, boxes in queries]
+    outputs = frame_outputs(output, *streams[0].best_classes(output.logits[-1]), counts, size)
+    answers = []
+    for stream, pyramid, found, public in zip(
+        streams, own, outputs, public_detections, strict=True
+    ):
+        detections = None if public is None else public.numpy()
+        tracked = stream.tracker.update(found, stream.output_size, detections)
+        stream.history.appendleft(pyramid)
+        answers.append(_instances(tracked, stream.output_size))
+    return answers
+
+
+def padded_queries(
+    queries: Sequence[tuple[np.ndarray, np.ndarray]], device: torch.device
+) -> TrackQueries | None:
+    """The track queries of B trackers as a batch, padded with 0 behind; None if nobody has any.
 
     Args:
-        mask_logits: see :class:`Predictions`; masks stay on the device, only the best of each pixel comes.
+        queries: see :meth:`.tracker.Tracker.queries`.
+    """
+    counts = np.array([len(boxes) for _, boxes in queries])
+    if not counts.any():
+        return None
+    width = max(embeddings.shape[1] for embeddings, _ in queries)
+    shape = (len(queries), int(counts.max()))
+    batch_embeddings, batch_boxes = (np.zeros((*shape, n), np.float32) for n in (width, 4))
+    for row, (embeddings, boxes) in enumerate(queries):
+        batch_embeddings[row, : len(boxes), : embeddings.shape[1]] = embeddings
+        batch_boxes[row, : len(boxes)] = boxes
+    padding = np.arange(shape[1]) >= counts[:, None]
+    return TrackQueries(
+        torch.from_numpy(batch_embeddings).to(device),
+        torch.from_numpy(batch_boxes).to(device),
+        torch.from_numpy(padding).to(device) if padding.any() else None,
+    )
+
+
+def frame_outputs(
+    output: NetworkOutput,
+    scores: Tensor,
+    classes: Tensor,
+    counts: Sequence[int],
+    size: tuple[int, int],
+) -> list[FrameOutput]:
+    """The network's rows for B frames as their trackers read them, brought to the CPU in one transfer.
+
+    Args:
+        output: of the last decoder layer. Masks stay on the device, only the best of each pixel comes.
+        scores, classes: (B, N) of the best class.
+        counts: the n_i track queries of each frame; the network's n is the largest of them.
         size: (H, W).
     """
-    columns = [scores[:, None], classes[:, None], boxes, embeddings]
-    rows = torch.cat([column.float() for column in columns], dim=1).cpu().numpy()
+    columns = [scores[..., None], classes[..., None], output.boxes[-1], output.embeddings]
+    batch = torch.cat([column.float() for column in columns], dim=-1).cpu().numpy()
+    places = np.arange(batch.shape[1])
+    outputs = []
+    for image, count in enumerate(counts):
+        kept = places[(places < count) | (places >= max(counts))]
+        rows = batch[image, kept]
+        outputs.append(
+            FrameOutput(
+                scores=rows[:, 0],
+                classes=rows[:, 1].astype(np.int64),
+                boxes=rows[:, 2:6],
+                embeddings=rows[:, 6:],
+                masks=None if output.masks is None else partial(_owners, output, image, kept, size),
+            )
+        )
+    return outputs
 
-    def owners(asked: np.ndarray) -> Owners:
-        assert mask_logits is not None
-        index = torch.from_numpy(asked).to(scores.device)
-        logits = mask_logits(torch.zeros_like(index), index)
-        highest, best = unpad_masks(logits, size, size).max(dim=0)
-        return best.cpu().numpy(), highest.sigmoid().cpu().numpy()
 
-    return FrameOutput(
-        scores=rows[:, 0],
-        classes=rows[:, 1].astype(np.int64),
-        boxes=rows[:, 2:6],
-        embeddings=rows[:, 6:],
-        masks=None if mask_logits is None else owners,
-    )
+def _owners(
+    output: NetworkOutput, image: int, kept: np.ndarray, size: tuple[int, int], asked: np.ndarray
+) -> Owners:
+    """See :attr:`FrameOutput.masks`; ``kept`` gives the network's row for each of the frame's rows."""
+    assert output.masks is not None
+    index = torch.from_numpy(kept[asked]).to(output.logits.device)
+    logits = output.masks(torch.full_like(index, image), index)
+    highest, best = unpad_masks(logits, size, size).max(dim=0)
+    return best.cpu().numpy(), highest.sigmoid().cpu().numpy()
 
 
 def _instances(found: TrackedFrame, size: tuple[int, int]) -> Instances:

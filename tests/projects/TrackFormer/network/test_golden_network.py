@@ -118,11 +118,14 @@ class Recorder:
     """In place of a tracker: asks the golden track queries and keeps what the stream says."""
 
     def __init__(self, queries: list[tuple[np.ndarray, np.ndarray]]):
-        self.queries = queries
+        self.asked = queries
         self.outputs = []
 
-    def step(self, detect, image_size, public_detections):
-        self.outputs.append(detect(*self.queries.pop(0)))
+    def queries(self, image_size):
+        return self.asked.pop(0)
+
+    def update(self, output, image_size, public_detections):
+        self.outputs.append(output)
         nothing = np.zeros(0, np.int64)
         return TrackedFrame(nothing, np.zeros((0, 4)), np.zeros(0), nothing)
 
