@@ -1,6 +1,7 @@
 """Predict with an exported model, without torch.
 
-Images and videos give a JSON file as ``d2video predict --results`` writes it.
+Images and videos give a JSON file as ``d2video predict --results`` writes it; of a model that makes images,
+such as IPT, these.
 
 Example: python -m d2video.deploy exported street.mp4 --output results.json
 """
@@ -11,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from d2video.deploy.answers import DEFAULT_TOPK, Answer
 from d2video.deploy.runner import Runner
 from d2video.deploy.sources import is_image
-from d2video.utils.errors import exit_on_user_error
+from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.files import open_text
 
 
@@ -28,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", help="what 'd2video export' has written")
     parser.add_argument("input", help="image, video, or folder of frames")
     parser.add_argument("--output", default="results.json", help="(default: %(default)s)")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="PNG files of a model that makes images"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: all")
     parser.add_argument(
@@ -38,11 +44,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     runner = Runner(args.folder, device=args.device, threads=args.threads)
     if is_image(args.input):
-        write_results(args.output, args.input, iter([runner.predict(args.input)]))
+        answers = iter([runner.predict(args.input)])
     else:
         answers = runner(args.input, stop_at_damage=args.stop_at_damage)
-        write_results(args.output, args.input, answers)
-    print(f"written to {args.output}")
+    write_results(args.output, args.input, with_pictures(answers, args.pictures))
+    print(f"written to {' and '.join(map(str, filter(None, [args.output, args.pictures])))}")
+
+
+def with_pictures(answers: Iterator[Answer], folder: Path | None) -> Iterator[Answer]:
+    """The answers, after their pictures have been written.
+
+    Raises:
+        UserError: the model makes pictures and no folder is given, or the reverse; or a picture cannot be
+            written.
+    """
+    for answer in answers:
+        picture, frame = answer.found.picture(), answer.frame
+        if (picture is None) != (folder is None):
+            advice = "leave out --pictures" if picture is None else "give --pictures FOLDER"
+            makes = "no pictures" if picture is None else "pictures"
+            raise UserError(f"this model makes {makes}: {advice}")
+        if picture is not None and folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{Path(frame.file_name or f'{frame.index:06d}').stem}.png"
+            if not cv2.imwrite(str(path), picture[:, :, ::-1]):
+                raise UserError(f"cannot write {path}: make room or permissions")
+        yield answer
 
 
 def write_results(

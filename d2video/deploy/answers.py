@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from d2video.deploy.sources import Frame
 
 DEFAULT_TOPK = 5
@@ -20,6 +22,10 @@ class Found(ABC):
     def video_record(self, topk: int) -> dict[str, Any]:
         """The JSON entries of a whole video, of what was found in its last frame."""
         return {}
+
+    def picture(self) -> np.ndarray | None:
+        """The image that a model which makes images has made, uint8 (H', W', 3), RGB."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)

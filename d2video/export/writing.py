@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Formats of --format, and what runs them.
 RUNTIMES = {"onnx": ".onnx", "torch": ".pt2", "aoti": ".pt2"}
-# The largest difference of a written graph from the model; beyond it something else is computed.
+# The largest difference of a written graph from the model, relative to values above 1; beyond it something
+# else is computed.
 TOLERANCE = 1e-3
 # The first with GridSample and GroupNormalization as torch has them.
 _OPSET = 20
@@ -39,7 +40,7 @@ def write_export(model: nn.Module, cfg: CfgNode, runtime: str, folder: Path) -> 
         folder: is created; files of these names are replaced. The manifest is written last.
 
     Returns:
-        the largest absolute difference of each graph from the model.
+        the largest difference of each graph from the model, see ``TOLERANCE``.
 
     Raises:
         UserError: the model cannot be exported, or a graph differs by more than ``TOLERANCE``.
@@ -127,7 +128,7 @@ def _inputs(spec: GraphSpec) -> list[GraphInput]:
 
 
 def _compare(graphs: dict[str, GraphSpec], folder: Path, manifest: Manifest) -> dict[str, float]:
-    """The largest absolute differences of the written graphs from the modules."""
+    """The largest differences of the written graphs from the modules, see ``TOLERANCE``."""
     written = open_graphs(folder, manifest, "cpu", torch.get_num_threads())
     differences = {}
     for name, spec in graphs.items():
@@ -144,7 +145,8 @@ def _compare(graphs: dict[str, GraphSpec], folder: Path, manifest: Manifest) -> 
                         "onnxruntime may help"
                     )
                 difference = torch.from_numpy(found[output]).double() - value.double()
-                differing.append(difference.abs().max())
+                scale = value.double().abs().max().clamp(min=1)
+                differing.append(difference.abs().max() / scale)
         largest = float(torch.stack(differing).max())  # NaN if any is
         if not largest <= TOLERANCE:
             raise UserError(

@@ -30,6 +30,9 @@ class Restored(Found):
     def record(self, topk: int) -> dict[str, Any]:
         return {}
 
+    def picture(self) -> np.ndarray:
+        return self.image
+
 
 class Restoration(DeployedTask):
     """Restore images, each by itself.

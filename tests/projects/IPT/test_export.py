@@ -1,11 +1,13 @@
 """IPT as ONNX files, run without torch, against the model."""
 
+import cv2
 import numpy as np
 import pytest
 from d2video.projects.ipt.official import OfficialTiling
 from d2video.projects.ipt.tiling import Tiling
 
 from d2video.deploy import Runner
+from d2video.deploy.__main__ import with_pictures
 from d2video.export import export_graphs, write_export
 from d2video.inference.predictor import Predictor
 from d2video.utils.errors import UserError
@@ -26,8 +28,7 @@ def exported(tmp_path_factory):
 def test_graphs_are_the_model(exported):
     """Three patches where two were traced."""
     assert exported[2].keys() == {"patches_sr_x2", "patches_derain"}
-    # Of values up to 255, which float32 holds to 1.5e-5.
-    assert max(exported[2].values()) <= 4e-4
+    assert max(exported[2].values()) <= 4e-6  # of values up to 255, as a share
 
 
 @pytest.mark.parametrize("official", [False, True])
@@ -50,6 +51,17 @@ def test_the_runner_answers_as_the_predictor(exported, task, official, ensemble)
             difference = np.abs(found.astype(int) - expected.restored)
             assert difference.max() <= 1
             assert (difference > 0).mean() < 0.01
+
+
+def test_pictures_are_written(exported, tmp_path):
+    runner = Runner(exported[1])
+    runner.task.task = "sr_x2"
+    image = np.random.default_rng(0).integers(0, 256, (14, 15, 3), dtype=np.uint8)
+    (answer,) = with_pictures(iter([runner.predict(image)]), tmp_path / "new")
+    (path,) = (tmp_path / "new").iterdir()
+    assert np.array_equal(cv2.imread(str(path))[:, :, ::-1], answer.found.image)
+    with pytest.raises(UserError, match="this model makes pictures: give --pictures FOLDER"):
+        next(with_pictures(iter([runner.predict(image)]), None))
 
 
 def test_the_settings_are_the_config_s():
