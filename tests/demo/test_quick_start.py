@@ -38,7 +38,7 @@ CASES = ("shuffled", "one_frame")
 
 
 def quick_start(*arguments) -> subprocess.CompletedProcess:
-    return run_fresh("-c", SHRUNK, *arguments)
+    return run_fresh("-c", SHRUNK, *arguments, imported=False)  # it sets DETECTRON2_DATASETS
 
 
 def as_base64(path: Path) -> str:
