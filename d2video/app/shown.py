@@ -59,7 +59,7 @@ def show_result(result: Result, address: str) -> str:
 
 
 def show_error(message: str) -> str:
-    """Why there is no result."""
+    """An error message in place of a result."""
     return _block(f'<p class="error" role="alert">{escape(message)}</p>')
 
 

@@ -171,8 +171,8 @@ def run(args: argparse.Namespace) -> None:
         )
     if outputs(args):
         places = " and ".join(outputs(args))
-        told = "%d frames or images of %s written to %s"
-        logging.getLogger("d2video").info(told, done, source.name, places)
+        logger = logging.getLogger("d2video")
+        logger.info("%d frames or images of %s written to %s", done, source.name, places)
 
 
 def _check_shared(source: Any, show: bool) -> None:

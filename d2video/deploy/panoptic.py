@@ -17,7 +17,7 @@ class Segments:
     """A panoptic map.
 
     Attributes:
-        ids: int32 (H, W), from 1 on; 0 where there is no segment.
+        ids: int32 (H, W), from 1 on; 0: no segment.
         segments: ``{"id", "isthing", "category_id", "area"}`` of each id.
     """
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from d2video.utils.errors import UserError
 from d2video.utils.natural_order import natural_key
+from d2video.utils.sources import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 _DEFAULT_FPS = 25.0
 # Containers that state the number of frames. OpenCV estimates that of others from the length, which may be
 # that of the sound: so much may be missing there, in seconds.

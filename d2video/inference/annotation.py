@@ -48,7 +48,7 @@ def annotate(
 
     Raises:
         UserError: the task does not offer an output, the source cannot be read, a file cannot be
-            written, or there is no window to show.
+            written, or a window cannot be opened.
     """
     options, results = options or DrawingOptions(), results or {}
     check_asked(predictor, results, options)

@@ -10,6 +10,9 @@ from pathlib import Path
 from d2video.utils.addresses import address_in, address_of, local_path, public_name, scheme_of
 from d2video.utils.errors import UserError
 
+# Of image files that can be read.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+
 # Protocols by which cameras and servers send; FFmpeg speaks them.
 STREAMS = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 WEB = frozenset({"http", "https"})

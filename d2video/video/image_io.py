@@ -14,10 +14,10 @@ from PIL import Image
 from d2video.utils.errors import BrokenFile, UserError
 from d2video.utils.limits import size_fault
 from d2video.utils.natural_order import natural_key
+from d2video.utils.sources import IMAGE_SUFFIXES
 from d2video.utils.whole_numbers import whole_number
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
-# Those of these suffixes, whatever a file is called; Pillow would also start Ghostscript for EPS.
+# Those of IMAGE_SUFFIXES, whatever a file is called; Pillow would also start Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 # Modes of Pillow, and how their pixels are held; grey of 16 bits is "I;16" or "I", by Pillow's version.
 _ONE_CHANNEL = {"1": np.uint8, "L": np.uint8, "P": np.uint8, "I;16": np.uint16, "I": np.uint16}

@@ -5,13 +5,12 @@ Shapes: N: queries kept, HÃ—W: size of the network's input without padding, H_oÃ
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from d2video.projects.detr.postprocess import Detections, unpad_masks
-from PIL import Image
 from torch import Tensor
 
 from d2video.structures.answers import PanopticMap, Segment
+from d2video.utils.nearest_sampling import nearest_in_pillow
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,6 @@ def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """(H, W) resized as Pillow does, by nearest sampling; ties between two pixels included."""
     for axis, (old, new) in enumerate(zip(labels.shape, size)):
         if old != new:
-            line = Image.fromarray(np.arange(old, dtype=np.int32)[:, None])
-            index = np.array(line.resize((1, new), Image.Resampling.NEAREST))[:, 0]
-            labels = labels.index_select(axis, torch.from_numpy(index).to(labels.device))
+            index = torch.from_numpy(nearest_in_pillow(old, new))
+            labels = labels.index_select(axis, index.to(labels.device))
     return labels
