@@ -26,8 +26,8 @@ def sum_of_samples(
     backward pass of ``embedding_bag`` gives that gain away again, so this is for inference.
 
     Args:
-        table: (R, c). Each map has a border of zeros, one pixel wide. Neighbours in a row of a map are
-            ``step`` rows of the table apart.
+        table: (R, c), of the type of the sums. Each map has a border of zeros, one pixel wide. Neighbours
+            in a row of a map are ``step`` rows of the table apart.
         x, y: (..., P) float32, in pixels of the bordered map, whose border is pixel 0; overwritten.
         weights: as x, or None for equal weights of 1.
         width, height: of the map of each point, without its border; float32, broadcast to x.
@@ -49,7 +49,7 @@ def sum_of_samples(
     indices[..., 0], indices[..., 1] = index, index + step
     indices[..., 2] = index + line
     indices[..., 3] = indices[..., 2] + step
-    shares = x.new_empty(*index.shape, 4)
+    shares = table.new_empty(*index.shape, 4)
     lower = lower_part if weights is None else weights * lower_part
     upper = (1 if weights is None else weights) - lower
     shares[..., 1] = upper * right_part

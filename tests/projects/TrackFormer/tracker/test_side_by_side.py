@@ -50,7 +50,11 @@ def answers_side_by_side(model: nn.Module) -> list[list[Instances]]:
     ["deformable", "detr_track_attention", "detr_masks", "three_frames", "merged", "track_links"],
 )
 def test_answers_are_those_of_each_video_by_itself(variant):
+    """With several levels in float64: the last bits of float32 depend on the batch, and the group norm of a
+    level of one pixel makes much of them."""
     model = build(variant, *CHANGING, "TEST.VIDEO.BATCH", 4).eval()
+    if variant in ("deformable", "merged", "track_links"):
+        model.double()
     alone = [
         [*model.stream_video(frames_of(number), size)] for number, (_, _, size) in enumerate(VIDEOS)
     ]
