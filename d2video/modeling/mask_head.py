@@ -17,6 +17,7 @@ from d2video.layers import DeformConv
 from d2video.layers.transformer import run
 from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded
+from d2video.utils.transfer import to_device
 
 
 class MHAttentionMap(nn.Module):
@@ -271,8 +272,8 @@ class MaskBranch(nn.Module):
         """Mask logits of some queries; they do not depend on which others are computed.
 
         Args:
-            images: (P,) int64, the image of each wanted query, in [0, N).
-            queries: (P,) int64, in [0, Q).
+            images: (P,) int64, the image of each wanted query, in [0, N); on any device.
+            queries: (P,) int64, in [0, Q); on any device.
 
         Returns:
             (P, H_n, W_n), at the size of the last lateral.
@@ -280,6 +281,7 @@ class MaskBranch(nn.Module):
         finest = encoded.laterals[-1]
         if not len(queries):
             return finest.new_zeros(0, *finest.shape[-2:])
+        images, queries = (to_device(index, finest.device) for index in (images, queries))
         parts = len(images)
         if not self.training:
             largest = 2 * self.mask_head.out_channels * finest.shape[-2:].numel()

@@ -39,7 +39,8 @@ class Predictions:
         logits: (L or 1, B, Q, K), or K + 1 with "no object" last.
         boxes: (L or 1, B, Q, 4) float32, cxcywh in [0, 1] of the unpadded image.
         masks: called with the image (P,) and the query (P,) of P queries of the last layer; returns
-            their mask logits (P, h, w). None for a network without masks.
+            their mask logits (P, h, w). Both may be on the CPU: nobody then waits for the device. None
+            for a network without masks.
         encoded: what ``masks`` reads.
         coarse_masks: (L, B, Q, H_f, W_f) mask logits of all layers, in the training of a network with
             query masks.
