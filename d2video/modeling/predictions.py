@@ -7,6 +7,7 @@ those of a clip one after the other, q: queries of an image, H_f×W_f: the trans
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -60,6 +61,16 @@ class Predictions:
     def of_image(self, image: int) -> "Predictions":
         """Classes and boxes of one image: logits (L, Q, K)."""
         return Predictions(self.logits[:, image], self.boxes[:, image])
+
+    def last_on_host(self) -> "Predictions":
+        """Logits, boxes and embeddings of the last layer in the host's memory, in one transfer."""
+        found = [self.logits[-1], self.boxes[-1]]
+        found += [] if self.embeddings is None else [self.embeddings]
+        columns = torch.cat(found, dim=-1).cpu().split([each.shape[-1] for each in found], dim=-1)
+        logits, boxes, *embeddings = (each.contiguous() for each in columns)
+        return Predictions(
+            logits[None], boxes[None], embeddings=embeddings[0] if embeddings else None
+        )
 
     def in_groups(self, num_queries: int) -> "Predictions":
         """Those of the first Q queries, the others as :attr:`groups`."""

@@ -102,6 +102,10 @@ def uploads():
     return torch.tensor([1, 2], device=device), torch.ones(2).to(device), on_device(3)[[0, 2]]
 
 
+def blocking_upload():
+    return torch.ones(2).pin_memory().to("cuda")
+
+
 def without_waiting():
     pinned = torch.ones(2).pin_memory()[:1]
     values = pinned.to("cuda", non_blocking=True).repeat(3)
@@ -109,7 +113,16 @@ def without_waiting():
     return values.repeat_interleave(on_device(3).long(), output_size=3).sum()
 
 
-WAITING = [hidden_item, by_a_mask, sizes_unknown, downloads, uploads, without_waiting]
+_UNPINNED = "upload of memory that is not pinned"
+WAITING = [
+    hidden_item,
+    by_a_mask,
+    sizes_unknown,
+    downloads,
+    uploads,
+    blocking_upload,
+    without_waiting,
+]
 
 
 def all_waits():
@@ -122,7 +135,8 @@ def test_waits():
         ["index by a mask"],
         ["nonzero", "repeat_interleave without output_size"],
         ["tolist", "download", "_local_scalar_dense"],
-        ["upload", "upload", "upload of an index"],
+        [_UNPINNED, _UNPINNED, "upload of an index"],
+        ["upload that blocks"],
         [],
     ]
 

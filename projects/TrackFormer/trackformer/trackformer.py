@@ -294,11 +294,11 @@ class TrackFormer(SetPredictionModel):
         features = self.network.features(self.normalize(image[None]), None)
         current = self.network.project(features)
         output: NetworkOutput = self.network(features, current, [], None, all_layers=False)
-        scores, classes = self.best_classes(output.logits[-1, 0])
+        scores, classes = self.best_classes(output.last_on_host().logits[-1, 0])
         found_here = scores >= self.score_threshold
         tracked = self._tracker.tracked_classes
         if tracked is not None:  # the official models have more classes than the data
-            found_here &= torch.isin(classes, torch.tensor(tracked, device=classes.device))
+            found_here &= torch.isin(classes, torch.tensor(tracked))
         rows = found_here.nonzero()[:, 0]
         masks = None
         if output.masks is not None:

@@ -154,10 +154,13 @@ def _transfer(func: Any, args: Any, kwargs: dict[str, Any], name: str) -> Any:
         if device is not None:
             to_device = torch.device(device).type != "cpu"
     from_device = isinstance(source, PretendTensor)
-    if to_device and not from_device and not (non_blocking and _is_pinned(source)):
-        waits.record("upload" if not _is_pinned(source) else "blocking upload")
-    if from_device and not to_device:
-        waits.record("download")
+    if to_device != from_device and source.numel():
+        if from_device:
+            waits.record("download")
+        elif not _is_pinned(source):
+            waits.record("upload of memory that is not pinned")
+        elif not non_blocking:
+            waits.record("upload that blocks")
     if name == "copy_":
         func(_real(target), _real(source))
         return target
@@ -167,6 +170,4 @@ def _transfer(func: Any, args: Any, kwargs: dict[str, Any], name: str) -> Any:
 
 
 def _is_pinned(tensor: Tensor) -> bool:
-    return not isinstance(tensor, PretendTensor) and (
-        tensor.untyped_storage().data_ptr() in _pinned and tensor.numel() > 0
-    )
+    return not isinstance(tensor, PretendTensor) and tensor.untyped_storage().data_ptr() in _pinned
