@@ -1,4 +1,6 @@
-"""From the host's memory to a device, without waiting for what the device has in hand."""
+"""Between the host's memory and a device, with as few waits for the device as can be."""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -15,3 +17,12 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def to_host(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Copies in the host's memory, for which a device is waited for once; tensors there stay as they are."""
+    given = list(tensors)
+    found = [tensor.to("cpu", non_blocking=tensor.is_cuda) for tensor in given]
+    for device in {tensor.device for tensor in given if tensor.is_cuda}:
+        torch.cuda.current_stream(device).synchronize()
+    return found

@@ -106,6 +106,12 @@ def blocking_upload():
     return torch.ones(2).pin_memory().to("cuda")
 
 
+def several_downloads():
+    on_device(2).to("cpu", non_blocking=True)
+    on_device(2).to("cpu", non_blocking=True)
+    torch.cuda.current_stream().synchronize()
+
+
 def without_waiting():
     pinned = torch.ones(2).pin_memory()[:1]
     values = pinned.to("cuda", non_blocking=True).repeat(3)
@@ -121,6 +127,7 @@ WAITING = [
     downloads,
     uploads,
     blocking_upload,
+    several_downloads,
     without_waiting,
 ]
 
@@ -137,6 +144,7 @@ def test_waits():
         ["tolist", "download", "_local_scalar_dense"],
         [_UNPINNED, _UNPINNED, "upload of an index"],
         ["upload that blocks"],
+        ["synchronize"],
         [],
     ]
 

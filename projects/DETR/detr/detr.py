@@ -51,6 +51,7 @@ from d2video.modeling.rescoring import Rescoring
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer
+from d2video.structures.instances import on_host
 from d2video.utils.batches import in_batches
 from d2video.utils.errors import UserError
 from d2video.utils.transfer import to_device
@@ -338,7 +339,7 @@ class DETR(SetPredictionModel):
                 masks = found.pred_masks
                 found.remove("pred_masks")
                 found.pred_rles = encode_masks(masks.cpu())
-            frames.append(found.to("cpu"))
+            frames.append(on_host(found))
         return collect_video(frames, size)
 
     def _answer(

@@ -156,7 +156,8 @@ def _transfer(func: Any, args: Any, kwargs: dict[str, Any], name: str) -> Any:
     from_device = isinstance(source, PretendTensor)
     if to_device != from_device and source.numel():
         if from_device:
-            waits.record("download")
+            if not non_blocking:  # what the host reads before it has waited is not noticed here
+                waits.record("download")
         elif not _is_pinned(source):
             waits.record("upload of memory that is not pinned")
         elif not non_blocking:

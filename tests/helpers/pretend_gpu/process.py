@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ import torch.utils.checkpoint
 
 from tests.helpers.fresh_process import call_fresh
 from tests.helpers.pretend_gpu.dispatch import autocast, pretending
+from tests.helpers.pretend_gpu.waits import record
 
 T = TypeVar("T")
 
@@ -52,6 +54,7 @@ def _pretend_in_this_process() -> None:
     }.items():
         setattr(cuda, name, _answering(answer))
     cuda.get_rng_state = lambda *_: torch.zeros(16, dtype=torch.uint8)
+    cuda.current_stream = lambda *_: SimpleNamespace(synchronize=lambda: record("synchronize"))
     cuda.device = cuda.device_of = lambda *_: nullcontext()
     # Without kernels of its own cuDNN cannot be pretended; torch has others for the same operations.
     torch.backends.cudnn.enabled = False
