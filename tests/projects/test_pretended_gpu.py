@@ -1,5 +1,5 @@
-"""Every system on the pretended GPU, in float32 and bfloat16: nothing lies on the wrong device, the numbers are
-those of the CPU, and the host rarely waits.
+"""Every system on the pretended GPU, in float32 and bfloat16: nothing lies on the wrong device, the numbers
+are those of the CPU, and the host rarely waits.
 
 What a wait costs depends on how much the GPU has in hand; their number is what a test can hold.
 """
