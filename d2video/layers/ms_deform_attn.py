@@ -11,14 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from d2video.layers.bilinear_rows import MAX_ROWS, sum_of_samples
 from d2video.layers.recording import SampledAttention
 
 LevelSizes = list[tuple[int, int]]
 OffsetUnit = Literal["wh", "hw"]
-
-
-# Row numbers of a table are counted in float32.
-_MAX_ROWS = 2**24
 
 
 def _num_rows(sizes: LevelSizes, heads: int) -> int:
@@ -40,7 +37,7 @@ def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights:
     """
     needs_gradient = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad)
     if value.device.type == "cpu" and not needs_gradient and not torch.compiler.is_exporting():
-        parts = max(1, _MAX_ROWS // _num_rows(sizes, value.shape[2]))
+        parts = max(1, MAX_ROWS // _num_rows(sizes, value.shape[2]))
         inputs = (value.split(parts), locations.split(parts), weights.split(parts))
         return torch.cat([_sum_of_rows(v, sizes, *where) for v, *where in zip(*inputs)])
     return _sum_of_grid_samples(value, sizes, locations, weights)
@@ -68,11 +65,7 @@ def _sum_of_grid_samples(
 
 
 def _sum_of_rows(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """By ``embedding_bag``: the four pixels around a point are rows of a table.
-
-    Five times as fast as ``grid_sample`` on a CPU, whose channels lie a whole level apart in memory.
-    The backward pass of ``embedding_bag`` gives that gain away again, so this is for inference.
-    """
+    """By :func:`sum_of_samples`: on a CPU without gradients, five times as fast."""
     batch, _, heads, channels = value.shape
     queries, points = locations.shape[1], locations.shape[-2]
     device = value.device
@@ -83,41 +76,21 @@ def _sum_of_rows(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: T
     ]
     table = torch.cat(bordered, dim=1)
     rows = _num_rows(sizes, heads)
-    assert batch * rows <= _MAX_ROWS, (batch, rows)
-    extent = torch.tensor([[w, h] for h, w in sizes], dtype=torch.float32, device=device)
+    assert batch * rows <= MAX_ROWS, (batch, rows)
+    width, height = torch.tensor(sizes, dtype=torch.float32, device=device).flip(1).T[..., None]
     first = torch.tensor([0] + [level.shape[1] for level in bordered[:-1]]).cumsum(0).to(device)
     start = torch.arange(batch, device=device).view(-1, 1, 1, 1, 1) * rows
     start = start + torch.arange(heads, device=device).view(-1, 1, 1) + first[:, None] * heads
-
-    # In coordinates of the bordered level, whose pixel 0 is the border; points beyond it are moved
-    # onto its outer edge, where nothing but the border counts.
-    x = (locations[..., 0] * extent[:, :1] + 0.5).clamp_(min=0).minimum(extent[:, :1] + 1)
-    y = (locations[..., 1] * extent[:, 1:] + 0.5).clamp_(min=0).minimum(extent[:, 1:] + 1)
-    left, top = x.floor().minimum(extent[:, :1]), y.floor().minimum(extent[:, 1:])
-    right_part, lower_part = x.sub_(left), y.sub_(top)
-    line = (extent[:, :1] + 2) * heads
-    index = (top.mul_(line)).add_(left, alpha=heads).add_(start).int()
-    line = line.int()
-    indices = torch.empty(*index.shape, 4, dtype=torch.int32, device=device)
-    indices[..., 0], indices[..., 1] = index, index + heads
-    indices[..., 2] = index + line
-    indices[..., 3] = indices[..., 2] + heads
-    shares = torch.empty(*index.shape, 4, device=device)
-    lower = weights * lower_part
-    upper = weights - lower
-    shares[..., 1] = upper * right_part
-    shares[..., 0] = upper - shares[..., 1]
-    shares[..., 3] = lower * right_part
-    shares[..., 2] = lower - shares[..., 3]
-
-    bag = len(sizes) * points * 4
-    bags = torch.arange(0, batch * queries * heads * bag, bag, dtype=torch.int32, device=device)
-    summed = F.embedding_bag(
-        indices.view(-1),
+    summed = sum_of_samples(
         table.view(-1, channels),
-        bags,
-        per_sample_weights=shares.view(-1),
-        mode="sum",
+        locations[..., 0] * width + 0.5,
+        locations[..., 1] * height + 0.5,
+        weights,
+        width=width,
+        height=height,
+        first=start,
+        step=heads,
+        points=len(sizes) * points,
     )
     return summed.view(batch, queries, heads * channels)
 

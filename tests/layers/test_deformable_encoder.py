@@ -105,7 +105,7 @@ def test_a_large_table_is_read_in_parts(monkeypatch):
     whole = encoder(tokens, pos, where)
     sizes = []
     read = ms_deform_attn._sum_of_rows
-    monkeypatch.setattr(ms_deform_attn, "_MAX_ROWS", 1300)
+    monkeypatch.setattr(ms_deform_attn, "MAX_ROWS", 1300)
     monkeypatch.setattr(
         ms_deform_attn, "_sum_of_rows", lambda v, *args: sizes.append(len(v)) or read(v, *args)
     )
