@@ -119,7 +119,9 @@ def _by_grid_sample(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     """By ``grid_sample``; see :func:`deform_conv2d_sampled`."""
     batch, channels, height, width = x.shape
     by_tap = weight.permute(2, 3, 0, 1).reshape(-1, channels, 1, 1)
-    products = F.conv2d(x.contiguous(), by_tap).unflatten(1, (TAPS, -1)).flatten(0, 1)  # (N·K, O, H, W)
+    products = (
+        F.conv2d(x.contiguous(), by_tap).unflatten(1, (TAPS, -1)).flatten(0, 1)
+    )  # (N·K, O, H, W)
     x_position, y_position = _positions(offset)
     # grid_sample wants (x, y) scaled so that -1 and 1 are the outer edges of the outermost pixels.
     grid = torch.stack([(2 * x_position + 1) / width, (2 * y_position + 1) / height], dim=-1) - 1

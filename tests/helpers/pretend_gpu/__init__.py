@@ -5,7 +5,7 @@ tracking, autocast, backward passes and updates run as they would. Three things 
 
 * the rules of CUDA on mixing devices: an operation on a tensor of each kind raises, as do ``numpy`` and
   the array interface of a tensor on the device (:mod:`.dispatch`);
-* autocast with torch's own rules for CUDA (:mod:`.process`);
+* autocast with torch's own rules for CUDA (:mod:`.process`), and operations that are not deterministic there;
 * waits: where the host stops until the device has done all that it was given. Each is recorded with
   the line that caused it (:mod:`.waits`).
 

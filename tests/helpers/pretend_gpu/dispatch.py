@@ -23,6 +23,14 @@ _INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_in
 _SOFTMAX = {"_softmax": torch.softmax, "_log_softmax": torch.log_softmax}
 _SOFTMAX_BACKWARD = ("_softmax_backward_data", "_log_softmax_backward_data")
 
+# What raises under torch.use_deterministic_algorithms, of what models use; and torchvision's operator, which
+# adds in any order without saying so.
+_IN_ANY_ORDER = {
+    *("grid_sampler_2d_backward", "upsample_bilinear2d_backward", "upsample_bicubic2d_backward"),
+    *("_adaptive_avg_pool2d_backward", "reflection_pad2d_backward", "replication_pad2d_backward"),
+    *("put_", "histc", "median", "_deform_conv2d_backward"),
+}
+
 # Host memory that is pinned, by its address; kept alive, so that no address is used again.
 _pinned: dict[int, Tensor] = {}
 
@@ -67,7 +75,7 @@ def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation.
 
     Raises:
-        RuntimeError: it mixes devices as CUDA does not allow.
+        RuntimeError: it mixes devices as CUDA does not allow, or is not deterministic though it should be.
     """
     if func is torch.ops.prim.device.default:
         return told_device()
@@ -89,6 +97,8 @@ def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not on_device and not ours:
         return func(*args, **kwargs)
     _check_devices(func, name, args, [t for t in tensors if not isinstance(t, PretendTensor)])
+    if name in _IN_ANY_ORDER and torch.are_deterministic_algorithms_enabled():
+        raise RuntimeError(f"{name}_cuda does not have a deterministic implementation")
     if what := waits.of_operation(name, overload, args, kwargs):
         waits.record(what)
     if device is not None:
