@@ -35,7 +35,8 @@ class GpuRun:
         size: (height, width) of the answers to the video.
         video: frames (3, h, w) uint8 for ``stream_video``.
         inputs: for ``forward`` at inference.
-        step_waits: how often the host waits for the GPU in a training step, at most.
+        step_waits, frame_waits: how often the host waits for the GPU in a training step, and for each frame
+            of a video, at most.
     """
 
     cfg: Any
@@ -44,6 +45,7 @@ class GpuRun:
     video: list[Tensor]
     inputs: list[dict] = field(default_factory=list)
     step_waits: int = 5
+    frame_waits: int = 2
 
 
 # Random numbers are drawn in every model, so that a test sees whether they go on.

@@ -27,8 +27,8 @@ def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
 
 
 def gpu_runs() -> dict[str, GpuRun]:
-    """The models of MOT17, of MOTS20, and the demo's, whose training has the losses of two stages and
-    whose suppression of proposals, torchvision's, waits twice a frame."""
+    """The models of MOT17 and MOTS20; with two stages, which have a matching of their own; and the demo's,
+    whose suppression of proposals, torchvision's, waits twice a frame, and whose links of tracks once."""
     batch = [make_pair(), make_pair((0, 2), (), height=32, seed=1)]
     video = [make_pair(seed=seed)["image"] for seed in range(4)]
     item = {"image": video[0], "height": 80, "width": 112}
@@ -41,6 +41,7 @@ def gpu_runs() -> dict[str, GpuRun]:
         "multi_frame": run("multi_frame"),
         "detr_masks": run("detr_masks"),
         "two_stage": run("two_stage", step_waits=6),
+        "track_links": run("track_links", step_waits=12, frame_waits=4),
     }
 
 
