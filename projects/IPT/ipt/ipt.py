@@ -179,7 +179,7 @@ class IPT(nn.Module):
         for item in batched_inputs:
             self._check_patch(item, self.network.tasks[task].scale)
         image, target = (
-            to_device(torch.stack([item[key] for item in batched_inputs]), self.device).float()
+            torch.stack([to_device(item[key], self.device) for item in batched_inputs]).float()
             for key in ("image", "target")
         )
         output, features = self.network(image, task)

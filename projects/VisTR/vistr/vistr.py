@@ -174,13 +174,13 @@ class VisTR(SetPredictionModel):
     # ---- inference ------------------------------------------------------------------------------
 
     def _clip(self, frames: list[Tensor]) -> Tensor:
-        """T tensors (3, h, w) to (T, 3, h, w)."""
+        """T tensors (3, h, w) to (T, 3, h, w), on the model's device."""
         if len(frames) != self.network.num_frames:
             raise UserError(
                 f"a clip has {len(frames)} frames, the model takes {self.network.num_frames}: "
                 "sample clips of INPUT.CLIP.NUM_FRAMES"
             )
-        return torch.stack(list(frames))
+        return torch.stack([to_device(frame, self.device) for frame in frames])
 
     def predict_clip(self, frames: list[Tensor]) -> ClipPrediction:
         """As :meth:`predict_clips`, of one."""
