@@ -40,7 +40,8 @@ class Matches:
     @classmethod
     def of(cls, rows: np.ndarray, device: torch.device, left_over: int) -> "Matches":
         """From the four rows (4, M) int64 in the host's memory."""
-        return cls(*to_device(torch.from_numpy(rows), device), left_over, rows)
+        layer, batch, query, target = to_device(torch.from_numpy(rows), device)
+        return cls(layer, batch, query, target, left_over, rows)
 
     def on_host(self) -> np.ndarray:
         """(4, M) int64: layer, batch, query and target; waits for the device if they are only there."""
