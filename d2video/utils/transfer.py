@@ -12,7 +12,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     From other memory the copy begins only when the device has done all that it was given before.
 
     Args:
-        tensor: on any device; it must not be changed until the device has it, unless it is not pinned yet.
+        tensor: on any device. If it is in pinned memory, it must not change before the device has it.
     """
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -199,6 +199,7 @@ class VTN(nn.Module):
             features, numbers, labels = add_reversed_clips(
                 features, numbers, labels, self.reversed_classes
             )
+        labels = to_device(labels, self.device)
         lengths = torch.tensor([len(clip) for clip in features])
         index = pad_sequence(numbers, batch_first=True)
         padding = torch.arange(index.shape[1]) >= lengths[:, None]
@@ -210,6 +211,7 @@ class VTN(nn.Module):
         return {"loss_cls": F.cross_entropy(logits, labels)}
 
     def _labels(self, batched_inputs: list[dict]) -> Tensor:
+        """(B,) int64, on the CPU."""
         labels = torch.tensor([item["label"] for item in batched_inputs])
         wrong = labels[(labels >= self.num_classes) | (labels < 0)].tolist()
         if wrong:
@@ -217,7 +219,7 @@ class VTN(nn.Module):
                 f"a video has label {wrong[0]}, the model's classes are 0 to {self.num_classes - 1}: "
                 f"set {_NODE}.NUM_CLASSES to the number of classes"
             )
-        return to_device(labels, self.device)
+        return labels
 
     def _clip_features(self, batched_inputs: list[dict]) -> list[Tensor]:
         """B tensors (T, C), of frames that go through the backbone together."""
