@@ -88,6 +88,7 @@ def build_train_loader(cfg: CfgNode, report: Report = refuse) -> CountingLoader:
         group_by_shape=grouping,
         rank=comm.get_rank(),
         num_processes=processes,
+        pin_memory=torch.device(cfg.MODEL.DEVICE).type == "cuda",
     )
     return CountingLoader(loader, counts)
 

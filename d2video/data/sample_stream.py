@@ -68,6 +68,7 @@ class TrainLoader:
         group_by_shape: bool = False,
         rank: int = 0,
         num_processes: int = 1,
+        pin_memory: bool = False,
     ):
         """
         Args:
@@ -80,6 +81,8 @@ class TrainLoader:
             group_by_shape: batches are either of wide samples or of others. Which samples share a
                 batch is then known only when they are there, so that they have no batch number.
             rank, num_processes: this process, and how many share the stream.
+            pin_memory: tensors of samples come in pinned memory, from which a GPU takes them without
+                the host waiting. Those within ``Instances`` do not.
         """
         assert batch_size >= 1, batch_size
         assert 0 <= rank < num_processes, (rank, num_processes)
@@ -92,6 +95,7 @@ class TrainLoader:
         self.group_by_shape = group_by_shape
         self.rank = rank
         self.num_processes = num_processes
+        self.pin_memory = pin_memory
         self.position = Position(rank)
 
     def __iter__(self) -> Iterator[list[Sample]]:
@@ -100,6 +104,7 @@ class TrainLoader:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=list,
+            pin_memory=self.pin_memory,
             worker_init_fn=worker_init_reset_seed,
             # Otherwise a number is drawn from torch's global generator, which the model uses.
             generator=torch.Generator().manual_seed(self.seed),

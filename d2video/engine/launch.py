@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -62,15 +63,21 @@ def launch_run(
         )
     under_torchrun = "LOCAL_RANK" in os.environ
     local_size = _torchrun_size(args) if under_torchrun else args.num_gpus
-    check_num_processes(local_size, device)
+    size = int(os.environ["WORLD_SIZE"]) if under_torchrun else local_size * args.num_machines
+    alone = under_torchrun and _sees_its_own_gpu()
+    check_num_processes(1 if alone else local_size, device)
+    if size > 1 and device != "auto" and torch.device(device).index is not None:
+        raise UserError(
+            f"MODEL.DEVICE is {device}, one GPU for {size} processes: set MODEL.DEVICE cuda, which gives "
+            "each its own (CUDA_VISIBLE_DEVICES chooses among them), or --num-gpus 1"
+        )
     kind = torch.device(best_device() if device == "auto" else device).type
     if kind == "cpu":
         # Neither a GPU for every process nor NCCL, wherever there are some.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        if local_size > 1:  # torch would start a thread for every core in each process
-            threads = max(1, (os.cpu_count() or 1) // local_size)
-            os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    size = int(os.environ["WORLD_SIZE"]) if under_torchrun else local_size * args.num_machines
+    if local_size > 1:  # torch would start a thread for every core in each process
+        threads = max(1, (os.cpu_count() or 1) // local_size)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if size == 1:
         _fork_workers()
         run(args)
@@ -86,6 +93,11 @@ def launch_run(
             code = _watch(context.processes, first, size)
         if code:
             sys.exit(code)
+
+
+def _sees_its_own_gpu() -> bool:
+    """Whether a scheduler has left one GPU visible to each process, as ``srun --gpus-per-task 1`` does."""
+    return "CUDA_VISIBLE_DEVICES" in os.environ and torch.cuda.device_count() == 1
 
 
 def _torchrun_size(args: argparse.Namespace) -> int:
@@ -189,7 +201,7 @@ def _make_groups(
     timeout: timedelta,
 ) -> None:
     if on_gpu:
-        torch.cuda.set_device(local_rank)
+        torch.cuda.set_device(0 if torch.cuda.device_count() == 1 else local_rank)
     # torchrun on one machine keeps its store over restarts, with the addresses of processes that are
     # gone. (On several, --rdzv-backend c10d makes a new one, and machines may count differently.)
     alone = os.environ.get("GROUP_WORLD_SIZE") == "1"
@@ -211,8 +223,21 @@ def _make_groups(
             "training has this port, give --dist-url auto or another port, under torchrun "
             "--master-port"
         ) from error
-    comm.create_local_process_group(local_size)
+    with _new_groups_wait(timeout):
+        comm.create_local_process_group(local_size)
+        comm._get_global_gloo_group()  # kept: beside NCCL, what all decide together in each step goes by it
     comm.synchronize()
+
+
+@contextmanager
+def _new_groups_wait(timeout: timedelta) -> Iterator[None]:
+    """For groups that detectron2 makes: torch would give them a timeout of its own, not the first group's."""
+    new_group = dist.new_group
+    dist.new_group = partial(new_group, timeout=timeout)
+    try:
+        yield
+    finally:
+        dist.new_group = new_group
 
 
 class _CauseFirst(logging.Filter):

@@ -87,10 +87,10 @@ class StepTrainer(SimpleTrainer):
         start = time.perf_counter()
         data = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
-        losses, fault = self._forward(data)
+        losses, values, fault = self._forward(data)
         # All processes leave the backward pass out, or none: its reduction takes them all.
         if highest(bool(fault)):
-            self._refuse(data, losses, fault, norm=None)
+            self._refuse(data, values, fault, norm=None)
             return
         self.optimizer.zero_grad()
         total: Any = sum(losses.values())
@@ -101,26 +101,31 @@ class StepTrainer(SimpleTrainer):
         norm = self._clip_gradients()
         if not math.isfinite(norm) and self._is_to_blame():
             self.grad_scaler.update()
-            self._refuse(data, losses, f"the gradient norm is {norm}", norm)
+            self._refuse(data, values, f"the gradient norm is {norm}", norm)
             return
-        self._write_metrics(losses, data_time)
+        metrics = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+        self._write_metrics(metrics, data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 
-    def _forward(self, data: list[dict[str, Any]]) -> tuple[dict[str, Tensor], str]:
-        """The losses, and what is wrong with them ("" if nothing)."""
+    def _forward(
+        self, data: list[dict[str, Any]]
+    ) -> tuple[dict[str, Tensor], dict[str, float], str]:
+        """The losses, their values, and what is wrong with them ("" if nothing)."""
         device = next(self.model.parameters()).device.type
         try:
             with torch.autocast(device, self.precision, enabled=self.precision is not None):
                 losses = self.model(data)
         except FloatingPointError as error:
-            return {}, str(error)
+            return {}, {}, str(error)
+        detached = [loss.detach() for loss in losses.values()]
         # One transfer from the GPU for all of them.
-        if math.isfinite(sum(loss.detach() for loss in losses.values())):
-            return losses, ""
-        values = {name: loss.item() for name, loss in losses.items()}
+        *numbers, total = torch.stack([*detached, sum(detached, torch.tensor(0.0))]).tolist()
+        values = dict(zip(losses, numbers, strict=True))
+        if math.isfinite(total):
+            return losses, values, ""
         wrong = [f"{name} is {v}" for name, v in values.items() if not math.isfinite(v)]
-        return losses, ", ".join(wrong) or "the sum of the losses is infinite"
+        return losses, values, ", ".join(wrong) or "the sum of the losses is infinite"
 
     def _clip_gradients(self) -> float:
         """The norm over all gradients, as it was before."""
@@ -136,13 +141,13 @@ class StepTrainer(SimpleTrainer):
         return not self.grad_scaler.is_enabled() or self.grad_scaler.get_scale() < LOWEST_SCALE
 
     def _refuse(
-        self, data: list[dict[str, Any]], losses: dict[str, Tensor], fault: str, norm: float | None
+        self, data: list[dict[str, Any]], losses: dict[str, float], fault: str, norm: float | None
     ) -> None:
         """Write the report and raise; or count a step that is left out. In all processes alike."""
         own = {
             "rank": comm.get_rank(),
             "fault": fault,
-            "losses": {name: _as_json(loss.item()) for name, loss in losses.items()},
+            "losses": {name: _as_json(loss) for name, loss in losses.items()},
             "gradient_norm": None if norm is None else _as_json(norm),
             "batch": [_source(record) for record in data],
         }

@@ -89,7 +89,7 @@ class VideoTrainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         # DistributedDataParallel wants device ids for GPUs and none for CPUs.
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
-        device_ids = [comm.get_local_rank()] if on_gpu else None
+        device_ids = [torch.cuda.current_device()] if on_gpu else None
         trained = model
         model = create_ddp_model(
             trained,

@@ -97,11 +97,9 @@ def _sum_of_rows(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: T
 
 def _as_tensor(sizes: LevelSizes, like: Tensor) -> Tensor:
     """(L, 2), of the type and on the device of another tensor."""
-    if torch.compiler.is_exporting():
-        # They may be symbols, of which ``new_tensor`` would make numbers.
-        sides = [like.new_full((), side) for size in sizes for side in size]
-        return torch.stack(sides).unflatten(0, (-1, 2))
-    return like.new_tensor(sizes)
+    # Not ``new_tensor``: it waits for a GPU, and makes numbers of the symbols of an export.
+    sides = [like.new_full((), side) for size in sizes for side in size]
+    return torch.stack(sides).unflatten(0, (-1, 2))
 
 
 def _split(value: Tensor, sizes: LevelSizes) -> tuple[Tensor, ...]:

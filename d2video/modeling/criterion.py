@@ -116,7 +116,7 @@ class MaskLoss:
         if predictions.masks is None:
             return {}
         last = assignment.matches.of_layer(len(predictions.logits) - 1)
-        batch, query = last.batch, last.query
+        _, batch, query, _ = torch.from_numpy(last.on_host())
         if not len(query):  # one runs all the same, so that every parameter has a gradient
             batch = query = query.new_zeros(1)
         logits = predictions.masks(batch, query)[: len(last.query)]
@@ -224,7 +224,7 @@ class SetCriterion:
             no_object_weights = torch.full((), self.class_loss.no_object_weight, device=device)
         query_weights = torch.where(classes == self.num_classes, no_object_weights, 1.0)
         # Float32 whatever the logits are: bfloat16 has no 1043.
-        count = torch.tensor([len(target_classes)], dtype=torch.float32, device=device)
+        count = torch.full((1,), float(len(target_classes)), device=device)
         sums = average_over_processes(torch.cat([query_weights.flatten(1).sum(1), count]))
         # At least 1 of all processes together: official DETR takes 1 a process, and then learns less
         # from few objects the more processes there are.

@@ -18,6 +18,7 @@ from d2video.layers.group_norm import GroupNorm
 from d2video.layers.transformer import run
 from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded
+from d2video.utils.transfer import to_device
 
 
 class MHAttentionMap(nn.Module):
@@ -275,8 +276,8 @@ class MaskBranch(nn.Module):
         """Mask logits of some queries; they do not depend on which others are computed.
 
         Args:
-            images: (P,) int64, the image of each wanted query, in [0, N).
-            queries: (P,) int64, in [0, Q).
+            images: (P,) int64, the image of each wanted query, in [0, N); on any device.
+            queries: (P,) int64, in [0, Q); on any device.
 
         Returns:
             (P, H_n, W_n), at the size of the last lateral.
@@ -284,6 +285,7 @@ class MaskBranch(nn.Module):
         finest = encoded.laterals[-1]
         if not len(queries):
             return finest.new_zeros(0, *finest.shape[-2:])
+        images, queries = (to_device(index, finest.device) for index in (images, queries))
         parts = len(images)
         if not self.training:
             largest = 2 * self.mask_head.out_channels * finest.shape[-2:].numel()

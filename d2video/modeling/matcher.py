@@ -16,6 +16,7 @@ from d2video.modeling.losses import FOCAL_ALPHA, FOCAL_GAMMA
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
+from d2video.utils.transfer import to_device
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Matches:
         layer, batch, query: the prediction's place in (L, B, Q).
         target: row in the targets of the whole batch.
         left_over: how many objects of the batch have no query in a layer, for there are more of them.
+        rows: the four as rows (4, M) in the host's memory, if they are known there; see :meth:`on_host`.
     """
 
     layer: Tensor
@@ -33,12 +35,25 @@ class Matches:
     query: Tensor
     target: Tensor
     left_over: int = 0
+    rows: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, rows: np.ndarray, device: torch.device, left_over: int) -> "Matches":
+        """From the four rows (4, M) int64 in the host's memory."""
+        layer, batch, query, target = to_device(torch.from_numpy(rows), device)
+        return cls(layer, batch, query, target, left_over, rows)
+
+    def on_host(self) -> np.ndarray:
+        """(4, M) int64: layer, batch, query and target; waits for the device if they are only there."""
+        if self.rows is None:
+            self.rows = torch.stack([self.layer, self.batch, self.query, self.target]).cpu().numpy()
+        return self.rows
 
     def of_layer(self, layer: int) -> "Matches":
-        keep = self.layer == layer
-        return Matches(
-            self.layer[keep], self.batch[keep], self.query[keep], self.target[keep], self.left_over
-        )
+        rows = self.on_host()
+        its = slice(*np.searchsorted(rows[0], [layer, layer + 1]))
+        places = (self.layer[its], self.batch[its], self.query[its], self.target[its])
+        return Matches(*places, self.left_over, rows[:, its])
 
 
 @dataclass(frozen=True)
@@ -79,10 +94,8 @@ class MatchingCost:
         All at once: small models would spend more time on the calls than on the numbers.
         """
         counts = [len(target) for target in targets]
-        device = predictions.logits.device
-        image = torch.tensor(
-            [i for i, n in enumerate(counts) for _ in range(n)], dtype=torch.int64, device=device
-        )
+        image = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        image = to_device(image, predictions.logits.device)
         classes = torch.cat([target.classes for target in targets])
         boxes = torch.cat([target.boxes for target in targets])
         class_cost = self._class_cost(predictions.logits.float()).transpose(1, 2)
@@ -158,33 +171,42 @@ def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
     device = costs[0].device
     if known is None:
         known = torch.full((len(costs), 0), -1, device=device)
-    blocks, given = _to_host(costs, known)
-    starts = np.cumsum([0, *(block.shape[2] for block in blocks)])
+    blocks, given = to_host(costs, known)
+    rows, left_over = cheapest(blocks, given)
+    return Matches.of(rows, device, left_over)
+
+
+def cheapest(costs: list[np.ndarray], known: np.ndarray) -> tuple[np.ndarray, int]:
+    """The rows (4, M) of :class:`Matches`, and what is left over; see :func:`solve_matches`."""
+    starts = np.cumsum([0, *(cost.shape[2] for cost in costs)])
     columns, left_over = [], 0
     for layer in range(len(costs[0])):
-        for image, (block, objects) in enumerate(zip(blocks, given, strict=True)):
+        for image, (cost, objects) in enumerate(zip(costs, known, strict=True)):
             [before] = np.nonzero(objects >= 0)
-            free = np.delete(np.arange(block.shape[2]), objects[before])
-            found, place = linear_sum_assignment(block[layer][:, free])
+            free = np.delete(np.arange(cost.shape[2]), objects[before])
+            found, place = linear_sum_assignment(cost[layer][:, free])
             left_over += len(free) - len(place) if layer == 0 else 0
             query = np.concatenate([before, len(objects) + found])
             target = starts[image] + np.concatenate([objects[before], free[place]])
             columns.append(
                 np.stack([np.full_like(query, layer), np.full_like(query, image), query, target])
             )
-    layers, images, queries, targets = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
-    return Matches(layers, images, queries, targets, left_over)
+    return np.concatenate(columns, axis=1), left_over
 
 
-def _to_host(costs: list[Tensor], indices: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
-    """Finite cost matrices and an integer tensor (below 2^24, exact in float32) as one transfer."""
-    parts = [*(cost.detach().float().flatten() for cost in costs), indices.float().flatten()]
+def to_host(costs: list[Tensor], numbers: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
+    """Cost matrices and a tensor of integers (below 2^24, exact in float32) in one transfer.
+
+    Raises:
+        FloatingPointError: a cost is not finite, so the model has diverged.
+    """
+    parts = [*(cost.detach().float().flatten() for cost in costs), numbers.float().flatten()]
     host = torch.cat(parts).cpu()
     if not torch.isfinite(host).all():
         raise FloatingPointError(
             "matching: non-finite cost, so predictions hold NaN or infinity; lower SOLVER.BASE_LR "
             "or the loss weights, or switch SOLVER.AMP.DTYPE to bfloat16"
         )
-    *flat, numbers = host.split([len(part) for part in parts])
+    *flat, last = host.split([len(part) for part in parts])
     blocks = [block.view(cost.shape).numpy() for block, cost in zip(flat, costs)]
-    return blocks, numbers.view(indices.shape).long().numpy()
+    return blocks, last.view(numbers.shape).long().numpy()

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from d2video.utils.transfer import to_device
+
 # The largest tensor of one step stays below this many elements: 32 MB in float32 on a CPU, which
 # gains nothing from more, 256 MB on a GPU. Small inputs run as a batch, large ones in bounded memory.
 INFERENCE_ELEMENTS = {"cpu": 2**23, "gpu": 2**26}
@@ -28,7 +30,7 @@ class PixelNormalizer(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(..., 3, h, w) of any type on any device, to float32 on the normaliser's."""
-        return (frames.to(self.device).float() - self.mean) / self.std
+        return (to_device(frames, self.device).float() - self.mean) / self.std
 
 
 def channels_last(images: Tensor) -> Tensor:

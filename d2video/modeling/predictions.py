@@ -7,6 +7,7 @@ those of a clip one after the other, q: queries of an image, H_f×W_f: the trans
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -39,7 +40,8 @@ class Predictions:
         logits: (L or 1, B, Q, K), or K + 1 with "no object" last.
         boxes: (L or 1, B, Q, 4) float32, cxcywh in [0, 1] of the unpadded image.
         masks: called with the image (P,) and the query (P,) of P queries of the last layer; returns
-            their mask logits (P, h, w). None for a network without masks.
+            their mask logits (P, h, w). Both may be on the CPU: nobody then waits for the device. None
+            for a network without masks.
         encoded: what ``masks`` reads.
         coarse_masks: (L, B, Q, H_f, W_f) mask logits of all layers, in the training of a network with
             query masks.
@@ -59,6 +61,16 @@ class Predictions:
     def of_image(self, image: int) -> "Predictions":
         """Classes and boxes of one image: logits (L, Q, K)."""
         return Predictions(self.logits[:, image], self.boxes[:, image])
+
+    def last_on_host(self) -> "Predictions":
+        """Logits, boxes and embeddings of the last layer in the host's memory, in one transfer."""
+        found = [self.logits[-1], self.boxes[-1]]
+        found += [] if self.embeddings is None else [self.embeddings]
+        columns = torch.cat(found, dim=-1).cpu().split([each.shape[-1] for each in found], dim=-1)
+        logits, boxes, *embeddings = (each.contiguous() for each in columns)
+        return Predictions(
+            logits[None], boxes[None], embeddings=embeddings[0] if embeddings else None
+        )
 
     def in_groups(self, num_queries: int) -> "Predictions":
         """Those of the first Q queries, the others as :attr:`groups`."""

@@ -16,6 +16,7 @@ from d2video.modeling.targets import ImageTargets
 from d2video.structures import ClassHead
 from d2video.structures.padding import pad_clips
 from d2video.utils.errors import UserError
+from d2video.utils.transfer import to_device
 
 
 class SetPredictionModel(nn.Module):
@@ -114,7 +115,7 @@ class SetPredictionModel(nn.Module):
                 f"an object has class logit {int(classes.max())}, the model ends at "
                 f"{num_classes - 1}: raise {self.node}.NUM_CLASSES"
             )
-        return classes.to(self.device)
+        return to_device(classes, self.device)
 
     def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and classes (N,) of the best class, from logits (N, K), or (N, K + 1)."""
@@ -149,8 +150,9 @@ class SetPredictionModel(nn.Module):
             query_padding,
         )
         storage = get_event_storage()
-        storage.put_scalar("class_error", error.item(), smoothing_hint=False)
-        storage.put_scalar("predicted_objects", objects.mean().item(), smoothing_hint=False)
+        class_error, predicted = torch.stack([error, objects.mean()]).tolist()
+        storage.put_scalar("class_error", class_error, smoothing_hint=False)
+        storage.put_scalar("predicted_objects", predicted, smoothing_hint=False)
         # A sum: the metrics are written every 20 steps.
         before, _ = storage.latest().get("unmatched_objects", (0, 0))
         storage.put_scalar("unmatched_objects", before + matches.left_over, smoothing_hint=False)

@@ -11,6 +11,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from d2video.structures.boxes import box_xyxy_to_cxcywh
+from d2video.utils.transfer import to_device
 
 
 @dataclass
@@ -46,9 +47,9 @@ class ImageTargets:
         boxes = _relative(instances.gt_boxes.tensor, instances.image_size)
         return cls(
             classes,
-            boxes.to(device),
-            instances.gt_masks.tensor.to(device) if with_masks else None,
-            instances.gt_ids.to(device) if instances.has("gt_ids") else None,
+            to_device(boxes, device),
+            to_device(instances.gt_masks.tensor, device) if with_masks else None,
+            to_device(instances.gt_ids, device) if instances.has("gt_ids") else None,
         )
 
 
@@ -91,12 +92,10 @@ class ClipTargets:
         """
         device = classes.device
         boxes = torch.stack([frame.gt_boxes.tensor for frame in frames], dim=1)
-        return cls(
-            classes,
-            _relative(boxes, frames[0].image_size).to(device),
-            torch.stack([frame.gt_ids >= 0 for frame in frames], dim=1).to(device),
-            torch.stack([frame.gt_masks.tensor for frame in frames], dim=1).to(device),
-        )
+        present = torch.stack([frame.gt_ids >= 0 for frame in frames], dim=1)
+        masks = torch.stack([frame.gt_masks.tensor for frame in frames], dim=1)
+        relative = _relative(boxes, frames[0].image_size)
+        return cls(classes, *(to_device(each, device) for each in (relative, present, masks)))
 
 
 def _relative(boxes: Tensor, size: tuple[int, int]) -> Tensor:

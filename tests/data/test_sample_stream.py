@@ -6,11 +6,13 @@ import random
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import Instances
 from torch.utils.data import Dataset
 
 from d2video.data.bad_samples import RetryingDataset
 from d2video.data.sample_stream import NumberedIndex, TrainLoader
 from d2video.utils.errors import BrokenFile
+from tests.helpers.pretend_gpu import on_pretend_gpu
 
 SIZE = 10
 
@@ -40,6 +42,32 @@ def loader(**changes):
 
 def take(source, count):
     return list(itertools.islice(source, count))
+
+
+class Pictures(Dataset):
+    """Samples with tensors of their own, in a list, and within an object."""
+
+    def __getitem__(self, index):
+        instances = Instances((4, 4), gt_classes=torch.ones(2))
+        return {
+            "image": torch.ones(3),
+            "clip": [torch.ones(3)],
+            "instances": instances,
+            "name": "a",
+        }
+
+
+def pinned():
+    """Which tensors of a sample a GPU takes without a wait."""
+    batches = TrainLoader(Pictures(), shuffled, 2, seed=5, pin_memory=True)
+    sample = next(iter(batches))[1]
+    assert sample["name"] == "a"
+    tensors = (sample["image"], sample["clip"][0], sample["instances"].gt_classes)
+    return [tensor.is_pinned() for tensor in tensors]
+
+
+def test_samples_in_pinned_memory():
+    assert on_pretend_gpu(pinned) == [True, True, False]
 
 
 @pytest.mark.parametrize("group", [False, True])

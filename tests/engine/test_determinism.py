@@ -4,10 +4,50 @@ import os
 
 import pytest
 import torch
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 
 from d2video.config import get_cfg
 from d2video.engine.determinism import deterministic_errors, set_determinism
+from d2video.engine.solver import build_optimizer
+from d2video.engine.step import build_step_trainer
 from d2video.utils.errors import UserError
+from tests.helpers.pretend_gpu import on_pretend_gpu
+from tests.helpers.systems import declared
+
+
+def deterministic_step(system, name):
+    """A training step on the pretended GPU: what it has no deterministic kernel for, if anything."""
+    run = declared(system).gpu_runs()[name]
+    cfg = run.cfg.clone()
+    cfg.MODEL.DEVICE, cfg.DETERMINISTIC, cfg.SEED = "cuda", True, 0
+    set_determinism(cfg)
+    model = build_model(cfg).train()
+    trainer = build_step_trainer(cfg, model, [run.batch], build_optimizer(cfg, model))
+    trainer.iter = 0
+    try:
+        with EventStorage(), deterministic_errors():
+            trainer.run_step()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "operation"),
+    [
+        ("DETR", "panoptic", ""),  # mask logits are resized: torch does that in another way then
+        ("VisTR", "sequences", "grid_sampler_2d_backward"),  # deformable convolution
+        ("TrackFormer", "multi_frame", "grid_sampler_2d_backward"),  # deformable attention
+        ("TrackFormer", "detr_masks", ""),
+        ("VTN", "resnet", ""),
+        ("IPT", "base", ""),
+    ],
+)
+def test_which_systems_train_so_on_a_gpu(system, name, operation):
+    error = on_pretend_gpu(deterministic_step, system, name)
+    assert bool(error) == bool(operation), error
+    assert operation in error
 
 
 @pytest.fixture

@@ -9,15 +9,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
 
 from d2video.cli.train import argument_parser
 from d2video.engine import launch
 from d2video.engine.launch import GRACE, HOLD, launch_run
 from d2video.utils.errors import UserError
-from tests.helpers.fresh_process import FreshProcess, session_members
+from tests.helpers.fresh_process import FreshProcess, call_fresh, session_members
 
 MODULE = "tests.helpers.tiny_training"
 TWO = ["--num-gpus", "2", "--dist-url", "auto"]
@@ -339,6 +343,81 @@ def test_cpu_processes_do_not_see_gpus(monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
         launch_run(lambda _: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]), arguments(), device)
     assert seen == ["", "0"]
+
+
+# ---- GPUs ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Sets how many GPUs torch sees; returns the places of processes that are started."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(launch, "_run_in_group", lambda *place: seen.append(place[:5]))
+
+    def see(count, **environment):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return seen
+
+    return see
+
+
+def test_one_gpu_is_not_for_several_processes(gpus):
+    gpus(2)
+    with pytest.raises(UserError, match="cuda:1, one GPU for 2 processes: set MODEL.DEVICE cuda"):
+        launch_run(lambda _: None, arguments("--num-gpus", 2), "cuda:1")
+    ran = []
+    launch_run(ran.append, arguments("--num-gpus", 1), "cuda:1")
+    assert len(ran) == 1
+
+
+def test_each_process_may_see_one_gpu_only(gpus, monkeypatch):
+    """As srun --gpus-per-task=1 leaves it; without its variable two processes would share the GPU."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen = gpus(1, **ENVIRONMENT)
+    with pytest.raises(UserError, match="--num-gpus is 2, but this machine has 1 GPUs"):
+        launch_run(lambda _: None, arguments(), "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    launch_run(lambda _: None, arguments(), "cuda")
+    assert seen == [(1, 2, 4, 2, "env://")]
+
+
+@pytest.mark.parametrize(("count", "index"), [(1, 0), (2, 1)])
+def test_the_gpu_of_a_process(monkeypatch, count, index):
+    """Of the second process of a machine, by how many GPUs it sees."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([]))
+    with pytest.raises(StopIteration):
+        launch._make_groups(1, 1, 2, 2, "env://", True, timedelta(seconds=1))
+    assert chosen == [index]
+
+
+def timeout_beside_nccl():
+    """Of the group over gloo that decides in every step, in minutes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    dist.get_backend = lambda *_: "nccl"  # what runs is gloo
+    launch._make_groups(0, 0, 1, 1, f"tcp://127.0.0.1:{port}", False, timedelta(minutes=5))
+    group = comm._get_global_gloo_group()
+    assert group is not dist.group.WORLD
+    return group._get_backend(torch.device("cpu")).options._timeout / timedelta(minutes=1)
+
+
+def test_the_timeout_reaches_the_group_beside_nccl():
+    assert call_fresh(timeout_beside_nccl) == 5
+
+
+def test_processes_on_gpus_share_the_cores(gpus, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    gpus(2, **ENVIRONMENT)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    launch_run(lambda _: None, arguments(), "cuda")
+    assert os.environ["OMP_NUM_THREADS"] == "6"
 
 
 # ---- two machines --------------------------------------------------------------------------------

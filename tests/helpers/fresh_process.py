@@ -15,13 +15,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 from tests.helpers import ROOT
+
+T = TypeVar("T")
 
 _PRELOAD = "tests.helpers.preload"
 _CLONE_NEWNET = 0x40000000
@@ -119,6 +122,38 @@ def run_fresh(
         finally:
             process.kill()
         return subprocess.CompletedProcess(words, code, output.read_text(), errors.read_text())
+
+
+def call_fresh(function: Callable[..., T], *args: Any) -> T:
+    """``function(*args)`` in a process of its own, which has imported all that a program does.
+
+    Args:
+        function: of a module; its arguments and its result can be pickled.
+
+    Raises:
+        Exception: what the function raises.
+    """
+    ours, theirs = _server().Pipe()
+    process = _server().Process(target=_call, args=(theirs, function, args))
+    process.start()
+    theirs.close()
+    try:
+        result, error, text = ours.recv()
+    finally:
+        process.kill()
+        process.join()
+    if error is not None:
+        raise error from RuntimeError(text)
+    return result
+
+
+def _call(connection: Any, function: Callable[..., Any], args: tuple) -> None:
+    os.chdir(ROOT)
+    try:
+        answer = function(*args), None, ""
+    except Exception as error:
+        answer = None, error, traceback.format_exc()
+    connection.send(answer)
 
 
 def run_in_group(function: Callable[..., None], *args: Any, size: int = 2) -> None:

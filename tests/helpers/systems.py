@@ -7,18 +7,46 @@
 * ``training_cfg(*options)`` gives the config of a training on them, of a model that takes
   milliseconds a step and draws random numbers, so that a test sees whether they go on;
 * ``CONFIG`` is the config file that is fuzzed, relative to the tree that holds the project;
-* ``fuzzed_models()`` gives (config, prefixes of the keys that are fuzzed) pairs.
+* ``fuzzed_models()`` gives (config, prefixes of the keys that are fuzzed) pairs;
+* ``gpu_runs()`` gives :class:`GpuRun`, what runs on the pretended GPU.
 """
 
 import importlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from torch import Tensor
 
 from tests import projects
 
 _DECLARED = sorted(path for root in projects.__path__ for path in Path(root).glob("*/system.py"))
 SYSTEMS = tuple(path.parent.name for path in _DECLARED)
+
+
+@dataclass(frozen=True)
+class GpuRun:
+    """A model on the pretended GPU.
+
+    Attributes:
+        cfg: of the model.
+        batch: of a training step.
+        size: (height, width) of the answers to the video.
+        video: frames (3, h, w) uint8 for ``stream_video``.
+        inputs: for ``forward`` at inference.
+        step_waits, frame_waits: how often the host waits for the GPU in a training step, and for each frame
+            of a video, at most.
+    """
+
+    cfg: Any
+    batch: list[dict]
+    size: tuple[int, int]
+    video: list[Tensor]
+    inputs: list[dict] = field(default_factory=list)
+    step_waits: int = 5
+    frame_waits: int = 2
+
 
 # Random numbers are drawn in every model, so that a test sees whether they go on.
 _COMMON = {

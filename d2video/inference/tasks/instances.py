@@ -24,6 +24,7 @@ from d2video.inference.tasks.instance_formats import (
 )
 from d2video.inference.tasks.task import Summary, Task
 from d2video.structures.answers import ImageAnswer, PanopticMap
+from d2video.structures.instances import on_host
 from d2video.utils.counted import counted
 from d2video.utils.errors import UserError
 from d2video.utils.near_names import did_you_mean
@@ -135,7 +136,7 @@ class DetectionTask(Task[InstanceFrame]):
         panoptic_seg = answer.get("panoptic_seg")
         if panoptic_seg is not None:
             panoptic_seg = (panoptic_seg[0].cpu(), panoptic_seg[1])
-        instances = answer["instances"].to("cpu")
+        instances = on_host(answer["instances"])
         return InstanceFrame(**vars(frame), instances=instances, panoptic_seg=panoptic_seg)
 
     def drawer(
@@ -254,7 +255,7 @@ class TrackingTask(DetectionTask):
     offers = frozenset({"results", "mot_results", "mots_results", "classes"})
 
     def read(self, frame: Frame, answer: Instances) -> InstanceFrame:
-        return InstanceFrame(**vars(frame), instances=answer.to("cpu"))
+        return InstanceFrame(**vars(frame), instances=on_host(answer))
 
     @contextmanager
     def open_results(

@@ -17,6 +17,7 @@ from d2video.projects.detr.panoptic import PanopticRules
 from d2video.projects.detr.postprocess import (
     Detections,
     instances_of,
+    rows_of,
     unpad_masks,
     without_overlap,
 )
@@ -50,8 +51,10 @@ from d2video.modeling.rescoring import Rescoring
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer
+from d2video.structures.instances import on_host
 from d2video.utils.batches import in_batches
 from d2video.utils.errors import UserError
+from d2video.utils.transfer import to_device
 
 
 @META_ARCH_REGISTRY.register()
@@ -106,9 +109,8 @@ class DETR(SetPredictionModel):
         self.video_batch = video_batch
         if linker:
             self.task = LinkedTask()
-        self.class_logits: Tensor | None
-        logits = torch.tensor(class_logits) if class_logits else None
-        self.register_buffer("class_logits", logits, False)
+        # In the host's memory, as the labels are.
+        self.class_logits = torch.tensor(class_logits) if class_logits else None
         if class_logits:
             key = "the number of MODEL.DETR.CLASS_LOGITS"
             self.class_head = replace(self.class_head, rows=class_logits, key=key)
@@ -228,7 +230,7 @@ class DETR(SetPredictionModel):
                     f"an object has class {int(classes.max())}, MODEL.DETR.CLASS_LOGITS names "
                     f"{len(self.class_logits)}: list the logit of every class, or leave it empty"
                 )
-            classes = self.class_logits[classes.to(self.device)]
+            classes = self.class_logits[classes]
         return self.image_targets(instances, classes)
 
     def losses(
@@ -250,10 +252,10 @@ class DETR(SetPredictionModel):
     # ---- inference ------------------------------------------------------------------------------
 
     def class_probabilities(self, logits: Tensor) -> Tensor:
-        """Of the contiguous classes, (Q, K), from logits (Q, K + 1)."""
+        """Of the contiguous classes, (Q, K), from logits (Q, K + 1), wherever these are."""
         probabilities = self.criterion.class_loss.probabilities(logits)
         if self.class_logits is not None:
-            probabilities = probabilities[:, self.class_logits]
+            probabilities = probabilities[:, to_device(self.class_logits, logits.device)]
         return probabilities
 
     def best_classes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,24 +273,25 @@ class DETR(SetPredictionModel):
         """The answers to images, or to the next frames of a video with its linker; each is made when it is
         asked for, since its masks are as large as the answer."""
         predictions = self.predict(images, padding, all_layers=False)
+        # Which queries answer is decided in the host's memory.
+        found = predictions.last_on_host()
         if linker is None:
-            kept = [self._kept(logits) for logits in predictions.logits[-1]]
+            kept = [self._kept(logits) for logits in found.logits[-1]]
         else:
-            kept = [self._linked(predictions, image, linker) for image in range(len(samples))]
+            kept = [self._linked(found, image, linker) for image in range(len(samples))]
         masks: list[Tensor | None] = [None] * len(kept)
         if predictions.masks is not None:
             # The branch runs once for the batch: what an image's queries share is computed once.
             counts = [len(detections.queries) for detections in kept]
             queries = torch.cat([detections.queries for detections in kept])
-            index = torch.arange(len(kept), device=queries.device)
-            index = index.repeat_interleave(torch.tensor(counts, device=queries.device))
+            index = torch.arange(len(kept)).repeat_interleave(torch.tensor(counts))
             masks = [*predictions.masks(index, queries).split(counts)]
         canvas = (images.shape[-2], images.shape[-1])
         for image in zip(samples, kept, predictions.boxes[-1], masks, strict=True):
             yield self._answer(*image, canvas)
 
     def _kept(self, logits: Tensor) -> Detections:
-        """The queries of an image, logits (Q, K + 1), that any part of its answer needs."""
+        """The queries of an image, logits (Q, K + 1), that any part of its answer needs; all on the CPU."""
         scores, classes = self.best_classes(logits)
         wanted = scores >= self.score_threshold
         if self.panoptic:
@@ -309,13 +312,12 @@ class DETR(SetPredictionModel):
         return scores, probabilities, predictions.boxes[-1, image], predictions.embeddings[image]
 
     def _linked(self, predictions: Predictions, image: int, linker: QueryLinker) -> Detections:
-        """The queries of a frame that show tracks or that the panoptic map needs."""
+        """The queries of a frame that show tracks or that the panoptic map needs; all on the CPU."""
         links = linker.step(*self.followed(predictions, image))
         scores, classes = self.best_classes(predictions.logits[-1, image])
-        queries = links.queries.to(scores.device)
         track_ids = torch.full_like(classes, -1)
-        track_ids[queries] = links.track_ids.to(scores.device)
-        classes[queries] = links.classes.to(scores.device)
+        track_ids[links.queries] = links.track_ids
+        classes[links.queries] = links.classes
         wanted = track_ids >= 0
         if self.panoptic:
             wanted |= scores > self.panoptic.score_threshold
@@ -337,7 +339,7 @@ class DETR(SetPredictionModel):
                 masks = found.pred_masks
                 found.remove("pred_masks")
                 found.pred_rles = encode_masks(masks.cpu())
-            frames.append(found.to("cpu"))
+            frames.append(on_host(found))
         return collect_video(frames, size)
 
     def _answer(
@@ -352,20 +354,21 @@ class DETR(SetPredictionModel):
         size = (sample["image"].shape[-2], sample["image"].shape[-1])
         output_size = answer_size(sample)
         if self.rescoring and masks is not None:
-            same = (kept.classes[:, None] == kept.classes).float()
+            same = to_device((kept.classes[:, None] == kept.classes).float(), masks.device)
+            scores = to_device(kept.scores, masks.device)
             # As the mask branch leaves them, but for the padding.
             rows, columns = (
                 math.ceil(part * cells / whole)
                 for part, cells, whole in zip(size, masks.shape[-2:], canvas, strict=True)
             )
-            factors = self.rescoring.factors(kept.scores, masks[:, None, :rows, :columns], same)
-            kept = replace(kept, scores=kept.scores * factors)
+            factors = self.rescoring.factors(scores, masks[:, None, :rows, :columns], same)
+            kept = replace(kept, scores=kept.scores * factors.cpu())
         detected = kept.scores >= self.score_threshold
         if kept.track_ids is not None:
             detected = kept.track_ids >= 0
         if self.panoptic:  # as in detectron2: stuff is in the map only
             detected &= kept.classes < self.panoptic.num_things
-        unpadded = None if masks is None else unpad_masks(masks[detected], canvas, size)
+        unpadded = None if masks is None else unpad_masks(rows_of(masks, detected), canvas, size)
         if unpadded is not None and kept.track_ids is not None:
             unpadded = without_overlap(unpadded)
         found = instances_of(kept[detected], boxes, unpadded, output_size)

@@ -6,11 +6,12 @@ Shapes: N: queries kept, HÃ—W: size of the network's input without padding, H_oÃ
 from dataclasses import dataclass
 
 import torch
-from d2video.projects.detr.postprocess import Detections, unpad_masks
+from d2video.projects.detr.postprocess import Detections, rows_of, unpad_masks
 from torch import Tensor
 
 from d2video.structures.answers import PanopticMap, Segment
 from d2video.utils.nearest_sampling import nearest_in_pillow
+from d2video.utils.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PanopticRules:
         sure = detections.scores > self.score_threshold
         classes = detections.classes[sure]
         return panoptic_map(
-            unpad_masks(mask_logits[sure], size if self.official_resize else canvas, size),
+            unpad_masks(rows_of(mask_logits, sure), size if self.official_resize else canvas, size),
             classes,
             classes < self.num_things,
             output_size,
@@ -75,7 +76,7 @@ def panoptic_map(
 
     Args:
         masks: (N, H, W) logits.
-        classes: (N,) int64.
+        classes: (N,) int64, on the CPU, as are the others of the queries.
         is_thing: (N,) bool.
         output_size: (H_o, W_o); the map is resized to it by nearest sampling, before areas count.
         official_merge: reproduce the official code, in which merged queries have no pixels left,
@@ -87,17 +88,18 @@ def panoptic_map(
         int32 (H_o, W_o), ids from 1 on, 0 where there is no segment at all (no query), and for each
         id ``{"id", "isthing", "category_id", "area"}``; ``"track_id"`` too for a query with a track.
     """
-    kept = torch.arange(len(masks), device=masks.device)
+    device = masks.device
+    kept = torch.arange(len(masks))
     merging = True
     while True:
         if not len(kept):
-            return torch.zeros(output_size, dtype=torch.int32, device=masks.device), []
-        owner = masks[kept].argmax(0)
+            return torch.zeros(output_size, dtype=torch.int32, device=device), []
+        owner = masks[to_device(kept, device)].argmax(0)
         group = _merged(classes[kept], is_thing[kept])
         if merging:
-            owner = group[owner]
+            owner = to_device(group, device)[owner]
         owner = _nearest(owner, output_size)
-        area = torch.bincount(owner.flatten(), minlength=len(kept))
+        area = _areas(owner, len(kept)).cpu()
         small = (area if official_merge else area[group]) <= min_area
         if not small.any():
             break
@@ -114,7 +116,13 @@ def panoptic_map(
         for segment, track in zip(segments, track_ids[kept][present].tolist(), strict=True):
             if track >= 0:
                 segment["track_id"] = track
-    return ids[owner].int(), segments
+    return to_device(ids, device)[owner].int(), segments
+
+
+def _areas(owner: Tensor, count: int) -> Tensor:
+    """(count,) int64: the pixels of each owner, (H, W) int64; ``torch.bincount`` would wait for a GPU."""
+    areas = torch.zeros(count, dtype=torch.int64, device=owner.device)
+    return areas.scatter_add_(0, owner.flatten(), torch.ones_like(owner).flatten())
 
 
 def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -122,5 +130,5 @@ def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
     for axis, (old, new) in enumerate(zip(labels.shape, size)):
         if old != new:
             index = torch.from_numpy(nearest_in_pillow(old, new))
-            labels = labels.index_select(axis, index.to(labels.device))
+            labels = labels.index_select(axis, to_device(index, labels.device))
     return labels

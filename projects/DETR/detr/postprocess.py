@@ -12,11 +12,12 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from d2video.structures.boxes import box_cxcywh_to_xyxy
+from d2video.utils.transfer import to_device
 
 
 @dataclass
 class Detections:
-    """The queries of one image that are looked at further.
+    """The queries of one image that are looked at further, on the CPU.
 
     Attributes:
         queries: (N,) int64, their indices.
@@ -34,6 +35,11 @@ class Detections:
         """Those that ``keep``, (N,) bool, says."""
         ids = None if self.track_ids is None else self.track_ids[keep]
         return Detections(self.queries[keep], self.scores[keep], self.classes[keep], ids)
+
+
+def rows_of(values: Tensor, keep: Tensor) -> Tensor:
+    """Those rows of values on any device that ``keep``, bool on the CPU, says."""
+    return values[to_device(keep.nonzero()[:, 0], values.device)]
 
 
 def unpad_masks(mask_logits: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -73,18 +79,20 @@ def instances_of(
         output_size: (H_o, W_o).
 
     Returns:
-        with ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes``, ``track_ids`` if objects are
-        followed, and, if there are masks, ``pred_masks`` (N, H_o, W_o) bool: the sign of the logits at
-        H×W, resized by nearest sampling.
+        on the device of the boxes, with ``pred_boxes`` (XYXY, pixels), ``scores``, ``pred_classes``,
+        ``track_ids`` if objects are followed, and, if there are masks, ``pred_masks`` (N, H_o, W_o)
+        bool: the sign of the logits at H×W, resized by nearest sampling.
     """
     height, width = output_size
-    scale = torch.tensor([width, height, width, height], device=boxes.device)
+    device = boxes.device
+    scale = to_device(torch.tensor([width, height, width, height]), device)
+    found = boxes[to_device(detections.queries, device)].float()
     result = Instances(output_size)
-    result.pred_boxes = Boxes(box_cxcywh_to_xyxy(boxes[detections.queries].float()) * scale)
-    result.scores = detections.scores
-    result.pred_classes = detections.classes
+    result.pred_boxes = Boxes(box_cxcywh_to_xyxy(found) * scale)
+    result.scores = to_device(detections.scores, device)
+    result.pred_classes = to_device(detections.classes, device)
     if detections.track_ids is not None:
-        result.track_ids = detections.track_ids
+        result.track_ids = to_device(detections.track_ids, device)
     if masks is not None:
         positive = (masks > 0)[:, None].float()
         result.pred_masks = F.interpolate(positive, size=output_size, mode="nearest")[:, 0] > 0.5

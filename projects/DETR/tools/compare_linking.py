@@ -120,7 +120,7 @@ class Scene:
             for frame in item.pop("image"):
                 canvas, padding = self.model.batch([frame[None]])
                 predictions = self.model.predict(canvas[:, 0], padding, all_layers=False)
-                video.append(tuple(each.cpu() for each in self.model.followed(predictions)))
+                video.append(self.model.followed(predictions.last_on_host()))
             items.append(item)
             videos.append(video)
         return items, videos

@@ -29,6 +29,7 @@ from d2video.modeling.pixels import rows_at_once
 from d2video.structures.answers import RestoredAnswer
 from d2video.utils.batches import in_batches
 from d2video.utils.errors import UserError
+from d2video.utils.transfer import to_device
 
 _NODE = "MODEL.IPT"
 _CHOICES = {
@@ -177,8 +178,10 @@ class IPT(nn.Module):
         (task,) = tasks
         for item in batched_inputs:
             self._check_patch(item, self.network.tasks[task].scale)
-        image = torch.stack([item["image"] for item in batched_inputs]).to(self.device).float()
-        target = torch.stack([item["target"] for item in batched_inputs]).to(self.device).float()
+        image, target = (
+            torch.stack([to_device(item[key], self.device) for item in batched_inputs]).float()
+            for key in ("image", "target")
+        )
         output, features = self.network(image, task)
         output = output.float()
         with torch.no_grad():
@@ -216,7 +219,7 @@ class IPT(nn.Module):
         answers: dict[int, Tensor] = {}
         for task in dict.fromkeys(tasks):
             places = [i for i, other in enumerate(tasks) if other == task]
-            images = [batched_inputs[i]["image"].to(self.device).float() for i in places]
+            images = [to_device(batched_inputs[i]["image"], self.device).float() for i in places]
             answers |= zip(places, self._restored(images, task), strict=True)
         return [{"restored": answers[i].float().cpu()} for i in range(len(tasks))]
 

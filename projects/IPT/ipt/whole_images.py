@@ -9,6 +9,8 @@ import torch
 from d2video.projects.ipt.tiling import Tiling, restore_by_patches
 from torch import Tensor
 
+from d2video.utils.transfer import to_device
+
 
 def restore(
     patch_model: Callable[[Tensor], Tensor],
@@ -27,12 +29,11 @@ def restore(
     Returns:
         float32 (3,s·h,s·w) for each image.
     """
-    device = images[0].device if images else None
     return restore_by_patches(
         lambda patches: patch_model(torch.stack(patches)),
         images,
         tiling=tiling,
         scale=scale,
         patches_at_once=patches_at_once,
-        converted=lambda array: torch.from_numpy(array).to(device),
+        converted=lambda array: to_device(torch.from_numpy(array), images[0].device),
     )

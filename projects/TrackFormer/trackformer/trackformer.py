@@ -46,6 +46,7 @@ from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer, Tracks
 from d2video.utils.errors import UserError
+from d2video.utils.transfer import to_device
 
 
 @META_ARCH_REGISTRY.register()
@@ -162,7 +163,10 @@ class TrackFormer(SetPredictionModel):
             )
         # The earliest frame first.
         samples = [[*item["previous"][::-1], item] for item in batched_inputs]
-        clips = [torch.stack([frame["image"] for frame in sample]) for sample in samples]
+        clips = [
+            torch.stack([to_device(frame["image"], self.device) for frame in sample])
+            for sample in samples
+        ]
         canvas, padding = self.batch(clips)
         frames = zip(*[[frame["instances"] for frame in sample] for sample in samples])
         targets = [
@@ -294,11 +298,11 @@ class TrackFormer(SetPredictionModel):
         features = self.network.features(self.normalize(image[None]), None)
         current = self.network.project(features)
         output: NetworkOutput = self.network(features, current, [], None, all_layers=False)
-        scores, classes = self.best_classes(output.logits[-1, 0])
+        scores, classes = self.best_classes(output.last_on_host().logits[-1, 0])
         found_here = scores >= self.score_threshold
         tracked = self._tracker.tracked_classes
         if tracked is not None:  # the official models have more classes than the data
-            found_here &= torch.isin(classes, torch.tensor(tracked, device=classes.device))
+            found_here &= torch.isin(classes, torch.tensor(tracked))
         rows = found_here.nonzero()[:, 0]
         masks = None
         if output.masks is not None:

@@ -12,6 +12,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.modeling.pixels import PixelNormalizer, channels_last, rows_at_once
+from d2video.utils.transfer import to_device
 
 # Numbers of the largest tensor of a frame, for each of its pixels: 64 channels at half the size in the
 # stem of a ResNet; 4 · 768 for 16·16 pixels in a ViT-B are fewer.
@@ -80,7 +81,7 @@ class FrameEncoder(nn.Module):
         rows: list[int] = []  # of each frame, which of the computed ones it is
         chosen = _without_repeats(frames, frame_index.tolist(), rows)
         features = torch.cat([self(torch.stack(chunk)) for chunk in self._chunks(chosen)])
-        return features[torch.tensor(rows, device=features.device)]
+        return features[to_device(torch.tensor(rows), features.device)]
 
     def _chunks(self, frames: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         frames = iter(frames)

@@ -60,7 +60,7 @@ def add_reversed_clips(
     Args:
         features: of each clip, (T, C).
         frame_index: of each clip, int64 (T,), ascending.
-        labels: int64 (B,).
+        labels: int64 (B,), on the CPU.
         reversed_classes: as in :func:`check_reversed_classes`, not empty.
 
     Returns:

@@ -30,6 +30,7 @@ from d2video.modeling.pixels import PixelNormalizer
 from d2video.structures import ClassHead
 from d2video.structures.answers import ScoresAnswer, VideoScores
 from d2video.utils.errors import UserError
+from d2video.utils.transfer import to_device
 
 _NODE = "MODEL.VTN"
 
@@ -169,10 +170,11 @@ class VTN(nn.Module):
         Returns:
             (B, K).
         """
-        tokens = self.projection(features.to(self.device, torch.float32))
+        tokens = self.projection(to_device(features, self.device).float())
         if padding is not None:
-            padding = padding.to(self.device)
-        return self.head(self.temporal_encoder(tokens, frame_index.to(self.device), padding))
+            padding = to_device(padding, self.device)
+        index = to_device(frame_index, self.device)
+        return self.head(self.temporal_encoder(tokens, index, padding))
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[VideoScores]:
         """
@@ -197,6 +199,7 @@ class VTN(nn.Module):
             features, numbers, labels = add_reversed_clips(
                 features, numbers, labels, self.reversed_classes
             )
+        labels = to_device(labels, self.device)
         lengths = torch.tensor([len(clip) for clip in features])
         index = pad_sequence(numbers, batch_first=True)
         padding = torch.arange(index.shape[1]) >= lengths[:, None]
@@ -208,6 +211,7 @@ class VTN(nn.Module):
         return {"loss_cls": F.cross_entropy(logits, labels)}
 
     def _labels(self, batched_inputs: list[dict]) -> Tensor:
+        """(B,) int64, on the CPU."""
         labels = torch.tensor([item["label"] for item in batched_inputs])
         wrong = labels[(labels >= self.num_classes) | (labels < 0)].tolist()
         if wrong:
@@ -215,7 +219,7 @@ class VTN(nn.Module):
                 f"a video has label {wrong[0]}, the model's classes are 0 to {self.num_classes - 1}: "
                 f"set {_NODE}.NUM_CLASSES to the number of classes"
             )
-        return labels.to(self.device)
+        return labels
 
     def _clip_features(self, batched_inputs: list[dict]) -> list[Tensor]:
         """B tensors (T, C), of frames that go through the backbone together."""
@@ -225,15 +229,16 @@ class VTN(nn.Module):
                     "training on features extracted beforehand leaves the backbone as it is: set "
                     f"{_NODE}.FREEZE_BACKBONE True"
                 )
-            return [self._checked_features(item).to(self.device) for item in batched_inputs]
+            features = [self._checked_features(item) for item in batched_inputs]
+            return [to_device(each, self.device) for each in features]
         clips = [item["image"] for item in batched_inputs]
         if len({clip.shape[1:] for clip in clips}) > 1:
             sizes = ", ".join(sorted({f"{clip.shape[3]}x{clip.shape[2]}" for clip in clips}))
             raise UserError(
                 f"the clips of a batch are of different sizes ({sizes}): crop them to one size"
             )
-        features = self.frame_encoder(torch.cat([clip.to(self.device) for clip in clips]))
-        return list(features.split([len(clip) for clip in clips]))
+        frames = torch.cat([to_device(clip, self.device) for clip in clips])
+        return list(self.frame_encoder(frames).split([len(clip) for clip in clips]))
 
     def _checked_features(self, item: dict) -> Tensor:
         """(F, C), extracted beforehand."""

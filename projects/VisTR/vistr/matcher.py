@@ -4,10 +4,11 @@ frame by frame, for comparison.
 Shapes: L: decoder layers, B: clips, T: frames, S: slots, K: classes, n: instances of a clip.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from d2video.modeling.matcher import Matches, MatchingCost, solve_matches
+from d2video.modeling.matcher import Matches, MatchingCost, cheapest, to_host
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ClipTargets, ImageTargets
 from d2video.structures.boxes import box_iou
@@ -87,28 +88,27 @@ class InstanceSequenceMatcher:
         costs = [
             self.cost(predictions.of_image(clip), target) for clip, target in enumerate(targets)
         ]
-        slots = solve_matches(costs)
-        present = torch.cat([target.present for target in targets])
-        num_frames = present.shape[1]
-        shown = present[self._looked_up(slots, targets)]
-        frames = torch.arange(num_frames, device=present.device)
-        layer, clip, query, target = (
-            slots.layer[:, None].expand_as(shown),
-            slots.batch[:, None].expand_as(shown),
-            frames * costs[0].shape[1] + slots.query[:, None],
-            slots.target[:, None] * num_frames + frames,
-        )
-        return Matches(layer[shown], clip[shown], query[shown], target[shown], slots.left_over)
+        blocks, present = to_host(costs, torch.cat([target.present for target in targets]))
+        slots, left_over = cheapest(blocks, _none_known(blocks))
+        num_frames, num_slots = present.shape[1], costs[0].shape[1]
+        match, frame = present[self._looked_up(slots, targets)].nonzero()
+        layer, clip, slot, target = slots[:, match]
+        rows = [layer, clip, frame * num_slots + slot, target * num_frames + frame]
+        return Matches.of(np.stack(rows), costs[0].device, left_over)
 
-    def _looked_up(self, slots: Matches, targets: list[ClipTargets]) -> Tensor:
-        """(M,) int64, of each matched slot the instance whose presence counts."""
+    def _looked_up(self, slots: np.ndarray, targets: list[ClipTargets]) -> np.ndarray:
+        """(M,) int64, of each matched slot, a column of (4, M), the instance whose presence counts."""
+        layer, clip, _, target = slots
         if not self.official_presence:
-            return slots.target
-        group = slots.layer * len(targets) + slots.batch
-        rank = torch.arange(len(group), device=group.device) - torch.searchsorted(group, group)
-        lengths = [len(target) for target in targets]
-        starts = torch.tensor([0, *lengths], device=group.device).cumsum(0)
-        return starts[slots.batch] + rank
+            return target
+        group = layer * len(targets) + clip
+        rank = np.arange(len(group)) - np.searchsorted(group, group)
+        return np.cumsum([0, *map(len, targets)])[clip] + rank
+
+
+def _none_known(costs: list[np.ndarray]) -> np.ndarray:
+    """That no slot's instance is known beforehand."""
+    return np.zeros((len(costs), 0), np.int64)
 
 
 class FrameMatcher(InstanceSequenceMatcher):
@@ -119,16 +119,20 @@ class FrameMatcher(InstanceSequenceMatcher):
     def __call__(self, predictions: Predictions, targets: list[ClipTargets]) -> Matches:
         """See :meth:`InstanceSequenceMatcher.__call__`; only instances that a frame shows have a slot
         in it."""
-        blocks, rows, before = [], [], 0
-        for clip, target in enumerate(targets):
-            cost = self.costs_by_frame(predictions.of_image(clip), target)
-            instances, num_frames = target.present.shape
-            frame, instance = target.present.t().nonzero().unbind(1)
-            shown = cost.permute(1, 3, 0, 2)[frame, instance].permute(1, 2, 0)  # (L, S, pairs)
-            blocks += shown.split(target.present.sum(0).tolist(), dim=-1)
-            rows.append((before + instance) * num_frames + frame)
-            before += instances
-        found = solve_matches(blocks)
-        clips = torch.div(found.batch, num_frames, rounding_mode="floor")
-        queries = found.batch % num_frames * cost.shape[2] + found.query
-        return Matches(found.layer, clips, queries, torch.cat(rows)[found.target], found.left_over)
+        costs = [
+            self.costs_by_frame(predictions.of_image(clip), target)
+            for clip, target in enumerate(targets)
+        ]
+        by_clip, numbers = to_host(costs, torch.cat([target.present for target in targets]))
+        num_frames, num_slots = costs[0].shape[1:3]
+        blocks, instances, before = [], [], 0
+        for cost, target in zip(by_clip, targets):
+            present = numbers[before : before + len(target)] > 0
+            blocks += [cost[:, frame][..., present[:, frame]] for frame in range(num_frames)]
+            frame, instance = present.T.nonzero()
+            instances.append((before + instance) * num_frames + frame)
+            before += len(target)
+        (layer, group, slot, place), left_over = cheapest(blocks, _none_known(blocks))
+        clip, frame = group // num_frames, group % num_frames
+        rows = [layer, clip, frame * num_slots + slot, np.concatenate(instances)[place]]
+        return Matches.of(np.stack(rows), costs[0].device, left_over)

@@ -27,6 +27,7 @@ from d2video.modeling.pixels import channels_last, rows_at_once
 from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork, finest_level
 from d2video.structures.padding import resize_paddings
+from d2video.utils.transfer import to_device
 
 # What queries share an embedding: see VisTRNetwork.
 QueryLevel = Literal["prediction", "instance", "frame", "video"]
@@ -204,7 +205,7 @@ class VisTRNetwork(QueryNetwork):
         slots, frames = queries % self.num_slots, queries // self.num_slots
         wanted, position = torch.unique(clips * self.num_slots + slots, return_inverse=True)
         masks = self.masks(encoded, wanted // self.num_slots, wanted % self.num_slots)
-        return masks[position, frames]
+        return masks[to_device(position, masks.device), to_device(frames, masks.device)]
 
     def masks(self, encoded: Encoded, clips: Tensor, slots: Tensor) -> Tensor:
         """Mask logits of some slots.
@@ -213,8 +214,8 @@ class VisTRNetwork(QueryNetwork):
         not depend on which slots are computed together.
 
         Args:
-            clips: (P,) int64, the clip of each wanted slot, in [0, B).
-            slots: (P,) int64, in [0, S).
+            clips: (P,) int64, the clip of each wanted slot, in [0, B); on any device.
+            slots: (P,) int64, in [0, S); on any device.
 
         Returns:
             (P, T, H_m, W_m).
@@ -222,6 +223,7 @@ class VisTRNetwork(QueryNetwork):
         finest = encoded.laterals[-1]
         if not len(slots):
             return finest.new_zeros(0, self.num_frames, *finest.shape[-2:])
+        clips, slots = (to_device(index, finest.device) for index in (clips, slots))
         # One row a (slot, frame), slot-major: its image among the B·T, and its attention there.
         frames = torch.arange(self.num_frames, device=clips.device)
         rows = (clips[:, None] * self.num_frames + frames).flatten()

@@ -21,6 +21,7 @@ from d2video.formats.geometry.rle import encode_masks
 from d2video.modeling.rescoring import logit_ious
 from d2video.structures.answers import VideoInstances
 from d2video.utils.batches import comes_one_at_a_time, in_batches
+from d2video.utils.transfer import to_device
 
 
 def track_video(
@@ -73,15 +74,19 @@ def frame_instances(
     masks = _masks(frame, size)
     filled = masks.flatten(1).any(1).cpu().numpy()
     (rows,) = (filled & frame.shown(frame_threshold, label_offset)).nonzero()
-    masks = masks[torch.from_numpy(rows).to(masks.device)]
-    scores, classes, ids = map(torch.from_numpy, frame.columns(rows, label_offset))
+    device = masks.device
+    rows_there, scores, classes, ids = (
+        to_device(torch.from_numpy(column), device)
+        for column in (rows, *frame.columns(rows, label_offset))
+    )
+    masks = masks[rows_there]
     result = Instances(size)
     result.pred_boxes = Boxes(_boxes_around(masks))
     result.scores = scores
     result.pred_classes = classes
     result.pred_masks = masks
     result.track_ids = ids
-    return result.to(masks.device)
+    return result
 
 
 def _boxes_around(masks: Tensor) -> Tensor:
@@ -112,10 +117,10 @@ def collect_video(
         # A track that is not carried on never returns. Every window brings slots that show nothing.
         for gone in unseen - {track.id for track in frame.tracks}:
             del tracks[gone], codes[gone]
-        masks = _masks(frame, size)
+        masks = _masks(frame, size).cpu()
         shown = (frame.confidence >= frame_threshold).tolist()
         filled = masks.flatten(1).any(1).tolist()
-        for track, rle, show, full in zip(frame.tracks, encode_masks(masks.cpu()), shown, filled):
+        for track, rle, show, full in zip(frame.tracks, encode_masks(masks), shown, filled):
             tracks[track.id] = track
             history = codes.setdefault(track.id, {})
             if show:

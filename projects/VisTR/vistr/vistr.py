@@ -37,6 +37,7 @@ from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ClipTargets
 from d2video.structures.answers import ImageAnswer, VideoInstances
 from d2video.utils.errors import UserError
+from d2video.utils.transfer import to_device
 
 
 @META_ARCH_REGISTRY.register()
@@ -173,13 +174,13 @@ class VisTR(SetPredictionModel):
     # ---- inference ------------------------------------------------------------------------------
 
     def _clip(self, frames: list[Tensor]) -> Tensor:
-        """T tensors (3, h, w) to (T, 3, h, w)."""
+        """T tensors (3, h, w) to (T, 3, h, w), on the model's device."""
         if len(frames) != self.network.num_frames:
             raise UserError(
                 f"a clip has {len(frames)} frames, the model takes {self.network.num_frames}: "
                 "sample clips of INPUT.CLIP.NUM_FRAMES"
             )
-        return torch.stack(list(frames))
+        return torch.stack([to_device(frame, self.device) for frame in frames])
 
     def predict_clip(self, frames: list[Tensor]) -> ClipPrediction:
         """As :meth:`predict_clips`, of one."""
@@ -194,7 +195,9 @@ class VisTR(SetPredictionModel):
         batch, padding = self.batch([self._clip(frames) for frames in clips])
         assert padding is None, "clips of several sizes"
         predictions: Predictions = self.network(batch, None, all_layers=False)
-        probabilities = self.criterion.class_loss.probabilities(predictions.logits[-1])
+        # Which slots go on is decided in the host's memory.
+        logits = predictions.logits[-1].cpu()
+        probabilities = self.criterion.class_loss.probabilities(logits)
         probabilities = probabilities.unflatten(1, (self.network.num_frames, -1))
         wanted = probabilities.amax(-1).mean(1) >= self.score_threshold
         assert predictions.encoded is not None
@@ -207,12 +210,13 @@ class VisTR(SetPredictionModel):
         ]
 
     def _rescored(self, probabilities: Tensor, masks: Tensor) -> ClipPrediction:
-        """Of a clip's slots: probabilities (T, s, K) and mask logits (s, T, h, w)."""
+        """Of a clip's slots: probabilities (T, s, K) on the CPU and mask logits (s, T, h, w)."""
         if self.rescoring:
-            factors = self.rescoring_factors(probabilities, masks)
+            factors = self.rescoring_factors(to_device(probabilities, masks.device), masks).cpu()
             kept = probabilities.amax(-1).mean(0) * factors >= self.score_threshold
-            probabilities, masks = (probabilities * factors[:, None])[:, kept], masks[kept]
-        return ClipPrediction(probabilities.float().cpu().numpy(), masks)
+            probabilities = (probabilities * factors[:, None])[:, kept]
+            masks = masks[to_device(kept.nonzero()[:, 0], masks.device)]
+        return ClipPrediction(probabilities.numpy(), masks)
 
     def rescoring_factors(self, probabilities: Tensor, masks: Tensor) -> Tensor:
         """(s,) of a clip's slots: probabilities (T, s, K) and mask logits (s, T, h, w)."""

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import torch
 from d2video.projects.ipt.tasks import parse_tasks
 from detectron2.config import CfgNode
 
 from d2video.synthetic import write_restoration_images
+from tests.helpers.systems import GpuRun
 from tests.projects.IPT.tiny import SIZES, make_patches, tiny_cfg
 
 CONFIG = "configs/IPT/ipt_tiny_images.yaml"
@@ -25,6 +27,15 @@ def training_cfg(*options) -> CfgNode:
 
 def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
     return [(tiny_cfg(), ("MODEL.IPT", "MODEL.PIXEL"))]
+
+
+def gpu_runs() -> dict[str, GpuRun]:
+    cfg = tiny_cfg("MODEL.IPT.TASK", "derain", "MODEL.IPT.CONTRASTIVE_WEIGHT", 0.1)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, 30, 25), generator=generator, dtype=torch.uint8)
+    return {
+        "base": GpuRun(cfg, make_patches("derain", 1), (30, 25), [image, image], [{"image": image}])
+    }
 
 
 ABLATION_SIZES = SIZES

@@ -5,7 +5,8 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from d2video.synthetic import MotionSpec, write_motion_videos
-from tests.projects.VTN.tiny import SIZES, make_clip, tiny_cfg
+from tests.helpers.systems import GpuRun
+from tests.projects.VTN.tiny import NODE, SIZES, make_clip, tiny_cfg
 
 CONFIG = "configs/VTN/vtn_tiny_motion.yaml"
 
@@ -32,6 +33,14 @@ def fuzzed_models() -> list[tuple[CfgNode, tuple[str, ...]]]:
         (tiny_cfg(), ("MODEL.VTN", "MODEL.RESNETS")),
         (tiny_cfg("vit"), ("MODEL.VTN",)),
     ]
+
+
+def gpu_runs() -> dict[str, GpuRun]:
+    """With reversed clips."""
+    cfg = tiny_cfg("resnet", f"{NODE}REVERSED_CLASSES", [-1, 2, 1, -1, -1])
+    batch = [make_clip(), make_clip(4, label=2, seed=1)]
+    clip = make_clip(8)
+    return {"resnet": GpuRun(cfg, batch, (32, 32), [*clip["image"]], [clip])}
 
 
 ABLATION_SIZES = [*SIZES, "MODEL.TIMM.NAME", "vit_with_weights"]

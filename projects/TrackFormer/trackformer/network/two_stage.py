@@ -12,6 +12,7 @@ from torchvision.ops import batched_nms
 from d2video.layers.level_geometry import LevelGeometry
 from d2video.modeling.predictions import Predictions
 from d2video.structures.boxes import box_cxcywh_to_xyxy
+from d2video.utils.transfer import to_device
 
 
 class TwoStage(nn.Module):
@@ -160,13 +161,14 @@ def one_to_one(logits: Tensor, padding: Tensor | None = None) -> Tensor:
         (B, n) int64, 0 to Q; Q for rows that are not queries.
     """
     images, count, columns = logits.shape
-    likely = logits.float().log_softmax(-1).cpu()
+    asked = torch.ones_like(logits[..., :1]) if padding is None else ~padding[..., None]
+    likely, asked = (
+        torch.cat([logits.float().log_softmax(-1), asked], dim=-1).cpu().split([columns, 1], dim=-1)
+    )
     costs = -torch.cat([likely[..., :-1], likely[..., -1:].expand(-1, -1, count)], dim=-1)
     links = torch.full((images, count), columns - 1)
     for image, cost in enumerate(costs):
-        queries = torch.arange(count)
-        if padding is not None:
-            queries = queries[~padding[image].cpu()]
+        queries = asked[image].nonzero()[:, 0]
         rows, found = linear_sum_assignment(cost[queries].numpy())
         links[image, queries[torch.from_numpy(rows)]] = torch.from_numpy(found)
-    return links.clamp(max=columns - 1).to(logits.device)
+    return to_device(links.clamp(max=columns - 1), logits.device)

@@ -24,6 +24,8 @@ from d2video.projects.trackformer.tracker.tracker import TrackedFrame, Tracker
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from d2video.utils.transfer import to_device
+
 
 @dataclass(eq=False)
 class VideoStream:
@@ -81,7 +83,7 @@ def step_together(
     ]
     previous = [Pyramid.cat(pyramids) for pyramids in zip(*earlier, strict=True)]
     queries = [stream.tracker.queries(stream.output_size) for stream in streams]
-    tracks = padded_queries(queries, frames[0].device)
+    tracks = padded_queries(queries, current.levels[0].device)
     output: NetworkOutput = network(features, current, previous, tracks, all_layers=False)
     counts = [len(boxes) for _, boxes in queries]
     outputs = frame_outputs(output, *streams[0].best_classes(output.logits[-1]), counts, size)
@@ -115,9 +117,9 @@ def padded_queries(
         batch_boxes[row, : len(boxes)] = boxes
     padding = np.arange(shape[1]) >= counts[:, None]
     return TrackQueries(
-        torch.from_numpy(batch_embeddings).to(device),
-        torch.from_numpy(batch_boxes).to(device),
-        torch.from_numpy(padding).to(device) if padding.any() else None,
+        to_device(torch.from_numpy(batch_embeddings), device),
+        to_device(torch.from_numpy(batch_boxes), device),
+        to_device(torch.from_numpy(padding), device) if padding.any() else None,
     )
 
 
@@ -160,10 +162,12 @@ def _owners(
 ) -> Owners:
     """See :attr:`FrameOutput.masks`; ``kept`` gives the network's row for each of the frame's rows."""
     assert output.masks is not None
-    index = torch.from_numpy(kept[asked]).to(output.logits.device)
+    index = torch.from_numpy(kept[asked])
     logits = output.masks(torch.full_like(index, image), index)
     highest, best = unpad_masks(logits, size, size).max(dim=0)
-    return best.cpu().numpy(), highest.sigmoid().cpu().numpy()
+    # Numbers of rows are exact in float32.
+    numbers, probabilities = torch.stack([best.float(), highest.sigmoid()]).cpu().numpy()
+    return numbers.astype(np.int64), probabilities
 
 
 def _instances(found: TrackedFrame, size: tuple[int, int]) -> Instances:

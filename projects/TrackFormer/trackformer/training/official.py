@@ -5,6 +5,7 @@ Shapes: B: images, Q: queries of a frame, n: track queries of an image.
 
 import math
 
+import numpy as np
 import torch
 from d2video.projects.trackformer.training.track_queries import (
     NO_OBJECT,
@@ -33,8 +34,8 @@ class OfficialTrackQuerySampler(TrackQuerySampler):
         rows: Tensor,
         padding: Tensor | None,
         false_positives: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Queries and rows, both (B, n), false positives last."""
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Queries and rows, both (B, n), false positives last, and the number of each image, (B,)."""
         device, boxes = boxes.device, boxes.cpu()
         images = [matches.batch == b for b in range(len(boxes))]
         least = min(int(image.sum()) for image in images)
@@ -62,6 +63,7 @@ class OfficialTrackQuerySampler(TrackQuerySampler):
         return (
             pad_sequence(queries, batch_first=True).to(device),
             pad_sequence(chosen, batch_first=True, padding_value=PADDED).to(device),
+            np.array([*map(len, queries)]),
         )
 
 

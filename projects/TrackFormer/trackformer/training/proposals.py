@@ -15,6 +15,7 @@ from d2video.modeling.matcher import HungarianMatcher
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
+from d2video.utils.transfer import to_device
 
 
 def proposal_losses(
@@ -58,7 +59,7 @@ def dense_proposal_losses(
             near = torch.exp(-away.square().sum(-1)) * (away.amax(-1) < 1)
             wanted[image], nearest = near.max(1)
             goals[image] = target.boxes[nearest]
-    inside = wanted > 0
+    inside = (wanted > 0).nonzero(as_tuple=True)
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     entropy = entropy * (logits.detach().sigmoid() - wanted).square()
     weights = wanted[inside] / wanted.sum().clamp(min=1e-6)
@@ -84,8 +85,9 @@ def link_losses(
     """
     none = links.boxes.shape[1]
     wanted = torch.full_like(rows, none)
+    has_object = rows.cpu() >= 0
     for image, target in enumerate(targets):
-        [queries] = (rows[image] >= 0).nonzero(as_tuple=True)
+        queries = to_device(has_object[image].nonzero()[:, 0], rows.device)
         objects = box_cxcywh_to_xyxy(target.boxes[rows[image, queries]])
         overlap, best = box_iou(objects, box_cxcywh_to_xyxy(links.boxes[image])).max(1)
         wanted[image, queries] = best.where(overlap > least, none)

@@ -4,6 +4,7 @@ Shapes: B: images, Q: queries of the previous frame, n: track queries (of the im
 M: matched queries of the batch.
 """
 
+import numpy as np
 import torch
 from d2video.projects.trackformer.network.base import TrackQueries
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from d2video.modeling.matcher import Matches
 from d2video.modeling.targets import ImageTargets
+from d2video.utils.transfer import to_device
 
 NO_OBJECT = -1  # a track query whose object is not in the frame, or that never had one
 PADDED = -2  # no query at all: fills up the batch
@@ -59,14 +61,14 @@ class TrackQuerySampler:
         """
         boxes = boxes.detach()
         rows = current_rows(matches, previous, current)
-        queries, rows = self._sample(boxes, matches, rows, padding, false_positives)
-        padded = rows == PADDED
+        queries, rows, counts = self._sample(boxes, matches, rows, padding, false_positives)
+        padded = rows == PADDED if counts.min() < rows.shape[1] else None
         matched = torch.zeros_like(boxes[..., 0], dtype=torch.bool)
         matched[matches.batch, matches.query] = True
         return TrackQueries(
             embeddings.gather(1, queries[..., None].expand(-1, -1, embeddings.shape[-1])),
             boxes.gather(1, queries[..., None].expand(-1, -1, 4)),
-            padded if padded.any() else None,
+            padded,
             matched.gather(1, queries),
         ), rows
 
@@ -77,34 +79,41 @@ class TrackQuerySampler:
         rows: Tensor,
         padding: Tensor | None,
         false_positives: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Queries and rows, both (B, n), in the order of the queries."""
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Queries and rows, both (B, n), in the order of the queries, and how many each image has, (B,).
+
+        What decides these numbers is drawn on the CPU, so that nothing waits for the device.
+        """
         batch, query = matches.batch, matches.query
         device, (num_images, num_queries) = boxes.device, boxes.shape[:2]
-        kept = torch.rand(len(rows), device=device) >= self.false_negative_prob
+        image = matches.on_host()[1]
+        kept = torch.rand(len(rows)) >= self.false_negative_prob
         assigned = torch.full((num_images, num_queries), PADDED, device=device)
-        assigned[batch, query] = rows.where(kept, PADDED)
+        assigned[batch, query] = rows.where(to_device(kept, device), PADDED)
+        counts = np.bincount(image[kept.numpy()], minlength=num_images)
         if false_positives and self.false_positive_prob > 0:
-            spawning = kept & (torch.rand(len(rows), device=device) < self.false_positive_prob)
+            spawning = kept & (torch.rand(len(rows)) < self.false_positive_prob)
+            wanted = np.bincount(image[spawning.numpy()], minlength=num_images)
+            free = num_queries - np.bincount(image, minlength=num_images)
             candidates = torch.ones_like(assigned, dtype=torch.bool)
             candidates[batch, query] = False
             if padding is not None:
                 candidates &= ~padding
+                free = free - padding.sum(1).cpu().numpy()  # waits for the device
             density = nearness(boxes[batch, query], boxes[batch]) * candidates[batch]
             density = density / density.sum(1, keepdim=True).clamp(min=1e-30)
             share = boxes.new_zeros(assigned.shape, dtype=torch.float32)
-            share = share.index_add(0, batch, density * spawning[:, None])
-            wanted = torch.zeros(num_images, dtype=torch.int64, device=device)
-            wanted = wanted.index_add(0, batch, spawning.long())
+            share = share.index_add(0, batch, density * to_device(spawning, device)[:, None])
             # Exponential clocks of these rates ring in the order of draws without replacement.
             clock = -torch.log1p(-torch.rand(num_images, num_queries, device=device)) / share
             place = clock.argsort(1).argsort(1)
-            chosen = (place < wanted[:, None]) & (share > 0)
+            most = to_device(torch.from_numpy(wanted), device)
+            chosen = (place < most[:, None]) & (share > 0)
             assigned = assigned.masked_fill(chosen, NO_OBJECT)
-        used = assigned != PADDED
-        longest = int(used.sum(1).max())  # waits for the device
-        queries = used.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
-        return queries, assigned.gather(1, queries)
+            counts = counts + np.minimum(wanted, free)
+        used = (assigned != PADDED).byte()
+        queries = used.argsort(dim=1, descending=True, stable=True)[:, : counts.max()]
+        return queries, assigned.gather(1, queries), counts
 
 
 def current_rows(
