@@ -6,7 +6,6 @@ Shapes: T: frames of a window, s: slots kept, h×w: mask logits (stride 4), H×W
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-import torch.nn.functional as F
 from d2video.projects.vistr.tracks import (
     ClipPrediction,
     Track,
@@ -17,9 +16,10 @@ from d2video.projects.vistr.tracks import (
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.geometry.rle import encode_runs
 from d2video.modeling.rescoring import logit_ious
 from d2video.structures.answers import VideoInstances
+from d2video.structures.mask_runs import resized_masks, runs_of_logits
 from d2video.utils.batches import comes_one_at_a_time, in_batches
 
 
@@ -52,12 +52,6 @@ def track_video(
         del windows, window, predictions, prediction  # not kept while the next ones are worked out
 
 
-def _masks(frame: TrackedFrame, size: tuple[int, int]) -> Tensor:
-    """(s, H, W) bool: logits resized (bilinear), positive ones kept."""
-    logits = frame.mask_logits[:, None].float()
-    return F.interpolate(logits, size=size, mode="bilinear")[:, 0] > 0
-
-
 def frame_instances(
     frame: TrackedFrame, size: tuple[int, int], frame_threshold: float, label_offset: int
 ) -> Instances:
@@ -70,7 +64,7 @@ def frame_instances(
     Returns:
         the fields of docs/architecture.md ("Streaming"), all on the device of the masks.
     """
-    masks = _masks(frame, size)
+    masks = resized_masks(frame.mask_logits, size)
     filled = masks.flatten(1).any(1).cpu().numpy()
     (rows,) = (filled & frame.shown(frame_threshold, label_offset)).nonzero()
     masks = masks[torch.from_numpy(rows).to(masks.device)]
@@ -112,10 +106,10 @@ def collect_video(
         # A track that is not carried on never returns. Every window brings slots that show nothing.
         for gone in unseen - {track.id for track in frame.tracks}:
             del tracks[gone], codes[gone]
-        masks = _masks(frame, size)
+        runs = runs_of_logits(frame.mask_logits, size)
         shown = (frame.confidence >= frame_threshold).tolist()
-        filled = masks.flatten(1).any(1).tolist()
-        for track, rle, show, full in zip(frame.tracks, encode_masks(masks.cpu()), shown, filled):
+        filled = (runs.per_mask > 0).tolist()
+        for track, rle, show, full in zip(frame.tracks, encode_runs(runs), shown, filled):
             tracks[track.id] = track
             history = codes.setdefault(track.id, {})
             if show:
