@@ -84,6 +84,8 @@ def clip_instances(
             masks[~present] = False
         boxes[~present] = 0
         keep = np.flatnonzero(present.any(axis=0))
+        if masks is not None and len(keep) < len(row):
+            masks = masks[:, keep]
     ids = np.where(present, np.fromiter(row, np.int64, len(row)), -1)
     gt_classes = torch.tensor([*classes.values()], dtype=torch.int64)[keep]
     targets = []
@@ -97,7 +99,7 @@ def clip_instances(
             )
         )
         if masks is not None:
-            targets[-1].gt_masks = BitMasks(torch.from_numpy(masks[f, keep]))
+            targets[-1].gt_masks = BitMasks(torch.from_numpy(masks[f]))
     return targets
 
 
@@ -121,33 +123,36 @@ class _SourcePixels:
         # float64, exact for any frame size, because not every transform takes integers.
         index = np.arange(1, height * width + 1, dtype=np.float64).reshape(width, height).T
         self.index = transforms.apply_segmentation(index).astype(np.int64)
-        places = self.index - 1
-        seen = places >= 0
-        # Least and greatest column and row, (4,h) and (4,w).
-        self._of_rows, self._of_columns = (
-            np.stack(
-                [
-                    limit(np.where(seen, place, none), axis=axis)
-                    for place in np.divmod(places, height)
-                    for limit, none in ((np.min, places.size + height * width), (np.max, -1))
-                ]
-            )
-            for axis in (1, 0)
-        )
+        self._seen = tuple(_extent(self.index.any(axis)) for axis in (1, 0))
+        inner = self.index[self._seen]
+        # The source row of each row in there and the source column of each column, unless the frame is turned.
+        self._axes: tuple[np.ndarray, np.ndarray] | None = None
+        if inner.size:
+            y, x = (inner[:, 0] - 1) % height, (inner[0] - 1) // height
+            if np.array_equal(inner, 1 + y[:, None] + x * height):
+                self._axes = y, x
 
     def showing(self, box: tuple[int, int, int, int]) -> tuple[slice, slice]:
         """The rows and the columns that may show a part of the source.
 
         Args:
-            box: its first and last column and row.
+            box: its first and last row and column.
         """
-        left, right, top, bottom = box
-        found = []
-        for least_x, greatest_x, least_y, greatest_y in (self._of_rows, self._of_columns):
-            meets = (least_x <= right) & (greatest_x >= left)
-            places = np.flatnonzero(meets & (least_y <= bottom) & (greatest_y >= top))
-            found.append(slice(places[0], places[-1] + 1) if len(places) else slice(0))
-        return found[0], found[1]
+        if self._axes is None:
+            return self._seen
+        (y, x), (top, bottom, left, right) = self._axes, box
+        shown = _extent((y >= top) & (y <= bottom)), _extent((x >= left) & (x <= right))
+        rows, columns = (
+            slice(seen.start + each.start, seen.start + each.stop)
+            for seen, each in zip(self._seen, shown, strict=True)
+        )
+        return rows, columns
+
+
+def _extent(flags: np.ndarray) -> slice:
+    """From the first True of (N,) to the last."""
+    places = np.flatnonzero(flags)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, int]) -> None:
@@ -204,7 +209,7 @@ def _fill_masks(
         y, spans = borders[::2] % height, borders[1::2] - borders[::2]
         goes_on = (y + spans > height).any()  # of a run, in the next column
         top, bottom = (0, height - 1) if goes_on else (y.min(), (y + spans).max() - 1)
-        region = source.showing((first // height, last // height, top, bottom))
+        region = source.showing((top, bottom, first // height, last // height))
         # The mask from its first to its last pixel, between two of background.
         pixels = np.zeros(last - first + 3, bool)
         pixels[1:-1] = np.repeat(np.arange(len(borders) - 1) % 2 == 0, np.diff(borders))
