@@ -125,7 +125,7 @@ class _SourcePixels:
         self.index = transforms.apply_segmentation(index).astype(np.int64)
         self._seen = tuple(_extent(self.index.any(axis)) for axis in (1, 0))
         inner = self.index[self._seen]
-        # The source row of each row in there and the source column of each column, unless the frame is turned.
+        # The source row of each row in there and source column of each column, unless the frame is turned.
         self._axes: tuple[np.ndarray, np.ndarray] | None = None
         if inner.size:
             y, x = (inner[:, 0] - 1) % height, (inner[0] - 1) // height

@@ -38,6 +38,7 @@ class PhotometricDistortion:
         modulo 256, as the official VisTR code does. Otherwise they are red, green, blue, and values
         are clipped.
         """
+        image = np.ascontiguousarray(image)
         if official or self.saturation != 1 or self.hue != 0:
             distorted = np.empty(image.shape, np.uint8)
             rows = max(_STRIP_PIXELS // max(image.shape[1], 1), 1)
