@@ -147,7 +147,9 @@ def _runs(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     mask, i = _divided(row, h + 1)
 
     corner = (mask * (h + 2) + i) * (w + 2) + j
-    corners = padded.flatten()[corner[:, None] + corner.new_tensor([0, 1, w + 2, w + 3])]
+    around = torch.arange(2, device=corner.device)
+    around = (around[:, None] * (w + 2) + around).flatten()
+    corners = padded.flatten()[corner[:, None] + around]
     p00, p01, p10, p11 = corners.split(1, 1)
     low, high = columns.low[j], columns.high[j]
     top, bottom = low * p00 + high * p01, low * p10 + high * p11  # (M, X)
@@ -161,8 +163,10 @@ def _runs(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     # between them. What changes between two such cells is counted at the lower one.
     signs, crossed = above.flatten(), F.pad(crossed.flatten(), (w + 1, w + 1))
     has_before, has_after = crossed[number], crossed[number + 2 * (w + 1)]
-    edge_above = signs[corner, None].repeat(1, inside.shape[1])
-    edge_above[has_before] = inside[has_after, :, -1]  # in the same order
+    # The cells that have one above are in the order of those that have one below.
+    before = torch.searchsorted(has_after.cumsum(0), has_before.cumsum(0))
+    before = before.clamp(max=max(len(number) - 1, 0))
+    edge_above = torch.where(has_before[:, None], inside[before, :, -1], signs[corner, None])
     edge_below = torch.where(has_after[:, None], inside[..., -1], signs[corner + w + 2, None])
     edge_above &= (i > 0)[:, None]
     edge_below &= (i < h)[:, None]
@@ -178,7 +182,11 @@ def _runs(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     # The last place is the first pixel of the cell below.
     y = torch.where(y < deep, y, rows.counts[i][m])
     places = base[m] + x * height + y
-    starts = places[x < columns.counts[j][m]].sort().values.cpu().numpy()
+    nowhere = count * (pixels + 1)
+    starts = torch.where(x < columns.counts[j][m], places, nowhere).sort().values
+    unsure = torch.where(doubtful, mask, -1)
+    # One transfer to the host.
+    starts, unsure = np.split(torch.cat([starts, unsure]).cpu().numpy(), [len(starts)])
 
     # Where one run ends and the next begins at once, in the next column, they are one.
     meet = np.flatnonzero(starts[1:] == starts[:-1])
@@ -186,9 +194,9 @@ def _runs(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     kept[meet] = kept[meet + 1] = False
     starts = starts[kept]
     owner, place = np.divmod(starts, pixels + 1)
-    within = place < pixels
+    within = (place < pixels) & (owner < count)
     owner, place = owner[within], place[within]
-    unsure = np.unique(mask[doubtful].cpu().numpy())
+    unsure = np.unique(unsure[unsure >= 0])
     if len(unsure):
         part = logits[torch.from_numpy(unsure).to(logits.device)]
         again = runs_of_masks(resized_masks(part, size).cpu().numpy())
