@@ -8,6 +8,7 @@ pixels in a cell. A cell lies between four neighbouring logits. Beyond the outer
 hence (h+1)×(w+1) of them; there the logits go on unchanged.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -35,6 +36,16 @@ class MaskRuns(NamedTuple):
     starts: np.ndarray
     per_mask: np.ndarray
     size: tuple[int, int]
+
+    def split(self, counts: Sequence[int]) -> list["MaskRuns"]:
+        """The runs of the first masks, of the next ones, and so on, as many as ``counts`` say."""
+        parts, pixels, mask, run = [], self.size[0] * self.size[1], 0, 0
+        for count in counts:
+            per_mask = self.per_mask[mask : mask + count]
+            starts = self.starts[run : run + per_mask.sum()]
+            parts.append(MaskRuns(starts - mask * pixels, per_mask, self.size))
+            mask, run = mask + count, run + len(starts)
+        return parts
 
 
 def resized_masks(logits: Tensor, size: tuple[int, int]) -> Tensor:

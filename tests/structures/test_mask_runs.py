@@ -1,5 +1,7 @@
 """The runs of masks, from their logits."""
 
+from itertools import chain
+
 import pycocotools.mask as coco_mask
 import pytest
 import torch
@@ -34,6 +36,15 @@ def test_masks_are_looked_at_in_batches(monkeypatch):
     monkeypatch.setattr(mask_runs, "_BATCH_LOGITS", 2 * 6 * 8)
     logits = torch.randn(5, 6, 8, generator=torch.Generator().manual_seed(0))
     _assert_equal_to_masks(logits, (24, 33))
+
+
+def test_runs_are_split_by_masks():
+    logits = torch.randn(6, 6, 8, generator=torch.Generator().manual_seed(0))
+    logits[2] = -1.0
+    runs = runs_of_logits(logits, (24, 33))
+    parts = [encode_runs(part) for part in runs.split([2, 0, 1, 3])]
+    assert [*map(len, parts)] == [2, 0, 1, 3]
+    assert [*chain.from_iterable(parts)] == encode_runs(runs)
 
 
 def test_logits_of_half_precision_on_a_part_of_a_tensor():
