@@ -31,8 +31,8 @@ from d2video.evaluation.vis.evaluator import YTVISEvaluator
 from d2video.evaluation.vis.ground_truth import RLE, YTVISGroundTruth
 from d2video.formats.coco import COCOInstances
 from d2video.formats.geometry.rle import encode_runs, encode_tracks
+from d2video.modeling.mask_runs import runs_of_logits
 from d2video.structures.answers import VideoInstances
-from d2video.structures.mask_runs import runs_of_logits
 
 # What the official calls, and the encoding of masks, are timed on; the times are scaled up.
 _SAMPLE_PAIRS = 100  # of tracks, about

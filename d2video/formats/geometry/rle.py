@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pycocotools import mask as coco_mask
 
-from d2video.structures.mask_runs import MaskRuns, runs_of_masks
+from d2video.formats.geometry.mask_runs import MaskRuns, runs_of_masks
 
 # Pixels that are looked at together: what a processor's cache holds.
 _BATCH_PIXELS = 2**22

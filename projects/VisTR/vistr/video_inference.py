@@ -16,10 +16,11 @@ from d2video.projects.vistr.tracks import (
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from d2video.formats.geometry.mask_runs import MaskRuns
 from d2video.formats.geometry.rle import encode_runs
+from d2video.modeling.mask_runs import resized_masks, runs_of_logits
 from d2video.modeling.rescoring import logit_ious
 from d2video.structures.answers import VideoInstances
-from d2video.structures.mask_runs import MaskRuns, resized_masks, runs_of_logits
 from d2video.utils.batches import comes_one_at_a_time, in_batches
 
 # Frames; the masks of one frame alone take nearly twice as long.

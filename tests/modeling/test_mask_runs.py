@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from d2video.formats.geometry.rle import encode_masks, encode_runs
-from d2video.structures import mask_runs
-from d2video.structures.mask_runs import resized_masks, runs_of_logits
+from d2video.modeling import mask_runs
+from d2video.modeling.mask_runs import resized_masks, runs_of_logits
 
 
 def _assert_equal_to_masks(logits, size):

@@ -8,7 +8,6 @@ pixels in a cell. A cell lies between four neighbouring logits. Beyond the outer
 hence (h+1)×(w+1) of them; there the logits go on unchanged.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,35 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from d2video.formats.geometry.mask_runs import MaskRuns, runs_of_masks
+
 # Logits that are looked at together.
 _BATCH_LOGITS = 2**20
 # Of the largest logit around a pixel: what the order of sums and products can change, in float32.
 _ROUNDING = 5e-7
-
-
-class MaskRuns(NamedTuple):
-    """The runs of N masks, each H×W.
-
-    Attributes:
-        starts: (R,) int64, places in the (N, W, H) array where a pixel differs from the one before, or,
-            at the beginning of a mask, from background; ascending.
-        per_mask: (N,) int64, how many of them are in each mask.
-        size: H and W.
-    """
-
-    starts: np.ndarray
-    per_mask: np.ndarray
-    size: tuple[int, int]
-
-    def split(self, counts: Sequence[int]) -> list["MaskRuns"]:
-        """The runs of the first masks, of the next ones, and so on, as many as ``counts`` say."""
-        parts, pixels, mask, run = [], self.size[0] * self.size[1], 0, 0
-        for count in counts:
-            per_mask = self.per_mask[mask : mask + count]
-            starts = self.starts[run : run + per_mask.sum()]
-            parts.append(MaskRuns(starts - mask * pixels, per_mask, self.size))
-            mask, run = mask + count, run + len(starts)
-        return parts
 
 
 def resized_masks(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -69,37 +45,6 @@ def runs_of_logits(logits: Tensor, size: tuple[int, int]) -> MaskRuns:
         places.append(starts + first * pixels)
         counts.append(per_mask)
     return MaskRuns(np.concatenate(places), np.concatenate(counts), size)
-
-
-def runs_of_masks(masks: np.ndarray) -> MaskRuns:
-    """The runs of masks (N, H, W) bool."""
-    count, height, width = masks.shape
-    covered = np.any(masks, axis=0)
-    rows = np.flatnonzero(covered.any(axis=1))
-    if not rows.size:
-        return MaskRuns(np.zeros(0, np.int64), np.zeros(count, np.int64), (height, width))
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(covered[top:bottom].any(axis=0))
-    left, right = int(columns[0]), min(int(columns[-1]) + 2, width)
-    # A run may go on from the foot of a column to the head of the next. Otherwise a row of
-    # background on both sides is enough.
-    if top == 0 or bottom == height:
-        top, bottom = 0, height
-    else:
-        top, bottom = top - 1, bottom + 1
-    part = masks[:, top:bottom, left:right]
-    changes = np.empty(part.shape, dtype=bool)
-    np.not_equal(part[:, 1:], part[:, :-1], out=changes[:, 1:])
-    np.not_equal(part[:, 0, 1:], part[:, -1, :-1], out=changes[:, 0, 1:])
-    changes[:, 0, 0] = part[:, 0, 0]
-
-    # Half the width halves the time of the divisions and of the sort.
-    index = np.int32 if masks.size < 2**31 else np.int64
-    row, x = np.divmod(np.flatnonzero(changes).astype(index), index(right - left))
-    mask, y = np.divmod(row, index(bottom - top))
-    starts = (mask * width + x + left) * height + y + top
-    starts.sort()
-    return MaskRuns(starts.astype(np.int64), np.bincount(mask, minlength=count), (height, width))
 
 
 class _Axis(NamedTuple):
