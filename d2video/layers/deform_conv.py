@@ -98,17 +98,19 @@ def _by_rows(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     bordered = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     # (N, H + 2, W + 2, K·O), a row of the table for each pixel and position.
     products = F.linear(bordered, weight.permute(2, 3, 0, 1).reshape(-1, channels).to(x.dtype))
-    tap = torch.arange(TAPS, device=x.device)
-    image = torch.arange(batch, device=x.device).view(-1, 1, 1, 1)
+    points = {"device": offset.device, "dtype": offset.dtype}
+    # Of the W·K points of a row of pixels.
+    tap = torch.arange(TAPS, **points).repeat(width)
+    image = torch.arange(batch, **points).view(-1, 1, 1) * bordered[0, ..., 0].numel() * TAPS
     x_position, y_position = _positions(offset)
     summed = sum_of_samples(
         products.view(-1, len(weight)),
-        x_position + 1,
-        y_position + 1,
+        (x_position + 1).flatten(2),
+        (y_position + 1).flatten(2),
         None,
-        width=offset.new_tensor(width),
-        height=offset.new_tensor(height),
-        first=image * bordered[0, ..., 0].numel() * TAPS + tap,
+        width=torch.full_like(tap, width),
+        height=torch.full_like(tap, height),
+        first=image + tap,
         step=TAPS,
         points=TAPS,
     )
