@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from d2video.layers.attention import MultiheadAttention
 
-
 # Of the feed-forward block that a CPU computes at once: 2 MB in float32.
 _HIDDEN_ELEMENTS = 2**19
 
