@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from d2video.layers import DeformConv
 from d2video.layers.group_norm import GroupNorm
 from d2video.layers.transformer import run
+from d2video.layers.upsampled_conv import conv_of_upsampled
 from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded
 from d2video.utils.transfer import to_device
@@ -143,8 +144,9 @@ class MaskHeadSmallConv(nn.Module):
 
     The first convolution reads the memory, which the queries of a frame share, and the attention of
     each query. A convolution is linear, so it is computed as one part a frame plus one part a query.
-    Each further step upsamples (nearest) to the next lateral, adds it and convolves. The official
-    DETR ends with one more convolution to a mask logit, which is the caller's.
+    Each further step upsamples (nearest) to the next lateral, adds it and convolves: a part a frame, of
+    the lateral, plus a part a query. The official DETR ends with one more convolution to a mask logit,
+    which is the caller's.
 
     Args:
         width: channels of the memory.
@@ -191,10 +193,28 @@ class MaskHeadSmallConv(nn.Module):
             self.last_conv = _conv(steps[-2], steps[-1], 3)
         self.norms = nn.ModuleList(_group_norm(c) for c in [first, *steps])
 
+    def _after_lateral(self, index: int) -> nn.Module:
+        """The convolution that reads the sum with a lateral."""
+        if index + 2 < len(self.convs):
+            return self.convs[index + 2]
+        return self.deform_conv if self.deformable else self.last_conv
+
     def laterals(self, features: list[Tensor]) -> list[Tensor]:
-        """Backbone features, fine to coarse, [(N, C_i, H_i, W_i)], to laterals, coarse to fine."""
-        pairs = zip(self.adapters, reversed(features))
-        return [adapter(feature).contiguous() for adapter, feature in pairs]
+        """What the queries of a frame share of the later steps.
+
+        Args:
+            features: of the backbone, fine to coarse, [(N, C_i, H_i, W_i)].
+
+        Returns:
+            coarse to fine, [(N, c_i, H_i, W_i)]: the laterals' part of the convolution that reads them, or,
+            before a deformable one, the lateral itself.
+        """
+        found = []
+        for index, (adapter, feature) in enumerate(zip(self.adapters, reversed(features))):
+            lateral, conv = adapter(feature), self._after_lateral(index)
+            # The queries' convolutions are faster with contiguous maps.
+            found.append((conv(lateral) if isinstance(conv, nn.Conv2d) else lateral).contiguous())
+        return found
 
     def shared(self, memory: Tensor) -> Tensor:
         """The memory's part of the first convolution: (N, C, H, W) to (N, C + h, H, W)."""
@@ -206,16 +226,20 @@ class MaskHeadSmallConv(nn.Module):
         own = F.conv2d(attention, weight[:, self.width :], padding=1)
         return F.relu(self.norms[0](shared.to(own.dtype)[rows] + own), inplace=True)
 
-    def _step(self, index: int, x: Tensor, lateral: Tensor, rows: Tensor) -> Tensor:
-        """Conv, norm and ReLU number ``index``, then up to the lateral's size, and add it."""
-        x = F.relu(self.norms[index](self.convs[index](x)), inplace=True)
-        # Under autocast in its type, so that the sum is not of float32.
-        of_rows = lateral.to(x.dtype)[rows]
-        return F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + of_rows
+    def _second(self, x: Tensor) -> Tensor:
+        return F.relu(self.norms[1](self.convs[1](x)), inplace=True)
 
-    def _last(self, x: Tensor) -> Tensor:
-        conv = self.deform_conv if self.deformable else self.last_conv
-        return F.relu(self.norms[-1](conv(x)), inplace=True)
+    def _step(self, index: int, x: Tensor, lateral: Tensor, rows: Tensor) -> Tensor:
+        """Up to the lateral's size, the sum with it, convolution, norm and ReLU."""
+        # Under autocast in the type of x, so that the sum is not of float32.
+        of_rows = lateral.to(x.dtype)[rows]
+        size = (lateral.shape[-2], lateral.shape[-1])
+        conv: Any = self._after_lateral(index)
+        if isinstance(conv, nn.Conv2d):
+            x = conv_of_upsampled(x, size, conv.weight).add_(of_rows)
+        else:
+            x = conv(F.interpolate(x, size=size, mode="nearest") + of_rows)
+        return F.relu(self.norms[index + 2](x), inplace=True)
 
     def forward(
         self, shared: Tensor, attention: Tensor, rows: Tensor, laterals: list[Tensor]
@@ -232,9 +256,10 @@ class MaskHeadSmallConv(nn.Module):
         """
         recompute = self.activation_checkpoint and self.training
         x = run(self._first, shared, attention, rows, recompute=recompute)
-        for index, lateral in enumerate(laterals, start=1):
+        x = run(self._second, x, recompute=recompute)
+        for index, lateral in enumerate(laterals):
             x = run(self._step, index, x, lateral, rows, recompute=recompute)
-        return run(self._last, x, recompute=recompute)
+        return x
 
 
 class MaskBranch(nn.Module):

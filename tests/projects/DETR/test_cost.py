@@ -58,7 +58,8 @@ def test_detection_costs_no_more_than_the_official(config, official):
     ("config", "official"), [("detr_panoptic_R50", 473.2), ("detr_panoptic_R101", 600.1)]
 )
 def test_panoptic_shares_what_queries_share(config, official):
-    """All 100 queries kept: the first convolution reads the features once, not once a query."""
+    """All 100 queries kept: what the first convolution makes of the features, and the later ones of the
+    laterals, is computed once, not once a query; upsampled maps are never convolved."""
     saved = official - gflops(config)
-    assert saved >= 0.2 * 473.2
-    assert saved < 0.3 * 473.2
+    assert saved >= 0.36 * 473.2
+    assert saved < 0.4 * 473.2
