@@ -118,6 +118,10 @@ class MatchingCost:
         return yes - no
 
 
+# Predictions, targets and known objects, see HungarianMatcher.
+ToMatch = tuple[Predictions, list[ImageTargets], Tensor | None]
+
+
 class HungarianMatcher:
     """The cheapest one-to-one assignment of queries and objects, in every image and decoder layer.
 
@@ -151,9 +155,7 @@ class HungarianMatcher:
         return matches
 
     @torch.no_grad()
-    def together(
-        self, *batches: tuple[Predictions, list[ImageTargets], Tensor | None]
-    ) -> list[Matches]:
+    def together(self, *batches: ToMatch) -> list[Matches]:
         """Match several batches, the arguments of :meth:`__call__`, by one transfer to the host."""
         costs, givens = [], []
         for predictions, targets, known in batches:

@@ -42,7 +42,7 @@ from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.losses import Focal
-from d2video.modeling.matcher import HungarianMatcher, MatchingCost
+from d2video.modeling.matcher import HungarianMatcher, MatchingCost, ToMatch
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer, Tracks
@@ -244,10 +244,11 @@ class TrackFormer(SetPredictionModel):
     def _frame_losses(
         self, output: NetworkOutput, targets: list[ImageTargets], rows: Tensor | None
     ) -> dict[str, Tensor]:
-        batches, objects = [(output, targets, rows)], proposal_targets(targets)
+        batches: list[ToMatch] = [(output, targets, rows)]
+        objects = proposal_targets(targets)
         if output.proposals is not None and output.centres is None:
             batches.append((output.proposals, objects, None))
-        matches, *of_proposals = self.matcher.together(*batches)
+        matches, *others = self.matcher.together(*batches)
         weights, num_known = None, 0
         if rows is not None:
             num_known = rows.shape[1]
@@ -262,7 +263,7 @@ class TrackFormer(SetPredictionModel):
         if output.proposals is not None and output.centres is not None:
             losses |= dense_proposal_losses(output.proposals, output.centres, targets)
         elif output.proposals is not None:
-            losses |= proposal_losses(output.proposals, *of_proposals, objects, self.criterion)
+            losses |= proposal_losses(output.proposals, others[0], objects, self.criterion)
         return losses
 
     # ---- inference ------------------------------------------------------------------------------
