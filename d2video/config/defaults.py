@@ -44,6 +44,9 @@ def add_d2video_config(cfg: CN) -> None:
     # d2video.data.AUGMENTATION_REGISTRY, {arguments}]. Of a clip they are drawn once and replayed on
     # every frame.
     cfg.INPUT.AUGMENTATIONS = [["RandomFlip", {"prob": 0.5}]]
+    # Resize training frames by torch, four times as fast as by Pillow, which the official codes use. Values
+    # (0 to 255) differ by at most 1 a resizing, fewer than one in a hundred.
+    cfg.INPUT.FAST_RESIZE = False
     # Copy-paste: PROB is the probability (0 to 1; 0: never) that objects of another sample are pasted onto a
     # training sample, by their masks and through all its frames, until it has at most MAX_OBJECTS. For
     # the mappers of VisTR, TrackFormer and DETR, the latter two with MODEL.MASK_ON.

@@ -6,7 +6,7 @@ by one seed::
 
     clip_input = ClipAugInput(first_frame, rng)
     transforms = T.AugmentationList(augmentations)(clip_input)
-    frames = [transforms.apply_image(frame) for frame in clip]
+    frames = [transformed(frame, transforms) for frame in clip]
 
 Transforms must treat ``apply_segmentation`` as a pure choice of pixels (nearest neighbour): the
 clip mapper pushes pixel indices through it once and gathers all masks of the clip with them.
@@ -21,10 +21,12 @@ from detectron2.data import transforms as T
 from fvcore.common.registry import Registry
 from fvcore.transforms.transform import Transform
 
+from d2video.data.frame_pixels import size_of, steps_of, transformed
 from d2video.data.photometric import PhotometricDistortion, PhotometricTransform
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 from d2video.utils.shortest_edge import shortest_edge_size
+from d2video.video.image_io import Pixels
 
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 AUGMENTATION_REGISTRY.__doc__ = "Augmentations by name, chosen by INPUT.AUGMENTATIONS."
@@ -33,11 +35,60 @@ MaskSampling = Literal["center", "corner"]
 
 
 class ClipAugInput(T.AugInput):
-    """What augmentations are drawn from: a clip's first frame, uint8 (H,W,3), and a generator."""
+    """What augmentations are drawn from: a clip's first frame, uint8 (H,W,3), and a generator.
 
-    def __init__(self, image: np.ndarray, rng: np.random.Generator):
-        super().__init__(image)
+    The frame is augmented when its pixels are asked for.
+
+    Attributes:
+        blank: black, of the size of the augmented frame; it takes no memory.
+    """
+
+    def __init__(self, image: Pixels, rng: np.random.Generator, fast_resize: bool = False):
+        """
+        Args:
+            fast_resize: see :func:`~d2video.data.frame_pixels.transformed`.
+        """
+        self._frame, self._size = image, size_of(image)
+        self._waiting: list[Transform] = []
+        self._fast_resize = fast_resize
         self.rng = rng
+
+    @property
+    def image(self) -> np.ndarray:
+        """The augmented frame, (h,w,3)."""
+        waiting, self._waiting = T.TransformList(self._waiting), []
+        self._frame = transformed(self._frame, waiting, self._fast_resize)
+        return self._frame
+
+    @property
+    def blank(self) -> np.ndarray:
+        return np.broadcast_to(np.uint8(0), (*self._size, 3))
+
+    def transform(self, tfm: Transform) -> None:
+        """Augment the frame, now or later."""
+        self._waiting.append(tfm)
+        for step in steps_of(tfm):
+            if isinstance(step, T.ResizeTransform):
+                self._size = step.new_h, step.new_w
+            elif isinstance(step, T.CropTransform):
+                height, width = self._size
+                self._size = min(step.h, height - step.y0), min(step.w, width - step.x0)
+            elif isinstance(step, T.PadTransform):
+                height, width = self._size
+                self._size = height + step.y0 + step.y1, width + step.x0 + step.x1
+            elif not isinstance(step, _KEEPING_SIZE):
+                self._size = size_of(self.image)
+                break
+
+
+# A flip moves pixels only.
+_KEEPING_SIZE = (T.NoOpTransform, T.HFlipTransform, T.VFlipTransform, PhotometricTransform)
+
+
+class ClipAugmentation(T.Augmentation):
+    """An augmentation that is drawn from the size of the frames, not from their pixels."""
+
+    input_args = ("blank", "rng")
 
 
 def build_augmentations(specs: Sequence[Sequence[Any]]) -> list[T.Augmentation]:
@@ -106,7 +157,7 @@ class ClipResizeTransform(T.ResizeTransform):
 
 
 @AUGMENTATION_REGISTRY.register()
-class RandomFlip(T.Augmentation):
+class RandomFlip(ClipAugmentation):
     """Flip the clip with a probability, left to right or upside down.
 
     Args:
@@ -128,7 +179,7 @@ class RandomFlip(T.Augmentation):
 
 
 @AUGMENTATION_REGISTRY.register()
-class ResizeShortestEdge(T.Augmentation):
+class ResizeShortestEdge(ClipAugmentation):
     """Resize by a random short side, by the rule of :func:`shortest_edge_size`."""
 
     def __init__(
@@ -176,7 +227,7 @@ class RandomShortEdge(ResizeShortestEdge):
 
 
 @AUGMENTATION_REGISTRY.register()
-class RandomCrop(T.Augmentation):
+class RandomCrop(ClipAugmentation):
     """Crop a square of ``size`` pixels a side at a random place, the same in every frame."""
 
     def __init__(self, size: int):
@@ -227,7 +278,7 @@ def _free_space(image: np.ndarray, size: int) -> tuple[int, int]:
 
 
 @AUGMENTATION_REGISTRY.register()
-class RandomSizeCrop(T.Augmentation):
+class RandomSizeCrop(ClipAugmentation):
     """Crop a region of random size and place, the same in every frame (DETR, VisTR)."""
 
     def __init__(self, min_size: int, max_size: int):
@@ -252,7 +303,7 @@ class RandomSizeCrop(T.Augmentation):
 
 
 @AUGMENTATION_REGISTRY.register()
-class LargeScaleJitter(T.Augmentation):
+class LargeScaleJitter(ClipAugmentation):
     """Scale the clip at random, then crop or pad it to a fixed size, every frame alike.
 
     At factor 1 the frames just fit into the size, with their aspect ratio kept; the crop is at a random
@@ -304,7 +355,7 @@ class LargeScaleJitter(T.Augmentation):
 
 
 @AUGMENTATION_REGISTRY.register()
-class PhotometricDistort(T.Augmentation):
+class PhotometricDistort(ClipAugmentation):
     """Random brightness, contrast, saturation, hue and channel order (SSD's recipe).
 
     The official VisTR chain is ``per_frame=True, official=True``.

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pycocotools.mask as mask_util
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 from fvcore.transforms.transform import Transform
-from torch import Tensor
 
 from d2video.data.records import Annotation, xyxy_box
 from d2video.formats.geometry.rle import to_rle
+from d2video.formats.geometry.rle_checks import decode_counts
 from d2video.formats.geometry.segmentation import find_segmentation_faults
 from d2video.utils.errors import BrokenFile, UserError
 
@@ -73,21 +72,20 @@ def clip_instances(
     boxes = inside if clip_boxes else boxes
     masks = None
     if with_masks:
-        masks = torch.zeros(*present.shape, *new_size, dtype=torch.bool)
-        source = _source_pixels(size, transforms)
         check_masks(kept, size)
-        for f, frame in enumerate(kept):
-            if frame:
-                masks[f, [row[a["id"]] for a in frame]] = _masks(frame, size, source)
+        masks = np.zeros((*present.shape, *new_size), bool)
+        filled = _fill_masks(masks, kept, row, size, transforms)
 
     keep = np.arange(len(row))
     if not official:
         present &= sound & _have_area(inside)
         if masks is not None:
-            present &= masks.flatten(2).any(-1).numpy()
-            masks[torch.from_numpy(~present)] = False
+            present &= filled
+            masks[~present] = False
         boxes[~present] = 0
         keep = np.flatnonzero(present.any(axis=0))
+        if masks is not None and len(keep) < len(row):
+            masks = masks[:, keep]
     ids = np.where(present, np.fromiter(row, np.int64, len(row)), -1)
     gt_classes = torch.tensor([*classes.values()], dtype=torch.int64)[keep]
     targets = []
@@ -101,7 +99,7 @@ def clip_instances(
             )
         )
         if masks is not None:
-            targets[-1].gt_masks = BitMasks(masks[f, keep])
+            targets[-1].gt_masks = BitMasks(torch.from_numpy(masks[f]))
     return targets
 
 
@@ -110,16 +108,51 @@ def _have_area(boxes: np.ndarray) -> np.ndarray:
     return np.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
 
 
-def _source_pixels(size: tuple[int, int], transforms: Transform) -> Tensor:
-    """For each output pixel the source pixel it shows, as an index into a column-major mask.
+class _SourcePixels:
+    """For each output pixel the source pixel it shows.
 
-    Masks go through all transforms in one gather instead of one pass a mask and transform. 0 stands
-    for pixels from outside the frame, source pixels count from 1. int64 (h,w).
+    Masks go through all transforms in one gather instead of one pass a mask and transform.
+
+    Attributes:
+        index: int64 (h,w), places in a column-major mask. 0 stands for pixels from outside the frame,
+            source pixels count from 1.
     """
-    height, width = size
-    # float64, exact for any frame size, because not every transform takes integers.
-    index = np.arange(1, height * width + 1, dtype=np.float64).reshape(width, height).T
-    return torch.from_numpy(transforms.apply_segmentation(index).astype(np.int64))
+
+    def __init__(self, size: tuple[int, int], transforms: Transform) -> None:
+        height, width = size
+        # float64, exact for any frame size, because not every transform takes integers.
+        index = np.arange(1, height * width + 1, dtype=np.float64).reshape(width, height).T
+        self.index = transforms.apply_segmentation(index).astype(np.int64)
+        self._seen = tuple(_extent(self.index.any(axis)) for axis in (1, 0))
+        inner = self.index[self._seen]
+        # The source row of each row in there and source column of each column, unless the frame is turned.
+        self._axes: tuple[np.ndarray, np.ndarray] | None = None
+        if inner.size:
+            y, x = (inner[:, 0] - 1) % height, (inner[0] - 1) // height
+            if np.array_equal(inner, 1 + y[:, None] + x * height):
+                self._axes = y, x
+
+    def showing(self, box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+        """The rows and the columns that may show a part of the source.
+
+        Args:
+            box: its first and last row and column.
+        """
+        if self._axes is None:
+            return self._seen
+        (y, x), (top, bottom, left, right) = self._axes, box
+        shown = _extent((y >= top) & (y <= bottom)), _extent((x >= left) & (x <= right))
+        rows, columns = (
+            slice(seen.start + each.start, seen.start + each.stop)
+            for seen, each in zip(self._seen, shown, strict=True)
+        )
+        return rows, columns
+
+
+def _extent(flags: np.ndarray) -> slice:
+    """From the first True of (N,) to the last."""
+    places = np.flatnonzero(flags)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, int]) -> None:
@@ -143,11 +176,44 @@ def check_masks(annotations: Sequence[Sequence[Annotation]], size: tuple[int, in
         )
 
 
-def _masks(frame: Sequence[Annotation], size: tuple[int, int], source: Tensor) -> Tensor:
-    """Masks of the annotations of one frame after the transforms, bool (N,h,w)."""
-    decoded = mask_util.decode([to_rle(a["segmentation"], *size) for a in frame])
-    # uint8 (H,W,N), column-major: a row of the transpose is a mask in the order of `source`.
-    flat = np.zeros((len(frame), size[0] * size[1] + 1), np.uint8)
-    flat[:, 1:] = decoded.T.reshape(len(frame), -1)
-    gathered = torch.from_numpy(flat).index_select(1, source.flatten())
-    return gathered.view(-1, *source.shape).bool()
+def _fill_masks(
+    masks: np.ndarray,
+    frames: Sequence[Sequence[Annotation]],
+    row: dict[int, int],
+    size: tuple[int, int],
+    transforms: Transform,
+) -> np.ndarray:
+    """Set the pixels of sound masks after the transforms; return which are not empty, bool (F,N).
+
+    Args:
+        masks: bool (F,N,h,w), all False.
+        frames: F, each the annotations of the objects in it.
+        row: {id: place among the N objects}.
+        size: height and width of the frames before the transforms.
+    """
+    filled = np.zeros(masks.shape[:2], bool)
+    places = [(f, row[a["id"]], a) for f, frame in enumerate(frames) for a in frame]
+    if not places:
+        return filled
+    codes = [to_rle(a["segmentation"], *size)["counts"] for *_, a in places]
+    counts, per_code, _ = decode_counts([c if isinstance(c, bytes) else c.encode() for c in codes])
+    source, height = _SourcePixels(size, transforms), size[0]
+    for (f, n, _), runs in zip(places, np.split(counts, np.cumsum(per_code)[:-1]), strict=True):
+        borders = np.cumsum(runs)
+        borders = borders[
+            : len(borders) // 2 * 2
+        ]  # of the foreground: where it begins, where it ends
+        if not len(borders):
+            continue
+        first, last = int(borders[0]), int(borders[-1]) - 1
+        y, spans = borders[::2] % height, borders[1::2] - borders[::2]
+        goes_on = (y + spans > height).any()  # of a run, in the next column
+        top, bottom = (0, height - 1) if goes_on else (y.min(), (y + spans).max() - 1)
+        region = source.showing((top, bottom, first // height, last // height))
+        # The mask from its first to its last pixel, between two of background.
+        pixels = np.zeros(last - first + 3, bool)
+        pixels[1:-1] = np.repeat(np.arange(len(borders) - 1) % 2 == 0, np.diff(borders))
+        part = pixels.take(source.index[region] - first, mode="clip")
+        masks[f, n][region] = part
+        filled[f, n] = part.any()
+    return filled

@@ -10,9 +10,10 @@ import torch
 from fvcore.transforms.transform import Transform
 from torch import Tensor
 
+from d2video.data.frame_pixels import size_of, transformed
 from d2video.utils.errors import BrokenFile, UserError
-from d2video.video.frame_names import read_images, split_frame_name
-from d2video.video.image_io import exif_advice, read_rgb
+from d2video.video.frame_names import read_pixels, split_frame_name
+from d2video.video.image_io import Pixels, exif_advice, read_rgb
 from d2video.video.prefetch import FRAMES_AHEAD, prefetch
 from d2video.video.video_file import VideoFile
 
@@ -21,13 +22,13 @@ def read_frame(
     name: str, height: int | None, width: int | None, image_format: str = "RGB"
 ) -> np.ndarray:
     """Read one frame or image of a dataset as uint8 (H,W,3), see :func:`read_frames`."""
-    return read_frames([name], height, width, image_format)[0]
+    return np.asarray(read_frames([name], height, width, image_format)[0])
 
 
 def read_frames(
     names: Sequence[str], height: int | None, width: int | None, image_format: str = "RGB"
-) -> list[np.ndarray]:
-    """Read frames or images of a dataset as uint8 (H,W,3); one that occurs twice is one array.
+) -> list[Pixels]:
+    """Read frames or images of a dataset; one that occurs twice is one object.
 
     Args:
         names: image files, or frames of video files (:mod:`d2video.video.frame_names`).
@@ -39,11 +40,11 @@ def read_frames(
     Raises:
         BrokenFile: a file is missing, damaged, or of another size.
     """
-    images = read_images(names)
+    images = read_pixels(names)
     for name, image in images.items():
-        if height is not None and width is not None and image.shape[:2] != (height, width):
+        if height is not None and width is not None and size_of(image) != (height, width):
             raise BrokenFile(
-                f"image {name} is {image.shape[1]}x{image.shape[0]} but its dataset says "
+                f"image {name} is {size_of(image)[1]}x{size_of(image)[0]} but its dataset says "
                 f"{width}x{height}: {_size_advice(name, height, width)}"
             )
         images[name] = in_format(image, image_format)
@@ -72,9 +73,9 @@ def read_label_image(path: str, image_path: str, height: int, width: int) -> np.
     return labels
 
 
-def in_format(image: np.ndarray, image_format: str) -> np.ndarray:
+def in_format(image: Pixels, image_format: str) -> Pixels:
     """An RGB image (H,W,3) with the order of channels "RGB" or "BGR"."""
-    return image if image_format == "RGB" else image[:, :, ::-1]
+    return image if image_format == "RGB" else np.asarray(image)[:, :, ::-1]
 
 
 def check_image_format(image_format: str) -> None:
@@ -114,7 +115,7 @@ class LazyFrames(Sequence[Tensor]):
         self.decode_ahead = decode_ahead
 
     @abstractmethod
-    def _read(self) -> Iterator[np.ndarray]:
+    def _read(self) -> Iterator[Pixels]:
         """The frames at all places in order, RGB (H,W,3)."""
 
     def __len__(self) -> int:
@@ -141,7 +142,7 @@ class LazyFrames(Sequence[Tensor]):
     def _tensors(self) -> Iterator[Tensor]:
         for image in self._read():
             image = in_format(image, self.image_format)
-            yield frame_to_tensor(self.transform.apply_image(image))
+            yield frame_to_tensor(transformed(image, self.transform))
 
 
 class FrameSequence(LazyFrames):
@@ -160,9 +161,9 @@ class FrameSequence(LazyFrames):
         self.height = height
         self.width = width
 
-    def _read(self) -> Iterator[np.ndarray]:
+    def _read(self) -> Iterator[Pixels]:
         for name in self.places:
-            yield read_frame(name, self.height, self.width)
+            yield from read_frames([name], self.height, self.width)
 
 
 class VideoFrameSequence(LazyFrames):
@@ -173,7 +174,7 @@ class VideoFrameSequence(LazyFrames):
         super().__init__(times, transform, **options)
         self.path = path
 
-    def _read(self) -> Iterator[np.ndarray]:
+    def _read(self) -> Iterator[Pixels]:
         with VideoFile(self.path) as video:
             for frame in video.frames_at(self.places):
                 yield frame.image

@@ -7,6 +7,9 @@ import cv2
 import numpy as np
 from fvcore.transforms.transform import Transform
 
+# Pixels whose colours are worked out together: what a processor's cache holds.
+_STRIP_PIXELS = 2**15
+
 
 @dataclass(frozen=True)
 class PhotometricDistortion:
@@ -35,26 +38,45 @@ class PhotometricDistortion:
         modulo 256, as the official VisTR code does. Otherwise they are red, green, blue, and values
         are clipped.
         """
+        image = np.ascontiguousarray(image)
+        if official or self.saturation != 1 or self.hue != 0:
+            distorted = np.empty(image.shape, np.uint8)
+            rows = max(_STRIP_PIXELS // max(image.shape[1], 1), 1)
+            for top in range(0, len(image), rows):
+                strip = slice(top, top + rows)
+                distorted[strip] = self._distorted(image[strip], official, in_colour=True)
+        else:
+            levels = np.arange(256, dtype=np.uint8)
+            distorted = cv2.LUT(image, self._distorted(levels, official, in_colour=False))
+        if self.channel_order == (0, 1, 2):
+            return distorted
+        return np.ascontiguousarray(distorted[..., list(self.channel_order)])
+
+    def _distorted(self, image: np.ndarray, official: bool, in_colour: bool) -> np.ndarray:
+        """uint8 of any shape, or with ``in_colour`` (H,W,3), to the same without the order of channels."""
         # Between the steps values may leave 0..255 in both variants.
         # Python floats leave the arrays in float32.
-        pixels: np.ndarray = image.astype(np.float32) + self.brightness
+        pixels: np.ndarray = image.astype(np.float32)
+        pixels += self.brightness
         if self.contrast_first:
-            pixels = pixels * self.contrast
-        if official or self.saturation != 1 or self.hue != 0:
+            pixels *= self.contrast
+        if in_colour:
             to_hsv = cv2.COLOR_BGR2HSV if official else cv2.COLOR_RGB2HSV
             from_hsv = cv2.COLOR_HSV2BGR if official else cv2.COLOR_HSV2RGB
             hsv = cv2.cvtColor(pixels, to_hsv)
-            hsv[..., 0] = (hsv[..., 0] + self.hue) % 360
-            hsv[..., 1] = hsv[..., 1] * self.saturation
-            pixels = cv2.cvtColor(hsv, from_hsv)
+            hue = hsv[..., 0]
+            hue += self.hue
+            # As hue % 360, which takes ten times as long: |self.hue| is at most 180.
+            hue += np.float32(360) * (hue < 0) - np.float32(360) * (hue >= 360)
+            hsv[..., 1] *= self.saturation
+            cv2.cvtColor(hsv, from_hsv, dst=pixels)
         if not self.contrast_first:
-            pixels = pixels * self.contrast
-        if self.channel_order != (0, 1, 2):
-            pixels = pixels[..., list(self.channel_order)]
+            pixels *= self.contrast
         if official:
             # Truncate and keep the low byte; a direct cast of negative floats is undefined in C.
             return pixels.astype(np.int32).astype(np.uint8)
-        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        np.rint(pixels, out=pixels)
+        return np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
 
 
 class PhotometricTransform(Transform):

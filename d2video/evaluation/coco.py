@@ -15,6 +15,7 @@ from detectron2.evaluation import (
     DatasetEvaluator,
     DatasetEvaluators,
 )
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from pycocotools.coco import COCO
@@ -25,6 +26,7 @@ from d2video.evaluation.coco_results import check_coco_results
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.panoptic.evaluator import PanopticEvaluator
 from d2video.formats.coco import COCOInstances, read_coco_instances
+from d2video.formats.geometry.rle import encode_masks
 from d2video.structures.mask_answers import check_dense
 from d2video.utils.collection import paused_collection
 from d2video.utils.errors import UserError
@@ -108,17 +110,25 @@ class COCOInstanceEvaluator(COCOEvaluator):
         known = {*self._metadata.thing_dataset_id_to_contiguous_id.values()}
         for given, answer in zip(inputs, outputs, strict=True):
             if "instances" not in answer:
+                super().process([given], [answer])
                 continue
             where, found = f"the model's answer to image {given['image_id']}", answer["instances"]
+            rles = None
             if found.has("pred_masks"):
                 self._answers_masks = True
                 check_dense(found.pred_masks, "NHW", f"{where}, pred_masks")
+                rles = encode_masks(found.pred_masks.cpu())
+                fields = {k: v for k, v in found.get_fields().items() if k != "pred_masks"}
+                answer = {**answer, "instances": Instances(found.image_size, **fields)}
             if odd := {*found.pred_classes.tolist()} - known:
                 raise UserError(
                     f"{where}: class {min(odd)} is none of the dataset's {len(known)} classes: set the "
                     "model's number of classes to that of its training set"
                 )
-        super().process(inputs, outputs)
+            super().process([given], [answer])
+            # detectron2 encodes the masks one by one, which takes several times as long.
+            for entry, rle in zip(self._predictions[-1]["instances"], rles or ()):
+                entry["segmentation"] = rle | {"counts": rle["counts"].decode()}
 
     def take_results(self, results: Any, source: str) -> str:
         """Take the content of a file of results in place of a model's answers.

@@ -1,6 +1,6 @@
 """Sums of bilinear samples by ``embedding_bag``: the four pixels around a point are rows of a table.
 
-Shapes: R: rows of the table, c: their width, P: points that one sum takes.
+Shapes: R: rows of the table, c: their width, G: sums, P: points that one sum takes.
 """
 
 import torch
@@ -26,14 +26,15 @@ def sum_of_samples(
     backward pass of ``embedding_bag`` gives that gain away again, so this is for inference.
 
     Args:
-        table: (R, c). Each map has a border of zeros, one pixel wide. Neighbours in a row of a map are
-            ``step`` rows of the table apart.
-        x, y: (..., P) float32, in pixels of the bordered map, whose border is pixel 0; overwritten.
+        table: (R, c), of the type of the sums. Each map has a border of zeros, one pixel wide. Neighbours
+            in a row of a map are ``step`` rows of the table apart.
+        x, y: (..., G·P) float32, the points of G sums, in pixels of the bordered map, whose border is
+            pixel 0; overwritten. Operations are fast where the last dimension is long.
         weights: as x, or None for equal weights of 1.
-        width, height: of the map of each point, without its border; float32, broadcast to x.
+        width, height: of the map of each point, without its border; float32, (G·P,).
         first: the row of the map's first pixel; float32 below 2^24, broadcast to x.
         step: see ``table``.
-        points: P, which may be spread over several trailing dimensions.
+        points: P, of one sum.
 
     Returns:
         (sums, c).
@@ -43,22 +44,31 @@ def sum_of_samples(
     left, top = x.floor().minimum(width), y.floor().minimum(height)
     right_part, lower_part = x.sub_(left), y.sub_(top)
     line = (width + 2) * step
-    index = top.mul_(line).add_(left, alpha=step).add_(first).int()
-    line = line.int()
-    indices = index.new_empty(*index.shape, 4)
-    indices[..., 0], indices[..., 1] = index, index + step
-    indices[..., 2] = index + line
-    indices[..., 3] = indices[..., 2] + step
-    shares = x.new_empty(*index.shape, 4)
+    index = top.mul_(line).add_(left, alpha=step).add_(first).int().unflatten(-1, (-1, points))
+    line = line.int().unflatten(-1, (-1, points))
+    # The four pixels of a sum's points: each of its P points in turn, so that whole rows are written.
+    indices = index.new_empty(*index.shape[:-1], 4, points)
+    indices[..., 0, :] = index
+    torch.add(index, step, out=indices[..., 1, :])
+    torch.add(index, line, out=indices[..., 2, :])
+    torch.add(indices[..., 2, :], step, out=indices[..., 3, :])
     lower = lower_part if weights is None else weights * lower_part
     upper = (1 if weights is None else weights) - lower
-    shares[..., 1] = upper * right_part
-    shares[..., 0] = upper - shares[..., 1]
-    shares[..., 3] = lower * right_part
-    shares[..., 2] = lower - shares[..., 3]
+    right_part, lower, upper = (
+        part.unflatten(-1, (-1, points)) for part in (right_part, lower, upper)
+    )
+    shares = x.new_empty(indices.shape)
+    torch.mul(upper, right_part, out=shares[..., 1, :])
+    torch.sub(upper, shares[..., 1, :], out=shares[..., 0, :])
+    torch.mul(lower, right_part, out=shares[..., 3, :])
+    torch.sub(lower, shares[..., 3, :], out=shares[..., 2, :])
     bags = torch.arange(0, indices.numel(), 4 * points, dtype=torch.int32, device=x.device)
     return F.embedding_bag(
-        indices.view(-1), table, bags, per_sample_weights=shares.view(-1), mode="sum"
+        indices.view(-1),
+        table,
+        bags,
+        per_sample_weights=shares.view(-1).to(table.dtype),
+        mode="sum",
     )
 
 

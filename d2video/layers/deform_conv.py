@@ -35,12 +35,12 @@ def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     (figures in docs/figures.md).
 
     Args:
-        x: (N, C, H, W).
+        x: (N, C, H, W), float32 or, for a faster sum of less precise products, of 16 bits.
         offset: (N, 2K, H, W), in pixels: channel 2k moves kernel position k down, 2k+1 to the right.
         weight: (O, C, 3, 3).
 
     Returns:
-        (N, O, H, W).
+        (N, O, H, W), of the type of x.
     """
     if torch.compiler.is_exporting():
         return _by_grid_sample(x, offset, weight)
@@ -97,18 +97,20 @@ def _by_rows(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     bordered = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     # (N, H + 2, W + 2, K·O), a row of the table for each pixel and position.
-    products = F.linear(bordered, weight.permute(2, 3, 0, 1).reshape(-1, channels))
-    tap = torch.arange(TAPS, device=x.device)
-    image = torch.arange(batch, device=x.device).view(-1, 1, 1, 1)
+    products = F.linear(bordered, weight.permute(2, 3, 0, 1).reshape(-1, channels).to(x.dtype))
+    points = {"device": offset.device, "dtype": offset.dtype}
+    # Of the W·K points of a row of pixels.
+    tap = torch.arange(TAPS, **points).repeat(width)
+    image = torch.arange(batch, **points).view(-1, 1, 1) * bordered[0, ..., 0].numel() * TAPS
     x_position, y_position = _positions(offset)
     summed = sum_of_samples(
         products.view(-1, len(weight)),
-        x_position + 1,
-        y_position + 1,
+        (x_position + 1).flatten(2),
+        (y_position + 1).flatten(2),
         None,
-        width=offset.new_tensor(width),
-        height=offset.new_tensor(height),
-        first=image * bordered[0, ..., 0].numel() * TAPS + tap,
+        width=torch.full_like(tap, width),
+        height=torch.full_like(tap, height),
+        first=image + tap,
         step=TAPS,
         points=TAPS,
     )
@@ -120,13 +122,14 @@ def _by_grid_sample(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     by_tap = weight.permute(2, 3, 0, 1).reshape(-1, channels, 1, 1)
     products = (
-        F.conv2d(x.contiguous(), by_tap).unflatten(1, (TAPS, -1)).flatten(0, 1)
+        F.conv2d(x.to(offset.dtype).contiguous(), by_tap).unflatten(1, (TAPS, -1)).flatten(0, 1)
     )  # (N·K, O, H, W)
     x_position, y_position = _positions(offset)
     # grid_sample wants (x, y) scaled so that -1 and 1 are the outer edges of the outermost pixels.
     grid = torch.stack([(2 * x_position + 1) / width, (2 * y_position + 1) / height], dim=-1) - 1
     grid = grid.permute(0, 3, 1, 2, 4).flatten(0, 1)  # (N·K, H, W, 2)
-    return F.grid_sample(products, grid, align_corners=False).unflatten(0, (batch, TAPS)).sum(1)
+    samples = F.grid_sample(products, grid, align_corners=False)
+    return samples.unflatten(0, (batch, TAPS)).sum(1).to(x.dtype)
 
 
 class DeformConv(nn.Module):
@@ -145,16 +148,14 @@ class DeformConv(nn.Module):
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, O, H, W). Float32 also under autocast: offsets in bfloat16 would lose
-        sub-pixel precision, and torchvision's operator has no rule for mixed types."""
+        """(N, C, H, W) to (N, O, H, W). Offsets are of float32 also under autocast, because bfloat16 would
+        lose sub-pixel precision."""
         device = x.device.type
         mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
-            x = x.float()
-            offset = self.offset(x)
+            offset = self.offset(x.float())
             # Not every torchvision has its operator on MPS. On CUDA its backward pass adds in any order
             # and does not say so; the sampled form raises the error that DETERMINISTIC promises.
-            deterministic = torch.are_deterministic_algorithms_enabled()
-            if device in ("cpu", "mps") or deterministic:
+            if device in ("cpu", "mps") or torch.are_deterministic_algorithms_enabled():
                 return deform_conv2d_sampled(x, offset, self.weight)
-            return deform_conv2d(x, offset, self.weight, padding=1)
+            return deform_conv2d(x.float(), offset, self.weight, padding=1)

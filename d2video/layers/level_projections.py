@@ -5,6 +5,8 @@ Shapes: B: images, C: width, c_i×H_i×W_i: feature map i, H_l×W_l: grid of lev
 
 from torch import Tensor, nn
 
+from d2video.layers.group_norm import GroupNorm
+
 NORM_GROUPS = 32  # of the norms of the levels: the width is divisible by it
 
 
@@ -33,7 +35,7 @@ class LevelProjections(nn.ModuleList):
             nn.init.xavier_uniform_(conv.weight)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
-        super().__init__(nn.Sequential(conv, nn.GroupNorm(NORM_GROUPS, width)) for conv in convs)
+        super().__init__(nn.Sequential(conv, GroupNorm(NORM_GROUPS, width)) for conv in convs)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """[(B, c_i, H_i, W_i)] to [(B, C, H_l, W_l)], fine to coarse."""

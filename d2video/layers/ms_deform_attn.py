@@ -77,18 +77,25 @@ def _sum_of_rows(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: T
     table = torch.cat(bordered, dim=1)
     rows = _num_rows(sizes, heads)
     assert batch * rows <= MAX_ROWS, (batch, rows)
-    width, height = torch.tensor(sizes, dtype=torch.float32, device=device).flip(1).T[..., None]
+    # Of the h·L·P points of a query, one after the other.
+    by_point = (heads, len(sizes), points)
+    height, width = (
+        torch.tensor(side, dtype=torch.float32, device=device)[:, None].expand(by_point).flatten()
+        for side in zip(*sizes, strict=True)
+    )
     first = torch.tensor([0] + [level.shape[1] for level in bordered[:-1]]).cumsum(0).to(device)
-    start = torch.arange(batch, device=device).view(-1, 1, 1, 1, 1) * rows
-    start = start + torch.arange(heads, device=device).view(-1, 1, 1) + first[:, None] * heads
+    head = torch.arange(heads, device=device).view(-1, 1, 1)
+    start = (first[:, None] * heads + head).expand(by_point).flatten()
+    start = start + torch.arange(batch, device=device).view(-1, 1, 1) * rows
+    x, y = locations.flatten(2, 4).unbind(-1)
     summed = sum_of_samples(
         table.view(-1, channels),
-        locations[..., 0] * width + 0.5,
-        locations[..., 1] * height + 0.5,
-        weights,
+        x * width + 0.5,
+        y * height + 0.5,
+        weights.flatten(2),
         width=width,
         height=height,
-        first=start,
+        first=start.float(),
         step=heads,
         points=len(sizes) * points,
     )
@@ -197,18 +204,25 @@ class MSDeformAttn(nn.Module):
     def _points(self, query: Tensor, reference: Tensor, sizes: LevelSizes) -> tuple[Tensor, Tensor]:
         """Where the queries sample all L levels, (B, N, h, L, P, 2), and the weights (B, N, h, L, P)."""
         assert len(sizes) == self.num_levels == reference.shape[-2], (sizes, reference.shape)
-        heads_levels_points = (self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(query).unflatten(-1, (*heads_levels_points, 2))
+        by_point = (self.num_heads, self.num_levels, self.num_points)
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
-        weights = weights.unflatten(-1, heads_levels_points[1:])
-        reference = reference[:, :, None, :, None]  # over heads and points
+        weights = weights.unflatten(-1, by_point[1:])
+        offsets = self.sampling_offsets(query)
+
+        def for_points(of_levels: Tensor) -> Tensor:
+            """(..., L, 2) to (..., h·L·P·2): one long row, over which torch is fast."""
+            of_points = of_levels[..., None, :, None, :]
+            return of_points.expand(*of_levels.shape[:-2], *by_point, 2).flatten(-4)
+
+        centre = for_points(reference[..., :2])
         if reference.shape[-1] == 2:
             unit = _as_tensor(sizes, offsets)
             if self.offset_unit == "wh":
                 unit = unit.flip(-1)
-            return reference + offsets / unit[:, None], weights
-        centre, size = reference[..., :2], reference[..., 2:]
-        return centre + offsets * (size * (0.5 / self.num_points)), weights
+            moved = offsets / for_points(unit)
+        else:
+            moved = offsets * for_points(reference[..., 2:] * (0.5 / self.num_points))
+        return (centre + moved).unflatten(-1, (*by_point, 2)), weights
 
     def recorded(
         self,

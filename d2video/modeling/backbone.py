@@ -8,6 +8,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone, ResNet, build_backb
 from torch import nn
 
 from d2video.modeling import timm_backbone  # noqa: F401  (registers it)
+from d2video.modeling.folded_norm import fold_norms
 from d2video.utils.errors import UserError
 from d2video.utils.registry import lookup
 
@@ -34,6 +35,7 @@ def build_frame_backbone(cfg: CfgNode) -> Backbone:
     dilated = isinstance(resnet, ResNet) and cfg.MODEL.RESNETS.RES5_DILATION > 1
     if dilated and "res5" in resnet.stage_names:
         undilate_first_block(resnet.res5)
+    fold_norms(backbone)
     return backbone
 
 

@@ -14,6 +14,7 @@ from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
 from d2video.layers import DeformConv
+from d2video.layers.group_norm import GroupNorm
 from d2video.layers.transformer import run
 from d2video.modeling.pixels import rows_at_once
 from d2video.modeling.predictions import Encoded
@@ -126,9 +127,9 @@ class QueryChannels(nn.Module):
         return changes
 
 
-def _group_norm(channels: int) -> nn.GroupNorm:
+def _group_norm(channels: int) -> GroupNorm:
     """8 groups as in the official heads, fewer where a width is not divisible by 8."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
+    return GroupNorm(math.gcd(8, channels), channels)
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
@@ -192,7 +193,8 @@ class MaskHeadSmallConv(nn.Module):
 
     def laterals(self, features: list[Tensor]) -> list[Tensor]:
         """Backbone features, fine to coarse, [(N, C_i, H_i, W_i)], to laterals, coarse to fine."""
-        return [adapter(feature) for adapter, feature in zip(self.adapters, reversed(features))]
+        pairs = zip(self.adapters, reversed(features))
+        return [adapter(feature).contiguous() for adapter, feature in pairs]
 
     def shared(self, memory: Tensor) -> Tensor:
         """The memory's part of the first convolution: (N, C, H, W) to (N, C + h, H, W)."""
@@ -202,12 +204,14 @@ class MaskHeadSmallConv(nn.Module):
     def _first(self, shared: Tensor, attention: Tensor, rows: Tensor) -> Tensor:
         weight: Any = self.convs[0].weight
         own = F.conv2d(attention, weight[:, self.width :], padding=1)
-        return F.relu(self.norms[0](shared[rows] + own), inplace=True)
+        return F.relu(self.norms[0](shared.to(own.dtype)[rows] + own), inplace=True)
 
     def _step(self, index: int, x: Tensor, lateral: Tensor, rows: Tensor) -> Tensor:
         """Conv, norm and ReLU number ``index``, then up to the lateral's size, and add it."""
         x = F.relu(self.norms[index](self.convs[index](x)), inplace=True)
-        return F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + lateral[rows]
+        # Under autocast in its type, so that the sum is not of float32.
+        of_rows = lateral.to(x.dtype)[rows]
+        return F.interpolate(x, size=lateral.shape[-2:], mode="nearest") + of_rows
 
     def _last(self, x: Tensor) -> Tensor:
         conv = self.deform_conv if self.deformable else self.last_conv

@@ -11,7 +11,7 @@ import numpy as np
 
 from d2video.utils.file_state import file_key
 from d2video.video.frame_index import frame_index
-from d2video.video.image_io import read_image_size, read_rgb
+from d2video.video.image_io import Pixels, open_rgb, read_image_size
 from d2video.video.video_frames import VideoFrames
 
 _NAME = re.compile(r"(.+)#frame=(\d{1,9})")
@@ -49,19 +49,24 @@ def source_of_images(name: str) -> str:
 
 
 def read_images(names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Image files and frames of video files, uint8 (H,W,3), RGB, by name.
+    """As :func:`read_pixels`, uint8 (H,W,3)."""
+    return {name: np.asarray(pixels) for name, pixels in read_pixels(names).items()}
+
+
+def read_pixels(names: Iterable[str]) -> dict[str, Pixels]:
+    """Image files and frames of video files, RGB, by name.
 
     The frames of one video are decoded in one pass. The decoders of the last videos stay open.
 
     Raises:
         BrokenFile: one cannot be read.
     """
-    images: dict[str, np.ndarray] = {}
+    images: dict[str, Pixels] = {}
     frames: dict[str, dict[int, str]] = {}
     for name in dict.fromkeys(names):
         place = split_frame_name(name)
         if place is None:
-            images[name] = read_rgb(name)
+            images[name] = open_rgb(name)
         else:
             path, number = place
             frames.setdefault(path, {})[number] = name

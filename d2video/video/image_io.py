@@ -17,6 +17,9 @@ from d2video.utils.natural_order import natural_key
 from d2video.utils.sources import IMAGE_SUFFIXES
 from d2video.utils.whole_numbers import whole_number
 
+# Of one picture, uint8 (H,W,3), RGB: an array, or an image of Pillow of mode "RGB", which need not be copied.
+Pixels = np.ndarray | Image.Image
+
 # Those of IMAGE_SUFFIXES, whatever a file is called; Pillow would also start Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 # Modes of Pillow, and how their pixels are held; grey of 16 bits is "I;16" or "I", by Pillow's version.
@@ -32,21 +35,26 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, *_BOMBS)
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
+    """As :func:`open_rgb`, as a uint8 array (H,W,3)."""
+    return np.asarray(open_rgb(path))
+
+
+def open_rgb(path: str | os.PathLike[str]) -> Image.Image:
     """Read an image file, upright (see :func:`use_exif_orientation`), of any colour mode.
 
     Transparency is dropped. 16-bit values keep their high byte. Pillow does so for colours, but turns
     nearly all of 16-bit grey white. Of a file of several pictures the first is read, with a warning.
 
     Returns:
-        uint8 array (H,W,3), RGB.
+        all pixels, decoded, of mode "RGB".
 
     Raises:
         BrokenFile: the file is missing, not an image, cut off, has pixels of another range, or is
             larger than :mod:`d2video.utils.limits` allows.
     """
     with _open_image(path) as image:
-        pixels = _rgb(image)
         count = getattr(image, "n_frames", 1)
+        pixels = _rgb(image)
         if count > 1:
             told = f"{path} holds {count} pictures, of which the first is read"
             log_first_n(logging.WARNING, told, name=__name__, key="message")
@@ -100,15 +108,19 @@ def rgb_of(image: Image.Image, where: str) -> np.ndarray:
         fault = size_fault(image.height, image.width)
         if fault:
             raise ValueError(fault)
-        return _rgb(image)
+        return np.asarray(_rgb(image))
     except _DAMAGE as error:
         raise UserError(f"{where} is an image that cannot be read ({error}); replace it") from error
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _rgb(image: Image.Image) -> Image.Image:
     # Not ImageOps.exif_transpose, which writes the other EXIF entries anew and fails on odd ones.
     upright = _apply_exif_orientation(image) if _uses_exif_orientation() else image
-    return np.asarray(_to_8_bit(upright).convert("RGB"))
+    whole = _to_8_bit(upright)
+    if whole.mode != "RGB":  # else the pixels would be copied
+        return whole.convert("RGB")
+    whole.load()
+    return whole
 
 
 def read_image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

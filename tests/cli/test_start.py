@@ -18,7 +18,6 @@ PROGRAMS = sorted(
     for pattern in (
         "tools/*.py",
         "projects/*/tools/*.py",
-        "benchmarks/evaluator.py",
         "demo/quick_start.py",
     )
     for path in ROOT.glob(pattern)

@@ -239,9 +239,9 @@ def test_channel_order(record):
 
 def test_short_video_is_repeated_and_decoded_once_a_frame(record, monkeypatch):
     decoded = []
-    original = frame_names.read_rgb
+    original = frame_names.open_rgb
     monkeypatch.setattr(
-        frame_names, "read_rgb", lambda path: decoded.append(path) or original(path)
+        frame_names, "open_rgb", lambda path: decoded.append(path) or original(path)
     )
     clip = make_mapper(num_frames=12)({**record, "key_frame": 1})
     assert len(clip["image"]) == len(clip["instances"]) == 12

@@ -59,8 +59,8 @@ def test_pickles_small_and_equal(paths):
 
 def test_nothing_is_read_before_it_is_asked_for(paths, monkeypatch):
     read = []
-    original = frame_names.read_rgb
-    monkeypatch.setattr(frame_names, "read_rgb", lambda path: read.append(path) or original(path))
+    original = frame_names.open_rgb
+    monkeypatch.setattr(frame_names, "open_rgb", lambda path: read.append(path) or original(path))
     frames = FrameSequence(paths, 8, 10, T.NoOpTransform(), decode_ahead=0)
     iterator = iter(frames)
     assert read == []

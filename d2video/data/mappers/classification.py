@@ -52,6 +52,7 @@ class VideoClipMapper:
         frame_index: str = "absolute",
         frame_order: str = "forward",
         image_format: str = "RGB",
+        fast_resize: bool = False,
     ):
         """
         Args:
@@ -66,6 +67,7 @@ class VideoClipMapper:
             frame_order: "forward", or "shuffled": pictures change places and the numbers stay (for
                 testing alike in every run).
             image_format: order of the channels, "RGB" or "BGR".
+            fast_resize: of training frames, see :func:`~d2video.data.frame_pixels.transformed`.
 
         Raises:
             UserError: a value is out of range.
@@ -95,6 +97,7 @@ class VideoClipMapper:
         self.frame_index = frame_index
         self.frame_order = frame_order
         self.image_format = image_format
+        self.fast_resize = fast_resize
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -107,7 +110,11 @@ class VideoClipMapper:
             "image_format": cfg.INPUT.FORMAT,
         }
         if is_train:
-            return common | {"num_frames": video.NUM_FRAMES, "seconds": video.CLIP_SECONDS}
+            return common | {
+                "num_frames": video.NUM_FRAMES,
+                "seconds": video.CLIP_SECONDS,
+                "fast_resize": cfg.INPUT.FAST_RESIZE,
+            }
         return common | {
             "num_frames": video.NUM_FRAMES_TEST,
             "seconds": video.TEST_SECONDS,
@@ -158,7 +165,8 @@ class VideoClipMapper:
         rng = np.random.default_rng(sample_seed())
         wanted = training_frames(video.num_frames, video.fps, self.seconds, self.num_frames, rng)
         frames, index = self._read(video, wanted)
-        return self._finish(augment_frames(frames, self.augmentations, rng)[0], index, rng)
+        frames, _ = augment_frames(frames, self.augmentations, rng, fast_resize=self.fast_resize)
+        return self._finish(frames, index, rng)
 
     def _views(self, video: VideoFile, record: ClassificationRecord) -> dict[str, Any]:
         clips = evaluation_frames(
@@ -198,7 +206,7 @@ class VideoClipMapper:
             if self.frame_index == "clip":
                 index = index - index[0]
             for crop in self.crops:
-                crops = [] if crop is None else [crop.get_transform(blank.image)]
+                crops = [] if crop is None else [crop.get_transform(blank.blank)]
                 frames = VideoFrameSequence(
                     video.path,
                     clip / video.fps,

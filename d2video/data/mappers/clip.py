@@ -12,6 +12,7 @@ from fvcore.transforms.transform import Transform
 from d2video.data.augmentation import ClipAugInput, configured_augmentations
 from d2video.data.clip_instances import clip_instances
 from d2video.data.clip_sampling import build_clip_sampler
+from d2video.data.frame_pixels import steps_of, transformed
 from d2video.data.frame_sequence import (
     FrameSequence,
     check_image_format,
@@ -20,6 +21,7 @@ from d2video.data.frame_sequence import (
 )
 from d2video.data.records import Record, VideoRecord, track_classes
 from d2video.utils.errors import UserError
+from d2video.video.image_io import Pixels
 
 DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")
 DATASET_MAPPER_REGISTRY.__doc__ = """Dataset mappers by name, chosen by INPUT.DATASET_MAPPER.
@@ -46,22 +48,28 @@ def sample_seed() -> np.random.SeedSequence:
 
 
 def augment_frames(
-    frames: Sequence[np.ndarray], augmentations: T.AugmentationList, rng: np.random.Generator
+    frames: Sequence[Pixels],
+    augmentations: T.AugmentationList,
+    rng: np.random.Generator,
+    *,
+    fast_resize: bool = False,
 ) -> tuple[list[np.ndarray], T.TransformList]:
     """Draw the augmentations on the first frame, uint8 (H,W,3), and apply them to all.
+
+    Args:
+        fast_resize: see :func:`~d2video.data.frame_pixels.transformed`.
 
     Returns:
         The augmented frames, and the transforms. An array that occurs twice is transformed once,
         unless a transform draws anew for every frame.
     """
-    clip_input = ClipAugInput(frames[0], rng)
-    transforms = augmentations(clip_input)
-    if any(getattr(t, "per_frame", False) for t in transforms.transforms):
-        return [transforms.apply_image(frame) for frame in frames], transforms
-    done = {id(frames[0]): clip_input.image}
+    transforms = augmentations(ClipAugInput(frames[0], rng, fast_resize))
+    if any(getattr(step, "per_frame", False) for step in steps_of(transforms)):
+        return [transformed(frame, transforms, fast_resize) for frame in frames], transforms
+    done: dict[int, np.ndarray] = {}
     for frame in frames:
         if id(frame) not in done:
-            done[id(frame)] = transforms.apply_image(frame)
+            done[id(frame)] = transformed(frame, transforms, fast_resize)
     return [done[id(frame)] for frame in frames], transforms
 
 
@@ -81,6 +89,7 @@ class ClipDatasetMapper:
         augmentations: Sequence[T.Augmentation | Transform],
         image_format: str = "RGB",
         official_targets: bool = False,
+        fast_resize: bool = False,
     ):
         """
         Args:
@@ -89,6 +98,7 @@ class ClipDatasetMapper:
             augmentations: applied in order. For testing, deterministic and given any first frame.
             image_format: order of the channels, "RGB" or "BGR".
             official_targets: see :func:`~d2video.data.clip_instances.clip_instances`.
+            fast_resize: of training frames, see :func:`~d2video.data.frame_pixels.transformed`.
         """
         check_image_format(image_format)
         assert sampler is not None or not is_train
@@ -97,6 +107,7 @@ class ClipDatasetMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.official_targets = official_targets
+        self.fast_resize = fast_resize
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -107,8 +118,11 @@ class ClipDatasetMapper:
         }
         if not is_train:
             return common
-        official = cfg.INPUT.CLIP.OFFICIAL_TARGETS
-        return common | {"sampler": build_clip_sampler(cfg), "official_targets": official}
+        return common | {
+            "sampler": build_clip_sampler(cfg),
+            "official_targets": cfg.INPUT.CLIP.OFFICIAL_TARGETS,
+            "fast_resize": cfg.INPUT.FAST_RESIZE,
+        }
 
     def __call__(self, record: VideoRecord) -> dict[str, Any]:
         """
@@ -175,7 +189,10 @@ class ClipDatasetMapper:
 
         names = [record["file_names"][t] for t in indices]
         frames, transforms = augment_frames(
-            read_frames(names, *size, self.image_format), self.augmentations, rng
+            read_frames(names, *size, self.image_format),
+            self.augmentations,
+            rng,
+            fast_resize=self.fast_resize,
         )
         # Short videos repeat frames, whose tensors and masks are made once.
         tensors = {id(frame): frame_to_tensor(frame) for frame in frames}

@@ -9,17 +9,19 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 from fvcore.transforms.transform import Transform
 
-from d2video.data.augmentation import ClipAugInput, configured_augmentations
+from d2video.data.augmentation import configured_augmentations
 from d2video.data.clip_instances import clip_instances
+from d2video.data.frame_pixels import size_of
 from d2video.data.frame_sequence import (
     check_image_format,
     frame_to_tensor,
-    read_frame,
+    read_frames,
     read_label_image,
 )
 from d2video.data.mappers.clip import (
     DATASET_MAPPER_REGISTRY,
     ClipDatasetMapper,
+    augment_frames,
     sample_seed,
 )
 from d2video.data.records import Annotation, ImageRecord, Record, object_classes
@@ -45,6 +47,7 @@ class ImageDatasetMapper:
         augmentations: Sequence[T.Augmentation | Transform],
         image_format: str = "RGB",
         with_masks: bool = False,
+        fast_resize: bool = False,
     ):
         """
         Args:
@@ -52,12 +55,14 @@ class ImageDatasetMapper:
             augmentations: applied in order. For testing, deterministic.
             image_format: order of the channels, "RGB" or "BGR".
             with_masks: targets have masks.
+            fast_resize: of training images, see :func:`~d2video.data.frame_pixels.transformed`.
         """
         check_image_format(image_format)
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.with_masks = with_masks
+        self.fast_resize = fast_resize and is_train
         if not is_train:
             self._test_video = ClipDatasetMapper(
                 False, augmentations=augmentations, image_format=image_format
@@ -70,6 +75,7 @@ class ImageDatasetMapper:
             "augmentations": configured_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
             "with_masks": cfg.MODEL.MASK_ON,
+            "fast_resize": cfg.INPUT.FAST_RESIZE,
         }
 
     def __call__(self, record: ImageRecord) -> dict[str, Any]:
@@ -94,12 +100,15 @@ class ImageDatasetMapper:
         if "file_names" in record:
             return self._test_video(record)
         name = record["file_name"]
-        image = read_frame(name, record.get("height"), record.get("width"), self.image_format)
-        size = image.shape[0], image.shape[1]
-        aug_input = ClipAugInput(image, np.random.default_rng(sample_seed()))
-        transforms = self.augmentations(aug_input)
+        stated = record.get("height"), record.get("width")
+        [image] = read_frames([name], *stated, self.image_format)
+        size = size_of(image)
+        rng = np.random.default_rng(sample_seed())
+        [augmented], transforms = augment_frames(
+            [image], self.augmentations, rng, fast_resize=self.fast_resize
+        )
         output = {
-            "image": frame_to_tensor(aug_input.image),
+            "image": frame_to_tensor(augmented),
             "file_name": name,
             "image_id": record["image_id"],
             "height": size[0],
@@ -110,7 +119,7 @@ class ImageDatasetMapper:
                 name,
                 image_objects(record, size),
                 size,
-                aug_input.image.shape[:2],
+                augmented.shape[:2],
                 transforms,
                 with_masks=self.with_masks,
             )

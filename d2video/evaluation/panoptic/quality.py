@@ -142,14 +142,20 @@ def _overlap(
 ) -> np.ndarray:
     """Pixels that a labelled and a predicted segment have in common, (G+1,P+1) int, void first."""
     shape = len(true_segments) + 1, len(predicted_segments) + 1
-    rows = _number(true_ids, true_segments)
-    columns = _number(predicted_ids, predicted_segments)
-    joint = (rows * shape[1] + columns).ravel()
-    return np.bincount(joint, minlength=shape[0] * shape[1]).reshape(shape)
+    # Neighbours with the same two ids are counted together.
+    true_ids, predicted_ids = true_ids.ravel(), predicted_ids.ravel()
+    differs = true_ids[1:] != true_ids[:-1]
+    differs |= predicted_ids[1:] != predicted_ids[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(differs) + 1])
+    rows = _number(true_ids[starts], true_segments)
+    columns = _number(predicted_ids[starts], predicted_segments)
+    pixels = np.diff(starts, append=true_ids.size)
+    counts = np.bincount(rows * shape[1] + columns, pixels, minlength=shape[0] * shape[1])
+    return counts.astype(np.int64).reshape(shape)
 
 
 def _number(ids: np.ndarray, segments: Sequence[int]) -> np.ndarray:
-    """Each pixel's place among the segments, from 1; 0 for void."""
+    """The place of each of some pixels among the segments, from 1; 0 for void."""
     known = np.asarray(segments, np.int64)
     if not len(known):
         return np.zeros(ids.shape, np.int64)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pycocotools import mask as coco_mask
 
+from d2video.formats.geometry.mask_runs import MaskRuns, runs_of_masks
+
 # Pixels that are looked at together: what a processor's cache holds.
 _BATCH_PIXELS = 2**22
 # pycocotools.mask.area (2.0.11, numpy 2) fails on longer lists: it puts their length in a byte. Its
@@ -29,7 +31,27 @@ def encode_masks(masks: ArrayLike) -> list[dict]:
     count, height, width = masks.shape
     batch = max(_BATCH_PIXELS // max(height * width, 1), 1)
     batches = (masks[start : start + batch] for start in range(0, count, batch))
-    return [*itertools.chain.from_iterable(map(_encode_batch, batches))]
+    codes = (encode_runs(runs_of_masks(each)) for each in batches)
+    return [*itertools.chain.from_iterable(codes)]
+
+
+def encode_runs(runs: MaskRuns) -> list[dict]:
+    """N masks, of which the runs are known, as :func:`encode_masks` gives them."""
+    height, width = runs.size
+    pixels, count = height * width, len(runs.per_mask)
+    # With the end of every mask put in, all run lengths are differences of neighbours.
+    number = np.arange(count)
+    ends = np.cumsum(runs.per_mask) + number
+    borders = np.empty(len(runs.starts) + count, np.int64)
+    borders[np.arange(len(runs.starts)) + np.repeat(number, runs.per_mask)] = runs.starts
+    borders[ends] = (number + 1) * pixels
+    lengths = np.diff(borders, prepend=0).astype(np.uint32)
+    cuts = [0, *(ends + 1).tolist()]
+    codes = [
+        {"size": [height, width], "counts": lengths[first:last]}
+        for first, last in itertools.pairwise(cuts)
+    ]
+    return coco_mask.frPyObjects(codes, height, width) if codes else []
 
 
 def encode_tracks(masks: ArrayLike) -> list[list[dict | None]]:
@@ -104,59 +126,3 @@ def to_rle(segmentation: list | dict, height: int, width: int) -> dict:
     if isinstance(segmentation["counts"], list):
         return coco_mask.frPyObjects(segmentation, height, width)
     return segmentation
-
-
-def _encode_batch(masks: np.ndarray) -> list[dict]:
-    """(N, H, W) bool to N compressed RLE dicts."""
-    count, height, width = masks.shape
-    pixels = height * width
-    starts, per_mask = _run_starts(masks)
-    # With the end of every mask put in, all run lengths are differences of neighbours.
-    number = np.arange(count)
-    ends = np.cumsum(per_mask) + number
-    borders = np.empty(len(starts) + count, np.int64)
-    borders[np.arange(len(starts)) + np.repeat(number, per_mask)] = starts
-    borders[ends] = (number + 1) * pixels
-    runs = np.diff(borders, prepend=0).astype(np.uint32)
-    cuts = [0, *(ends + 1).tolist()]
-    codes = [
-        {"size": [height, width], "counts": runs[first:last]}
-        for first, last in itertools.pairwise(cuts)
-    ]
-    return coco_mask.frPyObjects(codes, height, width)
-
-
-def _run_starts(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where runs begin, except each mask's first run of background.
-
-    Returns:
-        starts: ascending places in the (N, W, H) array that the counts are defined on.
-        per_mask: (N,) how many of them are in each mask.
-    """
-    count, height, width = masks.shape
-    covered = np.any(masks, axis=0)
-    rows = np.flatnonzero(covered.any(axis=1))
-    if not rows.size:
-        return np.zeros(0, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(covered[top:bottom].any(axis=0))
-    left, right = int(columns[0]), min(int(columns[-1]) + 2, width)
-    # A run may go on from the foot of a column to the head of the next. Otherwise a row of
-    # background on both sides is enough.
-    if top == 0 or bottom == height:
-        top, bottom = 0, height
-    else:
-        top, bottom = top - 1, bottom + 1
-    part = masks[:, top:bottom, left:right]
-    changes = np.empty(part.shape, dtype=bool)
-    np.not_equal(part[:, 1:], part[:, :-1], out=changes[:, 1:])
-    np.not_equal(part[:, 0, 1:], part[:, -1, :-1], out=changes[:, 0, 1:])
-    changes[:, 0, 0] = part[:, 0, 0]
-
-    # Half the width halves the time of the divisions and of the sort.
-    index = np.int32 if masks.size < 2**31 else np.int64
-    row, x = np.divmod(np.flatnonzero(changes).astype(index), index(right - left))
-    mask, y = np.divmod(row, index(bottom - top))
-    starts = (mask * width + x + left) * height + y + top
-    starts.sort()
-    return starts, np.bincount(mask, minlength=count)

@@ -6,6 +6,7 @@ H_f×W_f: the transformer's feature map.
 
 from torch import Tensor
 
+from d2video.modeling.pixels import channels_last
 from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork, finest_level
 from d2video.structures.padding import resize_paddings
@@ -23,7 +24,7 @@ class DETRNetwork(QueryNetwork):
             padding: (B, H, W) bool, True = padding; None if nothing is padded.
             all_layers: predict from every decoder layer (for auxiliary losses) or only the last.
         """
-        features = self.backbone(images)
+        features = self.backbone(channels_last(images))
         levels = self.levels(features)
         laterals = []
         if self.mask_branch is not None:

@@ -11,7 +11,7 @@ import torch
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from d2video.modeling.pixels import PixelNormalizer, rows_at_once
+from d2video.modeling.pixels import PixelNormalizer, channels_last, rows_at_once
 from d2video.utils.transfer import to_device
 
 # Numbers of the largest tensor of a frame, for each of its pixels: 64 channels at half the size in the
@@ -63,7 +63,7 @@ class FrameEncoder(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(F, 3, h, w), 0 to 255, to (F, C)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.backbone(self.normalize(frames))[self.feature].mean((-2, -1))
+            return self.backbone(channels_last(self.normalize(frames)))[self.feature].mean((-2, -1))
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor | Sequence[Tensor], frame_index: Tensor) -> Tensor:

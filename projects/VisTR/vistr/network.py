@@ -14,6 +14,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from d2video.layers import Transformer
+from d2video.layers.group_norm import GroupNorm
 from d2video.layers.multi_scale_encoder import MultiScaleEncoder
 from d2video.layers.transformer import run
 from d2video.modeling.mask_head import (
@@ -22,7 +23,7 @@ from d2video.modeling.mask_head import (
     QueryChannels,
     start_without_changes,
 )
-from d2video.modeling.pixels import rows_at_once
+from d2video.modeling.pixels import channels_last, rows_at_once
 from d2video.modeling.predictions import Encoded, Predictions
 from d2video.modeling.query_network import QueryNetwork, finest_level
 from d2video.structures.padding import resize_paddings
@@ -52,7 +53,7 @@ class InstanceMaskHead(nn.Sequential):
         for _ in range(num_layers):
             layers += [
                 nn.Conv3d(channels, hidden, 3, padding=2, dilation=2),
-                nn.GroupNorm(math.gcd(4, hidden), hidden),
+                GroupNorm(math.gcd(4, hidden), hidden),
                 nn.ReLU(inplace=True),
             ]
             channels = hidden
@@ -150,7 +151,7 @@ class VisTRNetwork(QueryNetwork):
 
     def _frame_features(self, frames: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(N, 3, H, W) to the transformer's levels [(N, C, H_l, W_l)] and the laterals."""
-        features = self.backbone(frames)
+        features = self.backbone(channels_last(frames))
         fine_to_coarse = [features[name] for name in self.lateral_features]
         return self.levels(features), self.mask_head.laterals(fine_to_coarse)
 
@@ -234,8 +235,8 @@ class VisTRNetwork(QueryNetwork):
         slots_at_once = self._parts(len(slots), self.num_frames * pixels)
         if torch.compiler.is_exporting():
             slots_at_once = max(1, _EXPORTED_ROWS // self.num_frames)
-        # The deformable convolution holds nine copies of twice the output channels.
-        rows_at_once = self._parts(len(rows), 18 * pixels)
+        # The deformable convolution takes twice the output channels.
+        rows_at_once = self._parts(len(rows), 2 * pixels)
         recompute = self.activation_checkpoint and self.training
         masks = []
         for group, indices in zip(

@@ -6,7 +6,6 @@ Shapes: T: frames of a window, s: slots kept, h×w: mask logits (stride 4), H×W
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-import torch.nn.functional as F
 from d2video.projects.vistr.tracks import (
     ClipPrediction,
     Track,
@@ -17,11 +16,16 @@ from d2video.projects.vistr.tracks import (
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.geometry.mask_runs import MaskRuns
+from d2video.formats.geometry.rle import encode_runs
+from d2video.modeling.mask_runs import resized_masks, runs_of_logits
 from d2video.modeling.rescoring import logit_ious
 from d2video.structures.answers import VideoInstances
 from d2video.utils.batches import comes_one_at_a_time, in_batches
 from d2video.utils.transfer import to_device
+
+# Frames; the masks of one frame alone take nearly twice as long.
+_RUNS_TOGETHER = 8
 
 
 def track_video(
@@ -53,12 +57,6 @@ def track_video(
         del windows, window, predictions, prediction  # not kept while the next ones are worked out
 
 
-def _masks(frame: TrackedFrame, size: tuple[int, int]) -> Tensor:
-    """(s, H, W) bool: logits resized (bilinear), positive ones kept."""
-    logits = frame.mask_logits[:, None].float()
-    return F.interpolate(logits, size=size, mode="bilinear")[:, 0] > 0
-
-
 def frame_instances(
     frame: TrackedFrame, size: tuple[int, int], frame_threshold: float, label_offset: int
 ) -> Instances:
@@ -71,7 +69,7 @@ def frame_instances(
     Returns:
         the fields of docs/architecture.md ("Streaming"), all on the device of the masks.
     """
-    masks = _masks(frame, size)
+    masks = resized_masks(frame.mask_logits, size)
     filled = masks.flatten(1).any(1).cpu().numpy()
     (rows,) = (filled & frame.shown(frame_threshold, label_offset)).nonzero()
     device = masks.device
@@ -100,6 +98,15 @@ def _boxes_around(masks: Tensor) -> Tensor:
     return torch.stack(low + high, dim=1).float()
 
 
+def _with_runs(
+    frames: Iterable[TrackedFrame], size: tuple[int, int]
+) -> Iterator[tuple[TrackedFrame, MaskRuns]]:
+    """Each frame with the runs of its s masks."""
+    for batch in in_batches(frames, _RUNS_TOGETHER):
+        runs = runs_of_logits(torch.cat([frame.mask_logits for frame in batch]), size)
+        yield from zip(batch, runs.split([len(frame.tracks) for frame in batch]), strict=True)
+
+
 def collect_video(
     frames: Iterable[TrackedFrame], size: tuple[int, int], frame_threshold: float, label_offset: int
 ) -> VideoInstances:
@@ -113,14 +120,13 @@ def collect_video(
     seen: set[int] = set()
     unseen: set[int] = set()
     length = 0
-    for frame in frames:
+    for frame, runs in _with_runs(frames, size):
         # A track that is not carried on never returns. Every window brings slots that show nothing.
         for gone in unseen - {track.id for track in frame.tracks}:
             del tracks[gone], codes[gone]
-        masks = _masks(frame, size).cpu()
         shown = (frame.confidence >= frame_threshold).tolist()
-        filled = masks.flatten(1).any(1).tolist()
-        for track, rle, show, full in zip(frame.tracks, encode_masks(masks), shown, filled):
+        filled = (runs.per_mask > 0).tolist()
+        for track, rle, show, full in zip(frame.tracks, encode_runs(runs), shown, filled):
             tracks[track.id] = track
             history = codes.setdefault(track.id, {})
             if show:

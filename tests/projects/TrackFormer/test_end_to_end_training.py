@@ -240,8 +240,9 @@ MODELS = ("multi_frame", "detr_track_attention", "deformable_masks", "two_stage"
 
 
 def _gradients(variant: str, batch: list[dict]) -> dict:
-    """By the process group, if there is one, as VideoTrainer does it."""
-    model = build(variant, *UNDRAWN)
+    """By the process group, if there is one, as VideoTrainer does it. In float64: the last bits of float32
+    depend on the batch, and group norms of tiny levels make much of them."""
+    model = build(variant, *UNDRAWN).double()
     wrapped = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
     sum(losses_of(wrapped, batch).values()).backward()
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}

@@ -10,7 +10,7 @@ from d2video.projects.vistr.tracks import ClipPrediction, Track, TrackedFrame
 from d2video.projects.vistr.video_inference import collect_video, frame_instances, track_video
 from pycocotools import mask as coco_mask
 
-from d2video.formats.geometry.rle import encode_masks
+from d2video.formats.geometry.rle import encode_runs
 from tests.helpers.golden_io import GOLDEN, load
 
 NUM_CLASSES = 3
@@ -184,12 +184,12 @@ def test_a_video_keeps_nothing_of_slots_that_show_nothing(monkeypatch):
     class Code(dict):
         __hash__ = object.__hash__
 
-    def encode(masks):
-        codes = [Code(code) for code in encode_masks(masks)]
+    def encode(runs):
+        codes = [Code(code) for code in encode_runs(runs)]
         alive.update(codes)
         return codes
 
-    monkeypatch.setattr("d2video.projects.vistr.video_inference.encode_masks", encode)
+    monkeypatch.setattr("d2video.projects.vistr.video_inference.encode_runs", encode)
     masks = -torch.ones(3, 4, 2, 2)
     masks[1] = 1
     frames = track_video(

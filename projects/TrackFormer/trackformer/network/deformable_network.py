@@ -29,6 +29,7 @@ from d2video.layers.deformable_transformer import DeformableTransformer, refine
 from d2video.layers.level_geometry import LevelGeometry
 from d2video.layers.level_projections import LevelProjections
 from d2video.modeling.mask_head import MaskBranch
+from d2video.modeling.pixels import channels_last
 from d2video.modeling.predictions import Encoded
 from d2video.modeling.query_network import MLP
 
@@ -141,7 +142,7 @@ class DeformableTrackingNetwork(TrackingNetwork):
             )
 
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
-        outputs = self.backbone(images)
+        outputs = self.backbone(channels_last(images))
         names = [name for name in self.lateral_features if name not in self.in_features]
         return FrameFeatures([outputs[name] for name in names + self.in_features], padding)
 

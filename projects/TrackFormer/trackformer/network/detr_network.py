@@ -17,6 +17,7 @@ from d2video.projects.trackformer.network.base import (
 from torch import Tensor, nn
 
 from d2video.layers import Transformer, TransformerEncoderLayer
+from d2video.modeling.pixels import channels_last
 from d2video.modeling.predictions import Encoded
 from d2video.modeling.query_network import QueryNetwork
 
@@ -48,7 +49,7 @@ class DETRTrackingNetwork(TrackingNetwork, QueryNetwork):
                     nn.init.xavier_uniform_(parameter)
 
     def features(self, images: Tensor, padding: Tensor | None) -> FrameFeatures:
-        outputs = self.backbone(images)
+        outputs = self.backbone(channels_last(images))
         return FrameFeatures([outputs[name] for name in self.in_features], padding)
 
     def project(self, features: FrameFeatures) -> Pyramid:

@@ -10,7 +10,13 @@ from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
 
 from d2video.data import DATASET_MAPPER_REGISTRY, ClipDatasetMapper, ImageDatasetMapper
-from d2video.data.augmentation import ClipAugInput, ClipResizeTransform, build_augmentations
+from d2video.data.augmentation import (
+    ClipAugInput,
+    ClipAugmentation,
+    ClipResizeTransform,
+    build_augmentations,
+)
+from d2video.data.frame_pixels import size_of
 from d2video.data.frame_sequence import check_image_format, frame_to_tensor, read_frames
 from d2video.data.mappers.clip import augment_frames, sample_seed
 from d2video.data.mappers.image import frame_targets, image_objects
@@ -18,7 +24,7 @@ from d2video.data.records import Annotation, Record, object_classes
 from d2video.utils.errors import UserError
 
 
-class CropJitter(T.Augmentation):
+class CropJitter(ClipAugmentation):
     """Crop a little and resize back to the old size: a small motion and change of scale."""
 
     def __init__(self, amount: float):
@@ -63,6 +69,7 @@ class FramePairMapper:
         augmentations: Sequence[T.Augmentation | Transform],
         image_format: str = "RGB",
         with_masks: bool = False,
+        fast_resize: bool = False,
         frame_range: int = 5,
         num_previous: int = 1,
         jitter: float = 0.01,
@@ -74,7 +81,8 @@ class FramePairMapper:
         """
         Args:
             is_train: frames with targets, or whole videos (and images) without.
-            augmentations, image_format, with_masks: see :class:`~d2video.data.ImageDatasetMapper`.
+            augmentations, image_format, with_masks, fast_resize: see
+                :class:`~d2video.data.ImageDatasetMapper`.
             frame_range: greatest distance of the previous frame, forwards or backwards, in frames.
             num_previous: 1, or 2: also the frame that is as far from the previous frame as that is
                 from the frame, on the other side.
@@ -95,6 +103,7 @@ class FramePairMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.with_masks = with_masks
+        self.fast_resize = fast_resize
         self.frame_range = frame_range
         self.num_previous = num_previous
         self.jitter = CropJitter(jitter)
@@ -124,6 +133,7 @@ class FramePairMapper:
             "is_train": True,
             "augmentations": build_augmentations(cfg.INPUT.AUGMENTATIONS),
             "with_masks": cfg.MODEL.MASK_ON,
+            "fast_resize": cfg.INPUT.FAST_RESIZE,
             "frame_range": config.PREV_FRAME_RANGE,
             "jitter": config.PREV_FRAME_JITTER,
             "image_jitter": config.PREV_IMAGE_JITTER,
@@ -169,7 +179,7 @@ class FramePairMapper:
         else:
             names = [record["file_name"]] * (1 + self.num_previous)
         original = read_frames(names, record.get("height"), record.get("width"), self.image_format)
-        size = (original[0].shape[0], original[0].shape[1])
+        size = size_of(original[0])
         if is_video:
             before = 2 * indices[-1] - indices[-2]
             before = before if 0 <= before < record["length"] else indices[-1]
@@ -179,13 +189,15 @@ class FramePairMapper:
             annotations = [image_objects(record, size)] * len(names)
             earlier = annotations[-1]
 
-        frames, common = augment_frames(original, self.augmentations, augmentation_rng)
+        frames, common = augment_frames(
+            original, self.augmentations, augmentation_rng, fast_resize=self.fast_resize
+        )
         jitter = self.jitter if is_video else self.image_jitter
         outputs = []
         for k, (name, frame, objects) in enumerate(zip(names, frames, annotations, strict=True)):
             transforms = common
             if k > 0:
-                jittered = ClipAugInput(frame, jitter_rng)
+                jittered = ClipAugInput(frame, jitter_rng, self.fast_resize)
                 transforms = common + jitter(jittered)
                 frame = jittered.image
             to_targets = partial(

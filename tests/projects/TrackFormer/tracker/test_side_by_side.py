@@ -1,6 +1,7 @@
 """Several videos through the network in one call: each is answered as by itself."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,12 +46,25 @@ def answers_side_by_side(model: nn.Module) -> list[list[Instances]]:
     return answers
 
 
+def in_float64(network, inputs: tuple) -> tuple:
+    """The tracker's queries, which are float32."""
+    *others, tracks = inputs
+    if tracks is not None:
+        tracks = replace(tracks, embeddings=tracks.embeddings.double())
+    return (*others, tracks)
+
+
 @pytest.mark.parametrize(
     "variant",
     ["deformable", "detr_track_attention", "detr_masks", "three_frames", "merged", "track_links"],
 )
 def test_answers_are_those_of_each_video_by_itself(variant):
+    """With several levels in float64: the last bits of float32 depend on the batch, and the group norm of a
+    level of one pixel makes much of them."""
     model = build(variant, *CHANGING, "TEST.VIDEO.BATCH", 4).eval()
+    if variant in ("deformable", "merged", "track_links"):
+        model.double()
+        model.network.register_forward_pre_hook(in_float64)
     alone = [
         [*model.stream_video(frames_of(number), size)] for number, (_, _, size) in enumerate(VIDEOS)
     ]

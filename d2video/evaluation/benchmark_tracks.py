@@ -1,4 +1,4 @@
-"""Labels and predictions of instance masks in videos, seeded and of any size."""
+"""Labels and predictions of instance masks in videos, seeded and of any size, for benchmarks."""
 
 from dataclasses import dataclass
 from typing import Any
