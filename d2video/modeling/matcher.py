@@ -6,6 +6,7 @@ image, m: predictions of an image whose object is known beforehand.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -117,6 +118,10 @@ class MatchingCost:
         return yes - no
 
 
+# Predictions, targets and known objects, see HungarianMatcher.
+ToMatch = tuple[Predictions, list[ImageTargets], Tensor | None]
+
+
 class HungarianMatcher:
     """The cheapest one-to-one assignment of queries and objects, in every image and decoder layer.
 
@@ -127,7 +132,6 @@ class HungarianMatcher:
     def __init__(self, cost: MatchingCost | None = None):
         self.cost = cost or MatchingCost()
 
-    @torch.no_grad()
     def __call__(
         self, predictions: Predictions, targets: list[ImageTargets], known: Tensor | None = None
     ) -> Matches:
@@ -135,49 +139,50 @@ class HungarianMatcher:
         Args:
             predictions: of B images.
             targets: B images.
-            known: (B, m) int64, of the first m queries of each image the row of their object in its
-                targets, negative for none; see :func:`solve_matches`.
+            known: (B, m) int64, for each of the first m queries of an image the row of its object in its
+                targets, or a negative number if it has none. They are matched so in every layer, and
+                their objects take no part in the assignment.
 
         Returns:
-            the matches, targets numbered over the batch. Where there are more free objects than
-            free queries, every query has one (some official codes raise an error).
+            the matches in the order of layer, image and query, targets numbered over the batch. Where
+            there are more free objects than free queries, every query has one (some official codes
+            raise an error).
 
         Raises:
             FloatingPointError: the prediction of a query without a known object is not finite.
         """
-        first = 0 if known is None else known.shape[1]
-        free = Predictions(predictions.logits[:, :, first:], predictions.boxes[:, :, first:])
-        return solve_matches(self.cost.of_batch(free, targets), known)
+        (matches,) = self.together((predictions, targets, known))
+        return matches
 
-
-def solve_matches(costs: list[Tensor], known: Tensor | None = None) -> Matches:
-    """The cheapest matches for every decoder layer and image, in one transfer to the host and one back.
-
-    Where an image has more free objects than free predictions, every prediction has one.
-
-    Args:
-        costs: B tensors (L, P, n_b), of the predictions whose object is to be found.
-        known: (B, m) int64, for each of m predictions that come before those its object, or a
-            negative number if it has none. They are matched so in every layer, and their objects
-            take no part in the assignment.
-
-    Returns:
-        the matches, of m + P predictions an image, in the order of layer, image and prediction;
-        targets are numbered over the batch.
-
-    Raises:
-        FloatingPointError: a cost is not finite, so the model has diverged.
-    """
-    device = costs[0].device
-    if known is None:
-        known = torch.full((len(costs), 0), -1, device=device)
-    blocks, given = to_host(costs, known)
-    rows, left_over = cheapest(blocks, given)
-    return Matches.of(rows, device, left_over)
+    @torch.no_grad()
+    def together(self, *batches: ToMatch) -> list[Matches]:
+        """Match several batches, the arguments of :meth:`__call__`, by one transfer to the host."""
+        costs, givens = [], []
+        for predictions, targets, known in batches:
+            first = 0 if known is None else known.shape[1]
+            free = Predictions(predictions.logits[:, :, first:], predictions.boxes[:, :, first:])
+            costs.append(self.cost.of_batch(free, targets))
+            if known is None:
+                known = torch.full((len(targets), 0), -1, device=free.boxes.device)
+            givens.append(known)
+        blocks, numbers = costs_on_host([*chain.from_iterable(costs)], givens)
+        remaining, matches = iter(blocks), []
+        for of_images, given in zip(costs, numbers, strict=True):
+            rows, left_over = cheapest([*islice(remaining, len(of_images))], given)
+            matches.append(Matches.of(rows, of_images[0].device, left_over))
+        return matches
 
 
 def cheapest(costs: list[np.ndarray], known: np.ndarray) -> tuple[np.ndarray, int]:
-    """The rows (4, M) of :class:`Matches`, and what is left over; see :func:`solve_matches`."""
+    """The cheapest matches for every decoder layer and image.
+
+    Args:
+        costs: B arrays (L, P, n_b), of the predictions whose object is to be found.
+        known: (B, m) int64, of m predictions that come before those, see :class:`HungarianMatcher`.
+
+    Returns:
+        the rows (4, M) of :class:`Matches` of m + P predictions an image, and what is left over.
+    """
     starts = np.cumsum([0, *(cost.shape[2] for cost in costs)])
     columns, left_over = [], 0
     for layer in range(len(costs[0])):
@@ -194,19 +199,21 @@ def cheapest(costs: list[np.ndarray], known: np.ndarray) -> tuple[np.ndarray, in
     return np.concatenate(columns, axis=1), left_over
 
 
-def to_host(costs: list[Tensor], numbers: Tensor) -> tuple[list[np.ndarray], np.ndarray]:
-    """Cost matrices and a tensor of integers (below 2^24, exact in float32) in one transfer.
+def costs_on_host(
+    costs: list[Tensor], numbers: list[Tensor]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Cost matrices, and tensors of integers (below 2^24, exact in float32), in one transfer.
 
     Raises:
         FloatingPointError: a cost is not finite, so the model has diverged.
     """
-    parts = [*(cost.detach().float().flatten() for cost in costs), numbers.float().flatten()]
-    host = torch.cat(parts).cpu()
+    given = [*costs, *numbers]
+    host = torch.cat([each.detach().float().flatten() for each in given]).cpu()
     if not torch.isfinite(host).all():
         raise FloatingPointError(
             "matching: non-finite cost, so predictions hold NaN or infinity; lower SOLVER.BASE_LR "
             "or the loss weights, or switch SOLVER.AMP.DTYPE to bfloat16"
         )
-    *flat, last = host.split([len(part) for part in parts])
-    blocks = [block.view(cost.shape).numpy() for block, cost in zip(flat, costs)]
-    return blocks, last.view(numbers.shape).long().numpy()
+    parts = host.split([each.numel() for each in given])
+    found = [part.view(each.shape).numpy() for part, each in zip(parts, given)]
+    return found[: len(costs)], [each.astype(np.int64) for each in found[len(costs) :]]

@@ -7,7 +7,13 @@ import time
 import pytest
 import torch
 
-from tests.helpers.fresh_process import FreshProcess, run_fresh, run_in_group, session_members
+from tests.helpers.fresh_process import (
+    FreshProcess,
+    call_fresh,
+    run_fresh,
+    run_in_group,
+    session_members,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +84,17 @@ def test_a_program_is_killed_with_what_it_started(tmp_path):
     assert process.poll() == -signal.SIGKILL
     while session_members(process.pid):
         time.sleep(0.01)
+
+
+def divide(a: int, b: int) -> float:
+    return a / b
+
+
+def test_a_function_in_a_process_of_its_own():
+    assert call_fresh(divide, 3, 2) == 1.5
+    with pytest.raises(ZeroDivisionError) as found:
+        call_fresh(divide, 3, 0)
+    assert "return a / b" in str(found.value.__cause__)
 
 
 def fail_in_one(rank_to_fail: int) -> None:

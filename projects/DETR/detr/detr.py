@@ -238,16 +238,17 @@ class DETR(SetPredictionModel):
     ) -> dict[str, Tensor]:
         """Weighted losses of images (B, 3, H, W), normalised, with padding (B, H, W) bool or None."""
         predictions = self.predict(images, padding)
-        matches = self.matcher(predictions, targets)
+        groups = predictions.groups
+        if groups is None:
+            return self.matched_losses(predictions, self.matcher(predictions, targets), targets)
+        # Each group as a further image with the same objects.
+        count = groups.logits.shape[1] // len(targets)
+        repeated = [target for target in targets for _ in range(count)]
+        batches = ((predictions, targets, None), (groups, repeated, None))
+        matches, of_groups = self.matcher.together(*batches)
         losses = self.matched_losses(predictions, matches, targets)
-        if predictions.groups is not None:
-            # Each group as a further image with the same objects.
-            groups = predictions.groups.logits.shape[1] // len(targets)
-            repeated = [target for target in targets for _ in range(groups)]
-            matches = self.matcher(predictions.groups, repeated)
-            found = self.criterion(predictions.groups, matches, repeated)
-            losses |= {f"{name}_group": loss for name, loss in found.items()}
-        return losses
+        found = self.criterion(groups, of_groups, repeated)
+        return losses | {f"{name}_group": loss for name, loss in found.items()}
 
     # ---- inference ------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from d2video.projects.detr.postprocess import Detections
 from d2video.projects.trackformer.network.base import NetworkOutput
 from d2video.projects.trackformer.network.build import deformable_network
 from d2video.projects.trackformer.network.deformable_network import DeformableTrackingNetwork
-from d2video.projects.trackformer.training.proposals import proposal_losses
+from d2video.projects.trackformer.training.proposals import proposal_losses, proposal_targets
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor
@@ -78,10 +78,13 @@ class DeformableDETR(DETR):
         self, images: Tensor, padding: Tensor | None, targets: list[ImageTargets]
     ) -> dict[str, Tensor]:
         output = self.predict(images, padding)
-        losses = self.matched_losses(output, self.matcher(output, targets), targets)
-        if output.proposals is not None:
-            losses |= proposal_losses(output.proposals, targets, self.matcher, self.criterion)
-        return losses
+        if output.proposals is None:
+            return self.matched_losses(output, self.matcher(output, targets), targets)
+        objects = proposal_targets(targets)
+        batches = ((output, targets, None), (output.proposals, objects, None))
+        matches, of_proposals = self.matcher.together(*batches)
+        losses = self.matched_losses(output, matches, targets)
+        return losses | proposal_losses(output.proposals, of_proposals, objects, self.criterion)
 
     def _kept(self, logits: Tensor) -> Detections:
         """The best pairs of a query and a class, from logits (Q, K)."""

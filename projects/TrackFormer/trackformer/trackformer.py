@@ -25,6 +25,7 @@ from d2video.projects.trackformer.training.proposals import (
     dense_proposal_losses,
     link_losses,
     proposal_losses,
+    proposal_targets,
 )
 from d2video.projects.trackformer.training.track_queries import (
     TrackQuerySampler,
@@ -41,7 +42,7 @@ from d2video.data.label_use import LabelUse
 from d2video.formats.geometry.rle import encode_masks
 from d2video.inference.tasks import TrackingTask
 from d2video.modeling.losses import Focal
-from d2video.modeling.matcher import HungarianMatcher, MatchingCost
+from d2video.modeling.matcher import HungarianMatcher, MatchingCost, ToMatch
 from d2video.modeling.set_prediction import SetPredictionModel, answer_size
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.answers import ImageAnswer, Tracks
@@ -243,12 +244,17 @@ class TrackFormer(SetPredictionModel):
     def _frame_losses(
         self, output: NetworkOutput, targets: list[ImageTargets], rows: Tensor | None
     ) -> dict[str, Tensor]:
-        matches = self.matcher(output, targets, rows)
+        batches: list[ToMatch] = [(output, targets, rows)]
+        objects = proposal_targets(targets)
+        if output.proposals is not None and output.centres is None:
+            batches.append((output.proposals, objects, None))
+        matches, *others = self.matcher.together(*batches)
         weights, num_known = None, 0
         if rows is not None:
             num_known = rows.shape[1]
-            objects = output.logits.shape[2] - num_known
-            weights = no_object_weights(rows, objects, self.criterion.class_loss.no_object_weight)
+            num_objects = output.logits.shape[2] - num_known
+            weight = self.criterion.class_loss.no_object_weight
+            weights = no_object_weights(rows, num_objects, weight)
         losses = self.matched_losses(
             output, matches, targets, weights, output.query_padding, num_known
         )
@@ -257,7 +263,7 @@ class TrackFormer(SetPredictionModel):
         if output.proposals is not None and output.centres is not None:
             losses |= dense_proposal_losses(output.proposals, output.centres, targets)
         elif output.proposals is not None:
-            losses |= proposal_losses(output.proposals, targets, self.matcher, self.criterion)
+            losses |= proposal_losses(output.proposals, others[0], objects, self.criterion)
         return losses
 
     # ---- inference ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from d2video.modeling.matcher import Matches, MatchingCost, cheapest, to_host
+from d2video.modeling.matcher import Matches, MatchingCost, cheapest, costs_on_host
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ClipTargets, ImageTargets
 from d2video.structures.boxes import box_iou
@@ -88,7 +88,8 @@ class InstanceSequenceMatcher:
         costs = [
             self.cost(predictions.of_image(clip), target) for clip, target in enumerate(targets)
         ]
-        blocks, present = to_host(costs, torch.cat([target.present for target in targets]))
+        everywhere = torch.cat([target.present for target in targets])
+        blocks, [present] = costs_on_host(costs, [everywhere])
         slots, left_over = cheapest(blocks, _none_known(blocks))
         num_frames, num_slots = present.shape[1], costs[0].shape[1]
         match, frame = present[self._looked_up(slots, targets)].nonzero()
@@ -123,7 +124,8 @@ class FrameMatcher(InstanceSequenceMatcher):
             self.costs_by_frame(predictions.of_image(clip), target)
             for clip, target in enumerate(targets)
         ]
-        by_clip, numbers = to_host(costs, torch.cat([target.present for target in targets]))
+        everywhere = torch.cat([target.present for target in targets])
+        by_clip, [numbers] = costs_on_host(costs, [everywhere])
         num_frames, num_slots = costs[0].shape[1:3]
         blocks, instances, before = [], [], 0
         for cost, target in zip(by_clip, targets):

@@ -40,7 +40,7 @@ def gpu_runs() -> dict[str, GpuRun]:
     return {
         "multi_frame": run("multi_frame"),
         "detr_masks": run("detr_masks"),
-        "two_stage": run("two_stage", step_waits=6),
+        "two_stage": run("two_stage"),
         "track_links": run("track_links", step_waits=12, frame_waits=4),
     }
 

@@ -11,23 +11,31 @@ from torch import Tensor, zeros_like
 from torchvision.ops import box_iou
 
 from d2video.modeling.criterion import SetCriterion
-from d2video.modeling.matcher import HungarianMatcher
+from d2video.modeling.matcher import Matches
 from d2video.modeling.predictions import Predictions
 from d2video.modeling.targets import ImageTargets
 from d2video.structures.boxes import box_cxcywh_to_xyxy, generalized_box_iou
 from d2video.utils.transfer import to_device
 
 
+def proposal_targets(targets: list[ImageTargets]) -> list[ImageTargets]:
+    """What proposals learn, which separate objects (class 0) from background."""
+    return [ImageTargets(zeros_like(target.classes), target.boxes) for target in targets]
+
+
 def proposal_losses(
     proposals: Predictions,
-    targets: list[ImageTargets],
-    matcher: HungarianMatcher,
+    matches: Matches,
+    objects: list[ImageTargets],
     criterion: SetCriterion,
 ) -> dict[str, Tensor]:
-    """Weighted losses of proposals, which separate objects (class 0) from background; their names end in
-    "_enc"."""
-    objects = [ImageTargets(zeros_like(target.classes), target.boxes) for target in targets]
-    found = criterion(proposals, matcher(proposals, objects), objects)
+    """Weighted losses of proposals; their names end in "_enc".
+
+    Args:
+        matches: with the objects.
+        objects: see :func:`proposal_targets`.
+    """
+    found = criterion(proposals, matches, objects)
     return {f"{name}_enc": value for name, value in found.items()}
 
 
