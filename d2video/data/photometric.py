@@ -50,7 +50,10 @@ class PhotometricDistortion:
             distorted = cv2.LUT(image, self._distorted(levels, official, in_colour=False))
         if self.channel_order == (0, 1, 2):
             return distorted
-        return np.ascontiguousarray(distorted[..., list(self.channel_order)])
+        ordered = np.empty_like(distorted)
+        pairs = [each for pair in zip(self.channel_order, range(3), strict=True) for each in pair]
+        cv2.mixChannels([distorted], [ordered], pairs)  # numpy takes six times as long
+        return ordered
 
     def _distorted(self, image: np.ndarray, official: bool, in_colour: bool) -> np.ndarray:
         """uint8 of any shape, or with ``in_colour`` (H,W,3), to the same without the order of channels."""
