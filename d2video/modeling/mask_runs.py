@@ -140,10 +140,10 @@ def _runs(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     y = torch.where(y < deep, y, rows.counts[i][m])
     places = base[m] + x * height + y
     nowhere = count * (pixels + 1)
-    starts = torch.where(x < columns.counts[j][m], places, nowhere)
-    unsure = torch.where(doubtful, mask, -1)
+    places = torch.where(x < columns.counts[j][m], places, nowhere)
     # One transfer to the host.
-    starts, unsure = np.split(torch.cat([starts, unsure]).cpu().numpy(), [len(starts)])
+    numbers = torch.cat([places, torch.where(doubtful, mask, -1)]).cpu().numpy()
+    starts, unsure = np.split(numbers, [len(places)])
 
     starts.sort()
     # Where one run ends and the next begins at once, in the next column, they are one.
