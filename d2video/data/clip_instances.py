@@ -123,7 +123,7 @@ class _SourcePixels:
         # float64, exact for any frame size, because not every transform takes integers.
         index = np.arange(1, height * width + 1, dtype=np.float64).reshape(width, height).T
         self.index = transforms.apply_segmentation(index).astype(np.int64)
-        self._seen = tuple(_extent(self.index.any(axis)) for axis in (1, 0))
+        self._seen = _extent(self.index.any(1)), _extent(self.index.any(0))
         inner = self.index[self._seen]
         # The source row of each row in there and source column of each column, unless the frame is turned.
         self._axes: tuple[np.ndarray, np.ndarray] | None = None

@@ -15,9 +15,9 @@ from PIL import Image
 from d2video.video.image_io import Pixels
 
 # For OpenCV and for Pillow.
-_FLIPS = {
-    T.HFlipTransform: (1, Image.FLIP_LEFT_RIGHT),
-    T.VFlipTransform: (0, Image.FLIP_TOP_BOTTOM),
+_FLIPS: dict[type[Transform], tuple[int, Image.Transpose]] = {
+    T.HFlipTransform: (1, Image.Transpose.FLIP_LEFT_RIGHT),
+    T.VFlipTransform: (0, Image.Transpose.FLIP_TOP_BOTTOM),
 }
 
 
@@ -37,12 +37,14 @@ def transformed(frame: Pixels, transform: Transform, fast_resize: bool = False) 
             resizing, one in a hundred or less.
     """
     for step in steps_of(transform):
-        if isinstance(step, T.ResizeTransform) and step.interp == Image.BILINEAR:
+        if isinstance(step, T.ResizeTransform) and step.interp == Image.Resampling.BILINEAR:
             frame = _resized(frame, (step.new_h, step.new_w), fast_resize)
         elif type(step) in _FLIPS:
             of_array, of_image = _FLIPS[type(step)]
-            is_array = isinstance(frame, np.ndarray)
-            frame = cv2.flip(frame, of_array) if is_array else frame.transpose(of_image)
+            if isinstance(frame, Image.Image):
+                frame = frame.transpose(of_image)
+            else:
+                frame = cv2.flip(frame, of_array)
         elif isinstance(step, T.CropTransform) and isinstance(frame, Image.Image):
             right, below = step.x0 + step.w, step.y0 + step.h
             # Pillow would pad what lies beyond.
@@ -65,7 +67,7 @@ def _resized(frame: Pixels, size: tuple[int, int], fast: bool) -> Pixels:
         return frame
     if not fast:
         image = frame if isinstance(frame, Image.Image) else Image.fromarray(frame)
-        return image.resize(size[::-1], Image.BILINEAR)
+        return image.resize(size[::-1], Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None]  # torch wants them writable
     found = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
     return cv2.merge([*found[0].numpy()])  # channels last again

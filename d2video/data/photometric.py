@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ class PhotometricDistortion:
         """
         image = np.ascontiguousarray(image)
         if official or self.saturation != 1 or self.hue != 0:
-            distorted = np.empty(image.shape, np.uint8)
+            distorted: np.ndarray = np.empty(image.shape, np.uint8)
             rows = max(_STRIP_PIXELS // max(image.shape[1], 1), 1)
             for top in range(0, len(image), rows):
                 strip = slice(top, top + rows)
@@ -50,7 +51,10 @@ class PhotometricDistortion:
             distorted = cv2.LUT(image, self._distorted(levels, official, in_colour=False))
         if self.channel_order == (0, 1, 2):
             return distorted
-        return np.ascontiguousarray(distorted[..., list(self.channel_order)])
+        ordered = np.empty_like(distorted)
+        pairs = [each for pair in zip(self.channel_order, range(3), strict=True) for each in pair]
+        cv2.mixChannels([distorted], [ordered], pairs)  # numpy takes six times as long
+        return ordered
 
     def _distorted(self, image: np.ndarray, official: bool, in_colour: bool) -> np.ndarray:
         """uint8 of any shape, or with ``in_colour`` (H,W,3), to the same without the order of channels."""
@@ -63,7 +67,7 @@ class PhotometricDistortion:
         if in_colour:
             to_hsv = cv2.COLOR_BGR2HSV if official else cv2.COLOR_RGB2HSV
             from_hsv = cv2.COLOR_HSV2BGR if official else cv2.COLOR_HSV2RGB
-            hsv = cv2.cvtColor(pixels, to_hsv)
+            hsv: Any = cv2.cvtColor(pixels, to_hsv)
             hue = hsv[..., 0]
             hue += self.hue
             # As hue % 360, which takes ten times as long: |self.hue| is at most 180.

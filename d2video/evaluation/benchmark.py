@@ -165,7 +165,8 @@ def _coco(answer: VideoInstances) -> dict[str, tuple[_Work, float]]:
     segments = [Segment(number, labels[number], False) for number in seen]
     predicted = {number: labels[number] for number in found}
 
-    file = COCOInstances("", {1: "thing"}, {1: {"id": 1, "height": height, "width": width}}, None)
+    image: Any = {"id": 1, "file_name": "", "height": height, "width": width}
+    file = COCOInstances("", {1: "thing"}, {1: image}, None)
     metadata = Metadata(thing_classes=["thing"], thing_dataset_id_to_contiguous_id={1: 0})
     evaluator = COCOInstanceEvaluator(file, metadata, None)
     instances = Instances(

@@ -20,8 +20,9 @@ from d2video.formats.geometry.mask_runs import MaskRuns, runs_of_masks
 
 # Logits that are looked at together.
 _BATCH_LOGITS = 2**20
-# Of the largest logit around a pixel: what the order of sums and products can change, in float32.
-_ROUNDING = 5e-7
+# Of the largest logit around a pixel: more than six roundings of float32 (3.6e-7), three here and three in
+# torch's resizing, which may round in another order.
+_ROUNDING = 4e-7
 
 
 def resized_masks(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -139,11 +140,12 @@ def _runs(logits: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     y = torch.where(y < deep, y, rows.counts[i][m])
     places = base[m] + x * height + y
     nowhere = count * (pixels + 1)
-    starts = torch.where(x < columns.counts[j][m], places, nowhere).sort().values
-    unsure = torch.where(doubtful, mask, -1)
+    places = torch.where(x < columns.counts[j][m], places, nowhere)
     # One transfer to the host.
-    starts, unsure = np.split(torch.cat([starts, unsure]).cpu().numpy(), [len(starts)])
+    numbers = torch.cat([places, torch.where(doubtful, mask, -1)]).cpu().numpy()
+    starts, unsure = np.split(numbers, [len(places)])
 
+    starts.sort()
     # Where one run ends and the next begins at once, in the next column, they are one.
     meet = np.flatnonzero(starts[1:] == starts[:-1])
     kept = np.ones(len(starts), bool)

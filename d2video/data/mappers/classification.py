@@ -24,6 +24,7 @@ from d2video.data.frame_sequence import (
 from d2video.data.mappers.clip import DATASET_MAPPER_REGISTRY, augment_frames, sample_seed
 from d2video.data.records import ClassificationRecord
 from d2video.utils.errors import UserError
+from d2video.video.image_io import Pixels
 from d2video.video.video_file import VideoFile
 
 # For testing, a view of more frames is a lazy sequence.
@@ -164,8 +165,8 @@ class VideoClipMapper:
     def _clip(self, video: VideoFile) -> dict[str, Any]:
         rng = np.random.default_rng(sample_seed())
         wanted = training_frames(video.num_frames, video.fps, self.seconds, self.num_frames, rng)
-        frames, index = self._read(video, wanted)
-        frames, _ = augment_frames(frames, self.augmentations, rng, fast_resize=self.fast_resize)
+        pictures, index = self._read(video, wanted)
+        frames, _ = augment_frames(pictures, self.augmentations, rng, fast_resize=self.fast_resize)
         return self._finish(frames, index, rng)
 
     def _views(self, video: VideoFile, record: ClassificationRecord) -> dict[str, Any]:
@@ -176,8 +177,8 @@ class VideoClipMapper:
         if len(clips[0]) > MOST_DECODED_FRAMES:
             return {"views": self._lazy_views(video, clips)}
         # Clips may overlap, and crops do: every frame is decoded and resized once.
-        frames, index = self._read(video, np.concatenate(clips))
-        frames, _ = augment_frames(frames, self.augmentations, rng)
+        pictures, index = self._read(video, np.concatenate(clips))
+        frames, _ = augment_frames(pictures, self.augmentations, rng)
         views = []
         for k, clip in enumerate(clips):
             part = slice(k * len(clip), (k + 1) * len(clip))
@@ -216,7 +217,7 @@ class VideoClipMapper:
                 views.append({"image": frames, "frame_index": torch.from_numpy(index)})
         return views
 
-    def _read(self, video: VideoFile, wanted: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def _read(self, video: VideoFile, wanted: np.ndarray) -> tuple[list[Pixels], np.ndarray]:
         """Frames by their numbers, and the numbers of those that were found in their places."""
         timed = video.read_frames_at(wanted / video.fps)
         # By the time that it is really shown: headers may be wrong and rates vary.

@@ -13,6 +13,7 @@ from d2video.evaluation.base import GatheringEvaluator
 from d2video.evaluation.metadata import required_metadata
 from d2video.evaluation.vis.accumulate import Accumulated, accumulate, match
 from d2video.evaluation.vis.compare import Unit, compare_video
+from d2video.evaluation.vis.entry_store import EntryStore, StoredEntries
 from d2video.evaluation.vis.ground_truth import RLE, VideoTruth, YTVISGroundTruth
 from d2video.evaluation.vis.results import check_results, write_results
 from d2video.formats.geometry.rle import encode_tracks
@@ -27,7 +28,7 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")
 
 
 # Of a video the entries for the result file, and the comparison with the labels.
-_Compared = tuple[list[dict[str, Any]], list[Unit]]
+_Compared = tuple[StoredEntries, list[Unit]]
 
 
 class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
@@ -82,6 +83,11 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         self._output_dir = output_dir
         super().__init__(ground_truth.source, ground_truth.videos)
 
+    def reset(self) -> None:
+        """Forget all answers."""
+        super().reset()
+        self._store = EntryStore()
+
     @classmethod
     def from_dataset(
         cls, dataset_name: str, output_dir: str | None, classes: ClassMatch | None = None
@@ -134,11 +140,12 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         return f"{len(results)} tracks in {answered} of {len(by_video)} videos"
 
     def _compared(self, video: VideoTruth, entries: list[dict[str, Any]]) -> _Compared:
+        stored = self._store.put(entries)
         if not self.ground_truth.has_labels:
-            return entries, []
+            return stored, []
         keys = ("category_id", "score", "segmentations")
         category_ids, scores, masks = ([entry[key] for entry in entries] for key in keys)
-        return entries, compare_video(video, category_ids, scores, masks)
+        return stored, compare_video(video, category_ids, scores, masks)
 
     def _score(self, kept: dict[int, _Compared]) -> dict[str, float]:
         missing = self._missing(kept)
