@@ -44,13 +44,13 @@ def sum_of_samples(
     left, top = x.floor().minimum(width), y.floor().minimum(height)
     right_part, lower_part = x.sub_(left), y.sub_(top)
     line = (width + 2) * step
-    index = top.mul_(line).add_(left, alpha=step).add_(first).int().unflatten(-1, (-1, points))
+    index = top.mul_(line).add_(left, alpha=step).add_(first).unflatten(-1, (-1, points))
     line = line.int().unflatten(-1, (-1, points))
     # The four pixels of a sum's points: each of its P points in turn, so that whole rows are written.
-    indices = index.new_empty(*index.shape[:-1], 4, points)
+    indices = index.new_empty(*index.shape[:-1], 4, points, dtype=torch.int32)
     indices[..., 0, :] = index
-    torch.add(index, step, out=indices[..., 1, :])
-    torch.add(index, line, out=indices[..., 2, :])
+    torch.add(indices[..., 0, :], step, out=indices[..., 1, :])
+    torch.add(indices[..., 0, :], line, out=indices[..., 2, :])
     torch.add(indices[..., 2, :], step, out=indices[..., 3, :])
     lower = lower_part if weights is None else weights * lower_part
     upper = (1 if weights is None else weights) - lower

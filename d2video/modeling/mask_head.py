@@ -17,7 +17,7 @@ from d2video.layers import DeformConv
 from d2video.layers.group_norm import GroupNorm
 from d2video.layers.transformer import run
 from d2video.layers.upsampled_conv import conv_of_upsampled
-from d2video.modeling.pixels import rows_at_once
+from d2video.modeling.pixels import channels_last, rows_at_once
 from d2video.modeling.predictions import Encoded
 from d2video.utils.transfer import to_device
 
@@ -212,8 +212,8 @@ class MaskHeadSmallConv(nn.Module):
         found = []
         for index, (adapter, feature) in enumerate(zip(self.adapters, reversed(features))):
             lateral, conv = adapter(feature), self._after_lateral(index)
-            # The queries' convolutions are faster with contiguous maps.
-            found.append((conv(lateral) if isinstance(conv, nn.Conv2d) else lateral).contiguous())
+            # In the layout of the queries' part.
+            found.append(conv(lateral).contiguous() if isinstance(conv, nn.Conv2d) else lateral)
         return found
 
     def shared(self, memory: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ class MaskHeadSmallConv(nn.Module):
         if isinstance(conv, nn.Conv2d):
             x = conv_of_upsampled(x, size, conv.weight).add_(of_rows)
         else:
-            x = conv(F.interpolate(x, size=size, mode="nearest") + of_rows)
+            x = conv(F.interpolate(channels_last(x), size=size, mode="nearest").add_(of_rows))
         return F.relu(self.norms[index + 2](x), inplace=True)
 
     def forward(

@@ -33,14 +33,16 @@ class PixelNormalizer(nn.Module):
         return (to_device(frames, self.device).float() - self.mean) / self.std
 
 
-def channels_last(images: Tensor) -> Tensor:
-    """Lay images (N, 3, H, W) out as convolutions take them on a CPU, and in 16 bits on a GPU. A backbone's
-    maps keep that layout."""
-    device = images.device.type
+def channels_last(x: Tensor) -> Tensor:
+    """Lay images (N, C, H, W) or clips (N, C, T, H, W) out as convolutions take them on a CPU, and in 16
+    bits on a GPU. A backbone's maps keep that layout."""
+    device = x.device.type
     half = device == "cuda" and torch.is_autocast_enabled(device)
     if torch.compiler.is_exporting() or not (device == "cpu" or half):
-        return images
-    return images.contiguous(memory_format=torch.channels_last)
+        return x
+    return x.contiguous(
+        memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    )
 
 
 def rows_at_once(elements: int, device: torch.device) -> int:

@@ -61,7 +61,11 @@ class InstanceMaskHead(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """(S, T, C, H_m, W_m) to mask logits (S, T, H_m, W_m)."""
-        return super().forward(features.transpose(1, 2)).squeeze(1)
+        x = features.transpose(1, 2)
+        for layer in self:
+            # Each again: group norms give contiguous maps.
+            x = layer(channels_last(x) if isinstance(layer, nn.Conv3d) else x)
+        return x.squeeze(1)
 
 
 class VisTRNetwork(QueryNetwork):
