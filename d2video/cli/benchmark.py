@@ -1,23 +1,34 @@
-"""Measure a model: latency and memory; table and JSON.
+"""Measure what a system costs: inference, training steps, loaders and evaluators; table and JSON.
 
-Random weights and frames: neither changes the cost of the model, as long as its score thresholds
-lie below what random weights give (about 1 / classes), so that nothing is dropped. Medians after
-one run to warm up. Each row runs in a process of its own; memory is the peak of that process on a CPU
-(with everything that Python and torch hold) and the peak of allocated tensors on a GPU.
+Tasks:
 
-A VisTR is measured by a clip, a TrackFormer by the steps of its tracker, other models by frames of a
-stream. ``floor_s`` is what the matrix products and convolutions of a step would take without anything
-else.
+* inference: a clip of a VisTR, tracker steps of a TrackFormer, frames of a stream of other models.
+* training: one batch forward and backward, and the update.
+* loader: samples of one worker. --step-seconds, of a GPU, tells how many workers keep it busy.
+* evaluator: YouTube-VIS and COCO, beside the calls of the official codes. It needs no model.
+
+Models have random weights and frames: neither changes their cost, as long as score thresholds lie below what
+random weights give (about 1 / classes), so that nothing is dropped. Training and loader read generated data
+of --video-size; with --own-data those of DATASETS.TRAIN.
+
+Times are medians after one run to warm up, in a process of their own for each row. Memory is the peak of that
+process on a CPU (with everything that Python and torch hold) and the peak of allocated tensors on a GPU.
+floor_s is what the matrix products and convolutions would take without anything else, and floors the time in
+units of it.
 
 Examples: d2video benchmark VisTR/vistr_R50_ytvis2019 --size 300 540
 d2video benchmark TrackFormer/trackformer_mot17_private --size 384 672
+d2video benchmark --task training VisTR/vistr_R50_ytvis2019 SOLVER.AMP.ENABLED True
+d2video benchmark --task loader VisTR/vistr_R50_ytvis2019 --step-seconds 0.4
+d2video benchmark --task evaluator --video-size 360 640
 """
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from d2video.cli.arguments import (
     add_config_name,
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 Size = tuple[int, int]
+Figures = dict[str, dict[str, float]]
 
 
 @exit_on_user_error
@@ -41,40 +53,39 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "benchmark")
     add_model(parser)
     add_config_name(parser)
+    parser.add_argument("--task", choices=TASKS, default="inference", help="(default: %(default)s)")
     for size, default, what in (
-        ("--size", (300, 540), "of the network's input"),
-        ("--video-size", (720, 1280), "of the video and the answers"),
+        ("--size", (300, 540), "of the network's input, at inference"),
+        ("--video-size", (720, 1280), "of the video or images, and of the answers"),
     ):
         parser.add_argument(
             size, type=positive, nargs=2, default=default, metavar=("H", "W"), help=what
         )
     parser.add_argument("--repeats", type=positive, default=3, help="(default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=1, help="samples of a training step")
+    parser.add_argument("--own-data", action="store_true", help="read DATASETS.TRAIN")
+    parser.add_argument(
+        "--step-seconds", type=float, help="of a training step with --batch samples"
+    )
     add_json(parser)
     args = parser.parse_args(argv)
 
-    cfg = model_cfg(args)
+    cfg = None if args.task == "evaluator" else model_cfg(args)
     import torch
     from tabulate import tabulate
 
-    from d2video.inference.benchmark import rows_of
-    from d2video.utils.measuring import apart, environment
+    from d2video.utils.measuring import environment
 
-    measured = rows_of(cfg)
-    sizes = (tuple(args.size), tuple(args.video_size))
-    results = {name: apart(measure_row, cfg, name, *sizes, args.repeats) for name in measured}
-    (num_frames,) = {row.num_frames for row in measured.values()}
-    about = environment(torch.device(cfg.MODEL.DEVICE))
-    print(f"{args.config_file or args.model}, {num_frames} frames of {args.size[0]}x{args.size[1]}")
+    results = TASKS[args.task](cfg, args)
+    about = environment(torch.device(cfg.MODEL.DEVICE if cfg else "cpu"))
+    print(f"{args.task} {args.config_file or args.model}".rstrip())
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    rows = [
-        {"": name, "frames/s": num_frames / figures["median_s"], **figures}
-        for name, figures in results.items()
-    ]
-    print(tabulate(rows, "keys", "plain", floatfmt=".2f"))
+    rows = [{"": name, **figures} for name, figures in results.items()]
+    print(tabulate(rows, "keys", "plain", floatfmt=".3g"))
     if args.json:
         content = {
-            "command": " ".join(sys.argv),
-            "num_frames": num_frames,
+            "command": " ".join(["d2video", "benchmark", *(argv or sys.argv[1:])]),
+            "task": args.task,
             "size": args.size,
             "video_size": args.video_size,
             "environment": about,
@@ -83,16 +94,86 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_json(args.json, content)
 
 
+def _inference(cfg: "CfgNode", args: argparse.Namespace) -> Figures:
+    from d2video.inference.benchmark import rows_of
+    from d2video.utils.measuring import apart
+
+    sizes = (tuple(args.size), tuple(args.video_size))
+    results = {}
+    for name, row in rows_of(cfg).items():
+        figures = apart(measure_row, cfg, name, *sizes, args.repeats)
+        results[name] = {"frames/s": row.num_frames / figures["median_s"], **figures}
+    return results
+
+
+def _training(cfg: "CfgNode", args: argparse.Namespace) -> Figures:
+    from d2video.utils.measuring import apart
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = None if args.own_data else (folder, tuple(args.video_size))
+        figures = apart(measure_step, cfg, data, args.batch, args.repeats)
+    return {f"step with {args.batch}": figures}
+
+
+def _loader(cfg: "CfgNode", args: argparse.Namespace) -> Figures:
+    from d2video.data.benchmark import loader_figures, workers_needed
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = None if args.own_data else (folder, tuple(args.video_size))
+        figures = loader_figures(_with_data(cfg, data), max(args.repeats, 3))
+    if args.step_seconds:
+        figures["workers"] = workers_needed(figures["cpu_s"], args.batch, args.step_seconds)
+    return {"sample": figures}
+
+
+def _evaluator(cfg: None, args: argparse.Namespace) -> Figures:
+    from d2video.evaluation.benchmark import evaluator_figures
+    from d2video.evaluation.benchmark_tracks import SetShape
+
+    height, width = args.video_size
+    return evaluator_figures(SetShape(videos=3, height=height, width=width), args.repeats)
+
+
+TASKS: dict[str, Any] = {
+    "inference": _inference,
+    "training": _training,
+    "loader": _loader,
+    "evaluator": _evaluator,
+}
+
+
+def _with_data(cfg: "CfgNode", generated: tuple[str, Size] | None) -> "CfgNode":
+    """The config with generated data, (folder, size of the images), or as it is."""
+    from d2video.synthetic.benchmark_set import with_stand_in
+
+    return cfg if generated is None else with_stand_in(cfg, *generated)
+
+
+def _in_floors(figures: dict[str, float]) -> dict[str, float]:
+    return figures | {"floors": figures["median_s"] / figures["floor_s"]}
+
+
+def measure_step(
+    cfg: "CfgNode", generated: tuple[str, Size] | None, batch_size: int, repeats: int
+) -> dict[str, float]:
+    """Measure a training step in this process."""
+    from d2video.engine.benchmark import training_figures
+    from d2video.projects import register_all
+
+    register_all()
+    return _in_floors(training_figures(_with_data(cfg, generated), batch_size, repeats))
+
+
 def measure_row(
     cfg: "CfgNode", name: str, size: Size, video_size: Size, repeats: int
 ) -> dict[str, float]:
-    """Build the model and measure one row of the table in this process."""
+    """Build the model and measure one row of the table of inference in this process."""
     import torch
     from detectron2.modeling import build_model
 
-    from d2video.inference.benchmark import Setting, matmul_floor, rows_of
+    from d2video.inference.benchmark import Setting, rows_of
     from d2video.projects import register_all
-    from d2video.utils.measuring import measure
+    from d2video.utils.measuring import matmul_floor, measure
 
     register_all()
     torch.manual_seed(0)
@@ -104,4 +185,4 @@ def measure_row(
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         run = row.prepare(cfg, model, Setting(size, video_size, Path(folder)))
         figures = measure(run, device, warmup=1, repeats=repeats)
-        return figures | matmul_floor(run, device) if row.has_floor else figures
+        return _in_floors(figures | matmul_floor(run, device))

@@ -1,4 +1,4 @@
-"""What ``d2video benchmark`` measures of a model: a row of its table each.
+"""What ``d2video benchmark`` measures of a model at inference: a row of its table each.
 
 A system whose models are not measured frame by frame registers its rows by the name of its
 meta-architecture.
@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from d2video.utils.measuring import Run, measure
+from d2video.utils.measuring import Run
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,10 @@ class Row:
     Attributes:
         prepare: gives what is measured, of (config, model in evaluation mode, setting).
         num_frames: that it takes through the model.
-        has_floor: whether ``floor_s`` is told as well, see :func:`matmul_floor`.
     """
 
     prepare: Callable[[CfgNode, nn.Module, Setting], Run]
     num_frames: int
-    has_floor: bool = False
 
 
 # By meta-architecture, where the model is not measured as a stream of frames: its rows by name, from a
@@ -70,15 +67,3 @@ def stream(cfg: CfgNode, model: nn.Module, setting: Setting, num_frames: int) ->
     """Frames of a video, one after the other, to their answers."""
     frames = setting.frames(num_frames)
     return lambda: list(model.stream_video(iter(frames), setting.video_size))  # type: ignore[operator]
-
-
-def matmul_floor(run: Run, device: torch.device) -> dict[str, float]:
-    """What the matrix products and convolutions of ``run`` would take if nothing else did, at the
-    speed at which the device multiplies large float32 matrices."""
-    size = 2048
-    a, b = torch.rand(2, size, size, device=device)
-    rate = 2 * size**3 / measure(lambda: a @ b, device, warmup=2, repeats=7)["min_s"]
-    with FlopCounterMode(display=False) as counter:
-        run()
-    flops = counter.get_total_flops()
-    return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}

@@ -20,8 +20,6 @@ TAPS = 9
 _ELEMENTS = 2**22
 
 
-# Inductor (torch 2.14) fails on its index arithmetic when sizes are dynamic; eager loses nothing here.
-@torch.compiler.disable
 def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     """A 3×3 deformable convolution with padding 1 in plain torch.
 
@@ -153,9 +151,14 @@ class DeformConv(nn.Module):
         device = x.device.type
         mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
-            offset = self.offset(x.float())
             # Not every torchvision has its operator on MPS. On CUDA its backward pass adds in any order
             # and does not say so; the sampled form raises the error that DETERMINISTIC promises.
             if device in ("cpu", "mps") or torch.are_deterministic_algorithms_enabled():
-                return deform_conv2d_sampled(x, offset, self.weight)
-            return deform_conv2d(x.float(), offset, self.weight, padding=1)
+                return self._sampled(x)
+            x = x.float()
+            return deform_conv2d(x, self.offset(x), self.weight, padding=1)
+
+    # Inductor (torch 2.14) fails on its index arithmetic when sizes are dynamic; eager loses nothing here.
+    @torch.compiler.disable
+    def _sampled(self, x: Tensor) -> Tensor:
+        return deform_conv2d_sampled(x, self.offset(x.float()), self.weight)

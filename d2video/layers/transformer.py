@@ -55,7 +55,9 @@ class FeedForwardLayer(nn.Module):
         return torch.cat([self._feed_forward_rows(part) for part in parts]).view_as(x)
 
     def _feed_forward_rows(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(F.relu(self.linear1(x), inplace=True)))
+        # Dropout first: one tensor then serves the backward passes of both and of linear2. The values are
+        # the same, because dropout sets to zero or scales by a positive number.
+        return self.linear2(F.relu(self.dropout(self.linear1(x)), inplace=True))
 
     def _last_block(self, x: Tensor, norm: nn.LayerNorm | None, pre_norm: bool = False) -> Tensor:
         """The feed-forward block with its residual connection and the norm of

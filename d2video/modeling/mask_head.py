@@ -257,9 +257,13 @@ class MaskHeadSmallConv(nn.Module):
         recompute = self.activation_checkpoint and self.training
         x = run(self._first, shared, attention, rows, recompute=recompute)
         x = run(self._second, x, recompute=recompute)
-        for index, lateral in enumerate(laterals):
+        *before, last = enumerate(laterals)
+        for index, lateral in before:
             x = run(self._step, index, x, lateral, rows, recompute=recompute)
-        return x
+        # Outside of the loop, which a compiler could not break at the deformable convolution. In training
+        # that one would keep the upsampled sum, the largest tensor of the head.
+        again = recompute or (self.deformable and self.training)
+        return run(self._step, last[0], x, last[1], rows, recompute=again)
 
 
 class MaskBranch(nn.Module):

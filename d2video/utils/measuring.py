@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import detectron2
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from d2video.utils.errors import UserError
 
@@ -31,20 +32,38 @@ def timed(run: Callable[[], T], device: torch.device) -> tuple[T, float]:
 
 
 def measure(run: Run, device: torch.device, warmup: int, repeats: int) -> dict[str, float]:
-    """Median and spread of the wall time in seconds, and the peak memory of this process in GB."""
+    """Median and spread of the wall time, the median of the CPU time of this process, both in seconds, and
+    the peak memory of this process in GB."""
     for _ in range(warmup):
         timed(run, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    times = [timed(run, device)[1] for _ in range(repeats)]
+    times, cpu_times = [], []
+    for _ in range(repeats):
+        start = time.process_time()
+        times.append(timed(run, device)[1])
+        cpu_times.append(time.process_time() - start)
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident()
     return {
         "median_s": statistics.median(times),
         "min_s": min(times),
         "max_s": max(times),
+        "cpu_s": statistics.median(cpu_times),
         "peak_gb": peak / 1e9,
     }
+
+
+def matmul_floor(run: Run, device: torch.device) -> dict[str, float]:
+    """What the matrix products and convolutions of ``run`` would take if nothing else did, at the
+    speed at which the device multiplies large float32 matrices now."""
+    size = 2048
+    a, b = torch.rand(2, size, size, device=device)
+    rate = 2 * size**3 / measure(lambda: a @ b, device, warmup=2, repeats=7)["min_s"]
+    with FlopCounterMode(display=False) as counter:
+        run()
+    flops = counter.get_total_flops()
+    return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}
 
 
 def peak_resident() -> int:

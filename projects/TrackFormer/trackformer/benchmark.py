@@ -44,7 +44,7 @@ def tracking_step(cfg: CfgNode, model: nn.Module, setting: Setting, num_tracks: 
 def step_rows(cfg: CfgNode) -> dict[str, Row]:
     """The rows, by name."""
     return {
-        f"step with {n} tracks": Row(partial(tracking_step, num_tracks=n), 1, has_floor=True)
+        f"step with {n} tracks": Row(partial(tracking_step, num_tracks=n), 1)
         for n in (0, 20, 60, 100)
     }
 

@@ -251,7 +251,8 @@ class VisTRNetwork(QueryNetwork):
                 self.mask_head(shared, part, index, encoded.laterals)
                 for part, index in zip(group.split(rows_at_once), indices.split(rows_at_once))
             ]
-            by_slot = torch.cat(features).unflatten(0, (-1, self.num_frames))
+            joined = features[0] if len(features) == 1 else torch.cat(features)  # without a copy
+            by_slot = joined.unflatten(0, (-1, self.num_frames))
             masks.append(run(self.insmask_head, by_slot, recompute=recompute))
         changes = torch.cat(masks)
         return self.bbox_attention.refined(attention, changes.flatten(0, 1)).view_as(changes)

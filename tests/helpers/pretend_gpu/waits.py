@@ -53,7 +53,8 @@ def line() -> str:
         place = f"{path.removeprefix(f'{ROOT}/')}:{frame.f_lineno}"
         if path.startswith(_OURS):
             return place
-        if not outside and path.startswith(str(ROOT)) and "/pretend_gpu/" not in path:
+        in_tests = path.startswith(str(ROOT / "tests")) and "/pretend_gpu/" not in path
+        if not outside and in_tests:
             outside = place
         frame = frame.f_back
     return outside
