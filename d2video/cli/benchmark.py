@@ -177,9 +177,7 @@ def measure_row(
 
     register_all()
     torch.manual_seed(0)
-    # FlopCounterMode asks for the gradient of module inputs that are views of parameters; under
-    # no_grad such views require one but have none.
-    model = build_model(cfg).eval().requires_grad_(False)
+    model = build_model(cfg).eval()
     device = torch.device(cfg.MODEL.DEVICE)
     row = rows_of(cfg)[name]
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:

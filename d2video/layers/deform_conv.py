@@ -3,7 +3,7 @@
 Shapes: N: batch, C: input channels, O: output channels, K: kernel positions (9), H×W: feature map.
 """
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -148,17 +148,22 @@ class DeformConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, O, H, W). Offsets are of float32 also under autocast, because bfloat16 would
         lose sub-pixel precision."""
-        device = x.device.type
-        mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-        with torch.autocast(device, enabled=False) if mixed else nullcontext():
-            # Not every torchvision has its operator on MPS. On CUDA its backward pass adds in any order
-            # and does not say so; the sampled form raises the error that DETERMINISTIC promises.
-            if device in ("cpu", "mps") or torch.are_deterministic_algorithms_enabled():
-                return self._sampled(x)
+        # Not every torchvision has its operator on MPS. On CUDA its backward pass adds in any order and does
+        # not say so; the sampled form raises the error that DETERMINISTIC promises.
+        if x.device.type in ("cpu", "mps") or torch.are_deterministic_algorithms_enabled():
+            return self._sampled(x)
+        with _without_autocast(x):
             x = x.float()
             return deform_conv2d(x, self.offset(x), self.weight, padding=1)
 
     # Inductor (torch 2.14) fails on its index arithmetic when sizes are dynamic; eager loses nothing here.
     @torch.compiler.disable
     def _sampled(self, x: Tensor) -> Tensor:
-        return deform_conv2d_sampled(x, self.offset(x.float()), self.weight)
+        with _without_autocast(x):
+            return deform_conv2d_sampled(x, self.offset(x.float()), self.weight)
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    device = x.device.type
+    mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if mixed else nullcontext()

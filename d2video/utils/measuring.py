@@ -8,11 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import detectron2
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from d2video.utils.errors import UserError
 
@@ -60,10 +61,30 @@ def matmul_floor(run: Run, device: torch.device) -> dict[str, float]:
     size = 2048
     a, b = torch.rand(2, size, size, device=device)
     rate = 2 * size**3 / measure(lambda: a @ b, device, warmup=2, repeats=7)["min_s"]
-    with FlopCounterMode(display=False) as counter:
+    with _Flops() as counted:
         run()
-    flops = counter.get_total_flops()
+    flops = counted.total
     return {"gflop": flops / 1e9, "matmul_gflops": rate / 1e9, "floor_s": flops / rate}
+
+
+class _Flops(TorchDispatchMode):
+    """Counts by torch's formulas, as ``FlopCounterMode``, which however follows modules and fails where parts
+    of a model run without gradients; and the fused attention of CPUs, which that leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        packet = func._overloadpacket
+        if packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+            self.total += sdpa_flop_count(*(x.shape for x in args[:3]))
+        elif packet in flop_registry:
+            self.total += flop_registry[packet](*args, **(kwargs or {}), out_val=output)
+        return output
 
 
 def peak_resident() -> int:

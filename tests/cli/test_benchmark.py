@@ -7,7 +7,7 @@ import pytest
 import torch
 from d2video.projects.trackformer.benchmark import tracking_step
 
-from d2video.cli.benchmark import main, measure_row
+from d2video.cli.benchmark import main, measure_row, measure_step
 from d2video.config import load_cfg
 from d2video.inference.benchmark import Setting, rows_of
 from d2video.utils import measuring
@@ -82,32 +82,67 @@ def test_repeats_0_is_a_mistake(capsys):
 
 
 def test_table_and_file_of_a_tracker(tmp_path, monkeypatch, capsys):
-    """Of one frame, and with the floor; the measurements are made up."""
-    figures = {"median_s": 0.5, "min_s": 0.4, "max_s": 0.6, "peak_gb": 1.0}
-    floor = {"gflop": 30.0, "matmul_gflops": 100.0, "floor_s": 0.3}
-    monkeypatch.setattr(measuring, "apart", lambda *_: figures | floor)
+    """Of one frame; the measurements are made up."""
+    figures = {"median_s": 0.5, "cpu_s": 0.9, "floor_s": 0.3, "floors": 1.67}
+    monkeypatch.setattr(measuring, "apart", lambda *_: figures)
     path = tmp_path / "figures.json"
     command = ["--config-file", TRACKER, "--json", str(path)]
     main([*command, *TRACKER_OPTIONS])
     printed = capsys.readouterr().out
-    assert "1 frames of 300x540" in printed
     content = json.loads(path.read_text())
-    assert content["num_frames"] == 1
+    assert (content["task"], content["size"]) == ("inference", [300, 540])
+    assert content["command"].startswith(f"d2video benchmark --config-file {TRACKER}")
     assert list(content["results"]) == [f"step with {n} tracks" for n in (0, 20, 60, 100)]
     for name, row in content["results"].items():
-        assert row == figures | floor
+        assert row == {"frames/s": 2.0, **figures}
         line = next(line for line in printed.splitlines() if line.startswith(f"{name}  "))
-        assert line.split()[-8:] == [
-            "2.00",
-            "0.50",
-            "0.40",
-            "0.60",
-            "1.00",
-            "30.00",
-            "100.00",
-            "0.30",
-        ]
-    assert "frames/s" in printed
+        assert line.split()[-5:] == ["2", "0.5", "0.9", "0.3", "1.67"]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_training_step_of_every_system(system, tmp_path):
+    """Of generated data of its kind."""
+    figures = measure_step(system_cfg(system, MODEL__DEVICE="cpu"), (str(tmp_path), (64, 96)), 2, 1)
+    assert 0 < figures["floor_s"] < figures["median_s"]
+    assert figures["floors"] == pytest.approx(figures["median_s"] / figures["floor_s"])
+    assert 0 < figures["saved_gb"] < figures["peak_gb"]
+
+
+def test_precision_and_checkpointing_of_a_training_step(tmp_path):
+    cfg = load_cfg(CONFIG, [*OPTIONS, "MODEL.ACTIVATION_CHECKPOINT", "True"])
+    plain = measure_step(load_cfg(CONFIG, OPTIONS), (str(tmp_path), (64, 96)), 1, 1)
+    less = measure_step(cfg, (str(tmp_path), (64, 96)), 1, 1)
+    assert less["saved_gb"] < 0.8 * plain["saved_gb"]
+    assert less["gflop"] > plain["gflop"]
+
+
+def test_workers_of_a_loader(capsys):
+    command = ["--task", "loader", "--config-file", CONFIG, "--video-size", "64", "96"]
+    main([*command, "--batch", "4", "--step-seconds", "0.0001", *OPTIONS])
+    names, row = (line.split() for line in capsys.readouterr().out.splitlines()[-2:])
+    figures = dict(zip(names, row[1:], strict=True))
+    assert float(figures["workers"]) == pytest.approx(
+        float(figures["cpu_s"]) * 4e4, rel=0.01, abs=1
+    )
+
+
+def test_evaluators_need_no_model(capsys, monkeypatch):
+    from d2video.evaluation import benchmark
+
+    asked = []
+    figures = {"YouTube-VIS, RLE": {"ours": 1.0, "official": 2.5, "ratio": 2.5}}
+    monkeypatch.setattr(
+        benchmark, "evaluator_figures", lambda shape, repeats: asked.append(shape) or figures
+    )
+    main(["--task", "evaluator", "--video-size", "360", "640"])
+    assert (asked[0].height, asked[0].width) == (360, 640)
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        "YouTube-VIS,",
+        "RLE",
+        "1",
+        "2.5",
+        "2.5",
+    ]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
