@@ -33,7 +33,7 @@ class Step:
     """A training step.
 
     Attributes:
-        batch: samples a GPU, those of the config on 8 GPUs.
+        batch: samples a GPU, those of the config on its 8 GPUs (TrackFormer: 7).
         passes: forward passes that it costs: one, and two for the backward pass; one more for a frame
             without gradients.
         sample: its size.
