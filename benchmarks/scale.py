@@ -6,7 +6,7 @@ Sizes may have several values; a row for each::
 
 - GFLOP: of the forward pass at inference, two a multiply-add, and the shares of some parts;
 - held GB: what the answers of that pass hold, features and mask logits included;
-- kept GB: what a forward pass in training keeps for the backward pass, without losses;
+- kept GB: what a forward pass in training keeps for the backward pass, without weights and losses;
 - CPU s, with ``--seconds``: of inference on one thread, the median of three rounds that take turns.
 
 The first three are counted on the meta device, without arithmetic, so they are exact. Attention counts as
