@@ -78,18 +78,16 @@ def models(task: str, opts: Sequence[str]) -> tuple[Any, Any]:
         "depths": [3, 4, 6, 3],
         "out_features": ["stage1", "stage2", "stage3", "stage4"],
     }
-    theirs = getattr(transformers, kind)(
-        transformers.DetrConfig(
-            backbone_config=backbone,
-            d_model=detr.HIDDEN_DIM,
-            num_queries=detr.NUM_QUERIES,
-            num_labels=ours.criterion.num_classes,
-            encoder_layers=detr.ENC_LAYERS,
-            decoder_layers=detr.DEC_LAYERS,
-            encoder_ffn_dim=detr.DIM_FEEDFORWARD,
-            decoder_ffn_dim=detr.DIM_FEEDFORWARD,
-        )
-    )
+    sizes: dict[str, Any] = {
+        "d_model": detr.HIDDEN_DIM,
+        "num_queries": detr.NUM_QUERIES,
+        "num_labels": ours.criterion.num_classes,
+        "encoder_layers": detr.ENC_LAYERS,
+        "decoder_layers": detr.DEC_LAYERS,
+        "encoder_ffn_dim": detr.DIM_FEEDFORWARD,
+        "decoder_ffn_dim": detr.DIM_FEEDFORWARD,
+    }
+    theirs = getattr(transformers, kind)(transformers.DetrConfig(backbone_config=backbone, **sizes))
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
         VideoCheckpointer(ours, strict=True).load(str(Path(folder, "model.safetensors")))

@@ -27,10 +27,10 @@ COMMANDS = [
     "DETR/detr_panoptic_R50 --size 800 1066 --video-size 800 1066",
     "VTN/vtn_ViT_B_kinetics400 --size 224 224",
     IPT_X2,
-    "--task training VisTR/vistr_R50_ytvis2019 --video-size 360 640 INPUT.CLIP.NUM_FRAMES 6",
-    "--task training VisTR/vistr_R50_ytvis2019 --video-size 360 640 INPUT.CLIP.NUM_FRAMES 6 "
+    "--task training VisTR/vistr_R50_ytvis2019 --video-size 360 640 INPUT.CLIP.NUM_FRAMES 8",
+    "--task training VisTR/vistr_R50_ytvis2019 --video-size 360 640 INPUT.CLIP.NUM_FRAMES 8 "
     "MODEL.ACTIVATION_CHECKPOINT True",
-    "--task training VisTR/vistr_R50_ytvis2019 --video-size 360 640 INPUT.CLIP.NUM_FRAMES 6 "
+    "--task training VisTR/vistr_R50_ytvis2019 --video-size 360 640 INPUT.CLIP.NUM_FRAMES 8 "
     "SOLVER.AMP.ENABLED True SOLVER.AMP.DTYPE bfloat16",
     "--task training DETR/detr_R50_500ep --video-size 480 640",
     "--task training TrackFormer/trackformer_mot17_private --video-size 540 960",

@@ -42,7 +42,8 @@ def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     """
     if torch.compiler.is_exporting():
         return _by_grid_sample(x, offset, weight)
-    return _Sampled.apply(x, offset, weight)
+    sampled: Any = _Sampled.apply
+    return sampled(x, offset, weight)
 
 
 class _Sampled(torch.autograd.Function):
@@ -53,7 +54,7 @@ class _Sampled(torch.autograd.Function):
         ctx.save_for_backward(x, offset, weight)
         sampled = _by_rows if x.device.type == "cpu" else _by_grid_sample
         parts = zip(*_parts((x, offset), len(weight)))
-        return torch.cat([sampled(*part, weight) for part in parts])
+        return torch.cat([sampled(part, moved, weight) for part, moved in parts])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -82,7 +83,7 @@ def _parts(tensors: tuple[Tensor, ...], channels: int) -> list[tuple[Tensor, ...
 def _positions(offset: Tensor) -> tuple[Tensor, Tensor]:
     """Where the K positions sample, x and y (N, H, W, K) in pixels, of offsets (N, 2K, H, W)."""
     height, width = offset.shape[-2:]
-    like = {"device": offset.device, "dtype": offset.dtype}
+    like: dict[str, Any] = {"device": offset.device, "dtype": offset.dtype}
     tap = torch.arange(TAPS, device=offset.device)
     moved = offset.permute(0, 2, 3, 1).unflatten(-1, (TAPS, 2))
     y = moved[..., 0] + (torch.arange(height, **like).view(-1, 1, 1) + (tap // 3 - 1))
@@ -96,7 +97,7 @@ def _by_rows(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     bordered = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     # (N, H + 2, W + 2, K·O), a row of the table for each pixel and position.
     products = F.linear(bordered, weight.permute(2, 3, 0, 1).reshape(-1, channels).to(x.dtype))
-    points = {"device": offset.device, "dtype": offset.dtype}
+    points: dict[str, Any] = {"device": offset.device, "dtype": offset.dtype}
     # Of the W·K points of a row of pixels.
     tap = torch.arange(TAPS, **points).repeat(width)
     image = torch.arange(batch, **points).view(-1, 1, 1) * bordered[0, ..., 0].numel() * TAPS
