@@ -34,15 +34,16 @@ class PixelNormalizer(nn.Module):
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Lay images (N, C, H, W) or clips (N, C, T, H, W) out as convolutions take them on a CPU, and in 16
-    bits on a GPU. A backbone's maps keep that layout."""
-    device = x.device.type
-    half = device == "cuda" and torch.is_autocast_enabled(device)
-    if torch.compiler.is_exporting() or not (device == "cpu" or half):
+    """Lay images (N, C, H, W) or clips (N, C, T, H, W) out as convolutions take them on a CPU, at inference.
+    A backbone's maps keep that layout.
+
+    Not in training: weights' gradients would have another layout than the weights, which
+    DistributedDataParallel copies.
+    """
+    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_exporting():
         return x
-    return x.contiguous(
-        memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    )
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.contiguous(memory_format=formats[x.dim()])
 
 
 def rows_at_once(elements: int, device: torch.device) -> int:

@@ -102,8 +102,11 @@ def test_group_norm_of_channels_last():
     torch.testing.assert_close(ours.double(), expected, rtol=0, atol=1e-4)
 
 
-def test_images_are_laid_out_for_the_device():
+def test_images_are_laid_out_for_inference_on_a_cpu():
     images = torch.randn(2, 3, 8, 8)
-    assert channels_last(images).is_contiguous(memory_format=torch.channels_last)
-    on_meta = channels_last(images.to("meta"))
-    assert on_meta.is_contiguous()
+    assert channels_last(images) is images
+    with torch.no_grad():
+        assert channels_last(images).is_contiguous(memory_format=torch.channels_last)
+        clips = channels_last(images[:, :, None])
+        assert clips.is_contiguous(memory_format=torch.channels_last_3d)
+        assert channels_last(images.to("meta")).is_contiguous()
