@@ -12,7 +12,10 @@ SOURCES = sorted(
 )
 # What reads pickles, or checkpoints by detectron2's rules, and the only files that may name it.
 MODULES = {
-    "pickle": {"d2video/checkpoint/numpy_pickles.py"},  # allows arrays of numbers alone
+    "pickle": {
+        "d2video/checkpoint/numpy_pickles.py",  # allows arrays of numbers alone
+        "d2video/evaluation/vis/entry_store.py",  # reads its own file, which has no name
+    },
     **dict.fromkeys(
         ("cloudpickle", "dill", "jsonpickle", "joblib", "shelve", "marshal"), frozenset()
     ),

@@ -20,7 +20,10 @@ def run_of(*options):
     torch.manual_seed(0)
     model = build_model(tiny_cfg(*options)).eval()
     canvas, _ = model.batch([make_image()["image"][None]])
-    return record_queries(model.network, lambda: model.predict(canvas[:, 0], None)), model, canvas
+    # As pages run it; with gradients, images lie in another layout and sums end in other last bits.
+    with torch.no_grad():
+        run = record_queries(model.network, lambda: model.predict(canvas[:, 0], None))
+    return run, model, canvas
 
 
 def explicit(attention, query, key):

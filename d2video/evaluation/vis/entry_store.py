@@ -1,6 +1,6 @@
 """Entries of a result file in a temporary file, so that memory does not grow with the number of videos."""
 
-import json
+import pickle
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ class EntryStore:
 
     def put(self, entries: list[Entry]) -> StoredEntries:
         """Write the entries of a video."""
-        data = json.dumps(entries, default=bytes.decode).encode()  # codes are ASCII
+        data = pickle.dumps(entries, pickle.HIGHEST_PROTOCOL)
         self._file.seek(self._end)
         self._file.write(data)
         stored = StoredEntries(self, self._end, len(data))
@@ -39,4 +39,4 @@ class EntryStore:
 
     def read(self, place: int, size: int) -> list[Entry]:
         self._file.seek(place)
-        return json.loads(self._file.read(size))
+        return pickle.loads(self._file.read(size))

@@ -9,11 +9,9 @@ from d2video.evaluation.vis.ground_truth import YTVISGroundTruth
 
 
 def test_entries_come_back_in_any_order():
-    """As a result file has them: codes are text."""
     store = EntryStore()
-    given = [[{"score": k, "segmentations": [None, {"counts": b"4"}]}] * k for k in (1, 0, 3)]
-    entries = [[{"score": k, "segmentations": [None, {"counts": "4"}]}] * k for k in (1, 0, 3)]
-    stored = [store.put(each) for each in given]
+    entries = [[{"score": k, "segmentations": [None, {"counts": b"4"}]}] * k for k in (1, 0, 3)]
+    stored = [store.put(each) for each in entries]
     for each, expected in [*zip(stored, entries)][::-1] * 2:
         assert [*each] == expected
     assert pickle.loads(pickle.dumps(stored)) == entries  # for another process
