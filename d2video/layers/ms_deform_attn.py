@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021, eq. 3) in plain PyTorch.
+"""Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021, eq. 3).
 
 Shapes: B: batch, N: queries, S: tokens of all levels, L: levels, P: points a level and head, h: heads,
 C: width, c = C / h, H_l×W_l: grid of level l, F: images whose levels a query sees.
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from d2video.layers.bilinear_rows import MAX_ROWS, sum_of_samples
 from d2video.layers.recording import SampledAttention
+from d2video.utils import triton_support
 
 LevelSizes = list[tuple[int, int]]
 OffsetUnit = Literal["wh", "hw"]
@@ -35,12 +36,24 @@ def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights:
     Returns:
         (B, N, C).
     """
+    if _has_kernel(value):
+        from d2video.layers import ms_deform_triton
+
+        return ms_deform_triton.sample_and_sum(value, sizes, locations, weights)
     needs_gradient = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad)
     if value.device.type == "cpu" and not needs_gradient and not torch.compiler.is_exporting():
         parts = max(1, MAX_ROWS // _num_rows(sizes, value.shape[2]))
         inputs = (value.split(parts), locations.split(parts), weights.split(parts))
         return torch.cat([_sum_of_rows(v, sizes, *where) for v, *where in zip(*inputs)])
     return _sum_of_grid_samples(value, sizes, locations, weights)
+
+
+def _has_kernel(value: Tensor) -> bool:
+    """Whether the Triton kernels serve. Not in compiled graphs, where Inductor makes kernels of its own, nor
+    where gradients must be deterministic; ``grid_sample`` raises the error that DETERMINISTIC promises."""
+    if torch.compiler.is_compiling() or torch.are_deterministic_algorithms_enabled():
+        return False
+    return triton_support.runs_on(value.device)
 
 
 def _sum_of_grid_samples(

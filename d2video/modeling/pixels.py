@@ -9,6 +9,10 @@ from d2video.utils.transfer import to_device
 # gains nothing from more, 256 MB on a GPU. Small inputs run as a batch, large ones in bounded memory.
 INFERENCE_ELEMENTS = {"cpu": 2**23, "gpu": 2**26}
 
+# Smaller images stay as they are: convolutions copy their weights into the layout of the images, which
+# costs ResNet-50 more than it gains on two images of 192x256. Measured by benchmarks/beside_transformers.py.
+_CHANNELS_LAST_FROM = 2**19
+
 
 class PixelNormalizer(nn.Module):
     """Subtract the mean and divide by the standard deviation of each channel.
@@ -35,12 +39,14 @@ class PixelNormalizer(nn.Module):
 
 def channels_last(x: Tensor) -> Tensor:
     """Lay images (N, C, H, W) or clips (N, C, T, H, W) out as convolutions take them on a CPU, at inference.
-    A backbone's maps keep that layout.
+    A backbone's maps keep that layout. Small ones stay as they are.
 
     Not in training: weights' gradients would have another layout than the weights, which
     DistributedDataParallel copies.
     """
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_exporting():
+        return x
+    if x.numel() < _CHANNELS_LAST_FROM:
         return x
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     return x.contiguous(memory_format=formats[x.dim()])

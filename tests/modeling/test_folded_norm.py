@@ -103,9 +103,11 @@ def test_group_norm_of_channels_last():
 
 
 def test_images_are_laid_out_for_inference_on_a_cpu():
-    images = torch.randn(2, 3, 8, 8)
+    images = torch.randn(2, 3, 300, 300)
     assert channels_last(images) is images
     with torch.no_grad():
+        small = images[:1, :, :200]
+        assert channels_last(small) is small
         assert channels_last(images).is_contiguous(memory_format=torch.channels_last)
         clips = channels_last(images[:, :, None])
         assert clips.is_contiguous(memory_format=torch.channels_last_3d)

@@ -1,6 +1,7 @@
 """A process in which torch takes the pretended GPU for a real one."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -56,6 +57,8 @@ def _pretend_in_this_process() -> None:
     cuda.get_rng_state = lambda *_: torch.zeros(16, dtype=torch.uint8)
     cuda.current_stream = lambda *_: SimpleNamespace(synchronize=lambda: record("synchronize"))
     cuda.device = cuda.device_of = lambda *_: nullcontext()
+    # Triton's kernels need a driver, so models take the forms without it.
+    sys.modules["triton"] = None  # type: ignore[assignment]
     # Without kernels of its own cuDNN cannot be pretended; torch has others for the same operations.
     torch.backends.cudnn.enabled = False
     # The guard of a device that is always there. Its backward pass asks the accelerator for its streams;

@@ -1,0 +1,187 @@
+"""The sampled sums of multi-scale deformable attention in two Triton kernels, for GPUs.
+
+A program of a kernel answers for a block of queries of one head. It reads the four pixels around each
+point and never writes samples to memory, which the form of ``grid_sample`` does. The backward kernel reads
+them again.
+
+Shapes as in :mod:`d2video.layers.ms_deform_attn`. This module imports Triton; ask
+:func:`d2video.utils.triton_support.runs_on` first.
+"""
+
+import functools
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from d2video.layers.ms_deform_attn import LevelSizes
+
+_QUERIES = 16  # of a program
+
+
+@triton.jit
+def _corner(
+    value, base, x, y, width, height, stride, inside, channels, real_channels
+):  # pragma: no cover
+    """Addresses (Q, c) of pixel (y, x) of each query, and which of them exist. x and y are whole numbers."""
+    inside = inside & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    pixel = tl.where(inside, y * width + x, 0.0).to(tl.int64)
+    address = value + base + pixel[:, None] * stride + channels[None, :]
+    return address, inside[:, None] & real_channels[None, :]
+
+
+@triton.jit
+def _forward(  # pragma: no cover
+    value, levels, locations, weights, out,
+    tokens, queries, heads, width_of_head,
+    LEVELS: tl.constexpr, POINTS: tl.constexpr, QUERIES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    query = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
+    real = query < queries
+    channels = tl.arange(0, CHANNELS)
+    real_channels = channels < width_of_head
+    row = (image.to(tl.int64) * queries + query) * heads + head
+    stride = heads * width_of_head
+    total = tl.zeros((QUERIES, CHANNELS), tl.float32)
+    for level in range(LEVELS):
+        height = tl.load(levels + 3 * level)
+        width = tl.load(levels + 3 * level + 1)
+        start = tl.load(levels + 3 * level + 2)
+        base = (image.to(tl.int64) * tokens + start) * stride + head * width_of_head
+        for point in range(POINTS):
+            index = (row * LEVELS + level) * POINTS + point
+            x = tl.load(locations + 2 * index, real, 0.0) * width - 0.5
+            y = tl.load(locations + 2 * index + 1, real, 0.0) * height - 0.5
+            weight = tl.load(weights + index, real, 0.0)
+            left, top = tl.floor(x), tl.floor(y)
+            right_part, bottom_part = x - left, y - top
+            for corner in tl.static_range(4):
+                part_x = right_part if corner % 2 else 1 - right_part
+                part_y = bottom_part if corner // 2 else 1 - bottom_part
+                address, exists = _corner(
+                    value, base, left + corner % 2, top + corner // 2,
+                    width, height, stride, real, channels, real_channels,
+                )  # fmt: skip
+                total += (weight * part_x * part_y)[:, None] * tl.load(address, exists, 0.0)
+    where = out + row[:, None] * width_of_head + channels[None, :]
+    tl.store(where, total, real[:, None] & real_channels[None, :])
+
+
+@triton.jit
+def _backward(  # pragma: no cover
+    value, levels, locations, weights, grad_out, grad_value, grad_locations, grad_weights,
+    tokens, queries, heads, width_of_head,
+    LEVELS: tl.constexpr, POINTS: tl.constexpr, QUERIES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    query = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
+    real = query < queries
+    channels = tl.arange(0, CHANNELS)
+    real_channels = channels < width_of_head
+    row = (image.to(tl.int64) * queries + query) * heads + head
+    stride = heads * width_of_head
+    where = grad_out + row[:, None] * width_of_head + channels[None, :]
+    grad = tl.load(where, real[:, None] & real_channels[None, :], 0.0)
+    for level in range(LEVELS):
+        height = tl.load(levels + 3 * level)
+        width = tl.load(levels + 3 * level + 1)
+        start = tl.load(levels + 3 * level + 2)
+        base = (image.to(tl.int64) * tokens + start) * stride + head * width_of_head
+        for point in range(POINTS):
+            index = (row * LEVELS + level) * POINTS + point
+            x = tl.load(locations + 2 * index, real, 0.0) * width - 0.5
+            y = tl.load(locations + 2 * index + 1, real, 0.0) * height - 0.5
+            weight = tl.load(weights + index, real, 0.0)
+            left, top = tl.floor(x), tl.floor(y)
+            right_part, bottom_part = x - left, y - top
+            grad_x = tl.zeros((QUERIES,), tl.float32)
+            grad_y = tl.zeros((QUERIES,), tl.float32)
+            grad_weight = tl.zeros((QUERIES,), tl.float32)
+            for corner in tl.static_range(4):
+                part_x = right_part if corner % 2 else 1 - right_part
+                part_y = bottom_part if corner // 2 else 1 - bottom_part
+                address, exists = _corner(
+                    0, base, left + corner % 2, top + corner // 2,
+                    width, height, stride, real, channels, real_channels,
+                )  # fmt: skip
+                found = tl.sum(grad * tl.load(value + address, exists, 0.0), axis=1)
+                grad_weight += part_x * part_y * found
+                grad_x += (part_y if corner % 2 else -part_y) * found
+                grad_y += (part_x if corner // 2 else -part_x) * found
+                share = (weight * part_x * part_y)[:, None] * grad
+                tl.atomic_add(grad_value + address, share, exists)
+            tl.store(grad_locations + 2 * index, grad_x * weight * width, real)
+            tl.store(grad_locations + 2 * index + 1, grad_y * weight * height, real)
+            tl.store(grad_weights + index, grad_weight, real)
+
+
+@functools.lru_cache(maxsize=256)
+def _levels(sizes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """(L, 3) int32: height, width and first token of each level. Kept, because to bring it to the device
+    the host would wait for it."""
+    rows, first = [], 0
+    for height, width in sizes:
+        rows.append((height, width, first))
+        first += height * width
+    return torch.tensor(rows, dtype=torch.int32, device=device)
+
+
+def _launch(
+    kernel: Any, sizes: LevelSizes, value: Tensor, locations: Tensor, *tensors: Tensor
+) -> None:
+    batch, tokens, heads, channels = value.shape
+    queries, points = locations.shape[1], locations.shape[-2]
+    grid = (triton.cdiv(queries, _QUERIES), batch * heads)
+    with torch.cuda.device_of(value):
+        kernel[grid](
+            value,
+            _levels(tuple(sizes), value.device),
+            locations,
+            *tensors,
+            tokens,
+            queries,
+            heads,
+            channels,
+            LEVELS=len(sizes),
+            POINTS=points,
+            QUERIES=_QUERIES,
+            CHANNELS=triton.next_power_of_2(channels),
+        )
+
+
+class _SampleAndSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor
+    ) -> Tensor:
+        value, locations, weights = value.contiguous(), locations.contiguous(), weights.contiguous()
+        ctx.save_for_backward(value, locations, weights)
+        ctx.sizes = sizes
+        out = value.new_empty(*locations.shape[:2], value.shape[2] * value.shape[3])
+        if out.numel():
+            _launch(_forward, sizes, value, locations, weights, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        value, locations, weights = ctx.saved_tensors
+        # Several queries see the same pixel, so that the gradients of values are sums of atomic additions.
+        grad_value = torch.zeros_like(value)
+        grads = grad_value, torch.empty_like(locations), torch.empty_like(weights)
+        if grad.numel():
+            _launch(_backward, ctx.sizes, value, locations, weights, grad.contiguous(), *grads)
+        return grads[0], None, grads[1], grads[2]
+
+
+def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor) -> Tensor:
+    """As :func:`d2video.layers.ms_deform_attn.sample_and_sum`, of float32 on a GPU.
+
+    Gradients are right to rounding; the order of their sums is not fixed.
+    """
+    assert value.dtype == locations.dtype == weights.dtype == torch.float32
+    return _SampleAndSum.apply(value, sizes, locations, weights)
