@@ -1,4 +1,4 @@
-"""Count what a model costs as one size grows: the exponents of docs/scale.md.
+"""Count what a model costs as one size grows: the exponents of docs/performance/scale.md.
 
 Sizes may have several values; a row for each::
 

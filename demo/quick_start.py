@@ -135,7 +135,7 @@ def write_demo_page(
     if any(run.seeds for run in recipe.runs):
         origin += f' The column "{SEEDS}" is from the makers\' machine.'
     links = [(run.config_file, ROOT / run.config_file) for run in recipe.runs]
-    links.append(("how it learns, with three seeds", ROOT / "docs" / "learning.md"))
+    links.append(("how it learns, with three seeds", ROOT / "docs" / "guides" / "learning.md"))
     sections = [
         Section("Predictions", media=clips),
         Section("Held-out samples", media=samples),

@@ -36,7 +36,7 @@ class Run:
         metrics: names in the evaluator's answer, and what they mean.
         further: the metrics of further tasks of the same evaluation, by task.
         counts: those of them that are numbers of things; the others are percentages.
-        seeds: what trainings with SEED 1, 2 and 3 gave when they were measured (docs/learning.md), by
+        seeds: what trainings with SEED 1, 2 and 3 gave when they were measured (docs/guides/learning.md), by
             the name in metrics.json, such as "segm/AP50".
         class_metric: what the evaluator gives for each class, as ``<class_metric>-<class>``, if
             anything.

@@ -1,4 +1,4 @@
-"""Write the tables of published weights in docs/model_zoo.md and in each project's README anew."""
+"""Write the tables of published weights in docs/models/zoo.md and in each project's README anew."""
 
 import re
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ def with_table(text: str, entries: Sequence[Entry]) -> str:
 
 
 def documents(root: Path, entries: Sequence[Entry]) -> dict[Path, str]:
-    """The documents of a checkout that hold the table, with today's: docs/model_zoo.md all of it, a
+    """The documents of a checkout that hold the table, with today's: docs/models/zoo.md all of it, a
     project's README the rows of its configs."""
-    found = {root / "docs/model_zoo.md": [*entries]}
+    found = {root / "docs/models/zoo.md": [*entries]}
     for readme in sorted(root.glob("projects/*/README.md")):
         found[readme] = [e for e in entries if e.system == readme.parent.name]
     return {path: with_table(path.read_text(), rows) for path, rows in found.items()}

@@ -1,4 +1,4 @@
-"""Measure every system with ``d2video benchmark`` and write the tables of docs/performance.md.
+"""Measure every system with ``d2video benchmark`` and write the tables of docs/performance/speed.md.
 
 ``python docs/write_performance.py`` writes the tables from docs/performance.json; with ``--measure`` it first
 runs the commands that are not in that file: remove the file to measure all, which takes about ten minutes on
@@ -87,7 +87,7 @@ def main() -> None:
     measured = DOCS / "performance.json"
     if parser.parse_args().measure:
         measure(measured)
-    page = DOCS / "performance.md"
+    page = DOCS / "performance" / "speed.md"
     before, _, after = page.read_text().partition(START)
     _, _, after = after.partition(END)
     written = tables(json.loads(measured.read_text()))

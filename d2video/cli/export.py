@@ -1,7 +1,7 @@
 """Write a model as graphs that run without d2video's training side: ONNX, or programs of torch.export.
 
 The folder gets a file for each graph and a manifest.json. ``d2video.deploy.Runner`` predicts from it with
-numpy, OpenCV and onnxruntime only (docs/deploy.md). Each graph is compared with the model on inputs of
+numpy, OpenCV and onnxruntime only (docs/guides/export.md). Each graph is compared with the model on inputs of
 another size; the command fails if they differ.
 
 Examples:

@@ -23,8 +23,8 @@ class CopyPasteMapper:
     nothing is left is absent. (G. Ghiasi et al.: Simple copy-paste is a strong data augmentation for
     instance segmentation, CVPR 2021; without its blending, which it finds not to matter.)
 
-    Works with mappers whose samples are of one of three forms (docs/architecture.md): an image, a frame
-    with previous ones, or a clip. All draws come from the sample's own seed, see
+    Works with mappers whose samples have one of three forms (docs/extend/architecture.md): an image,
+    a frame with previous ones, or a clip. All draws come from the sample's own seed, see
     :func:`~d2video.data.mappers.clip.sample_seed`.
     """
 

@@ -19,7 +19,7 @@ def with_classes(record: Record, new_index: Sequence[int | None]) -> Record:
     """A labelled record with other class indices; the given one is not changed.
 
     Args:
-        record: of any kind (docs/architecture.md).
+        record: of any kind (docs/extend/architecture.md).
         new_index: by class index; None for a class without objects, of which :data:`NO_CLASS` is made.
     """
     index = [NO_CLASS if new is None else new for new in new_index]

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Where gradients scaled by less than this are still infinite, the scale is not to blame.
 LOWEST_SCALE = 2.0**-10
-# What a mapped record may say of where it comes from (docs/architecture.md).
+# What a mapped record may say of where it comes from (docs/extend/architecture.md).
 _SOURCE_KEYS = (
     *("file_name", "file_names", "feature_file", "degraded_file_name", "pan_seg_file_name"),
     *("video_id", "image_id", "frame_indices", "frame_index", "task"),

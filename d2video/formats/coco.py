@@ -1,7 +1,7 @@
 """Annotation files in COCO's JSON of images, read under one set of rules.
 
 Training, evaluation and d2video check read the files here, and those with tracks
-(data/datasets/coco_tracks.py), too. The rules are in docs/datasets_images.md.
+(data/datasets/coco_tracks.py), too. The rules are in docs/formats/images.md.
 """
 
 from collections import Counter

@@ -4,7 +4,7 @@ The format (YouTube-VIS 2019/2021/2022, OVIS): ``videos`` with ``id, width, heig
 ``categories`` with ``id, name``; ``annotations``, one a track, with ``id, video_id, category_id,
 iscrowd`` and, one entry a frame each, ``segmentations`` (polygons, RLE or null), ``bboxes`` ([x, y,
 width, height] or null) and ``areas``. Unlabelled splits lack ``annotations`` or hold null there.
-Training, evaluation and d2video check read the files here; docs/datasets_videos.md has the
+Training, evaluation and d2video check read the files here; docs/formats/videos.md has the
 rules.
 """
 

@@ -43,7 +43,7 @@ def draw_beside_labels(
     Args:
         model: in evaluation mode.
         task: of the model.
-        sample: what a dataset mapper returned in training (docs/architecture.md); its keys say
+        sample: what a dataset mapper returned in training (docs/extend/architecture.md); its keys say
             what it is.
         class_names: by class index; None shows the index.
         image_format: order of the sample's channels, "RGB" or "BGR".

@@ -14,7 +14,7 @@ class PushStream:
     """One video whose frames come one at a time. It ends with the first exception.
 
     Args:
-        model: see docs/architecture.md, "Streaming".
+        model: see docs/extend/architecture.md, "Streaming".
         output_size: (H, W) of the answers.
 
     Attributes:

@@ -159,7 +159,7 @@ def sections(model: StreamingModel, look: Look) -> Iterator[Section]:
         UserError: the project has none, or see :class:`Look`.
     """
     raise UserError(
-        f"{type(model).__name__} has no inspection: register one in its project (docs/architecture.md)"
+        f"{type(model).__name__} has no inspection: register one in its project (docs/extend/architecture.md)"
     )
 
 

@@ -30,7 +30,7 @@ def deform_conv2d_sampled(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     pass, which computes the products again.
 
     torchvision's operator is the better one on a GPU; on a CPU its backward pass is several times slower
-    (figures in docs/figures.md).
+    (figures in docs/performance/figures.md).
 
     Args:
         x: (N, C, H, W), float32 or, for a faster sum of less precise products, of 16 bits.

@@ -95,7 +95,7 @@ class SetPredictionModel(nn.Module):
         """The targets of one image, on the model's device.
 
         Args:
-            instances: of a mapper (docs/architecture.md).
+            instances: of a mapper (docs/extend/architecture.md).
             classes: see :meth:`check_classes`.
         """
         with_masks = self.network.mask_branch is not None

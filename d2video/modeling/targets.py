@@ -37,7 +37,7 @@ class ImageTargets:
     def from_instances(
         cls, instances: Instances, classes: Tensor, *, with_masks: bool
     ) -> "ImageTargets":
-        """From a mapper's ``Instances`` (docs/architecture.md).
+        """From a mapper's ``Instances`` (docs/extend/architecture.md).
 
         Args:
             classes: (n,) int64, class logits, on the device that the targets go to.
@@ -84,7 +84,7 @@ class ClipTargets:
 
     @classmethod
     def from_instances(cls, frames: list[Instances], classes: Tensor) -> "ClipTargets":
-        """From a mapper's T ``Instances`` (docs/architecture.md): row i is the same object in all
+        """From a mapper's T ``Instances`` (docs/extend/architecture.md): row i is the same object in all
         of them, ``gt_ids`` is -1 where it is absent.
 
         Args:

@@ -31,7 +31,7 @@ def draw_sample(
     """One sheet of a mapped training sample, drawn by its kind, which its keys tell.
 
     Args:
-        sample: what a dataset mapper returned in training (docs/architecture.md).
+        sample: what a dataset mapper returned in training (docs/extend/architecture.md).
         class_names: by contiguous class index; None shows the index.
         columns: frames in a row.
         image_format: order of the sample's channels, "RGB" or "BGR".

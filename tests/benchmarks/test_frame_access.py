@@ -19,7 +19,7 @@ def test_tool(tmp_path, capsys):
 
 
 def test_clips_and_whole_videos_cost_at_most_twice_as_much_as_jpeg(tmp_path):
-    """At a size of which JPEG files are read in milliseconds; the figures of 720p are in docs/figures.md."""
+    """At a size of which JPEG files are read in milliseconds; 720p: docs/performance/figures.md."""
     sources = write_sources(tmp_path, 40, 240, 432)
     jpeg, *videos = (read_images(names[-1:])[names[-1]] for names in sources.values())
     for image in videos:  # the same frames

@@ -1,4 +1,4 @@
-"""The counts behind docs/scale.md, at tiny sizes."""
+"""The counts behind docs/performance/scale.md, at tiny sizes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The commands of docs/labels.md, from exports with their videos to a model that predicts."""
+"""The commands of docs/guides/labels.md, from exports with their videos to a model that predicts."""
 
 import inspect
 import re
@@ -39,7 +39,7 @@ TINY = [
 
 def commands(number: int) -> list[list[str]]:
     """The words of the commands in a block of the page."""
-    page = (ROOT / "docs" / "labels.md").read_text()
+    page = (ROOT / "docs" / "guides" / "labels.md").read_text()
     block = re.findall(r"```\n(.*?)```", page, re.DOTALL)[number]
     return [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
 
@@ -125,7 +125,7 @@ def test_options_and_other_programs(exports, capfd):
     (words,) = commands(3)
     main(words[1:])
     assert (exports / "tracks" / "street_2" / "gt" / "gt.txt").is_file()
-    page = (ROOT / "docs" / "labels.md").read_text()
+    page = (ROOT / "docs" / "guides" / "labels.md").read_text()
     (python,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     found = {}
     exec(python, found)
@@ -134,7 +134,7 @@ def test_options_and_other_programs(exports, capfd):
 
 
 def test_the_options_of_formats():
-    page = (ROOT / "docs" / "labels.md").read_text()
+    page = (ROOT / "docs" / "guides" / "labels.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|.*\|.*\| (.*)\|$", page, re.MULTILINE)
     told = {name: re.findall(r"`(\w+)`", options) for name, options in rows}
     assert told.keys() == RECOGNISERS.keys() - {"coco_panoptic"}

@@ -152,7 +152,7 @@ def test_page_with_a_comparison(tmp_path):
         ],
     ]
     assert "3 generated videos" in page.read_text()
-    assert 'docs/learning.md">how it learns' in page.read_text()
+    assert 'docs/guides/learning.md">how it learns' in page.read_text()
     assert "The column &#34;with three seeds&#34; is from" in page.read_text()
     unmeasured = replace(recipe, runs=(replace(recipe.runs[0], seeds={}),))
     write_demo_page(unmeasured, "Tracker", tmp_path, page, [])

@@ -29,7 +29,7 @@ def test_sets_are_seeded():
 
 @pytest.mark.slow
 def test_several_times_as_fast_as_the_official_calls_encoding_included():
-    """Measured on several processors (docs/figures.md): RLE 2.3 to 3.2, dense masks 3.7 to 6.4."""
+    """Measured on several (docs/performance/figures.md): RLE 2.3 to 3.2, dense masks 3.7 to 6.4."""
     figures = evaluator_figures(SetShape(videos=5, classes=10), repeats=7)
     assert figures["YouTube-VIS, dense masks"]["ratio"] >= 3.5
     # Without encoding less can be won: most of ours is pycocotools parsing every code once.

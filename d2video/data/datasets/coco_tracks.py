@@ -56,7 +56,7 @@ def load_coco_tracks(
         report: takes what the reader finds.
 
     Returns:
-        one dict a video as docs/architecture.md describes those of tracking data
+        one dict a video as docs/extend/architecture.md describes those of tracking data
     """
     labels = read_cocovid(json_file, report, image_root=image_root)
     if dataset_name is not None:

@@ -1,6 +1,6 @@
 """Images to be restored: folders of clean ones, and pairs of a degraded and a clean one.
 
-Layouts are in docs/datasets_restoration.md. Clean images are not opened before they are used; of
+Layouts are in docs/formats/restoration.md. Clean images are not opened before they are used; of
 pairs the sizes are read.
 """
 

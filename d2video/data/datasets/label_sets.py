@@ -153,7 +153,7 @@ def records_of(
     videos: Sequence[LabelledVideo],
     new_index: Mapping[int, int] | None = None,
 ) -> list[Record]:
-    """Records of tracking data, or, of a set without tracks, of images (docs/architecture.md).
+    """Records of tracking data, or, of a set without tracks, of images (docs/extend/architecture.md).
 
     A region to ignore of all classes becomes one of each.
 

@@ -114,7 +114,7 @@ def load_mot(
     public_detections: bool = False,
     report: Report = refuse,
 ) -> list[TrackingRecord]:
-    """Records of sequences, as docs/architecture.md describes those of tracking data.
+    """Records of sequences, as docs/extend/architecture.md describes those of tracking data.
 
     Corners, which count from 1 in the files, count from 0 here (not so in the official TrackFormer).
     Boxes of masks are tight around them.

@@ -1,7 +1,7 @@
 """Video files with one class each: PySlowFast's lists, Kinetics' own annotations, folders of classes.
 
-Records are as docs/architecture.md says; layouts and how to register yours are in
-docs/datasets_video_classification.md. No video is opened before it is used.
+Records are as docs/extend/architecture.md says; layouts and how to register yours are in
+docs/formats/video_classification.md. No video is opened before it is used.
 """
 
 import csv

@@ -55,7 +55,7 @@ def load_ytvis_json(
             ``image_root``.
 
     Returns:
-        One dict a video, in the order of the file, as described in docs/architecture.md. Category
+        One dict a video, in the order of the file, as described in docs/extend/architecture.md. Category
         ids are contiguous from 0 in the order of the file's ids; track ids are the file's.
 
     Raises:

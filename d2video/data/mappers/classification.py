@@ -134,7 +134,7 @@ class VideoClipMapper:
     def __call__(self, record: ClassificationRecord) -> dict[str, Any]:
         """
         Args:
-            record: of a video of classification (docs/architecture.md); not changed.
+            record: of a video of classification (docs/extend/architecture.md); not changed.
 
         Returns:
             ``file_name``, ``video_id``, ``label`` where known, and in training ``image`` (uint8

@@ -27,7 +27,7 @@ DATASET_MAPPER_REGISTRY = Registry("DATASET_MAPPER")
 DATASET_MAPPER_REGISTRY.__doc__ = """Dataset mappers by name, chosen by INPUT.DATASET_MAPPER.
 
 Called as ``mapper(cfg, is_train)`` to build, then on one record at a time; formats in
-docs/architecture.md. In training a record may carry ``key_frame``, the frame that the clip is
+docs/extend/architecture.md. In training a record may carry ``key_frame``, the frame that the clip is
 sampled around; otherwise the mapper chooses. ``batch_number`` tells which batch a sample is for. A
 class with ``needs_labels = False`` is trained on records without labels. One whose samples hold
 objects has ``count_objects(record)``: how many, at most, the sample of each key frame has (an image:
@@ -127,7 +127,7 @@ class ClipDatasetMapper:
     def __call__(self, record: VideoRecord) -> dict[str, Any]:
         """
         Args:
-            record: a video's record (docs/architecture.md); not changed.
+            record: a video's record (docs/extend/architecture.md); not changed.
 
         Raises:
             BrokenFile: a frame cannot be read or has another size than the record says, or a mask

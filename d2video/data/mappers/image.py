@@ -81,7 +81,7 @@ class ImageDatasetMapper:
     def __call__(self, record: ImageRecord) -> dict[str, Any]:
         """
         Args:
-            record: of an image, or, in testing, a video (docs/architecture.md); not changed.
+            record: of an image, or, in testing, a video (docs/extend/architecture.md); not changed.
 
         Returns:
             ``image`` (uint8 tensor (3,h,w)), ``file_name``, ``image_id``, ``height`` and ``width``

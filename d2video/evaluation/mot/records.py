@@ -1,4 +1,4 @@
-"""Labels of tracking from records (docs/architecture.md), for data without MOTChallenge's own files."""
+"""Labels of tracking from records (docs/extend/architecture.md): data without MOTChallenge's files."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence

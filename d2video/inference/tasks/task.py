@@ -155,7 +155,7 @@ class Task(ABC, Generic[Answered]):
 
 
 class StreamingModel(Protocol):
-    """A model that follows video; see docs/architecture.md, "Streaming"."""
+    """A model that follows video; see docs/extend/architecture.md, "Streaming"."""
 
     @property
     def task(self) -> Task: ...

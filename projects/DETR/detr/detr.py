@@ -209,7 +209,7 @@ class DETR(SetPredictionModel):
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[ImageAnswer]:
-        """Answer the frames of a video ("Streaming" in docs/architecture.md), ``video_batch`` of them before
+        """Answer the frames of a video (docs/extend/architecture.md), ``video_batch`` of them before
         the next ones are taken: each by itself, as :meth:`forward` does, or, with a linker, with those
         instances that have a track. They have ``track_ids``, their masks do not overlap, and so have
         the panoptic map's segments a ``track_id``."""

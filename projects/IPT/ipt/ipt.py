@@ -43,7 +43,7 @@ _CHOICES = {
 class IPT(nn.Module):
     """Image Processing Transformer: several kinds of restoration by one model.
 
-    Inputs and answers are described in docs/architecture.md (restoration); images are RGB, 0..255.
+    Inputs and answers are described in docs/extend/architecture.md (restoration); images are RGB, 0..255.
 
     Args:
         network: restores patches.

@@ -138,7 +138,7 @@ class TrackFormer(SetPredictionModel):
 
         Returns:
             in training the weighted losses; otherwise detections for an image and tracks for a
-            video (docs/architecture.md).
+            video (docs/extend/architecture.md).
         """
         if self.training:
             return self._train_on(batched_inputs)
@@ -272,7 +272,7 @@ class TrackFormer(SetPredictionModel):
     def stream_video(
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[Instances]:
-        """Follow the objects of one video ("Streaming" in docs/architecture.md).
+        """Follow the objects of one video ("Streaming" in docs/extend/architecture.md).
 
         Yields:
             one answer a frame, before the next frame is taken: see :meth:`.video_stream.VideoStream.step`.

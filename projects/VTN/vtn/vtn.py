@@ -39,7 +39,7 @@ _NODE = "MODEL.VTN"
 class VTN(nn.Module):
     """Video Transformer Network: a backbone for each frame, attention over time, one class a video.
 
-    Inputs and answers are described in docs/architecture.md (video classification). Where an input
+    Inputs and answers are described in docs/extend/architecture.md (video classification). Where an input
     has ``features`` (F, C) in place of frames, extracted beforehand, the backbone is not used.
 
     Args:

@@ -67,7 +67,7 @@ def frame_instances(
         frame_threshold, label_offset: see :meth:`TrackedFrame.shown`.
 
     Returns:
-        the fields of docs/architecture.md ("Streaming"), all on the device of the masks.
+        the fields of docs/extend/architecture.md ("Streaming"), all on the device of the masks.
     """
     masks = resized_masks(frame.mask_logits, size)
     filled = masks.flatten(1).any(1).cpu().numpy()
@@ -110,7 +110,7 @@ def _with_runs(
 def collect_video(
     frames: Iterable[TrackedFrame], size: tuple[int, int], frame_threshold: float, label_offset: int
 ) -> VideoInstances:
-    """A model's answer to a whole video (docs/architecture.md): tracks with one RLE a frame.
+    """A model's answer to a whole video (docs/extend/architecture.md): tracks with one RLE a frame.
 
     A track is left out if its masks are empty in all frames. A frame's mask is ``None`` where the
     track is not known or its confidence is below ``frame_threshold``.

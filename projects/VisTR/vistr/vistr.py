@@ -44,7 +44,7 @@ from d2video.utils.transfer import to_device
 class VisTR(SetPredictionModel):
     """Video instance segmentation of whole clips; slot s of all frames is one instance.
 
-    Training input, video input, image input and the answers are described in docs/architecture.md.
+    Training input, video input, image input and the answers are described in docs/extend/architecture.md.
 
     Args:
         network: with masks.
@@ -239,8 +239,8 @@ class VisTR(SetPredictionModel):
         self, frames: Iterable[Tensor], output_size: tuple[int, int]
     ) -> Iterator[Instances]:
         """Follow instances through a video of any length in bounded memory ("Streaming" in
-        docs/architecture.md); answers come at most T frames late, with a batch of windows as many frames as
-        they have."""
+        docs/extend/architecture.md). Answers come at most T frames late, or with a batch of windows as
+        many frames as they have."""
         for frame in self._tracked_frames(frames):
             yield frame_instances(frame, output_size, self.frame_threshold, self.label_offset)
 

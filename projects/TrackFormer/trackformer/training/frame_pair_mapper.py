@@ -145,7 +145,7 @@ class FramePairMapper:
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         """
         Args:
-            record: of a video or an image (docs/architecture.md); not changed. In training
+            record: of a video or an image (docs/extend/architecture.md); not changed. In training
                 ``key_frame`` chooses the frame of a video.
 
         Returns:
