@@ -1,23 +1,28 @@
-"""A system outside this repository, in a tree like it: nothing here knows its name.
-
-``tree/`` holds its three folders, ``projects/Toy``, ``configs/Toy`` and ``tests/projects/Toy``.
+"""The system of docs/extend/sixth_system.md, built from the page outside of this repository: nothing here
+knows its name.
 """
 
 import json
-import shutil
-from pathlib import Path
+import re
 
 import pytest
 
 from tests.helpers import ROOT
 from tests.helpers.fresh_process import run_fresh
 
+PAGE = ROOT / "docs" / "extend" / "sixth_system.md"
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """The tree in a place of its own, and a function that runs programs which see it."""
+    """A tree of the files on the page, and a function that runs programs which see it."""
     tree = tmp_path_factory.mktemp("toy") / "tree"
-    shutil.copytree(Path(__file__).with_name("tree"), tree)
+    blocks = r"^```{code-block} \w+\n:caption: (\S+)\n\n(.*?)^```$"
+    for name, content in re.findall(blocks, PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (tree / "tests" / "projects" / "Toy" / "__init__.py").touch()
     environment = {
         "D2VIDEO_PROJECTS": str(tree / "projects"),
         "DETECTRON2_DATASETS": str(tree / "output" / "datasets"),

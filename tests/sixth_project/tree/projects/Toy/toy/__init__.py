@@ -1,1 +1,0 @@
-"""Toy: tells clips of three colours apart, by their average colour."""
