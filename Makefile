@@ -2,6 +2,7 @@
 # make test      install, then lint, types and tests: 16 minutes on two cores of 2017
 # make test-fast only tests that take no more than a second or two
 # make test-long only the exhaustive forms of tests, before a release: an hour
+# make docs      the site in output/docs; a broken link or a missing reference fails
 # make lint      ruff, types, and the imports between the rooms
 # make install   only the virtual environment .venv, with everything in it
 #
@@ -21,14 +22,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Written last, so that an interrupted installation is taken up again.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-long lint install clean
+.PHONY: demo test test-fast test-long docs lint install clean
 
 demo: install
 	$(BIN)/python -m demo.quick_start --project $(PROJECT)
 
 # The budgets, of a test and of all, are seconds of one core of an AMD EPYC (Zen 1); see tests/helpers/budget.py.
 # All tests took 1,430 of them on 30 November 2026.
-test: lint
+test: lint docs
 	$(PYTEST) -m "not long" --test-budget 60 --total-budget 1800 $(PYTEST_ARGS)
 
 test-fast: install
@@ -36,6 +37,9 @@ test-fast: install
 
 test-long: install
 	$(PYTEST) -m long $(PYTEST_ARGS)
+
+docs: install
+	$(BIN)/python -m sphinx -b html -q -W --keep-going -j 2 docs output/docs
 
 # .lint/d2video holds links to the rooms and to the projects by their import names.
 lint: install

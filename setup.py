@@ -88,11 +88,13 @@ setup(
     # with its Longformer. The rest is what [app] and [export] name.
     extras_require={
         "dev": [
+            "furo>=2025.7",
             "gdown>=6.5",
             "gradio>=6.0",
             "hypothesis>=6.100",
             "import-linter>=2.17",
             "mypy>=1.8",
+            "myst-parser>=4.0",
             "onnx>=1.19",
             "onnxruntime>=1.22",
             "onnxscript>=0.5",
@@ -100,6 +102,9 @@ setup(
             "pytest>=9.2",
             "pytest-xdist>=3.8",
             "ruff>=0.4",
+            "sphinx>=8.1",
+            "sphinx-copybutton>=0.5.2",
+            "sphinx-design>=0.6",
             "timm>=1.0.31",
             "transformers>=4.57",
         ],

@@ -65,6 +65,10 @@ def measure(path: Path) -> None:
 
 def tables(contents: list[dict]) -> str:
     """A table for each task, and the commands; all of one machine."""
+    order = [" ".join(["d2video benchmark", command]) for command in COMMANDS]
+    contents = sorted(
+        contents, key=lambda each: order.index(each["command"].removesuffix(f" {DEVICE}"))
+    )
     (about,) = {json.dumps(content["environment"]) for content in contents}
     lines = [", ".join(f"{key} {value}" for key, value in json.loads(about).items()) + "."]
     for task in dict.fromkeys(content["task"] for content in contents):
