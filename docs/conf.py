@@ -21,7 +21,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
 ]
@@ -29,7 +28,9 @@ exclude_patterns: list[str] = []
 
 html_theme = "furo"
 html_title = f"d2video {release}"
-html_static_path: list[str] = []
+html_show_sourcelink = False
+# The navigation of a page would hold all objects of the API.
+toc_object_entries = False
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
