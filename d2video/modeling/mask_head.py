@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from d2video.layers import DeformConv
 from d2video.layers.group_norm import GroupNorm
+from d2video.layers.one_channel_conv import OneChannelConv2d
 from d2video.layers.transformer import run
 from d2video.layers.upsampled_conv import conv_of_upsampled
 from d2video.modeling.pixels import channels_last, rows_at_once
@@ -297,7 +298,8 @@ class MaskBranch(nn.Module):
             activation_checkpoint,
             deformable=False,
         )
-        self.out_conv = _conv(self.mask_head.out_channels, 1, 3)
+        self.out_conv = OneChannelConv2d(self.mask_head.out_channels)
+        c2_xavier_fill(self.out_conv)
         if query_masks:
             start_without_changes(self.out_conv)
 

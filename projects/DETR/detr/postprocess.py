@@ -94,6 +94,12 @@ def instances_of(
     if detections.track_ids is not None:
         result.track_ids = to_device(detections.track_ids, device)
     if masks is not None:
-        positive = (masks > 0)[:, None].float()
-        result.pred_masks = F.interpolate(positive, size=output_size, mode="nearest")[:, 0] > 0.5
+        positive = masks > 0
+        if positive.shape[-2:] != output_size:
+            # Nearest sampling of bytes: torch has none of bool, and floats are four times as large.
+            pixels = positive.view(torch.uint8)[:, None]
+            positive = F.interpolate(pixels, size=output_size, mode="nearest")[:, 0].view(
+                torch.bool
+            )
+        result.pred_masks = positive
     return result
