@@ -151,6 +151,7 @@ def _published(address: str, weights: Path) -> str:
 
     from d2video.checkpoint import VideoCheckpointer
     from d2video.config import load_cfg
+    from d2video.config.stored import config_text
     from d2video.fetching.addresses import parse
     from d2video.model_zoo.entries import ENTRIES
 
@@ -163,6 +164,7 @@ def _published(address: str, weights: Path) -> str:
             if not path.is_file():
                 cfg = load_cfg(entry.config, list(entry.opts))
                 weights.mkdir(exist_ok=True)
-                VideoCheckpointer(build_model(cfg), str(weights), cfg=cfg).save(str(number))
+                saver = VideoCheckpointer(build_model(cfg), str(weights), config=config_text(cfg))
+                saver.save(str(number))
             return str(path)
     raise UserError(f"{address}: no address of the model zoo, and pages run without a network")
