@@ -21,7 +21,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
 ]
@@ -29,7 +28,9 @@ exclude_patterns: list[str] = []
 
 html_theme = "furo"
 html_title = f"d2video {release}"
-html_static_path: list[str] = []
+html_show_sourcelink = False
+# The navigation of a page would hold all objects of the API.
+toc_object_entries = False
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
@@ -37,17 +38,23 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints_format = "short"
+autodoc_use_type_comments = False
 # Type aliases appear by name.
 autodoc_type_aliases = {"LevelSizes": "LevelSizes"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 # Every reference to d2video must be found. Those to other projects are not looked up: the site is built
 # without a network.
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!\.?d2video\b).*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!\.?d2video\b).*"),
+    (r"py:class", r".*\.T"),  # type variables
+]
 
 
 def setup(app) -> None:  # type: ignore[no-untyped-def]
     app.connect("builder-inited", lambda app: site_pages.write(DOCS))
     app.connect("source-read", site_pages.rewrite_links)
+    app.connect("missing-reference", site_pages.resolve)

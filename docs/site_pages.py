@@ -4,6 +4,7 @@ and the API reference; and links, which work on the site as well as among the fi
 
 import os
 import pkgutil
+import pydoc
 import re
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def rewrite_links(app: Any, name: str, source: list[str]) -> None:
         source[0] = with_site_links(source[0], page, page)
 
 
+def resolve(app: Any, env: Any, node: Any, text: Any) -> Any:
+    """Sphinx's event "missing-reference". A name that a package offers links to where it is defined. A name
+    that exists and has no page is plain text. What does not exist stays missing."""
+    found = pydoc.locate(node["reftarget"]) if node.get("refdomain") == "py" else None
+    if found is None:
+        return None
+    place = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    if place in env.domains["py"].objects and place != node["reftarget"]:
+        node["reftarget"] = place
+        domain = env.domains["py"]
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", place, node, text)
+    return text
+
+
 def write(docs: Path) -> None:
     """Write the pages that are not in the repository; .gitignore names them."""
     for file, page in copied().items():
@@ -72,6 +87,10 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
+# Packages whose modules are programs, pages or their own users only.
+_NOT_API = ("app", "cli", "fetching", "projects", "report")
+
+
 def api_pages() -> dict[str, str]:
     """File name and text of the index and of a page for each package, its modules one after the other."""
     import d2video.projects
@@ -83,10 +102,11 @@ def api_pages() -> dict[str, str]:
     ):
         for module in pkgutil.walk_packages(path, prefix):
             package = module.name if module.ispkg else module.name.rpartition(".")[0]
+            if path is d2video.__path__ and (f"{package}.".split(".")[1] in ("", *_NOT_API)):
+                continue
             modules.setdefault(package, [])
             if not module.ispkg and not module.name.rpartition(".")[2].startswith("_"):
                 modules[package].append(module.name)
-    modules.pop("d2video")
     pages = {f"{package}.rst": _package(package, names) for package, names in modules.items()}
     rooms = "\n".join(f"   {package}" for package in sorted(modules))
     pages["index.rst"] = _INDEX + rooms + "\n"

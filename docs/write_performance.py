@@ -81,7 +81,7 @@ def tables(contents: list[dict]) -> str:
                     shown = {key: n for key, n in figures.items() if key not in LEFT_OUT}
                     rows.append({"`d2video benchmark`": f"`{name}`", "": row, **shown})
         table = tabulate(rows, "keys", "github", floatfmt=".3g", missingval="")
-        lines += [f"### {task.capitalize()}", table]
+        lines += [f"## {task.capitalize()}", table]
     return "\n\n".join(lines)
 
 

@@ -21,7 +21,7 @@ class UserError(Exception):
 
     The message is one line that says what is wrong, where, and what to do. It may quote an untrusted
     file, so unprintable characters (line ends, control codes) are escaped, and a very long message
-    loses its middle. Violated internal invariants are ``assert``s instead.
+    loses its middle. Violated internal invariants are assertions instead.
     """
 
     def __init__(self, message: str):

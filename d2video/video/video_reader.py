@@ -108,7 +108,7 @@ def open_video(
         source: one of
 
             - a video file, an animated GIF or PNG, or an image (a video of one frame);
-            - a folder of images, in natural order, or a pattern that fits images ("frames/*.png");
+            - a folder of images, in natural order, or a pattern that matches images (``"frames/*.png"``);
             - an address: of a file (``https://``), which is fetched first, or of a stream
               (``rtsp://``, ``rtmp://``, ``udp://``, HLS, or what a web server sends without an end);
             - a camera: its number, "0", or "camera:0";

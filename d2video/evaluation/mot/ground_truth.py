@@ -137,7 +137,7 @@ class MOTGroundTruth:
         class_numbers: Sequence[int] | None = None,
     ) -> "MOTGroundTruth":
         """The labels are the annotations of tracking records, and the regions to ignore: see
-        :mod:`.records`. Masks are compared if the benchmark has them, else boxes.
+        :mod:`d2video.evaluation.mot.records`. Masks are compared if the benchmark has them, else boxes.
 
         Args:
             class_names: by category id.

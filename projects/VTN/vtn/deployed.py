@@ -40,7 +40,7 @@ class Classification(DeployedTask):
     and frame_index (1, F) int64 to ``logits`` (1, K).
 
     Args:
-        stream: arguments of :class:`.video_stream.VideoStream`.
+        stream: arguments of :class:`~d2video.projects.vtn.video_stream.VideoStream`.
     """
 
     def __init__(self, graphs: Mapping[str, Graph], manifest: Manifest, *, stream: dict[str, int]):

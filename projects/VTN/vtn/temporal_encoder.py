@@ -4,7 +4,7 @@ Neimark et al., Video Transformer Network, 2021, section 3.2.
 
 Shapes: B: batch, F: frames, C: width, P: rows of the position table.
 
-Parameters correspond one to one to those of transformers' Longformer, tensor by tensor:
+Parameters correspond one to one to those of transformers' Longformer::
 
     cls_token                                        (the official VTN's own)
     embeddings.{position, token_type, norm}          {position, token_type}_embeddings, LayerNorm

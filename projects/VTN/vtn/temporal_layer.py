@@ -141,8 +141,9 @@ class TemporalLayer(nn.Module):
     Args:
         feedforward: hidden width of the feed-forward block.
         norm_eps: of both LayerNorms.
-        The others are those of :class:`TemporalAttention`; ``dropout`` also acts on what the two
-        blocks add.
+
+    The other arguments are those of :class:`TemporalAttention`. ``dropout`` also acts on what the two blocks
+    add.
     """
 
     def __init__(

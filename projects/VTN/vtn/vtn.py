@@ -54,10 +54,10 @@ class VTN(nn.Module):
             videos played backwards, or -1 (:mod:`.time_reversal`). Empty: do not.
         sum_logits: several views: softmax of the sum of their logits (official) instead of the mean
             of their probabilities.
-        stream_interval, stream_stride, stream_max_frames: see :class:`.video_stream.VideoStream`.
+        stream_interval, stream_stride, stream_max_frames: see :class:`~d2video.projects.vtn.video_stream.VideoStream`.
         stream_crop: side of the square that is cut from the middle of frames in ``stream_video``, as
             the mapper does for testing; 0: none.
-        video_batch: see :class:`.video_stream.VideoStream`.
+        video_batch: see :class:`~d2video.projects.vtn.video_stream.VideoStream`.
         compile_model, precision: of the backbone and the temporal encoder; see
             :func:`~d2video.modeling.acceleration.accelerate`.
     """
@@ -300,7 +300,7 @@ class VTN(nn.Module):
 
         Yields:
             for each frame ``class_scores``: (K,) float32 probabilities on the CPU; see
-            :class:`.video_stream.VideoStream`.
+            :class:`~d2video.projects.vtn.video_stream.VideoStream`.
         """
         stream = VideoStream(self.encode_frames, self.video_scores, **self.stream_options)
         for scores in stream.follow(frames):

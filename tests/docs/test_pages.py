@@ -1,0 +1,146 @@
+"""Every block of code in the documentation is run, page by page, in a folder of generated data."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import traceback
+from pathlib import Path
+
+import pytest
+import yaml
+
+from d2video.cli import main
+from tests.docs import world
+from tests.docs.blocks import LANGUAGES, Block, blocks_of, commands_of
+from tests.helpers import ROOT
+from tests.helpers.fresh_process import call_fresh
+
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "projects/*/README.md")
+    for path in ROOT.glob(pattern)
+    # Written by docs/site_pages.py from other files.
+    if path.parent != ROOT / "docs" / "models" or path.name in ("zoo.md", "index.md")
+)
+RUN = ("bash", "python")
+
+
+class Failure(Exception):
+    """A block that fails."""
+
+
+def run_page(page: str, folder: str, weights: str) -> None:
+    """Run a page's blocks in a folder, in order.
+
+    Raises:
+        Failure: with the page, the line of the block, and what it said.
+    """
+    os.chdir(folder)
+    os.environ["DETECTRON2_DATASETS"] = str(Path(folder, "datasets"))
+    world.stand_in(Path(weights))
+    names: dict = {}
+    for block in blocks_of(ROOT / page):
+        if block.language not in RUN or block.reason:
+            continue
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                if block.language == "python":
+                    exec(compile(block.code, f"{page}:{block.line}", "exec"), names)
+                else:
+                    for words in commands_of(block):
+                        said.write(f"$ {' '.join(words)}\n")
+                        run_command(words)
+        except (Exception, SystemExit) as error:
+            shown = "".join(traceback.format_exception(error)[-3:])
+            raise Failure(f"{page}:{block.line}: {said.getvalue()[-1500:]}\n{shown}") from None
+
+
+def run_command(words: list[str]) -> None:
+    """A command of d2video, in this one process; ``pip install`` is only compared with setup.py."""
+    match words:
+        case ["pip", "install", what]:
+            extra = re.fullmatch(r"\.(?:\[(\w+)\])?", what)
+            assert extra, f"pip install {what}"
+            assert not extra[1] or f'"{extra[1]}": [' in (ROOT / "setup.py").read_text(), what
+        case ["d2video", "install-detectron2"]:
+            pass
+        case ["d2video", *arguments]:
+            if "--num-gpus" in arguments:
+                place = arguments.index("--num-gpus")
+                del arguments[place : place + 2]
+            try:
+                main(arguments)
+            except SystemExit as stop:
+                if stop.code not in (None, 0):
+                    raise
+        case ["cd" | "mkdir" | "export", *_]:
+            raise AssertionError(f"{words[0]}: a page's commands run in one folder")
+        case _:
+            raise AssertionError(f"{words[0]}: not a program that pages may run")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """The world, made once for each worker."""
+    folder = tmp_path_factory.mktemp("world")
+    call_fresh(build_in, str(folder))
+    return folder
+
+
+def build_in(folder: str) -> None:
+    os.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        world.build(Path(folder))
+
+
+def test_there_are_pages():
+    assert {"README.md", "docs/start/predict.md", "projects/VisTR/README.md"} <= {*PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_fences(page):
+    """Each says its language, and what is data can be read."""
+    for block in blocks_of(ROOT / page):
+        place = f"{page}:{block.line}"
+        assert block.language in LANGUAGES, f"{place}: tag the fence with one of {LANGUAGES}"
+        if block.language == "yaml":
+            yaml.safe_load(block.code)
+        if block.language == "json":
+            json.loads(block.code)
+
+
+RUNNABLE = [page for page in PAGES if any(each.language in RUN for each in blocks_of(ROOT / page))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_blocks_run(page, made, tmp_path):
+    folder = tmp_path / "page"
+    shutil.copytree(made, folder)
+    call_fresh(run_page, page, str(folder), str(made / "weights"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```bash\nd2video models\n\nd2video predict nothing.mp4\n```\n", "nothing.mp4"),
+        ("```bash\nd2video predict --no-such-option\n```\n", "no-such-option"),
+        ("```bash\nrm -r folder\n```\n", "rm: not a program"),
+        ("```python\na = 1\n```\nand\n```python\nassert a == 2\n```\n", "page.md:6"),
+    ],
+)
+def test_a_block_that_fails(text, message, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(Failure, match=re.escape(message)):
+        call_fresh(run_page, str(page), str(tmp_path), str(tmp_path))
+
+
+def test_a_block_that_is_not_run():
+    block = Block("bash", "", 0)
+    assert commands_of(Block("bash", "a \\\n b # c\n\nd 'e f'\n", 1)) == [["a", "b"], ["d", "e f"]]
+    assert not block.reason
