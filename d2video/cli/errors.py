@@ -12,7 +12,7 @@ and the data set that they belong to. Its figures are shown first, then tables f
 - restoration: the distribution over the images, and the worst of them
 
 --json writes the tables and a row for each object (video or image, id, best IoU, score, cause).
-docs/commands.md says how to read them.
+docs/guides/evaluate.md says how to read them.
 
 Examples:
     d2video errors output/model_final.pth

@@ -1,6 +1,6 @@
 """Show the inside of a model on one image or video, as a page: where it looks, and what its queries do.
 
-What is on the page depends on the system (docs/commands.md): attention of image points, of detections,
+What is on the page depends on the system (docs/guides/evaluate.md): attention of image points, of detections,
 instances and tracks, what each decoder layer adds, query slots over a data set. The page is one HTML file;
 its pictures also lie beside it, in <page>_files, as PNG files.
 
