@@ -27,7 +27,7 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
 
     Args:
         source: what messages call the data.
-        known: keys of the inputs that the data set has; None: any.
+        known: keys of the inputs that the dataset has; None: any.
 
     Attributes:
         name: of the results.
@@ -60,19 +60,19 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
             outputs: one dict an input.
 
         Raises:
-            UserError: the model's answers are of another kind, an input is not in the data set or,
+            UserError: the model's answers are of another kind, an input is not in the dataset or,
                 where that is an error, comes twice; or an answer does not fit its input.
         """
         for given, answer in zip(inputs, outputs, strict=True):
             if self.answer_key not in answer:
                 raise UserError(
                     f"{self._source}: the model does not answer with {self.answer_noun}: choose one "
-                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
+                    "that does in MODEL.META_ARCHITECTURE, or another dataset in DATASETS.TEST"
                 )
             key = self._key(given)
             if self._known is not None and key not in self._known:
                 raise UserError(
-                    f"{self.noun} {key} is not in {self._source}: evaluate on the data set that the "
+                    f"{self.noun} {key} is not in {self._source}: evaluate on the dataset that the "
                     f"{self.noun}s come from"
                 )
             if key not in self._kept:

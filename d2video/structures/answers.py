@@ -2,7 +2,7 @@
 
 Of a frame or an image (``stream_video``, and DETR's ``forward``): :class:`ImageAnswer`,
 :class:`ScoresAnswer`, :class:`RestoredAnswer`, or, of a tracker, ``Instances`` with ``track_ids``. Of
-a video of a data set (``forward``): :class:`VideoInstances`, :class:`Tracks`, :class:`VideoScores`.
+a video of a dataset (``forward``): :class:`VideoInstances`, :class:`Tracks`, :class:`VideoScores`.
 """
 
 from typing import Any, TypeAlias, TypedDict

@@ -316,7 +316,7 @@ def write(folder, results):
         ),
         (
             [{"video_id": 1}],
-            "images takes results in COCO's format, and these are in YouTube-VIS format: give others",
+            "images takes results in COCO's format, but these are in YouTube-VIS format: give other",
         ),
     ],
 )
