@@ -1,7 +1,7 @@
 """Predict with an exported model, without torch.
 
-Images and videos give a JSON file as ``d2video predict --results`` writes it; of a model that makes images,
-such as IPT, these.
+The results of an image or a video are written as JSON, in the format of ``d2video predict --results``. A
+model that makes images, such as IPT, writes these as well.
 
 Example: python -m d2video.deploy exported street.mp4 --output results.json
 """
@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="folder for the images of a model that makes images, as PNG",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads (default: the runtime chooses)"
+    )
     parser.add_argument(
         "--stop-at-damage",
         action="store_true",

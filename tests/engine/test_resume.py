@@ -169,11 +169,11 @@ def test_resuming_without_a_checkpoint_and_after_the_end_are_told(tmp_path, capl
     losses, _ = train(tmp_path, resume=True)
     assert len(losses) == 10
     assert "holds no checkpoint, so training starts at the beginning" in caplog.text
-    assert "has ended" not in caplog.text
+    assert "has finished" not in caplog.text
     caplog.clear()
     losses, _ = train(tmp_path, resume=True)
     assert losses == []
-    assert f"the training in OUTPUT_DIR {tmp_path} has ended, after 10 iterations" in caplog.text
+    assert f"the training in OUTPUT_DIR {tmp_path} has finished, after 10 iterations" in caplog.text
     assert "holds no checkpoint" not in caplog.text
 
 
