@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f"{args.project}'s data has no difficulties: leave out --difficulty"
                 )
             recipe = replace(recipe, spec=replace(recipe.spec, **changes))
-        # Data sets are registered below it when d2video.data is imported.
+        # Datasets are registered below it when d2video.data is imported.
         os.environ["DETECTRON2_DATASETS"] = str(args.data / args.difficulty)
         for seed in args.seed or (1, 2, 3):
             train(recipe, args.folder / f"seed{seed}", seed, args.evaluations, args.opts)

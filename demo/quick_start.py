@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> None:
     recipe = load_recipe(args.project)
     data = args.output / "datasets"
     start = time.perf_counter()
-    # Data sets are registered under this folder when d2video.data is imported, so that all imports
+    # Datasets are registered under this folder when d2video.data is imported, so that all imports
     # of it come after this line, here and in the functions above.
     os.environ["DETECTRON2_DATASETS"] = str(data)
     import torch

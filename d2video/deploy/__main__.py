@@ -1,7 +1,7 @@
 """Predict with an exported model, without torch.
 
-Images and videos give a JSON file as ``d2video predict --results`` writes it; of a model that makes images,
-such as IPT, these.
+The results of an image or a video are written as JSON, in the format of ``d2video predict --results``. A
+model that makes images, such as IPT, writes these as well.
 
 Example: python -m d2video.deploy exported street.mp4 --output results.json
 """
@@ -28,18 +28,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", help="what 'd2video export' has written")
+    parser.add_argument("folder", help="folder written by 'd2video export'")
     parser.add_argument("input", help="image, video, or folder of frames")
     parser.add_argument("--output", default="results.json", help="(default: %(default)s)")
     parser.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="PNG files of a model that makes images"
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for the images of a model that makes images, as PNG",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: all")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads (default: the runtime chooses)"
+    )
     parser.add_argument(
         "--stop-at-damage",
         action="store_true",
-        help="keep what a video that is cut off or damaged has before that place (otherwise an error)",
+        help="keep the frames before the damage of a video that is cut off or damaged (default: an error)",
     )
     args = parser.parse_args(argv)
     runner = Runner(args.folder, device=args.device, threads=args.threads)
@@ -68,7 +73,7 @@ def with_pictures(answers: Iterator[Answer], folder: Path | None) -> Iterator[An
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{Path(frame.file_name or f'{frame.index:06d}').stem}.png"
             if not cv2.imwrite(str(path), picture[:, :, ::-1]):
-                raise UserError(f"cannot write {path}: make room or permissions")
+                raise UserError(f"cannot write {path}: check free disk space and permissions")
         yield answer
 
 

@@ -16,7 +16,7 @@ from d2video.deploy.task import build_task
 
 
 class Runner:
-    """Runs a model that ``d2video export`` has written, with the answers of :class:`d2video.Predictor`.
+    """Run an exported model; its answers are those of :class:`d2video.Predictor`.
 
     ::
 
@@ -26,12 +26,13 @@ class Runner:
         runner.predict("photo.jpg").to_dict()
 
     Args:
-        folder: what ``d2video export`` has written.
+        folder: written by ``d2video export``.
         device: "cpu" or "cuda".
-        threads: of the CPU; 0: the runtime chooses.
+        threads: number of CPU threads; 0: the runtime chooses.
 
     Raises:
-        UserError: not such a folder, a file that is missing or damaged, or a device that is not there.
+        UserError: the folder is not an export, a file is missing or damaged, or the device is not
+            available.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu", threads: int = 0):

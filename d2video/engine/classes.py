@@ -26,9 +26,9 @@ def match_training_classes(
         return
     ignored = str(head.parameters or ("the prefixes of its class head",))
     checkpoint = f"checkpoint {shown(cfg.MODEL.WEIGHTS)}"
-    remedy = f'to train its class head anew, set MODEL.WEIGHTS_IGNORE "{ignored}"'
+    remedy = f'to train a new class head, set MODEL.WEIGHTS_IGNORE "{ignored}"'
     if resumed:
         checkpoint = f"the checkpoint in {cfg.OUTPUT_DIR}"
-        remedy = "go on with the data that the training began with, or start another one"
+        remedy = "resume with the data that the training began with, or start a new training"
     clips.match_classes(names, checkpoint, remedy)
     head.check_count(names, clips.source)

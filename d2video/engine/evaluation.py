@@ -1,4 +1,4 @@
-"""The evaluation of a trained model by itself."""
+"""Evaluation of a trained model, outside training."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict[str, Any]:
         resume: take the last checkpoint in OUTPUT_DIR, if there is one.
 
     Returns:
-        in the main process the results {task: {metric: value}} or, of several data sets, those of each
+        in the main process the results {task: {metric: value}} or, of several datasets, those of each
         by its name; the log has them as tables and as lines to copy.
 
     Raises:
-        UserError: no data set is named, a data set cannot be read or does not fit the model, or the
+        UserError: no dataset is named, a dataset cannot be read or does not fit the model, or the
             weights do not fit.
     """
     model = _loaded_model(cfg, resume)
@@ -43,7 +43,7 @@ def evaluate_errors(cfg: CfgNode, min_score: float) -> dict[str, list[Breakdown]
         min_score: see :func:`~d2video.evaluation.errors.find_errors`.
 
     Returns:
-        The breakdowns by data set in the main process; empty lists in the others.
+        The breakdowns by dataset in the main process; empty lists in the others.
     """
     model = _loaded_model(cfg, resume=False)
     evaluators = [ErrorFinder(e, min_score) for e in VideoTrainer.build_evaluators(cfg, model)]
@@ -56,7 +56,7 @@ def _loaded_model(cfg: CfgNode, resume: bool) -> nn.Module:
     """The model with its weights; the test sets are checked first."""
     if not cfg.DATASETS.TEST:
         raise UserError(
-            "DATASETS.TEST is empty: name the data sets to evaluate on there, or in 'd2video evaluate' "
+            "DATASETS.TEST is empty: name the datasets to evaluate on there, or in 'd2video evaluate' "
             "behind --data"
         )
     for name in cfg.DATASETS.TEST:

@@ -27,7 +27,7 @@ from d2video.engine.hooks.stop_signal import STOP_SIGNALS, SecondInterrupt
 from d2video.engine.setup import check_num_processes
 from d2video.utils.errors import UserError
 
-# Seconds that the other processes of a machine have to end by themselves once one has failed.
+# Seconds that the other processes of a machine get to exit once one has failed.
 GRACE = 15.0
 # Seconds for which a process that lost another delays its own report, so that the cause comes first.
 HOLD = 3.0
@@ -118,8 +118,8 @@ def _torchrun_size(args: argparse.Namespace) -> int:
         and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
     ):
         raise UserError(
-            "torchrun --max-restarts without --resume: a restart would begin anew, over what has "
-            "been saved; add --resume (where OUTPUT_DIR has no checkpoint, it begins at the start)"
+            "torchrun --max-restarts without --resume: a restart would train from the beginning and "
+            "overwrite saved checkpoints; add --resume (without a checkpoint it starts at the beginning)"
         )
     return size
 
@@ -172,7 +172,7 @@ def _run_in_group(
 def _end_groups() -> None:
     """End the threads of the process groups before the interpreter ends.
 
-    Otherwise a finished process dies of SIGABRT now and then, and torchrun starts all anew. A thread
+    Otherwise a finished process occasionally dies of SIGABRT, and torchrun restarts all processes. A thread
     ends with the last reference to its group: detectron2's, or one in the trainer's cycles.
     """
     dist.destroy_process_group()
@@ -184,8 +184,8 @@ def _end_groups() -> None:
 def _fork_workers() -> None:
     """Let data loading workers start by forking, even if this process was spawned.
 
-    Spawned workers, the default then and from Python 3.14 on, import everything anew, copy the data
-    sets, and lack this process's signal handlers.
+    Spawned workers (the default in a spawned process, and from Python 3.14 on) import everything again,
+    copy the datasets, and lack this process's signal handlers.
     """
     if sys.platform == "linux":  # elsewhere system libraries do not support it
         multiprocessing.set_start_method("fork", force=True)

@@ -54,7 +54,7 @@ class _ToConsole(logging.StreamHandler):
 
 
 class LogFile(logging.FileHandler):
-    """A file without colour codes. If the disk is full, it says so once and drops the messages."""
+    """A log file without colour codes. If the disk is full, it reports that once and drops messages."""
 
     def __init__(self, path: Path):
         super().__init__(path, encoding="utf-8")

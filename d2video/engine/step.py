@@ -194,7 +194,9 @@ class StepTrainer(SimpleTrainer):
         if "grad_scaler" in state_dict:
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
         else:
-            logger.warning("The checkpoint is of a training without float16: the scale starts anew")
+            logger.warning(
+                "The checkpoint was trained without float16: the loss scale starts at its initial value"
+            )
 
 
 def build_step_trainer(

@@ -241,7 +241,7 @@ def run_task(task: Task, num_gpus: int) -> str:
                 code = process.wait()
         code = 128 - code if code < 0 else code
         if code - 128 in STOP_SIGNALS:
-            print(f"{task}: stopped; the same command goes on with it", file=sys.stderr)
+            print(f"{task}: stopped; run the same command to continue", file=sys.stderr)
             raise SystemExit(code)
         if code:
             return _last_words(task.folder / "output.txt", start, code)

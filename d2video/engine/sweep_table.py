@@ -17,8 +17,9 @@ Results = dict[str, dict[int, dict[str, float]]]
 
 
 def write_table(sweep: Sweep) -> str | None:
-    """Write ``table.md``, ``table.json`` and ``table.csv`` anew. Several processes may do so at once: the
-    last one has seen what all have finished.
+    """Rewrite ``table.md``, ``table.json`` and ``table.csv``.
+
+    Several processes may do so at once; the last one sees what all of them have finished.
 
     Returns:
         the table in Markdown; None: no training has ended, and nothing is written.

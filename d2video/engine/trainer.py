@@ -130,7 +130,7 @@ class VideoTrainer(DefaultTrainer):
         if self.cfg.TEST.EARLY_STOPPING and not self.cfg.DATASETS.TEST:
             raise UserError(
                 f"TEST.EARLY_STOPPING is {self.cfg.TEST.EARLY_STOPPING}, but DATASETS.TEST is empty: name "
-                "a data set to evaluate on, or set EARLY_STOPPING 0"
+                "a dataset to evaluate on, or set EARLY_STOPPING 0"
             )
         evaluation = EvaluationHook(
             self.cfg.TEST.EVAL_PERIOD,
@@ -184,8 +184,8 @@ class VideoTrainer(DefaultTrainer):
         """
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning(
-                "OUTPUT_DIR %s holds checkpoints of an earlier training, which this one does not go on "
-                "from (--resume does): until it has saved one itself, --resume would take those",
+                "OUTPUT_DIR %s holds checkpoints of an earlier training, which this one ignores (--resume "
+                "continues it): until this one saves a checkpoint, --resume would load those",
                 self.cfg.OUTPUT_DIR,
             )
         super().resume_or_load(resume=resume)
@@ -197,12 +197,12 @@ class VideoTrainer(DefaultTrainer):
             match_test_sets(self.cfg, model)
         if resume and not resumed:
             logger.warning(
-                "--resume: OUTPUT_DIR %s holds no checkpoint, so the training starts at the beginning",
+                "--resume: OUTPUT_DIR %s holds no checkpoint, so training starts at the beginning",
                 self.cfg.OUTPUT_DIR,
             )
         if resumed and self.start_iter >= self.max_iter:
             logger.warning(
-                "--resume: the training in OUTPUT_DIR %s has ended, after %d iterations: to train "
+                "--resume: the training in OUTPUT_DIR %s has finished, after %d iterations: to train "
                 "longer, raise SOLVER.MAX_ITER or MAX_EPOCHS",
                 *(self.cfg.OUTPUT_DIR, self.start_iter),
             )
@@ -210,7 +210,7 @@ class VideoTrainer(DefaultTrainer):
             warn_of_frozen_noise(self._trainer.model)
 
     def gather_random_state(self) -> None:
-        """Collect, in all processes before a checkpoint, the random state and the place of each."""
+        """Gather the random state and position in the data of all processes, before a checkpoint."""
         own = random_state(self.cfg.MODEL.DEVICE) | {"loader": self._loader.state_dict()}
         self._gathered = (self.iter, comm.gather(own))
 
@@ -242,8 +242,8 @@ class VideoTrainer(DefaultTrainer):
         states = state_dict.get("random")
         if states is None:
             logger.warning(
-                "the checkpoint has no random generators and no place in the data: it is of an older "
-                "version, and the training goes on with others"
+                "the checkpoint is from an older version and lacks the random state and the position in "
+                "the data: training continues with new ones"
             )
             self._loader.skip(self.iter + 1)
             return
@@ -256,7 +256,7 @@ class VideoTrainer(DefaultTrainer):
                 set_random_state(self._random_state, self.cfg.MODEL.DEVICE)
             return
         logger.warning(
-            "the checkpoint is of %d processes, this training has %d: it goes on with other random "
+            "the checkpoint was saved by %d processes, this training has %d: it continues with other random "
             "numbers",
             len(states),
             comm.get_world_size(),
@@ -286,8 +286,8 @@ class VideoTrainer(DefaultTrainer):
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise
             raise UserError(
-                f"cannot write in OUTPUT_DIR {self.cfg.OUTPUT_DIR}: {error.strerror}; what was saved "
-                "is intact: make room, then go on with --resume"
+                f"cannot write in OUTPUT_DIR {self.cfg.OUTPUT_DIR}: {error.strerror}; earlier "
+                "checkpoints are intact: free disk space, then continue with --resume"
             ) from error
 
     def run_step(self) -> None:

@@ -1,4 +1,4 @@
-"""What all evaluators share: something is kept of each answer, and the main process scores it."""
+"""Base class of all evaluators, which gathers what counts of each answer in the main process."""
 
 import logging
 from abc import abstractmethod
@@ -19,20 +19,20 @@ Answer = TypeVar("Answer", bound=Mapping[str, Any])  # see d2video.structures.an
 
 
 class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
-    """Keeps something of each answer and scores it all in the main process.
+    """Keep what counts of each answer, and score all of it in the main process.
 
     Answers are compared with the labels in :meth:`process`, in the process that predicted them, so
     that the work is shared. A subclass defines :meth:`_key`, :meth:`_keep` and :meth:`_score`; its
     docstring says what inputs and answers hold.
 
     Args:
-        source: what messages call the data.
-        known: keys of the inputs that the data set has; None: any.
+        source: name of the data in messages.
+        known: keys of the inputs that the dataset has; None: any.
 
     Attributes:
         name: of the results.
-        noun: what an input is.
-        answer_key, answer_noun: the key that every answer has, and what messages call it.
+        noun: name of an input in messages.
+        answer_key, answer_noun: the key that every answer has, and its name in messages.
         unique_id: what must differ between inputs. "": an input may come twice (samplers repeat
             inputs to give every process as many), and its first answer counts.
     """
@@ -53,26 +53,26 @@ class GatheringEvaluator(DatasetEvaluator, Generic[Key, Kept, Answer]):
         self._kept: dict[Key, Kept] = {}
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Answer]) -> None:
-        """Take a model's answers; nothing that is handed in changes.
+        """Take a model's answers; inputs and outputs are not modified.
 
         Args:
             inputs: one dict an input.
             outputs: one dict an input.
 
         Raises:
-            UserError: the model's answers are of another kind, an input is not in the data set or,
+            UserError: the model's answers are of another kind, an input is not in the dataset or,
                 where that is an error, comes twice; or an answer does not fit its input.
         """
         for given, answer in zip(inputs, outputs, strict=True):
             if self.answer_key not in answer:
                 raise UserError(
                     f"{self._source}: the model does not answer with {self.answer_noun}: choose one "
-                    "that does in MODEL.META_ARCHITECTURE, or another data set in DATASETS.TEST"
+                    "that does in MODEL.META_ARCHITECTURE, or another dataset in DATASETS.TEST"
                 )
             key = self._key(given)
             if self._known is not None and key not in self._known:
                 raise UserError(
-                    f"{self.noun} {key} is not in {self._source}: evaluate on the data set that the "
+                    f"{self.noun} {key} is not in {self._source}: evaluate on the dataset that the "
                     f"{self.noun}s come from"
                 )
             if key not in self._kept:

@@ -37,7 +37,7 @@ EVALUATOR_REGISTRY: dict[str, Callable[..., DatasetEvaluator]] = {
 
 
 def evaluation_folder(output_dir: str, dataset_name: str) -> str:
-    """Where the evaluator of a data set writes its files."""
+    """Where the evaluator of a dataset writes its files."""
     return str(data_set_folder(os.path.join(output_dir, "inference"), dataset_name))
 
 

@@ -93,14 +93,14 @@ def names_of_training(train_sets: Sequence[str]) -> list[str] | None:
 def match_test_set(
     dataset: str, names: Sequence[str], *, common_only: bool, report: Report = refuse
 ) -> ClassMatch | None:
-    """Which class of a model is which of a data set, of which only annotations are read.
+    """Which class of a model is which of a dataset, of which only annotations are read.
 
     Args:
         names: of the model's classes, by index.
         common_only, report: see :func:`match_classes`.
 
     Returns:
-        None if both have the same classes in the same order, or if those of the data set have no names,
+        None if both have the same classes in the same order, or if those of the dataset have no names,
         which the log says.
 
     Raises:

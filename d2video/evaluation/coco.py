@@ -59,7 +59,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
         ids = metadata.thing_dataset_id_to_contiguous_id
         self._scored = set(ids.values() if classes is None else classes.common)
         scored = {category_id for category_id, label in ids.items() if label in self._scored}
-        # In place of detectron2's, which would read the file anew.
+        # Replaces detectron2's, which would read the file again.
         self._logger = logging.getLogger(COCOEvaluator.__module__)
         self._distributed, self._output_dir, self._tasks = True, output_dir, None
         self._use_fast_impl, self._max_dets_per_image = False, [1, 10, 100]
@@ -69,7 +69,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
         self._answers_masks = False
         self._do_evaluation = any(not each["iscrowd"] for each in self._annotations())
         if file.instances is not None and not self._do_evaluation:
-            logger.warning("%s has no object to find: no AP is computed", file.source)
+            logger.warning("%s has no objects: AP is not computed", file.source)
 
     @classmethod
     def from_dataset(
@@ -122,7 +122,7 @@ class COCOInstanceEvaluator(COCOEvaluator):
                 answer = {**answer, "instances": Instances(found.image_size, **fields)}
             if odd := {*found.pred_classes.tolist()} - known:
                 raise UserError(
-                    f"{where}: class {min(odd)} is none of the dataset's {len(known)} classes: set the "
+                    f"{where}: class {min(odd)} is not one of the dataset's {len(known)} classes: set the "
                     "model's number of classes to that of its training set"
                 )
             super().process([given], [answer])
@@ -186,10 +186,10 @@ class COCOInstanceEvaluator(COCOEvaluator):
         return self._coco_api
 
     def _has_masks(self) -> bool:
-        """Whether all labels have masks; if not, the log says so."""
+        """Whether all labels have masks; logs a warning if not."""
         if all(each.get("segmentation") for each in self._annotations()):
             return True
-        logger.warning("Labels without segmentation: the masks' AP is left out")
+        logger.warning("Some labels have no segmentation: mask AP is not computed")
         return False
 
     def _annotations(self) -> list[dict[str, Any]]:
@@ -255,7 +255,7 @@ def build_coco_panoptic_evaluator(
         panoptic = COCOPanopticEvaluator(dataset_name, output_dir)
     instances_json = MetadataCatalog.get(dataset_name).get("json_file")
     if not instances_json or not PathManager.isfile(instances_json):
-        logger.warning("%s: no instance annotations, hence no AP", dataset_name)
+        logger.warning("%s has no instance annotations: AP is not computed", dataset_name)
         return DatasetEvaluators([panoptic])
     instances = COCOInstanceEvaluator.from_dataset(dataset_name, output_dir, classes)
     return DatasetEvaluators([instances, panoptic])

@@ -21,11 +21,11 @@ _TASKS = {"bbox": "bbox", "segmentation": "segm"}
 
 
 def check_coco_results(results: Any, labels: COCOInstances, source: str) -> list[str]:
-    """Check the content of a result file against the images and categories of its data set.
+    """Check the content of a result file against the images and categories of its dataset.
 
     Args:
         results: as parsed from JSON.
-        labels: of the data set; it needs no annotations.
+        labels: of the dataset; it needs no annotations.
         source: name of the file, for the message.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Evaluators of data sets of labels, whose ground truth is their records: the model says which one counts."""
+"""Evaluators of datasets of labels, whose ground truth is their records: the model says which one counts."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from d2video.formats.mot_ground_truth import MOTS_IGNORE_CLASS
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a data set.
+    """The labels of a dataset.
 
     Attributes:
         source: what messages call it.
@@ -47,7 +47,7 @@ class Labels:
     def of_dataset(cls, name: str) -> "Labels":
         """
         Raises:
-            UserError: the data set cannot be read.
+            UserError: the dataset cannot be read.
         """
         records = load_records(name)
         classes = required_metadata(name, "thing_classes", "register_labels")

@@ -1,9 +1,9 @@
-"""Which number stands for an evaluation where one has to: to tell the best checkpoint of a training."""
+"""The main metric of an evaluation, by which the best checkpoint of a training is chosen."""
 
 from collections.abc import Iterable
 
-# By the name of an evaluator's results. Of several in one evaluation the first here counts. Projects may
-# add theirs.
+# By the name of an evaluator's results. If an evaluation has several, the first one here counts.
+# Projects may add theirs.
 MAIN_METRICS = {
     "panoptic_seg": "PQ",
     "segm": "AP",
@@ -15,10 +15,10 @@ MAIN_METRICS = {
 
 
 def main_metric(names: Iterable[str]) -> str | None:
-    """The main one of an evaluation's metrics; None if none of them is known.
+    """Return the main metric among those of an evaluation; None if none is known.
 
     Args:
-        names: such as "segm/AP" or, of several data sets, "my_val/segm/AP".
+        names: such as "segm/AP" or, of several datasets, "my_val/segm/AP".
     """
     known = list(names)
     for task, metric in MAIN_METRICS.items():

@@ -1,4 +1,4 @@
-"""A model's answers in the classes of a data set that numbers them otherwise."""
+"""A model's answers in the classes of a dataset that numbers them otherwise."""
 
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
@@ -15,9 +15,9 @@ from d2video.utils.errors import UserError
 
 
 class MappedClasses(DatasetEvaluator):
-    """Hands the answers to another evaluator with the data set's class indices.
+    """Hands the answers to another evaluator with the dataset's class indices.
 
-    What is predicted of a class that the data set lacks is left out; its panoptic segments become void.
+    What is predicted of a class that the dataset lacks is left out; its panoptic segments become void.
     ``scores`` of classifying models stay as they are: all classes of the model compete, and
     :class:`VideoClassificationEvaluator` maps the labels instead.
     """
@@ -25,8 +25,8 @@ class MappedClasses(DatasetEvaluator):
     def __init__(self, evaluator: DatasetEvaluator, classes: ClassMatch) -> None:
         """
         Args:
-            evaluator: of the data set.
-            classes: of the model and the data set.
+            evaluator: of the dataset.
+            classes: of the model and the dataset.
         """
         self.evaluator = evaluator
         self._to_data = classes.to_data
@@ -75,7 +75,7 @@ class MappedClasses(DatasetEvaluator):
         taken = {
             key: _take(value, kept)
             for key, value in answer.items()
-            # Where there are not as many of each, or something else, the evaluator says so.
+            # The evaluator itself reports unequal numbers and other faults.
             if key.startswith("pred_")
             and isinstance(value, Sized)
             and len(value) == len(answer["pred_labels"])
@@ -92,7 +92,7 @@ class MappedClasses(DatasetEvaluator):
         return id_map.masked_fill(hidden, 0), mapped
 
     def _map(self, classes: Tensor | Sequence[int]) -> tuple[list[int], list[int]]:
-        """Places of those that the data set has, and their indices there."""
+        """Places of those that the dataset has, and their indices there."""
         kept, labels = [], []
         for place, index in enumerate(torch.as_tensor(classes, dtype=torch.int64).tolist()):
             if not 0 <= index < len(self._to_data):

@@ -1,4 +1,4 @@
-"""What evaluators need of a data set's metadata."""
+"""What evaluators need of a dataset's metadata."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from d2video.utils.errors import UserError
 
 
 def required_metadata(dataset_name: str, key: str, registered_with: str) -> Any:
-    """An entry of a data set's metadata. Some loaders set it when they first read the data set.
+    """An entry of a dataset's metadata. Some loaders set it when they first read the dataset.
 
     Raises:
-        UserError: there is none, or an empty list; the message says how to register the data set.
+        UserError: there is none, or an empty list; the message says how to register the dataset.
     """
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.get(key) is None and dataset_name in DatasetCatalog:

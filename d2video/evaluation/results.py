@@ -40,7 +40,7 @@ def read_result_files(
     output_dir: str | None = None,
     frame_numbers: FrameNumbers | None = None,
 ) -> tuple[ResultsEvaluator, str]:
-    """Read and check the results of a program on a registered data set; its images need not be there.
+    """Read and check the results of a program on a registered dataset; its images need not be there.
 
     Args:
         path: results in YouTube-VIS format (JSON, or the server's zip), in COCO's (JSON, boxes or masks), or
@@ -54,8 +54,8 @@ def read_result_files(
         the evaluator, which is ready to score them; how much there is, in words.
 
     Raises:
-        UserError: the first fault of the results, with its place; results that are not of this data set's
-            kind; or the data set cannot be read.
+        UserError: the first fault of the results, with its place; results that are not of this dataset's
+            kind; or the dataset cannot be read.
     """
     path = _unpacked(path)
     if output_dir is not None and _is_in(path, output_dir):
@@ -138,8 +138,8 @@ def _evaluator(dataset_name: str, kind: str, output_dir: str | None) -> ResultsE
             return LABEL_EVALUATORS[kind](labels, output_dir, None)
     forms = " or ".join(_FORMS[each] for each in kinds) or "of models only"
     raise UserError(
-        f"dataset {dataset_name} takes results {forms}, and these are {_FORMS[kind]}: give others, or "
-        "another data set"
+        f"dataset {dataset_name} takes results {forms}, but these are {_FORMS[kind]}: give other "
+        "results or another dataset"
     )
 
 
@@ -156,7 +156,7 @@ def _mot(dataset_name: str, output_dir: str | None) -> ResultsEvaluator:
     return MOTEvaluator(truth, output_dir)
 
 
-# (evaluator_type of a data set, kind of results) → the evaluator by its own files.
+# (evaluator_type of a dataset, kind of results) → the evaluator by its own files.
 _OF_FILES: dict[tuple[str, str], Callable[[str, str | None], ResultsEvaluator]] = {
     ("ytvis", "ytvis"): _ytvis,
     ("coco", "coco"): COCOInstanceEvaluator.from_dataset,

@@ -1,4 +1,4 @@
-"""Graphs to files, with the manifest, and the check of what was written."""
+"""Write graphs and their manifest to files, and check the result."""
 
 import logging
 from pathlib import Path
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Formats of --format, and what runs them.
 RUNTIMES = {"onnx": ".onnx", "torch": ".pt2", "aoti": ".pt2"}
-# The largest difference of a written graph from the model, relative to values above 1; beyond it something
-# else is computed.
+# The largest accepted difference of a written graph from the model, relative to values above 1. A larger
+# one means that the graph computes something else.
 TOLERANCE = 1e-3
 # The first with GridSample and GroupNormalization as torch has them.
 _OPSET = 20
@@ -37,7 +37,7 @@ def write_export(model: nn.Module, cfg: CfgNode, runtime: str, folder: Path) -> 
     Args:
         model: in evaluation mode, on the CPU.
         runtime: one of ``RUNTIMES``.
-        folder: is created; files of these names are replaced. The manifest is written last.
+        folder: created if missing; files of the same names are replaced. The manifest is written last.
 
     Returns:
         the largest difference of each graph from the model, see ``TOLERANCE``.
@@ -50,7 +50,7 @@ def write_export(model: nn.Module, cfg: CfgNode, runtime: str, folder: Path) -> 
     (folder / FILE_NAME).unlink(missing_ok=True)
     entries = {}
     for name, spec in offered.graphs.items():
-        # Of a tensor that is two inputs the trace would make one.
+        # The trace would merge two inputs that are the same tensor.
         assert len({id(each) for each in spec.example.values()}) == len(spec.example), name
         path = folder / f"{name}{RUNTIMES[runtime]}"
         _write_graph(program_of(spec), spec, runtime, path)

@@ -57,7 +57,7 @@ class Ledger:
                 if key in before and before[key] != now[key]:
                     raise UserError(
                         f"{self.folder} holds results with {key} {before[key]}, and now it is {now[key]}: "
-                        "give another folder, or delete this one to start afresh"
+                        "give another folder, or delete this one to start over"
                     )
         else:
             write_json(path, settings)

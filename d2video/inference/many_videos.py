@@ -140,7 +140,7 @@ def _check_not_their_folder(output: Path, sources: list[Any]) -> None:
     for parent, source in parents.items():
         if os.path.realpath(parent) == place:
             raise UserError(
-                f"cannot write videos into {output}: {source_name(source)} is there, an input itself; "
+                f"cannot write videos into {output}: {source_name(source)} there is an input; "
                 "give another folder"
             )
 
@@ -172,7 +172,9 @@ class _Status:
             if self._is_main:
                 done, left = self._look()[0], self._todo
                 logger.warning(
-                    "stopped: %d of %d videos are finished; the same command goes on", done, left
+                    "stopped: %d of %d videos are finished; run the same command to continue",
+                    done,
+                    left,
                 )
             raise
         finally:
@@ -233,8 +235,8 @@ class _Status:
             more = f" and {failed - _MOST_LISTED} more" if failed > _MOST_LISTED else ""
             raise UserError(
                 f"{failed} of {counted(self._listed, 'video')} failed: "
-                f"{', '.join(self._failures[:_MOST_LISTED])}{more}; the reasons stand above, and the same "
-                "command tries them again"
+                f"{', '.join(self._failures[:_MOST_LISTED])}{more}; see the reasons above; run the "
+                "same command to try them again"
             )
         return frames
 

@@ -28,7 +28,7 @@ from d2video.visualization.options import DrawingOptions
 
 logger = logging.getLogger(__name__)
 
-# What to say of an output that a task does not offer.
+# The reason why a task does not offer an output.
 _NOT_OFFERED = {
     "results": "finds nothing in images that could be written",
     "mot_results": "does not track, so there are no tracks to write",
@@ -39,13 +39,13 @@ _NOT_OFFERED = {
 
 
 def check_offers(predictor: Predictor, asked: Mapping[str, str]) -> None:
-    """Check that the predictor's task offers some outputs.
+    """Check that the predictor's task offers the requested outputs.
 
     Args:
         asked: their names in ``Task.offers``, each with the caller's name for it.
 
     Raises:
-        UserError: it does not offer one of them.
+        UserError: the task does not offer one of them.
     """
     for kind, name in asked.items():
         if kind not in predictor.task.offers:
@@ -62,7 +62,7 @@ def check_asked(
 
 
 def default_outputs(source: Source, given: Any, task: Task[Any]) -> tuple[str, str | None]:
-    """Where predictions go if nobody says: into the current folder, named after the source.
+    """Default outputs: files in the current folder, named after the source.
 
     Args:
         source: opened.

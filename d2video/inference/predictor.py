@@ -165,12 +165,12 @@ class Predictor:
 
         Returns:
             an iterator over all frames in order, of several videos one after another
-            (:attr:`Frame.source` names the video). It may be left early. A frame comes out as soon as
+            (:attr:`Frame.source` names the video). You may stop early. Each frame is yielded as soon as
             the model has answered it. Memory holds the frames read ahead and those not yet answered.
 
         Raises:
-            UserError: the source cannot be read, there is no window or no such drawing option; damage
-                further on shows while iterating.
+            UserError: the source cannot be read, no window can be opened, or a drawing option is unknown.
+                Damage later in a video raises it during iteration.
         """
         options = drawing_options(drawing)
         opened = open_source(
@@ -201,11 +201,11 @@ class Predictor:
 
     @torch.no_grad()
     def predict(self, image: Picture) -> VideoFrame:
-        """Predict on one image, by itself and of any size.
+        """Predict on one image of any size.
 
         Args:
-            image: an array, (H,W,3) of uint8, RGB, or what else :func:`check_frame` takes: a PIL
-                image, or a uint8 tensor; or the path or the address of an image file.
+            image: an uint8 array (H,W,3), RGB; anything else that :func:`check_frame` takes (a PIL image, a
+                uint8 tensor); or the path or address of an image file.
 
         Returns:
             the answer; ``file_name`` is the image's, "" if it has none.
@@ -255,14 +255,14 @@ class Predictor:
         """Predict on the next frame of a video whose frames come one at a time.
 
         The state of this video is kept from call to call, until :meth:`reset`; other methods do not
-        touch it. After an error of the model the next call begins a new video.
+        touch it. If the model raises, the next call begins a new video.
 
         Args:
             image: uint8 (H,W,3), RGB, or what else :func:`check_frame` takes, of the same size as the
                 frame before.
 
         Returns:
-            the answer; its ``time`` is the clock's, since the first frame.
+            the answer; its ``time`` is the time in seconds since the first frame.
 
         Raises:
             UserError: ``image`` has another form, or another size than the frame before; or the
@@ -308,15 +308,15 @@ class Predictor:
         check_topk("classify", topk)
         if not isinstance(self.task, ClassificationTask):
             raise UserError(
-                f"{type(self.model).__name__} {self.task.does}, it does not classify videos; choose a "
+                f"{type(self.model).__name__} {self.task.does} and does not classify videos; choose a "
                 "classifying model, such as VTN, in MODEL.META_ARCHITECTURE"
             )
         if not isinstance(source, FrameSource):
             source = open_video(source)
         if source.is_live:
             raise UserError(
-                f"classify: {source.name} has no end; take the frames of predictor(...) one by one, "
-                "each has class_scores"
+                f"classify: {source.name} has no end; iterate over predictor(...) instead, each frame has "
+                "class_scores"
             )
         return collect_classes(self._predict(source), topk, self.class_names)
 
@@ -324,7 +324,7 @@ class Predictor:
     def predict_images(
         self, pictures: Sequence[Picture], on_broken: OnBroken = "raise"
     ) -> Generator[VideoFrame, None, None]:
-        """Predict on images, each by itself (a video of one frame) and of its own size.
+        """Predict on images of any size, each as a video of one frame.
 
         Args:
             pictures: what :func:`read_picture` takes.
@@ -364,14 +364,15 @@ class Predictor:
         return self._answered(frame, answer)
 
     def drawer(self, **options: Any) -> Callable[[VideoFrame], np.ndarray]:
-        """A function that draws the frames of one video in order, with the paths of tracks and the
-        curves of scores, which a single frame's :meth:`VideoFrame.plot` does not know.
+        """Return a function that draws the frames of one video in order.
+
+        Unlike :meth:`VideoFrame.plot`, it also draws the paths of tracks and the curves of scores.
 
         Args:
             options: see :class:`DrawingOptions`.
 
         Raises:
-            UserError: there is no such option.
+            UserError: a drawing option is unknown.
         """
         return self.task.drawer(self.class_names, drawing_options(options))
 
@@ -414,7 +415,7 @@ VideoPredictor = Predictor  # the name before d2video.load
 def _task_of(model: object) -> Task[Any]:
     if not hasattr(model, "stream_video"):
         raise UserError(
-            f"{type(model).__name__} does not follow video (it has no stream_video); "
+            f"{type(model).__name__} cannot run on video (it has no stream_video); "
             "choose a video model in MODEL.META_ARCHITECTURE"
         )
     task = getattr(model, "task", None)

@@ -39,7 +39,7 @@ class Look:
         tracks: identities to follow; empty: the longest.
         layer: of the attention, counted from the last one by negative numbers.
         score: least score of the objects that are looked at.
-        cfg: the model's config with DATASETS.TEST, if a data set was named.
+        cfg: the model's config with DATASETS.TEST, if a dataset was named.
         pictures: those of the page so far, by name.
     """
 

@@ -59,7 +59,7 @@ class DeformableEncoder(nn.Module):
     Args:
         layers: the layers, whose attention has F·L levels.
         num_frames: F. A token sees the F frames of its clip that are nearest to its own: at the ends
-            of the clip the window is shifted inwards. 1: each frame by itself.
+            of the clip the window is shifted inwards. 1: each frame separately.
         activation_checkpoint: recompute each layer in the backward pass.
     """
 

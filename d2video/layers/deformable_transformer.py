@@ -67,7 +67,7 @@ class _Decoder(nn.Module):
 
 
 class DeformableTransformer(nn.Module):
-    """Encoder over each frame by itself or over all together, decoder over the tokens of all frames.
+    """Encoder over each frame separately or over all together, decoder over the tokens of all frames.
 
     Args:
         width: C.
@@ -80,7 +80,7 @@ class DeformableTransformer(nn.Module):
             attention".
         encoder_points, decoder_points: points a level and head.
         offset_unit: see :class:`MSDeformAttn`.
-        separate_encoder: the encoder sees each frame by itself. False: tokens of every frame look at
+        separate_encoder: the encoder sees each frame separately. False: tokens of every frame look at
             all F frames, and the encoder's attention has F·L levels.
         activation_checkpoint: recompute each layer in the backward pass.
     """

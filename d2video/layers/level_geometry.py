@@ -1,4 +1,4 @@
-"""Where the tokens of several feature maps lie in their image.
+"""Positions of the tokens of several feature maps in their image.
 
 Shapes: B: images, L: levels, S: tokens of all levels, C: width, H_l×W_l: grid of level l.
 """

@@ -88,7 +88,7 @@ class QueryNetwork(SetPredictionNetwork):
         num_embeddings: rows of learned queries, Q a group if None. With fewer a subclass says which
             query takes which row, see :meth:`learned_queries`.
         num_classes: K.
-        query_groups: sets of Q queries in training, each of which finds all objects by itself, without
+        query_groups: sets of Q queries in training, each of which finds all objects independently, without
             seeing the others (Group DETR, Chen et al., ICCV 2023); only the first is used otherwise.
         anchors: the queries have :class:`.AnchorQueries`; needs sine positions over two axes.
         look_twice: see :class:`.MovingAnchors`.

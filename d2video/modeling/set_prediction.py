@@ -107,7 +107,7 @@ class SetPredictionModel(nn.Module):
         """The class logits of a training sample's objects, (n,) int64, on the model's device.
 
         Raises:
-            UserError: one is K or more; it would be trained as "no object" in silence.
+            UserError: one is K or more; it would be trained as "no object" without notice.
         """
         num_classes = self.criterion.num_classes
         if len(classes) and int(classes.max()) >= num_classes:

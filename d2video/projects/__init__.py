@@ -1,10 +1,10 @@
 """The systems built on d2video, importable as ``d2video.projects.<name>``.
 
-Each lies in ``<Name>/<name>/`` below a folder of projects: ``projects/`` of a source checkout, and
-every folder that the environment variable ``D2VIDEO_PROJECTS`` lists (separated as in ``PATH``);
-extending ``__path__`` makes the import work. An installed copy holds the packages right here
-(``setup.py`` maps them, as detectron2 maps its projects). Another distribution may name the module
-that registers its system in the entry point group ``d2video.projects``.
+Each package is at ``<Name>/<name>/`` in a folder of projects: ``projects/`` of a source checkout, or a
+folder that the environment variable ``D2VIDEO_PROJECTS`` lists (separated as in ``PATH``). Extending
+``__path__`` makes the import work. In an installed copy the packages are in this folder (``setup.py``
+maps them, as detectron2 maps its projects). Another distribution can name the module that registers
+its system in the entry point group ``d2video.projects``.
 """
 
 import functools
@@ -19,10 +19,10 @@ __path__.extend(map(str, PROJECT_FOLDERS.values()))
 
 @functools.cache
 def register_all() -> list[str]:
-    """Import every project's module ``registration``, and with it what registers itself: its
-    meta-architecture, config keys, mapper and evaluator.
+    """Import the module ``registration`` of every project.
 
-    ``get_cfg`` and so ``load_cfg`` call it.
+    It registers the project's meta-architecture, config keys, mapper and evaluator. ``get_cfg`` calls
+    this function, and so does ``load_cfg``.
 
     Returns:
         the names of the projects found, sorted.

@@ -1,4 +1,4 @@
-"""Clips and pictures of what a model answers to the records of a data set."""
+"""Clips and pictures of what a model answers to the records of a dataset."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -41,17 +41,17 @@ _IN_PERCENT = ("class_error", "top1_accuracy")
 
 
 def pictures_folder(output_dir: str | Path, dataset: str) -> Path:
-    """Where the pictures and clips of a data set lie."""
+    """Folder of the pictures and clips of a dataset."""
     return data_set_folder(Path(output_dir, PICTURES), dataset)
 
 
 def picture_path(output_dir: str | Path, dataset: str, number: int) -> Path:
-    """Where the last picture of a data set's held-out sample lies."""
+    """Path of the last picture of a dataset's held-out sample."""
     return pictures_folder(output_dir, dataset) / f"{number}.jpg"
 
 
 def sample_pictures(output_dir: str | Path, dataset: str | None = None) -> list[Media]:
-    """The pictures of a data set's held-out samples, or of all data sets."""
+    """The pictures of a dataset's held-out samples, or of all datasets."""
     root = Path(output_dir, PICTURES)
     files = pictures_folder(root.parent, dataset).glob("*.jpg") if dataset else root.rglob("*.jpg")
     return [
@@ -73,7 +73,7 @@ def write_run_page(cfg: CfgNode) -> Path:
         the path of the page, absolute.
 
     Raises:
-        UserError: there are no metrics, or the page cannot be written.
+        UserError: no metrics were found, or the page cannot be written.
     """
     folder = Path(cfg.OUTPUT_DIR)
     metrics = read_metrics(folder / "metrics.json")
@@ -100,7 +100,7 @@ def result_tables(metrics: Mapping[str, Series]) -> list[Table]:
     """Tables of the last evaluation: a row for each metric, and for each class of metrics by class.
 
     Args:
-        metrics: as in metrics.json; results are called "<task>/<metric>", with the data set in front where
+        metrics: as in metrics.json; results are called "<task>/<metric>", with the dataset in front where
             there are several.
     """
     results: dict[str, dict[str, float]] = {}
@@ -164,7 +164,7 @@ def _has_values(chart: Chart) -> bool:
 
 
 def _predictions(cfg: CfgNode, name: str) -> Section:
-    """Pictures of a data set's held-out samples, and clips or, without labels, pictures."""
+    """Pictures of a dataset's held-out samples, and clips or, without labels, pictures."""
     title, media = f"Predictions on {name}", sample_pictures(cfg.OUTPUT_DIR, name)
     if not cfg.TEST.VISUALIZE.NUM_CLIPS:
         return Section(title, media=media)

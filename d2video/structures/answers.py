@@ -1,8 +1,9 @@
 """Types of the models' answers, for evaluators, the predictor and the projects.
 
-Of a frame or an image (``stream_video``, and DETR's ``forward``): :class:`ImageAnswer`,
-:class:`ScoresAnswer`, :class:`RestoredAnswer`, or, of a tracker, ``Instances`` with ``track_ids``. Of
-a video of a data set (``forward``): :class:`VideoInstances`, :class:`Tracks`, :class:`VideoScores`.
+The answer to a frame or an image (``stream_video``, and DETR's ``forward``) is an :class:`ImageAnswer`, a
+:class:`ScoresAnswer` or a :class:`RestoredAnswer`; a tracker's is ``Instances`` with ``track_ids``. The
+answer to a video of a dataset (``forward``) is a :class:`VideoInstances`, :class:`Tracks` or
+:class:`VideoScores`.
 """
 
 from typing import Any, TypeAlias, TypedDict
@@ -14,7 +15,7 @@ from typing_extensions import NotRequired
 
 class Segment(TypedDict):
     """A segment of a panoptic map: ``category_id`` is contiguous, things first, then stuff;
-    ``track_id``, at least 0, is that of a thing which is followed through a video."""
+    ``track_id``, at least 0, is that of a thing tracked through a video."""
 
     id: int
     category_id: int
@@ -28,20 +29,20 @@ PanopticMap: TypeAlias = tuple[Tensor, list[Segment]]
 
 
 class ImageAnswer(TypedDict):
-    """Of an image model: the things, in pixels of the original, and, panoptic, the map."""
+    """Answer of an image model: things, in pixels of the original; of a panoptic model also the map."""
 
     instances: Instances
     panoptic_seg: NotRequired[PanopticMap]
 
 
 class ScoresAnswer(TypedDict):
-    """Of a classifying model, frame by frame: float (K,), probabilities by all frames so far."""
+    """Answer of a classifying model to a frame: float (K,), probabilities given all frames so far."""
 
     class_scores: Tensor
 
 
 class RestoredAnswer(TypedDict):
-    """Of a restoring model: float32 (3,s·H,s·W), RGB, about 0..255, neither clamped nor rounded.
+    """Answer of a restoring model: float32 (3,s·H,s·W), RGB, about 0..255, neither clamped nor rounded.
 
     The receiver may change the tensor.
     """

@@ -35,7 +35,7 @@ def resize_padding(padding: Tensor, features: Tensor) -> Tensor:
     """The padding mask (N, H, W) at the size of features (..., h, w), by nearest sampling: (N, h, w).
 
     A feature is padding where the pixel at (floor(i·H/h), floor(j·W/w)) is; this is the official
-    rule of DETR and VisTR. On a canvas that is no multiple of the stride it differs from rounding
+    rule of DETR and VisTR. On a canvas that is not a multiple of the stride it differs from rounding
     the valid size up.
     """
     return F.interpolate(padding[:, None].float(), size=features.shape[-2:]).bool()[:, 0]

@@ -1,4 +1,4 @@
-"""Generated training data that stand in for a config's own in benchmarks."""
+"""Generated training data that replace a config's datasets in benchmarks."""
 
 import os
 from pathlib import Path
@@ -28,10 +28,10 @@ _FORMAT_OF_MAPPER = {
 def with_stand_in(
     cfg: CfgNode, folder: str | os.PathLike[str], size: tuple[int, int], count: int = 2
 ) -> CfgNode:
-    """A copy of a config that trains on generated data of the kind that its mapper takes.
+    """Return a copy of a config that trains on generated data for its mapper.
 
     Args:
-        folder: where the data are written, unless they are there already.
+        folder: where the data are written, unless they exist already.
         size: height and width of frames or images, in pixels.
         count: videos or images, for classes of motion at least one each. Videos are as long as a clip.
 
@@ -41,8 +41,8 @@ def with_stand_in(
     kind = _FORMAT_OF_MAPPER.get(cfg.INPUT.DATASET_MAPPER)
     if kind is None:
         raise UserError(
-            f"no data are generated for INPUT.DATASET_MAPPER {cfg.INPUT.DATASET_MAPPER}: give "
-            "DATASETS.TRAIN of your own"
+            f"INPUT.DATASET_MAPPER {cfg.INPUT.DATASET_MAPPER} has no generated data: set DATASETS.TRAIN "
+            "to a dataset of your own"
         )
     if kind == "coco" and any("panoptic" in name for name in cfg.DATASETS.TRAIN):
         kind = "panoptic"

@@ -191,13 +191,15 @@ def _keep_existing(root: Path, record: dict, reuse: bool, overwrite: bool) -> bo
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or found.get("generator") != record["generator"]:
-        raise UserError(f"{root} exists and is no generated shapes dataset: choose another folder")
+        raise UserError(
+            f"{root} exists and is not a generated shapes dataset: choose another folder"
+        )
     if reuse and found == record:
         return True
     if not overwrite:
         state = "the same" if found == record else "other"
         raise UserError(
             f"{root} holds a shapes dataset made with {state} arguments ({root / SPEC_FILE}): "
-            "choose another folder or ask for it to be overwritten"
+            "choose another folder, or overwrite it"
         )
     return False

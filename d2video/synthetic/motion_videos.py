@@ -115,7 +115,7 @@ class MotionSpec:
             == 2
             and 0 <= self.brightness[0] <= self.brightness[1] <= 1,
             "noise must not be negative": self.noise >= 0,
-            "contrasts must lie in 0..1": 0 <= self.texture_contrast <= 1
+            "contrasts must be in 0..1": 0 <= self.texture_contrast <= 1
             and 0 <= self.background_contrast <= 1,
         }
         for requirement, met in requirements.items():

@@ -8,7 +8,7 @@ from d2video.synthetic.files import encode_masks, thing_categories
 from d2video.synthetic.spec import ShapesSpec
 
 # The n-th segment has n times this as its id, modulo 2^24: odd, so that all ids differ and none is
-# 0 (unlabelled); large, so that the colours of the label images can be told apart.
+# 0 (unlabelled); large, so that the label images have distinct colours.
 _ID_STEP = 0x9E3779
 
 

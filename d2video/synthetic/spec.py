@@ -84,17 +84,17 @@ class ShapesSpec:
             "num_frames must be two numbers, 1 <= smallest <= largest": len(self.num_frames) == 2
             and 1 <= self.num_frames[0] <= self.num_frames[1],
             "height and width must be at least 16": min(self.height, self.width) >= 16,
-            "duration must lie in 0..1, above 0": 0 < self.duration <= 1,
+            "duration must be in 0..1, above 0": 0 < self.duration <= 1,
             "max_objects must be at least 1": self.max_objects >= 1,
-            "min_objects must lie in 1..max_objects": 1 <= self.min_objects <= self.max_objects,
+            "min_objects must be in 1..max_objects": 1 <= self.min_objects <= self.max_objects,
             "size must be two fractions, 0 < smallest <= largest <= 1": len(self.size) == 2
             and 0 < self.size[0] <= self.size[1] <= 1,
-            "crossings and leaving must lie in 0..1": 0 <= self.crossings <= 1
+            "crossings and leaving must be in 0..1": 0 <= self.crossings <= 1
             and 0 <= self.leaving <= 1,
             "speed must be two numbers, 0 < smallest <= largest, or None": self.speed is None
             or (len(self.speed) == 2 and 0 < self.speed[0] <= self.speed[1]),
-            "texture_contrast must lie in 0..1": 0 <= self.texture_contrast <= 1,
-            "background_contrast must lie in 0..1": 0 <= self.background_contrast <= 1,
+            "texture_contrast must be in 0..1": 0 <= self.texture_contrast <= 1,
+            "background_contrast must be in 0..1": 0 <= self.background_contrast <= 1,
             "camera_motion and noise must not be negative": min(self.camera_motion, self.noise)
             >= 0,
         }

@@ -1,4 +1,4 @@
-"""Backgrounds made of stuff: regions whose class can be told from pattern and hue."""
+"""Backgrounds made of stuff: regions whose class shows in pattern and hue."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -78,10 +78,10 @@ def drawing_options(chosen: Mapping[str, Any]) -> DrawingOptions:
     """The options with the chosen values.
 
     Raises:
-        UserError: there is no option of a name.
+        UserError: an option is unknown.
     """
     known = [each.name for each in fields(DrawingOptions)]
     for name in chosen:
         if name not in known:
-            raise UserError(f"there is no drawing option {name}: choose {', '.join(known)}")
+            raise UserError(f"unknown drawing option '{name}': choose {', '.join(known)}")
     return DrawingOptions(**chosen)

@@ -52,8 +52,8 @@ def label_of_class(index: int, class_names: Sequence[str] | None) -> str:
         return f"class {index}"
     if index >= len(class_names):
         raise UserError(
-            f"the model predicts class {index}, but there are names for {len(class_names)} classes "
-            "only: the data set in DATASETS that they are of does not fit the model"
+            f"the model predicts class {index}, but DATASETS names only {len(class_names)} classes: name the "
+            "dataset that the model was trained on"
         )
     return class_names[index] or f"class {index}"
 

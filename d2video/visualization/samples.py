@@ -67,7 +67,7 @@ def label_cells(
         cell = _cell(sample["image"], sample["instances"], "", class_names, image_format)
         return [cell], sample["file_name"]
     raise UserError(
-        f"a training sample with {', '.join(sorted(sample))} holds no pictures that this tool draws: "
+        f"a training sample with {', '.join(sorted(sample))} cannot be drawn: "
         "choose another INPUT.DATASET_MAPPER"
     )
 

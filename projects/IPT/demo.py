@@ -16,7 +16,7 @@ from d2video.utils.errors import UserError
 from demo.recipe import SEEDS, Recipe, Run, value_range
 
 _MODEL = "IPT"
-# As RestorationEvaluator names its results, with the data set in front where there are several.
+# As RestorationEvaluator names its results, with the dataset in front where there are several.
 _KEY = re.compile(r"(?:.+/)?restoration/(?:([a-z]+)-)?(PSNR_Y|PSNR_RGB|SSIM)-(\w+)")
 _TITLES = {"input": "degraded input", "bilateral": "bilateral filter, best of several settings"}
 

@@ -316,7 +316,7 @@ def write(folder, results):
         ),
         (
             [{"video_id": 1}],
-            "images takes results in COCO's format, and these are in YouTube-VIS format: give others",
+            "images takes results in COCO's format, but these are in YouTube-VIS format: give other",
         ),
     ],
 )
@@ -341,7 +341,7 @@ def test_the_first_fault_is_one_line(folder, capsys, entries, message):
         (["tracks.json", "--data", "vis"], "must be a list of entries"),
         (
             ["r.json", "--data", "mots"],
-            "takes results in MOTS' text files, and these are in YouTube",
+            "takes results in MOTS' text files, but these are in YouTube",
         ),
         (
             ["o/inference/tracks", "--data", "vis"],

@@ -143,7 +143,7 @@ def test_a_source_may_have_the_name_of_a_key(street):
         (["street.mp4", "model.weights", "w"], "model.weights does not exist"),
         (["street.mp4", "--output", "./street.mp4"], "it is the input itself"),
         (["street.mp4", "--results", "r", "--mot-results", "./r"], "cannot write ./r twice"),
-        (["*.mp4", "--output", "."], "street.mp4 is there, an input itself"),
+        (["*.mp4", "--output", "."], "street.mp4 there is an input"),
         (["my.photos/*.*", "--output", "my.photos"], "it exists"),
     ],
 )

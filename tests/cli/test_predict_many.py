@@ -97,7 +97,7 @@ def test_finished_videos_are_left_out(demo, videos, capsys):
 def test_a_broken_video_is_named_and_tried_again(demo, videos, capsys):
     (videos / "a" / "1.mp4").write_bytes(b"no video")
     error = failing(demo, words(videos, *results(videos)), capsys)
-    assert f"1 of 3 videos failed: {videos}/a/1.mp4; the reasons stand above" in error
+    assert f"1 of 3 videos failed: {videos}/a/1.mp4; see the reasons above" in error
     assert finished(videos) == {"a/0.mp4": 1, "b/1.mp4": 1}
     write_video(videos / "a" / "1.mp4")
     demo.main(words(videos, *results(videos)))
@@ -212,7 +212,8 @@ def test_interrupted(demo, videos, capsys, monkeypatch):
     assert stop.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
     assert (
-        "stopped: 1 of 3 videos are finished; the same command goes on" in capsys.readouterr().out
+        "stopped: 1 of 3 videos are finished; run the same command to continue"
+        in capsys.readouterr().out
     )
     assert sorted(path.name for path in (videos / "json").iterdir()) == [".d2video", "0.json"]
     demo.main(words(videos, *results(videos)))

@@ -149,7 +149,7 @@ def test_classes_that_the_checkpoint_lacks(register, tmp_path):
     assert "dataset usual has annotations of 'triangle', which checkpoint" in str(error.value)
     assert "MODEL.WEIGHTS_IGNORE \"('network.class_embed.',)\"" in str(error.value)
     resumed = vistr_cfg("usual", OUTPUT_DIR=str(tmp_path / "first"))
-    with pytest.raises(UserError, match="go on with the data that the training began with"):
+    with pytest.raises(UserError, match="resume with the data that the training began with"):
         VideoTrainer(resumed).resume_or_load(resume=True)
 
 

@@ -104,7 +104,7 @@ def any_set(monkeypatch):
 def test_a_training_that_does_not_get_better_ends(tmp_path, scores, any_set, caplog):
     losses, final = train(tmp_path, *EARLY, **EVERY_TWO)
     assert len(losses) == 8
-    assert "ends after iteration 7: no better segm/AP in 2 evaluations" in caplog.text
+    assert "stops after iteration 7: no better segm/AP in 2 evaluations" in caplog.text
     assert "than after iteration 3, see model_best.pth" in caplog.text
     assert "Exception" not in caplog.text
     assert final["trainer"]["iteration"] == 7

@@ -149,10 +149,10 @@ def test_a_checkpoint_of_an_older_version(tmp_path, caplog):
 
 def test_a_changed_config_is_told(tmp_path, caplog):
     train(tmp_path, stop=5)
-    assert "another config" not in caplog.text
+    assert "with a changed config" not in caplog.text
     changed = ["SOLVER.BASE_LR", 0.5, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 3.0]
     train(tmp_path, *changed, resume=True)
-    (told,) = [r.getMessage() for r in caplog.records if "another config" in r.getMessage()]
+    (told,) = [r.getMessage() for r in caplog.records if "with a changed config" in r.getMessage()]
     assert (
         "SOLVER.BASE_LR was 0.01, is 0.5, SOLVER.CLIP_GRADIENTS.CLIP_VALUE was 1.0, is 3.0" in told
     )
@@ -168,12 +168,12 @@ def test_a_new_training_in_the_folder_of_another_is_told(tmp_path, caplog):
 def test_resuming_without_a_checkpoint_and_after_the_end_are_told(tmp_path, caplog):
     losses, _ = train(tmp_path, resume=True)
     assert len(losses) == 10
-    assert "holds no checkpoint, so the training starts at the beginning" in caplog.text
-    assert "has ended" not in caplog.text
+    assert "holds no checkpoint, so training starts at the beginning" in caplog.text
+    assert "has finished" not in caplog.text
     caplog.clear()
     losses, _ = train(tmp_path, resume=True)
     assert losses == []
-    assert f"the training in OUTPUT_DIR {tmp_path} has ended, after 10 iterations" in caplog.text
+    assert f"the training in OUTPUT_DIR {tmp_path} has finished, after 10 iterations" in caplog.text
     assert "holds no checkpoint" not in caplog.text
 
 

@@ -158,7 +158,7 @@ def test_the_scale_is_kept_and_other_precisions_can_go_on(tmp_path, caplog):
     plain = trainer([GOOD], tmp_path)
     plain.load_state_dict(state)
     again.load_state_dict(plain.state_dict())
-    assert "the scale starts anew" in caplog.text
+    assert "the loss scale starts at its initial value" in caplog.text
 
 
 def test_bfloat16_is_for_the_forward_pass_alone():

@@ -47,7 +47,7 @@ def test_the_first_answer_counts_unless_numbers_are_unique():
 def test_other_models_and_other_data():
     with pytest.raises(UserError, match="set: the model does not answer with values: choose one"):
         Sum("set").process([{"number": 1}], [{"scores": 1}])
-    with pytest.raises(UserError, match="number 3 is not in set: evaluate on the data set that"):
+    with pytest.raises(UserError, match="number 3 is not in set: evaluate on the dataset that"):
         take(Sum("set", known=[1, 2]), (3, 1.0))
 
 

@@ -79,11 +79,11 @@ def test_what_cannot_be_classified():
         make_predictor().classify(brightening(1), topk=0)
     with pytest.raises(UserError, match="camera 0 has no end"):
         make_predictor().classify(Live())
-    with pytest.raises(UserError, match="StubVideoModel follows objects, it does not classify"):
+    with pytest.raises(UserError, match="StubVideoModel follows objects and does not classify"):
         make_predictor(StubVideoModel()).classify(brightening(1))
-    with pytest.raises(UserError, match="StubRestorer restores images, it does not classify"):
+    with pytest.raises(UserError, match="StubRestorer restores images and does not classify"):
         make_predictor(StubRestorer()).classify(brightening(1))
-    with pytest.raises(UserError, match="names for 1 classes"):
+    with pytest.raises(UserError, match="names only 1 classes"):
         make_predictor(class_names=["dark"]).classify(brightening(1))
 
 

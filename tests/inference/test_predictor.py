@@ -249,7 +249,7 @@ def test_a_restored_picture_is_rounded_in_its_own_memory():
 def test_faults_show_at_the_call(tmp_path):
     with pytest.raises(UserError, match=r"none\.mp4 does not exist"):
         make_predictor()(tmp_path / "none.mp4")
-    with pytest.raises(UserError, match="Linear does not follow video"):
+    with pytest.raises(UserError, match="Linear cannot run on video"):
         make_predictor(torch.nn.Linear(1, 1))
 
 

@@ -78,7 +78,7 @@ def test_files_of_several_videos(folder, tmp_path):
         assert len(list(open_video(out / f"{name}.mp4"))) == 2
     with pytest.raises(UserError, match=r"cannot write 3 videos to .*one\.mp4; give a folder"):
         annotate(tracker(), source, tmp_path / "one.mp4")
-    with pytest.raises(UserError, match="v.*mp4 is there, an input itself; give another"):
+    with pytest.raises(UserError, match="v.*mp4 there is an input; give another"):
         annotate(tracker(), source, folder)
 
 
@@ -363,5 +363,5 @@ def test_without_windows_one_line_comes_before_the_model_runs(monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UserError, match="no screen"):
         calls[0]()
-    with pytest.raises(UserError, match="no drawing option colour"):
+    with pytest.raises(UserError, match="unknown drawing option 'colour'"):
         predictor(moving(), colour=1)

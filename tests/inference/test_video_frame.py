@@ -102,7 +102,9 @@ def test_options_reach_the_picture():
     frame = found_frame(0.9, 0.3)
     np.testing.assert_array_equal(frame.plot(score_threshold=1.0), GREY)
     assert frame.plot(scale=2).shape == (80, 120, 3)
-    with pytest.raises(UserError, match="no drawing option colour: choose score_threshold, "):
+    with pytest.raises(
+        UserError, match="unknown drawing option 'colour': choose score_threshold, "
+    ):
         frame.plot(colour="red")
     np.testing.assert_array_equal(frame.plot(score_threshold=np.float32(1)), GREY)
     for option, value in [("scale", 1.5), ("scale", "2"), ("score_threshold", None)]:
@@ -127,7 +129,7 @@ def test_what_cannot_be_saved(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file"):
         frame.save(tmp_path / "file" / "picture.png")
-    with pytest.raises(UserError, match="no drawing option"):
+    with pytest.raises(UserError, match="unknown drawing option"):
         frame.save(tmp_path / "picture.png", colour="red")
     with pytest.raises(UserError, match="File name too long"):
         frame.save(tmp_path / f"{'x' * 300}.png")
@@ -387,7 +389,7 @@ def test_a_drawer_draws_trails():
     last = [(frame, draw(frame)) for frame in predictor(images)][-1]
     assert (last[0].plot() != last[1]).any()
     np.testing.assert_array_equal(last[0].plot(), predictor.drawer(trail_length=0)(last[0]))
-    with pytest.raises(UserError, match="no drawing option"):
+    with pytest.raises(UserError, match="unknown drawing option"):
         predictor.drawer(colour="red")
 
 

@@ -41,7 +41,7 @@ def test_a_mapper_of_your_own_needs_data_of_your_own(tmp_path):
     cfg = load_cfg("VisTR/vistr_tiny_shapes", [])
     cfg.defrost()
     cfg.INPUT.DATASET_MAPPER = "MyMapper"
-    with pytest.raises(UserError, match=r"MyMapper: give DATASETS\.TRAIN"):
+    with pytest.raises(UserError, match=r"MyMapper has no generated data: set DATASETS\.TRAIN"):
         with_stand_in(cfg, tmp_path, (48, 64))
 
 

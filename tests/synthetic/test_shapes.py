@@ -298,7 +298,7 @@ def test_foreign_folder_is_never_touched(tmp_path):
     root = tmp_path / "photos"
     root.mkdir()
     (root / "spec.json").write_text('{"something": "else"}')
-    with pytest.raises(UserError, match="no generated shapes dataset"):
+    with pytest.raises(UserError, match="not a generated shapes dataset"):
         write_ytvis_shapes(root, {"train": 1}, small_spec(), overwrite=True, progress=False)
     assert [path.name for path in root.iterdir()] == ["spec.json"]
 

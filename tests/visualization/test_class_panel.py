@@ -95,7 +95,7 @@ def test_memory_of_a_long_video_is_bounded(monkeypatch):
 
 
 def test_class_without_a_name():
-    with pytest.raises(UserError, match="predicts class 3, but there are names for 2"):
+    with pytest.raises(UserError, match="predicts class 3, but DATASETS names only 2"):
         add_class_panel(picture(), SCORES, NAMES[:2])
 
 

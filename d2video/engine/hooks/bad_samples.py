@@ -31,7 +31,7 @@ class BadSampleHook(HookBase):
             UserError: ``max_share`` is out of range.
         """
         if not 0 <= max_share <= 1:
-            raise UserError(f"DATALOADER.MAX_BAD_SHARE is {max_share}: give a part from 0 to 1")
+            raise UserError(f"DATALOADER.MAX_BAD_SHARE is {max_share}: set a share from 0 to 1")
         self._counts = counts
         self._max_share = max_share
         self._sent = 0  # faults that the other processes know

@@ -48,7 +48,7 @@ class CheckpointHook(PeriodicCheckpointer):
         self._save(FINAL)
 
     def save_again(self) -> None:
-        """Write anew what was saved after the last step, with what is known since, such as metrics."""
+        """Write the checkpoints of the last step again, with what is known since, such as metrics."""
         if self._names:
             logger.info("The checkpoints of this step are written again, with the metrics")
         for name in self._names:

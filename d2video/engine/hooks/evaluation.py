@@ -26,14 +26,14 @@ class StoppedEarly(BaseException):
 
 
 class EvaluationHook(EvalHook):
-    """detectron2's EvalHook, which remembers what it finds.
+    """detectron2's EvalHook, with its results and the best metric kept in checkpoints.
 
-    The results stand in the checkpoints that are saved afterwards, and in the one of the same step, which
-    is written anew. The model with the best metric so far is kept as ``model_best.pth``, without what only
-    a training goes on from. detectron2's BestCheckpointer forgets the best one when a run is resumed.
+    The results are stored in all later checkpoints, and in the checkpoint of the same step, which is
+    written again. The model with the best metric so far is kept as ``model_best.pth``, without the state
+    that only resuming needs. (detectron2's BestCheckpointer forgets the best metric when a run is resumed.)
 
-    A resumed run decides as one that never stopped: what counts is in the checkpoint, and an evaluation
-    that was cut off is made up for. Register it in all processes, behind the hook that saves.
+    A resumed run decides like a run that never stopped: the checkpoint holds all that counts, and an
+    interrupted evaluation is repeated. Register it in all processes, behind the hook that saves.
 
     Attributes:
         metrics: "last" and "best": {"iteration", "results": {name: value}}; "best" has "metric" as well.
@@ -88,7 +88,7 @@ class EvaluationHook(EvalHook):
         )
         if is_due and self.metrics.get("last", {}).get("iteration") != start - 1:
             logger.info(
-                "The evaluation after iteration %d was cut off, and is made up for", start - 1
+                "The evaluation after iteration %d was interrupted: running it again", start - 1
             )
             self.trainer.storage.iter = start - 1
             self._do_eval()
@@ -155,7 +155,7 @@ class EvaluationHook(EvalHook):
             fault = self._compare(results, iteration)
             self._saving.checkpointer.metrics = self.metrics
         elif self._patience and comm.is_main_process():
-            fault = "TEST.EARLY_STOPPING needs results, but no data set in DATASETS.TEST has labels"
+            fault = "TEST.EARLY_STOPPING needs results, but no dataset in DATASETS.TEST has labels"
         # What the others decide from.
         decided = comm.all_gather((fault, self._without_better, bool(results)))
         fault, self._without_better, has_results = decided[0]
@@ -181,7 +181,7 @@ class EvaluationHook(EvalHook):
         best = self.metrics.get("best")
         if best and (best["metric"], best["mode"]) != (name, self._mode):
             logger.warning(
-                "The best checkpoint so far was that of %s: from now on %s counts, from the beginning",
+                "The best checkpoint so far was chosen by %s: from now on %s counts, starting afresh",
                 *(best["metric"], name),
             )
             best, self._without_better = None, 0
@@ -204,7 +204,7 @@ class EvaluationHook(EvalHook):
         comm.synchronize()  # a process that has ended may end the others
         best = self.metrics.get("best", {})
         logger.warning(
-            "The training ends after iteration %d: no better %s in %d evaluations (TEST.EARLY_STOPPING is "
+            "Training stops after iteration %d: no better %s in %d evaluations (TEST.EARLY_STOPPING is "
             "%d)%s",
             *(
                 self.trainer.iter,

@@ -43,7 +43,7 @@ class HeldOutHook(HookBase):
     gradients, dropout and augmentation, with the running statistics of batch normalisation. They become
     the scalars "held_out/total_loss", "held_out/loss_ce" …, beside the figures of
     :func:`~d2video.modeling.matching_statistics.matching_figures`; of several test sets with
-    "<data set>/" in front. Pictures are drawn in the main process.
+    "<dataset>/" in front. Pictures are drawn in the main process.
 
     Test sets without labels are left out, and the log says why. Register it in all processes, before the
     hooks that evaluate.
@@ -60,7 +60,7 @@ class HeldOutHook(HookBase):
         self._model = getattr(model, "module", model)
         self._precision = precision
         self._samples: dict[str, HeldOutSamples] = {}
-        # By data set: of each process the matched queries of the last time.
+        # By dataset: of each process the matched queries of the last time.
         self._matched: dict[str, list[list[int]]] = {}
 
     def before_train(self) -> None:
@@ -77,7 +77,7 @@ class HeldOutHook(HookBase):
                         self._cfg, name, count, batch, class_names_of(self._model)
                     )
             except UserError as error:
-                logger.info("No losses and pictures of held-out samples: %s", error)
+                logger.info("No losses or pictures of held-out samples: %s", error)
 
     def show(self) -> None:
         """Compute and draw; in all processes alike."""
@@ -106,7 +106,7 @@ class HeldOutHook(HookBase):
 
     @torch.no_grad()
     def _figures(self, name: str, samples: HeldOutSamples) -> dict[str, float]:
-        """The losses of a data set's samples, and how they are matched."""
+        """The losses of a dataset's samples, and how they are matched."""
         device = torch.device(self._cfg.MODEL.DEVICE)
         statistics = MatchingStatistics()
         sums: defaultdict[str, list[float]] = defaultdict(list)

@@ -23,8 +23,8 @@ def warn_of_frozen_noise(model: nn.Module) -> None:
     ]
     if frozen:
         logger.warning(
-            "MODEL.WEIGHTS is empty, so that the model starts from random numbers, and %d of its "
-            "layers, such as %s, stay as they are: name weights of its backbone",
+            "MODEL.WEIGHTS is empty, so the model starts from random weights, and %d of its layers, "
+            "such as %s, are frozen at them: set MODEL.WEIGHTS to weights of its backbone",
             *(len(frozen), frozen[0]),
         )
 
@@ -43,8 +43,8 @@ def warn_of_more_objects(cfg: CfgNode, model: nn.Module, counts: np.ndarray | No
     above = counts > queries
     if above.any():
         logger.warning(
-            "%d of %d training samples have more objects than %s %d, up to %d: in each step those without "
-            "a query are not learnt, and counted in the metrics as unmatched_objects; raise %s",
+            "%d of %d training samples have more objects than %s %d, up to %d: objects without a "
+            "query are not learnt in that step, and counted in the metric unmatched_objects; raise %s",
             *(above.sum(), len(counts), key, queries, counts.max(), key),
         )
 
@@ -67,7 +67,7 @@ def warn_of_changes(before: dict[str, str], now: dict[str, str]) -> None:
     ]
     if changed:
         logger.warning(
-            "the training goes on with another config: %s; what the optimizer keeps, such as "
-            "learning rates and weight decay, stays that of the checkpoint",
+            "training continues with a changed config: %s; the optimizer's settings, such as learning "
+            "rates and weight decay, stay those of the checkpoint",
             ", ".join(changed),
         )

@@ -100,13 +100,13 @@ class StopOnSignal(HookBase):
             return
         name = signal.Signals(number).name
         if self.trainer.iter + 1 >= self.trainer.max_iter:
-            logger.warning("%s: the training is over, only the evaluation is left", name)
+            logger.warning("%s: training has finished, only the evaluation is left", name)
             return
         logger.warning("%s: saving after iteration %d, then exit", name, self.trainer.iter)
         self._save()
         # The parent ends the others as soon as one has exited: not before the file is complete.
         highest(0)
-        logger.warning("Saved. To go on, give the same command with --resume")
+        logger.warning("Saved. To continue, run the same command with --resume")
         raise SystemExit(128 + number)
 
     def after_train(self) -> None:

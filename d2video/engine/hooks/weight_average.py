@@ -100,7 +100,7 @@ def build_average_hook(cfg: CfgNode, model: nn.Module) -> AverageHook | None:
         return None
     if cfg.TEST.PRECISE_BN.ENABLED:
         raise UserError(
-            "SOLVER.EMA and TEST.PRECISE_BN are both enabled, but the latter would measure the statistics of "
+            "SOLVER.EMA and TEST.PRECISE_BN are both enabled, but PRECISE_BN measures the statistics of "
             "weights that are not evaluated: disable one of them"
         )
     return AverageHook(model, cfg.SOLVER.EMA.DECAY)

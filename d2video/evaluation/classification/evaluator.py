@@ -75,7 +75,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             classes: of the model and the data. All classes of the model compete, and results and files
                 have the model's; videos of others are not scored. None: both have the same.
         """
-        self._owner = "data set" if classes is None else "model"  # of the classes, for messages
+        self._owner = "dataset" if classes is None else "model"  # of the classes, for messages
         self._num_labels = len(class_names)
         self._to_model = range(self._num_labels) if classes is None else classes.to_model
         self.class_names = list(class_names if classes is None else classes.model_names)
@@ -86,7 +86,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
     def from_dataset(
         cls, dataset_name: str, output_dir: str, classes: ClassMatch | None = None
     ) -> "VideoClassificationEvaluator":
-        """The evaluator of a registered data set, whose classes may be known once it is read; for
+        """The evaluator of a registered dataset, whose classes may be known once it is read; for
         ``classes`` see :meth:`__init__`.
 
         Raises:
@@ -121,7 +121,7 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
             logger.warning(
                 "%s: %d of %d videos have no label%s and are not scored",
                 *(self._source, unlabelled, len(kept)),
-                "" if self._owner == "data set" else " that the model knows",
+                "" if self._owner == "dataset" else " that the model knows",
             )
         confusion = np.zeros((len(self.class_names),) * 2, np.int64)  # (true, predicted)
         for each in scored:
@@ -134,13 +134,13 @@ class VideoClassificationEvaluator(GatheringEvaluator[int, Prediction, VideoScor
         if scores.shape != (count,):
             raise UserError(
                 f"{self._source}: the model's scores of {where} have the shape "
-                f"{list(scores.shape)}, the {self._owner} has {count} classes; evaluate on the data set "
+                f"{list(scores.shape)}, the {self._owner} has {count} classes; evaluate on the dataset "
                 "whose classes the model has learnt"
             )
         if not scores.isfinite().all():
             raise UserError(
-                f"{self._source}: the model's scores of {where} are not finite: its training has "
-                "diverged, or its weights are damaged"
+                f"{self._source}: the model's scores of {where} are not finite: training has diverged "
+                "or the weights are damaged; use another checkpoint"
             )
         if label is not None and not 0 <= label < self._num_labels:
             raise UserError(

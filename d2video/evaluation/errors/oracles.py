@@ -3,7 +3,7 @@
 TIDE (Bolya et al., 2020, sections 2.2 and 2.3) at an IoU of 0.5, for images and videos. Kinds and their
 order of precedence are those of the authors' package tidecv.
 
-Shapes: N predictions and M labelled objects (without crowds) of a data set.
+Shapes: N predictions and M labelled objects (without crowds) of a dataset.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ KINDS = ("localisation", "class", "duplicate", "background", "both")
 
 @dataclass(frozen=True)
 class Judged:
-    """All predictions of a data set that take part.
+    """All predictions of a dataset that take part.
 
     Attributes:
         scores: (N,) float64.

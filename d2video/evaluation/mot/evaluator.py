@@ -80,7 +80,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
     def from_dataset(
         cls, dataset_name: str, output_dir: str | None, classes: ClassMatch | None = None
     ) -> "MOTEvaluator":
-        """The evaluator of a registered data set, see :meth:`MOTGroundTruth.from_dataset`; for
+        """The evaluator of a registered dataset, see :meth:`MOTGroundTruth.from_dataset`; for
         ``classes`` see :meth:`__init__`."""
         return cls(MOTGroundTruth.from_dataset(dataset_name), output_dir, classes)
 
@@ -181,7 +181,7 @@ class MOTEvaluator(GatheringEvaluator[str, _Compared, Tracks]):
             classes = frame.pred_classes.tolist() if len(frame) else ()
             if odd := [k for k in classes if not 0 <= k < len(names)]:
                 raise UserError(
-                    f"{where}, frame {t}: class {odd[0]}; the data set's classes are "
+                    f"{where}, frame {t}: class {odd[0]}; the dataset's classes are "
                     + ", ".join(f"{k} ({name})" for k, name in enumerate(names))
                     + ": evaluate a model of these classes"
                 )

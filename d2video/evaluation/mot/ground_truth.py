@@ -57,7 +57,7 @@ class MOTGroundTruth:
     """The sequences of a split, read for evaluation.
 
     Attributes:
-        source: data set or folder, for messages.
+        source: dataset or folder, for messages.
         benchmark: whose rules count: MOT15, MOT16, MOT17, MOT20, DanceTrack, MOTS20, KITTI, BDD100K.
         sequences: name → sequence, or its part that is in the split; sorted.
         rows: name → all rows of its ``gt.txt``, or what its annotations would be there, the split's
@@ -106,7 +106,7 @@ class MOTGroundTruth:
 
     @property
     def result_numbers(self) -> tuple[int, ...] | None:
-        """What stands for each class in files of results, in a column that boxes of one class lack."""
+        """Number of each class in result files; None if they have no class column (boxes of one class)."""
         return None if len(self.class_names) == 1 and not self.has_masks else self.class_numbers
 
     @classmethod
@@ -164,7 +164,7 @@ class MOTGroundTruth:
 
     @classmethod
     def from_dataset(cls, dataset_name: str, *, needs_images: bool = True) -> "MOTGroundTruth":
-        """The labels of a registered data set: raw ones by the metadata's ``mot_sequences``, else
+        """The labels of a registered dataset: raw ones by the metadata's ``mot_sequences``, else
         those in its records. Which rows count is the metadata's ``mot_rule``.
 
         Args:
@@ -191,8 +191,8 @@ class MOTGroundTruth:
             for number in numbers or ():
                 if not 0 <= number < 2**31:
                     raise UserError(
-                        f"{source}: category id {number} cannot stand in files of results: number the "
-                        "categories from 0 or 1 on"
+                        f"{source}: category id {number} cannot be written to result files: number "
+                        "the categories from 0 or 1 on"
                     )
             return cls.from_records(source, benchmark, records, names, numbers)
         rule = metadata.get("mot_rule") or object_rule(benchmark)
@@ -297,8 +297,8 @@ class MOTGroundTruth:
             name = next(iter(found))
             raise UserError(
                 f"{folder}: nothing is in the first frame of {name}, which has the number {first[name]}, so "
-                "the results may count otherwise: say so (--frame-numbers 0 or 1), or that they do not "
-                "(--frame-numbers labels)"
+                "the results may number frames differently: give --frame-numbers 0 or 1, or, if they use "
+                "the labels' numbers, --frame-numbers labels"
             )
 
 

@@ -19,15 +19,15 @@ def sequence_of_record(record: Mapping[str, Any], source: str) -> MOTSequence:
     """The sequence of a tracking record.
 
     Args:
-        source: data set, for messages.
+        source: dataset, for messages.
 
     Raises:
-        UserError: results cannot lie in a file of the sequence's name.
+        UserError: the sequence's name cannot be the name of a result file.
     """
     name, length = record["sequence"], record["length"]
     if os.path.basename(name) != name or name in ("", ".", ".."):
         raise UserError(
-            f"{source}: the name '{name}' of a video cannot be that of a file of results; rename it"
+            f"{source}: video '{name}': its name cannot be that of a result file; rename it"
         )
     return MOTSequence(
         name=name,

@@ -183,8 +183,8 @@ class PanopticEvaluator(GatheringEvaluator[int, ImageComparison, ImageAnswer]):
         stray = np.setdiff1d(ids, [0, *predicted])
         if stray.size or 0 in predicted or len(predicted) < len(segments_info):
             raise UserError(
-                f"{where}: the ids of the map and of segments_info differ, one is given twice, or "
-                "0, which is void, is a segment's"
+                f"{where}: the ids of the map and of segments_info differ, an id is given "
+                "twice, or a segment has id 0, which is void; give each segment one id from 1 on"
             )
         return ids, predicted
 

@@ -14,7 +14,7 @@ INPUT = "input"
 BILATERAL = "bilateral"
 
 # Of the bilateral filter: (sigma of the colour distance, which OpenCV sums over the channels; sigma
-# of the distance in pixels). Which suits a data set best is for its evaluation to tell.
+# of the distance in pixels). Which suits a dataset best is for its evaluation to tell.
 BILATERAL_SETTINGS = tuple((colour, space) for colour in (50, 100, 200, 400) for space in (1.5, 3))
 
 

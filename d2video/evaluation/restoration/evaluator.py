@@ -89,7 +89,7 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
 
     @classmethod
     def from_dataset(cls, dataset_name: str, output_dir: str) -> "RestorationEvaluator":
-        """The evaluator of a registered data set, whose metadata may have ``image_root`` and
+        """The evaluator of a registered dataset, whose metadata may have ``image_root`` and
         ``restoration_evaluator``, a dict with ``baselines`` and ``save_images``."""
         metadata = MetadataCatalog.get(dataset_name)
         return cls(
@@ -118,19 +118,19 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
         if restored.shape != target.shape:
             raise UserError(
                 f"{where}: the restored image has {_size(restored)} pixels, the true one "
-                f"{_size(target)}: the data set's scale is not that of the model's task"
+                f"{_size(target)}: use a dataset with the scale of the model's task"
             )
         if not restored.isfinite().all():
             raise UserError(
-                f"{where}: the restored image holds values that are not finite: the training "
-                "has diverged, or the weights are damaged"
+                f"{where}: the restored image holds values that are not finite: training has "
+                "diverged or the weights are damaged; use another checkpoint"
             )
         scale = target.shape[-1] // image.shape[-1]
         border = scale if scale > 1 else 0
         if min(target.shape[-2:]) <= 2 * border:
             raise UserError(
-                f"{where}: of an image of {_size(target)} pixels nothing is left to measure "
-                f"without {border} at each border: leave it out of the data set"
+                f"{where}: an image of {_size(target)} pixels is too small to measure "
+                f"without {border} pixels at each border: leave it out of the dataset"
             )
         measures = {MODEL: measure(restored, target, border)}
         if self._with_baselines:

@@ -47,7 +47,7 @@ class UnitMatches:
 
 @dataclass(frozen=True)
 class Accumulated:
-    """Curves over a data set; -1 where a category has no track in an area range.
+    """Curves over a dataset; -1 where a category has no track in an area range.
 
     Attributes:
         precision: (T, R, K, A, M) float64.
@@ -176,9 +176,9 @@ def accumulate(
     """Precision and recall of every category over all videos.
 
     Args:
-        units: of all videos of the data set, also of those without predictions.
+        units: of all videos of the dataset, also of those without predictions.
         matches: of the units.
-        category_ids: all K categories of the data set.
+        category_ids: all K categories of the dataset.
     """
     by_category: dict[int, list[tuple[Unit, UnitMatches]]] = {i: [] for i in sorted(category_ids)}
     # Ascending by video, so that equal scores come in the protocol's order.

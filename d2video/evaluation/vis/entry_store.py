@@ -9,7 +9,7 @@ Entry = dict[str, Any]
 
 
 class StoredEntries:
-    """The entries of one video, read anew at each iteration. Pickled they are a list."""
+    """The entries of one video, read again at each iteration. Pickling turns them into a list."""
 
     def __init__(self, store: "EntryStore", place: int, size: int) -> None:
         self._store, self._place, self._size = store, place, size

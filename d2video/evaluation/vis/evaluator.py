@@ -186,12 +186,12 @@ class YTVISEvaluator(GatheringEvaluator[int, _Compared, VideoInstances]):
         if not len(labels) == len(scores) == len(masks):
             raise UserError(
                 f"{where}: {len(labels)} pred_labels, {len(scores)} pred_scores and {len(masks)} "
-                "pred_masks; there must be as many of each"
+                "pred_masks; their numbers must be equal"
             )
         for n, (label, score, track) in enumerate(zip(labels, scores, masks)):
             if label not in self._category_ids:
                 raise UserError(
-                    f"{where}, prediction {n}: label {label} is none of the dataset's "
+                    f"{where}, prediction {n}: label {label} is not one of the dataset's "
                     f"{len(self._category_ids)} classes; evaluate with the dataset's class count"
                 )
             if not math.isfinite(score):

@@ -56,12 +56,12 @@ def write_results(entries: Iterable[dict[str, Any]], folder: str | os.PathLike[s
 
 
 def _decode(value: Any) -> str:
-    assert isinstance(value, bytes), f"{type(value).__name__} cannot stand in a result file"
+    assert isinstance(value, bytes), f"{type(value).__name__} cannot be written to a result file"
     return value.decode("ascii")
 
 
 def check_results(results: Any, ground_truth: YTVISGroundTruth, source: str = "results") -> None:
-    """Check the content of a result file against the videos and categories of its data set.
+    """Check the content of a result file against the videos and categories of its dataset.
 
     Args:
         results: as parsed from JSON.

@@ -1,4 +1,4 @@
-"""An answered frame: what the model found in it, as a picture, as plain values, and in other formats."""
+"""A frame with the model's answer, which you can draw, save and convert."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,14 +49,14 @@ class NotOffered(UserError, AttributeError):
 class VideoFrame(Frame):
     """A frame of a video, or an image, together with a model's answer to it.
 
-    It holds nothing of other frames. What only models of one task answer (``instances``,
-    ``class_scores``, ``restored``) is in a derived class; the frames of other models raise
-    :class:`NotOffered` for it.
+    It holds no data of other frames. Answers of only one task (``instances``, ``class_scores``,
+    ``restored``) are attributes of a derived class; on the frames of other models they raise
+    :class:`NotOffered`.
 
     Attributes:
         task: of the model; it draws and writes the frame.
         class_names: by class index, "" for a class without a name; ``None`` if unknown.
-        categories: [{"id": int, "name": text}, ...] of the data set that the classes are of, as in a
+        categories: [{"id": int, "name": text}, ...] of the dataset that the classes are of, as in a
             COCO file; ``None`` if unknown.
     """
 
@@ -76,7 +76,7 @@ class VideoFrame(Frame):
             uint8 (H',W',3), RGB.
 
         Raises:
-            UserError: there is no such option.
+            UserError: a drawing option is unknown.
         """
         return self.task.drawer(self.class_names, drawing_options(options))(self)
 
@@ -86,17 +86,17 @@ class VideoFrame(Frame):
         The folder above it is created. The file appears whole or not at all.
 
         Raises:
-            UserError: no image has such a suffix, the path cannot be written, or there is no such
-                option.
+            UserError: the suffix is not that of an image format, the path cannot be written, or a
+                drawing option is unknown.
         """
         with ImageFileWriter(path) as writer:
             writer.write(self.plot(**options))
 
     def to_dict(self, topk: int = DEFAULT_TOPK) -> dict[str, Any]:
-        """The answer as plain values, which ``json.dumps`` takes.
+        """Return the answer as plain values that ``json.dumps`` accepts.
 
-        As a frame of the results files (:meth:`Task.open_results`); each instance, segment or class
-        has its name as well, ``"category"``.
+        The keys are those of a frame in the results files (:meth:`Task.open_results`); each instance,
+        segment or class also has its name, ``"category"``.
 
         Args:
             topk: number of classes of a classifying model, at least 1.

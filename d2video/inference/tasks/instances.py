@@ -125,7 +125,7 @@ class InstanceFrame(VideoFrame):
 
 
 class DetectionTask(Task[InstanceFrame]):
-    """Find objects, each frame by itself; the model answers with an :class:`ImageAnswer`."""
+    """Find objects, frame by frame; the model answers with an :class:`ImageAnswer`."""
 
     does = "finds objects"
     found_nothing = "no instance was found, of any score"
@@ -142,7 +142,7 @@ class DetectionTask(Task[InstanceFrame]):
     def drawer(
         self, class_names: Sequence[str] | None, options: DrawingOptions
     ) -> Callable[[InstanceFrame], np.ndarray]:
-        """Draw panoptic maps, or else instances, which stand for the maps where masks are off."""
+        """Draw panoptic maps, or instances if masks are off."""
         length = options.trail_length
         if length is None:
             length = DEFAULT_TRAIL_LENGTH
@@ -185,7 +185,7 @@ class InstanceSummary(Summary[InstanceFrame]):
 
     Args:
         score_threshold: of those that are drawn. A panoptic model's segments are all drawn.
-        found_nothing: what to say if there is no instance.
+        found_nothing: text for frames without instances.
     """
 
     def __init__(self, score_threshold: float, found_nothing: str) -> None:
@@ -295,7 +295,7 @@ def chosen_classes(names: Sequence[str], class_names: Sequence[str] | None) -> l
     """
     if class_names is None:
         raise UserError(
-            f"classes: the names of the model's classes are unknown, so {names[0]} is too"
+            f"classes: the names of the model's classes are unknown, so '{names[0]}' cannot be chosen"
         )
     known = {label_of_class(index, class_names): index for index in range(len(class_names))}
     for name in names:

@@ -44,7 +44,7 @@ class Task(ABC, Generic[Answered]):
         does: what such a model does, for messages.
         takes_images: a folder holds unrelated images; otherwise the frames of one video.
         resizes: frames are resized by INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST.
-        has_classes: answers name classes of the data set.
+        has_classes: answers name classes of the dataset.
         is_lossless: pictures of a folder are PNG files.
         offers: of the optional outputs "results" (JSON), "mot_results", "mots_results" and
             "side_by_side", and of the option "classes".

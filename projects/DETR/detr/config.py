@@ -70,7 +70,7 @@ def add_detr_config(cfg: CN) -> None:
     cfg.MODEL.DETR.PANOPTIC.OFFICIAL_MERGE = False
 
     # Follow objects through videos by matching the queries of neighbouring frames: answers to videos
-    # have track ids, and tracking data sets can be evaluated. Single images are answered as before.
+    # have track ids, and tracking datasets can be evaluated. Single images are answered as before.
     cfg.MODEL.DETR.LINK = False
     # How, see linking.py. Scores, 0 to 1: of a query that starts a track, and of one that goes on with it.
     cfg.MODEL.DETR.LINKING = CN()

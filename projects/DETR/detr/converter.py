@@ -75,7 +75,7 @@ _wrapper_name = partial(foreign_name, backbone="backbone.0.backbone.", resnet_na
 _NO_MASKS = ("network.mask_branch.",)
 
 CONVERTER_REGISTRY["DETR"] = {
-    # A model with masks can start from a detector: its mask branch starts anew.
+    # A model with masks can start from a detector: its mask branch is then randomly initialised.
     "detr": CheckpointFormat(
         "official DETR detection", foreign_name, not_in_file=_NO_MASKS, class_names=_DETECTION
     ),

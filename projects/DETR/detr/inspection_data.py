@@ -1,4 +1,4 @@
-"""DETR's query slots and decoder layers over a data set (Carion et al., 2020, figures 4 and 7).
+"""DETR's query slots and decoder layers over a dataset (Carion et al., 2020, figures 4 and 7).
 
 Shapes: Q: queries, L: decoder layers, M: images.
 """
@@ -86,20 +86,20 @@ def _layer_section(name: str, scores: Scores) -> Section:
 def over_data(
     model: DETR, cfg: CfgNode, name: str, classes: ClassMatch | None = None
 ) -> tuple[Tensor, Scores | None]:
-    """Run a model on a labelled data set of images.
+    """Run a model on a labelled dataset of images.
 
     Args:
         model: in evaluation mode.
         cfg: its config.
-        name: a registered data set, or the path of labels.
-        classes: of the model and the data set, see :func:`match_test_sets`.
+        name: a registered dataset, or the path of labels.
+        classes: of the model and the dataset, see :func:`match_test_sets`.
 
     Returns:
         the boxes that the last layer's queries predict, (M, Q, 4), cxcywh in [0, 1], on the CPU, and
-        the box AP of each layer; None for a data set without labelled objects.
+        the box AP of each layer; None for a dataset without labelled objects.
 
     Raises:
-        UserError: the data set has no boxes of images.
+        UserError: the dataset has no boxes of images.
     """
     depth = len(model.network.transformer.decoder.layers)
     evaluators = [

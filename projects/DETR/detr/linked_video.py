@@ -25,7 +25,7 @@ class LinkedTask(TrackingTask):
 
 
 class LinkedVideo(Tracks, VideoInstances):
-    """The answer to a video of a data set: its tracks frame by frame (MOTChallenge), and one by one
+    """The answer to a video of a dataset: its tracks frame by frame (MOTChallenge), and one by one
     (YouTube-VIS)."""
 
 

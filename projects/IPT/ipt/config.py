@@ -82,8 +82,8 @@ def add_ipt_config(cfg: CN) -> None:
     restoration.CLAMP_NOISE = True
     # Folder of grey images of rain streaks, such as those of RainTrainL; "": they are generated.
     restoration.STREAK_FOLDER = ""
-    # Task in testing of images whose data set names none; "": MODEL.IPT.TASK, or the model's only one.
+    # Task in testing of images whose dataset names none; "": MODEL.IPT.TASK, or the model's only one.
     restoration.TEST_TASK = ""
-    # [[task of a data set, task of the model], ...]: restore images of a task that the model lacks by
+    # [[task of a dataset, task of the model], ...]: restore images of a task that the model lacks by
     # another one of the same scale, such as ["denoise_70", "denoise_50"].
     restoration.RESTORE_AS = []

@@ -35,7 +35,7 @@ class Restored(Found):
 
 
 class Restoration(DeployedTask):
-    """Restore images, each by itself.
+    """Restore images one by one.
 
     ``patches_<task>``: patches float32 (n, 3, p, p), RGB, 0..255, to ``restored`` (n, 3, s·p, s·p).
 

@@ -1,4 +1,4 @@
-"""Clean images and, where a data set has them, their degraded partners: read, cut and turned alike.
+"""Clean images and, where a dataset has them, their degraded partners: read, cut and turned alike.
 
 Shapes: p side of a patch (of the degraded image), s scale of the task, H x W and h x w whole images.
 """

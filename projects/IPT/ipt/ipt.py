@@ -242,7 +242,7 @@ class IPT(nn.Module):
     def stream_video(
         self, frames: Iterator[Tensor], output_size: tuple[int, int]
     ) -> Iterator[RestoredAnswer]:
-        """Restore the frames of a video, each by itself, by the task MODEL.IPT.TASK.
+        """Restore the frames of a video one by one, by the task MODEL.IPT.TASK.
 
         Args:
             frames: uint8 tensors (3, h, w).

@@ -293,7 +293,9 @@ def _choose_tasks(network: IPTNetwork, state: dict[str, Tensor], prefix: str, *_
         if task in dropped:
             del state[name]
     if dropped:
-        logger.info("tasks of the checkpoint that the model lacks: %s: dropped", ", ".join(dropped))
+        logger.info("tasks that only the checkpoint has, dropped: %s", ", ".join(dropped))
     fresh = [task for task in wanted if task not in found]
     if fresh and names:
-        logger.warning("tasks that the checkpoint lacks: %s: they start anew", ", ".join(fresh))
+        logger.warning(
+            "tasks that the checkpoint lacks, randomly initialised: %s", ", ".join(fresh)
+        )

@@ -84,7 +84,7 @@ class RestorationMapper:
         ):
             raise UserError(
                 f"INPUT.RESTORATION.RESTORE_AS is {restoration.RESTORE_AS}: give pairs "
-                "[task of a data set, task of the model]"
+                "[task of a dataset, task of the model]"
             )
         return {
             "is_train": is_train,
@@ -102,7 +102,7 @@ class RestorationMapper:
 
     @classmethod
     def held_out_cfg(cls, cfg: CfgNode, records: Sequence[Mapping[str, Any]]) -> CfgNode:
-        """See :func:`~d2video.data.held_out_samples.held_out_cfg`: a data set may be for one task only."""
+        """See :func:`~d2video.data.held_out_samples.held_out_cfg`: a dataset may be for one task only."""
         if tasks := sorted({record["task"] for record in records if "task" in record}):
             cfg.INPUT.RESTORATION.TRAIN_TASKS = tasks
             cfg.INPUT.RESTORATION.TASK_WEIGHTS = []
@@ -118,7 +118,7 @@ class RestorationMapper:
         Returns:
             ``image``: float32 (3,p,p), or (3,h,w) for testing, RGB, degraded, 0..255 unless noise is
             not clamped; ``target``: uint8 (3,s*p,s*p) or (3,H,W); ``task``: what the model is to do;
-            for testing ``measured_as``: the data set's task; ``file_name`` and ``image_id``.
+            for testing ``measured_as``: the dataset's task; ``file_name`` and ``image_id``.
 
         Raises:
             BrokenFile: an image cannot be read.
@@ -193,8 +193,8 @@ class RestorationMapper:
 def _check_is_image(record: Mapping[str, Any]) -> None:
     if "image_id" not in record:
         raise UserError(
-            "INPUT.DATASET_MAPPER RestorationMapper takes images, and this data set holds videos: "
-            "choose another mapper or data set"
+            "INPUT.DATASET_MAPPER RestorationMapper takes images, and this dataset holds videos: "
+            "choose another mapper or dataset"
         )
 
 

@@ -47,7 +47,7 @@ class BatchTasks:
 
 
 class ImageTasks:
-    """The task of each image for testing: its data set's, else a default.
+    """The task of each image for testing: its dataset's, else a default.
 
     Args:
         tasks: of the model.
@@ -81,7 +81,7 @@ class ImageTasks:
         if not name:
             if len(self.tasks) > 1:
                 raise UserError(
-                    f"image {record['file_name']} is of a data set without a task, and the model has "
+                    f"image {record['file_name']} is of a dataset without a task, and the model has "
                     f"{len(self.tasks)}: set INPUT.RESTORATION.TEST_TASK"
                 )
             return self.tasks[0]
@@ -109,7 +109,7 @@ class ImageTasks:
         )
         return (
             f"the model has no task '{name}', it has {', '.join(task.name for task in self.tasks)}: "
-            f"{by_another}leave the data set out of DATASETS.TEST, or train {name}, too"
+            f"{by_another}leave the dataset out of DATASETS.TEST, or train {name}, too"
         )
 
 
@@ -117,7 +117,7 @@ def check_is_for(record: Mapping[str, Any], task: Task) -> None:
     """A training record for a batch's task."""
     if record.get("task", task.name) != task.name:
         raise UserError(
-            f"image {record['file_name']} is of a data set only for task {record['task']}, and "
+            f"image {record['file_name']} is of a dataset only for task {record['task']}, and "
             f"a batch is for {task.name}: train only on that task (MODEL.IPT.TASKS, "
             "INPUT.RESTORATION.TRAIN_TASKS), or on plain image folders"
         )

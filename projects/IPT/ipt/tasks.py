@@ -52,8 +52,8 @@ def parse_task(entry: Any) -> Task:
         hasattr(container, name) for container in (nn.ModuleDict(), nn.ParameterDict())
     ):
         raise UserError(
-            f"MODEL.IPT.TASKS has a task '{name}', no usable name: take letters, digits and _, a "
-            "letter first, and no name of a torch module's own attribute"
+            f"MODEL.IPT.TASKS has a task '{name}', an unusable name: use letters, digits and _, "
+            "start with a letter, and avoid the names of a torch module's attributes"
         )
     kind, own_scale, sigma = _meaning(name)
     if scale is None:

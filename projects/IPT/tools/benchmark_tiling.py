@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cfg.MODEL.META_ARCHITECTURE != "IPT":
         raise UserError(f"{cfg.MODEL.META_ARCHITECTURE} has no tiling: give a config of IPT")
     if not cfg.DATASETS.TEST:
-        raise UserError("DATASETS.TEST is empty: name the data sets to restore")
+        raise UserError("DATASETS.TEST is empty: name the datasets to restore")
     if not cfg.MODEL.WEIGHTS:
         raise UserError("MODEL.WEIGHTS is empty: PSNR needs a trained model")
     model = build_model(cfg).eval()

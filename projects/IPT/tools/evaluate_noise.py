@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.data.datasets.image_folder import load_image_folder
 
     if args.images is None and not cfg.DATASETS.TEST:
-        raise UserError("give --images, or a data set in DATASETS.TEST")
+        raise UserError("give --images, or a dataset in DATASETS.TEST")
     records = (
         load_image_folder(args.images) if args.images else DatasetCatalog.get(cfg.DATASETS.TEST[0])
     )

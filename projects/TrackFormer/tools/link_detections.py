@@ -9,7 +9,7 @@ The difference to the tracker's own result on the same data is what its track qu
 
 Each frame goes through the model as a picture of its own; detections with a high enough score are
 linked as SORT does without its Kalman filter (d2video/evaluation/mot/iou_tracker.py). Of several
-thresholds, those with the highest HOTA on the data set itself count: the best that could be had.
+thresholds, those with the highest HOTA on the dataset itself count: the best that could be had.
 """
 
 import argparse

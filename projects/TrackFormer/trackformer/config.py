@@ -67,7 +67,7 @@ def add_trackformer_config(cfg: CN) -> None:
     # Frames whose features the decoder attends to: 1, or 2, the official multi-frame attention.
     # HIDDEN_DIM is then a multiple of 96 and of NUM_HEADS.
     node.DEFORMABLE.NUM_FRAMES = 1
-    # With several frames, the encoder sees each by itself. False: tokens of every frame look at all frames.
+    # With several frames, the encoder sees each separately. False: tokens of every frame look at all frames.
     node.DEFORMABLE.MULTI_FRAME_ATTENTION_SEPARATE_ENCODER = True
     # Merge a frame's levels with those of the frame before it, by a 1×1 convolution each; with any
     # NUM_FRAMES (official: False).

@@ -156,7 +156,7 @@ CONVERTER_REGISTRY["TrackFormer"] = {
         widen=widener,
         is_of=_of_a_tracker,
     ),
-    # A tracker can start from a detector: what the latter lacks starts anew.
+    # A tracker can start from a detector: what the detector lacks is randomly initialised.
     "deformable_detr": CheckpointFormat(
         "official Deformable DETR",
         trackformer_name,

@@ -40,7 +40,7 @@ def export_trackformer(model: TrackFormer, cfg: CfgNode) -> Graphs:
     settings = _settings(model)
     if settings["tracker"]["public_detections"]:
         raise UserError(
-            f"{model.node}.TRACKER.PUBLIC_DETECTIONS cannot be exported, because only data sets have "
+            f"{model.node}.TRACKER.PUBLIC_DETECTIONS cannot be exported, because only datasets have "
             "them: set it ''"
         )
     generator = torch.Generator().manual_seed(0)

@@ -38,9 +38,7 @@ def inspect_trackformer(model: TrackFormer, look: Look) -> Iterator[Section]:
     for track in dict.fromkeys(look.tracks or [*found][:1]):
         yield _attention_section(track, steps, look, frames, layer)
     if look.cfg is None:
-        note = (
-            "Which queries get which objects in training needs labels: name a data set by --data."
-        )
+        note = "Which queries get which objects in training needs labels: name a dataset by --data."
         yield Section("Matching in training", [note])
     else:
         yield from matching_sections(model, look, look.cfg)

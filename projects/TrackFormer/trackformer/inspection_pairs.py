@@ -120,15 +120,15 @@ def pairs_of(
 def training_samples(
     cfg: CfgNode, name: str, classes: ClassMatch | None, count: int
 ) -> Iterator[dict]:
-    """The first samples of a training on one data set, always the same.
+    """The first samples of a training on one dataset, always the same.
 
     Args:
         cfg: of the model.
-        name: of the data set.
-        classes: of the model and the data set; objects of classes that the model lacks are left out.
+        name: of the dataset.
+        classes: of the model and the dataset; objects of classes that the model lacks are left out.
 
     Raises:
-        UserError: the data set has no labels.
+        UserError: the dataset has no labels.
     """
     cfg = cfg.clone()
     cfg.defrost()

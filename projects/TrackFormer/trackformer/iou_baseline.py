@@ -55,7 +55,7 @@ def evaluate(
         UserError: no test set, one without boxes of tracks, masks, or weights that do not fit.
     """
     if not cfg.DATASETS.TEST:
-        raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on")
+        raise UserError("DATASETS.TEST is empty: name the datasets to evaluate on")
     if cfg.MODEL.MASK_ON:
         raise UserError("boxes are linked, not masks: set MODEL.MASK_ON False")
     use = label_use(cfg)
@@ -77,7 +77,7 @@ def evaluate(
             for settings in itertools.product(score_thresholds, iou_thresholds, max_ages)
         ]
         if any("mot" not in result for result in results):
-            raise UserError(f"data set {name} has no labels: nothing can be compared")
+            raise UserError(f"dataset {name} has no labels: nothing can be compared")
         found = max(results, key=lambda result: result["mot"]["HOTA"])
         # Once more, so that the files that the evaluator writes are those of the best settings.
         best[name] = score_linked(videos, evaluator, *found["settings"].values())

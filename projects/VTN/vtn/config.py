@@ -38,7 +38,7 @@ def add_vtn_config(cfg: CN) -> None:
     # the window only.
     vtn.POSITIONS = "learned"
     # What becomes of frame numbers beyond the table: "rescale" counts them from the first frame of the
-    # clip and, if need be, shrinks them; "modulus" begins anew at 0 (official).
+    # clip and, if need be, shrinks them; "modulus" starts again at 0 (official).
     vtn.POSITION_RULE = "rescale"
     # A frame that repeats the one before it, as in videos shorter than the clip, is not attended to.
     # Official: False.

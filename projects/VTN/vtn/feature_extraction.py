@@ -1,4 +1,4 @@
-"""The backbone's features of all frames of a data set's videos, in files."""
+"""The backbone's features of all frames of a dataset's videos, in files."""
 
 import hashlib
 import logging
@@ -30,7 +30,7 @@ _BACKBONE = "frame_encoder.backbone."
 
 
 def extract_features(cfg: CfgNode, dataset: str, folder: Path, dtype: str) -> None:
-    """Write the features of a registered data set's videos; files that are there are kept.
+    """Write the features of a registered dataset's videos; files that are there are kept.
 
     Args:
         cfg: of a VTN with weights.
@@ -42,7 +42,7 @@ def extract_features(cfg: CfgNode, dataset: str, folder: Path, dtype: str) -> No
         UserError: not a VTN, no backbone in its weights, or ``folder`` holds features that were made
             otherwise. Videos that cannot be read are left out with a warning.
     """
-    build_test_loader(cfg, dataset)  # raises for a wrong name or a broken data set
+    build_test_loader(cfg, dataset)  # raises for a wrong name or a broken dataset
     records = DatasetCatalog.get(dataset)
     model = _build_model(cfg)
     source = {
@@ -122,7 +122,7 @@ def _check_source(folder: Path, source: dict[str, str]) -> None:
         raise UserError(f"{folder} holds files of unknown origin: give another --output")
     elif read_index(folder)["source"] != source:
         raise UserError(
-            f"{folder} holds features of another data set, backbone, size or --dtype: give another "
+            f"{folder} holds features of another dataset, backbone, size or --dtype: give another "
             "--output, or delete it"
         )
 

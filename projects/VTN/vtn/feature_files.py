@@ -31,7 +31,7 @@ def file_of(record: dict[str, Any]) -> str:
 
     Numbers of videos change when a list or a folder does, and files are replaced; so that one's
     features never go for another's, the name also tells the video and its size in bytes, wherever
-    the data set lies.
+    the dataset lies.
     """
     path = Path(record["file_name"])
     size = path.stat().st_size if path.is_file() else 0
@@ -54,25 +54,25 @@ def read_features(path: str | Path) -> tuple[Tensor, Tensor]:
     """Features (F, C) and frame numbers (F,) of a video.
 
     Raises:
-        UserError: the file is missing, damaged, or holds something else.
+        UserError: the file is missing, damaged, or not a feature file.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             features, index = archive["features"], archive["frame_index"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"features {path}: no readable file of features ({error}): extract them anew with "
+            f"features {path}: not a readable feature file ({error}): extract them again with "
             "projects/VTN/tools/extract_features.py"
         ) from error
     sound = features.ndim == 2 and features.dtype in (np.float32, np.float16) and len(features)
     if not sound or index.shape != features.shape[:1] or index.dtype != np.int64:
         raise UserError(
             f"features {path}: features {features.dtype} {features.shape} with frame_index "
-            f"{index.dtype} {index.shape}, not float (F, C) with int64 (F,): extract them anew"
+            f"{index.dtype} {index.shape}, not float (F, C) with int64 (F,): extract them again"
         )
     if index.min() < 0:
         raise UserError(
-            f"features {path}: frame_index holds {index.min()}, frames count from 0: extract them anew"
+            f"features {path}: frame_index holds {index.min()}, frames count from 0: extract them again"
         )
     return torch.from_numpy(features), torch.from_numpy(index)
 

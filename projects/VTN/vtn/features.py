@@ -1,4 +1,4 @@
-"""Data sets of features that were extracted beforehand, and their mapper."""
+"""Datasets of features that were extracted beforehand, and their mapper."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from d2video.utils.errors import UserError
 
 
 def register_features(name: str, folder: str | Path) -> None:
-    """Register a folder as a data set of video classification, read when it is first used.
+    """Register a folder as a dataset of video classification, read when it is first used.
 
     A record has ``feature_file`` in place of ``file_name``; INPUT.DATASET_MAPPER is "FeatureMapper".
     """
@@ -40,14 +40,14 @@ def register_features(name: str, folder: str | Path) -> None:
 
 
 def default_folder(dataset_name: str) -> Path:
-    """Where the features of a data set lie whose name is registered on import."""
+    """Where the features of a dataset lie whose name is registered on import."""
     root = Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
     return root / "vtn_features" / dataset_name
 
 
 def register_default_folders() -> None:
     """Register each folder that ``projects/VTN/tools/extract_features.py`` has filled in its usual place, as
-    ``<data set>_features``."""
+    ``<dataset>_features``."""
     for index in sorted(default_folder("x").parent.glob(f"*/{INDEX}")):
         name = f"{index.parent.name}_features"
         if name not in DatasetCatalog:

@@ -137,7 +137,7 @@ def build_timm_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmViT:
 
     if not isinstance(vit, VisionTransformer) or vit.cls_token is None:
         raise UserError(
-            f"MODEL.TIMM.NAME is '{cfg.MODEL.TIMM.NAME}', no Vision Transformer with a class token: "
+            f"MODEL.TIMM.NAME is '{cfg.MODEL.TIMM.NAME}', not a Vision Transformer with a class token: "
             "choose one, such as vit_base_patch16_224"
         )
     return TimmViT(vit, cfg.MODEL.ACTIVATION_CHECKPOINT)

@@ -235,7 +235,7 @@ class VTN(nn.Module):
         if len({clip.shape[1:] for clip in clips}) > 1:
             sizes = ", ".join(sorted({f"{clip.shape[3]}x{clip.shape[2]}" for clip in clips}))
             raise UserError(
-                f"the clips of a batch are of different sizes ({sizes}): crop them to one size"
+                f"the clips of a batch have different sizes ({sizes}): crop them to one size"
             )
         frames = torch.cat([to_device(clip, self.device) for clip in clips])
         return list(self.frame_encoder(frames).split([len(clip) for clip in clips]))
@@ -245,15 +245,15 @@ class VTN(nn.Module):
         features, source = item["features"], item.get("feature_file", "features")
         if features.dim() != 2 or features.shape[1] != self.frame_encoder.width:
             raise UserError(
-                f"{source} of shape {tuple(features.shape)}: the backbone gives "
+                f"{source} has shape {tuple(features.shape)}, but the backbone gives "
                 f"{self.frame_encoder.width} numbers a frame; extract them with the backbone of this "
                 "config"
             )
         made_by = item.get("backbone")
         if made_by is not None and made_by != self.frame_encoder.fingerprint():
             raise UserError(
-                f"{source} was made by another backbone than this model's: name in MODEL.WEIGHTS the "
-                "checkpoint that the features were extracted with, or extract them anew"
+                f"{source} comes from another backbone than this model's: set MODEL.WEIGHTS to the "
+                "checkpoint that extracted the features, or extract them again"
             )
         return features.float()
 

@@ -29,7 +29,7 @@ register_least(
 def add_vistr_config(cfg: CN) -> None:
     """Add ``MODEL.VISTR``; the defaults are the official ones."""
     cfg.MODEL.VISTR = CN()
-    # Classes of the data set, without "no object".
+    # Classes of the dataset, without "no object".
     cfg.MODEL.VISTR.NUM_CLASSES = 40
     # Class logit of the first class. The official models are trained on the raw YouTube-VIS ids
     # 1..40: their configs set NUM_CLASSES 41 and LABEL_OFFSET 1.

@@ -148,7 +148,7 @@ def test_registered_and_classes_that_are_known_late(tmp_path, scratch_catalog):
     evaluator = build_evaluator("late", str(tmp_path))
     evaluator.process([video(1, 1)], [ranked(1, count=2)])
     assert evaluator.evaluate()["classification"]["top1-b"] == 100
-    with pytest.raises(UserError, match="dataset late: .* the data set has 2 classes"):
+    with pytest.raises(UserError, match="dataset late: .* the dataset has 2 classes"):
         evaluator.process([video(2, 1)], [ranked(1)])
 
 

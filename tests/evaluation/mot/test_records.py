@@ -175,7 +175,7 @@ def test_names_that_no_file_can_have_are_refused(tmp_path, folder, video):
     content = coco_content(folder)
     content["videos"][0]["name"] = video
     name = register(tmp_path, folder, content)
-    with pytest.raises(UserError, match=f"the name '{video}' of a video"):
+    with pytest.raises(UserError, match=f"video '{video}': its name"):
         build_evaluator(name, str(tmp_path))
 
 

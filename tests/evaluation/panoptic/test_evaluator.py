@@ -134,8 +134,8 @@ def test_things_and_stuff_may_share_numbers(tmp_path, scratch_catalog):
         (4, answer(), "image 4 is not in .*mine.json"),
         (5, answer(PREDICTED[:1]), r"answer to image 5: the panoptic_seg map is \[1, 10\]"),
         (5, answer(PREDICTED + 1), "image 5: the ids of the map and of segments_info differ"),
-        (5, answer(segments=[*ANSWER, ANSWER[0]]), "one is given twice"),
-        (5, answer(segments=[*ANSWER, {**ANSWER[0], "id": 0}]), "0, which is void"),
+        (5, answer(segments=[*ANSWER, ANSWER[0]]), "an id is given twice"),
+        (5, answer(segments=[*ANSWER, {**ANSWER[0], "id": 0}]), "id 0, which is void"),
         (
             5,
             answer(segments=[{**ANSWER[0], "category_id": 2}]),
@@ -188,7 +188,7 @@ def test_registered_for_coco_panoptic(evaluator, tmp_path, caplog, monkeypatch):
     write_images(tmp_path)
     with caplog.at_level(logging.WARNING):
         built = build_evaluator("mine", str(tmp_path))
-    assert "mine: no instance annotations, hence no AP" in caplog.text
+    assert "mine has no instance annotations: AP is not computed" in caplog.text
     built.reset()
     built.process([{"image_id": 5}, {"image_id": 9}], [answer(), answer()])
     assert built.evaluate()["panoptic_seg"] == pytest.approx(EXPECTED)

@@ -206,7 +206,7 @@ def test_mistakes(images, tmp_path):
         evaluator.process(inputs[:1], [{"restored": outputs[0]["restored"] * math.nan}])
     target = torch.zeros(3, 20, 4)
     tiny = item("t", "sr_x2", target[:, ::2, ::2], target)
-    with pytest.raises(UserError, match=r"t\.png \(sr_x2\): .* 4x20 pixels nothing is left"):
+    with pytest.raises(UserError, match=r"t\.png \(sr_x2\): .* 4x20 pixels is too small"):
         evaluator.process([tiny], [{"restored": target}])
     evaluator.process(inputs[:1], outputs[:1])
     with pytest.raises(UserError, match="answered twice"):

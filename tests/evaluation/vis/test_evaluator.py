@@ -132,7 +132,11 @@ def _answer(**fields) -> dict:
     [
         (7, _answer(), "video 7 is not in"),
         (2, _answer(image_size=(30, 20)), r"image_size is \[30, 20\]"),
-        (2, _answer(pred_labels=[2]), "prediction 0: label 2 is none of the dataset's 2 classes"),
+        (
+            2,
+            _answer(pred_labels=[2]),
+            "prediction 0: label 2 is not one of the dataset's 2 classes",
+        ),
         (2, _answer(pred_scores=[math.nan]), "prediction 0: score nan"),
         (2, _answer(pred_scores=[]), "1 pred_labels, 0 pred_scores and 1 pred_masks"),
         (2, _answer(pred_masks=[[None, None]]), "prediction 0: 2 masks for 3 frames"),

@@ -199,9 +199,9 @@ def test_tasks_of_a_config():
         ([["own", {"scale": 0}]], "'own' has scale 0: set 1 or more"),
         ([["own", {"size": 2}]], "has the entry"),
         ([7], "has the entry 7"),
-        (["a.b"], "task 'a.b', no usable name"),
-        (["keys"], "task 'keys', no usable name"),
-        (["training"], "task 'training', no usable name"),
+        (["a.b"], "task 'a.b', an unusable name"),
+        (["keys"], "task 'keys', an unusable name"),
+        (["training"], "task 'training', an unusable name"),
     ],
 )
 def test_tasks_that_are_none(entries, message):
@@ -216,8 +216,8 @@ def test_tasks_are_loaded_by_name(caplog):
     state = source.state_dict()
     with caplog.at_level(logging.INFO):
         result = target.load_state_dict(state, strict=False)
-    assert "the model lacks: sr_x2, derain" in caplog.text
-    assert "the checkpoint lacks: denoise_70" in caplog.text
+    assert "only the checkpoint has, dropped: sr_x2, derain" in caplog.text
+    assert "the checkpoint lacks, randomly initialised: denoise_70" in caplog.text
     assert set(result.missing_keys) == set(new)
     assert result.unexpected_keys == []
     assert "heads.sr_x2.0.weight" in state  # the caller's own is as it was

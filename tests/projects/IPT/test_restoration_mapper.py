@@ -239,7 +239,7 @@ def test_bad_input(tmp_path, path):
     cases = [
         ({"file_name": str(tmp_path / "broken.png")}, "cannot read image"),
         ({"file_name": str(tmp_path / "none.png")}, "does not exist"),
-        ({"task": "sr_x3"}, "is of a data set only for task sr_x3"),
+        ({"task": "sr_x3"}, "is of a dataset only for task sr_x3"),
     ]
     for change, message in cases:
         with pytest.raises(UserError, match=message):
@@ -355,10 +355,10 @@ def test_slips_of_tasks_are_told_with_the_loaders(cfg, tmp_path):
     register_image_folder("large", folder, task="sr_x4")
     register_image_folder("blurred", folder, task="own")
     for name, message in (
-        ("strong", r'RESTORE_AS \'\[\["denoise_70", "denoise_30"\]\]\', leave the data set out of'),
+        ("strong", r'RESTORE_AS \'\[\["denoise_70", "denoise_30"\]\]\', leave the dataset out of'),
         (
             "large",
-            "it has sr_x2, sr_x3, denoise_30, derain: leave the data set out of DATASETS.TEST",
+            "it has sr_x2, sr_x3, denoise_30, derain: leave the dataset out of DATASETS.TEST",
         ),
         ("plain", "set INPUT.RESTORATION.TEST_TASK"),
     ):

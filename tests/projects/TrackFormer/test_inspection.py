@@ -223,7 +223,7 @@ def test_a_model_that_finds_nothing(data):
     look.predictor.model._tracker.detection_score_thresh = 1.0
     titles = {section.title: section for section in inspect(look)}
     assert "lower MODEL.TRACKFORMER.TRACKER.DETECTION_SCORE" in titles["Tracks"].notes[0]
-    assert "needs labels: name a data set by --data" in titles["Matching in training"].notes[0]
+    assert "needs labels: name a dataset by --data" in titles["Matching in training"].notes[0]
 
 
 def test_samples_are_always_the_same_and_of_the_models_classes(data):

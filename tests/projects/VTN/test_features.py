@@ -131,7 +131,7 @@ def test_files_that_are_none(tmp_path, content):
         path.write_bytes(content)
     elif content is not None:
         np.savez(path, **content)
-    with pytest.raises(UserError, match=r"7\.npz.*extract them anew"):
+    with pytest.raises(UserError, match=r"7\.npz.*extract them again"):
         read_features(path)
 
 
@@ -213,7 +213,7 @@ def test_extraction_does_not_mix_features(setting, capsys, videos):
     )
     other = build("resnet", *INPUT, seed=6).state_dict()
     torch.save({"model": other}, folder / "weights.pth")
-    assert "another data set, backbone" in fails(folder, capsys)
+    assert "another dataset, backbone" in fails(folder, capsys)
     extract(folder, "--output", str(folder / "half"), "--dtype", "float16")
     features, _ = read_features(next((folder / "half").glob("*.npz")))
     assert features.dtype == torch.float16
@@ -267,7 +267,7 @@ def test_features_of_another_backbone(setting):
     ((item,), *_) = build_test_loader(cfg, f"{NAME}_features")
     model([item])
     other = build("resnet", *INPUT, seed=6).eval()
-    with pytest.raises(UserError, match=r"\.npz was made by another backbone.*MODEL\.WEIGHTS"):
+    with pytest.raises(UserError, match=r"\.npz comes from another backbone.*MODEL\.WEIGHTS"):
         other([item])
     other.load_state_dict(model.state_dict())  # in place, after its fingerprint was taken
     other([item])
@@ -371,5 +371,7 @@ def test_features_of_another_width(separable, tmp_path):
     item = build_mapper(cfg, False)(DatasetCatalog.get(separable)[0])
     for training in (False, True):
         model = build("vit", f"{NODE}FREEZE_BACKBONE", True).train(training)
-        with pytest.raises(UserError, match=r"\.npz of shape \(6, 64\): the backbone gives 32"):
+        with pytest.raises(
+            UserError, match=r"\.npz has shape \(6, 64\), but the backbone gives 32"
+        ):
             losses_of(model, [item])

@@ -127,7 +127,7 @@ def deformable_network(
 
 
 def check_config(cfg: CfgNode, backbone: Backbone) -> None:
-    """Raise ``UserError`` for what no layer checks, and for data sets that do not fit the model."""
+    """Raise ``UserError`` for what no layer checks, and for datasets that do not fit the model."""
     node = cfg.MODEL.TRACKFORMER
     check_counts(node, _NAME, _COUNTS)
     check_loss_weights(node, _NAME, masks=cfg.MODEL.MASK_ON)

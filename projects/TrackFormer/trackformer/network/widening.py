@@ -6,12 +6,12 @@ frames. Every frame has the level embedding of the one. Where the previous frame
 the decoder gets what it got before, where they differ, their mean. Only the positions change: those of
 several frames have a third axis.
 
-**Queries**: further ones start anew.
+**Queries**: additional ones are randomly initialised.
 
 **Channels**: the channels are 32 groups, those of the input norms, which are parts of the heads as
-well. Each group gets new channels at its end. Old channels take no notice of new ones (zero columns),
-which start anew. But norms count all channels and sine positions spread differently, so that the
-answers change: this is a start for a training, no equivalent model.
+well. Each group gets new channels at its end. Old channels ignore the new ones (zero columns), which
+are randomly initialised. But norms count all channels and sine positions spread differently, so the
+answers change: the result is a starting point for training, not an equivalent model.
 """
 
 from functools import partial

@@ -176,7 +176,7 @@ class Tracker:
         if self.public_detections and public_detections is None:
             raise UserError(
                 "public detections wanted (MODEL.TRACKFORMER.TRACKER.PUBLIC_DETECTIONS is "
-                f"{self.public_detections}) but the frame has none: use a data set whose sequences "
+                f"{self.public_detections}) but the frame has none: use a dataset whose sequences "
                 "have them, or set the key to ''"
             )
         known = self.known()
