@@ -1,4 +1,4 @@
-"""A sweep: rows of config keys, each trained with several seeds. ``docs/guides/sweeps.md`` has the file's form.
+"""A sweep: rows of config keys, each trained with several seeds (docs/guides/sweeps.md has the file's form).
 
 Below the sweep's folder::
 

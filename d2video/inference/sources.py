@@ -63,8 +63,8 @@ def open_source(
 
     Args:
         source: what :func:`open_video` takes; or several videos: a list of their names, a text file
-            with one name a line (``"videos.txt"``), a pattern (``"videos/*.mp4"``) or a folder that holds videos
-            and no images.
+            with one name a line (``"videos.txt"``), a pattern (``"videos/*.mp4"``) or a folder that holds
+            videos and no images.
         takes_images: the task takes the images of a list, a pattern or a folder one by one, of any
             sizes, not as the frames of one video; see :class:`Task`.
         as_video: open even an image, or such images, as a video.

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from d2video.cli import main
+from d2video.deploy.__main__ import main as deploy
 from tests.docs import world
 from tests.docs.blocks import LANGUAGES, Block, blocks_of, commands_of
 from tests.helpers import ROOT
@@ -68,6 +69,10 @@ def run_command(words: list[str]) -> None:
             assert not extra[1] or f'"{extra[1]}": [' in (ROOT / "setup.py").read_text(), what
         case ["d2video", "install-detectron2"]:
             pass
+        case ["python", "-m", "d2video.deploy", *arguments]:
+            deploy(arguments)
+        case ["d2video", "make-shapes", *arguments]:
+            main(["make-shapes", *(re.sub(r"^(\w+)=\d+$", r"\1=3", each) for each in arguments)])
         case ["d2video", *arguments]:
             if "--num-gpus" in arguments:
                 place = arguments.index("--num-gpus")

@@ -54,7 +54,8 @@ class VTN(nn.Module):
             videos played backwards, or -1 (:mod:`.time_reversal`). Empty: do not.
         sum_logits: several views: softmax of the sum of their logits (official) instead of the mean
             of their probabilities.
-        stream_interval, stream_stride, stream_max_frames: see :class:`~d2video.projects.vtn.video_stream.VideoStream`.
+        stream_interval, stream_stride, stream_max_frames: see
+            :class:`~d2video.projects.vtn.video_stream.VideoStream`.
         stream_crop: side of the square that is cut from the middle of frames in ``stream_video``, as
             the mapper does for testing; 0: none.
         video_batch: see :class:`~d2video.projects.vtn.video_stream.VideoStream`.
