@@ -3,6 +3,7 @@
 # make test-fast only tests that take no more than a second or two
 # make test-long only the exhaustive forms of tests, before a release: an hour
 # make docs      the site in output/docs; a broken link or a missing reference fails
+# make release   sdist and wheel in dist/, checked
 # make lint      ruff, types, and the imports between the rooms
 # make install   only the virtual environment .venv, with everything in it
 #
@@ -22,14 +23,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Written last, so that an interrupted installation is taken up again.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-long docs lint install clean
+.PHONY: demo test test-fast test-long docs release lint install clean
 
 demo: install
 	$(BIN)/python -m demo.quick_start --project $(PROJECT)
 
 # The budgets, of a test and of all, are seconds of one core of an AMD EPYC (Zen 1); see tests/helpers/budget.py.
 # All tests took 1,430 of them on 30 November 2026.
-test: lint docs
+test: lint
 	$(PYTEST) -m "not long" --test-budget 60 --total-budget 1800 $(PYTEST_ARGS)
 
 test-fast: install
@@ -40,6 +41,12 @@ test-long: install
 
 docs: install
 	$(BIN)/python -m sphinx -b html -q -W --keep-going -j 2 docs output/docs
+
+release: install
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 # .lint/d2video holds links to the rooms and to the projects by their import names.
 lint: install
@@ -73,4 +80,4 @@ $(INSTALLED): setup.py constraints.txt d2video/cli/install_detectron2.py | $(BIN
 	@touch $@
 
 clean:
-	rm -rf $(VENV) output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -35,16 +35,17 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "THIRD_PARTY_NOTICES.md"],
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: GPU :: NVIDIA CUDA",
         "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
-        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13, 14)),
         "Topic :: Multimedia :: Video",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Recognition",
@@ -88,6 +89,9 @@ setup(
     # with its Longformer. The rest is what [app] and [export] name.
     extras_require={
         "dev": [
+            "build>=1.2",
+            "check-wheel-contents>=0.6",
+            "codespell>=2.4",
             "furo>=2025.7",
             "gdown>=6.5",
             "gradio>=6.0",
@@ -107,6 +111,7 @@ setup(
             "sphinx-design>=0.6",
             "timm>=1.0.31",
             "transformers>=4.57",
+            "twine>=6.1",
         ],
         # The page in the browser: d2video app.
         "app": ["gradio>=6.0"],

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 from d2video.utils import detectron2_missing
 from d2video.utils.lazy_names import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DrawingOptions",

@@ -19,7 +19,16 @@ from tests.projects.VisTR.tiny import SMALL
 
 pytestmark = pytest.mark.slow
 
-SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "d2video", "projects", "configs")
+SOURCES = (
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "THIRD_PARTY_NOTICES.md",
+    "d2video",
+    "projects",
+    "configs",
+)
 CONFIG = "VisTR/vistr_tiny_shapes.yaml"
 # Runs `d2video ...` with the installed copy, which tests otherwise never see, in a folder.
 RUN = """
