@@ -44,6 +44,7 @@ docs: install
 
 release: install
 	rm -rf dist
+	$(PIP) install --quiet -c constraints.txt build check-wheel-contents twine
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl

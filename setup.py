@@ -89,8 +89,6 @@ setup(
     # with its Longformer. The rest is what [app] and [export] name.
     extras_require={
         "dev": [
-            "build>=1.2",
-            "check-wheel-contents>=0.6",
             "codespell>=2.4",
             "furo>=2025.7",
             "gdown>=6.5",
@@ -111,7 +109,6 @@ setup(
             "sphinx-design>=0.6",
             "timm>=1.0.31",
             "transformers>=4.57",
-            "twine>=6.1",
         ],
         # The page in the browser: d2video app.
         "app": ["gradio>=6.0"],
@@ -120,5 +117,7 @@ setup(
         # Official weights on Google Drive, and models on the Hugging Face Hub.
         "zoo": ["gdown>=6.5", "huggingface_hub>=0.34"],
         "timm": ["timm>=1.0.31"],
+        # make release
+        "release": ["build>=1.2", "check-wheel-contents>=0.6", "twine>=6.1"],
     },
 )

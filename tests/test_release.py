@@ -1,5 +1,6 @@
 """What a release states in several places is the same everywhere."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def test_the_matrix_of_ci_is_what_the_package_supports():
 
 
 @pytest.mark.long
+@pytest.mark.skipif(not importlib.util.find_spec("twine"), reason="pip install '.[release]'")
 def test_sdist_and_wheel(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT], check=True
