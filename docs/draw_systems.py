@@ -5,7 +5,6 @@ the reader's light or dark mode. The colours a, b and c stand for objects; what 
 colour.
 """
 
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -31,8 +30,8 @@ STYLE = """
 """
 
 
-def card(title: str, height: int, parts: list[str]) -> str:
-    """A whole drawing; ``title`` is what a screen reader says."""
+def card(height: int, title: str, caption: str, parts: list[str]) -> str:
+    """A whole drawing; ``title`` is what a screen reader says, the caption is at the bottom."""
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -43,6 +42,7 @@ def card(title: str, height: int, parts: list[str]) -> str:
             'markerHeight="7" orient="auto"><path class="head" d="M0 0 L8 4 L0 8 Z"/></marker></defs>',
             f'<rect class="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
             *parts,
+            text(WIDTH / 2, height - 18, caption),
             "</svg>\n",
         ]
     )
@@ -108,28 +108,17 @@ def vistr() -> str:
     parts += [text(528, 26, "slot", "soft")]
     for t, (a, b) in enumerate([(18, 72), (26, 64), (34, 58)]):
         y = 40 + 80 * t
-        parts += [
-            scene(18, y, a, b),
-            arrow(112, y + 30, 134, y + 30),
-            arrow(220, y + 30, 248, y + 30),
-        ]
+        parts += [arrow(112, y + 30, 134, y + 30), arrow(220, y + 30, 248, y + 30)]
         parts += [rect(256, y + 2 + 12 * n, 10, 10, "none") for n in range(5)]
         parts += [arrow(518, y + 30, 538, y + 30), arrow(630, y + 30, 646, y + 30)]
         parts += [dot(556 + 30 * n, y + 30, kind) for n, kind in enumerate(["a", "b", "none"])]
-        parts += [scene(650, y, a, b, boxes=True)]
+        parts += [scene(18, y, a, b), scene(650, y, a, b, boxes=True)]
     parts += [rect(543, 48, 26, 206, "to-a", 8), rect(573, 48, 26, 206, "to-b", 8)]
     parts += [text(262, 284, "one sequence", "soft"), text(696, 284, "class, box, mask", "soft")]
     parts += [text(586, 284, "predictions", "soft")]
-    parts += [
-        text(
-            380,
-            316,
-            "The same slot in every frame is the same instance, so a clip needs no linking.",
-        )
-    ]
-    return card(
-        "VisTR: a clip becomes one sequence of tokens, and T times slots queries answer", 334, parts
-    )
+    title = "VisTR: a clip becomes one sequence of tokens, and T times slots queries answer"
+    caption = "The same slot in every frame is the same instance, so a clip needs no linking."
+    return card(334, title, caption, parts)
 
 
 def trackformer() -> str:
@@ -144,80 +133,48 @@ def trackformer() -> str:
         parts += [dot(x + 26 + 20 * n, 258, kind) for n, kind in enumerate(tracked)]
         parts += [] if tracked else [text(x + 36, 262, "none yet", "soft")]
         parts += [rect(x + 99 + 20 * n, 251, 14, 14, "none") for n in range(3)]
-        parts += [
-            text(x + 30, 284, "track queries", "soft"),
-            text(x + 126, 284, "object queries", "soft"),
-        ]
+        parts += [text(x + 30, 284, "track queries", "soft")]
+        parts += [text(x + 126, 284, "object queries", "soft")]
         parts += [path(f"M{x + 158} 187 L{x + 176} 187")]
         parts += [dot(x + 186 + 18 * n, 187, kind) for n, kind in enumerate(found)]
         if column < 2:
             start = x + 186 + 9 * (len(found) - 1)
             parts += [path(f"M{start} 198 C{start} 260 {x + 210} 258 {x + 262} 258")]
-    parts += [
-        text(
-            380,
-            316,
-            "A track query carries its object into the next frame. Object queries find new objects.",
-        )
-    ]
-    return card("TrackFormer: track queries carry objects from frame to frame", 334, parts)
+    title = "TrackFormer: track queries carry objects from frame to frame"
+    caption = (
+        "A track query carries its object into the next frame. Object queries find new objects."
+    )
+    return card(334, title, caption, parts)
 
 
 def detr() -> str:
     parts = [scene(18, 112, 28, 62), text(64, 194, "image", "soft")]
-    parts += [
-        arrow(112, 142, 126, 142),
-        box(128, 92, 84, 100, "backbone", "feature map", "as tokens"),
-    ]
-    parts += [
-        arrow(214, 142, 228, 142),
-        box(230, 92, 84, 100, "encoder", "tokens see", "each other"),
-    ]
-    parts += [
-        arrow(316, 142, 330, 142),
-        box(332, 92, 84, 100, "decoder", "queries see", "the image"),
-    ]
+    parts += [arrow(x, 142, x + 14, 142) for x in (112, 214, 316, 418)]
+    parts += [box(128, 92, 84, 100, "backbone", "feature map", "as tokens")]
+    parts += [box(230, 92, 84, 100, "encoder", "tokens see", "each other")]
+    parts += [box(332, 92, 84, 100, "decoder", "queries see", "the image")]
     parts += [rect(337 + 16 * n, 222, 10, 10, "none") for n in range(5)]
     parts += [arrow(374, 218, 374, 194), text(374, 252, "N learned queries", "soft")]
-    found = [
-        ("b", "triangle"),
-        ("none", "no object"),
-        ("none", "no object"),
-        ("a", "disc"),
-        ("none", "no object"),
-    ]
-    parts += [
-        arrow(418, 142, 432, 142),
-        text(492, 34, "N predictions", "soft"),
-        text(690, 34, "ground truth", "soft"),
-    ]
-    for n, (kind, name) in enumerate(found):
+    names = {"a": "disc", "b": "triangle", "none": "no object"}
+    parts += [text(492, 34, "N predictions", "soft"), text(690, 34, "ground truth", "soft")]
+    for n, kind in enumerate(["b", "none", "none", "a", "none"]):
         parts += [rect(434, 46 + 42 * n, 116, 32, round=6), dot(452, 62 + 42 * n, kind)]
-        parts += [text(468, 66 + 42 * n, name, "", "start")]
-    for y, kind, name, row in [(88, "a", "disc", 3), (172, "b", "triangle", 0)]:
-        parts += [
-            rect(640, y, 100, 32, round=6),
-            dot(658, y + 16, kind),
-            text(674, y + 20, name, "", "start"),
-        ]
-        parts += [
-            path(
-                f"M552 {62 + 42 * row} C596 {62 + 42 * row} 596 {y + 16} 638 {y + 16}", f"to-{kind}"
-            )
-        ]
+        parts += [text(468, 66 + 42 * n, names[kind], "", "start")]
+    for y, kind, row in [(104, "a", 188), (188, "b", 62)]:
+        parts += [rect(640, y - 16, 100, 32, round=6), dot(658, y, kind)]
+        parts += [text(674, y + 4, names[kind], "", "start")]
+        parts += [path(f"M552 {row} C596 {row} 596 {y} 638 {y}", f"to-{kind}")]
     parts += [text(596, 272, "bipartite matching", "soft")]
-    parts += [
-        text(380, 306, "Each object is matched with one query, so duplicates need no suppression.")
-    ]
-    return card("DETR: predictions are matched with the ground truth one to one", 324, parts)
+    title = "DETR: predictions are matched with the ground truth one to one"
+    caption = "Each object is matched with one query, so duplicates need no suppression."
+    return card(324, title, caption, parts)
 
 
 def vtn() -> str:
     xs = [56 + 66 * n for n in range(7)]
-    parts = [
-        rect(18, 16, 576, 186, "box", 8),
-        text(34, 40, "temporal encoder: 3 layers", "", "start"),
-    ]
+    parts = [rect(18, 16, 576, 186, round=8), rect(18, 216, 576, 34, round=6)]
+    parts += [text(34, 40, "temporal encoder: 3 layers", "", "start")]
+    parts += [text(306, 237, "frame encoder: a 2D backbone, one feature for each frame")]
     for n, x in enumerate(xs):
         parts += [rect(x - 26, 270, 52, 40, "frame"), dot(x - 15 + 5 * n, 290, "a", 7)]
         parts += [arrow(x, 268, x, 252), arrow(x, 214, x, 198)]
@@ -225,76 +182,44 @@ def vtn() -> str:
     parts += [path(f"M{xs[3]} 96 L{x} 170", "to-a") for x in xs[1:6]]
     for n, x in enumerate(xs):
         parts += [rect(x - 12, 170, 24, 24, "frame", 4), text(x, 187, str(n + 1))]
-    parts += [
-        rect(18, 216, 576, 34, round=6),
-        text(306, 237, "frame encoder: a 2D backbone, one feature for each frame"),
-    ]
     parts += [rect(xs[3] - 12, 72, 24, 24, "a", 4), rect(528, 84, 24, 24, "b", 4)]
-    parts += [
-        text(xs[3], 64, "a frame sees a window"),
-        text(540, 58, "class token"),
-        text(540, 75, "sees all", "soft"),
-    ]
+    parts += [text(xs[3], 64, "a frame sees a window")]
+    parts += [text(540, 58, "class token"), text(540, 75, "sees all", "soft")]
     parts += [arrow(554, 96, 628, 96), box(630, 76, 112, 40, "MLP head"), arrow(686, 118, 686, 140)]
     parts += [text(686, 158, "one class"), text(686, 175, "for the video", "soft")]
-    parts += [
-        text(
-            380,
-            340,
-            "The cost grows linearly with the number of frames, so the video is read in one pass.",
-        )
-    ]
-    return card("VTN: a frame encoder, then attention in a sliding window over time", 358, parts)
+    title = "VTN: a frame encoder, then attention in a sliding window over time"
+    caption = "The cost grows linearly with the number of frames, so the video is read in one pass."
+    return card(358, title, caption, parts)
 
 
 def ipt() -> str:
     tasks = [("sr_x2", "c"), ("sr_x4", "none"), ("denoise_30", "none"), ("derain", "none")]
-    parts = [text(80, 26, "degraded patch", "soft"), text(680, 26, "restored patch", "soft")]
+    parts = [text(80, 26, "degraded patch", "soft"), text(686, 26, "restored patch", "soft")]
     parts += [text(180, 26, "heads", "soft"), text(580, 26, "tails", "soft")]
     for n, (name, kind) in enumerate(tasks):
         y = 40 + 50 * n
         line = "to-c" if kind == "c" else "link"
-        parts += [box(140, y, 80, 36, name), box(540, y, 80, 36, name)]
-        parts += [path(f"M222 {y + 18} L258 {125}", line), path(f"M502 {125} L538 {y + 18}", line)]
+        parts += [box(134, y, 92, 36, name), box(534, y, 92, 36, name)]
+        parts += [path(f"M228 {y + 18} L258 125", line), path(f"M502 125 L532 {y + 18}", line)]
         if kind == "c":
-            parts += [rect(140, y, 80, 36, line, 6), rect(540, y, 80, 36, line, 6)]
-            parts += [
-                rect(62, y, 36, 36, "frame"),
-                dot(80, y + 18, "a", 5),
-                arrow(100, y + 18, 138, y + 18),
-            ]
-            parts += [
-                rect(650, y - 2, 60, 60, "frame"),
-                dot(680, y + 28, "a", 10),
-                arrow(622, y + 18, 648, y + 18),
-            ]
+            parts += [rect(134, y, 92, 36, line, 6), rect(534, y, 92, 36, line, 6)]
+            parts += [rect(62, y, 36, 36, "frame"), dot(80, y + 18, "a", 5)]
+            parts += [rect(656, y - 2, 60, 60, "frame"), dot(686, y + 28, "a", 10)]
+            parts += [arrow(100, y + 18, 132, y + 18), arrow(628, y + 18, 654, y + 18)]
     parts += [rect(260, 40, 240, 186, "box", 8), text(380, 62, "one transformer for all tasks")]
     parts += [box(276, 80, 90, 90, "encoder", "tokens of", "3×3 pixels"), arrow(368, 125, 392, 125)]
     parts += [box(394, 80, 90, 90, "decoder", "asked by the", "task query")]
     parts += [rect(403 + 20 * n, 200, 12, 12, kind) for n, (_, kind) in enumerate(tasks)]
     parts += [path("M409 198 L409 172", "arrow"), text(392, 211, "task queries", "soft", "end")]
-    parts += [
-        text(
-            380,
-            258,
-            "Each task has its own head, tail and query. Only those of the chosen task run.",
-        )
-    ]
-    return card("IPT: heads and tails of several tasks around one transformer", 276, parts)
-
-
-DRAWINGS: dict[str, Callable[[], str]] = {
-    "vistr": vistr,
-    "trackformer": trackformer,
-    "detr": detr,
-    "vtn": vtn,
-    "ipt": ipt,
-}
+    title = "IPT: heads and tails of several tasks around one transformer"
+    caption = "Each task has its own head, tail and query. Only those of the chosen task run."
+    return card(276, title, caption, parts)
 
 
 def drawings() -> dict[str, str]:
     """File name to content."""
-    return {f"{name}.svg": draw() for name, draw in DRAWINGS.items()}
+    systems = [vistr, trackformer, detr, vtn, ipt]
+    return {f"{draw.__name__}.svg": draw() for draw in systems}
 
 
 if __name__ == "__main__":
