@@ -1,7 +1,7 @@
 """The notebooks run from top to bottom, and are stored without outputs.
 
-Their cells run in a forked process that has torch and detectron2 imported. A kernel would import both again, 6 s
-of the processor for each notebook; the long test uses one. Cells therefore hold plain Python only, which
+Their cells run in a forked process that has torch and detectron2 imported. A kernel would import both again,
+6 s of the processor for each notebook; the long test uses one. Cells therefore hold plain Python only, which
 :mod:`tools.check_files` checks.
 """
 
