@@ -53,6 +53,7 @@ release: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs projects d2video demo benchmarks configs
 	rm -rf .lint && mkdir -p .lint/d2video/projects
 	cd .lint/d2video && ln -s $$(ls -d ../../d2video/* | grep -v /projects) .
 	cd .lint/d2video/projects && ln -s ../../../d2video/projects/__init__.py .

@@ -54,7 +54,7 @@ nitpick_ignore_regex = [
 ]
 
 
-def setup(app) -> None:  # type: ignore[no-untyped-def]
+def setup(app) -> None:
     app.connect("builder-inited", lambda app: site_pages.write(DOCS))
     app.connect("source-read", site_pages.rewrite_links)
     app.connect("missing-reference", site_pages.resolve)

@@ -17,8 +17,6 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from d2video.layers.ms_deform_attn import LevelSizes
-
 _QUERIES = 16  # of a program
 
 
@@ -131,7 +129,7 @@ def _levels(sizes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
 
 
 def _launch(
-    kernel: Any, sizes: LevelSizes, value: Tensor, locations: Tensor, *tensors: Tensor
+    kernel: Any, sizes: list[tuple[int, int]], value: Tensor, locations: Tensor, *tensors: Tensor
 ) -> None:
     batch, tokens, heads, channels = value.shape
     queries, points = locations.shape[1], locations.shape[-2]
@@ -156,7 +154,7 @@ def _launch(
 class _SampleAndSum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor
+        ctx: Any, value: Tensor, sizes: list[tuple[int, int]], locations: Tensor, weights: Tensor
     ) -> Tensor:
         value, locations, weights = value.contiguous(), locations.contiguous(), weights.contiguous()
         ctx.save_for_backward(value, locations, weights)
@@ -178,7 +176,9 @@ class _SampleAndSum(torch.autograd.Function):
         return grads[0], None, grads[1], grads[2]
 
 
-def sample_and_sum(value: Tensor, sizes: LevelSizes, locations: Tensor, weights: Tensor) -> Tensor:
+def sample_and_sum(
+    value: Tensor, sizes: list[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
     """As :func:`d2video.layers.ms_deform_attn.sample_and_sum`, of float32 on a GPU.
 
     Gradients are right to rounding; the order of their sums is not fixed.

@@ -1,7 +1,7 @@
 """The notebooks run from top to bottom, and are stored without outputs.
 
-Their cells are plain Python, run with ``exec`` in a forked process: a kernel of Jupyter would take six seconds
-for its imports.
+Their cells are plain Python and run with ``exec`` in a forked process. A kernel of Jupyter would take six
+seconds for its imports.
 """
 
 import ast
