@@ -101,7 +101,7 @@ class ForeignFile:
         renamed = {ours.get(n, n): value for n, value in state.items() if n not in dropped}
         done = [f"recognised as {self.title}; {len(renamed)} parameters"]
         if unused:
-            done.append(f"{len(unused)} more have no use here")
+            done.append(f"{len(unused)} more are not used")
         return renamed, "; ".join([", ".join(done), *notes])
 
 

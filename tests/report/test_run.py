@@ -116,7 +116,7 @@ def test_the_page_of_a_stopped_training(tmp_path, cfg, capsys):
     write_metrics(tmp_path / "out", *TRAINING)
     with pytest.raises(SystemExit):
         report([str(tmp_path / "out")])
-    assert "config.yaml does not exist: name the OUTPUT_DIR" in capsys.readouterr().err
+    assert "config.yaml does not exist: give the OUTPUT_DIR" in capsys.readouterr().err
     (tmp_path / "out" / "config.yaml").write_text(cfg.dump())
     (tmp_path / "out").rename(tmp_path / "moved")
     report([str(tmp_path / "moved"), "SEED", "5"])
