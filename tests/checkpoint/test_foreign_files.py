@@ -240,7 +240,7 @@ def test_a_deformable_detr_is_not_taken_for_a_detr(tmp_path):
     model = trackformer.build("deformable", "MODEL.TRACKFORMER.NUM_CLASSES", 91)
     torch.save(official(model, "deformable_detr"), tmp_path / "x.pth")
     message = (
-        "these are weights of official TrackFormer or official Deformable DETR, and the model is DETR: "
+        "these are weights of official TrackFormer or official Deformable DETR, but the model is DETR: "
         "choose a config of TrackFormer or DeformableDETR"
     )
     with pytest.raises(UserError, match=message):
