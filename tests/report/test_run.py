@@ -108,7 +108,7 @@ def test_tables_and_charts_of_several_data_sets(tmp_path):
 
 def test_a_page_that_cannot_be_written_is_told(tmp_path, cfg, caplog):
     _write_page(cfg)
-    assert "The page of this training cannot be written" in caplog.text
+    assert "The report page of this training cannot be written" in caplog.text
     assert "metrics.json does not exist" in caplog.text
 
 
