@@ -175,12 +175,12 @@ def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
         (["in.json", "o", "--format", "mot", "--opts", "nix", "1"], "nix"),
         (
             ["mine", "o", "--format", "mot", "--opts", "classes", "1"],
-            "mine is a registered data set",
+            "mine is a registered dataset",
         ),
         (["in.json", "o", "--format", "mot", "--input-format", "nix"], "'nix' is not a format"),
         (
             ["in.json", "o", "--format", "coco", "--image-root", "frames/clip_a"],
-            "in.json: its images are not there (frames/clip_a/frames/clip_b/00000.png): name their folder",
+            "in.json: its images do not exist (frames/clip_a/frames/clip_b/00000.png): give their folder",
         ),
     ],
 )
