@@ -1,4 +1,4 @@
-"""Reading a whole data set for its faults: all files of its records."""
+"""Reading a whole dataset for its faults: all files of its records."""
 
 import itertools
 import multiprocessing
@@ -28,7 +28,7 @@ def check_records(
     Args:
         records: of one kind.
         workers: processes that read; 0: this one.
-        title: of the data set.
+        title: of the dataset.
         mappers: that take the records, see :func:`record_faults`.
     """
     bar = partial(tqdm, total=len(records), desc=title, unit="record", disable=None)

@@ -70,7 +70,7 @@ class LeftOut:
     """The entries of a file or a folder that are sound and not used.
 
     Attributes:
-        source: path of the file or of the data set's folder.
+        source: path of the file or of the dataset's folder.
         noun: what the entries are, in the plural: "boxes", "annotations".
         used: how many are used.
         reasons: how many are not, by reason; each stands after its number: "of class 2".

@@ -1,4 +1,4 @@
-"""A data set written as a file or a folder in a standard format."""
+"""A dataset written as a file or a folder in a standard format."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def write_labels(
     *,
     images: bool = True,
     image_root: str | None = None,
-    source: str = "the data set",
+    source: str = "the dataset",
     track_advice: str | None = None,
     report: Report = refuse,
 ) -> tuple[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ def write_mots(
     folder: str | os.PathLike[str],
     *,
     images: bool = True,
-    source: str = "the data set",
+    source: str = "the dataset",
     report: Report = refuse,
 ) -> dict[int, str]:
     """Write a folder of sequences with the masks of MOTS20 in ``gt/gt.txt``; as :func:`write_mot`.
