@@ -17,7 +17,7 @@ from d2video.utils.errors import BrokenFile, UserError
 
 logger = logging.getLogger(__name__)
 
-# In a sample from the dataset to the loader: what was wrong with those that it stands for.
+# In a sample from the dataset to the loader: what was wrong with those that it replaces.
 _FAULTS = "bad_samples"
 
 

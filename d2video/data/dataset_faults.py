@@ -35,7 +35,7 @@ def check_records(
     find = partial(record_faults, mappers=mappers)
     if workers == 0:
         return _together(bar(map(find, records)), title)
-    # Forked, as torch's data loaders are: otherwise each would load all libraries anew.
+    # Forked, as torch's data loaders are: otherwise each would load all libraries again.
     fork = multiprocessing.get_context("fork")
     chunk = max(1, min(16, len(records) // (4 * workers)))
     with ProcessPoolExecutor(workers, fork, torch.set_num_threads, (1,)) as pool:

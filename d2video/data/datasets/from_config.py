@@ -147,9 +147,9 @@ def _in_words(annotation: Any) -> str:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a literal (numbers, text, lists, dicts) may be given where ``annotation`` stands.
+    """Whether a literal (numbers, text, lists, dicts) is a valid value for ``annotation``.
 
-    A bool is not a number, and text is not a sequence; a list may stand for a tuple and an int for a
+    A bool is not a number, and text is not a sequence; a list may replace a tuple and an int for a
     float. A parameter without an annotation, or with one of another kind, takes everything.
     """
     origin, inner = get_origin(annotation), get_args(annotation)
