@@ -83,7 +83,9 @@ def test_names_that_are_no_lines_and_no_folders(tmp_path, capsys, format):
     (tmp_path / "alike.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit):
         main([str(tmp_path / "alike.json"), str(tmp_path / "other"), "--format", format])
-    assert "the class '7 ' cannot be a line of text by itself: rename it" in capsys.readouterr().err
+    assert (
+        "the class '7 ' cannot be written as a line of text: rename it" in capsys.readouterr().err
+    )
 
 
 def test_what_a_format_cannot_hold_is_printed(source, capsys):
