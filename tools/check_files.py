@@ -4,6 +4,7 @@
 tools/check_files.py notebooks/*.ipynb docs/images/*.png
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,10 @@ def _notebook_faults(path: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    found = list(faults([Path(word) for word in sys.argv[1:]]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", type=Path, nargs="+", metavar="FILE")
+    found = list(faults(parser.parse_args().paths))
     print("\n".join(found), file=sys.stderr, end="\n" if found else "")
     sys.exit(bool(found))

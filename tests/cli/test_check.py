@@ -251,7 +251,12 @@ def test_all_lines_of_kinetics(check, tmp_path, names):
     register_kinetics("checked", str(listed), str(tmp_path))
     status, faults = check("--dataset", "checked")
     assert status == 1
-    wanted = [("3", "no number"), ("4", "the same video"), ("5", "no label"), ("7", "no name")]
+    wanted = [
+        ("3", "not a number"),
+        ("4", "the same video"),
+        ("5", "no label"),
+        ("7", "not a valid file name"),
+    ]
     matches(faults, *([f"val.csv, line {number}", what] for number, what in wanted))
     listed.write_text("\n".join(lines[1:]))
     matches(check("--dataset", "checked")[1], ["val.csv, line 1", "no column youtube_id"])

@@ -84,6 +84,7 @@ def exports(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long  # tests/docs runs the same blocks
 def test_from_exports_to_predictions(exports, capfd):
     steps = commands(0)
     assert [words[1] for words in steps] == [

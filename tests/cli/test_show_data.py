@@ -178,7 +178,7 @@ def test_a_patch_beside_its_target():
 
 
 def test_what_cannot_be_drawn_is_one_line():
-    with pytest.raises(UserError, match="frame_index, label, tokens holds no pictures"):
+    with pytest.raises(UserError, match="with frame_index, label, tokens cannot be drawn"):
         draw_sample({"tokens": 1, "frame_index": 2, "label": 0}, None, columns=6)
 
 

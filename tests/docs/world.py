@@ -135,7 +135,7 @@ def stand_in(weights: Path) -> None:
 def _read_small(read: Callable[[str], dict[str, Any]], path: str) -> dict[str, Any]:
     """A shipped config's values with small sizes, and without an address of weights."""
     values = read(path)
-    if "/configs/" not in str(Path(path).resolve()) or "tiny" in path:
+    if "/configs/" not in str(Path(path).resolve()):
         return values
     small = small_keys()[values["MODEL.META_ARCHITECTURE"]]
     return values | small | {"MODEL.WEIGHTS": ""}

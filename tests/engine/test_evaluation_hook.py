@@ -198,7 +198,7 @@ def test_two_processes_end_after_the_same_step(tmp_path):
     options |= {"DATASETS.TEST": '("shapes_images_val_sr_x2",)', "SOLVER.CHECKPOINT_PERIOD": 100}
     done = train_in_two(tmp_path, **options)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "out/log.txt").read_text().count("The training ends after iteration 3") == 1
+    assert (tmp_path / "out/log.txt").read_text().count("Training stops after iteration 3") == 1
     final = load(tmp_path / "out/model_final.pth")
     assert final["trainer"]["iteration"] == 3
     assert len(final["trainer"]["random"]) == 2

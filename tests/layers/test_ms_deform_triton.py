@@ -21,7 +21,7 @@ needs_triton = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason
 # One pixel, one row and one column among the levels; 19 queries fill one program of a kernel, not two;
 # heads of a width that is no power of 2.
 LEVELS = [(3, 7), (1, 1), (1, 5), (4, 1), (2, 3)]
-BATCH, QUERIES, HEADS, CHANNELS, POINTS = 2, 19, 3, 5, 2
+BATCH, QUERIES, HEADS, CHANNELS, POINTS = 2, 19, 2, 5, 2
 
 
 def compare(device: str, spread: float) -> None:
@@ -129,6 +129,5 @@ def test_when_the_kernels_are_chosen(state, monkeypatch):
 
 
 if __name__ == "__main__":
-    for spread in (1.0, 3.0):
-        compare("cpu", spread)
+    compare("cpu", 1.5)  # some points lie beyond the borders
     print("equal")

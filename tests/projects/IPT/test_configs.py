@@ -77,10 +77,10 @@ def test_schedule_in_the_comments(path):
     if "finetune" not in path.stem:
         assert (cfg.SOLVER.MAX_EPOCHS, tuple(cfg.SOLVER.EPOCH_STEPS)) == (300, (200,))
         assert pytest.approx(2e-5) == cfg.SOLVER.BASE_LR * cfg.SOLVER.GAMMA
-        assert f"{300 * per_epoch:,} in all" in text
+        assert f"{300 * per_epoch:,} in total" in text
         return
     assert cfg.SOLVER.BASE_LR == 2e-5
-    assert f"{30 * per_epoch:,} in all" in text
+    assert f"{30 * per_epoch:,} in total" in text
     if "sr_x" in path.stem:  # on another set, for as long
         assert (0, 30 * per_epoch) == (cfg.SOLVER.MAX_EPOCHS, cfg.SOLVER.MAX_ITER)
         assert tuple(cfg.SOLVER.STEPS) == ()

@@ -66,7 +66,7 @@ def test_names_and_data(path, cfg):
 
 
 def test_schedule_in_the_comments(path, cfg):
-    """ "… = 1,763 iterations an epoch, 70,520 in all"."""
+    """ "… = 1,763 iterations per epoch, 70,520 in total"."""
     samples = sum(SIZES[name] for name in cfg.DATASETS.TRAIN)
     iterations = samples // cfg.SOLVER.IMS_PER_BATCH
     if path.stem in ("trackformer_mot17_private_full_res", "trackformer_mot17_detr"):
@@ -74,7 +74,7 @@ def test_schedule_in_the_comments(path, cfg):
         return
     text = " ".join(path.read_text().replace("\n# ", " ").split())
     assert (
-        f"= {iterations:,} iterations an epoch, {iterations * cfg.SOLVER.MAX_EPOCHS:,} in all"
+        f"= {iterations:,} iterations per epoch, {iterations * cfg.SOLVER.MAX_EPOCHS:,} in total"
         in text
     )
     assert f"{samples:,} " in text

@@ -55,13 +55,13 @@ def test_data_and_model(path):
 
 @pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
 def test_schedule_in_the_comments(path):
-    """ "… 240,000 videos / 16 = 15,000 iterations an epoch, 375,000 in all"."""
+    """ "… 240,000 videos / 16 = 15,000 iterations per epoch, 375,000 in total"."""
     cfg, text = load(path), " ".join(path.read_text().replace("\n# ", " ").split())
     batch = cfg.SOLVER.IMS_PER_BATCH
     iterations = VIDEOS // batch
     total = iterations * cfg.SOLVER.MAX_EPOCHS
-    assert f"{VIDEOS:,} videos / {batch} = {iterations:,} iterations an epoch" in text
-    assert f"{total:,} in all" in text
+    assert f"{VIDEOS:,} videos / {batch} = {iterations:,} iterations per epoch" in text
+    assert f"{total:,} in total" in text
     assert f"output/{path.stem}" == cfg.OUTPUT_DIR
     assert (cfg.SOLVER.MAX_EPOCHS, tuple(cfg.SOLVER.EPOCH_STEPS)) == (25, (13, 24))
     assert cfg.INPUT.EPOCH_UNIT == "video"
