@@ -59,7 +59,7 @@ lint: install
 	cd .lint/d2video/projects && ln -s ../../../d2video/projects/__init__.py .
 	cd .lint/d2video/projects && ln -s $$(dirname ../../../projects/*/*/__init__.py) .
 	$(BIN)/mypy
-	cd .lint && ../$(BIN)/lint-imports ../pyproject.toml
+	cd .lint && ../$(BIN)/lint-imports --config ../pyproject.toml
 
 install: $(INSTALLED)
 

@@ -94,7 +94,7 @@ setup(
             "gdown>=6.5",
             "gradio>=6.0",
             "hypothesis>=6.100",
-            "import-linter>=2.17",
+            "import-linter>=2.15",
             "mypy>=1.8",
             "myst-parser>=4.0",
             "onnx>=1.19",

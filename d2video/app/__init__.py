@@ -1,5 +1,5 @@
-"""The page in the browser: users drop a picture or a video and see it annotated frame by frame.
+"""A page in the browser that annotates users' pictures and videos frame by frame.
 
-``access`` decides which requests are answered, ``users`` keeps each user's files apart, ``run`` annotates
-one file, ``page`` is what the browser shows, and ``server`` joins them. Needs the extra ``[app]``.
+``access`` decides which requests are answered, ``users`` keeps users' files apart, ``run`` annotates a file,
+``page`` defines the page, and ``server`` combines them. Needs the extra ``[app]``.
 """

@@ -1,7 +1,7 @@
-"""Which requests are answered: those of known users, for what the page needs, of bounded size.
+"""Access control: answer only requests of known users, for what the page needs, of limited size.
 
-A user gets a signed cookie with the first page. Where a token is asked for, only an address that ends in
-``?token=…`` gives this cookie.
+A user gets a signed cookie with the first page. If a token is required, only an address that ends in
+``?token=…`` sets this cookie.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _UPLOAD = "/gradio_api/upload"
 _FILE = "/gradio_api/file="
-# What the page asks for; of Gradio's other routes, some open files and addresses by name.
+# Routes that the page needs. Some of Gradio's other routes open files and URLs by name.
 _ALLOWED = {
     "GET": re.compile(
         r"/|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static|svelte|results)/.*|/gradio_api/("
@@ -34,8 +34,8 @@ _ALLOWED = {
     "POST": re.compile(r"/gradio_api/(upload|queue/join|cancel|reset)/?"),
 }
 _ALLOWED["HEAD"] = _ALLOWED["GET"]
-_FORM = 100_000  # bytes of a request beside those of a file
-# The page works without the web, and what a file's name may smuggle in reaches no other server.
+_FORM = 100_000  # bytes of a request in addition to the file
+# The page needs no other server, and code injected through a file name cannot reach one.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -47,15 +47,16 @@ _HEADERS = {
 
 
 class Access:
-    """ASGI middleware; ``scope["user"]`` of the requests that pass is the user's id.
+    """ASGI middleware that sets ``scope["user"]`` of accepted requests to the user's id.
 
     Args:
-        app: what answers them.
-        users: get to know the uploads.
-        token: that a first address must have; ``None``: none, for a server of this machine only.
-        hosts: the names by which the server may be addressed; ``None``: any. Without a token they keep
-            out pages of the web whose own name leads to this machine (DNS rebinding).
-        upload_bytes: of a file, at most.
+        app: application that answers accepted requests.
+        users: users, to which uploads are reported.
+        token: token that the first address must contain; ``None``: none, for a server that only this machine
+            reaches.
+        hosts: names by which the server may be addressed; ``None``: any. Without a token they block web pages
+            whose name resolves to this machine (DNS rebinding).
+        upload_bytes: maximum size of a file in bytes.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class Access:
     ) -> None:
         self._app, self._users, self._token, self._hosts = app, users, token, hosts
         self._most_bytes = upload_bytes + _FORM
-        # With the same token, cookies stay good when the server is started again.
+        # With the same token, cookies stay valid after a restart of the server.
         self._key = (token or secrets.token_urlsafe(16)).encode()
-        # Servers of one machine share its cookies, whatever their ports.
+        # Servers on one machine share cookies, regardless of their ports.
         self._cookie = f"d2video_{self._sign('cookie')[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +92,7 @@ class Access:
             await answer(scope, receive, send_with_headers)
             return
         if scope["method"] == "POST" and scope["path"].rstrip("/") == _UPLOAD:
-            # The answer is read below, so it must not come compressed.
+            # The answer is read below, so it must not be compressed.
             plain = [each for each in scope["headers"] if each[0] != b"accept-encoding"]
             scope = {**scope, "headers": plain}
             await self._app(scope, receive, self._note_uploads(scope["user"], send_with_headers))
@@ -99,7 +100,7 @@ class Access:
             await self._app(scope, receive, send_with_headers)
 
     def _refusal_or_door(self, scope: Scope) -> PlainTextResponse | RedirectResponse | None:
-        """What to answer in place of the app."""
+        """Return the answer to give instead of the app's; None: pass the request on."""
         headers = Headers(scope=scope)
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         if self._hosts is not None and host not in self._hosts:
@@ -133,14 +134,14 @@ class Access:
         return self._token is None or hmac.compare_digest(given.encode(), self._token.encode())
 
     def _door(self, user: str) -> RedirectResponse:
-        """The page again, with a cookie and without the token in its address."""
+        """Redirect to the page, with a cookie and without the token in the address."""
         answer = RedirectResponse("./", 303)
         value = f"{user}.{self._sign(user)}"
         answer.set_cookie(self._cookie, value, httponly=True, samesite="lax")
         return answer
 
     def _user(self, headers: Headers) -> str | None:
-        """The user of a cookie that this server has signed."""
+        """Return the user from a cookie that this server signed."""
         morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
         user, _, signature = morsel.value.partition(".") if morsel else ("", "", "")
         is_signed = hmac.compare_digest(signature.encode(), self._sign(user).encode())
@@ -150,7 +151,7 @@ class Access:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def _note_uploads(self, user: str, send: Send) -> Send:
-        """``send`` that reads the paths from the answer to an upload, a JSON list."""
+        """Wrap ``send`` to read the paths from the answer to an upload, a JSON list."""
         body = bytearray()
         is_good = False
 

@@ -1,4 +1,4 @@
-"""What a user may give: the size of a file, the length of a video, the size of a picture."""
+"""Limits on users' input: the size of a file, the length of a video, the size of a picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from d2video.video.image_io import read_image_size
 
 @dataclass(frozen=True)
 class Limits:
-    """
+    """Maximum sizes of users' input.
+
     Attributes:
         upload_mb: size of a file in MB (10^6 bytes).
         seconds, frames: length of a video.
@@ -28,10 +29,10 @@ class Limits:
         return int(self.upload_mb * 1e6)
 
     def check(self, source: Source) -> None:
-        """Check what the head of an opened file says, before the model runs.
+        """Check the sizes in the header of an opened file, before the model runs.
 
         Raises:
-            UserError: it is above a limit.
+            UserError: if a size is above its limit.
         """
         assert not isinstance(source, Videos), "one file was opened"
         if isinstance(source, Images):
@@ -44,10 +45,10 @@ class Limits:
         self._check_length(source.name, length, length / source.fps)
 
     def check_frame(self, source: Source, frame: Frame) -> None:
-        """Check the length up to a frame, which heads of files often state wrongly.
+        """Check the length up to a frame, because headers of files often give a wrong length.
 
         Raises:
-            UserError: it is above a limit.
+            UserError: if the length is above its limit.
         """
         if isinstance(source, FrameSource):
             self._check_length(source.name, frame.index + 1, frame.time)

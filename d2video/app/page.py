@@ -1,4 +1,4 @@
-"""The page: a file or the webcam, the choices, and what comes of it."""
+"""The page: input from a file or the webcam, the options, and the results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -17,7 +17,7 @@ from d2video.utils.errors import UserError
 from d2video.visualization.options import DrawingOptions
 from d2video.visualization.primitives import label_of_class
 
-_LONGEST_QUEUE = 100  # runs that wait for a model; another one is refused
+_LONGEST_QUEUE = 100  # runs that wait for a model; further ones are rejected
 _NOTHING = (
     "Give a video or a picture, and press Annotate. Your files are deleted when you close the page."
 )
@@ -28,7 +28,7 @@ STYLE = f"{CSS}\nfooter {{ display: none !important; }}"
 
 
 def build_page(models: Mapping[str, Predictor], users: Users, limits: Limits) -> gr.Blocks:
-    """The page for some models by their names. Each model has a queue, and works on one file at a time."""
+    """Build the page for models by their names. Each has a queue and processes one file at a time."""
 
     def enter(request: gr.Request) -> None:
         users.enter(*_user_of(request))
@@ -49,7 +49,7 @@ def build_page(models: Mapping[str, Predictor], users: Users, limits: Limits) ->
                         webcam = gr.Video(
                             label="Record a video",
                             sources=["webcam"],
-                            include_audio=True,  # without it a program ffmpeg would have to take it out
+                            include_audio=True,  # else ffmpeg is needed to remove the sound
                             webcam_options=gr.WebcamOptions(mirror=False),
                             elem_id="webcam",
                         )
@@ -64,7 +64,7 @@ def build_page(models: Mapping[str, Predictor], users: Users, limits: Limits) ->
                     gr.Dropdown(
                         label="Classes (none: all)",
                         multiselect=True,
-                        allow_custom_value=True,  # which are checked where the model runs
+                        allow_custom_value=True,  # they are checked where the model runs
                         elem_id="classes",
                         **classes,
                     ),
@@ -114,7 +114,7 @@ def build_page(models: Mapping[str, Predictor], users: Users, limits: Limits) ->
             runs.append(run)
         stopped = stop.click(None, cancels=runs, **private)
         stopped.then(lambda: show_hint("Stopped."), None, shown, concurrency_limit=None, **private)
-        # What was given last counts.
+        # The last input given is used.
         file.upload(lambda: None, None, webcam, **private)
         webcam.stop_recording(lambda: None, None, file, **private)
         page.load(enter, concurrency_limit=None, **private)
@@ -124,7 +124,7 @@ def build_page(models: Mapping[str, Predictor], users: Users, limits: Limits) ->
 
 
 def _choices_of(predictor: Predictor) -> list[dict[str, Any]]:
-    """What the score threshold, the classes and the side-by-side box are for a model."""
+    """Return the settings of the score threshold, the classes and the side-by-side box for a model."""
     offers, names = predictor.task.offers, predictor.class_names
     found = "classes" in offers
     labels = [label_of_class(index, names) for index in range(len(names or ()))]
@@ -136,13 +136,13 @@ def _choices_of(predictor: Predictor) -> list[dict[str, Any]]:
 
 
 def _choose(models: Mapping[str, Predictor], name: str) -> list[dict[str, Any]]:
-    """Updates of the choices and of the buttons, of which the model's own is seen."""
+    """Return updates of the options and the buttons; only the model's own button is visible."""
     buttons = [{"visible": each == name} for each in models]
     return [gr.update(**each) for each in (*_choices_of(models[name]), *buttons)]
 
 
 def _runner(predictor: Predictor, users: Users, limits: Limits) -> Callable[..., Iterator[str]]:
-    """The function behind a model's button. (Gradio passes no request to a ``partial``.)"""
+    """Return the function behind a model's button. (Gradio passes no request to a ``partial``.)"""
 
     def run(
         file: str | None,
@@ -152,7 +152,7 @@ def _runner(predictor: Predictor, users: Users, limits: Limits) -> Callable[...,
         side: bool,
         request: gr.Request,
     ) -> Iterator[str]:
-        """The page below the controls, from frame to frame."""
+        """Yield the part of the page below the controls, frame by frame."""
         user, session = _user_of(request)
         upload = file or webcam
         if upload is None:
@@ -187,6 +187,6 @@ def _runner(predictor: Predictor, users: Users, limits: Limits) -> Callable[...,
 
 
 def _user_of(request: gr.Request) -> tuple[str, str]:
-    """The ids of the user, see :class:`d2video.app.access.Access`, and of the page."""
+    """Return the ids of the user (see :class:`d2video.app.access.Access`) and of the page."""
     assert request.request is not None, "called by the queue"
     return request.request.scope["user"], str(request.session_hash)

@@ -1,4 +1,4 @@
-"""One file of a user, annotated: what the page shows from frame to frame, and the files at the end."""
+"""Annotate one file of a user: the progress that the page shows, and the files at the end."""
 
 import base64
 import time
@@ -19,17 +19,18 @@ from d2video.utils.errors import UserError
 from d2video.video.frame_source import FrameSource
 from d2video.visualization.options import DrawingOptions
 
-_SHOWN_SIZE = (960, 720)  # pixels, at most, of the pictures on the way
+_SHOWN_SIZE = (960, 720)  # maximum size in pixels of the pictures shown meanwhile
 _SHOWN_EVERY = 0.1  # seconds
 
 
 @dataclass(frozen=True)
 class Progress:
-    """
+    """Progress of a run.
+
     Attributes:
-        done: frames or images that are annotated.
-        total: their number as far as it is known.
-        picture: the latest one, as a data URI; "" before the first one.
+        done: number of frames or images annotated so far.
+        total: total number; None if unknown.
+        picture: the latest picture as a data URI; "" before the first one.
     """
 
     done: int
@@ -39,11 +40,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """
+    """Result of a run.
+
     Attributes:
-        seconds: that it took.
-        found: what was found, in a line.
-        files: the video or the picture first, and then the results files.
+        seconds: time that it took.
+        found: summary of the predictions in one line.
+        files: the video or picture, followed by the result files.
     """
 
     seconds: float
@@ -54,13 +56,13 @@ class Result:
 def annotate_upload(
     predictor: Predictor, upload: Path, folder: Path, options: DrawingOptions, limits: Limits
 ) -> Generator[Progress | Result, None, None]:
-    """Annotate a file; the results are in the ``folder`` when the last item, the :class:`Result`, comes.
+    """Annotate a file; the results are in ``folder`` when the last item, the :class:`Result`, is yielded.
 
-    Closing the iterator ends the work.
+    Closing the iterator stops the work.
 
     Raises:
-        UserError: the file cannot be read, is above a limit, or an option does not suit the model. The
-            message calls the file by its name, without its folder.
+        UserError: if the file cannot be read or is above a limit, or if an option does not suit the model.
+            The message contains the name of the file without its folder.
     """
     try:
         yield from _annotate(predictor, upload, folder, options, limits)

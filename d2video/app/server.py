@@ -28,7 +28,7 @@ from d2video.app.users import Users
 from d2video.inference import Predictor
 from d2video.utils.errors import UserError
 
-_END = 1  # second that open connections get when the server ends
+_END = 1  # seconds that open connections get when the server ends
 
 
 @contextlib.contextmanager
@@ -40,20 +40,20 @@ def open_server(
     token: str = "",
     limits: Limits | None = None,
 ) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
-    """A server, the socket that it is to be run with, and the address of its page.
+    """Open a server; yield it, the socket to run it with, and the address of its page.
 
-    Users' files lie in a temporary folder that goes with the block.
+    Users' files are in a temporary folder, which is removed at the end of the block.
 
     Args:
-        models: by the names that the page shows.
-        host: name or number of the network interface.
-        port: 0: any that is free.
-        token: that the first address of a user must have. If it is "", a host of this machine only
-            needs none, and another one gets one.
-        limits: of what users give.
+        models: models by the names that the page shows.
+        host: name or address of the network interface.
+        port: port; 0: any free one.
+        token: token that a user's first address must contain. "": no token for a host that only this machine
+            reaches, a random token for others.
+        limits: limits on users' input.
 
     Raises:
-        UserError: the host is unknown, or the port is in use.
+        UserError: if the host is unknown, or the port is in use.
     """
     limits = limits or Limits()
     is_local = _is_local(host)
@@ -78,7 +78,7 @@ def open_server(
 
 
 def serve(models: Mapping[str, Predictor], **options: object) -> None:
-    """Serve the page until Ctrl-C or SIGTERM; the address is printed.
+    """Print the address of the page and serve it until Ctrl-C or SIGTERM.
 
     Args:
         models, options: see :func:`open_server`.
@@ -86,7 +86,7 @@ def serve(models: Mapping[str, Predictor], **options: object) -> None:
     Raises:
         UserError: as :func:`open_server`.
     """
-    # uvicorn ends the server and passes the signal on; by default the process would end without
+    # uvicorn stops the server and raises the signal again. By default the process would then end without
     # removing the files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with open_server(models, **options) as (server, listening, address):  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ def _with_page(
 
 
 def _is_local(host: str) -> bool:
-    """Whether only this machine reaches a host."""
+    """Whether only this machine can reach a host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

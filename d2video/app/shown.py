@@ -7,7 +7,7 @@ from urllib.parse import quote
 from d2video.app.run import Progress, Result
 from d2video.video.image_io import IMAGE_SUFFIXES
 
-# Of files by their suffix; others are called as they are.
+# Labels of files by their suffix; all others are "Picture".
 _KINDS = {".mp4": "Video", ".json": "JSON", ".txt": "Tracks (MOTChallenge)"}
 
 CSS = """
@@ -29,7 +29,7 @@ CSS = """
 
 
 def show_progress(progress: Progress) -> str:
-    """How far it is, and the latest picture."""
+    """Return HTML with the progress and the latest picture."""
     total = None if progress.total is None else max(progress.total, progress.done, 1)
     width, of = (0, "") if total is None else (100 * progress.done // total, f" of {total}")
     says = f"Frame {progress.done}{of}" if progress.done else "Reading the file …"
@@ -39,10 +39,11 @@ def show_progress(progress: Progress) -> str:
 
 
 def show_result(result: Result, address: str) -> str:
-    """The annotated video or picture, and links to the files.
+    """Return HTML with the annotated video or picture, and links to the files.
 
     Args:
-        address: of the folder of the files, which the page's own is the base of.
+        result: the result.
+        address: address of the files' folder, relative to the page.
     """
     urls = [f"{address}/{quote(path.name)}" for path in result.files]
     url = escape(urls[0])
@@ -59,12 +60,12 @@ def show_result(result: Result, address: str) -> str:
 
 
 def show_error(message: str) -> str:
-    """An error message in place of a result."""
+    """Return HTML with an error message instead of a result."""
     return _block(f'<p class="error" role="alert">{escape(message)}</p>')
 
 
 def show_hint(message: str) -> str:
-    """What to do next."""
+    """Return HTML with a hint on what to do next."""
     return _block(f'<p class="hint">{escape(message)}</p>')
 
 

@@ -1,4 +1,4 @@
-"""The users of the page and their files: nobody sees those of another, and they go with their user."""
+"""The users of the page and their files, which no other user sees and which are deleted with the user."""
 
 import secrets
 import shutil
@@ -7,20 +7,20 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-# An upload that nobody owns, as its page was closed meanwhile, goes after these seconds.
+# Seconds after which an upload without an owner is deleted, because its page was closed meanwhile.
 _ABANDONED = 600.0
 
 
 class Users:
-    """The users by their ids; a user is a browser, and its open pages are sessions.
+    """Users by id. A user is a browser, and its open pages are sessions.
 
-    Uploads lie in folders by their content's hash, so that one file may belong to several users.
+    Uploads are stored in folders named by the hash of their content, so a file may belong to several users.
 
     Args:
-        folder: an empty folder for all files.
+        folder: empty folder for all files.
 
     Attributes:
-        uploads: the folder of the uploaded files.
+        uploads: folder of the uploaded files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,12 +34,12 @@ class Users:
         self._folders: dict[tuple[str, str], Path] = {}  # by user and session
 
     def enter(self, user: str, session: str) -> None:
-        """A page was opened."""
+        """Record that a page was opened."""
         with self._lock:
             self._sessions.setdefault(user, set()).add(session)
 
     def leave(self, user: str, session: str) -> None:
-        """A page was closed: its results go, and with the last page of a user the uploads."""
+        """Delete the results of a closed page and, if it was the user's last one, the uploads."""
         with self._lock:
             self._remove_folder(user, session)
             sessions = self._sessions.get(user, set())
@@ -49,16 +49,16 @@ class Users:
                 self._remove_uploads(self._uploaded.pop(user, set()))
 
     def add_uploads(self, user: str, paths: Iterable[str]) -> None:
-        """Files were uploaded by a user."""
+        """Record files that a user uploaded."""
         with self._lock:
             self._uploaded.setdefault(user, set()).update(map(Path, paths))
 
     def owns_upload(self, user: str, path: str) -> bool:
-        """Whether the user has uploaded this file."""
+        """Whether the user uploaded this file."""
         return Path(path) in self._uploaded.get(user, ())
 
     def new_folder(self, user: str, session: str) -> Path:
-        """An empty folder for results, below which no one else's are; those before it go."""
+        """Create an empty folder for the results of a session, and delete its previous results."""
         folder = self._results / secrets.token_urlsafe(16)
         self.enter(user, session)
         with self._lock:
@@ -73,7 +73,7 @@ class Users:
             self._remove_folder(user, session)
 
     def result(self, user: str, folder: str, name: str) -> Path | None:
-        """A file of the user's results; ``None`` if it has none of that name."""
+        """Return a file of the user's results; ``None`` if there is none of that name."""
         with self._lock:
             own = [path for (owner, _), path in self._folders.items() if owner == user]
         path = self._results / folder / name
@@ -85,7 +85,7 @@ class Users:
             shutil.rmtree(folder)
 
     def _remove_uploads(self, left: set[Path]) -> None:
-        """Remove what a user has left, and what was abandoned before it belonged to anyone."""
+        """Delete the uploads that a user left, and those abandoned before they had an owner."""
         owned = set().union(*self._uploaded.values())
         latest = time.time() - _ABANDONED
         for path in [path for path in self.uploads.rglob("*") if path.is_file()]:

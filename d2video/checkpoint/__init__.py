@@ -1,4 +1,4 @@
-"""Checkpoints: saved, loaded, resumed from, converted."""
+"""Save, load, resume from and convert checkpoints."""
 
 from d2video.checkpoint.about import about_model, config_in, metrics_in
 from d2video.checkpoint.checkpointer import VideoCheckpointer

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself besides its parameters, so that nobody has to know it."""
+"""Metadata that checkpoints store with their parameters: config, class names, version and metrics."""
 
 import json
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ _LONGEST_CONFIG = 1_000_000  # characters; a whole config has about 20,000
 def about_model(
     meta_architecture: str, config: str = "", metrics: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What to write beside a model's parameters; class names go their own way.
+    """Return the metadata to write with a model's parameters, without the class names.
 
     Args:
-        meta_architecture: the name of the model's class.
+        meta_architecture: name of the model's class.
         config: text of the model's config; "": unknown.
-        metrics: what evaluations have found; None or empty: there was none.
+        metrics: results of evaluations; None or empty: no evaluation.
     """
     known = {META_ARCHITECTURE: meta_architecture, VERSION: d2video.__version__}
     rest = {CONFIG: config, METRICS: finite(metrics)}
@@ -33,15 +33,15 @@ def about_model(
 
 
 def to_metadata(known: Mapping[str, Any]) -> dict[str, str]:
-    """As the metadata of a safetensors file, which are texts: JSON."""
+    """Convert metadata to JSON texts, as safetensors files need."""
     return {key: json.dumps(value) for key, value in known.items()}
 
 
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The reverse of :func:`to_metadata`; of a file of others, nothing.
+    """Reverse :func:`to_metadata`; return {} for files of other programs.
 
     Raises:
-        UserError: an entry is not JSON.
+        UserError: if an entry is not JSON.
     """
     if VERSION not in metadata and CLASS_NAMES not in metadata:
         return {}
@@ -50,20 +50,21 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
         try:
             known[key] = json.loads(metadata[key])
         except (ValueError, RecursionError) as error:
-            raise UserError(f"'{key}' in its metadata is not JSON: write the file anew") from error
+            raise UserError(f"'{key}' in its metadata is not JSON: write the file again") from error
     return known
 
 
 def config_in(content: Mapping[str, Any], source: str) -> str:
-    """The text of the config that a loaded file holds; "" if it has none.
+    """Return the text of the config in a loaded file; "" if there is none.
 
-    What other programs store under the same name, in another form, does not count.
+    Entries of other programs with the same name but another form are ignored.
 
     Args:
-        source: such as "checkpoint model.pth", for messages.
+        content: content of the file.
+        source: description for messages, such as "checkpoint model.pth".
 
     Raises:
-        BrokenCheckpoint: a file of this library has something else there, or more than any config.
+        BrokenCheckpoint: if the entry in a d2video file is not text, or is longer than any config.
     """
     text = content.get(CONFIG, "")
     if not isinstance(text, str):
@@ -80,10 +81,10 @@ def config_in(content: Mapping[str, Any], source: str) -> str:
 
 
 def metrics_in(content: Mapping[str, Any], path: object) -> dict[str, Any]:
-    """What evaluations have found of the model of a loaded file; empty if it has nothing of it.
+    """Return the evaluation results in a loaded file; empty if there are none.
 
     Raises:
-        BrokenCheckpoint: it has something else there.
+        BrokenCheckpoint: if the entry has another form.
     """
     metrics = content.get(METRICS, {})
     if VERSION not in content:

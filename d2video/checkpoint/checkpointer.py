@@ -348,6 +348,9 @@ class VideoCheckpointer(DetectionCheckpointer):
                 f"not a checkpoint of this model, parameters {' and '.join(faults)}: check "
                 "MODEL.META_ARCHITECTURE and the config it was trained with"
             )
-        for fault, found in (("start anew", missing), ("of the file are not used", unexpected)):
+        for fault, found in (
+            ("are newly initialised", missing),
+            ("of the file are not used", unexpected),
+        ):
             if found:
                 logger.warning("%s: parameters that %s: %s", where, fault, ", ".join(found))

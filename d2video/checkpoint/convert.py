@@ -1,7 +1,7 @@
-"""Checkpoints of other implementations to ours and back, key by key.
+"""Convert checkpoints of other implementations to d2video's and back, key by key.
 
-A project describes a foreign format by one function from its own parameter names to the foreign
-ones; both directions and all checks follow from it and from the model's own names and shapes.
+A project describes a foreign format by one function from d2video's parameter names to the foreign names. Both
+directions and all checks follow from it and from the names and shapes of the model.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,8 +14,8 @@ from d2video.structures import ClassHead
 from d2video.utils.errors import UserError
 
 State = dict[str, Tensor]
-# Takes a file's parameters and a model's, both under foreign names; gives parameters in place of the
-# file's, and what differs, in lines to print. What it cannot bring into the model's shape stays.
+# A function from a file's and a model's parameters, both under foreign names, to adapted parameters of the
+# file and lines to print about the changes. Parameters that cannot be adapted to the model's shape stay.
 Adapter = Callable[[State, State], tuple[State, list[str]]]
 
 
@@ -26,17 +26,16 @@ class CheckpointFormat:
     Attributes:
         description: for help texts.
         name_of: our parameter name to the foreign one.
-        not_in_file: prefixes of our names that such files do not provide (they start anew).
-        not_in_model: prefixes of foreign names that have no use here, where the model lacks them.
-        adapt: what such files need besides, such as a choice of class rows.
-        restore: undoes ``adapt`` on the way back, of parameters under foreign names.
-        widen: by the config of the model, an adapter that enlarges parameters; for those who ask.
-        file_key: under which such files hold the parameters; "": at their top.
-        is_of: whether a file's parameters are of this format and not of another with the same names, such
-            as by the number of class rows; takes what ``adapt`` takes.
-        by_name_only: never recognised; for those who name the format.
-        class_names: of published files, by the number of rows of the class head: what each row is called
-            ("": nothing).
+        not_in_file: prefixes of our names that such files do not contain (they are newly initialised).
+        not_in_model: prefixes of foreign names that are not used if the model does not have them.
+        adapt: further changes that such files need, such as a choice of class rows.
+        restore: function that reverses ``adapt`` for parameters under foreign names.
+        widen: function from the model's config to an adapter that enlarges parameters; used only on request.
+        file_key: key of the parameters in such files; "": at the top level.
+        is_of: whether a file's parameters are of this format and not of another one with the same names, for
+            example by the number of class rows; same arguments as ``adapt``.
+        by_name_only: whether the format is used only if it is named, and never recognised.
+        class_names: class names by row ("": none) in published files, by number of rows in the class head.
     """
 
     description: str
@@ -54,14 +53,14 @@ class CheckpointFormat:
 
 @dataclass(frozen=True)
 class Dialect:
-    """Names that another library, or an older release, gives to the parameters of foreign formats.
+    """Parameter names that another library, or an older release, uses for foreign formats.
 
     Attributes:
-        description: of the library.
+        description: description of the library.
         formats: names in :data:`CONVERTER_REGISTRY` of the formats that it is translated to.
-        model_type: what the Hub's ``config.json`` beside such a file calls its model; "": there is none.
-        is_spoken_in: whether a file's parameters have such names.
-        translate: the file's parameters under the names of the formats.
+        model_type: model type in the Hub's ``config.json`` beside such a file; "": there is none.
+        is_spoken_in: function that says whether a file's parameters have such names.
+        translate: function that renames the file's parameters to the names of the formats.
     """
 
     description: str
@@ -79,9 +78,10 @@ CONVERTER_REGISTRY: dict[str, dict[str, CheckpointFormat]] = {}
 
 
 def checkpoint_format(meta_architecture: str, name: str) -> CheckpointFormat:
-    """
+    """Return a format of a meta-architecture by its name.
+
     Raises:
-        UserError: the meta-architecture has no format of this name.
+        UserError: if the meta-architecture has no format of this name.
     """
     formats = CONVERTER_REGISTRY.get(meta_architecture, {})
     if name not in formats:
@@ -98,7 +98,7 @@ def _list(names: list[str], most: int = 8) -> str:
 
 
 def foreign_names(ours: State, fmt: CheckpointFormat) -> State:
-    """Our parameters that the format has, under its names."""
+    """Return those of our parameters that the format contains, under its names."""
     return {
         fmt.name_of(name): value
         for name, value in ours.items()
@@ -107,7 +107,7 @@ def foreign_names(ours: State, fmt: CheckpointFormat) -> State:
 
 
 def translated(state: State) -> tuple[State, Dialect | None]:
-    """A file's parameters under the names of a foreign format, and the dialect that they were in."""
+    """Return a file's parameters under the names of a foreign format, and their dialect, if any."""
     for dialect in DIALECTS:
         if dialect.is_spoken_in(state):
             return dialect.translate(state), dialect
@@ -127,7 +127,7 @@ def adapt_foreign(
         widen: what ``fmt.widen`` returned.
 
     Returns:
-        parameters under foreign names, and lines that say what was done to them.
+        Parameters under foreign names, and lines that describe the changes.
     """
     notes = []
     target = foreign_names(model, fmt)
@@ -141,15 +141,16 @@ def adapt_foreign(
 def sort_names(
     names: Collection[str], model: Collection[str], fmt: CheckpointFormat
 ) -> tuple[dict[str, str], list[str], list[str]]:
-    """How a file's names go with a model's.
+    """Match a file's parameter names with a model's.
 
     Args:
-        names: of the file's parameters.
-        model: names of the model's.
+        names: names of the file's parameters.
+        model: names of the model's parameters.
+        fmt: format of the file.
 
     Returns:
-        ours by foreign name, of all that the format provides; names of the file without use here; and its
-        unknown names.
+        Our names by foreign name, for all parameters in the format; unused names of the file; and its unknown
+        names.
     """
     ours = {fmt.name_of(name): name for name in model if not name.startswith(fmt.not_in_file)}
     unused = [n for n in names if n.startswith(fmt.not_in_model) and n not in ours]
@@ -163,14 +164,14 @@ def from_foreign(
 
     Args:
         state: the foreign parameters.
-        model: our model's state dict (shapes only are used).
+        model: our model's state dict (only shapes are used).
         fmt: the format of ``state``.
 
     Returns:
-        our state dict, our names that the format does not provide, foreign names without use here.
+        Our state dict, our names that the format does not contain, and unused foreign names.
 
     Raises:
-        UserError: a parameter is missing, unknown or of another shape; the message lists them.
+        UserError: if a parameter is missing, unknown or has another shape; the message lists them.
     """
     names, unused, unknown = sort_names(state, model, fmt)
     missing = sorted(names.keys() - state.keys())
@@ -198,13 +199,14 @@ def from_foreign(
 
 
 def published_class_names(state: State, head: ClassHead, fmt: CheckpointFormat) -> list[str] | None:
-    """The class names by row of a converted file ("": a row without one); None if its class head is not
-    of a size that published files of the format have.
+    """Return the class names of a converted file by row ("": a row without a name).
+
+    The result is None if no published file of the format has a class head of this size.
 
     Args:
         state: the parameters under our names.
-        head: of the model.
-        fmt: the format that the file was in.
+        head: class head of the model.
+        fmt: original format of the file.
     """
     rows = {len(v) for name, v in state.items() if name.startswith(head.parameters) and v.dim()}
     names = fmt.class_names.get(rows.pop()) if len(rows) == 1 else None
@@ -212,10 +214,10 @@ def published_class_names(state: State, head: ClassHead, fmt: CheckpointFormat) 
 
 
 def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:
-    """Rename our state dict to a foreign one; the parts that the format lacks are left out.
+    """Rename our state dict to a foreign one; parameters that the format does not have are left out.
 
     Raises:
-        UserError: ``state`` is not one of the model's.
+        UserError: if ``state`` does not belong to the model.
     """
     shared = model.keys() & state.keys()
     for fault, found in (
@@ -227,6 +229,6 @@ def to_foreign(state: State, model: State, fmt: CheckpointFormat) -> State:
             raise UserError(
                 f"the file is not one of this config's model: it {fault} {_list(sorted(found))}"
             )
-    # In the model's order, which may say what the foreign names do not.
+    # In the model's order, which may carry information that the foreign names do not.
     foreign = foreign_names({ours: state[ours] for ours in model}, fmt)
     return foreign if fmt.restore is None else fmt.restore(foreign)

@@ -1,4 +1,4 @@
-"""Reading checkpoint files that may come from strangers: no code in them is ever run."""
+"""Read checkpoint files from untrusted sources without ever running code in them."""
 
 import argparse
 import logging
@@ -19,49 +19,52 @@ from d2video.utils.errors import BrokenCheckpoint, UserError
 
 logger = logging.getLogger(__name__)
 
-# What torch and the reader of .pkl say of things that they refuse.
+# Messages of torch and of the .pkl reader about objects that they reject.
 _REFUSED = re.compile(r"GLOBAL ([\w.]+\.\w+)|^([\w.]+\.\w+) is not allowed$")
 
-# Where files hold a state dict: ours, PySlowFast's, and those of PyTorch Lightning and many others.
+# Keys of the state dict in files of d2video, PySlowFast, PyTorch Lightning and many others.
 STATE_KEYS = {"model", "model_state", "model_state_dict", "state_dict"}
-# What a state dict's names begin with if a wrapped model was saved: by DistributedDataParallel, by
-# torch.compile, and as the attribute "model" of a larger module.
+# Prefixes of parameter names if a wrapped model was saved: by DistributedDataParallel, by torch.compile, or
+# as the attribute "model" of a larger module.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
-# What official checkpoints hold besides tensors and plain containers; data, which run nothing.
+# Types in official checkpoints besides tensors and plain containers. They are data and run no code.
 _FOREIGN: list[Any] = [argparse.Namespace, *((made, name) for name, made in NUMPY_SCALARS.items())]
 
 
 def load_checkpoint_file(path: str | Path, *, peek: bool = False) -> dict[str, Any]:
-    """Read a checkpoint, by its suffix: ``.safetensors``, ``.pkl`` (detectron2's model zoo: plain
-    containers of numpy arrays), or else of ``torch.save``, read with ``weights_only``. Besides tensors
-    and plain containers official checkpoints hold ``argparse.Namespace`` and numbers of numpy.
+    """Read a checkpoint safely.
 
-    A torch file's checksums (the CRC-32 that ``torch.save`` stores with each tensor) are compared
-    before anything is read.
+    The suffix selects the format: ``.safetensors``; ``.pkl`` (detectron2's model zoo: plain containers of
+    numpy arrays); all others as written by ``torch.save``, read with ``weights_only``. Besides tensors and
+    plain containers, ``argparse.Namespace`` and numpy numbers are allowed, because official checkpoints
+    contain them.
+
+    The checksums of a torch file (the CRC-32 that ``torch.save`` stores with each tensor) are verified before
+    anything is read.
 
     Args:
-        path: the file, or its address (see :func:`d2video.fetching.fetch`).
-        peek: for what stands beside the tensors, and their names and shapes: checksums are not
-            compared, and a torch file's tensors stay in it until they are used.
+        path: path of the file, or its URL (see :func:`d2video.fetching.fetch`).
+        peek: read only metadata and the names and shapes of tensors. Checksums are not verified, and the
+            tensors of a torch file are read only when they are used.
 
     Returns:
-        what the file holds, a dict with strings as keys. Of a ``.safetensors`` file of this library
-        these are "model" and what stands in its metadata, of another its tensors.
+        The content of the file, a dict with strings as keys. For a ``.safetensors`` file of d2video these are
+        "model" and the metadata; for another ``.safetensors`` file, its tensors.
 
     Raises:
-        BrokenCheckpoint: the file is missing, damaged, truncated, of another format, or holds
-            other objects.
-        UserError: an address cannot be fetched.
+        BrokenCheckpoint: if the file is missing, damaged, truncated, of another format, or contains other
+            objects.
+        UserError: if a URL cannot be fetched.
     """
     path = fetch(path)
-    if not os.path.isfile(path):  # False as well for names that no file can have
+    if not os.path.isfile(path):  # also False for names that no file can have
         raise BrokenCheckpoint(
             f"checkpoint {path}: no such file; check MODEL.WEIGHTS or the path given"
         )
     try:
         content = _read(path, peek)
-    # A file of a stranger can make the readers fail in any way (KeyError, IndexError, MemoryError …).
+    # An untrusted file can make the readers fail in any way (KeyError, IndexError, MemoryError …).
     except Exception as error:
         logger.debug("checkpoint %s", path, exc_info=True)
         raise BrokenCheckpoint(
@@ -84,16 +87,17 @@ def load_checkpoint_file(path: str | Path, *, peek: bool = False) -> dict[str, A
 def state_dict_of(
     content: dict[str, Any], path: str | Path, arrays: bool = False
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a loaded file: those under one of :data:`STATE_KEYS`, else the file itself. Prefixes
-    of :data:`_WRAPPERS` that all their names have are taken off, as are torch.compile's within names.
+    """Return the tensors of a loaded file: those under one of :data:`STATE_KEYS`, else the whole content.
+
+    Prefixes of :data:`_WRAPPERS` common to all names are removed, as are torch.compile's marks within names.
 
     Args:
-        content: of :func:`load_checkpoint_file`.
-        path: of the file, for messages.
-        arrays: whether arrays of numpy will do, too.
+        content: content as returned by :func:`load_checkpoint_file`.
+        path: path of the file, for messages.
+        arrays: whether to accept numpy arrays, too.
 
     Raises:
-        BrokenCheckpoint: there is something else among them, or a tensor is not a dense one.
+        BrokenCheckpoint: if there are other values, or a tensor is not dense.
     """
     keys = sorted(STATE_KEYS & content.keys())  # of a file with two, "model" comes first
     state = content[keys[0]] if keys else content
@@ -104,7 +108,7 @@ def state_dict_of(
             raise BrokenCheckpoint(
                 f"checkpoint {path}: '{str(key)[:60]}' is not a tensor; expected a state dict"
             )
-    # torch.compile of a part leaves its mark within names.
+    # Compiling a part of a model with torch.compile leaves a mark within names.
     state = {key.replace("._orig_mod.", "."): value for key, value in state.items()}
     while found := [each for each in _WRAPPERS if state and all(k.startswith(each) for k in state)]:
         state = {key.removeprefix(found[0]): value for key, value in state.items()}
@@ -112,11 +116,12 @@ def state_dict_of(
 
 
 def class_names_in(content: dict[str, Any], path: str | Path) -> list[str] | None:
-    """The names of the classes that a loaded file holds under "class_names", by row of the class head
-    ("": a row without a name); None if it has none.
+    """Return the class names in a loaded file by row of the class head; None if there are none.
+
+    They are stored under "class_names"; "" is a row without a name.
 
     Raises:
-        BrokenCheckpoint: there is something else.
+        BrokenCheckpoint: if the entry has another form.
     """
     names = content.get(CLASS_NAMES)
     if names is None:
@@ -129,13 +134,13 @@ def class_names_in(content: dict[str, Any], path: str | Path) -> list[str] | Non
 
 
 def holds_nan(value: torch.Tensor | np.ndarray) -> bool:
-    """Whether a parameter of :func:`state_dict_of` is not a number somewhere."""
+    """Whether a parameter of :func:`state_dict_of` contains NaN."""
     array = torch.as_tensor(value)
     return array.is_floating_point() and bool(array.isnan().any())
 
 
 def _is_dense_tensor(value: Any) -> bool:
-    """A sparse tensor, or one without data, can pretend to be of any size."""
+    """Whether a value is a dense tensor; a sparse one, or one without data, can claim any size."""
     return (
         isinstance(value, torch.Tensor)
         and value.layout is torch.strided
@@ -162,10 +167,11 @@ def _read(path: Path, peek: bool) -> Any:
 
 
 def _check_kind(path: Path) -> None:
-    """
+    """Check that a zip archive was written by ``torch.save``.
+
     Raises:
-        UserError: a zip archive is not of ``torch.save``.
-        zipfile.BadZipFile: the archive's directory is damaged.
+        UserError: if it was not.
+        zipfile.BadZipFile: if the archive's directory is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -181,12 +187,12 @@ def _check_kind(path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    """Compare the checksums of a file of ``torch.save``, which is a zip archive; torch does not.
+    """Verify the checksums of a ``torch.save`` file, a zip archive, because torch does not.
 
     Raises:
-        UserError: one differs, or something is packed, as by ``torch.save`` nothing is: a small
-            file could become too large for the memory.
-        zipfile.BadZipFile: the archive's directory is damaged.
+        UserError: if a checksum is wrong, or a record is compressed. ``torch.save`` compresses nothing, and a
+            small compressed file could become too large for the memory.
+        zipfile.BadZipFile: if the archive's directory is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
@@ -203,7 +209,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """What is wrong with an unreadable file, and what to do, in a few words."""
+    """Describe briefly what is wrong with an unreadable file, and what to do."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, PermissionError):
@@ -223,6 +229,6 @@ def _reason(path: Path, error: Exception) -> str:
             f"it holds {refused[1] or refused[2]}, code or objects, which are never loaded: "
             "re-save only its state dict"
         )
-    # torch's text is about how to load the file all the same.
+    # torch's message explains how to load the file unsafely.
     detail = "" if "weights_only" in text or text.isdigit() else f" ({text[:120]})"
     return f"it is truncated or no checkpoint at all: fetch it again{detail}"

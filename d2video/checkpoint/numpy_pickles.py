@@ -1,8 +1,8 @@
-"""Numbers and arrays of numpy out of pickles, without numpy's own unpickling.
+"""Read numpy numbers and arrays from pickles, without numpy's own unpickling.
 
-numpy believes what a pickle says about a dtype, flags for "holds Python objects" included, so that
-a crafted file can make it take bytes for pointers. The stand-ins here know plain numeric types and
-check sizes; everything in them ends as numbers or in an ``UnpicklingError``.
+numpy trusts what a pickle says about a dtype, including the flag for Python objects, so a crafted file can
+make it treat bytes as pointers. The replacements here know only plain numeric types and check sizes. The
+result is always numbers or an ``UnpicklingError``.
 """
 
 import io
@@ -89,7 +89,7 @@ _NUMPY: dict[str, Any] = NUMPY_SCALARS | {
 }
 
 
-# Python's own, slower than that in C: the latter makes room for as many objects as a file claims.
+# Python's own unpickler, slower than the C version, which allocates as many objects as a file claims.
 class _ArrayUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _NUMPY:
@@ -98,10 +98,10 @@ class _ArrayUnpickler(pickle._Unpickler):
 
 
 def load_numpy_pickle(path: Path) -> Any:
-    """What a pickle of plain containers, numbers, strings and numeric arrays holds.
+    """Load a pickle of plain containers, numbers, strings and numeric arrays.
 
     Raises:
-        Exception: of any kind, where the file is damaged or holds anything else.
+        Exception: of any kind, if the file is damaged or contains anything else.
     """
     return _arrays(_ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load())
 

@@ -1,4 +1,4 @@
-"""Whose a checkpoint is, by what it says or by the names of its parameters."""
+"""Recognise which model a checkpoint belongs to, from its metadata or its parameter names."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ from d2video.checkpoint.efficientnet_names import efficientnet_format
 from d2video.checkpoint.torchvision_names import resnet_format
 from d2video.utils.errors import UserError
 
-# By meta-architecture: parameters that its checkpoints have, one tuple for each variant. Of several that
-# a file holds the longest decides, so that an extended model's is longer. Projects add theirs.
+# Parameters that checkpoints of a meta-architecture have, one tuple for each variant. If a file matches
+# several, the longest one decides, so an extended model needs a longer one. Projects add theirs.
 MODEL_SIGNATURES: dict[str, list[tuple[str, ...]]] = {}
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """A key of a config whose value shows in the shape of a parameter.
+    """A config key whose value is visible in the shape of a parameter.
 
     Attributes:
-        key: in full.
-        parameter: our name.
+        key: full name of the key.
+        parameter: our name of the parameter.
         beside: rows of the parameter that the key does not count, such as "no object".
-        along: further keys and values for a file with another value.
+        along: further keys and values to set for a file with another value.
     """
 
     key: str
@@ -42,18 +42,18 @@ class ModelSize:
     along: tuple[Any, ...] = ()
 
 
-# By meta-architecture: sizes in which models that are trained further differ from the published ones.
-# Projects add theirs.
+# Sizes, by meta-architecture, in which fine-tuned models may differ from the published ones. Projects add
+# theirs.
 MODEL_SIZES: dict[str, list[ModelSize]] = {}
 
-# Classes that are not those of the config's data.
+# Keys for a model whose classes are not those of the config's datasets.
 OTHER_CLASSES = ("DATASETS.TRAIN", (), "DATASETS.TEST", ())
 
 
 def recognise(names: Collection[str]) -> list[tuple[str, str]]:
-    """The (meta-architecture, format of :data:`CONVERTER_REGISTRY`) that parameters' names are of.
+    """Return the (meta-architecture, format of :data:`CONVERTER_REGISTRY`) pairs that parameter names match.
 
-    "" is this library's own format. Several, where the names are the same; none, if they are unknown.
+    The format "" is d2video's own. There are several pairs if formats share names, none for unknown names.
     """
     found: dict[tuple[str, str], int] = {}
     for architecture, signatures in MODEL_SIGNATURES.items():
@@ -73,12 +73,12 @@ def recognise(names: Collection[str]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class ForeignFile:
-    """A foreign file that a model can take.
+    """A foreign file that a model can load.
 
     Attributes:
-        state: its parameters under the names of ``format``.
-        format: how they go with the model's.
-        title: what the file is, for messages.
+        state: parameters of the file under the names of ``format``.
+        format: format that maps them to the model's parameters.
+        title: description of the file, for messages.
     """
 
     state: State
@@ -86,14 +86,15 @@ class ForeignFile:
     title: str
 
     def renamed(self, model: State) -> tuple[State, str]:
-        """The parameters under the model's names, and a line that says what was done. Shapes are not
-        checked; parameters that the model does not know keep their names.
+        """Return the parameters under the model's names, and a line that describes the changes.
+
+        Shapes are not checked. Parameters that the model does not have keep their names.
 
         Args:
             model: the model's state dict; shapes are enough.
 
         Raises:
-            UserError: the file does not fit the config, so its names cannot be matched.
+            UserError: if the file does not fit the config, so that its names cannot be matched.
         """
         state, notes = adapt_foreign(self.state, model, self.format)
         ours, unused, _ = sort_names(state, model, self.format)
@@ -101,23 +102,24 @@ class ForeignFile:
         renamed = {ours.get(n, n): value for n, value in state.items() if n not in dropped}
         done = [f"recognised as {self.title}; {len(renamed)} parameters"]
         if unused:
-            done.append(f"{len(unused)} more have no use here")
+            done.append(f"{len(unused)} more are not used")
         return renamed, "; ".join([", ".join(done), *notes])
 
 
 def foreign_file(content: dict[str, Any], architecture: str, model: State) -> ForeignFile | None:
-    """What a checkpoint is if it is not one of this library's own for the model.
+    """Recognise a checkpoint of another implementation.
 
     Args:
-        content: of the file, with its parameters under "model".
-        architecture: the model's.
-        model: its state dict; shapes are enough.
+        content: content of the file, with its parameters under "model".
+        architecture: meta-architecture of the model.
+        model: state dict of the model; shapes are enough.
 
     Returns:
-        None for a checkpoint of the model itself, and for one that no format of its meta-architecture fits.
+        The foreign file; None for a checkpoint of the model itself, and if no format of its meta-architecture
+        fits.
 
     Raises:
-        UserError: several formats fit.
+        UserError: if several formats fit.
     """
     state = content["model"]
     if not all(isinstance(value, Tensor) for value in state.values()):
@@ -150,8 +152,11 @@ def foreign_file(content: dict[str, Any], architecture: str, model: State) -> Fo
 def _fitting(
     state: State, architecture: str, model: State, formats: dict[str, CheckpointFormat]
 ) -> list[str]:
-    """The formats that a file may be of: those whose names it has, or all but the backbone's; of these
-    the ones with the fewest names that differ, then those that give the model the most."""
+    """Return the formats that a file may have.
+
+    Candidates are formats whose names the file contains, at least outside the backbone. Those with the fewest
+    differing names are chosen, then those that provide the most parameters of the model.
+    """
     by_signature = {label for found, label in recognise(state) if found == architecture}
     faults: dict[str, tuple[int, int]] = {}
     for label, fmt in formats.items():
@@ -173,13 +178,15 @@ def _is_of(state: State, model: State, fmt: CheckpointFormat) -> bool:
 
 
 def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> str:
-    """What a checkpoint is if it is not one of ``model`` in the format ``given_as``, and what to do;
-    else "".
+    """Describe a checkpoint that is not one of ``model`` in the format ``given_as``, and what to do.
 
     Args:
-        content: of the file, with its parameters under "model".
-        model: the meta-architecture that it was given to.
-        given_as: a format of :data:`CONVERTER_REGISTRY`, or "" for this library's own.
+        content: content of the file, with its parameters under "model".
+        model: meta-architecture that the file was given to.
+        given_as: a format of :data:`CONVERTER_REGISTRY`, or "" for d2video's own.
+
+    Returns:
+        The description; "" if the checkpoint is one of ``model`` or unknown.
     """
     state, dialect = translated(content["model"])
     origins = recognise(state)
@@ -200,4 +207,4 @@ def describe_origin(content: dict[str, Any], model: str, given_as: str = "") -> 
     if formats:
         how = f"give --format {' or '.join(formats)}" if any(formats) else "give --reverse"
         remedy = f"{how}, or leave out --format"
-    return f"these are weights of {whose}, and the model is {model}: {remedy}"
+    return f"these are weights of {whose}, but the model is {model}: {remedy}"

@@ -1,7 +1,7 @@
-"""The checkpoints of a run in its folder: which there are, which is the newest good one.
+"""The checkpoints in the folder of a run, and the newest readable one among them.
 
-Names are detectron2's: ``model_0004999.pth``, ``model_final.pth``, and in ``last_checkpoint`` the
-name of the one to resume from.
+Names are those of detectron2: ``model_0004999.pth``, ``model_final.pth``, and ``last_checkpoint``, which
+contains the name of the file to resume from.
 """
 
 import logging
@@ -25,7 +25,7 @@ _NAMES = re.compile(r"model_(\d+|final)\.pth")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a run, the last written first (on coarse clocks: the highest number)."""
+    """Return the checkpoints of a run, the last written first (with equal times: the highest number)."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _NAMES.fullmatch(path.name)
@@ -46,9 +46,9 @@ class Newest(NamedTuple):
     """A checkpoint to resume from.
 
     Attributes:
-        path: of the file.
-        content: what it holds.
-        damaged: files that would have come before it.
+        path: path of the file.
+        content: content of the file.
+        damaged: newer files that could not be read.
     """
 
     path: Path
@@ -57,14 +57,17 @@ class Newest(NamedTuple):
 
 
 def read_newest(folder: Path, read: Callable[[str], dict[str, Any]]) -> Newest | None:
-    """What to resume from: the file named by ``last_checkpoint`` or, where it cannot be read, with a
-    warning, the last written one that can. None where no run has saved anything yet.
+    """Read the checkpoint to resume from; None if no run has saved one yet.
+
+    It is the file named in ``last_checkpoint``. If that cannot be read, the last written readable file is
+    used, with a warning.
 
     Args:
-        read: from a file's name to its content; BrokenCheckpoint: look for another.
+        folder: folder of the run.
+        read: function from a file's name to its content; it raises BrokenCheckpoint for an unreadable file.
 
     Raises:
-        UserError: there are checkpoints, but none can be read.
+        UserError: if there are checkpoints, but none can be read.
     """
     files = checkpoints_in(folder)
     if not files and not (folder / POINTER).exists():
@@ -90,7 +93,7 @@ def read_newest(folder: Path, read: Callable[[str], dict[str, Any]]) -> Newest |
             return Newest(path, content, frozenset(damaged))
     raise UserError(
         f"no checkpoint in {folder} can be resumed from: {faults[0]}; put one there, or empty the "
-        "folder to start anew"
+        "folder to start again"
     )
 
 
@@ -108,11 +111,13 @@ def _pointed_to(folder: Path) -> Path:
 
 
 def model_in(folder: Path) -> Path:
-    """The checkpoint that a folder stands for: of a run the best one or, if none is kept, the one that it
-    would be resumed from; of a folder of the Hugging Face Hub its weights.
+    """Return the checkpoint that a folder given as a model refers to.
+
+    In the folder of a run it is the best one or, if none is kept, the one to resume from; in a folder from
+    the Hugging Face Hub, its weights.
 
     Raises:
-        UserError: there is none.
+        UserError: if there is none.
     """
     candidates = [folder / BEST]
     if (folder / POINTER).exists():
@@ -128,7 +133,7 @@ def model_in(folder: Path) -> Path:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed process had begun to write."""
+    """Remove incomplete files of a killed process."""
     for pattern in (".model_*.partial.pth", f".{POINTER}.*.partial"):
         for path in folder.glob(pattern):
             with disk_errors(path):
@@ -136,10 +141,9 @@ def remove_partial(folder: Path) -> None:
 
 
 def remove_old(folder: Path, keep: int, newest: Path, damaged: frozenset[Path]) -> None:
-    """Remove all numbered checkpoints but the ``keep`` last written; never ``newest``.
+    """Remove all numbered checkpoints except the ``keep`` last written ones and ``newest``.
 
-    Those known to be damaged do not count, and stay. What cannot be removed is named in a warning and
-    stays as well.
+    Files known to be damaged are not counted and stay. Files that cannot be removed stay, with a warning.
     """
     numbered = [path for path in checkpoints_in(folder) if path.name != "model_final.pth"]
     numbered = [path for path in numbered if path not in damaged]

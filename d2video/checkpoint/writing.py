@@ -1,4 +1,4 @@
-"""Writing checkpoints that are there whole or not at all, also after a crash or on a full disk."""
+"""Write checkpoints atomically: even after a crash or on a full disk, a file is complete or absent."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,21 +20,20 @@ def write_checkpoint(
     class_names: Sequence[str] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write ``content`` with ``torch.save`` (which adds a checksum to each tensor) or, where the
-    suffix is ``.safetensors``, in that format.
+    """Write ``content`` with ``torch.save`` or, if the suffix is ``.safetensors``, in that format.
 
-    A file of that name is replaced in one step when the new one is complete and on the disk.
+    ``torch.save`` adds a checksum to each tensor. An existing file is replaced in one step, once the new file
+    is complete and on the disk.
 
     Args:
-        content: for ``.safetensors`` parameters by name, else also plain values and containers.
-        path: the file; its folder is created.
-        class_names: by row of the class head, where they are known; see :func:`class_names_in`.
-        about: what the file says of itself, see :mod:`d2video.checkpoint.about`; metadata of a
-            ``.safetensors`` file.
+        content: for ``.safetensors``, parameters by name; otherwise also plain values and containers.
+        path: path of the file; its folder is created.
+        class_names: class names by row of the class head, if known; see :func:`class_names_in`.
+        about: metadata, see :mod:`d2video.checkpoint.about`.
 
     Raises:
-        UserError: the disk is full or the file cannot be written, what was there before is
-            unchanged; or ``content`` holds objects that a safe load would refuse.
+        UserError: if the disk is full or the file cannot be written (an existing file stays unchanged), or if
+            ``content`` contains objects that a safe load would reject.
     """
     path, known = Path(path), dict(about or {})
     if class_names is not None:
@@ -45,7 +44,7 @@ def write_checkpoint(
         partial.open("wb") as file,
     ):
         if path.suffix == ".safetensors":
-            # Each parameter by itself: the format has no tensors that share memory.
+            # Clone each parameter, because the format does not allow tensors that share memory.
             state = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in content.items()
@@ -59,7 +58,7 @@ def write_checkpoint(
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn failures of the disk in the writing of ``path`` into a UserError of one line."""
+    """Turn disk errors while writing ``path`` into a one-line UserError."""
     try:
         yield
     except (OSError, RuntimeError) as error:

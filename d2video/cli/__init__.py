@@ -1,8 +1,8 @@
-"""The commands of ``d2video``: a module each, and for most a door in ``tools/``.
+"""The commands of ``d2video``: one module each; scripts in ``tools/`` call most of them.
 
-``main`` of a module reads its command line, with ``parse_args`` where it is long, and does the work.
-torch, detectron2 and the rooms of d2video that need them are imported where the work begins, inside
-functions: ``--help`` and a mistake in the arguments answer at once.
+A module's ``main`` reads the command line, through ``parse_args`` if it is long, and does the work. torch,
+detectron2 and the packages of d2video that need them are imported inside functions, where the work begins.
+``--help`` and errors in the arguments therefore appear at once.
 """
 
 import importlib
@@ -14,38 +14,38 @@ from d2video.utils.detectron2_missing import MESSAGE, is_missing
 from d2video.utils.errors import UserError, exit_on_user_error
 from d2video.utils.near_names import did_you_mean
 
-# What each command does. Its module has its name, with underscores.
+# Summary of each command. Its module has the same name, with underscores.
 COMMANDS = {
     "predict": "annotate videos, a camera or images with a model's predictions",
     "app": "serve a page in the browser that annotates videos and pictures",
     "train": "train or evaluate any system, with detectron2's command line",
-    "sweep": "train the rows of an ablation with several seeds; write the table",
-    "report": "write a training's page of curves, results and pictures anew",
-    "evaluate": "score a trained model, or the results of any program, on data sets",
-    "errors": "say where a model loses: which objects, and by which mistakes",
-    "inspect": "show the inside of a model: attention, queries and layers in pictures",
-    "export": "write a model as ONNX or torch.export graphs, which run without torch",
+    "sweep": "train the rows of an ablation with several seeds and write the table",
+    "report": "rewrite the report page of a training: curves, results and pictures",
+    "evaluate": "score a trained model, or the results of any program, on datasets",
+    "errors": "analyse errors: which objects a model misses or confuses, and why",
+    "inspect": "visualise the inside of a model: attention, queries and layers",
+    "export": "export a model to ONNX or torch.export graphs",
     "convert": "convert official checkpoints to d2video's and back; write releases",
-    "check": "report every fault in a data set, with file and place",
+    "check": "report every fault in a dataset, with file and location",
     "show-data": "draw training samples as the model sees them",
-    "models": "list the configs and the published weights, with where they are",
+    "models": "list the configs and the published weights, with their addresses",
     "benchmark": "measure the speed and memory of a model",
     "install-detectron2": "install detectron2 from PyPI, without a compiler",
-    "import-labels": "write any labels in a standard format, for other programs",
+    "import-labels": "convert any labels to a standard format, for other programs",
     "extract-frames": "write the frames of videos as images, for faster training",
     "split": "split labelled data into a training and a held-out part",
-    "make-shapes": "generate a small labelled data set",
+    "make-shapes": "generate a small labelled dataset",
 }
-# Names that scripts may still use, and the command that does the work now; see d2video/cli/former.py.
+# Former names that scripts may still use, and the command that replaces each; see d2video/cli/former.py.
 FORMER_NAMES = {"evaluate-mot": "evaluate", "validate-results": "evaluate", "split-ytvis": "split"}
 
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command that ``argv`` begins with; by default the words of this program.
+    """Run the command that ``argv`` begins with (default: ``sys.argv``).
 
     Raises:
-        SystemExit: the command failed, or there is none of that name.
+        SystemExit: if the command fails or does not exist.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def command(name: str) -> Callable[[Sequence[str]], None]:
-    """The ``main`` of a command.
+    """Return the ``main`` of a command.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: if there is no command of that name.
     """
     if name in FORMER_NAMES:
         return getattr(importlib.import_module(f"{__name__}.former"), name.replace("-", "_"))
@@ -75,7 +75,7 @@ def command(name: str) -> Callable[[Sequence[str]], None]:
 
 
 def overview() -> str:
-    """What ``d2video --help`` shows."""
+    """Return the text that ``d2video --help`` shows."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
@@ -88,6 +88,6 @@ def overview() -> str:
             *lines,
             "",
             f"Former names: {', '.join(f'{old} ({new})' for old, new in FORMER_NAMES.items())}.",
-            "'d2video COMMAND --help' explains a command; --version shows d2video's.",
+            "'d2video COMMAND --help' explains a command; --version shows d2video's version.",
         ]
     )

@@ -1,13 +1,13 @@
-"""Serve a page in the browser: drop a picture or a video, or use the webcam, and see it annotated.
+"""Serve a page in the browser that annotates pictures, videos and the webcam.
 
-Users choose among the models given, watch the frames as they come, and take away the video or picture, the
-predictions as JSON and, of a model that tracks, a file in MOTChallenge's format. Their files are deleted
-when they close the page, and when the program ends. Each model works on one file at a time; others wait in
-its queue.
+Users choose one of the given models, watch the frames as they are annotated, and download the video or
+picture and the predictions as JSON. Models that track also offer a file in MOTChallenge format. Users'
+files are deleted when they close the page and when the program ends. Each model processes one file at a
+time; further files wait in its queue.
 
-The page is for this machine unless --host names another network interface. Then a token is needed, which is
-in the address that is printed. The connection is not encrypted: across an untrusted network put a server
-with HTTPS in front, or use an SSH tunnel.
+The page is available only on this machine unless --host names another network interface. Access then needs
+a token, which is part of the printed address. The connection is not encrypted: in an untrusted network put
+an HTTPS server in front, or use an SSH tunnel.
 
 Needs the extra [app]: pip install 'd2video[app]'.
 
@@ -38,13 +38,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "machine only)",
     )
     parser.add_argument(
-        "--port", type=int, default=7860, help="0: any that is free (default: %(default)s)"
+        "--port", type=int, default=7860, help="port; 0: any free one (default: %(default)s)"
     )
     parser.add_argument(
         "--token",
         default="",
-        help="what the address must end in, ?token=TOKEN, the first time (default: none for this machine "
-        "only, else one that is made up and printed)",
+        help="token for access; the first address opened must end in ?token=TOKEN (default: none if only "
+        "this machine has access, else a random one, which is printed)",
     )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
@@ -52,29 +52,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=_above_0,
         default=200.0,
         metavar="MB",
-        help="size of a file (default: %(default)g)",
+        help="maximum size of a file (default: %(default)g)",
     )
     limits.add_argument(
         "--max-seconds",
         type=_above_0,
         default=120.0,
         metavar="S",
-        help="length of a video (default: %(default)g)",
+        help="maximum length of a video in seconds (default: %(default)g)",
     )
     limits.add_argument(
         "--max-frames",
         type=positive,
         default=3000,
         metavar="N",
-        help="frames of a video (default: %(default)s)",
+        help="maximum number of frames of a video (default: %(default)s)",
     )
     limits.add_argument(
         "--max-megapixels",
         type=_above_0,
         default=9.0,
         metavar="MP",
-        help="size of a picture or of a video's frames, height times width in 10^6 pixels (default: "
-        "%(default)g, enough for 4K)",
+        help="maximum size of a picture or of a video's frames, height times width in 10^6 pixels "
+        "(default: %(default)g, enough for 4K)",
     )
     add_opts(parser)
     args = parser.parse_args(argv)
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _above_0(text: str) -> float:
-    """The argument type of a limit."""
+    """Parse the value of a limit, which must be above 0."""
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be above 0, not {value:g}")

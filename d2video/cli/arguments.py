@@ -1,4 +1,4 @@
-"""What the programs' command lines share: the form of the help, a config and its device."""
+"""Arguments and parsers that the commands share."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from d2video.utils.errors import UserError
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-# The keys and nodes at the top of a config: what is none of them is a file or a name.
+# The top-level keys and nodes of a config. Any other word is a file or a name.
 CONFIG_NODES = (
     *("CUDNN_BENCHMARK", "DATALOADER", "DATASETS", "DETERMINISTIC", "FLOAT32_PRECISION", "GLOBAL"),
     *("INPUT", "MODEL", "OUTPUT_DIR", "SEED", "SOLVER", "TEST", "VERSION", "VIS_PERIOD"),
@@ -19,16 +19,18 @@ CONFIG_NODES = (
 NO_CONFIG = "no config is given: name one, such as VisTR/vistr_R50_ytvis2019"
 
 MODEL_HELP = (
-    "checkpoint, folder of a training, address, or name of the model zoo, such as DETR/detr_panoptic_R50 "
-    "('d2video models' lists them); MODEL.WEIGHTS among the config keys says the same"
+    "checkpoint, output folder of a training, URL, or name in the model zoo, such as "
+    "DETR/detr_panoptic_R50 ('d2video models' lists them); the same as the config key MODEL.WEIGHTS"
 )
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Takes config keys and their values among the options, and before the first key names; see
-    :func:`add_opts` and :func:`add_names`."""
+    """A parser that accepts config keys among the options, and names before the first key.
 
-    names = ""  # the attribute that gets them
+    See :func:`add_opts` and :func:`add_names`.
+    """
+
+    names = ""  # the attribute that receives the names
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
         if all(action.dest != "words" for action in self._actions):
@@ -55,10 +57,11 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def command_parser(description: str | None, command: str = "") -> CommandParser:
-    """A parser whose help shows ``description`` with its line breaks.
+    """Return a parser whose help shows ``description`` with its line breaks.
 
     Args:
-        command: of ``d2video``, for the usage; by default the name of the running program stands there.
+        description: text of the help.
+        command: command of ``d2video`` shown in the usage; "": the name of the running program.
     """
     return CommandParser(
         prog=f"d2video {command}" if command else None,
@@ -68,28 +71,27 @@ def command_parser(description: str | None, command: str = "") -> CommandParser:
 
 
 def is_config_key(word: str) -> bool:
-    """Whether a word of a command line is the key of a config, or KEY=VALUE, and not a file."""
+    """Whether a word of a command line is a config key or KEY=VALUE, and not a file."""
     key = word.partition("=")[0]
     is_key = key.isupper() and key.partition(".")[0] in CONFIG_NODES
     return is_key and not os.path.isfile(word)
 
 
 def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add ``--config-file``, "" if it need not be given, and :func:`add_opts`."""
-    own = "" if required else "; by default the model's own, which is in most checkpoints"
+    """Add ``--config-file`` (default "" if it is not required) and the arguments of :func:`add_opts`."""
+    own = "" if required else "; default: the config stored in the checkpoint, if there is one"
     parser.add_argument(
         "--config-file",
         required=required,
         default="",
         metavar="FILE",
-        help=f"the model's config (YAML){own}",
+        help=f"config of the model (YAML){own}",
     )
     add_opts(parser)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add ``--model`` and ``--config-file``, of which :func:`model_cfg` needs one, and
-    :func:`add_opts`."""
+    """Add ``--model`` and ``--config-file``, one of which :func:`model_cfg` needs, and config keys."""
     parser.add_argument("--model", default="", help=MODEL_HELP)
     add_config(parser, required=False)
 
@@ -98,15 +100,17 @@ def add_opts(parser: argparse.ArgumentParser) -> None:
     """Add config keys and values, with or without ``--opts`` before them, as ``args.opts``."""
     keys = "config keys to change, such as MODEL.WEIGHTS model.pth"
     parser.add_argument("words", nargs="*", metavar="KEY VALUE", help=keys)
-    after = "the same, behind an option that takes several values"
+    after = "config keys to change, if they follow an option that takes several values"
     parser.add_argument(
         "--opts", nargs="*", action="extend", default=[], metavar="KEY VALUE", help=after
     )
 
 
 def add_names(parser: CommandParser, dest: str, metavar: str, help: str) -> None:
-    """Let names stand before the first of the keys that :func:`add_opts` has added: the list
-    ``args.<dest>`` or, if ``--<dest>`` is an option, its value in another place."""
+    """Accept names before the first config key of :func:`add_opts`.
+
+    They become the list ``args.<dest>``. If ``--<dest>`` is an option, there is one name, its value.
+    """
     parser.names = dest
     words = next(action for action in parser._actions if action.dest == "words")
     words.metavar = f"{metavar} or KEY VALUE"
@@ -114,12 +118,12 @@ def add_names(parser: CommandParser, dest: str, metavar: str, help: str) -> None
 
 
 def add_config_name(parser: CommandParser) -> None:
-    """Let the value of ``--config-file`` stand before the keys, see :func:`add_names`."""
-    add_names(parser, "config_file", "CONFIG", "file or name of a config, as with --config-file")
+    """Accept the value of ``--config-file`` before the config keys; see :func:`add_names`."""
+    add_names(parser, "config_file", "CONFIG", "file or name of a config, same as --config-file")
 
 
 def move_keys(args: argparse.Namespace, dest: str) -> None:
-    """Move config keys and values from behind the values of ``--<dest>`` to ``args.opts``."""
+    """Move config keys and values that follow the values of ``--<dest>`` to ``args.opts``."""
     words = getattr(args, dest)
     first_key = next((i for i, word in enumerate(words) if is_config_key(word)), len(words))
     setattr(args, dest, words[:first_key])
@@ -127,14 +131,14 @@ def move_keys(args: argparse.Namespace, dest: str) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``, a file for what is printed."""
+    """Add ``--json``, a file for the printed figures."""
     parser.add_argument(
-        "--json", type=new_file, metavar="FILE", help="write the figures to this file as well"
+        "--json", type=new_file, metavar="FILE", help="also write the figures to this JSON file"
     )
 
 
 def new_file(text: str) -> Path:
-    """The argument type of a file that is written at the end of the work, which is refused before it."""
+    """Parse the path of an output file; reject it before the work starts if it cannot be written."""
     path = Path(text)
     folder = next(each for each in path.absolute().parents if each.exists())
     if path.is_dir():
@@ -145,7 +149,7 @@ def new_file(text: str) -> Path:
 
 
 def positive(text: str) -> int:
-    """The argument type of a count."""
+    """Parse a count, which must be at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
@@ -153,7 +157,7 @@ def positive(text: str) -> int:
 
 
 def not_negative(text: str) -> int:
-    """The argument type of a count that may be 0."""
+    """Parse a count that may be 0."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0, not {value}")
@@ -161,18 +165,18 @@ def not_negative(text: str) -> int:
 
 
 def score(text: str) -> float:
-    """The argument type of a score."""
+    """Parse a score, which must be from 0 to 1."""
     value = float(text)
-    if not 0 <= value <= 1:  # nan is not, either
+    if not 0 <= value <= 1:  # also rejects nan
         raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {value:g}")
     return value
 
 
 def model_cfg(args: argparse.Namespace) -> "CfgNode":
-    """The config of :func:`add_model`'s arguments; its device is there. Logging is set up.
+    """Return the config from the arguments of :func:`add_model`, check its device and set up logging.
 
     Raises:
-        UserError: the device is missing, or see :func:`~d2video.model_zoo.model_config.model_config`.
+        UserError: if the device is missing, or as :func:`~d2video.model_zoo.model_config.model_config`.
     """
     from d2video.config.device import check_device
     from d2video.engine.logs import set_up_logs

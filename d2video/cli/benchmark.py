@@ -1,20 +1,21 @@
-"""Measure what a system costs: inference, training steps, loaders and evaluators; table and JSON.
+"""Measure the speed and memory of inference, training steps, data loaders and evaluators.
 
 Tasks:
 
-* inference: a clip of a VisTR, tracker steps of a TrackFormer, frames of a stream of other models.
-* training: one batch forward and backward, and the update.
-* loader: samples of one worker. --step-seconds, of a GPU, tells how many workers keep it busy.
-* evaluator: YouTube-VIS and COCO, beside the calls of the official codes. It needs no model.
+* inference: a clip (VisTR), tracker steps (TrackFormer), or frames of a stream (other models).
+* training: forward and backward pass of one batch, and the update.
+* loader: samples of one worker. With --step-seconds, the time of a step on a GPU, also the number of workers
+  that keep the GPU busy.
+* evaluator: YouTube-VIS and COCO, beside the calls of the official implementations. It needs no model.
 
-Models have random weights and frames: neither changes their cost, as long as score thresholds lie below what
-random weights give (about 1 / classes), so that nothing is dropped. Training and loader read generated data
-of --video-size; with --own-data those of DATASETS.TRAIN.
+Weights and frames are random. Neither changes the cost, as long as score thresholds are below the scores of
+random weights (about 1 / classes), so that nothing is dropped. The tasks training and loader read generated
+data of --video-size or, with --own-data, DATASETS.TRAIN.
 
-Times are medians after one run to warm up, in a process of their own for each row. Memory is the peak of that
-process on a CPU (with everything that Python and torch hold) and the peak of allocated tensors on a GPU.
-floor_s is what the matrix products and convolutions would take without anything else, and floors the time in
-units of it.
+Times are medians after one warm-up run; each row is measured in a separate process. On a CPU, memory is the
+peak of that process, including everything that Python and torch hold; on a GPU, the peak of allocated
+tensors. floor_s is the time that the matrix products and convolutions alone would take; floors is the
+measured time as a multiple of it.
 
 Examples: d2video benchmark VisTR/vistr_R50_ytvis2019 --size 300 540
 d2video benchmark TrackFormer/trackformer_mot17_private --size 384 672
@@ -53,19 +54,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "benchmark")
     add_model(parser)
     add_config_name(parser)
-    parser.add_argument("--task", choices=TASKS, default="inference", help="(default: %(default)s)")
+    parser.add_argument(
+        "--task", choices=TASKS, default="inference", help="what to measure (default: %(default)s)"
+    )
     for size, default, what in (
-        ("--size", (300, 540), "of the network's input, at inference"),
-        ("--video-size", (720, 1280), "of the video or images, and of the answers"),
+        ("--size", (300, 540), "size of the network's input at inference"),
+        ("--video-size", (720, 1280), "size of the video or images, and of the predictions"),
     ):
         parser.add_argument(
             size, type=positive, nargs=2, default=default, metavar=("H", "W"), help=what
         )
-    parser.add_argument("--repeats", type=positive, default=3, help="(default: %(default)s)")
-    parser.add_argument("--batch", type=positive, default=1, help="samples of a training step")
-    parser.add_argument("--own-data", action="store_true", help="read DATASETS.TRAIN")
     parser.add_argument(
-        "--step-seconds", type=float, help="of a training step with --batch samples"
+        "--repeats", type=positive, default=3, help="measurements (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch", type=positive, default=1, help="samples in a training step (default: 1)"
+    )
+    parser.add_argument(
+        "--own-data", action="store_true", help="read DATASETS.TRAIN instead of generated data"
+    )
+    parser.add_argument(
+        "--step-seconds", type=float, help="seconds that a training step with --batch samples takes"
     )
     add_json(parser)
     args = parser.parse_args(argv)
@@ -143,7 +152,7 @@ TASKS: dict[str, Any] = {
 
 
 def _with_data(cfg: "CfgNode", generated: tuple[str, Size] | None) -> "CfgNode":
-    """The config with generated data, (folder, size of the images), or as it is."""
+    """Return the config with generated data (folder, size of the images), or unchanged for None."""
     from d2video.synthetic.benchmark_set import with_stand_in
 
     return cfg if generated is None else with_stand_in(cfg, *generated)
@@ -167,7 +176,7 @@ def measure_step(
 def measure_row(
     cfg: "CfgNode", name: str, size: Size, video_size: Size, repeats: int
 ) -> dict[str, float]:
-    """Build the model and measure one row of the table of inference in this process."""
+    """Build the model and measure one row of the inference table in this process."""
     import torch
     from detectron2.modeling import build_model
 

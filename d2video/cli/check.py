@@ -1,7 +1,7 @@
-"""Read a whole data set, all its files and labels, and report every fault with its file and place.
+"""Read all files and labels of a dataset and report every fault with its file and location.
 
-Labels as a tool or a benchmark wrote them (file, folder or zip), registered data sets by name, or all that
-a config trains and tests on::
+Give labels as written by a tool or a benchmark (file, folder or zip), names of registered datasets, or a
+config, to check all its training and test sets::
 
     d2video check export.zip
     d2video check --data train.json --image-root train/JPEGImages
@@ -12,10 +12,10 @@ a config trains and tests on::
     d2video check --video-list train.csv --video-root videos
     d2video check --image-folder DIV2K/DIV2K_train_HR
 
-All are read as training reads them; a file that is a registered data set's is read as that. The evaluator
-of a data set is asked as well, and with a config its mappers, and whether the classes of all its data sets,
-of its model and of MODEL.WEIGHTS (if that file is there) go together. What is not used of the labels is
-counted by reason. The exit status is 1 if there are faults, or doubts whether the file is meant as it reads.
+Data is read as in training; a file that belongs to a registered dataset is read as that dataset. The check
+includes the dataset's evaluator. With a config it also includes the mappers, and whether the classes of all
+datasets, of the model and of MODEL.WEIGHTS (if that file exists) match. Labels that are not used are counted
+by reason. The exit status is 1 if there are faults, or doubts whether a file means what it says.
 """
 
 import argparse
@@ -51,22 +51,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="LABELS",
-        help="files, folders or zips of labels, or registered data sets; options of their format need "
-        "--opts before them",
+        help="files, folders or zips of labels, or names of registered datasets; put --opts before options "
+        "of their format",
     )
-    what.add_argument("--config-file", default="", help="its DATASETS.TRAIN and TEST")
-    what.add_argument("--video-list", metavar="FILE", help="lines of a video and a label")
-    what.add_argument("--image-folder", metavar="FOLDER", help="images without labels")
+    what.add_argument(
+        "--config-file", default="", help="config whose DATASETS.TRAIN and DATASETS.TEST to check"
+    )
+    what.add_argument(
+        "--video-list", metavar="FILE", help="file with a video and a label on each line"
+    )
+    what.add_argument("--image-folder", metavar="FOLDER", help="folder of images without labels")
     add_format(parser)
-    parser.add_argument("--video-root", metavar="FOLDER", default="", help="of --video-list")
+    parser.add_argument(
+        "--video-root", metavar="FOLDER", default="", help="folder of the videos in --video-list"
+    )
     parser.add_argument(
         "--num-workers",
         type=not_negative,
         default=min(os.cpu_count() or 1, 16),
-        help="processes; 0: none besides",
+        help="worker processes; 0: read in the main process (default: %(default)s)",
     )
     add_opts(parser)
-    add_names(parser, "named", "CONFIG or LABELS", "as with --config-file, or as with --data")
+    add_names(parser, "named", "CONFIG or LABELS", "same as --config-file or --data")
     args = parser.parse_args(argv)
     move_keys(args, "data")
     for name in args.named:
@@ -78,7 +84,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             args.config_file = name
     given = (args.config_file, args.data, args.video_list, args.image_folder)
     if sum(map(bool, given)) != 1:
-        parser.error("give one of labels, a config, --video-list and --image-folder")
+        parser.error("give exactly one of labels, a config, --video-list and --image-folder")
     return args
 
 
@@ -106,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _tell(findings: "Sequence[Finding]", title: str, more: str = "") -> None:
-    """Print findings and how many they are."""
+    """Print findings and their number."""
     from d2video.formats.faults import Doubt, Fault, LeftOut
 
     kinds = {Fault: "fault", Doubt: "doubt", LeftOut: "left out"}
@@ -125,14 +131,14 @@ def _tell(findings: "Sequence[Finding]", title: str, more: str = "") -> None:
 def _checks(
     args: argparse.Namespace, cfg: "CfgNode | None"
 ) -> "list[tuple[str, Callable[..., Checked]]]":
-    """(title, its check) of what is to be checked."""
+    """Return (title, check) pairs for everything to be checked."""
     from d2video.cli.dataset_check import check_files, check_registered
     from d2video.data import loading
     from d2video.data.datasets.image_folder import load_image_folder
     from d2video.data.datasets.video_classification import load_video_list
 
     if args.video_list:
-        # What is missing is found with the other faults of files.
+        # Missing files are reported with the other faults of files.
         listed = partial(load_video_list, args.video_list, args.video_root, on_missing="keep")
         check = partial(check_files, args.video_list, lambda report: listed(report=report)[0])
         return [(args.video_list, check)]
@@ -143,7 +149,7 @@ def _checks(
         return [(name, partial(check_registered, name)) for name in _data_sets(args)]
     names = [*dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])]
     for name in names:
-        loading.check_registered(name)  # before hours of reading others
+        loading.check_registered(name)  # before reading others, which may take hours
     return [
         (
             name,
@@ -159,7 +165,7 @@ def _checks(
 
 
 def _data_sets(args: argparse.Namespace) -> list[str]:
-    """The names of the data sets of ``args.data``; a file may be that of several."""
+    """Return the names of the datasets of ``args.data``; a file may belong to several."""
     from d2video.cli.dataset_check import registered_as
 
     names: list[str] = []

@@ -1,11 +1,12 @@
-"""Convert official checkpoints to d2video's and back, checked key by key.
+"""Convert official checkpoints to d2video's and back, with every key checked.
 
-The format of the input is recognised by the names of its parameters; --format decides where several
-have them. Of d2video's own, of a training run, the model is written without what only the training
-needs, to be released. An --output that ends in .safetensors is written in that format; both are loaded
-as MODEL.WEIGHTS. The config, the metrics and the names of the classes are kept; to a file without names
-the built-in ones of the first data set in DATASETS.TRAIN are added. --config-file is for a file that
-holds no config and is not recognised.
+The format of the input is recognised from its parameter names. If several formats use these names, choose
+one with --format. From a checkpoint of a d2video training, only the model is written, ready for release,
+without the state that only training needs.
+
+If --output ends in .safetensors, it is written in that format; MODEL.WEIGHTS accepts both. The config, the
+metrics and the class names are kept. A file without class names gets the built-in ones of the first dataset
+in DATASETS.TRAIN. Give --config-file if the file is not recognised and holds no config.
 
 Examples:
     d2video convert --input output/model_best.pth --output vistr_r50.safetensors
@@ -33,29 +34,31 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_config(parser, required=False)
     parser.add_argument(
         "--format",
-        help="foreign format, such as vistr (a wrong name lists those of the model); left out: "
-        "recognised by the names of the parameters",
+        help="foreign format, such as vistr (a wrong name lists the model's formats); default: recognised "
+        "from the parameter names",
     )
     parser.add_argument(
         "--input",
         required=True,
-        help="checkpoint, folder of a training, address, or name of the zoo",
+        help="checkpoint, output folder of a training, URL, or name in the model zoo",
     )
-    parser.add_argument("--output", required=True, type=new_file)
-    parser.add_argument("--reverse", action="store_true", help="from d2video to the foreign format")
+    parser.add_argument("--output", required=True, type=new_file, help="file to write")
+    parser.add_argument(
+        "--reverse", action="store_true", help="convert from d2video to the foreign format"
+    )
     parser.add_argument(
         "--widen",
         action="store_true",
-        help="enlarge a smaller model's parameters to --config-file's",
+        help="enlarge the parameters of a smaller model to the sizes of --config-file",
     )
     parser.add_argument(
-        "--base", type=Path, help="d2video checkpoint that gives what the format does not provide"
+        "--base", type=Path, help="d2video checkpoint for parameters that the format does not have"
     )
     args = parser.parse_args(argv)
     if not args.format and args.reverse:
         raise UserError("--reverse needs the foreign --format")
     if args.reverse and (args.widen or args.base):
-        raise UserError("--widen and --base are for the way to d2video: leave out --reverse")
+        raise UserError("--widen and --base only work towards d2video: leave out --reverse")
     if args.output.resolve() == Path(args.input).resolve():
         raise UserError(f"--output {args.output} is the input itself: give another file")
     return args
@@ -86,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from d2video.model_zoo import known_weights, model_config
     from d2video.structures import ClassHead
 
-    # Values are needed where something starts anew in the middle of a parameter.
+    # With --widen, parts of a parameter are newly initialised, which needs values.
     device = "cpu" if args.widen else "meta"
     cfg = model_config(args.input, args.config_file, [*args.opts, "MODEL.DEVICE", device])
     file = fetch(known_weights(args.input))
@@ -111,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"recognised as {found.title}")
     if args.widen and fmt.widen is None:
         raise UserError(f"--widen: models of the format '{fmt.description}' cannot be enlarged")
-    # Formats that use this library's names differ from it in shapes at most.
+    # Formats that use d2video's parameter names can differ only in shapes.
     same_names = all(fmt.name_of(name) == name for name in model)
     given_as = "" if args.reverse or same_names else args.format
     try:
@@ -132,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics = metrics_in(content, file)
         about = about_model(cfg.MODEL.META_ARCHITECTURE, config_text(cfg), metrics)
     key = fmt.file_key if args.reverse else "model"
-    if args.output.suffix == ".safetensors":  # which holds parameters and nothing over them
+    if args.output.suffix == ".safetensors":  # holds only parameters, without a level above them
         key = ""
     write_checkpoint({key: converted} if key else converted, args.output, names, about)
     print(f"{len(converted)} parameters written to {args.output}")
@@ -147,8 +150,10 @@ def _to_ours(
     cfg: "CfgNode",
     args: argparse.Namespace,
 ) -> tuple["State", list[str]]:
-    """The converted parameters, and the names of those that the file does not have; prints what is more
-    than a new name."""
+    """Return the converted parameters and the names of those missing in the file.
+
+    Everything beyond a change of name is printed.
+    """
     from d2video.checkpoint import adapt_foreign, from_foreign, load_checkpoint_file, state_dict_of
 
     widen = fmt.widen(cfg) if args.widen and fmt.widen else None
@@ -156,7 +161,7 @@ def _to_ours(
     converted, fresh, unused = from_foreign(source, model, fmt)
     print("".join(f"{note}\n" for note in notes), end="")
     not_in_file = fresh
-    lines = {"have no use here": unused}
+    lines = {"are not used": unused}
     if args.base:
         base = state_dict_of(load_checkpoint_file(args.base), args.base)
         taken = [name for name in fresh if name in base]
@@ -170,7 +175,7 @@ def _to_ours(
         converted |= {name: base[name] for name in taken}
         lines[f"come from {args.base}"] = taken
         fresh = [name for name in fresh if name not in base]
-    for title, names in {"start anew": fresh, **lines}.items():
+    for title, names in {"are newly initialised": fresh, **lines}.items():
         if names:
             print(f"{len(names)} parameters {title}: {', '.join(names)}")
     return converted, not_in_file
@@ -183,12 +188,14 @@ def _class_names(
     cfg: "CfgNode",
     args: argparse.Namespace,
 ) -> list[str] | None:
-    """The class names to write, by row: of the file that the class head comes from, else of the data.
+    """Return the class names to write, by row.
+
+    They come from the file that provides the class head, else from the dataset.
 
     Args:
-        model: of the config.
-        in_file: its parameters that come from the input file.
-        content: of the input file.
+        model: model built from the config.
+        in_file: names of its parameters that come from the input file.
+        content: content of the input file.
     """
     from detectron2.data import MetadataCatalog
 

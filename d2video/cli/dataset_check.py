@@ -1,6 +1,6 @@
-"""The verdict on a data set: what its readers, the mappers and the evaluators find, and all its files.
+"""Check a dataset: its files, and what its readers, the mappers and the evaluators find.
 
-Nothing is judged here: loaders, mappers and evaluators are those that training and evaluation run.
+This module has no rules of its own: it runs the loaders, mappers and evaluators of training and evaluation.
 """
 
 import os
@@ -36,7 +36,7 @@ from d2video.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in a data set of ``num_records`` records.
+    """Findings in a dataset of ``num_records`` records.
 
     ``origins``: see :func:`check_splits`.
     """
@@ -49,12 +49,12 @@ class Checked:
 def check_files(
     title: str, read: Callable[[Report], Sequence[Record]], workers: int = 0
 ) -> Checked:
-    """The findings of files that are not registered.
+    """Return the findings in files that are not registered as a dataset.
 
     Args:
-        title: what messages call them.
-        read: gives the records of what is sound.
-        workers: processes that read; 0: this one.
+        title: name of the files in messages.
+        read: function that returns the records without faults.
+        workers: number of processes that read; 0: this process.
     """
     found: list[Finding] = []
     records: Sequence[Record] = ()
@@ -73,13 +73,13 @@ def check_registered(
     test_cfg: CfgNode | None = None,
     workers: int = 0,
 ) -> Checked:
-    """The findings of a registered data set.
+    """Return the findings in a registered dataset.
 
     Args:
-        name: of the data set.
-        train_cfg, test_cfg: the config, where it trains or tests on it: then its mappers take every
-            record, too. With neither, the evaluator of the data set is asked, if it has one.
-        workers: processes that read; 0: this one.
+        name: name of the dataset.
+        train_cfg, test_cfg: the config, if it trains or tests on the dataset. Its mappers then process
+            every record. Without both, the dataset's evaluator is checked, if it has one.
+        workers: number of processes that read; 0: this process.
     """
     found: list[Finding] = []
     records: list[Record] = []
@@ -116,14 +116,16 @@ def check_registered(
 def _taking(
     mapper: Any, records: Sequence[Record], taken: Sequence[Record], name: str
 ) -> Callable[[Any], Any]:
-    """A function that passes a record to a mapper: frame by frame, if the model takes images.
+    """Return a function that passes a record to a mapper, frame by frame if the model takes images.
 
     Args:
-        records: of the data set.
-        taken: the same as the model takes them.
+        mapper: the mapper.
+        records: records of the dataset.
+        taken: the same records, in the form that the model takes.
+        name: name of the dataset.
 
     Raises:
-        UserError: it refuses them.
+        UserError: if the mapper rejects the records.
     """
     check_mapper(mapper, taken, name)
     by_frame = "length" in records[0] and "length" not in taken[0]
@@ -131,12 +133,13 @@ def _taking(
 
 
 def check_splits(cfg: CfgNode, checked: Mapping[str, Checked]) -> list[Finding]:
-    """A doubt where a training set and a test set have frames of one video, or copies of one image.
+    """Return a doubt if a training set and a test set share frames of a video or copies of an image.
 
-    Only Roboflow's names of images say so (:func:`~d2video.formats.roboflow.origin`).
+    This is known only from Roboflow's image names (:func:`~d2video.formats.roboflow.origin`).
 
     Args:
-        checked: the data sets of the config by name.
+        cfg: the config.
+        checked: the datasets of the config by name.
     """
     pairs = [(a, b) for a in cfg.DATASETS.TRAIN for b in cfg.DATASETS.TEST if a != b]
     found: list[Finding] = []
@@ -155,12 +158,14 @@ def check_splits(cfg: CfgNode, checked: Mapping[str, Checked]) -> list[Finding]:
 
 
 def check_classes(cfg: CfgNode, known: Sequence[Finding] = ()) -> list[Finding]:
-    """What training and evaluation find in all data sets of a config together, and in its model: classes
-    that go by name. It is built as training builds it, with the weights if MODEL.WEIGHTS is a file
-    that is there.
+    """Return what training and evaluation find in the classes of a config's datasets and model together.
+
+    Classes are matched by name. The model is built as in training, with its weights if MODEL.WEIGHTS is an
+    existing file.
 
     Args:
-        known: findings of the single data sets, which are not repeated.
+        cfg: the config.
+        known: findings in the single datasets, which are not repeated.
     """
     found, model = [*known], nn.Module()
     title = f"dataset {', '.join([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}"
@@ -187,10 +192,10 @@ def check_classes(cfg: CfgNode, known: Sequence[Finding] = ()) -> list[Finding]:
 
 
 def registered_as(path: str, image_root: str | None = None) -> list[str]:
-    """The registered data sets whose annotation file this is.
+    """Return the names of the registered datasets whose annotation file is ``path``.
 
     Raises:
-        UserError: their images are in another folder than ``image_root``.
+        UserError: if their images are in another folder than ``image_root``.
     """
     names = []
     for name in DatasetCatalog:
@@ -209,7 +214,7 @@ def registered_as(path: str, image_root: str | None = None) -> list[str]:
 
 
 def _object_doubts(records: Sequence[Record], title: str) -> list[Finding]:
-    """A doubt where there are labels and no object in any of them, which training refuses."""
+    """Return a doubt if there are labels without any object, which training rejects."""
     if not records or not all(map(is_labelled, records)) or any(map(object_classes, records)):
         return []
     text = "no image or video has an annotated object: there is nothing to train on or to find"
@@ -218,8 +223,7 @@ def _object_doubts(records: Sequence[Record], title: str) -> list[Finding]:
 
 @contextmanager
 def _as_fault(title: str, found: list[Finding]) -> Iterator[None]:
-    """Make a fault of a UserError, unless it repeats one that was found before; what was found is not logged
-    again."""
+    """Turn a UserError into a fault, unless it repeats an earlier one; do not log findings again."""
     try:
         with not_logged(found):
             yield

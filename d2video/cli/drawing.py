@@ -13,7 +13,7 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--score-threshold",
         type=score,
-        help="least score of the instances drawn; result files hold all (default: %(default)s)",
+        help="minimum score of the instances drawn; result files contain all (default: %(default)s)",
     )
     group.add_argument(
         "--classes",
@@ -24,63 +24,63 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels",
         action=argparse.BooleanOptionalAction,
-        help="write class, score and track beside each object (default: they are written)",
+        help="write class, score and track id beside each object (default: on)",
     )
     group.add_argument(
         "--label-size",
         type=float,
         metavar="FACTOR",
-        help="size of the labels, times the one that suits the picture (default: %(default)s)",
+        help="factor by which to scale the labels' automatic size (default: %(default)s)",
     )
     group.add_argument(
         "--masks",
         action=argparse.BooleanOptionalAction,
-        help="draw masks (default: they are drawn); without them, boxes",
+        help="draw masks (default: on); with --no-masks, draw boxes",
     )
     group.add_argument(
         "--draw-boxes",
         action=argparse.BooleanOptionalAction,
-        help="draw boxes (default: of objects whose masks are not drawn)",
+        help="draw boxes (default: only for objects whose masks are not drawn)",
     )
     group.add_argument(
         "--trails",
         dest="trail_length",
         type=not_negative,
         metavar="N",
-        help="draw each track's path through the last N frames, 0 for none "
-        f"(default: {DEFAULT_TRAIL_LENGTH} for a model without masks, else none)",
+        help="draw each track's path over the last N frames; 0: no paths "
+        f"(default: {DEFAULT_TRAIL_LENGTH} for a model without masks, else 0)",
     )
     group.add_argument(
-        "--opacity", type=score, help="of the masks' fill, 0 to 1 (default: about a half)"
+        "--opacity", type=score, help="opacity of the masks' fill, 0 to 1 (default: about a half)"
     )
     group.add_argument(
         "--line-width",
         type=positive,
         metavar="PIXELS",
-        help="of outlines and boxes (default: one that suits the picture)",
+        help="width of outlines and boxes (default: chosen to suit the picture)",
     )
     group.add_argument(
         "--topk",
         type=positive,
         metavar="K",
-        help="number of classes shown and written by a model that classifies (default: %(default)s)",
+        help="number of top classes that a classification model shows and writes (default: %(default)s)",
     )
     group.add_argument(
-        "--scale", type=positive, help="enlarge the pictures so many times before drawing"
+        "--scale", type=positive, help="factor by which to enlarge the pictures before drawing"
     )
     group.add_argument(
         "--side-by-side",
         action="store_true",
-        help="show the input, enlarged by a bicubic, left of the restored image",
+        help="show the input, enlarged bicubically, to the left of the restored image",
     )
     parser.set_defaults(**vars(DrawingOptions()))
 
 
 def drawing_of(args: argparse.Namespace) -> DrawingOptions:
-    """The options that were given; config keys behind the classes go to ``args.opts``.
+    """Return the given drawing options; config keys after the classes are moved to ``args.opts``.
 
     Raises:
-        UserError: a number is out of its range.
+        UserError: if a number is out of its range.
     """
     if args.classes is not None:
         move_keys(args, "classes")

@@ -1,18 +1,17 @@
-"""Say where a model, or the results of any program, loses.
+"""Analyse the errors of a model, or of the results of any program.
 
-The arguments are those of d2video evaluate: a model and the data sets that it is evaluated on, or results
-and the data set that they belong to. Its figures are shown first, then tables for each data set:
+The arguments are those of d2video evaluate: a model and the datasets to evaluate it on, or results and the
+dataset that they belong to. The metrics are shown first, then tables for each dataset:
 
 - instances in videos (YouTube-VIS) and images (COCO): for each object the prediction that overlaps it most,
-  missed objects by cause, classes confused, and what AP50 would be if one kind of error were corrected (TIDE)
+  missed objects by cause, confused classes, and the AP50 if one kind of error were corrected (TIDE)
 - panoptic segmentation: PQ, SQ and RQ by class, and missed segments by cause
-- tracking: what HOTA would be if one kind of error were corrected, missed boxes and changes of identity by
-  cause
-- classification: classes confused, and the scores of wrong answers
-- restoration: the distribution over the images, and the worst of them
+- tracking: the HOTA if one kind of error were corrected, and missed boxes and identity switches by cause
+- classification: confused classes, and the scores of wrong predictions
+- restoration: the distribution over the images, and the worst images
 
 --json writes the tables and a row for each object (video or image, id, best IoU, score, cause).
-docs/guides/evaluate.md says how to read them.
+docs/guides/evaluate.md explains how to read them.
 
 Examples:
     d2video errors output/model_final.pth
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments, see :func:`d2video.cli.evaluate.read_args`."""
+    """Return the arguments; see :func:`d2video.cli.evaluate.read_args`."""
     parser = evaluation_parser(__doc__, "errors")
     parser.add_argument(
         "--score",
         type=score,
         default=0.5,
         metavar="SCORE",
-        help="score from which a prediction counts as given (default: %(default)g)",
+        help="minimum score for a prediction to count (default: %(default)g)",
     )
     return read_args(parser, argv)
 
@@ -50,7 +49,7 @@ def show(args: argparse.Namespace, model: str, by_set: Mapping[str, Sequence["Br
     """Print the tables and write them to ``args.json``.
 
     Raises:
-        UserError: a data set has no breakdown; those of the others are shown and written.
+        UserError: if a dataset has no breakdown; those of the others are shown and written.
     """
     from d2video.utils.files import write_json
 
@@ -63,13 +62,13 @@ def show(args: argparse.Namespace, model: str, by_set: Mapping[str, Sequence["Br
     if missing := [name for name, breakdowns in by_set.items() if not breakdowns]:
         raise UserError(
             f"dataset {missing[0]}: no errors can be found without labelled objects: name a set with "
-            "labels behind --data"
+            "labels after --data"
         )
 
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name
 def run(args: argparse.Namespace) -> None:
-    """Evaluate in this process, one of several or the only one."""
+    """Evaluate in this process, which may be one of several."""
     from detectron2.utils import comm
 
     from d2video.engine import setup

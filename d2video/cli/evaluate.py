@@ -1,16 +1,18 @@
-"""Evaluate a trained model on labelled data sets, or score the results of any program on one.
+"""Evaluate a trained model on labelled datasets, or score the results of any program on a dataset.
 
-The model is a checkpoint, the folder of a training, an address, or a name of the model zoo. Its config is
-its own. Without --data it is evaluated on the test sets that it was trained with (DATASETS.TEST). The
-results are shown as tables and as lines to copy, and files for the servers of benchmarks are written to
---output.
+The model is a checkpoint, the output folder of a training, a URL, or a name in the model zoo. It brings its
+own config. Without --data it is evaluated on the test sets that it was trained with (DATASETS.TEST). The
+metrics are shown as tables and as lines to copy. Files for benchmark servers are written to --output.
 
-Results are a JSON file in YouTube-VIS format (or the server's zip) or in COCO's (boxes or masks), or a folder
-of MOTChallenge's or MOTS' text files, <sequence>.txt, or the file of the only sequence: what has these forms
-is not taken for a model. They are checked (the first fault is named with its place, exit status 1) and scored
-by the same evaluators; nothing is written but --json and, if given, --output. Images of YouTube-VIS, COCO and
-MOTChallenge need not be there. Without labels, as in test splits, results are only checked. --data is a
-registered data set or the path of labels, and --opts may hold options of their format.
+Results are one of these; anything else is taken for a model:
+
+- a JSON file in YouTube-VIS format (or the server's zip) or in COCO format (boxes or masks)
+- a folder of text files <sequence>.txt in MOTChallenge or MOTS format, or the file of the only sequence
+
+Results are checked first; the first fault is reported with its location and exit status 1. Then the same
+evaluators score them. Only --json and, if given, --output are written. The images of YouTube-VIS, COCO and
+MOTChallenge are not needed. Without labels, as in test splits, results are only checked. --data is a
+registered dataset or the path of labels; --opts may contain options of their format.
 
 Examples:
     d2video evaluate output/model_best.pth
@@ -54,44 +56,45 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def evaluation_parser(description: str | None, command: str) -> CommandParser:
-    """The parser of a command that works on the answers to labelled data."""
+    """Return the parser of a command that compares predictions with labelled data."""
     parser = command_parser(description, command)
     parser.add_argument(
         "--data",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="data sets to evaluate on, registered names or paths of labels, for results one",
+        help="datasets to evaluate on: registered names or paths of labels; exactly one for results",
     )
     parser.add_argument(
         "--output",
         metavar="FOLDER",
-        help=f"for the log and the files that evaluators write (default: {_OUTPUT}; of results none)",
+        help=f"folder for the log and the evaluators' files (default: {_OUTPUT}; for results: none)",
     )
     add_frame_numbers(parser)
     add_json(parser)
     add_processes(parser)
     add_model(parser)
-    add_names(parser, "model", "MODEL or RESULTS", "the model, as with --model, or the results")
+    add_names(parser, "model", "MODEL or RESULTS", "model, same as --model, or results to score")
     parser.set_defaults(eval_only=True, resume=False)
     return parser
 
 
 def read_args(parser: CommandParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments of :func:`evaluation_parser`, as :func:`d2video.cli.train.run` takes them; ``results``
-    is the path of results, "" if there is a model.
+    """Return the arguments of :func:`evaluation_parser`, in the form of :func:`d2video.cli.train.run`.
+
+    ``results`` is the path of the results, or "" if a model is given.
 
     Raises:
-        UserError: neither a model nor a config nor results are given, or not the data set of results.
+        UserError: if neither a model, a config nor results are given, or results without their dataset.
     """
     args = parser.parse_args(argv)
     move_keys(args, "data")
     if not (args.model or args.config_file or args.opts):
-        raise UserError("no model is given: name it before --data NAME ..., or behind --model")
+        raise UserError("no model is given: name it before --data NAME ..., or after --model")
     args.results = args.model if _are_results(args.model) else ""
     if args.results:
         if len(args.data) != 1:
-            raise UserError(f"{args.results} are results: name their data set, one, behind --data")
+            raise UserError(f"{args.results} are results: name their one dataset after --data")
         if args.config_file:
             raise UserError(
                 f"{args.results} are results, which have no config: leave out --config-file"
@@ -99,7 +102,7 @@ def read_args(parser: CommandParser, argv: Sequence[str] | None) -> argparse.Nam
         return args
     if args.frame_numbers is not None:
         raise UserError("--frame-numbers is for results in text files: leave it out")
-    # What else is among the keys wins.
+    # Config keys from the command line come last and win.
     args.output = args.output or _OUTPUT
     data = ["DATASETS.TEST", repr(tuple(args.data))] if args.data else []
     args.opts = ["OUTPUT_DIR", args.output, *data, *args.opts]
@@ -107,18 +110,17 @@ def read_args(parser: CommandParser, argv: Sequence[str] | None) -> argparse.Nam
 
 
 def add_frame_numbers(parser: argparse.ArgumentParser) -> None:
-    """Add ``--frame-numbers`` of results in text files."""
+    """Add ``--frame-numbers``, for results in text files."""
     parser.add_argument(
         "--frame-numbers",
         choices=("labels", "0", "1"),
-        help="how results in text files number the frames of each video: as the labels do, or from 0 or 1 on "
-        "(by default as the labels do, unless that is in doubt)",
+        help="how results in text files number the frames of a video: as the labels do, from 0, or from 1 "
+        "(default: as the labels do, unless that is in doubt)",
     )
 
 
 def _are_results(path: str) -> bool:
-    """Whether a path is that of results, by what no model has: JSON (in a zip, too), or text files without
-    any file of a model beside them."""
+    """Whether a path holds results: JSON (also in a zip), or text files without files of a model."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".zip" and os.path.isfile(path):
         if not zipfile.is_zipfile(path):
@@ -138,16 +140,17 @@ def sound_results(
     output: str | None = None,
     frame_numbers: "FrameNumbers | None" = None,
 ) -> "ResultsEvaluator":
-    """The evaluator of results, which have been checked; how much there is is printed.
+    """Check results, print how many there are, and return their evaluator.
 
     Args:
-        data: name of the data set, or path of its labels.
-        words: as :func:`~d2video.cli.labels.data_set` takes them.
-        output: folder for what the evaluator writes; None: nothing is written.
+        path: path of the results.
+        data: name of the dataset, or path of its labels.
+        words: as for :func:`~d2video.cli.labels.data_set`.
+        output: folder for the evaluator's files; None: do not write any.
         frame_numbers: see :func:`~d2video.evaluation.results.read_result_files`.
 
     Raises:
-        UserError: the first fault of the results, or the data set cannot be read.
+        UserError: for the first fault of the results, or if the dataset cannot be read.
     """
     from d2video.cli.labels import data_set
     from d2video.evaluation import evaluation_folder
@@ -161,7 +164,7 @@ def sound_results(
 
 
 def given_results(args: argparse.Namespace) -> "ResultsEvaluator":
-    """:func:`sound_results` of a command's arguments."""
+    """Call :func:`sound_results` with a command's arguments."""
     (source,) = args.data
     return sound_results(args.results, source, args.opts, args.output, args.frame_numbers)
 
@@ -184,7 +187,7 @@ def score(args: argparse.Namespace) -> None:
 
 @exit_on_user_error  # by decoration: spawned processes find the function by its name
 def run(args: argparse.Namespace) -> None:
-    """Evaluate in this process, one of several or the only one."""
+    """Evaluate in this process, which may be one of several."""
     from detectron2.utils import comm
 
     from d2video.engine import setup

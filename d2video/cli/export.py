@@ -1,8 +1,8 @@
-"""Write a model as graphs that run without d2video's training side: ONNX, or programs of torch.export.
+"""Export a model as graphs that run without d2video's training code: ONNX, or torch.export programs.
 
-The folder gets a file for each graph and a manifest.json. ``d2video.deploy.Runner`` predicts from it with
-numpy, OpenCV and onnxruntime only (docs/guides/export.md). Each graph is compared with the model on inputs of
-another size; the command fails if they differ.
+The output folder receives a file for each graph and a manifest.json. ``d2video.deploy.Runner`` predicts from
+it with only numpy, OpenCV and onnxruntime (docs/guides/export.md). Each graph is compared with the model on
+inputs of another size; the command fails if they differ.
 
 Examples:
     d2video export DETR/detr_panoptic_R50 --output exported
@@ -27,11 +27,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--format",
         choices=("onnx", "torch", "aoti"),
         default="onnx",
-        help="ONNX files; programs of torch.export (.pt2); or such programs compiled by AOTInductor for "
-        "this kind of machine (default: %(default)s)",
+        help="onnx: ONNX files; torch: torch.export programs (.pt2); aoti: such programs compiled with "
+        "AOTInductor for this kind of machine (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write; it may exist"
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write to; it may exist"
     )
     return parser.parse_args(argv)
 
@@ -60,9 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check_packages() -> None:
-    """
+    """Check that the packages of the extra [export] are installed.
+
     Raises:
-        UserError: a package of the extra [export] is missing.
+        UserError: if one is missing.
     """
     from importlib.util import find_spec
 

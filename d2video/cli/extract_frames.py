@@ -1,15 +1,14 @@
-"""Write the frames of video files as images, a folder of them a video.
+"""Extract the frames of video files as images, into one folder for each video.
 
-Labels whose frames are a video file can be trained on as they are. Where a model takes single frames in
-random order (DETR, TrackFormer), images are read faster: a frame in the middle of a video needs those since
-the last key frame::
+You can train on labels of a video file as they are. For models that read single frames in random order (DETR,
+TrackFormer), images are faster: a frame in the middle of a video needs all frames since the last key frame::
 
     d2video extract-frames street.mp4 frames             # frames/street/000000.jpg, 000001.jpg, ...
     d2video extract-frames videos/*.mp4 frames --png     # lossless
     d2video extract-frames videos frames --numbers ::5   # each video in a folder, every fifth frame
 
-A frame is named by its number in the video. Give OUT as image_root of the labels. An interrupted run goes on
-where it stopped; finished videos are passed over.
+A frame is named by its number in the video. Pass OUT as image_root of the labels. An interrupted run
+continues where it stopped; finished videos are skipped.
 """
 
 import argparse
@@ -24,19 +23,19 @@ from d2video.utils.errors import BrokenFile, UserError, exit_on_user_error
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "extract-frames")
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video file, or folder of these")
-    parser.add_argument("output", metavar="OUT", help="folder that gets a folder for each video")
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video file or folder of videos")
+    parser.add_argument("output", metavar="OUT", help="output folder, with a folder for each video")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--quality", type=_quality, default=95, help="of JPEG, 1 to 100 (default: %(default)s)"
+        "--quality", type=_quality, default=95, help="JPEG quality, 1 to 100 (default: %(default)s)"
     )
-    how.add_argument("--png", action="store_true", help="write PNG, without loss, in place of JPEG")
+    how.add_argument("--png", action="store_true", help="write lossless PNG instead of JPEG")
     parser.add_argument(
         "--numbers",
         type=_numbers,
         default=slice(None),
         metavar="START:STOP:STEP",
-        help="only these frames, from 0, as a slice of Python (default: all)",
+        help="frames to write, counted from 0, as a Python slice (default: all)",
     )
     parser.add_argument(
         "--num-workers",
@@ -74,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _folders(sources: Sequence[str], output: Path) -> dict[Path, Path]:
-    """The folder that each video is written to."""
+    """Return the output folder of each video."""
     from d2video.video.image_io import visible_files
     from d2video.video.video_file import VIDEO_SUFFIXES
 

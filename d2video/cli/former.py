@@ -1,4 +1,4 @@
-"""The commands of former names (:data:`d2video.cli.FORMER_NAMES`): ``evaluate`` and ``split`` do the work."""
+"""Commands under former names (:data:`d2video.cli.FORMER_NAMES`), which call ``evaluate`` and ``split``."""
 
 import argparse
 import os
@@ -12,16 +12,16 @@ from d2video.utils.errors import UserError, exit_on_user_error
 
 @exit_on_user_error
 def evaluate_mot(argv: Sequence[str] | None = None) -> None:
-    """Check and score result files of any tracker; today d2video evaluate RESULTS --data DATA."""
+    """Check and score result files of any tracker. Replaced by: d2video evaluate RESULTS --data DATA."""
     parser = command_parser(evaluate_mot.__doc__, "evaluate-mot")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--dataset", metavar="NAME", help="registered tracking data set")
-    source.add_argument("--ground-truth", metavar="FOLDER", help="that holds sequences' folders")
+    source.add_argument("--dataset", metavar="NAME", help="name of a registered tracking dataset")
+    source.add_argument("--ground-truth", metavar="FOLDER", help="folder of the sequences' folders")
     parser.add_argument("--results", metavar="FOLDER", required=True)
-    parser.add_argument("--output", metavar="FILE", help="JSON file to write every metric to")
+    parser.add_argument("--output", metavar="FILE", help="JSON file to write all metrics to")
     add_frame_numbers(parser)
     options = parser.add_argument_group(
-        "with --ground-truth, options of register_mot", argument_default=argparse.SUPPRESS
+        "options of register_mot, with --ground-truth", argument_default=argparse.SUPPRESS
     )
     options.add_argument("--benchmark")
     options.add_argument("--sequences", nargs="+")
@@ -34,10 +34,10 @@ def evaluate_mot(argv: Sequence[str] | None = None) -> None:
         given.pop(key) for key in ("dataset", "ground_truth", "results", "output", "frame_numbers")
     )
     if folder and "benchmark" not in given:
-        raise UserError("--ground-truth needs --benchmark, the rules of scoring")
+        raise UserError("--ground-truth needs --benchmark, which sets the scoring rules")
     words: list[str] = []
     if folder:
-        name = os.path.join(folder, "")  # a name that no other data set has
+        name = os.path.join(folder, "")  # a name that no other dataset has
         words = ["DATASETS.REGISTER", repr([[name, "mot", {"root": folder, **given}]])]
     from d2video.evaluation.mot.evaluator import MOTEvaluator
 
@@ -59,9 +59,9 @@ def _class(text: str) -> int | str:
 
 @exit_on_user_error
 def validate_results(argv: Sequence[str] | None = None) -> None:
-    """Check results in YouTube-VIS format; today d2video evaluate RESULTS --data ANNOTATIONS."""
+    """Check results in YouTube-VIS format. Replaced by: d2video evaluate RESULTS --data ANNOTATIONS."""
     parser = command_parser(validate_results.__doc__, "validate-results")
-    parser.add_argument("results", help="results.json, or the server's zip file")
+    parser.add_argument("results", help="results.json, or the zip file for the server")
     parser.add_argument("annotations", help="annotation file of the split")
     args = parser.parse_args(argv)
     sound_results(args.results, args.annotations, ["format", "ytvis"])

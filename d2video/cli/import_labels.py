@@ -1,13 +1,14 @@
-"""Write any labels that d2video reads in a standard format, for other programs.
+"""Convert any labels that d2video reads to a standard format, for other programs.
 
-The formats: youtube-vis (JSON; tracks with masks), coco (JSON; images, or videos with track ids), mot
-(MOTChallenge's folders; boxes) and mots (the same; masks that do not overlap)::
+Formats: youtube-vis (JSON; tracks with masks), coco (JSON; images, or videos with track ids), mot
+(MOTChallenge folders; boxes) and mots (the same folders; masks that do not overlap)::
 
     d2video import-labels job_12.zip labels.json --format youtube-vis
     d2video import-labels recordings/ tracks.json --format coco --image-root recordings/frames
     d2video import-labels datasets/bdd100k out --format mot --no-images --opts classes '["car"]'
 
-What the format cannot hold is counted by reason. The last line registers what was written.
+Labels that the format cannot hold are counted by reason. The last line of the output is the config key that
+registers the new labels.
 """
 
 import argparse
@@ -30,13 +31,15 @@ from d2video.utils.errors import exit_on_user_error
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "import-labels")
     add_labels(parser)
-    parser.add_argument("output", metavar="OUT", help="JSON file, or of mot and mots a new folder")
-    parser.add_argument("--format", required=True, choices=WRITTEN_FORMATS, help="of OUT")
+    parser.add_argument(
+        "output", metavar="OUT", help="JSON file to write; for mot and mots, a new folder"
+    )
+    parser.add_argument("--format", required=True, choices=WRITTEN_FORMATS, help="format of OUT")
     parser.add_argument(
         "--no-images",
         dest="images",
         action="store_false",
-        help="of mot and mots, without the frames (else hard links or copies, in img1)",
+        help="for mot and mots: do not write the frames (else hard links or copies, in img1)",
     )
     return parser.parse_args(argv)
 

@@ -1,8 +1,8 @@
-"""Show the inside of a model on one image or video, as a page: where it looks, and what its queries do.
+"""Visualise the inside of a model on one image or video, as a page: its attention and its queries.
 
-What is on the page depends on the system (docs/guides/evaluate.md): attention of image points, of detections,
-instances and tracks, what each decoder layer adds, query slots over a data set. The page is one HTML file;
-its pictures also lie beside it, in <page>_files, as PNG files.
+The content depends on the system (docs/guides/evaluate.md): attention of image points, detections, instances
+and tracks, what each decoder layer adds, and statistics of query slots over a dataset. The page is one HTML
+file; its pictures are also saved as PNG files in <page>_files beside it.
 
 Examples:
     d2video inspect photo.jpg --model DETR/detr_R50_500ep --output page.html
@@ -44,10 +44,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=not_negative,
         default=0,
         metavar="N",
-        help="first frame to look at (default: %(default)s)",
+        help="first frame to show (default: %(default)s)",
     )
     parser.add_argument(
-        "--frames", type=positive, metavar="N", help="how many frames (default: the model's choice)"
+        "--frames", type=positive, metavar="N", help="number of frames (default: set by the model)"
     )
     parser.add_argument(
         "--points",
@@ -55,7 +55,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="X,Y",
-        help="pixels whose attention is shown (default: the objects' centres)",
+        help="pixels whose attention to show (default: the objects' centres)",
     )
     for what, shown in (("queries", "those with objects"), ("tracks", "the longest")):
         parser.add_argument(
@@ -64,27 +64,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             nargs="+",
             default=[],
             metavar="N",
-            help=f"{what} to look at (default: {shown})",
+            help=f"{what} to show (default: {shown})",
         )
     parser.add_argument(
         "--layer",
         type=int,
         default=-1,
         metavar="N",
-        help="layer of the attention; -1 is the last (default: %(default)s)",
+        help="layer whose attention to show; -1 is the last (default: %(default)s)",
     )
     parser.add_argument(
         "--score",
         type=score,
         default=0.5,
-        help="least score of the objects (default: %(default)s)",
+        help="minimum score of the objects (default: %(default)s)",
     )
     parser.add_argument(
         "--data",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="labelled data set, a registered name or a path, for statistics over many images",
+        help="labelled dataset (registered name or path) for statistics over many images",
     )
     args = parser.parse_args(argv)
     move_keys(args, "data")
@@ -126,13 +126,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     sections = inspect(look)
     model = type(predictor.model).__name__
     page = write_page(args.output, f"{model} on {Path(look.source.name).name}", sections)
-    logging.getLogger("d2video").info("the inside of %s is shown in %s", model, page)
+    logging.getLogger("d2video").info("Wrote the page on the inside of %s to %s", model, page)
 
 
 def _point(text: str) -> tuple[float, float]:
-    """The argument type of a point, "X,Y" in pixels."""
+    """Parse a point "X,Y" in pixels."""
     try:
         x, y = map(float, text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a point: write X,Y, as 120,80") from None
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a point: write X,Y, such as 120,80"
+        ) from None
     return x, y

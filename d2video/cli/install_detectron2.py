@@ -1,11 +1,11 @@
-"""Install detectron2 where there is none, from PyPI and without a compiler.
+"""Install detectron2 from PyPI without a compiler, if it is not installed yet.
 
-PyPI has no detectron2, but the wheel of LabGym 3.1.2 carries its pure-Python code (version 0.6,
-Apache-2.0) as the folder ``LabGym/detectron2``. This command takes only that folder out of the wheel,
-restores the names of the imports, and installs the result as an ordinary distribution ``detectron2``.
+PyPI has no detectron2, but the wheel of LabGym 3.1.2 contains its pure-Python code (version 0.6, Apache-2.0)
+in the folder ``LabGym/detectron2``. This command extracts only that folder, restores the import names, and
+installs the result as an ordinary distribution ``detectron2``.
 
-A detectron2 that is installed already is kept. If you want its compiled operators, build it before as
-https://detectron2.readthedocs.io says.
+An installed detectron2 is kept. If you want its compiled operators, build detectron2 first, as described at
+https://detectron2.readthedocs.io.
 """
 
 # Standard library only, because this runs before anything else is installed.
@@ -28,9 +28,9 @@ SOURCE_SHA256 = "a2900cff8a3fb508e1975f19b5f9abd9f261966db87b0c332697fb4138c1cb2
 SOURCE_FOLDER = "LabGym/detectron2/"
 VERSION = "0.6"
 
-# What detectron2 0.6 itself asks for, less black (wanted only to print LazyConfig as code), and
-# with what it leaves unsaid: torch, numpy, and pkg_resources, which setuptools 81 has dropped.
-# iopath 0.1.10 is let in; detectron2 excluded it before it was out.
+# The requirements of detectron2 0.6, without black (needed only to print LazyConfig as code), and with those
+# that it does not declare: torch, numpy, and pkg_resources, which setuptools 81 removed. iopath 0.1.10 is
+# allowed; detectron2 excluded it before its release.
 METADATA = f"""\
 Metadata-Version: 2.1
 Name: detectron2
@@ -84,9 +84,9 @@ Tag: py3-none-any
 
 
 def find_installed() -> str | None:
-    """Describe the detectron2 that this Python already has, or None where there is none."""
+    """Describe the detectron2 installed for this Python, or return None if there is none."""
     spec = importlib.util.find_spec("detectron2")
-    # A folder that merely bears the name, without __init__.py, has no origin.
+    # A folder of that name without __init__.py has no origin.
     if spec is None or spec.origin is None:
         return None
     folder = Path(spec.origin).parent
@@ -100,7 +100,7 @@ def find_installed() -> str | None:
 
 def download(folder: Path) -> Path:
     """Fetch the wheel named by SOURCE into ``folder`` with pip; return its path."""
-    # LabGym declares Python < 3.11; its detectron2 folder runs on newer ones.
+    # LabGym requires Python < 3.11; its detectron2 folder also runs on newer versions.
     options = ["--no-deps", "--only-binary=:all:", "--python-version", "3.10"]
     _pip("download", SOURCE, *options, "--dest", str(folder), failure=f"cannot download {SOURCE}")
     (wheel,) = folder.glob("*.whl")
@@ -108,19 +108,19 @@ def download(folder: Path) -> Path:
 
 
 def read_source(wheel: Path, sha256: str = SOURCE_SHA256) -> dict[str, bytes]:
-    """Check the downloaded wheel and take detectron2 out of it, with the imports' names restored.
+    """Check the downloaded wheel and extract detectron2 from it, with the import names restored.
 
     Returns:
-        the files of the package, ``"detectron2/..."`` to content.
+        The files of the package: a dict from ``"detectron2/..."`` to content.
 
     Raises:
-        UserError: another hash than ``sha256``.
+        UserError: if the hash of the wheel is not ``sha256``.
     """
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != sha256:
         raise UserError(
             f"{wheel.name} has sha256 {found}, expected {sha256}: the download is damaged or not "
-            "the file that was examined, nothing was installed"
+            "the expected file, nothing was installed; download it again"
         )
     with zipfile.ZipFile(wheel) as archive:
         return {
@@ -133,8 +133,7 @@ def read_source(wheel: Path, sha256: str = SOURCE_SHA256) -> dict[str, bytes]:
 
 
 def licence() -> bytes:
-    """The text of the Apache License 2.0, which d2video has too: of the checkout, or of the installed
-    distribution."""
+    """Return the text of the Apache License 2.0, d2video's licence, from the checkout or the distribution."""
     checkout = Path(__file__).resolve().parents[2] / "LICENSE"
     files = importlib.metadata.files("d2video") or [] if not checkout.is_file() else []
     installed = [file.read_binary() for file in files if file.name == "LICENSE"]
@@ -184,7 +183,7 @@ def install(wheel: Path, pip_arguments: Sequence[str] = ()) -> None:
 
 
 def _pip(*arguments: str, failure: str) -> None:
-    """Run this Python's pip; its own output stays visible."""
+    """Run this Python's pip with its output visible."""
     if subprocess.run([sys.executable, "-m", "pip", *arguments]).returncode:
         raise UserError(f"{failure} (pip's message is above)")
 
@@ -196,10 +195,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "-c",
         "--constraint",
         type=Path,
-        help="file of exact versions, handed to pip for the requirements",
+        help="constraints file of exact versions, passed to pip for the requirements",
     )
     parser.add_argument(
-        "--wheel", type=Path, help=f"wheel of {SOURCE} on disk, for machines without network"
+        "--wheel", type=Path, help=f"local wheel of {SOURCE}, for machines without network"
     )
     args = parser.parse_args(argv)
     if installed := find_installed():
@@ -213,4 +212,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         wheel = write_wheel(read_source(args.wheel or download(folder)), folder)
         install(wheel, ["-c", str(args.constraint)] if args.constraint else [])
     importlib.invalidate_caches()
-    print(f"installed: {find_installed()}, taken from the wheel of {SOURCE}")
+    print(f"installed: {find_installed()}, from the wheel of {SOURCE}")

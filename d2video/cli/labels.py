@@ -1,4 +1,4 @@
-"""What commands that take labels share: any data set, by its name or by the path of its labels."""
+"""Arguments and functions for commands that read labels, given as a dataset's name or the labels' path."""
 
 import argparse
 import json
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from d2video.data.records import Record
     from d2video.formats.faults import Finding
 
-# Those of d2video.data.export.write_labels, and which of them are folders.
+# The formats of d2video.data.export.write_labels, and those of them that are folders.
 WRITTEN_FORMATS = ("youtube-vis", "coco", "mot", "mots")
 FOLDER_FORMATS = ("mot", "mots")
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
-    """Add the labels to read, as :func:`read_labels` takes them."""
+    """Add the labels to read, in the form of :func:`read_labels`."""
     parser.add_argument(
         "labels",
         metavar="IN",
-        help="labels as a tool or a benchmark wrote them (file, folder, zip), or the name of a registered "
-        "data set",
+        help="labels as written by a tool or a benchmark (file, folder, zip), or the name of a registered "
+        "dataset",
     )
     add_format(parser)
     parser.add_argument(
@@ -33,26 +33,27 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="KEY VALUE",
-        help="options of IN's format, such as classes '[\"car\"]'; config keys such as DATASETS.REGISTER",
+        help="options of the format of IN, such as classes '[\"car\"]', and config keys, such as "
+        "DATASETS.REGISTER",
     )
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """Add what says how labels are read, ``input_format`` and ``image_root``."""
+    """Add ``--input-format`` and ``--image-root``, which say how to read labels."""
     parser.add_argument(
         "--input-format",
         metavar="NAME",
-        help="format of the labels; by default it is recognised",
+        help="format of the labels (default: recognised)",
     )
     parser.add_argument(
         "--image-root",
         metavar="FOLDER",
-        help="where the labels' frames or images are; by default they are found",
+        help="folder of the labels' frames or images (default: found automatically)",
     )
 
 
 class Labels(NamedTuple):
-    """A data set that was read: its name in the catalog, its records, its classes by category id."""
+    """A dataset that was read: its name in the catalog, its records, and its classes by category id."""
 
     name: str
     records: "list[Record]"
@@ -60,13 +61,14 @@ class Labels(NamedTuple):
 
 
 def read_labels(args: argparse.Namespace, *, needs_images: bool = True) -> Labels:
-    """Read the labels of :func:`add_labels`; what is doubtful or left out is printed.
+    """Read the labels of :func:`add_labels`; print what is doubtful or left out.
 
     Args:
+        args: arguments of :func:`add_labels`.
         needs_images: see :func:`~d2video.data.datasets.by_path.register_path`.
 
     Raises:
-        UserError: they cannot be read, at the first fault.
+        UserError: for the first fault of the labels.
     """
     from detectron2.data import MetadataCatalog
 
@@ -85,7 +87,7 @@ def read_labels(args: argparse.Namespace, *, needs_images: bool = True) -> Label
     records = load_records(name, tell)
     frame = next(frames_of(*records))
     if not os.path.isfile(file_of_frame(frame)):
-        text = f"its images are not there ({frame}): name their folder as image_root"
+        text = f"its images do not exist ({frame}): give their folder as image_root"
         if needs_images:
             raise UserError(f"{args.labels}: {text}")
         tell(Doubt(args.labels, text))
@@ -93,16 +95,16 @@ def read_labels(args: argparse.Namespace, *, needs_images: bool = True) -> Label
 
 
 def data_set(source: str, words: Sequence[str], **given: Any) -> str:
-    """The name of a data set, registered by now.
+    """Register a dataset, if necessary, and return its name.
 
     Args:
-        source: its name, or the path of its labels.
+        source: name of the dataset, or path of its labels.
         words: KEY VALUE or KEY=VALUE, config keys and options of the format.
-        given: what else :func:`~d2video.data.datasets.by_path.register_path` takes.
+        given: further arguments of :func:`~d2video.data.datasets.by_path.register_path`.
 
     Raises:
-        UserError: there is neither a data set of this name nor labels at this path, or they do not take
-            the options.
+        UserError: if there is neither a dataset of this name nor labels at this path, or if they do not
+            accept the options.
     """
     from d2video.config import load_cfg
     from d2video.config.files import override_pairs
@@ -112,23 +114,23 @@ def data_set(source: str, words: Sequence[str], **given: Any) -> str:
     pairs = override_pairs(words)
     config = [item for key, value in pairs.items() if is_config_key(key) for item in (key, value)]
     options = {key: value for key, value in pairs.items() if not is_config_key(key)}
-    load_cfg("", config)  # registers data sets
+    load_cfg("", config)  # registers datasets
     if is_path(source):
         return register_path(source, **given, **options)
     check_registered(source)
     asked = [*(key for key in ("format", "image_root") if given.get(key)), *options]
     if asked:
         raise UserError(
-            f"{source} is a registered data set, which has its {asked[0]}: leave it out"
+            f"{source} is a registered dataset, which defines its {asked[0]}: leave it out"
         )
     return source
 
 
 def tell(finding: "Finding") -> None:
-    """Print what is doubtful or left out.
+    """Print a finding that is a doubt or about labels left out.
 
     Raises:
-        UserError: it is a fault.
+        UserError: if the finding is a fault.
     """
     from d2video.formats.faults import Fault, LeftOut
 
@@ -138,7 +140,7 @@ def tell(finding: "Finding") -> None:
 
 
 def summary(records: "Sequence[Record]") -> str:
-    """How many videos or images there are, and what is labelled in them."""
+    """Return the number of videos or images, and of the objects labelled in them."""
     from d2video.data.records import is_labelled, object_classes
     from d2video.utils.counted import counted
 
@@ -152,9 +154,10 @@ def summary(records: "Sequence[Record]") -> str:
 
 
 def check_output(path: str, labels: Labels, source: str) -> None:
-    """
+    """Check that an output is not part of the input.
+
     Raises:
-        UserError: the path is that of a file or folder of the input, or lies in it.
+        UserError: if the path is a file or folder of the input, or inside such a folder.
     """
     from detectron2.data import MetadataCatalog
 
@@ -167,13 +170,13 @@ def check_output(path: str, labels: Labels, source: str) -> None:
 
 
 def register_entry(name: str, kind: str, arguments: Mapping[str, Any]) -> str:
-    """The words of a command line that register a data set."""
+    """Return the config key and value that register a dataset, for a command line."""
     entry = ", ".join(map(_literal, (name, kind, arguments)))
     return f"DATASETS.REGISTER {shlex.quote(f'[[{entry}]]')}"
 
 
 def _literal(value: Any) -> str:
-    """JSON, but for keys of numbers, which JSON lacks."""
+    """Return JSON, except that keys may be numbers, which JSON does not have."""
     if isinstance(value, Mapping):
         fields = (f"{_literal(key)}: {_literal(each)}" for key, each in value.items())
         return "{" + ", ".join(fields) + "}"

@@ -1,7 +1,10 @@
-"""Generate a small dataset of shapes: videos in YouTube-VIS format (ytvis) or as MOTChallenge has them,
-with boxes (mot) or masks (mots); images in COCO format, with instances (coco) or panoptic labels too;
-MP4 files in folders of classes that differ by motion only (motion); or images rich in detail without
-labels (restoration).
+"""Generate a small dataset of shapes, in one of these formats:
+
+- ytvis: videos in YouTube-VIS format
+- mot, mots: videos in MOTChallenge format, with boxes (mot) or masks (mots)
+- coco, panoptic: images in COCO format, with instances (coco) or also with panoptic labels (panoptic)
+- motion: MP4 files in folders of classes that differ only by motion
+- restoration: images rich in detail, without labels
 
 Examples::
 
@@ -11,7 +14,7 @@ Examples::
     d2video make-shapes datasets/motion --format motion --split train=1600 val=320
     d2video make-shapes datasets/shapes_images --format restoration --split train=800 val=40
 
-With --format and --help: the options of a format.
+To see the options of a format, give --format and --help.
 """
 
 import argparse
@@ -26,18 +29,21 @@ from d2video.utils.errors import UserError, exit_on_user_error
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options are those of the format that is asked for.
+    """Return the arguments, including the options of the chosen format.
 
     Raises:
-        UserError: an option that the format does not have.
+        UserError: if an option does not exist for the format.
     """
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--format", default="ytvis")
     name = first.parse_known_args(argv)[0].format
     parser = command_parser(__doc__, "make-shapes")
-    parser.add_argument("root", help="folder to make")
+    parser.add_argument("root", help="folder to create")
     parser.add_argument(
-        "--format", choices=tuple(FORMATS), default="ytvis", help="(default: ytvis)"
+        "--format",
+        choices=tuple(FORMATS),
+        default="ytvis",
+        help="format of the dataset (default: ytvis)",
     )
     parser.add_argument(
         "--split",
@@ -46,9 +52,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NAME=COUNT",
         help="name of each split and its number of videos or images (default: train=400 val=40)",
     )
-    parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace a dataset made with other arguments"
+        "--seed", type=not_negative, default=0, help="random seed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a dataset generated with other arguments"
     )
     if name in FORMATS:
         chosen = FORMATS[name]
@@ -67,7 +75,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def add_option(parser: argparse._ArgumentGroup, name: str, default: Any) -> None:
-    """Add an option of the kind of its default; None stands for a pair of numbers that is off."""
+    """Add an option whose type follows from its default; None: a pair of numbers, switched off."""
     form: dict[str, Any] = {"type": type(default)}
     if isinstance(default, bool):
         form = {"action": argparse.BooleanOptionalAction}
@@ -83,7 +91,7 @@ def add_option(parser: argparse._ArgumentGroup, name: str, default: Any) -> None
 
 
 def read_splits(values: list[str]) -> dict[str, int]:
-    """Turn ``["train=400"]`` into ``{"train": 400}``; a wrong form is a UserError."""
+    """Turn ``["train=400"]`` into ``{"train": 400}``; another form raises UserError."""
     splits: dict[str, int] = {}
     for value in values:
         name, _, count = value.partition("=")

@@ -1,8 +1,7 @@
-"""List the models: configs, the weights that their authors published, and where these are.
+"""List the models: configs, the weights published by their authors, and the addresses of these.
 
-Any command takes a model's name. What has weights is fetched when it is first used, into the folder that
-$FVCORE_CACHE names (~/.torch/iopath_cache by default). The figures are the authors'; none was measured
-with this code.
+Any command accepts a model's name. Weights are downloaded on first use to the folder $FVCORE_CACHE (default:
+~/.torch/iopath_cache). The figures are the authors'; none was measured with this code.
 
 Examples: d2video models
 d2video models panoptic
@@ -31,8 +30,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "pattern",
         nargs="?",
         default="",
-        help="a model's name, of which all is shown; or what names, files, tasks or data sets hold, such "
-        "as panoptic, COCO or 'DETR/*R101*'",
+        help="name of a model, to show all about it; or text or pattern in names, files, tasks or datasets, "
+        "such as panoptic, COCO or 'DETR/*R101*'",
     )
     parser.add_argument(
         "--json",
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not entries and not others:
         known = {*names, *(entry.config or entry.file_name for entry in ENTRIES)}
         hint = did_you_mean(pattern, known, "'d2video models' lists all")
-        raise UserError(f"no model is called or described '{args.pattern}': {hint}")
+        raise UserError(f"no model matches '{args.pattern}': {hint}")
     if args.json:
         content = [_facts(entry) for entry in entries]
         content += [{"system": name.split("/")[0], "config": name} for name in others]
@@ -87,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _is_model(name: str) -> bool:
-    """Whether a config builds a model, and is not a part of others."""
+    """Whether a config builds a model and is not just a part of other configs."""
     folder, _, file = name.rpartition("/")
     return folder != "common" and not file.startswith("Base-")
 
@@ -102,7 +101,7 @@ def _matches(entry: "Entry", pattern: str) -> bool:
 
 
 def _state(entry: "Entry") -> str:
-    """Where the file is or comes from, in a word or two."""
+    """Describe in a word or two where the file is or comes from."""
     from d2video.fetching import place
 
     if any(place(address).is_file() for address in entry.addresses):
@@ -163,7 +162,7 @@ def _print_all(entry: "Entry") -> None:
         "licence": entry.licence,
         "keys": " ".join(map(str, entry.opts)),
         "note": entry.note,
-        "in the cache": str(file) if file else f"no; its place is {place(main)}",
+        "in the cache": str(file) if file else f"no; it belongs at {place(main)}",
     }
     for name, text in facts.items():
         for line in text.splitlines():

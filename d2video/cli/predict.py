@@ -1,18 +1,19 @@
-"""Run a model on a video or on images, and write them annotated, and the predictions as JSON or MOT.
+"""Run a model on videos or images, and write annotated videos or images and the predictions.
 
-A model that tracks or classifies takes a folder as the frames of one video, all of one size. An image
-model, such as DETR, takes it as images of any sizes, and each is written under its own name. A camera
-or a live stream runs until Ctrl-C, which keeps what was written; frames that come while the model is busy
-are skipped.
-Of several videos each has its own files. They are shared out between the processes of --num-gpus or torchrun.
-The same command goes on where it was stopped: finished videos are left out, failed ones are tried again.
-A model that classifies gets a panel below each picture with the top classes and their scores so far. A
-model that restores images writes the restored ones, in their own size.
+Models that track or classify treat a folder as the frames of one video, all of one size. Image models, such
+as DETR, treat it as images of any size and write each under its own name. A camera or a live stream runs
+until you press Ctrl-C, which keeps what was written. Frames that arrive while the model is busy are skipped.
 
-Without --model, --config-file and MODEL.WEIGHTS the official DETR for panoptic segmentation runs, which is
-fetched the first time. Without --output, --results or --show, an annotated video street_annotated.mp4 (image
-photo_annotated.jpg, folder photos_annotated) and the predictions street_annotated.json are written into the
-current folder.
+Each of several videos gets its own files. The processes of --num-gpus or torchrun divide the videos among
+them. To continue a stopped run, repeat the command: finished videos are skipped, failed ones are retried.
+
+For classification models, a panel below each picture shows the top classes and their scores so far.
+Restoration models write the restored images in the size that they have.
+
+Without --model, --config-file and MODEL.WEIGHTS, the official DETR for panoptic segmentation runs; it is
+downloaded on first use. Without --output, --results and --show, an annotated video street_annotated.mp4
+(image photo_annotated.jpg, folder photos_annotated) and the predictions street_annotated.json are written to
+the current folder.
 
 Examples: d2video predict street.mp4
 d2video predict photos --model DETR/detr_R50_500ep --output annotated
@@ -50,30 +51,32 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser,
         "sources",
         "SOURCE",
-        "videos, animated GIFs or PNGs, images, folders of them, patterns in quotes ('videos/*.mp4'), a "
-        "list of videos (videos.txt: a path or an address a line, from its folder; # begins a comment), "
-        "addresses (https://, rtsp://, rtmp://, udp://), or camera:0 for the first camera",
+        "videos, animated GIFs or PNGs, images, folders of them, quoted patterns ('videos/*.mp4'), a list "
+        "of videos (videos.txt: one URL or path relative to the list on each line; # starts a comment), "
+        "URLs (https://, rtsp://, rtmp://, udp://), or camera:0 for the first camera",
     )
-    parser.add_argument("--input", metavar="SOURCE", help="one source, wherever it stands")
+    parser.add_argument(
+        "--input", metavar="SOURCE", help="one source, as an option at any position"
+    )
     parser.add_argument(
         "--output",
-        help="annotated video (.mp4), image (.jpg, .png), or a new folder for the frames or images "
-        "(restored ones are PNG files there, a.png for a.jpg); for several videos, a folder for them, "
-        "as for their results",
+        help="annotated video (.mp4), image (.jpg, .png), or new folder for the frames or images (restored "
+        "images are PNG files: a.png for a.jpg). For several videos, --output and the options for results "
+        "name folders",
     )
     parser.add_argument(
-        "--results", metavar="FILE", help="JSON file for the predictions, masks as COCO RLE"
+        "--results", metavar="FILE", help="JSON file for the predictions, with masks as COCO RLE"
     )
     parser.add_argument(
-        "--mot-results", metavar="FILE", help="text file for the boxes, in MOTChallenge's format"
+        "--mot-results", metavar="FILE", help="text file for the boxes, in MOTChallenge format"
     )
     parser.add_argument(
-        "--mots-results", metavar="FILE", help="text file for the masks, in the MOTS format"
+        "--mots-results", metavar="FILE", help="text file for the masks, in MOTS format"
     )
     parser.add_argument(
         "--fps",
         type=float,
-        help="frame rate; by default a video's frames keep their own times, a folder has 25",
+        help="frame rate (default: a video's frames keep their times; 25 for a folder)",
     )
     parser.add_argument(
         "--stop-at-damage",
@@ -81,21 +84,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_const",
         const="stop",
         default="raise",
-        help="keep what lies before the damage in a broken or cut video or folder, before a broken image of "
-        "several, or before a camera fails, instead of failing",
+        help="instead of failing, keep what was predicted before the damage in a broken or truncated video "
+        "or folder, before a broken image of several, or before a camera failed",
     )
     parser.add_argument(
-        "--show", action="store_true", help="show the pictures in a window; q or Esc ends"
+        "--show", action="store_true", help="show the pictures in a window; q or Esc closes it"
     )
     add_drawing(parser)
     add_processes(parser)
-    parser.set_defaults(resume=True)  # for torchrun's restarts: finished videos are left out
+    parser.set_defaults(resume=True)  # for torchrun's restarts: finished videos are skipped
     args = parser.parse_args(argv)
     args.drawing = drawing_of(args)
     args.sources += filter(None, [args.input])
     if not args.sources:
         parser.error("no source is given: name a video, an image, a folder, an address or camera:0")
-    # A wrong path is refused before it costs the building of a model.
+    # Reject a wrong path before building the model.
     for source in args.sources:
         check_source(source)
     check_not_input(outputs(args), args.sources)
@@ -107,7 +110,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def outputs(args: argparse.Namespace) -> list[str]:
-    """The paths to write."""
+    """Return the output paths."""
     return [path for kind in ("output", *RESULTS) if (path := getattr(args, kind))]
 
 
@@ -117,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.show:
         from d2video.video.window import Window
 
-        Window("d2video").close()  # a screen that is missing shows before the model is built
+        Window("d2video").close()  # a missing display is reported before the model is built
     from d2video.config import asked_device
     from d2video.config.files import override_pairs
     from d2video.engine.launch import launch_run
@@ -126,14 +129,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if not (args.model or args.config_file or "MODEL.WEIGHTS" in override_pairs(args.opts)):
         args.model = DEFAULT_MODEL
-    if args.num_gpus > 1:  # a mistake is reported once, and files are fetched once
+    if args.num_gpus > 1:  # report an error once, and download files once
         set_up_logs()
         predictor_config(args.model, args.config_file, args.opts)
     launch_run(run, args, asked_device(args.config_file, args.opts))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Predict in this process, which may be one of a group that shares out videos."""
+    """Predict in this process, which may be one of a group that divides the videos."""
 
     from detectron2.utils import comm
 
@@ -180,7 +183,7 @@ def _check_shared(source: Any, show: bool) -> None:
 
     if not isinstance(source, Videos):
         raise UserError(
-            f"several processes share out videos, and {source.name} is one source: start one process"
+            f"several processes need several videos, but {source.name} is one source: start one process"
         )
     if show:
-        raise UserError("--show has a window in one process: leave it out, or start one process")
+        raise UserError("--show works in one process only: leave it out, or start one process")

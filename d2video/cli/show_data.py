@@ -1,6 +1,6 @@
-"""Draw what the model is fed: training samples after sampling and augmentation, with their targets.
+"""Draw the model's input: training samples after sampling and augmentation, with their targets.
 
-Each sample becomes one sheet::
+Each sample is drawn on one sheet::
 
     clips with objects (VisTR)      the frames in order, with masks, boxes, classes and track ids
     frame pairs (TrackFormer)       the previous frame, then the frame with the objects that track
@@ -27,9 +27,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser(__doc__, "show-data")
     add_config(parser, required=False)
     add_config_name(parser)
-    parser.add_argument("--output-dir", default="output/visualize_data", type=Path)
-    parser.add_argument("--num-clips", default=8, type=positive, help="samples to draw")
-    parser.add_argument("--columns", default=6, type=positive, help="frames in a row of a sheet")
+    parser.add_argument(
+        "--output-dir",
+        default="output/visualize_data",
+        type=Path,
+        help="folder for the sheets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--num-clips",
+        default=8,
+        type=positive,
+        help="number of samples to draw (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--columns",
+        default=6,
+        type=positive,
+        help="frames per row of a sheet (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     if not args.config_file:
         raise UserError(NO_CONFIG)

@@ -1,15 +1,15 @@
 """Split labelled data into a training and a held-out part, by video.
 
-Videos of the same footage (with a frame, a folder of frames or a video file in common) stay together, and
-images that Roboflow has made of one video. Any labels that d2video reads can be split::
+Videos of the same footage (with a frame, a folder of frames or a video file in common) stay in the same part,
+and so do images that Roboflow made from one video. You can split any labels that d2video reads::
 
     d2video split datasets/ytvis_2019/train.json --train-output train_90.json --held-out held_10.json
     d2video split job_12.zip --train-output a.json --held-out b.json --format coco --balance-classes
     d2video split MOT17/train --train-output MOT17/first --held-out MOT17/rest --fraction 0.5
 
-YouTube-VIS, COCO of images and MOTChallenge stay as they are, with all that their files say; other labels,
-and any with --format, are written in a standard format, as d2video import-labels does. Frames stay where
-they are; those of mot and mots are hard links. Classes that are missing in a part are named.
+YouTube-VIS, COCO (images) and MOTChallenge labels keep their format and all contents of their files. Other
+labels, and any with --format, are written in a standard format, as by d2video import-labels. Frames stay
+where they are; mot and mots get hard links to them. Classes that are missing in a part are listed.
 """
 
 import argparse
@@ -37,31 +37,34 @@ from d2video.utils.files import new_folder, replace_on_success
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "split")
     add_labels(parser)
-    output = "file, or of mot and mots the new folder, to write the %s part to"
+    output = "file to write the %s part to; for mot and mots, a new folder"
     parser.add_argument("--train-output", required=True, help=output % "training")
     parser.add_argument("--held-out", required=True, help=output % "held-out")
     parser.add_argument(
-        "--fraction", type=float, default=0.1, help="share of videos to hold out (default: 0.1)"
+        "--fraction", type=float, default=0.1, help="fraction of videos to hold out (default: 0.1)"
     )
-    parser.add_argument("--seed", type=not_negative, default=0, help="of the choice of videos")
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, help="random seed for the choice of videos"
+    )
     parser.add_argument(
         "--balance-classes",
         action="store_true",
-        help="choose so that --fraction holds for the tracks of every class, as far as whole videos allow",
+        help="hold out --fraction of the tracks of every class, as far as possible with whole videos",
     )
     parser.add_argument(
         "--format",
         choices=WRITTEN_FORMATS,
-        help="of the outputs; by default IN's or, if that is a tool's own, coco, which every model takes",
+        help="format of the outputs (default: that of IN or, if it is a labelling tool's, coco, which every "
+        "model accepts)",
     )
     args = parser.parse_args(argv)
     outputs = [os.path.realpath(path) for path in (args.train_output, args.held_out)]
     if os.path.commonpath(outputs) in outputs:
         raise UserError(
-            "--train-output and --held-out are the same, or one is in the other: give two"
+            "--train-output and --held-out are the same, or one is in the other: give two separate paths"
         )
     if not 0 < args.fraction < 1:
-        raise UserError(f"--fraction is {args.fraction}: it must lie between 0 and 1")
+        raise UserError(f"--fraction is {args.fraction}: set a value between 0 and 1")
     return args
 
 
@@ -93,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         text = (
             f"{counted(len(apart), 'pair')} of images with successive numbers, such as "
             f"{' and '.join(apart[0])}, {'is' if len(apart) == 1 else 'are'} divided: if these are frames of "
-            "videos, what is held out is hardly new; hold out whole videos instead"
+            "videos, the held-out part is hardly new; hold out whole videos instead"
         )
         tell(Doubt(args.labels, text))
     format = args.format or standard_format(labels.name) or "coco"
@@ -105,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     output = new_folder if format in FOLDER_FORMATS else replace_on_success
     said = []
-    with ExitStack() as outputs:  # both appear, or none
+    with ExitStack() as outputs:  # both are written, or neither
         for part, path in zip(parts, (args.train_output, args.held_out), strict=True):
             partial = str(outputs.enter_context(output(path)))
             kind, arguments = write_part(*part, partial, format, source=args.labels, report=tell)
@@ -120,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _table(training: Labels, held_out: Labels) -> str:
-    """Videos and tracks of each class in both parts, and which classes are in one only."""
+    """Return a table of the videos and tracks of each class in both parts, and the classes in only one."""
     from tabulate import tabulate
 
     from d2video.data.records import object_classes
@@ -150,7 +153,7 @@ def _table(training: Labels, held_out: Labels) -> str:
     table = tabulate(rows, head, "pipe")
     if absent:
         table += (
-            f"\ndoubt: classes without any of these in a part: {', '.join(absent)}; try --balance-classes, "
-            "another --fraction or --seed"
+            f"\ndoubt: classes missing in one part: {', '.join(absent)}; try --balance-classes, another "
+            "--fraction or another --seed"
         )
     return table

@@ -1,6 +1,6 @@
-"""Train the rows of an ablation, each with several seeds, and write the table of what they reach.
+"""Train the rows of an ablation, each with several seeds, and write a table of the results.
 
-The sweep file names a config, keys for all rows, and for each row its keys::
+The sweep file contains a config, keys for all rows, and keys for each row::
 
     config: VisTR/vistr_tiny_shapes.yaml    # a row may have its own
     metrics: [segm/AP50, segm/AP]           # the table's columns
@@ -10,16 +10,16 @@ The sweep file names a config, keys for all rows, and for each row its keys::
       - {name: 2 frames, keys: {INPUT.CLIP.NUM_FRAMES: 2}}
       - {name: 3 frames, keys: {INPUT.CLIP.NUM_FRAMES: 3}}
 
-Trainings run in turn, each in its own process: one that fails is named, and the others go on. The same
-command goes on after a stop; what is finished is not run again. Several processes, or the tasks of an array
-job, may work on one sweep::
+Trainings run one after another, each in its own process. If one fails, it is reported and the others go on.
+To continue a stopped sweep, repeat the command; finished trainings are not repeated. Several processes, or
+the tasks of an array job, can work on one sweep::
 
     d2video sweep ablation.yaml
     d2video sweep ablation.yaml --list
     sbatch --array=1-6 --wrap 'd2video sweep ablation.yaml'
 
-The table is <output>/table.md, with the mean and (lowest to highest) over the seeds; table.json and table.csv
-have every value.
+The table is <output>/table.md, with the mean and (lowest to highest) over the seeds. table.json and table.csv
+contain every value.
 """
 
 import argparse
@@ -38,10 +38,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command_parser(__doc__, "sweep")
     parser.add_argument("sweep", help="YAML file, see above")
     parser.add_argument(
-        "--output", type=Path, help="folder (default: output/ and the file's name without .yaml)"
+        "--output", type=Path, help="output folder (default: output/<sweep file without .yaml>)"
     )
     parser.add_argument(
-        "--num-gpus", type=positive, default=1, help="of a training, as for d2video train"
+        "--num-gpus", type=positive, default=1, help="GPUs per training, as for d2video train"
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--row", metavar="NAME", help="run only this row")
@@ -49,10 +49,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--task",
         type=positive,
         metavar="N",
-        help=f"run only the N-th training, from 1 on (default: {_ARRAY_TASK}, if it is set)",
+        help=f"run only the N-th training, counted from 1 (default: ${_ARRAY_TASK}, if it is set)",
     )
-    what.add_argument("--list", action="store_true", help="print the trainings by number")
-    what.add_argument("--table", action="store_true", help="only write the table")
+    what.add_argument("--list", action="store_true", help="list the trainings with their numbers")
+    what.add_argument("--table", action="store_true", help="only write the table, do not train")
     args = parser.parse_args(argv)
     args.output = args.output or Path("output", Path(args.sweep).stem)
     if not (args.row or args.task or args.list or args.table) and _ARRAY_TASK in os.environ:
@@ -65,9 +65,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 @exit_on_user_error
 def main(argv: Sequence[str] | None = None) -> None:
-    """
+    """Run the command.
+
     Raises:
-        UserError: the sweep has a fault, a training failed, or there is nothing for a table.
+        UserError: if the sweep has a fault or there is nothing for a table.
+        SystemExit: if a training failed.
     """
     args = parse_args(argv)
     from d2video.engine.sweep import read_sweep, run_task
@@ -102,4 +104,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     if failures:
         sys.exit(1)
     if args.table and not table:
-        raise UserError(f"{sweep.folder} holds no finished training of the sweep: run it first")
+        raise UserError(f"{sweep.folder} contains no finished training of the sweep: run it first")

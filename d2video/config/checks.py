@@ -1,6 +1,6 @@
-"""Checks of a system's config that no layer makes.
+"""Checks of a system's config that its layers do not make.
 
-``name`` is always the full name of the system's node, such as "MODEL.DETR", for the messages.
+In all functions ``name`` is the full name of the system's node, such as "MODEL.DETR", for messages.
 """
 
 import math
@@ -14,9 +14,10 @@ from d2video.utils.errors import UserError
 
 
 def check_counts(node: CfgNode, name: str, keys: Iterable[str]) -> None:
-    """
+    """Check that counts are at least 1.
+
     Raises:
-        UserError: one of the ``keys`` of the node is below 1.
+        UserError: if the value of one of the ``keys`` of the node is below 1.
     """
     for key in keys:
         if node[key] < 1:
@@ -24,9 +25,10 @@ def check_counts(node: CfgNode, name: str, keys: Iterable[str]) -> None:
 
 
 def check_choice(node: CfgNode, name: str, key: str, choices: Sequence[str]) -> None:
-    """
+    """Check a key with a fixed set of values.
+
     Raises:
-        UserError: the value of ``key`` is not one of the ``choices``.
+        UserError: if the value of ``key`` is not one of the ``choices``.
     """
     if node[key] not in choices:
         *others, last = choices
@@ -34,9 +36,10 @@ def check_choice(node: CfgNode, name: str, key: str, choices: Sequence[str]) -> 
 
 
 def check_loss_weights(node: CfgNode, name: str, *, masks: bool) -> None:
-    """
+    """Check that boxes and, with ``masks``, masks have at least one loss.
+
     Raises:
-        UserError: the boxes, or with ``masks`` those, would have no loss, and their heads no gradient.
+        UserError: if one of them has none, so that its head would have no gradient.
     """
     pairs = {"boxes": ("L1_WEIGHT", "GIOU_WEIGHT"), "masks": ("MASK_WEIGHT", "DICE_WEIGHT")}
     for what, (first, second) in pairs.items():
@@ -50,13 +53,17 @@ def check_loss_weights(node: CfgNode, name: str, *, masks: bool) -> None:
 def check_in_features(
     node: CfgNode, name: str, features: Sequence[str], least: int = 1, key: str = "IN_FEATURES"
 ) -> None:
-    """
+    """Check the backbone features that a system uses.
+
     Args:
-        features: the names of the backbone's outputs.
-        least: how many of them the system needs.
+        node: node of the system.
+        name: full name of the node.
+        features: names of the backbone's outputs.
+        least: number of outputs that the system needs.
+        key: key that lists the features.
 
     Raises:
-        UserError: the features that ``key`` names are too few, or the backbone lacks one.
+        UserError: if ``key`` lists too few features, or one that the backbone does not have.
     """
     wanted = list(node[key])
     if len(wanted) < least or not all(name in features for name in wanted):
@@ -67,23 +74,24 @@ def check_in_features(
 
 
 def has_deformable_encoder(node: CfgNode) -> bool:
-    """Whether the node has the keys of :func:`.set_prediction.add_deformable_encoder_keys`, and they
-    are switched on."""
+    """Whether the node has :func:`.set_prediction.add_deformable_encoder_keys`, and they are enabled."""
     return "DEFORMABLE_ENCODER" in node and node.DEFORMABLE_ENCODER.ENABLED
 
 
 def check_levels(
     node: CfgNode, name: str, features: Sequence[str], *, masks: bool, num_frames: int = 1
 ) -> None:
-    """Check the backbone's features, and of a deformable encoder what no layer checks.
+    """Check the backbone features and, for a deformable encoder, what its layers do not check.
 
     Args:
-        features: the names of the backbone's outputs.
-        masks: whether one of IN_FEATURES at least must be left for them.
-        num_frames: of a clip.
+        node: node of the system.
+        name: full name of the node.
+        features: names of the backbone's outputs.
+        masks: whether at least one of IN_FEATURES must be left for the masks.
+        num_frames: number of frames in a clip.
 
     Raises:
-        UserError: IN_FEATURES or DEFORMABLE_ENCODER do not go together with these or one another.
+        UserError: if IN_FEATURES or DEFORMABLE_ENCODER do not fit these or each other.
     """
     if not has_deformable_encoder(node):
         check_in_features(node, name, features, least=1 + masks)
@@ -113,8 +121,10 @@ def check_levels(
 
 @contextmanager
 def layer_errors(node: CfgNode, name: str) -> Iterator[None]:
-    """While a network is built from the keys of the node: a ``ValueError``, by which layers refuse
-    sizes, becomes a ``UserError`` that names the keys."""
+    """Turn the ``ValueError`` of a layer that rejects a size into a ``UserError`` that names the keys.
+
+    Use it around code that builds a network from the keys of the node.
+    """
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""``MODEL.DEVICE``: whether it is there, and what "auto" means: the best device of this machine."""
+"""``MODEL.DEVICE``: check that the device exists, and find the best one for "auto"."""
 
 import logging
 
@@ -11,14 +11,14 @@ _has_told = False
 
 
 def best_device() -> str:
-    """CUDA, else MPS (Apple's GPUs), else the CPU, as torch calls them."""
+    """Return torch's name of the best device: CUDA, else MPS (Apple GPUs), else the CPU."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def tell_device(device: str) -> None:
-    """Log what "auto" has become: once in a process, and not before there is a log."""
+    """Log the device chosen for "auto", once per process and only after logging is set up."""
     global _has_told
     if not _has_told and logger.isEnabledFor(logging.INFO):
         _has_told = True
@@ -26,7 +26,11 @@ def tell_device(device: str) -> None:
 
 
 def check_device(device: str) -> None:
-    """Raises UserError where ``device`` (MODEL.DEVICE) is not there."""
+    """Check that a device exists.
+
+    Raises:
+        UserError: if ``device`` (MODEL.DEVICE) does not exist on this machine.
+    """
     try:
         wanted = torch.device(device)
     except RuntimeError as error:

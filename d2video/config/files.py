@@ -1,4 +1,4 @@
-"""Config files in YAML, each with those that it builds on."""
+"""Read YAML config files together with their base files."""
 
 import ast
 import json
@@ -22,8 +22,10 @@ _ITERATIONS = ("SOLVER.MAX_ITER", "SOLVER.STEPS")
 
 
 def config_names() -> dict[str, str]:
-    """The paths of the configs that come with d2video and with projects, by name, such as
-    "VisTR/vistr_R50_ytvis2019.yaml"."""
+    """Return the paths of the configs of d2video and its projects by name.
+
+    A name is, for example, "VisTR/vistr_R50_ytvis2019.yaml".
+    """
     return {
         prefix + path.relative_to(folder).as_posix(): str(path)
         for prefix, folder in CONFIG_FOLDERS
@@ -33,14 +35,14 @@ def config_names() -> dict[str, str]:
 
 
 def find_config(name: str) -> str:
-    """The path of a config.
+    """Return the path of a config.
 
     Args:
-        name: a file that exists, or the name of a config that comes with d2video or with a project, such
-            as "VisTR/vistr_R50_ytvis2019.yaml"; without ".yaml", or with "configs/" before it, too.
+        name: an existing file, or the name of a config of d2video or a project, such as
+            "VisTR/vistr_R50_ytvis2019.yaml", also without ".yaml" or with "configs/" before it.
 
     Raises:
-        UserError: there is neither; it lists the nearest names.
+        UserError: if there is neither; the message lists similar names.
     """
     if os.path.isfile(name) and name.endswith((".pth", ".pt", ".pkl", ".safetensors")):
         raise UserError(f"config {name}: this is a checkpoint: give it as MODEL.WEIGHTS")
@@ -59,25 +61,26 @@ def find_config(name: str) -> str:
 
 
 def _as_name(path: str) -> str:
-    """A path as the name of a config: without "configs/" before it, with ".yaml"."""
+    """Turn a path into the name of a config: without leading "configs/", with ".yaml"."""
     name = os.path.normpath(path).replace(os.sep, "/").removeprefix("configs/")
     return name if name.endswith(".yaml") else f"{name}.yaml"
 
 
 def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The values of a file over those of its ``_BASE_``: a file or a list, of which later ones win.
+    """Read a config file, with its values overriding those of its ``_BASE_``.
 
-    YAML tags that would run Python are refused.
+    ``_BASE_`` is a file or a list of files, where later ones win. YAML tags that would run Python code are
+    rejected.
 
     Args:
-        path: of the file; bases are relative to it, or named as for :func:`find_config`.
-        above: the files that build on this one.
+        path: path of the file. Bases are relative to it, or names as for :func:`find_config`.
+        above: the files that have this one as a base.
 
     Returns:
-        {full key, such as "SOLVER.BASE_LR": value}, with the keys of today's version.
+        A dict from full keys, such as "SOLVER.BASE_LR", to values, with the keys of the current version.
 
     Raises:
-        UserError: a file is missing, is not a config, is its own base, or names an address as base.
+        UserError: if a file is missing, is not a config, is its own base, or has a URL as base.
     """
     place = os.path.realpath(path)
     if place in above:
@@ -104,10 +107,10 @@ def read_config(path: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def overlay(below: Mapping[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """The values of both; those of ``over`` win.
+    """Merge the values of both; those of ``over`` win.
 
-    If ``over`` says how long to train, it also decides the unit: MAX_ITER removes the epochs of
-    ``below``, and MAX_EPOCHS its iterations.
+    If ``over`` sets the length of the training, it also sets the unit: MAX_ITER removes the epochs of
+    ``below``, and MAX_EPOCHS removes its iterations.
     """
     dropped: tuple[str, ...] = ()
     if over.get("SOLVER.MAX_EPOCHS"):
@@ -118,22 +121,22 @@ def overlay(below: Mapping[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_overrides(overrides: Sequence[Any]) -> dict[str, Any]:
-    """The values of ``KEY VALUE`` or ``KEY=VALUE`` on a command line, with the keys of today's version.
+    """Parse ``KEY VALUE`` or ``KEY=VALUE`` of a command line, with the keys of the current version.
 
     Raises:
-        UserError: a key without a value, or an option in the place of a key.
+        UserError: if a key has no value, or an option is in the place of a key.
     """
     return current_keys(override_pairs(overrides), "command line")
 
 
 def override_pairs(overrides: Sequence[Any]) -> dict[str, Any]:
-    """As :func:`read_overrides`, under the keys that were given."""
+    """Like :func:`read_overrides`, but keep the keys as given."""
     pairs: dict[str, Any] = {}
     waiting = iter(overrides)
     for key in waiting:
         if str(key).startswith("-"):
             raise UserError(
-                f"command line: {key} stands among the config keys: put options before the first "
+                f"command line: {key} is among the config keys: put options before the first "
                 f"key{f', {next(iter(pairs))}' if pairs else ''}"
             )
         key, equals, text = str(key).partition("=")
@@ -147,13 +150,15 @@ def override_pairs(overrides: Sequence[Any]) -> dict[str, Any]:
 
 
 def parse_value(value: Any) -> Any:
-    """Text that is a Python literal becomes its value, as in yacs: YAML reads 1e-4 as text. Lists and
-    objects may be JSON as well, with its ``true`` and ``null``."""
+    """Convert text that is a Python literal to its value, as yacs does, because YAML reads 1e-4 as text.
+
+    Lists and objects may also be JSON, with ``true`` and ``null``.
+    """
     if not isinstance(value, str):
         return value
     try:
         return ast.literal_eval(value)
-    # All that literal_eval says it raises for text that is not a literal.
+    # All exceptions that literal_eval documents for text that is not a literal.
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     try:
@@ -163,7 +168,7 @@ def parse_value(value: Any) -> Any:
 
 
 class _ConfigReader(yaml.SafeLoader):
-    """Refuses what it would otherwise drop, a key that is given twice, and names tags as such."""
+    """A reader that rejects duplicate keys, which would otherwise be dropped, and reports tags clearly."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         given: set[str] = set()
@@ -187,7 +192,7 @@ _ConfigReader.add_constructor(None, _ConfigReader.refuse_tag)
 
 
 class _StrangersReader(_ConfigReader):
-    """Reads no aliases, with which a short text could hold billions of values."""
+    """A reader that rejects aliases, with which a short text could hold billions of values."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -197,22 +202,23 @@ class _StrangersReader(_ConfigReader):
 
 
 def parse_stored(text: str, source: str) -> Any:
-    """The content of YAML that a file of a stranger may hold.
+    """Parse YAML from an untrusted file.
 
     Raises:
-        UserError: it is not YAML, or uses tags or aliases.
+        UserError: if it is not YAML, or uses tags or aliases.
     """
     return _parse(text, source, _StrangersReader)
 
 
 def read_yaml(path: str, kind: str = "config") -> Any:
-    """The content of a file of the user's.
+    """Read a YAML file of the user.
 
     Args:
-        kind: of file, for messages.
+        path: path of the file.
+        kind: kind of file, for messages.
 
     Raises:
-        UserError: it cannot be read, is not YAML, uses tags, or gives a key twice.
+        UserError: if it cannot be read, is not YAML, uses tags, or contains a key twice.
     """
     try:
         with PathManager.open(path, "r") as file:
@@ -228,7 +234,7 @@ def _parse(stream: str | IO[str], source: str, reader_of: type[_ConfigReader]) -
             return reader.get_single_data()
         finally:
             reader.dispose()
-    # ValueError: bytes that are not text, or a date that does not exist.
+    # ValueError: for bytes that are not text, or a date that does not exist.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         fault = "" if isinstance(error, ConstructorError) else " is not valid YAML"
@@ -236,7 +242,7 @@ def _parse(stream: str | IO[str], source: str, reader_of: type[_ConfigReader]) -
 
 
 def flatten(content: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The full keys of nested dicts, such as "SOLVER.BASE_LR", and their parsed values."""
+    """Yield the full keys of nested dicts, such as "SOLVER.BASE_LR", and their parsed values."""
     for name, value in content.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""Least values of config keys, checked where a config is loaded."""
+"""Minimum values of config keys, checked when a config is loaded."""
 
 import sys
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from d2video.utils.errors import UserError
 
 ABOVE_0 = sys.float_info.min
-# Full key: least value, of a list that of each of its numbers. None, where it is the default, passes.
+# Minimum values by full key; in a list each number is checked. None passes if it is the default.
 _LEAST: dict[str, float] = {
     "DATALOADER.MAX_RETRIES": 0,
     "DATALOADER.NUM_WORKERS": 0,
@@ -45,7 +45,7 @@ _LEAST: dict[str, float] = {
     "TEST.VISUALIZE.NUM_SAMPLES": 0,
     "TEST.VISUALIZE.SCORE_THRESHOLD": 0,
 }
-# Lists of names, which may be empty.
+# Keys of lists of names, which may be empty.
 _NAMES = (
     "DATASETS.TRAIN",
     "DATASETS.TEST",
@@ -56,15 +56,16 @@ _NAMES = (
 
 
 def register_least(node: str, least: Mapping[str, float]) -> None:
-    """Name the least values that keys of a project's node, such as "MODEL.DETR", may have."""
+    """Register the minimum values of keys in a project's node, such as "MODEL.DETR"."""
     _LEAST.update({f"{node}.{key}": value for key, value in least.items()})
 
 
 def check_limits(cfg: CfgNode) -> None:
-    """
+    """Check the values of a config.
+
     Raises:
-        UserError: a value is not a number or is below the least one of its key, the mean or deviation of
-            the pixels does not have three channels, or a name in a list is not text.
+        UserError: if a value is not a number or is below the minimum of its key, if the pixel mean or
+            standard deviation does not have three channels, or if a name in a list is not text.
     """
     for key, least in _LEAST.items():
         value = _get(cfg, key)
@@ -74,13 +75,13 @@ def check_limits(cfg: CfgNode) -> None:
             raise UserError(f"{key} is {value}: set {wanted}")
     mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
     if len(mean) != 3:
-        raise UserError(f"MODEL.PIXEL_MEAN is {mean}: give 3 numbers, one a channel")
+        raise UserError(f"MODEL.PIXEL_MEAN is {mean}: give 3 numbers, one per channel")
     if len(std) != 3 or not all(number > 0 for number in std):
-        raise UserError(f"MODEL.PIXEL_STD is {std}: give 3 numbers above 0, one a channel")
+        raise UserError(f"MODEL.PIXEL_STD is {std}: give 3 numbers above 0, one per channel")
     for key in _NAMES:
         names = _get(cfg, key)
         if not all(isinstance(name, str) for name in names):
-            what = "names of data sets, such as '(\"my_train\",)'"
+            what = "names of datasets, such as '(\"my_train\",)'"
             raise UserError(
                 f"{key} is {names!r}: give {what if key.startswith('DATASETS.') else 'names'}"
             )

@@ -1,4 +1,4 @@
-"""A config from a file and the command line, checked."""
+"""Load a config from a file and the command line, and check it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -21,16 +21,22 @@ _LEAF_TYPES = (tuple, list, str, int, float, bool, type(None))
 
 
 def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
-    """The defaults, overlaid with a YAML file and with ``KEY VALUE`` or ``KEY=VALUE``; not frozen. The
-    data sets of DATASETS.REGISTER are registered, and those that are named by a path. The file is a path or
-    a name, see :func:`find_config`.
+    """Load a config: the defaults, overridden by a YAML file and by the command line.
 
-    The last file or command line that gives SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
+    Datasets of DATASETS.REGISTER, and datasets given by a path, are registered. The last file or command line
+    that sets SOLVER.MAX_ITER or MAX_EPOCHS decides the schedule.
+
+    Args:
+        config_file: path or name of the file, see :func:`find_config`; "": none.
+        overrides: ``KEY VALUE`` or ``KEY=VALUE`` of a command line.
+
+    Returns:
+        The config, not frozen.
 
     Raises:
-        UserError: a missing or broken file, an unknown key, a value of the wrong type, a key
-            without a value, a schedule in epochs and in iterations, an unknown meta-architecture,
-            a value below its least one, a data set that cannot be registered.
+        UserError: for a missing or broken file, an unknown key, a value of the wrong type, a key without a
+            value, a schedule in both epochs and iterations, an unknown meta-architecture, a value below its
+            minimum, or a dataset that cannot be registered.
     """
     values = read_config(find_config(config_file)) if config_file else {}
     cfg = make_cfg(values, f"config {config_file}", overrides)
@@ -40,8 +46,10 @@ def load_cfg(config_file: str, overrides: Sequence[Any]) -> CfgNode:
 
 
 def register_paths(cfg: CfgNode, keys: Iterable[str] = ("TRAIN", "TEST")) -> None:
-    """Register what these keys of DATASETS name by its path; it gets a name and an entry in
-    DATASETS.REGISTER. A data set of that name comes first.
+    """Register the datasets that these keys of DATASETS give by path.
+
+    Each gets a name and an entry in DATASETS.REGISTER. A dataset registered under the same text takes
+    precedence.
 
     Raises:
         UserError: see :func:`~d2video.data.datasets.by_path.register_path`.
@@ -60,10 +68,12 @@ def asked_device(config_file: str, overrides: Sequence[Any]) -> str:
 
 
 def make_cfg(values: Mapping[str, Any], source: str, overrides: Sequence[Any]) -> CfgNode:
-    """As :func:`load_cfg`, from values by full key; no data sets are registered.
+    """Like :func:`load_cfg`, but from values by full key and without registering datasets.
 
     Args:
-        source: where ``values`` are from, for messages.
+        values: values by full key.
+        source: origin of ``values``, for messages.
+        overrides: as for :func:`load_cfg`.
     """
     given = read_overrides(overrides)
     cfg = get_cfg()
@@ -81,10 +91,10 @@ def make_cfg(values: Mapping[str, Any], source: str, overrides: Sequence[Any]) -
 
 
 def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
-    """Set a key as yacs does: the type stays; lists and tuples are converted.
+    """Set a key as yacs does: the type must stay the same; lists and tuples are converted.
 
     Raises:
-        UserError: an unknown key, or a value of another type.
+        UserError: if the key is unknown, or the value has another type.
     """
     *nodes, name = key.split(".")
     node = cfg
@@ -115,11 +125,11 @@ def set_value(cfg: CfgNode, key: str, value: Any, source: str) -> None:
 
 
 def _close_keys(key: str, known: list[str]) -> list[str]:
-    """Up to three keys that may be meant, the likeliest first, in whatever case the letters are."""
+    """Return up to three similar keys, the most similar first, regardless of case."""
     node, _, name = key.upper().rpartition(".")
 
     def likeness(other: str) -> float:
-        """Of the names at the end, or of the whole keys; of the same name in two nodes the nearer wins."""
+        """Similarity of the last names or of the whole keys; among equal names the nearer node wins."""
         other_node, _, other_name = other.rpartition(".")
         end = SequenceMatcher(None, other_name, name).ratio()
         if node == other_node and name in other_name.split("_"):  # LR for BASE_LR
@@ -133,7 +143,7 @@ def _close_keys(key: str, known: list[str]) -> list[str]:
 
 
 def _example(default: Any, value: Any) -> str:
-    """How to write a list, where text stands for it: without a tuple's comma, or broken."""
+    """Return a hint how to write a list, if text was given: a tuple without its comma, or broken syntax."""
     if not isinstance(default, list | tuple) or not isinstance(value, str):
         return ""
     if value.lstrip().startswith(("[", "(", "{")):
@@ -146,11 +156,11 @@ def _are_numbers(value: Any) -> bool:
 
 
 def _check_schedule(cfg: CfgNode) -> None:
-    """Refuse steps of another unit than that of the schedule's length."""
+    """Check that the steps have the same unit as the length of the schedule."""
     solver, default = cfg.SOLVER, get_cfg().SOLVER
     if solver.MAX_EPOCHS and (solver.MAX_ITER, solver.STEPS) != (default.MAX_ITER, default.STEPS):
         raise UserError(
-            f"SOLVER.MAX_EPOCHS is {solver.MAX_EPOCHS}, and SOLVER.MAX_ITER {solver.MAX_ITER} with "
+            f"SOLVER.MAX_EPOCHS is {solver.MAX_EPOCHS}, but SOLVER.MAX_ITER {solver.MAX_ITER} with "
             f"STEPS {solver.STEPS} counts iterations: give MAX_ITER and STEPS, or MAX_EPOCHS and "
             "EPOCH_STEPS"
         )

@@ -1,4 +1,4 @@
-"""``TEST.PRECISION``: the type in which networks compute at inference."""
+"""``TEST.PRECISION``: the data type in which networks compute at inference."""
 
 import warnings
 
@@ -10,10 +10,10 @@ from d2video.utils.errors import UserError
 
 
 def inference_precision(cfg: CfgNode) -> torch.dtype | None:
-    """The type of autocast that TEST.PRECISION names; None for float32, which needs none.
+    """Return the autocast type for TEST.PRECISION; None for float32, which needs no autocast.
 
     Raises:
-        UserError: another name, or a type that torch does not have autocast for on MODEL.DEVICE.
+        UserError: if the name is unknown, or torch has no autocast for the type on MODEL.DEVICE.
     """
     name, device = cfg.TEST.PRECISION, torch.device(cfg.MODEL.DEVICE).type
     check_choice(cfg.TEST, "TEST", "PRECISION", ("float32", "bfloat16", "float16"))
@@ -21,7 +21,7 @@ def inference_precision(cfg: CfgNode) -> torch.dtype | None:
         return None
     dtype: torch.dtype = getattr(torch, name)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # for some devices torch only warns, and stays in float32
+        warnings.simplefilter("error")  # on some devices torch only warns and stays in float32
         try:
             torch.autocast(device, dtype)
         except (RuntimeError, UserWarning) as error:

@@ -1,4 +1,4 @@
-"""Config keys of earlier versions: what they are called now, or what replaces them."""
+"""Config keys of earlier versions, with their current names or the value that the code still supports."""
 
 import logging
 from typing import Any
@@ -7,13 +7,13 @@ from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# A key or a node, under its old and its new name.
+# Old and new names of keys and nodes.
 RENAMED = {
     "INPUT.CLIP.AUGMENTATIONS": "INPUT.AUGMENTATIONS",
     "INPUT.CLIP.EPOCH_UNIT": "INPUT.EPOCH_UNIT",
     "INPUT.VIDEO": "INPUT.CLASSIFICATION",
 }
-# Keys that are gone, by the only value that the code still has.
+# Removed keys, with the only value that the code still supports.
 REMOVED: dict[str, Any] = {
     "INPUT.CLIP.SHUFFLE": False,
     "INPUT.CLASSIFICATION.START_TEST": "begin",
@@ -24,7 +24,7 @@ REMOVED: dict[str, Any] = {
 
 
 def register_removed(keys: dict[str, Any]) -> None:
-    """Name config keys of a project that are gone, each with the only value that its code still has."""
+    """Register removed config keys of a project, each with the only value that its code still supports."""
     REMOVED.update(keys)
 
 
@@ -33,13 +33,13 @@ def current_keys(values: dict[str, Any], source: str) -> dict[str, Any]:
 
     Args:
         values: {full key: value}.
-        source: where they come from, for the messages.
+        source: origin of the values, for messages.
 
     Returns:
-        the values under today's keys; a removed key with its old default is left out.
+        The values under the current keys. A removed key with its old default is left out.
 
     Raises:
-        UserError: a removed key has another value, or a key is given under both names.
+        UserError: if a removed key has another value, or a key is given under both names.
     """
     current: dict[str, Any] = {}
     renamed: dict[str, Any] = {}

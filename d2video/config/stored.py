@@ -1,4 +1,4 @@
-"""The config that a checkpoint holds as text: written by a training, read back on any machine."""
+"""The config stored as text in a checkpoint: written by a training, read back on any machine."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,19 @@ from d2video.config.renamed import current_keys
 from d2video.data.datasets.from_config import absolute_entries, register_datasets
 from d2video.utils.errors import UserError
 
-# A command asks for the config before it starts the processes that ask for it, too.
+# A command loads the config before it starts the processes that load it again.
 warn_once = partial(log_first_n, logging.WARNING, key="message")
 
-# What belongs to the machine or the run and not to the model. Neither written nor read, so that a file of
-# a stranger cannot set it either.
+# Keys of the machine or the run, not of the model. They are neither written nor read, so that an untrusted
+# file cannot set them.
 _OF_THE_RUN = (
     *("MODEL.WEIGHTS", "MODEL.WEIGHTS_IGNORE", "MODEL.TIMM.PRETRAINED"),
     *("MODEL.DEVICE", "MODEL.COMPILE", "MODEL.ACTIVATION_CHECKPOINT"),
     *("OUTPUT_DIR", "CUDNN_BENCHMARK", "DATALOADER.NUM_WORKERS", "TEST.EXPECTED_RESULTS"),
     *("TEST.PRECISION", "TEST.VIDEO.BATCH"),
 )
-# Of the keys below, those that only training reads: a trained model answers the same with others.
+# Keys below these nodes are compared, except those of _OF_TRAINING. Only training reads these, so they do not
+# change the predictions of a trained model.
 _COMPARED = ("MODEL.", "INPUT.", "TEST.")
 _OF_TRAINING = (
     *("INPUT.AUGMENTATIONS", "INPUT.CROP.", "INPUT.EPOCH_UNIT", "INPUT.RANDOM_FLIP"),
@@ -38,8 +39,10 @@ _MOST_LISTED = 8
 
 
 def config_text(cfg: CfgNode) -> str:
-    """YAML of all keys but those of the machine and the run; relative paths of data sets become
-    absolute."""
+    """Return YAML of all keys except those of the machine and the run.
+
+    Relative paths of datasets become absolute.
+    """
 
     def plain(node: CfgNode, prefix: str = "") -> dict[str, Any]:
         return {
@@ -54,15 +57,16 @@ def config_text(cfg: CfgNode) -> str:
 
 
 def stored_values(text: str, source: str) -> dict[str, Any]:
-    """The values of :func:`config_text` by full key, with the keys of today's version.
+    """Return the values of :func:`config_text` by full key, with the keys of the current version.
 
     Keys that this version does not have are left out, with a warning that lists them.
 
     Args:
-        source: what holds the text, for messages.
+        text: text of the config.
+        source: what contains the text, for messages.
 
     Raises:
-        UserError: the text is not a config, or has a value that this version does not support.
+        UserError: if the text is not a config, or has a value that this version does not support.
     """
     content = parse_stored(text, source)
     if not isinstance(content, dict):
@@ -70,7 +74,7 @@ def stored_values(text: str, source: str) -> dict[str, Any]:
     values = {key: value for key, value in flatten(content) if not _is_of_the_run(key)}
     values = current_keys(values, source)
     keys = [key for key, _ in flatten(get_cfg())]
-    # With the nodes: that one has no value of its own is an error, not a matter of versions.
+    # Nodes are included: a node given a value is an error, not a difference between versions.
     known = {
         ".".join(parts[:n])
         for parts in (key.split(".") for key in keys)
@@ -83,10 +87,10 @@ def stored_values(text: str, source: str) -> dict[str, Any]:
 
 
 def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode:
-    """As :func:`~d2video.config.load_cfg`, from the text of a checkpoint.
+    """Like :func:`~d2video.config.load_cfg`, but from the text in a checkpoint.
 
-    Data sets of DATASETS.REGISTER that cannot be registered here are named in a warning: the model works
-    without them.
+    A warning lists datasets of DATASETS.REGISTER that cannot be registered here; the model works without
+    them.
 
     Raises:
         UserError: see :func:`stored_values` and :func:`~d2video.config.load_cfg`.
@@ -101,8 +105,8 @@ def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode
             try:
                 register_datasets([entry])
             except UserError as error:
-                warn_once(f"{source}: a data set of its training is not registered ({error})")
-    # The names of the checkpoint itself are not paths of this machine.
+                warn_once(f"{source}: a dataset of its training is not registered ({error})")
+    # Names stored in the checkpoint are not paths on this machine.
     given = override_pairs(overrides)
     register_paths(cfg, [key for key in ("TRAIN", "TEST") if f"DATASETS.{key}" in given])
     return cfg
@@ -111,14 +115,13 @@ def load_stored_cfg(text: str, source: str, overrides: Sequence[Any]) -> CfgNode
 def tell_differences(
     values: Mapping[str, Any], source: str, cfg: CfgNode, overrides: Sequence[Any]
 ) -> None:
-    """Warn, in one line, where a config that is used in place of a checkpoint's own one makes another
-    model of it.
+    """Warn if a config used instead of a checkpoint's own config changes the model.
 
     Args:
-        values: of the checkpoint's config, by full key.
-        source: what the checkpoint is, for the message.
+        values: values of the checkpoint's config by full key.
+        source: description of the checkpoint, for the message.
         cfg: the config in use.
-        overrides: keys and values that were changed on purpose, which are not reported.
+        overrides: keys and values changed on purpose, which are not reported.
     """
     given, now = override_pairs(overrides), dict(flatten(cfg))
     different = [
@@ -132,7 +135,7 @@ def tell_differences(
 
 
 def decides_answers(key: str) -> bool:
-    """Whether a trained model may answer otherwise with another value of a full key."""
+    """Whether another value of a full key may change the predictions of a trained model."""
     is_compared = key.startswith(_COMPARED) and not key.startswith(_OF_TRAINING)
     return is_compared and (key == "TEST.PRECISION" or not _is_of_the_run(key))
 
@@ -154,12 +157,12 @@ def _short(value: Any) -> str:
 
 
 def _as_lists(value: Any) -> Any:
-    """YAML has no tuples."""
+    """Turn tuples into lists, because YAML has no tuples."""
     return [_as_lists(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class _WithoutAliases(yaml.SafeDumper):
-    """Writes a list that stands in two places twice: :func:`parse_stored` reads no aliases."""
+    """A dumper that writes repeated lists in full, because :func:`parse_stored` rejects aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

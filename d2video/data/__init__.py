@@ -11,7 +11,7 @@ from d2video.data.clip_sampling import (
     WindowSampler,
     build_clip_sampler,
 )
-from d2video.data.datasets import (  # noqa: F401  registers data sets and formats
+from d2video.data.datasets import (  # noqa: F401  registers datasets and formats
     builtin,
     coco_tracks,
     label_sets,

@@ -377,7 +377,7 @@ class PhotometricDistort(ClipAugmentation):
             contrast, saturation: ranges of the factors.
             hue: greatest shift, in degrees.
             swap_channels: half of the time, put the colour channels in random order.
-            per_frame: draw anew for each frame, as the official code does (the clip flickers);
+            per_frame: draw again for each frame, as the official code does (the clip flickers);
                 otherwise all frames of a clip are distorted alike.
             official: let values outside 0..255 wrap around (260 becomes 4) and read the channels in
                 the order blue, green, red, as the official code does; otherwise clip.

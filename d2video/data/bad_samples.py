@@ -1,6 +1,6 @@
 """Training goes on when a sample cannot be read: another takes its place, within bounds.
 
-The data set replaces bad samples where they are read, in worker processes too, and notes them in the
+The dataset replaces bad samples where they are read, in worker processes too, and notes them in the
 sample; the loader takes the note out again in the process that trains, and counts.
 """
 
@@ -17,7 +17,7 @@ from d2video.utils.errors import BrokenFile, UserError
 
 logger = logging.getLogger(__name__)
 
-# In a sample from the data set to the loader: what was wrong with those that it stands for.
+# In a sample from the dataset to the loader: what was wrong with those that it replaces.
 _FAULTS = "bad_samples"
 
 

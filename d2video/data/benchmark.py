@@ -19,7 +19,7 @@ from d2video.video.frame_names import read_pixels, split_frame_name
 def loader_figures(cfg: CfgNode, num_samples: int = 16) -> dict[str, float]:
     """Make samples of DATASETS.TRAIN in this process, on one thread, as a worker of the loader does.
 
-    The files are read anew for each sample, as a rule from the system's cache.
+    The files are read again for each sample, usually from the system's cache.
 
     Args:
         num_samples: that are timed, after one that is not; 1 or more.

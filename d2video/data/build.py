@@ -45,7 +45,7 @@ def build_train_loader(cfg: CfgNode, report: Report = refuse) -> CountingLoader:
     is negative), see :mod:`d2video.data.sample_stream`.
 
     Args:
-        report: takes what the readers of the data sets find.
+        report: takes what the readers of the datasets find.
 
     Raises:
         UserError: an unknown, unreadable or unlabelled dataset, several of which none has the classes

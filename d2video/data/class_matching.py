@@ -1,4 +1,4 @@
-"""Which class of a model is which class of a data set: by name, whatever their numbers."""
+"""Which class of a model is which class of a dataset: by name, whatever their numbers."""
 
 import logging
 from collections import Counter
@@ -14,11 +14,11 @@ _MOST_NAMED = 8  # classes in an error, which is one line
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """The classes of a model and those of a data set, matched by name.
+    """The classes of a model and those of a dataset, matched by name.
 
     Attributes:
-        model_names: by model index; "" for a class without a name, which is none of the data set's.
-        data_names: by the data set's contiguous index.
+        model_names: by model index; "" for a class without a name, which is none of the dataset's.
+        data_names: by the dataset's contiguous index.
     """
 
     model_names: tuple[str, ...]
@@ -26,12 +26,12 @@ class ClassMatch:
 
     @property
     def to_data(self) -> list[int | None]:
-        """Of each class of the model its index in the data set, None if that lacks it."""
+        """Of each class of the model its index in the dataset, None if that lacks it."""
         return _positions(self.model_names, self.data_names)
 
     @property
     def to_model(self) -> list[int | None]:
-        """Of each class of the data set its index in the model, None if that lacks it."""
+        """Of each class of the dataset its index in the model, None if that lacks it."""
         return _positions(self.data_names, self.model_names)
 
     @property
@@ -41,12 +41,12 @@ class ClassMatch:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the model has all classes of the data set."""
+        """Whether the model has all classes of the dataset."""
         return len(self.common) == len(self.data_names)
 
     @property
     def common(self) -> list[int]:
-        """The data set's indices of the classes that both have, ascending."""
+        """The dataset's indices of the classes that both have, ascending."""
         return sorted(index for index in self.to_data if index is not None)
 
 
@@ -58,19 +58,19 @@ def match_classes(
     model_source: str,
     data_source: str,
     common_only: bool = False,
-    remedy: str = "use a data set of the model's classes",
+    remedy: str = "use a dataset of the model's classes",
     report: Report = refuse,
 ) -> ClassMatch:
-    """Match the classes of a model and of a data set by their names, letter by letter.
+    """Match the classes of a model and of a dataset by their names, letter by letter.
 
-    A data set need not have all classes of the model. A class that the model lacks is passed over and
+    A dataset need not have all classes of the model. A class that the model lacks is passed over and
     reported if no annotation has it: a parent class of an exporter, or a dummy class 0. Classes that are
     called "0", "1", … without names, as in PySlowFast's lists, are the model's of these numbers.
 
     Args:
         model_names, data_names: see :class:`ClassMatch`.
-        annotated: gives the indices of the data set's classes that annotations have. It is called only
-            if the model lacks a class, since it may have to read the data set.
+        annotated: gives the indices of the dataset's classes that annotations have. It is called only
+            if the model lacks a class, since it may have to read the dataset.
         model_source, data_source: what messages call them: "the model", "dataset my_test".
         common_only: classes with annotations that the model lacks are passed over as well.
         remedy: of these, for the message.
@@ -121,7 +121,7 @@ def match_classes(
         fault(
             f"{data_source} has none of the classes that {model_source} knows{hint}: they are "
             f"{_listed(data_names)} and {_listed(known)}; call the same classes by the same names, or "
-            "choose another model or data set"
+            "choose another model or dataset"
         )
     reasons = Counter({f"that the model lacks ({', '.join(unknown)})": len(unknown)})
     empty = [data_names[index] for index in lacking if index not in with_annotations]

@@ -1,4 +1,4 @@
-"""The names of registered data sets' classes, also of one that sets them only when it is read."""
+"""The names of registered datasets' classes, also of one that sets them only when it is read."""
 
 import logging
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 def class_names(*datasets: str) -> list[str] | None:
-    """Names by contiguous class index, of the first of the data sets whose names can be found; of a
-    panoptic data set those of things, then of stuff.
+    """Names by contiguous class index, of the first of the datasets whose names can be found; of a
+    panoptic dataset those of things, then of stuff.
 
     Where the metadata have no ``thing_classes``, the annotation file (``panoptic_json``, else
     ``json_file``, ``list_file``, ``labels_root`` or, of folders of videos, ``video_root``) is read; where
@@ -36,7 +36,7 @@ def class_names(*datasets: str) -> list[str] | None:
             continue
         if names is not None:
             return names
-        faults.append(f"The class names of data set {name} are unknown ({fault})")
+        faults.append(f"The class names of dataset {name} are unknown ({fault})")
     if refused:
         raise refused[0]
     if faults:
@@ -45,16 +45,16 @@ def class_names(*datasets: str) -> list[str] | None:
 
 
 def known_categories(names: Sequence[str], *datasets: str) -> list[dict[str, Any]] | None:
-    """The classes of the first data set that has these names, as categories of a COCO file.
+    """The classes of the first dataset that has these names, as categories of a COCO file.
 
-    No file is read: of a data set whose metadata get their ids from its file, they are known once it
+    No file is read: of a dataset whose metadata get their ids from its file, they are known once it
     has been read.
 
     Args:
         names: by contiguous class index, things first; "" for a class without one.
 
     Returns:
-        [{"id": int, "name": text}, ...] of the things; ``None`` if no data set is known to have them.
+        [{"id": int, "name": text}, ...] of the things; ``None`` if no dataset is known to have them.
     """
     for dataset in datasets:
         metadata = MetadataCatalog.get(dataset)
@@ -65,7 +65,7 @@ def known_categories(names: Sequence[str], *datasets: str) -> list[dict[str, Any
 
 
 def class_kinds(dataset: str) -> dict[str, bool]:
-    """Which classes of a panoptic data set are things (and the others stuff), by name; of any other set,
+    """Which classes of a panoptic dataset are things (and the others stuff), by name; of any other set,
     or one whose file is not there, none.
 
     Raises:
@@ -87,7 +87,7 @@ def class_kinds(dataset: str) -> dict[str, bool]:
 
 
 def _find(name: str) -> tuple[list[str] | None, str]:
-    """The names of a data set's classes, or why they are not known."""
+    """The names of a dataset's classes, or why they are not known."""
     metadata = MetadataCatalog.get(name)
     known = metadata.get("thing_classes")
     if known is not None:

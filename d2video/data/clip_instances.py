@@ -41,7 +41,7 @@ def clip_instances(
         official: as the official VisTR code: the zero boxes of absent objects go through the
             transforms like others (a flip makes them (W,0,W,0)), objects that a crop removes stay
             present with degenerate boxes, and none is dropped.
-        with_masks: False: masks are neither read nor returned, and boxes alone tell presence.
+        with_masks: False: masks are neither read nor returned, and presence is read from boxes only.
         clip_boxes: False: boxes reach beyond the image where the annotations or the transforms have
             them do so. What of them is inside tells presence all the same.
 
@@ -114,7 +114,7 @@ class _SourcePixels:
     Masks go through all transforms in one gather instead of one pass a mask and transform.
 
     Attributes:
-        index: int64 (h,w), places in a column-major mask. 0 stands for pixels from outside the frame,
+        index: int64 (h,w), places in a column-major mask. 0 means pixels from outside the frame,
             source pixels count from 1.
     """
 

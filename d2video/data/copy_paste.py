@@ -40,7 +40,7 @@ class CopyPasteMapper:
         """
         Args:
             mapper: gives training samples with masks (BitMasks).
-            records: a data set of its records, of which the second one is drawn.
+            records: a dataset of its records, of which the second one is drawn.
             prob: probability that objects are pasted onto a sample, 0 to 1.
             max_objects: limit of a sample's objects, up to which others are pasted.
             overlap: see :func:`paste_objects`.

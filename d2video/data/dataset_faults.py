@@ -1,4 +1,4 @@
-"""Reading a whole data set for its faults: all files of its records."""
+"""Reading a whole dataset for its faults: all files of its records."""
 
 import itertools
 import multiprocessing
@@ -28,14 +28,14 @@ def check_records(
     Args:
         records: of one kind.
         workers: processes that read; 0: this one.
-        title: of the data set.
+        title: of the dataset.
         mappers: that take the records, see :func:`record_faults`.
     """
     bar = partial(tqdm, total=len(records), desc=title, unit="record", disable=None)
     find = partial(record_faults, mappers=mappers)
     if workers == 0:
         return _together(bar(map(find, records)), title)
-    # Forked, as torch's data loaders are: otherwise each would load all libraries anew.
+    # Forked, as torch's data loaders are: otherwise each would load all libraries again.
     fork = multiprocessing.get_context("fork")
     chunk = max(1, min(16, len(records) // (4 * workers)))
     with ProcessPoolExecutor(workers, fork, torch.set_num_threads, (1,)) as pool:

@@ -10,7 +10,7 @@ from d2video.video.image_io import exif_orientation, read_image_size
 
 
 def exif_doubts(records: Iterable[Record], title: str) -> list[Doubt]:
-    """At most one doubt about a data set with labels of places, ``title``.
+    """At most one doubt about a dataset with labels of places, ``title``.
 
     An image that an orientation makes tall or wide is of its stated size either upright or as it is
     stored, so that one of them decides for all. A half turn, a mirror image or a square does not show.

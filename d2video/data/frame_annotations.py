@@ -16,7 +16,7 @@ from d2video.data.records import Annotation
 
 
 class FrameAnnotations(Sequence[list[Annotation]]):
-    """L lists of annotations, which are made anew at every access."""
+    """L lists of annotations, which are made again at every access."""
 
     def __init__(self, num_frames: int, frame: np.ndarray, columns: Mapping[str, np.ndarray]):
         """

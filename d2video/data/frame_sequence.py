@@ -167,7 +167,7 @@ class FrameSequence(LazyFrames):
 
 
 class VideoFrameSequence(LazyFrames):
-    """Frames of a video file. Single ones are found anew each time, which is slow."""
+    """Frames of a video file. Each single frame is searched for again, which is slow."""
 
     def __init__(self, path: str, times: np.ndarray, transform: Transform, **options: Any) -> None:
         """``times`` are float (T,), seconds since the first frame, ascending."""

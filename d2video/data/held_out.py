@@ -1,4 +1,4 @@
-"""Which records of a data set to hold out of training."""
+"""Which records of a dataset to hold out of training."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def choose_held_out(
     copies of a sequence in MOT17, and Roboflow's images of one video or one original.
 
     Args:
-        records: labelled, of one data set.
+        records: labelled, of one dataset.
         fraction: of the records, between 0 and 1; the result holds at least this share, by less than
             one group of related records more.
         seed: of the choice.

@@ -22,15 +22,15 @@ _SEED = 0  # the same in all runs, so that their curves can be compared
 
 
 class HeldOutSamples(Dataset):
-    """The same samples each time, spread over a data set, in the form of training samples.
+    """The same samples each time, spread over a dataset, in the form of training samples.
 
     They are resized as for testing instead of augmented (:func:`held_out_cfg`); what a mapper draws
     besides, such as the place of a clip, depends on the sample's number only.
 
     Args:
         cfg: of the training.
-        name: of a data set with labels.
-        count: of the samples; a smaller data set gives some of them several times.
+        name: of a dataset with labels.
+        count: of the samples; a smaller dataset gives some of them several times.
         batch_size: over all processes.
         class_names: the model's, by class index; None: labels keep their numbers.
 
@@ -38,7 +38,7 @@ class HeldOutSamples(Dataset):
         class_names: of the labels, by class index; None if they are not known.
 
     Raises:
-        UserError: the data set cannot be read, has no labels or other ones than the model needs, or the
+        UserError: the dataset cannot be read, has no labels or other ones than the model needs, or the
             mapper refuses it.
     """
 
@@ -53,7 +53,7 @@ class HeldOutSamples(Dataset):
         names = None if names is None else [str(each) for each in names]
         clips = ClipDataset(records, cfg.INPUT.EPOCH_UNIT, names, f"dataset {name}")
         if class_names is not None and names is not None:
-            clips.match_classes(class_names, "the model", "leave the data set out of DATASETS.TEST")
+            clips.match_classes(class_names, "the model", "leave the dataset out of DATASETS.TEST")
         self.class_names = clips.class_names
         self._samples = RetryingDataset(clips, mapper, cfg.DATALOADER.MAX_RETRIES)
         self._indices = np.linspace(0, len(clips), count, endpoint=False).astype(int).tolist()

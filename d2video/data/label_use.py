@@ -9,7 +9,7 @@ class LabelUse:
     """What a model makes of labelled videos.
 
     A meta-architecture (or, for one of another library, the mapper) says so by a class method
-    ``label_use(cfg)``. Those without it cannot be used with data sets of ``evaluator_type`` "labels".
+    ``label_use(cfg)``. Those without it cannot be used with datasets of ``evaluator_type`` "labels".
 
     Attributes:
         train_on: "videos": images are refused; "images": each frame is one; or "both".

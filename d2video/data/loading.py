@@ -1,4 +1,4 @@
-"""The records of a registered data set, from its own loader."""
+"""The records of a registered dataset, from its own loader."""
 
 import inspect
 import os
@@ -15,12 +15,12 @@ from d2video.utils.near_names import did_you_mean
 def check_registered(dataset_name: str) -> None:
     """
     Raises:
-        UserError: no data set has this name (similar ones are listed), and it is not a path.
+        UserError: no dataset has this name (similar ones are listed), and it is not a path.
     """
     if dataset_name not in DatasetCatalog:
         if os.sep in dataset_name or os.extsep in dataset_name:
             raise UserError(
-                f"'{dataset_name}' is neither a registered data set nor a path that exists: correct it"
+                f"'{dataset_name}' is neither a registered dataset nor a path that exists: correct it"
             )
         # detectron2's image datasets are registered too: the whole list would not help.
         hint = did_you_mean(dataset_name, DatasetCatalog, "correct the name or register it")

@@ -1,4 +1,4 @@
-"""The records of a data set as a model is trained and tested on them."""
+"""The records of a dataset as a model is trained and tested on them."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def label_use(cfg: CfgNode) -> LabelUse | None:
 
 
 def records_for_training(cfg: CfgNode, name: str, records: list[Record]) -> list[Record]:
-    """The records of a data set as the model is trained on them: of a model of images, one a frame.
+    """The records of a dataset as the model is trained on them: of a model of images, one a frame.
 
     Raises:
         UserError: the model cannot be trained on such labels, or an object lacks the mask that it needs.
@@ -44,7 +44,7 @@ def records_for_training(cfg: CfgNode, name: str, records: list[Record]) -> list
 
 
 def records_for_testing(cfg: CfgNode, name: str, records: list[Record]) -> list[Record]:
-    """The records of a data set as the model is tested on them; only of a set of labels they change.
+    """The records of a dataset as the model is tested on them; only of a set of labels they change.
 
     Raises:
         UserError: as :func:`records_for_training`.
@@ -61,7 +61,7 @@ def records_for_testing(cfg: CfgNode, name: str, records: list[Record]) -> list[
 
 
 def is_label_set(name: str) -> bool:
-    """Whether a data set leaves it to the model what is scored, and how."""
+    """Whether a dataset leaves it to the model what is scored, and how."""
     return MetadataCatalog.get(name).get("evaluator_type") == "labels"
 
 

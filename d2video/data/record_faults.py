@@ -1,6 +1,6 @@
 """Everything that is wrong with the files and labels of one record.
 
-Training meets these faults one by one; here a data set is read as a whole. The readers themselves say
+Training meets these faults one by one; here a dataset is read as a whole. The readers themselves say
 what a file or a label must be.
 """
 

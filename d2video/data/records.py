@@ -1,4 +1,4 @@
-"""The records of data sets, as types, and what the loaders need to know of one.
+"""The records of datasets, as types, and what the loaders need to know of one.
 
 ``DatasetCatalog.get(name)`` is a list of records of one kind. Records of classification and
 restoration are one sample each; a record with ``length`` is a video of so many frames.
@@ -47,7 +47,7 @@ class VideoRecord(TypedDict):
     """A video of L frames; without labels it has no ``annotations``.
 
     Keys:
-        video_id: of the video in its data set.
+        video_id: of the video in its dataset.
         file_names: L image files.
         height, width: of the frames, in pixels.
         length: L.
@@ -99,7 +99,7 @@ class ImageRecord(TypedDict):
 
     Keys:
         file_name: the image file.
-        image_id: of the image in its data set.
+        image_id: of the image in its dataset.
         height, width: of the upright image in pixels, where known.
         annotations: its objects.
         pan_seg_file_name: label image (PNG, id = R + 256 G + 256² B, 0 = void), panoptic.

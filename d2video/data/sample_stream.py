@@ -1,7 +1,7 @@
 """The endless stream of training samples, which can be taken up again at any place.
 
 A sample has a number, its place in one stream that all processes share. Which record it is, and all
-that is drawn for it, depend on the stream's seed and on this number alone: neither on the process and
+that is drawn for it, depend on the stream's seed and on this number only: neither on the process and
 worker that make it, nor on what was made before. Workers therefore have no state worth saving, and a
 position is a few numbers.
 """
@@ -153,7 +153,7 @@ class TrainLoader:
 
         Args:
             states: of its processes, by rank. For another number of processes the stream is shared
-                out anew behind the last sample that was taken: none is seen twice, but of a loader
+                out again after the last sample that was taken: none is seen twice, but of a loader
                 that groups by shape those that waited to fill a batch are left out.
 
         Raises:
@@ -183,7 +183,7 @@ def _checked_position(state: dict[str, Any]) -> Position:
     numbers = [*position.pending, position.next]
     counts = [*numbers, position.batches]
     if any(type(count) is not int or count < 0 for count in counts):
-        raise ValueError("its place in the data is no number")
+        raise ValueError("its place in the data is not a number")
     # To go on at a number all before it are counted, which must come to an end.
     most = (position.batches + 2) * _MOST_IN_A_BATCH
     if numbers != sorted({*numbers}) or position.next > most:

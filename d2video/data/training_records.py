@@ -1,4 +1,4 @@
-"""What a training takes of its data sets, and in which class indices."""
+"""What a training takes of its datasets, and in which class indices."""
 
 import logging
 from functools import cache, partial
@@ -57,14 +57,14 @@ def trained_records(cfg: CfgNode, name: str, records: list[Record]) -> list[Reco
 
 
 def match_datasets(per_dataset: dict[str, list[Record]]) -> list[str] | None:
-    """Give the records of all data sets the class indices of one: of the first that has the annotated
+    """Give the records of all datasets the class indices of one: of the first that has the annotated
     classes of all.
 
     Returns:
-        the class names of that data set, None if it has none.
+        the class names of that dataset, None if it has none.
 
     Raises:
-        UserError: no data set has the classes of all others, or the names of one are not known.
+        UserError: no dataset has the classes of all others, or the names of one are not known.
     """
     found = {name: MetadataCatalog.get(name).get("thing_classes") for name in per_dataset}
     unnamed = [name for name in found if found[name] is None]

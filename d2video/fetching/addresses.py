@@ -1,4 +1,4 @@
-"""The kinds of addresses, and the web links that stand for them."""
+"""Kinds of addresses, and the web links that are equivalent to them."""
 
 import hashlib
 import os
@@ -130,7 +130,7 @@ Address = WebFile | Drive | HubFile | ByHand
 def parse(address: str) -> Address | None:
     """The address in one of the forms above; None: it is of another kind, or of none.
 
-    Links to pages of Google Drive and of the Hub stand for the file that they show.
+    A link to a page of Google Drive or of the Hub means the file that the page shows.
     """
     address = address_in(address) or address
     if match := _HUB_LINK.fullmatch(address) or _HUB.fullmatch(address):

@@ -83,7 +83,7 @@ def web_page(address: str) -> str:
 
 
 def cached(address: str) -> Path | None:
-    """The file of an address or of one that stands in for it, if it is there without network."""
+    """The file of an address or of an alternative to it, if it is available offline."""
     for each in (address, *known_file(address).fallbacks):
         if (file := _cached(each)) is not None:
             return file
@@ -122,7 +122,7 @@ def _fetch_member(text: str, archive: str, member: str) -> Path:
 
 
 def _fetch_first(address: str) -> Path:
-    """From the address, or from the first of those that stand in for it which has the file."""
+    """From the address, or from the first of its alternatives that has the file."""
     if (file := cached(address)) is not None:
         return file
     faults = []

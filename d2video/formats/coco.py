@@ -32,7 +32,7 @@ _CLASS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
 class Image(TypedDict):
-    """An image; further fields stand as in the file.
+    """An image; further fields are kept as in the file.
 
     Keys:
         id: a text in all images of a file, or a number in all.

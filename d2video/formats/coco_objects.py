@@ -25,7 +25,7 @@ _BOXES_LOOKED_AT = 20_000
 
 
 class Instance(TypedDict):
-    """An annotated object; further fields stand as in the file.
+    """An annotated object; further fields are kept as in the file.
 
     Keys:
         id: may be any number, or missing.

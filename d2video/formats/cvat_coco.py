@@ -23,7 +23,7 @@ from d2video.formats.text import as_json, is_id, read_json
 from d2video.utils.errors import UserError
 from d2video.video.image_io import in_natural_order, read_image_size
 
-_OWN = ("occluded", "track_id", "keyframe", "rotation")  # attributes that CVAT writes by itself
+_OWN = ("occluded", "track_id", "keyframe", "rotation")  # attributes that CVAT writes automatically
 _STILL = 10  # frames without any move at the end of a track
 
 

@@ -163,7 +163,7 @@ def _project(tasks: Node | None) -> list[Task]:
 
 
 def _task(node: Node, beside: Node) -> Task:
-    """A task, or a job. What older versions of CVAT, and jobs, do not have in it stands beside it."""
+    """A task, or a job. What older versions of CVAT, and jobs, do not have in it is read from beside it."""
     stated = node.child("original_size") or beside.child("original_size")
     size = None
     if stated is not None:

@@ -92,7 +92,7 @@ def read_cvat_mot(
 
 
 def _export(path: str) -> str | None:
-    """The folder that is an export of CVAT, by itself or by its gt.txt; None: it is not one."""
+    """The folder that is an export of CVAT: itself or the one of its gt.txt; None: it is not one."""
     folder = sequence_of_gt(path)
     return None if folder is None or not is_cvat_export(folder) else folder
 

@@ -70,10 +70,10 @@ class LeftOut:
     """The entries of a file or a folder that are sound and not used.
 
     Attributes:
-        source: path of the file or of the data set's folder.
+        source: path of the file or of the dataset's folder.
         noun: what the entries are, in the plural: "boxes", "annotations".
         used: how many are used.
-        reasons: how many are not, by reason; each stands after its number: "of class 2".
+        reasons: how many are not, by reason; each is printed after its number: "of class 2".
         advice: what would keep them, if anything would.
         done: what is done with those that are used.
     """
@@ -144,7 +144,7 @@ class Tally:
         self.advice: dict[str, None] = {}  # a set that keeps its order
 
     def leave_out(self, reason: str, count: int = 1, advice: str | None = None) -> None:
-        """Count entries that are not used; ``reason`` stands after their number.
+        """Count entries that are not used; ``reason`` is printed after their number.
 
         ``advice`` says what would keep them.
         """

@@ -68,7 +68,7 @@ def read_labelme(
             - "order": the n-th object of a label in each image. All images that have the label must
               have it equally often, as ``labelme --keep-prev`` writes them.
 
-            None: every image stands by itself.
+            None: every image is independent.
 
     Raises:
         UserError: no JSON file is labelme's, or no object in them can be used.
@@ -200,7 +200,7 @@ def _tell_identities(labels: LabelSet, folders: Sequence[Sequence[LabelledImage]
         images_of = Counter(group for found in groups for group in found)
         several += sum(count for count in images_of.values() if count > 1)
     tally = Tally(labels.source, "group_ids of several images")
-    tally.leave_out("as every image stands by itself", several, advice=_ADVICE)
+    tally.leave_out("as every image is independent", several, advice=_ADVICE)
     tally.tell(labels.report)
     if not several and any(len(images) > 1 for images in folders):
-        logger.info("%s: every image stands by itself; %s", labels.source, _ADVICE)
+        logger.info("%s: every image is independent; %s", labels.source, _ADVICE)

@@ -48,7 +48,7 @@ class Instance:
     Attributes:
         number: of its first shape in the file.
         label: as in the file.
-        group_id: None: the shape is an object by itself.
+        group_id: None: the shape is an object of its own.
         shapes: its parts.
     """
 

@@ -124,7 +124,7 @@ def read_labels(
 def class_numbers(rule: ObjectRule, sequences: Sequence[MOTSequence]) -> tuple[int, ...]:
     """The numbers of a rule's classes in files of results, by category id.
 
-    Names have the line of the first ``labels.txt`` in which they stand; if they stand in none, as of
+    Names have the line of the first ``labels.txt`` that has them; if none has them, as of
     sequences without labels, the numbers are 1, 2, ...
 
     Raises:
@@ -208,7 +208,7 @@ def _check_visibility(values: np.ndarray, source: str, report: Report) -> None:
         found, counts = np.unique(others, return_counts=True)
         text = (
             f"column 9 holds {found[counts.argmax()]:g} or the like in {len(others)} of {len(values)} "
-            "rows, which is no visibility, 0 to 1: min_visibility=None lets all count"
+            "rows, which is not a visibility, 0 to 1: min_visibility=None lets all count"
         )
         report(Doubt(source, text))
 

@@ -47,7 +47,7 @@ _COUNT_OTHERWISE = " (if results count from 0 or 1 on, say so: d2video evaluate 
 
 @dataclass(frozen=True)
 class MOTResults(Rows):
-    """N boxes of a sequence, as they stand in a file.
+    """N boxes of a sequence, as they are written in a file.
 
     Attributes:
         id: (N,) int64, at least 0, unique in a frame; a tracker's of d2video + 1.
@@ -75,7 +75,7 @@ def mot_results(
         frames: one ``Instances`` a frame with ``pred_boxes`` (XYXY, pixels), ``scores``,
             ``track_ids`` (from 0) and, with ``class_numbers``, ``pred_classes``.
         frame_numbers: one each, for messages; None: 1, 2, ...
-        class_numbers: by class index, what stands for it in the file; None: there is one class.
+        class_numbers: by class index, its number in the file; None: there is one class.
 
     Raises:
         UserError: a box or score is not finite, or an id negative or twice in a frame.
@@ -109,7 +109,7 @@ def mots_results(
         frames: one ``Instances`` a frame with ``track_ids`` (from 0) and either ``pred_rles`` (N
             compressed RLEs) or ``pred_masks`` (bool N,H,W); with ``class_numbers``, ``pred_classes``.
         frame_numbers: one each, for messages; None: 1, 2, ...
-        class_numbers: by class index, what stands for it in the file; None: all are pedestrians, 2.
+        class_numbers: by class index, its number in the file; None: all are pedestrians, 2.
 
     Raises:
         UserError: there are no masks, or none of these forms; those of a frame overlap; or an id is

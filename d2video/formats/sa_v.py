@@ -1,4 +1,4 @@
-"""SA-V, the data set of SAM 2, and files in its form.
+"""SA-V, the dataset of SAM 2, and files in its form.
 
 Train: a video file ``<id>.mp4`` with ``<id>_manual.json`` and ``<id>_auto.json`` beside it. Their
 ``masklet`` has a row for every fourth frame, and in it an RLE an object; an absent object has null or

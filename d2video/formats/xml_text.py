@@ -18,7 +18,7 @@ class Node:
         tag: its name.
         line: of the file, from 1 on, where it begins.
         attributes: by name.
-        text: what stands between its tags, apart from elements and from white space around them.
+        text: what is between its tags, apart from elements and from white space around them.
         children: the elements in it, in order.
     """
 
@@ -50,7 +50,7 @@ def read_xml(path: str, outermost: str) -> Iterator[Node]:
 
     Raises:
         UserError: the file does not exist or cannot be read, is not XML, is cut off, has another
-            outermost element, or declares a document type, in which entities may stand.
+            outermost element, or declares a document type, which may contain entities.
     """
     try:
         with open(path, "rb") as file:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """ENTRIES with the rows of all projects, which import this package to add theirs."""
+        """Return ENTRIES with the rows of all projects, which import this package to add theirs."""
         if name != "ENTRIES":
             raise AttributeError(f"module 'd2video.model_zoo' has no attribute '{name}'")
         from d2video.model_zoo.entries import ENTRIES

@@ -16,20 +16,20 @@ class Entry:
     """A published file of weights.
 
     Attributes:
-        system: the folder in ``projects/`` whose model it is.
-        config: below ``configs/``, without ``.yaml``; "": no config builds the file's network.
-        file_name: as its authors call it.
-        addresses: of :func:`d2video.fetching.fetch`; where the first has no such file, the others are
-            tried. ``by-hand://`` stands for a file that no program can fetch.
+        system: folder of the model in ``projects/``.
+        config: config below ``configs/``, without ``.yaml``; "": no config builds the file's network.
+        file_name: the authors' name of the file.
+        addresses: URLs for :func:`d2video.fetching.fetch`. If the first does not have the file, the others
+            are tried. ``by-hand://`` marks a file that no program can download.
         task, data: what the model does, and what it was trained on.
-        metric: the published figures; none of them was measured with this code.
-        format: in ``CONVERTER_REGISTRY``.
-        licence: of the authors' repository, of which the files are part.
-        page: where the authors publish the file.
-        sha256: in hexadecimal digits, or their beginning; "": not published.
-        size: about, with its unit; "": not published.
-        opts: config keys and values with which the model answers as in the authors' code.
-        note: what else to know, such as that the address is dead.
+        metric: published figures; none of them was measured with this code.
+        format: name of the format in ``CONVERTER_REGISTRY``.
+        licence: licence of the authors' repository, which includes the files.
+        page: page where the authors publish the file.
+        sha256: SHA-256 in hexadecimal digits, or their beginning; "": not published.
+        size: approximate size with its unit; "": not published.
+        opts: config keys and values with which the model predicts as in the authors' code.
+        note: further remarks, for example that the URL is dead.
     """
 
     system: str
@@ -53,12 +53,12 @@ class Entry:
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether a person must put the file into the cache."""
+        """Whether the user must put the file into the cache manually."""
         return self.addresses[0].startswith("by-hand://")
 
     @property
     def class_names(self) -> list[str]:
-        """By class index, without data on disk; empty for a model without classes."""
+        """Class names by index, known without data on disk; empty for a model without classes."""
         if not self.config:
             return []
         cfg = load_cfg(self.config, [])
@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def link(self) -> str:
-        """To the file, or to the page where a person finds it."""
+        """URL of the file, or of the page where the user finds it."""
         return self.page if self.is_by_hand else web_page(self.addresses[0])
 
 
@@ -75,7 +75,7 @@ ENTRIES: list[Entry] = []
 
 
 def register_entries(entries: Iterable[Entry]) -> None:
-    """Add rows to the table, and tell the fetching what is known of their files."""
+    """Add rows to the table and register their files for download."""
     for entry in entries:
         assert not entry.config or all(each.config != entry.config for each in ENTRIES), entry
         ENTRIES.append(entry)
@@ -88,4 +88,4 @@ def register_entries(entries: Iterable[Entry]) -> None:
             fallbacks=tuple(others),
         )
         register_file(main, known)
-    ENTRIES.sort(key=lambda entry: entry.system)  # whichever project was imported first
+    ENTRIES.sort(key=lambda entry: entry.system)  # in any order of imports

@@ -1,4 +1,4 @@
-"""Which config a file of weights belongs to that holds none: an official file, or one of the Hub."""
+"""Find the config for a file of weights that contains none: an official file, or one from the Hub."""
 
 import logging
 from argparse import Namespace
@@ -22,12 +22,12 @@ from d2video.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Blocks of the third stage of a ResNet, by its depth.
+# Number of blocks in the third stage of a ResNet, by its depth.
 _BLOCKS = {50: 6, 101: 23}
 
 
 class Identified(NamedTuple):
-    """A config's name, and the keys and values over it."""
+    """Name of a config, and keys and values that override it."""
 
     config: str
     opts: tuple[Any, ...] = ()
@@ -35,12 +35,12 @@ class Identified(NamedTuple):
 
 @dataclass(frozen=True)
 class _Sayings:
-    """What stands beside or in a file of its model and cannot be seen in the parameters.
+    """Facts about a model, stored in or beside its file, that its parameters do not show.
 
     Attributes:
-        dilated: whether the backbone's last stage is; None: unknown.
-        heads: of the attention; 0: unknown.
-        proposals: of a two-stage model; 0: unknown, or another model.
+        dilated: whether the backbone's last stage is dilated; None: unknown.
+        heads: number of attention heads; 0: unknown.
+        proposals: number of proposals of a two-stage model; 0: unknown, or another model.
     """
 
     dilated: bool | None = None
@@ -86,18 +86,18 @@ class _Sayings:
 
 
 def identify(content: dict[str, Any], source: str, file: Path) -> Identified:
-    """The config of the zoo whose model a file is; the numbers of its classes and queries may be others.
+    """Find the config in the zoo for a file; its numbers of classes and queries may differ.
 
-    The file's address or name in the zoo decides; else what is beside it (the Hub's ``config.json``) or in
-    it (the official code's arguments), then its hash, and which configs its parameters fit.
+    The file's URL or name in the zoo decides. Otherwise the Hub's ``config.json`` beside it or the official
+    code's arguments in it decide, then its hash, and which configs its parameters fit.
 
     Args:
-        content: of the file, as of :func:`d2video.checkpoint.load_checkpoint_file`.
-        source: its address or path.
-        file: on this machine.
+        content: content of the file, from :func:`d2video.checkpoint.load_checkpoint_file`.
+        source: URL or path of the file.
+        file: the file on this machine.
 
     Raises:
-        UserError: no config fits, or several do; the message lists them.
+        UserError: if no config fits, or several do; the message lists them.
     """
     content = {**content, "model": state_dict_of(content, file)}
     name, known = shown(source), [entry for entry in ENTRIES if entry.config]
@@ -137,7 +137,7 @@ def _is_named(entry: Entry, source: str, file: Path) -> bool:
 def _fitting(
     entries: Sequence[Entry], content: dict[str, Any], file: Path
 ) -> dict[Entry, tuple[Any, ...]]:
-    """The entries whose models have the file's parameters, and the sizes in which they differ."""
+    """Return the entries whose models have the file's parameters, and the sizes that differ."""
     state, dialect = translated(content["model"])
     architectures = {architecture for architecture, _ in recognise(state)}
     said = _Sayings.of(content, hub_config(file) if dialect else {})
@@ -158,7 +158,7 @@ def _fitting(
 
 
 def _sizes(cfg: CfgNode, content: dict[str, Any]) -> tuple[Any, ...] | None:
-    """Keys and values with which the config's model has exactly the parameters; None if there are none."""
+    """Return keys and values that give the config's model exactly the file's parameters, or None."""
     found = _renamed(cfg, content)
     if found is None:
         return None
@@ -180,7 +180,7 @@ def _sizes(cfg: CfgNode, content: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _renamed(cfg: CfgNode, content: dict[str, Any]) -> tuple[State, State] | None:
-    """The file's parameters under the model's names, and the model's; None if they do not go together."""
+    """Return the file's parameters under the model's names, and the model's; None if they do not match."""
     # The dilation of the last stage changes no parameter.
     config = cfg.dump().replace("RES5_DILATION: 2", "RES5_DILATION: 1")
     try:

@@ -1,4 +1,4 @@
-"""The config of a model given by name, file, folder or address: most checkpoints hold it themselves."""
+"""Find the config of a model given by name, file, folder or URL; most checkpoints contain it."""
 
 import logging
 import os
@@ -30,27 +30,26 @@ _OF_THE_HUB = re.compile(r"[\w-]+/[\w-]+")
 
 
 class _Model(NamedTuple):
-    """Weights, for MODEL.WEIGHTS, and the name of the zoo's model that they are of, or ""."""
+    """Weights for MODEL.WEIGHTS, and the name of their model in the zoo, or ""."""
 
     weights: str
     zoo_name: str = ""
 
 
 def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = ()) -> CfgNode:
-    """The config of a trained model, with MODEL.WEIGHTS; not frozen.
+    """Return the config of a trained model, with MODEL.WEIGHTS set; not frozen.
 
     Args:
-        model: a checkpoint, the folder of a run (its ``model_best.pth`` or else its last checkpoint), an
-            address, or a name of the zoo, such as "DETR/detr_panoptic_R50"; a path that exists comes
-            before a name. "": that of MODEL.WEIGHTS in ``opts``, else of the config file.
-        config_file: a config to use in place of the model's own one; a warning tells where they differ.
-            "": the model's own one, which is in the checkpoint, or is that of the zoo, or is found by the
-            parameters.
-        opts: config keys and values, which win over both.
+        model: a checkpoint, the output folder of a training (its ``model_best.pth``, else its last
+            checkpoint), a URL, or a name in the zoo, such as "DETR/detr_panoptic_R50". An existing path takes
+            precedence over a name. "": MODEL.WEIGHTS of ``opts``, else of the config file.
+        config_file: config to use instead of the model's own; a warning lists the differences. "": the
+            model's own config, from the checkpoint or the zoo, or recognised from the parameters.
+        opts: config keys and values, which override both.
 
     Raises:
-        UserError: there is no such model, it cannot be read or fetched, or no config is known for it; or
-            see :func:`~d2video.config.load_cfg`.
+        UserError: if there is no such model, it cannot be read or downloaded, or no config is known for it;
+            or as :func:`~d2video.config.load_cfg`.
     """
     register_all()
     weights = override_pairs(opts).get(_WEIGHTS)
@@ -91,8 +90,10 @@ def model_config(model: str = "", config_file: str = "", opts: Sequence[Any] = (
 
 
 def known_weights(weights: str) -> str:
-    """MODEL.WEIGHTS as the checkpointer takes it: a name of the zoo becomes an address, a folder the
-    checkpoint in it; others stay."""
+    """Return MODEL.WEIGHTS in the form that the checkpointer accepts.
+
+    A name in the zoo becomes a URL, and a folder becomes the checkpoint in it; others stay unchanged.
+    """
     if is_address(weights) or os.path.isfile(weights) or not weights:
         return weights
     if os.path.isdir(weights) or _entry_name(weights):
@@ -124,7 +125,7 @@ def _find(model: str) -> _Model:
 
 
 def _entry_name(model: str) -> str:
-    """The model as the zoo's name of a config, with or without weights; "" if there is none."""
+    """Return the model as the name of a config, with or without published weights; "" if there is none."""
     name = model.removeprefix("configs/").removesuffix(".yaml")
     return name if f"{name}.yaml" in config_names() else ""
 
@@ -141,18 +142,18 @@ def _of_the_zoo(name: str, config_file: str, opts: Sequence[Any]) -> CfgNode:
 
 
 def _tell(content: Mapping[str, Any], source: str, cfg: CfgNode, opts: Sequence[Any]) -> None:
-    """Compare a given config with that of a file, if it has one."""
+    """Warn about differences between a given config and that of a file, if it has one."""
     try:
         text = config_in(content, source)
         own = stored_values(text, f"the config in {source}") if text else {}
-    except UserError as error:  # nothing is needed of it
+    except UserError as error:  # the file's config is not needed
         warn_once(f"{error}; the config given is used")
     else:
         tell_differences(own, source, cfg, opts)
 
 
 def _scores(content: Mapping[str, Any], file: Path) -> str:
-    """The metric of the best evaluation, if the file holds it."""
+    """Describe the metric of the best evaluation, if the file contains it."""
     metrics = metrics_in(content, file)
     best, last = metrics.get("best", {}), metrics.get("last", {})
     if not best or best.get("iteration") != last.get("iteration"):

@@ -1,4 +1,4 @@
-"""The calls of ``detectron2.model_zoo``, for the configs and weights of this library."""
+"""The functions of ``detectron2.model_zoo``, for d2video's configs and weights."""
 
 from typing import Any
 
@@ -19,19 +19,19 @@ from d2video.utils.errors import UserError
 
 
 def get_config_file(config_path: str) -> str:
-    """The path of a config by its name, such as "DETR/detr_panoptic_R50", with or without ".yaml".
+    """Return the path of a config by its name, such as "DETR/detr_panoptic_R50", with or without ".yaml".
 
     Raises:
-        UserError: there is none of that name; it lists the nearest.
+        UserError: if there is none of that name; the message lists similar names.
     """
     return find_config(config_path)
 
 
 def find_entry(config_path: str) -> Entry | None:
-    """The row of the table for a config; None: no weights are published for it.
+    """Return the row of the table for a config; None if no weights are published for it.
 
     Raises:
-        UserError: there is no such config.
+        UserError: if there is no such config.
     """
     register_all()
     path = get_config_file(config_path)
@@ -41,12 +41,14 @@ def find_entry(config_path: str) -> Entry | None:
 
 
 def get_checkpoint_url(config_path: str) -> str:
-    """The address of the weights that are published for a config, for MODEL.WEIGHTS or
-    :func:`d2video.fetching.fetch`; of weights without one, the file that a person has put into the cache.
+    """Return the URL of the weights published for a config.
+
+    Use it as MODEL.WEIGHTS or with :func:`d2video.fetching.fetch`. For weights without a URL it is the file
+    that the user has put into the cache.
 
     Raises:
-        UserError: there is no such config, no weights are published for it, or they have no address and
-            are not in the cache.
+        UserError: if there is no such config, no weights are published for it, or they have no URL and are
+            not in the cache.
     """
     entry = find_entry(config_path)
     if entry is None:
@@ -60,11 +62,11 @@ def get_checkpoint_url(config_path: str) -> str:
 
 
 def get_config(config_path: str, trained: bool = False) -> CfgNode:
-    """A config by its name.
+    """Return a config by its name.
 
     Args:
         config_path: as for :func:`get_config_file`.
-        trained: set MODEL.WEIGHTS to the published weights, and the keys with which they answer as in
+        trained: set MODEL.WEIGHTS to the published weights, and the keys with which they predict as in
             their authors' code.
 
     Raises:
@@ -74,16 +76,16 @@ def get_config(config_path: str, trained: bool = False) -> CfgNode:
 
 
 def get(config_path: str, trained: bool = False, device: str | None = None) -> nn.Module:
-    """A model by the name of its config, in training mode, as in detectron2.
+    """Build a model by the name of its config, in training mode, as in detectron2.
 
     Args:
-        config_path, trained: as for :func:`get_config`; untrained, the weights are those of the config's
-            MODEL.WEIGHTS, or random ones.
-        device: in place of the config's MODEL.DEVICE.
+        config_path, trained: as for :func:`get_config`. If not ``trained``, the weights are those of the
+            config's MODEL.WEIGHTS, or random.
+        device: device to use instead of the config's MODEL.DEVICE.
 
     Raises:
-        UserError: as :func:`get_config`, or the device is missing, or the weights cannot be fetched or do
-            not fit.
+        UserError: as :func:`get_config`, or if the device is missing, or the weights cannot be downloaded or
+            do not fit.
     """
     cfg = _load(config_path, trained, *([] if device is None else ["MODEL.DEVICE", str(device)]))
     check_device(cfg.MODEL.DEVICE)

@@ -1,4 +1,4 @@
-"""Addresses such as ``https://host/a.mp4``, told from paths of this machine."""
+"""Addresses such as ``https://host/a.mp4``, as opposed to local paths."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def public_name(address: str) -> str:
     """An address without the user, the password and what follows "?", which may be secret.
 
     Raises:
-        UserError: the host cannot be told from the rest.
+        UserError: the host cannot be separated from the rest.
     """
     scheme, _, rest = address.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]

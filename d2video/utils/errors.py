@@ -25,8 +25,8 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        # torch's DataLoader raises a worker's exception anew with the whole traceback as message.
-        # (After "Original" stands "Traceback" or, of a cause that was stripped of its own, its name.)
+        # torch's DataLoader re-raises a worker's exception with the whole traceback as message.
+        # ("Original" is followed by "Traceback" or, for a cause without a traceback, by its name.)
         if message.startswith("Caught ") and "\nOriginal " in message:
             message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
         message = as_shown(message)

@@ -15,7 +15,7 @@ from d2video.utils.errors import UserError
 
 
 def data_set_folder(parent: str | os.PathLike[str], dataset_name: str) -> Path:
-    """The place of a data set below ``parent``: by its name, which may be a path from anywhere."""
+    """The place of a dataset below ``parent``: by its name, which may be a path from anywhere."""
     return Path(parent, *(part for part in dataset_name.split("/") if part not in ("", "..")))
 
 

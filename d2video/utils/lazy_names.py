@@ -12,7 +12,7 @@ def lazy_names(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[
     Args:
         package: its ``__name__``.
         modules: what it offers, by the module below it that defines these names. A module that is
-            itself offered stands under its own name.
+            itself offered is listed under its own name.
     """
     places = {name: module for module, names in modules.items() for name in names}
 

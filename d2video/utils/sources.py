@@ -82,7 +82,7 @@ def is_pattern(source: object) -> bool:
 
 
 def expand_pattern(pattern: str) -> list[Path]:
-    """The files and folders that fit a pattern; ``**`` stands for any folders.
+    """The files and folders that match a pattern; ``**`` matches any folders.
 
     Raises:
         UserError: nothing fits.

@@ -63,7 +63,7 @@ def extract_frames(
 ) -> Extracted:
     """Write frames into a folder as ``000000.jpg`` and so on, by their numbers.
 
-    The folder has its name once all frames are in it. What an interrupted call has written lies in a
+    The folder has its name once all frames are in it. What an interrupted call has written is in a
     hidden folder beside it, and the next call goes on there.
 
     Args:

@@ -1,4 +1,4 @@
-"""Names for frames of video files, which stand where the paths of images do: ``video.mp4#frame=12``."""
+"""Names for frames of video files, used in place of image paths: ``video.mp4#frame=12``."""
 
 import os
 import re

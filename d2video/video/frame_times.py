@@ -2,7 +2,7 @@
 
 import av
 
-# Seconds. Times that go back further begin anew: recordings that were joined.
+# Seconds. Times that go back further restart the clock: joined recordings.
 _NEW_START = 1.0
 
 

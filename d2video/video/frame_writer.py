@@ -65,7 +65,7 @@ class FrameWriter(ABC):
                     os.replace(self._partial, self.path)
         finally:
             self._release()
-            # os.path: a name that is too long was told before.
+            # os.path: a name that is too long was reported before.
             if os.path.isdir(self._partial):
                 shutil.rmtree(self._partial, ignore_errors=True)
             elif os.path.lexists(self._partial):

@@ -25,7 +25,7 @@ class LiveSource(FrameSource):
     A thread takes every frame at once. The reader gets the newest one, each at most once; frames that
     come while it is busy are skipped. In order, a slow model would fall behind the scene further and
     further. A warning at the end counts the skipped ones. Frames are numbered as they are given out,
-    and their times are the clock's. Iterating again opens the source anew.
+    and their times are the clock's. Iterating again reopens the source.
     """
 
     is_live = True
@@ -102,7 +102,7 @@ class Newest(Generic[T]):
         return taken
 
     def stop(self) -> None:
-        """End the thread, which closes the generator; one that hangs is left to end by itself."""
+        """End the thread, which closes the generator; one that hangs is abandoned after a timeout."""
         self._is_over = True
         self._thread.join(_PATIENCE)
 
@@ -115,7 +115,7 @@ class Newest(Generic[T]):
                     self.num_skipped += self._newest is not None
                     self._newest = time.monotonic(), item
                     self._changed.notify()
-        except BaseException as caught:  # carried to the reader, who raises it
+        except BaseException as caught:  # passed to the reader, which raises it
             self._error = caught
         finally:
             self._items.close()

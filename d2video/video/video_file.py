@@ -73,7 +73,7 @@ class VideoFile:
         self.fps = average_rate(self._stream)
         self.size = upright_size(self._shown[1])
         duration, self._is_promised = self._header_duration()
-        if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also of what is no number
+        if duration and not duration * self.fps <= MAX_VIDEO_FRAMES:  # also for NaN
             raise self._broken(
                 f"video {self.path} says that it lasts {duration:g} s at {self.fps:g} frames a second, "
                 f"above the limit of {MAX_VIDEO_FRAMES} frames: it is damaged, or split it"
@@ -109,7 +109,7 @@ class VideoFile:
         """The frames on show at some times, in order, decoded as they are asked for.
 
         A time means the last frame that begins no later than half an average frame after it; at a
-        constant rate that is the nearest. The last frame stands for all times after it, unless the
+        constant rate that is the nearest. The last frame covers all times after it, unless the
         header promises more frames.
 
         Args:
@@ -176,7 +176,7 @@ class VideoFile:
         return gap > _SEEK_BLINDLY
 
     def _seek(self, time: float, limit: float) -> None:
-        """Begin anew at a key frame before a time."""
+        """Restart at a key frame before a time."""
         # Indices go by the order of decoding: the key frame that they name may be shown too late.
         for margin in (0.0, 1.0, 8.0):
             if not self._has_times or time <= margin:

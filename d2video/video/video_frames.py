@@ -142,7 +142,7 @@ class VideoFrames:
         return np.searchsorted(stamps, self._index.keys[key]) > self._at + _DECODE_ON
 
     def _begin(self, number: int) -> None:
-        """Begin anew at a key frame, such that the frame is still to come."""
+        """Restart at a key frame at or before the frame."""
         key, back = self._key_before(number), 1
         while key > 0:
             first = self._seek(int(self._index.keys[key]), self._stamp(number))

@@ -47,10 +47,10 @@ OnBroken = Literal["raise", "stop"]
 
 
 class Several(NamedTuple):
-    """What a list, a pattern or a folder stands for: pictures, or names of videos.
+    """What a list, a pattern or a folder means: pictures, or names of videos.
 
     Attributes:
-        is_open: it may grow, so that it stands for several videos even while it has one.
+        is_open: it may grow, so it counts as several videos even while it has one.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Several(NamedTuple):
 def several(source: Any) -> Several | None:
     """The pictures or videos of a list, a pattern or a folder; ``None`` for any other source.
 
-    A folder of images and videos stands for its images. A text file lists videos, of which none is
+    A folder of images and videos means its images. A text file lists videos, of which none is
     looked at.
 
     Raises:

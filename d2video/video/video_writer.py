@@ -32,7 +32,7 @@ class VideoWriter(FrameWriter):
     Args:
         path: file to write, ending in ``.mp4``. Its folder is created.
         fps: frames a second, of frames with times on average.
-        key_frame_interval: every how many frames one is coded by itself; 1: all of them. By default
+        key_frame_interval: every N-th frame is a key frame; 1: all of them. By default
             x264 chooses, at most 250.
 
     Raises:

@@ -265,7 +265,7 @@ def test_a_visibility_that_is_none(with_labels, inputs, tmp_path):
     (tmp_path / "gt.txt").write_text(rows)
     folder = with_labels(tmp_path / "gt.txt")
     doubt, _ = findings(Doubt)  # and that nothing is annotated
-    assert "column 9 holds -1 or the like in 12 of 12 rows, which is no visibility" in doubt
+    assert "column 9 holds -1 or the like in 12 of 12 rows, which is not a visibility" in doubt
     root = str(folder.parent)
     register_mot(f"{NAME}_1", root, benchmark="MOT17", min_visibility=None)
     assert findings(object, f"{NAME}_1") == []

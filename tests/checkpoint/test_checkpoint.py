@@ -130,7 +130,7 @@ def test_backbone_weights_start_a_training_but_no_evaluation(tmp_path, caplog):
     backbone = {k: v for k, v in Model().state_dict().items() if k.startswith("backbone")}
     backbone["fc.weight"] = torch.ones(3)
     load(tmp_path, dict(backbone))
-    assert "start anew: head.bias, head.weight" in caplog.text
+    assert "are newly initialised: head.bias, head.weight" in caplog.text
     assert "not used: fc.weight" in caplog.text
     with pytest.raises(UserError, match=r"2 missing \(head.bias, head.weight\)"):
         load(tmp_path, dict(backbone), strict=True)
@@ -301,7 +301,7 @@ def test_detectron2_wrapper_files(fmt):
 
 
 def test_detr_pretraining_files():
-    """The official rule: "detr" becomes "vistr"; classes, queries and what DETR lacks start anew."""
+    """The official rule: "detr" becomes "vistr"; classes, queries and what DETR lacks are initialised."""
     model = full_size("configs/VisTR/vistr_R50_ytvis2019.yaml")
     vistr = foreign_state("vistr_resnet50_state_dict_shapes.json")
     new = (

@@ -118,7 +118,7 @@ def test_a_detector_starts_another_model(tmp_path, caplog, build, label, anew):
     VideoCheckpointer(model).load(str(tmp_path / "detr.pth"))
     names = differing(expected, model)
     assert {name.split(".")[1] for name in names} == anew
-    (told,) = [r.message for r in caplog.records if "start anew" in r.message]
+    (told,) = [r.message for r in caplog.records if "newly initialised" in r.message]
     assert all(name in told for name in names)
     with pytest.raises(UserError, match=rf"{len(names)} missing"):
         VideoCheckpointer(model, strict=True).load(str(tmp_path / "detr.pth"))
@@ -240,7 +240,7 @@ def test_a_deformable_detr_is_not_taken_for_a_detr(tmp_path):
     model = trackformer.build("deformable", "MODEL.TRACKFORMER.NUM_CLASSES", 91)
     torch.save(official(model, "deformable_detr"), tmp_path / "x.pth")
     message = (
-        "these are weights of official TrackFormer or official Deformable DETR, and the model is DETR: "
+        "these are weights of official TrackFormer or official Deformable DETR, but the model is DETR: "
         "choose a config of TrackFormer or DeformableDETR"
     )
     with pytest.raises(UserError, match=message):
@@ -248,7 +248,7 @@ def test_a_deformable_detr_is_not_taken_for_a_detr(tmp_path):
 
 
 def test_a_mask_head_by_itself_is_no_start(tmp_path):
-    """Of a model of another depth only the mask head would fit; the detector would start anew."""
+    """Of a model of another depth only the mask head would fit; the detector would be newly initialised."""
     torch.save(official(trackformer.build("detr_masks"), "detr_segm"), tmp_path / "x.pth")
     model = trackformer.build("detr_masks", "MODEL.TRACKFORMER.ENC_LAYERS", 0)
     with pytest.raises(UserError, match="these are weights of official DETR with masks"):
@@ -269,7 +269,7 @@ def test_parameters_that_an_official_file_lacks(tmp_path, caplog):
     with pytest.raises(UserError, match=r"1 missing \(network.input_proj.bias\)"):
         VideoCheckpointer(WHOLE["DETR"][0](), strict=True).load(str(tmp_path / "x.pth"))
     VideoCheckpointer(WHOLE["DETR"][0]()).load(str(tmp_path / "x.pth"))
-    assert "start anew: network.input_proj.bias" in caplog.text
+    assert "are newly initialised: network.input_proj.bias" in caplog.text
 
 
 def test_tasks_of_ipt_are_those_of_the_config(tmp_path):

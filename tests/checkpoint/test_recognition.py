@@ -43,14 +43,14 @@ def test_another_models_weights_are_named(tmp_path, strict):
     # Of the model there is a backbone, which would do as the start of a training.
     state["backbone.weight"], state["backbone.bias"] = torch.zeros(2, 2), torch.zeros(2)
     torch.save({"model": state}, tmp_path / "x.pth")
-    message = "these are weights of VTN, and the model is Other: choose a config of VTN"
+    message = "these are weights of VTN, but the model is Other: choose a config of VTN"
     with pytest.raises(UserError, match=message):
         VideoCheckpointer(Other(), strict=strict).load(str(tmp_path / "x.pth"))
 
 
 def test_a_checkpoint_says_whose_it_is(tmp_path):
     VideoCheckpointer(nn.Linear(2, 2), str(tmp_path)).save("model")
-    with pytest.raises(UserError, match="these are weights of Linear, and the model is Other"):
+    with pytest.raises(UserError, match="these are weights of Linear, but the model is Other"):
         VideoCheckpointer(Other()).load(str(tmp_path / "model.pth"))
 
 

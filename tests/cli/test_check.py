@@ -351,11 +351,11 @@ def test_what_a_config_does_with_a_set(check, tmp_path, names):
 def test_mistakes_of_the_user(check, tmp_path):
     for arguments, message in (
         (["--dataset", "nothing"], "'nothing' is not registered"),
-        (["--json", tmp_path / "a.json"], "a.json' is neither a registered data set nor a path"),
+        (["--json", tmp_path / "a.json"], "a.json' is neither a registered dataset nor a path"),
         ([write(tmp_path / "b.json", []), "--image-root", "x"], "has no format of labels"),
         ([write(tmp_path / "c.json", instance_content())], "name the folder as image_root"),
-        (["none.zip"], "'none.zip' is neither a registered data set nor a path"),
-        (["--data", "nothing.zip"], "'nothing.zip' is neither a registered data set nor a path"),
+        (["none.zip"], "'none.zip' is neither a registered dataset nor a path"),
+        (["--data", "nothing.zip"], "'nothing.zip' is neither a registered dataset nor a path"),
         (["--video-list", tmp_path / "c.csv"], "c.csv does not exist"),
         (["--image-folder", tmp_path / "nothing"], "does not exist"),
     ):

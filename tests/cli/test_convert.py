@@ -102,7 +102,7 @@ def test_parts_that_the_format_lacks_are_named(convert, ours, tmp_path, capsys):
     convert(tmp_path / "ours.pth", tmp_path / "detr.pth", "--reverse", fmt="detr")
     assert not any("class_embed" in name for name in read(tmp_path / "detr.pth"))
     convert(tmp_path / "detr.pth", tmp_path / "back.pth", fmt="detr")
-    assert "parameters start anew: " in capsys.readouterr().out
+    assert "parameters are newly initialised: " in capsys.readouterr().out
     assert "network.class_embed.weight" not in read(tmp_path / "back.pth")
 
 
@@ -119,7 +119,7 @@ def test_a_base_gives_what_the_format_lacks(convert, ours, tmp_path, capsys):
     assert "network.input_proj.weight" in kept
     out = capsys.readouterr().out
     assert f"{len(taken)} parameters come from {base}: " in out
-    assert "start anew" not in out
+    assert "newly initialised" not in out
 
     wrong = {name: value.flatten()[:1] for name, value in ours.items()}
     torch.save({"model": wrong}, base)

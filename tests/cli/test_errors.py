@@ -67,7 +67,7 @@ def test_a_set_without_labels_keeps_the_others(tmp_path, capsys):
         (["RUN", "--data", "../unlabelled.json"], 1, "without labelled objects"),
         (["RUN", "--score", "2"], 2, "must be from 0 to 1"),
         (["nix.pth"], 1, "model nix.pth: no such file"),
-        (["results.json"], 1, "name their data set"),
+        (["results.json"], 1, "name their one dataset"),
         ([], 1, "no model is given"),
     ],
 )

@@ -333,8 +333,8 @@ def test_the_first_fault_is_one_line(folder, capsys, entries, message):
     ("words", "message"),
     [
         (["nix.json", "--data", "images"], "result file nix.json does not exist"),
-        (["images.json"], "images.json are results: name their data set, one, behind --data"),
-        (["x.json", "--data", "a", "b"], "one, behind --data"),
+        (["images.json"], "images.json are results: name their one dataset after --data"),
+        (["x.json", "--data", "a", "b"], "one dataset after --data"),
         (["x.json", "--data", "vis", "--config-file", "c"], "which have no config"),
         (["r.json", "--data", "vis", "--frame-numbers", "1"], "r.json holds no numbers of frames"),
         (["m.pth", "--frame-numbers", "1"], "--frame-numbers is for results in text files"),

@@ -83,7 +83,9 @@ def test_names_that_are_no_lines_and_no_folders(tmp_path, capsys, format):
     (tmp_path / "alike.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit):
         main([str(tmp_path / "alike.json"), str(tmp_path / "other"), "--format", format])
-    assert "the class '7 ' cannot be a line of text by itself: rename it" in capsys.readouterr().err
+    assert (
+        "the class '7 ' cannot be written as a line of text: rename it" in capsys.readouterr().err
+    )
 
 
 def test_what_a_format_cannot_hold_is_printed(source, capsys):
@@ -175,12 +177,12 @@ def test_images_that_could_be_videos_say_how(tmp_path, monkeypatch, capsys):
         (["in.json", "o", "--format", "mot", "--opts", "nix", "1"], "nix"),
         (
             ["mine", "o", "--format", "mot", "--opts", "classes", "1"],
-            "mine is a registered data set",
+            "mine is a registered dataset",
         ),
         (["in.json", "o", "--format", "mot", "--input-format", "nix"], "'nix' is not a format"),
         (
             ["in.json", "o", "--format", "coco", "--image-root", "frames/clip_a"],
-            "in.json: its images are not there (frames/clip_a/frames/clip_b/00000.png): name their folder",
+            "in.json: its images do not exist (frames/clip_a/frames/clip_b/00000.png): give their folder",
         ),
     ],
 )

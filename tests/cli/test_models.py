@@ -42,7 +42,7 @@ def test_one_model(listed):
         text = listed(name)
         for part in ("box AP 42.0", "e632da11…", "hf://facebook/detr-resnet-50", "Apache-2.0"):
             assert part in text
-        assert "no; its place is" in text
+        assert "no; it belongs at" in text
         assert "DC5" not in text
     assert "no weights are published" in listed("DETR/detr_tiny_shapes")
 

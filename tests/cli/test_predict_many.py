@@ -277,7 +277,7 @@ def test_processes_started_here(videos):
     assert done.returncode == 0, done.stderr
     assert finished(videos) == {"a/0.mp4": 1, "a/1.mp4": 1, "b/1.mp4": 1}
     one = run_fresh(*PROGRAM, f"{videos}/a/0.mp4", *words(videos, *more)[1:])
-    assert one.stderr.count("several processes share out videos, and") == 1
+    assert one.stderr.count("several processes need several videos, but") == 1
     assert one.returncode == 1
 
 

@@ -220,7 +220,7 @@ def test_both_files_load_and_share_nothing(source, capsys):
     assert json.loads(train.read_text())["info"] == {"year": 2021}
     said = capsys.readouterr().out
     assert "1 video, 2 tracks of 2 classes" in said
-    assert "doubt: classes without any of these in a part: four (" in said
+    assert "doubt: classes missing in one part: four (" in said
     assert ", in one of all videos)" in said
     assert f'DATASETS.REGISTER \'[["a", "ytvis", {{"json_file": "{train}", "image_root"' in said
 
@@ -300,7 +300,7 @@ def test_images_need_not_be_there(tmp_path, capsys):
     train, _ = run(tmp_path, name=str(tmp_path / "in.json"))
     said = capsys.readouterr().out
     assert "doubt:" in said
-    assert "its images are not there (" in said
+    assert "its images do not exist (" in said
     first = json.loads(train.read_text())["videos"][0]["file_names"][0]
     image = tmp_path / "out/a/JPEGImages" / first
     with pytest.raises(UserError, match="name the folder as image_root"):

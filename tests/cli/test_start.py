@@ -62,7 +62,7 @@ def test_help_and_mistakes_need_no_slow_library():
 
 def test_train_net_has_the_options_of_detectron2():
     def options(parser: argparse.ArgumentParser) -> list[dict]:
-        keys = ("option_strings", "dest", "nargs", "const", "default", "type", "choices", "help")
+        keys = ("option_strings", "dest", "nargs", "const", "default", "type", "choices")
         return [{key: getattr(each, key) for key in (*keys, "metavar")} for each in parser._actions]
 
     ours, theirs = options(argument_parser()), options(default_argument_parser())

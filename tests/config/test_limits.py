@@ -19,7 +19,7 @@ register_all()
         ("SOLVER.WEIGHT_DECAY_BIAS", "x", "is x: set 0 or more"),
         ("SOLVER.STEPS", "(3, -1)", r"is \(3, -1\): set 0 or more"),
         ("DATALOADER.NUM_WORKERS", "-1", "is -1: set 0 or more"),
-        ("MODEL.PIXEL_MEAN", "[3]", r"is \[3\]: give 3 numbers, one a channel"),
+        ("MODEL.PIXEL_MEAN", "[3]", r"is \[3\]: give 3 numbers, one per channel"),
         ("MODEL.PIXEL_STD", "[3]", r"is \[3\]: give 3 numbers above 0"),
         ("MODEL.PIXEL_STD", "[1, 0, 1]", r"is \[1, 0, 1\]: give 3 numbers above 0"),
         ("MODEL.RESNETS.OUT_FEATURES", "[['x']]", r"is \[\['x'\]\]: give names"),

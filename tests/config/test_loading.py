@@ -134,9 +134,9 @@ def test_a_file_replaces_the_epochs_of_its_base(tmp_path):
         (
             VISTR,
             ["SOLVER.STEPS", "(50,)"],
-            r"MAX_EPOCHS is 18, and SOLVER.MAX_ITER 40000 with STEPS",
+            r"MAX_EPOCHS is 18, but SOLVER.MAX_ITER 40000 with STEPS",
         ),
-        (VISTR, ["SOLVER.MAX_ITER", "100", "SOLVER.MAX_EPOCHS", "2"], "MAX_EPOCHS is 2, and"),
+        (VISTR, ["SOLVER.MAX_ITER", "100", "SOLVER.MAX_EPOCHS", "2"], "MAX_EPOCHS is 2, but"),
         ("", ["SOLVER.EPOCH_STEPS", "(2,)"], r"EPOCH_STEPS is \(2,\), and the schedule is of"),
     ],
 )

@@ -26,8 +26,8 @@ def test_lists_may_be_json(scratch_catalog):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["SEED", "1", "--resume"], "--resume stands among the config keys.* first key, SEED"),
-        (["--eval-only"], "--eval-only stands among .* before the first key$"),
+        (["SEED", "1", "--resume"], "--resume is among the config keys.* first key, SEED"),
+        (["--eval-only"], "--eval-only is among .* before the first key$"),
         (["SEED"], "the config key SEED has no value: give KEY VALUE or KEY=VALUE"),
         (["SEED=1", "OUTPUT_DIR"], "the config key OUTPUT_DIR has no value"),
         (["DATASETS.TRAIN", '("mine")'], r"""is 'mine', str: give tuple, such as '\("mine",\)'"""),

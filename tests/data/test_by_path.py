@@ -129,7 +129,7 @@ def test_a_checkpoints_data_set_is_not_a_folder_of_its_name(tmp_path, monkeypatc
         ({"format": "coco_panoptic"}, "two folders belong"),
         ({"format": "mot"}, "holds no sequence of MOTChallenge"),
         ({"image_root": "a", "masks": True}, "coco takes "),
-        ({"image_root": "a", "name": "taken"}, "there is a data set taken already"),
+        ({"image_root": "a", "name": "taken"}, "there is a dataset taken already"),
     ],
 )
 def test_refused_in_one_line(options, part, tmp_path, write_json):
@@ -140,5 +140,5 @@ def test_refused_in_one_line(options, part, tmp_path, write_json):
 
 
 def test_a_path_that_is_not_there():
-    with pytest.raises(UserError, match="'exprot.zip' is neither a registered data set nor a path"):
+    with pytest.raises(UserError, match="'exprot.zip' is neither a registered dataset nor a path"):
         check_registered("exprot.zip")

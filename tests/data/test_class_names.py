@@ -75,7 +75,7 @@ def test_unknown_names_are_told_once(metadata, reason, caplog):
         MetadataCatalog.get("x").set(**metadata)
     names, log = names_and_log("x", caplog)
     assert names is None
-    assert "data set x are unknown" in log
+    assert "dataset x are unknown" in log
     assert reason in log
     assert "\n" not in log
 
@@ -87,8 +87,8 @@ def test_the_first_known_names(tmp_path, caplog):
     assert "unknown" not in caplog.text
     assert class_names("gone", "x") is None
     assert len(caplog.messages) == 1
-    assert "data set gone are unknown" in caplog.text
-    assert "data set x are unknown" in caplog.text
+    assert "dataset gone are unknown" in caplog.text
+    assert "dataset x are unknown" in caplog.text
     assert class_names() is None
 
 

@@ -28,7 +28,7 @@ def test_from_the_command_line_to_batches(ytvis_content, image_root, write_json)
     cfg.merge_from_list(["SOLVER.IMS_PER_BATCH", 1, "DATALOADER.NUM_WORKERS", 0])
     (batch,) = itertools.islice(build_train_loader(cfg), 1)
     assert len(batch[0]["image"]) == 2
-    with pytest.raises(UserError, match="there is a data set mine already"):
+    with pytest.raises(UserError, match="there is a dataset mine already"):
         register(["mine", "image_folder", {"image_root": "photos"}])
 
 

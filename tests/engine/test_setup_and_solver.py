@@ -181,7 +181,7 @@ def test_output_that_is_no_folder(tmp_path, monkeypatch, folder):
 
 @pytest.mark.parametrize("names", ["('a', 3)", "[['a']]", "[None]"])
 def test_datasets_that_are_not_names(names):
-    with pytest.raises(UserError, match="DATASETS.TEST is .*: give names of data sets"):
+    with pytest.raises(UserError, match="DATASETS.TEST is .*: give names of datasets"):
         load_cfg("", ["MODEL.META_ARCHITECTURE", "VisTR", "DATASETS.TEST", names])
 
 

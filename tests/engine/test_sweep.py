@@ -262,7 +262,7 @@ def test_mistakes_in_the_file(run, changes, said, capsys):
     [
         (["--task", 5], "--task 5: the sweep has tasks 1 to 4"),
         (["--row", "tow"], "no row 'tow': it has one, two | ü"),
-        (["--table"], "folder holds no finished training"),
+        (["--table"], "folder contains no finished training"),
     ],
 )
 def test_mistakes_in_the_command(run, words, said, capsys):

@@ -49,7 +49,7 @@ def test_every_config_is_tested():
 @pytest.mark.parametrize("config", RATES)
 def test_only_the_class_head_starts_anew(config, tmp_path, caplog):
     theirs, before, model = loaded(small(config), tmp_path)
-    assert "start anew" not in caplog.text
+    assert "newly initialised" not in caplog.text
     assert class_names_of(model) is None  # those of the data
     for name, value in model.state_dict().items():
         is_new = name.startswith(ClassHead.of(model).parameters)
@@ -91,7 +91,7 @@ def test_a_tracker_can_start_from_the_detector_in_the_comment(tmp_path, caplog):
     )
     loaded(cfg, tmp_path)
     assert cfg.MODEL.WEIGHTS == "DeformableDETR/deformable_detr_R50_box_refine"
-    assert "start anew" not in caplog.text
+    assert "newly initialised" not in caplog.text
 
 
 def test_data_are_named_on_the_command_line():

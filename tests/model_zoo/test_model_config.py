@@ -93,9 +93,9 @@ def test_its_data_sets_are_registered_where_that_can_be(trained, caplog):
     cfg = model_config(str(trained))
     assert cfg.INPUT.MIN_SIZE_TEST == 123
     (told,) = warnings(caplog)
-    assert "there is a data set my_parts already" in told
+    assert "there is a dataset my_parts already" in told
     assert model_config(str(trained), opts=["DATASETS.REGISTER", "[]"]).DATASETS.REGISTER == []
-    with pytest.raises(UserError, match="there is a data set my_parts already"):
+    with pytest.raises(UserError, match="there is a dataset my_parts already"):
         model_config(str(trained), opts=["DATASETS.REGISTER", REGISTER])
 
 

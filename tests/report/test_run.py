@@ -108,7 +108,7 @@ def test_tables_and_charts_of_several_data_sets(tmp_path):
 
 def test_a_page_that_cannot_be_written_is_told(tmp_path, cfg, caplog):
     _write_page(cfg)
-    assert "The page of this training cannot be written" in caplog.text
+    assert "The report page of this training cannot be written" in caplog.text
     assert "metrics.json does not exist" in caplog.text
 
 
@@ -116,7 +116,7 @@ def test_the_page_of_a_stopped_training(tmp_path, cfg, capsys):
     write_metrics(tmp_path / "out", *TRAINING)
     with pytest.raises(SystemExit):
         report([str(tmp_path / "out")])
-    assert "config.yaml does not exist: name the OUTPUT_DIR" in capsys.readouterr().err
+    assert "config.yaml does not exist: give the OUTPUT_DIR" in capsys.readouterr().err
     (tmp_path / "out" / "config.yaml").write_text(cfg.dump())
     (tmp_path / "out").rename(tmp_path / "moved")
     report([str(tmp_path / "moved"), "SEED", "5"])

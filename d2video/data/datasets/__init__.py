@@ -1,1 +1,1 @@
-"""Data sets: registration, and from their files to records."""
+"""Datasets: registration, and from their files to records."""

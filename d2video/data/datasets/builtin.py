@@ -1,4 +1,4 @@
-"""Register the built-in data sets under ``$DETECTRON2_DATASETS`` (./datasets); no file is touched.
+"""Register the built-in datasets under ``$DETECTRON2_DATASETS`` (./datasets); no file is touched.
 
 Layout of videos with instances and of generated shapes::
 
@@ -157,7 +157,7 @@ def register_restoration(root: str) -> None:
 
 
 def name_generators(root: str) -> None:
-    """Set ``generator`` in the metadata of generated data sets: their folder and the command for it."""
+    """Set ``generator`` in the metadata of generated datasets: their folder and the command for it."""
     folders = {**{name: name for name in _GENERATED}, "shapes_panoptic": "shapes_coco"}
     for name, folder in folders.items():
         path = os.path.join(root, folder)

@@ -1,4 +1,4 @@
-"""Data sets by the path of their labels: the format and the folder of the images are found."""
+"""Datasets by the path of their labels: the format and the folder of the images are found."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from d2video.formats.standard_formats import (
 from d2video.utils.errors import UserError
 from d2video.utils.near_names import did_you_mean
 
-_named: set[str] = set()  # of the data sets that are named by their paths
+_named: set[str] = set()  # of the datasets that are named by their paths
 # Formats of files that say all that is needed of images.
 _WITHOUT_IMAGES = ("coco", "cocovid", "ytvis")
 
@@ -33,10 +33,10 @@ def register_path(path: str, **given: Any) -> str:
         given: as :func:`path_entry` takes it.
 
     Returns:
-        the name of the data set.
+        the name of the dataset.
 
     Raises:
-        UserError: as :func:`path_entry`; the format does not take an option; or there is another data set of
+        UserError: as :func:`path_entry`; the format does not take an option; or there is another dataset of
             this name.
     """
     entry = path_entry(path, **given)
@@ -47,7 +47,7 @@ def register_path(path: str, **given: Any) -> str:
 
 
 def is_path(name: str) -> bool:
-    """Whether labels are named by their path; a data set that has this name otherwise comes first."""
+    """Whether labels are named by their path; a dataset that has this name otherwise comes first."""
     is_free = name not in DatasetCatalog or name in _named
     return is_free and exists(os.path.expanduser(name))
 
@@ -67,7 +67,7 @@ def path_entry(
         path: of the file, the folder or the zip archive, as a tool or a benchmark wrote it.
         format: one of :data:`~d2video.formats.labels.recognition.RECOGNISERS`; None: recognised.
         image_root: where the frames or images are; None: they are looked for.
-        name: of the data set; None: the path.
+        name: of the dataset; None: the path.
         needs_images: False: images of YouTube-VIS' and COCO's files need not be there.
         options: further arguments of the format in DATASETS.REGISTER.
 

@@ -1,4 +1,4 @@
-"""The classes that a data set's annotation file sets in its metadata."""
+"""The classes that a dataset's annotation file sets in its metadata."""
 
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -11,7 +11,7 @@ from d2video.utils.errors import UserError
 def set_classes(
     dataset_name: str, class_names: list[str], contiguous_id: Mapping[int, int], source: str
 ) -> None:
-    """Set ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of a data set's metadata.
+    """Set ``thing_classes`` and ``thing_dataset_id_to_contiguous_id`` of a dataset's metadata.
 
     Args:
         class_names: by contiguous id.
@@ -19,7 +19,7 @@ def set_classes(
         source: path of the file, for messages.
 
     Raises:
-        UserError: the data set is registered with other classes.
+        UserError: the dataset is registered with other classes.
     """
     meta = MetadataCatalog.get(dataset_name)
     registered = meta.get("thing_classes", class_names)

@@ -1,4 +1,4 @@
-"""Data sets of COCO instances."""
+"""Datasets of COCO instances."""
 
 import logging
 import os
@@ -108,7 +108,7 @@ def _annotation(instance: Instance, contiguous_id: dict[int, int]) -> Annotation
 
 
 def load_checked(name: str, load: Any, report: Report) -> list[Record]:
-    """The records of a data set whose loader does not take a ``report``.
+    """The records of a dataset whose loader does not take a ``report``.
 
     What detectron2's own functions have registered in COCO's formats (coco_2017_*, your
     ``register_coco_instances``) is read by d2video's readers. Of any other loader the file of COCO
@@ -120,7 +120,7 @@ def load_checked(name: str, load: Any, report: Report) -> list[Record]:
     meta = MetadataCatalog.get(name)
     path, kind = meta.get("json_file"), meta.get("evaluator_type")
     by_detectron2 = getattr(load, "__module__", "").startswith("detectron2.")
-    # Separated panoptic data sets have semantic label images instead.
+    # Separated panoptic datasets have semantic label images instead.
     if by_detectron2 and kind == "coco_panoptic_seg" and meta.get("sem_seg_root") is None:
         roots = meta.image_root, meta.panoptic_root
         return [*load_coco_panoptic(meta.panoptic_json, *roots, name, report)]

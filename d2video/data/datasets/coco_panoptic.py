@@ -1,4 +1,4 @@
-"""Register datasets in COCO panoptic format whose classes stand in the annotation file."""
+"""Register datasets in COCO panoptic format whose classes are listed in the annotation file."""
 
 import os
 from functools import partial

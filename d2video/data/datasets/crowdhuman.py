@@ -43,7 +43,7 @@ def register_crowdhuman(
     Args:
         odgt: the annotation file.
         image_root: folder of the images, ``<ID>.jpg``.
-        class_name: of the people; data sets that are trained on together need the same.
+        class_name: of the people; datasets that are trained on together need the same.
     """
     DatasetCatalog.register(name, partial(load_crowdhuman, odgt, image_root))
     MetadataCatalog.get(name).set(image_root=image_root, thing_classes=[class_name])

@@ -1,4 +1,4 @@
-"""Data sets that a config registers, so that yours need no Python."""
+"""Datasets that a config registers, so that yours need no Python."""
 
 import inspect
 import os
@@ -18,9 +18,9 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 def dataset_format(kind: str) -> Callable[[F], F]:
-    """Decorate a function that registers a data set, so that DATASETS.REGISTER finds it as ``kind``.
+    """Decorate a function that registers a dataset, so that DATASETS.REGISTER finds it as ``kind``.
 
-    The function takes the name of the data set and then what the format needs. All parameters have
+    The function takes the name of the dataset and then what the format needs. All parameters have
     types; what is called root or ends in _root, _file or _json is a path.
     """
 
@@ -33,7 +33,7 @@ def dataset_format(kind: str) -> Callable[[F], F]:
 
 
 def register_datasets(entries: Sequence[Sequence[Any]]) -> None:
-    """Register the data sets of ``DATASETS.REGISTER``; no file is touched.
+    """Register the datasets of ``DATASETS.REGISTER``; no file is touched.
 
     Args:
         entries: ``[name, format, {argument: value}]``, the arguments of the function that is
@@ -42,7 +42,7 @@ def register_datasets(entries: Sequence[Sequence[Any]]) -> None:
 
     Raises:
         UserError: an entry has another form, an unknown format or argument, lacks one or has one of
-            another type; or there is another data set of its name.
+            another type; or there is another dataset of its name.
     """
     for entry in entries:
         match entry:
@@ -57,7 +57,7 @@ def register_datasets(entries: Sequence[Sequence[Any]]) -> None:
 def register_dataset(
     name: str, kind: str, arguments: Mapping[str, Any], source: str = _KEY
 ) -> None:
-    """Register one data set, unless it is registered with the same arguments.
+    """Register one dataset, unless it is registered with the same arguments.
 
     Args:
         name, kind, arguments: as an entry of :func:`register_datasets`.
@@ -87,13 +87,13 @@ def register_dataset(
     if name in DatasetCatalog:
         if is_registered_as(name, kind, arguments):
             return  # for an earlier config
-        raise UserError(f"{source}: there is a data set {name} already: choose another name")
+        raise UserError(f"{source}: there is a dataset {name} already: choose another name")
     DATASET_FORMATS[kind](name, **arguments)
     _registered[name] = kind, _absolute(arguments)
 
 
 def is_registered_as(name: str, kind: str, arguments: Mapping[str, Any]) -> bool:
-    """Whether :func:`register_dataset` has registered a data set with these arguments."""
+    """Whether :func:`register_dataset` has registered a dataset with these arguments."""
     same = kind, _absolute(_complete(kind, arguments))
     return name in DatasetCatalog and _registered.get(name) == same
 
@@ -147,9 +147,9 @@ def _in_words(annotation: Any) -> str:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a literal (numbers, text, lists, dicts) may be given where ``annotation`` stands.
+    """Whether a literal (numbers, text, lists, dicts) is a valid value for ``annotation``.
 
-    A bool is not a number, and text is not a sequence; a list may stand for a tuple and an int for a
+    A bool is not a number, and text is not a sequence; a list may replace a tuple and an int for a
     float. A parameter without an annotation, or with one of another kind, takes everything.
     """
     origin, inner = get_origin(annotation), get_args(annotation)

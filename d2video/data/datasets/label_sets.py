@@ -1,4 +1,4 @@
-"""Data sets of every format of labels in :mod:`d2video.formats.labels.label_formats`."""
+"""Datasets of every format of labels in :mod:`d2video.formats.labels.label_formats`."""
 
 import inspect
 import os

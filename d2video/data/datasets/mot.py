@@ -1,4 +1,4 @@
-"""Register tracking data sets straight from the MOTChallenge's folders.
+"""Register tracking datasets straight from the MOTChallenge's folders.
 
 formats/mot_sequence.py describes the layout of a sequence. Nothing is converted or linked.
 """
@@ -39,7 +39,7 @@ def register_mot(
     with_flag_0: bool = False,
     public_detections: bool = False,
 ) -> None:
-    """Register a split of a tracking data set under ``name``; files are read on first use.
+    """Register a split of a tracking dataset under ``name``; files are read on first use.
 
     The metadata get ``evaluator_type`` ("mot", or "mots" for MOTS20), ``benchmark``,
     ``thing_classes``, ``public_detections`` (bool), ``mot_rule``, an

@@ -25,7 +25,7 @@ def find_sequences(
     exclude: Sequence[str] = (),
     detector: str | None = None,
 ) -> list[str]:
-    """The folders of a data set's sequences, sorted by name.
+    """The folders of a dataset's sequences, sorted by name.
 
     Other folders, such as MOTChallenge's ``seqmaps``, are passed over.
 

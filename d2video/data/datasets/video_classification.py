@@ -175,7 +175,7 @@ def load_kinetics(
         num_classes: how many these must be; None: any number.
         on_missing: "skip" the videos that are not there (not all can be fetched any more) with a
             warning, or "raise".
-        report: takes the faults of lines: a time that is no number, a label that is missing or not
+        report: takes the faults of lines: a time that is not a number, a label that is missing or not
             of ``class_names``, a video that is listed twice; and missing videos.
 
     Returns:
@@ -215,10 +215,10 @@ def load_kinetics(
             try:
                 start, end = (round(float(row[key])) for key in _KINETICS_COLUMNS[1:])
             except (TypeError, ValueError, OverflowError) as error:
-                raise EntryError(f"time_start or time_end is no number: {row}") from error
+                raise EntryError(f"time_start or time_end is not a number: {row}") from error
             name = f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4"
             if leaves_folder(name):
-                raise EntryError(f"youtube_id {row['youtube_id']} is no name of a file")
+                raise EntryError(f"youtube_id {row['youtube_id']} is not a valid file name")
             path = os.path.join(video_root, name)
             if seen.setdefault(path, number) != number:
                 raise EntryError(f"the same video as in line {seen[path]}; leave one out")

@@ -1,6 +1,6 @@
 """Class names and colours of YouTube-VIS 2019, 2021/2022 and OVIS.
 
-Names stand in the order of the official category ids, which run from 1 without gaps, and are
+Names are in the order of the official category ids, which run from 1 without gaps, and are
 spelled as in the official JSON files: loading checks them letter by letter.
 """
 

@@ -1,4 +1,4 @@
-"""Records of any data set in the formats of other programs.
+"""Records of any dataset in the formats of other programs.
 
 What a format cannot hold is counted (:class:`~d2video.formats.faults.LeftOut`) and reported.
 """

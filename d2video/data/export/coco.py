@@ -22,7 +22,7 @@ def coco_content(
     class_names: Sequence[str],
     *,
     image_root: str | None = None,
-    source: str = "the data set",
+    source: str = "the dataset",
     report: Report = refuse,
 ) -> dict[str, Any]:
     """The content of a file, of values that JSON has: of images, or of videos with ``track_id``.

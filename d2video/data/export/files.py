@@ -1,4 +1,4 @@
-"""A data set written as a file or a folder in a standard format."""
+"""A dataset written as a file or a folder in a standard format."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def write_labels(
     *,
     images: bool = True,
     image_root: str | None = None,
-    source: str = "the data set",
+    source: str = "the dataset",
     track_advice: str | None = None,
     report: Report = refuse,
 ) -> tuple[str, dict[str, Any]]:
@@ -80,7 +80,7 @@ def _one_line_each(class_names: Sequence[str], source: str, report: Report) -> l
     changed = [name for name, new in zip(class_names, written, strict=True) if new != name]
     if changed and (not all(written) or len({*written}) < len(written)):
         raise UserError(
-            f"{source}: the class {changed[0]!r} cannot be a line of text by itself: rename it"
+            f"{source}: the class {changed[0]!r} cannot be written as a line of text: rename it"
         )
     if changed:
         text = f"names of classes are changed so that each fits into a line of text: {changed[0]!r}"
@@ -115,7 +115,7 @@ def write_content(content: dict[str, Any], path: str, image_root: str) -> None:
     """Write a JSON file, whole or not at all.
 
     The folder of its images is in the key ``image_root``, relative to the file's, so that the file can be
-    named by its path alone.
+    named by its path only.
 
     Raises:
         UserError: it cannot be written.

@@ -19,7 +19,7 @@ def write_mot(
     folder: str | os.PathLike[str],
     *,
     images: bool = True,
-    source: str = "the data set",
+    source: str = "the dataset",
     report: Report = refuse,
 ) -> dict[int, str]:
     """Write a folder of sequences with ``gt/gt.txt`` (boxes, corners from 1 on, classes from 1 on),

@@ -27,12 +27,12 @@ def write_mots(
     folder: str | os.PathLike[str],
     *,
     images: bool = True,
-    source: str = "the data set",
+    source: str = "the dataset",
     report: Report = refuse,
 ) -> dict[int, str]:
     """Write a folder of sequences with the masks of MOTS20 in ``gt/gt.txt``; as :func:`write_mot`.
 
-    Classes are numbered from 1 on, except 10, which stands for what is to be ignored. Masks of a frame may
+    Classes are numbered from 1 on, except 10, which marks what is to be ignored. Masks of a frame may
     not overlap: shared pixels go to the later object, and regions to ignore come first.
 
     Args:

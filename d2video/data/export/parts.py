@@ -1,4 +1,4 @@
-"""Parts of a data set in the format that it has, with everything that its files say."""
+"""Parts of a dataset in the format that it has, with everything that its files say."""
 
 import shutil
 from collections.abc import Collection, Sequence
@@ -21,7 +21,7 @@ _JSON_FORMATS = {"ytvis": "youtube-vis", "coco": "coco", "mot": "coco", "mots": 
 
 
 def standard_format(dataset_name: str) -> str | None:
-    """Which format of :func:`write_labels` a registered data set's own files have; None: another one."""
+    """Which format of :func:`write_labels` a registered dataset's own files have; None: another one."""
     metadata = MetadataCatalog.get(dataset_name)
     kind = metadata.get("evaluator_type")
     if metadata.get("mot_sequences") is not None:
@@ -39,7 +39,7 @@ def write_part(
     source: str,
     report: Report,
 ) -> tuple[str, dict[str, Any]]:
-    """Write some of a data set's records.
+    """Write some of a dataset's records.
 
     YouTube-VIS, COCO of images and whole sequences of MOTChallenge stay as they are, with all that their
     files say, if this is the format. All else is written by

@@ -28,7 +28,7 @@ def youtube_vis_content(
     class_names: Sequence[str],
     *,
     image_root: str | None = None,
-    source: str = "the data set",
+    source: str = "the dataset",
     report: Report = refuse,
 ) -> dict[str, Any]:
     """The content of a file, of values that JSON has.

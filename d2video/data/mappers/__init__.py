@@ -1,1 +1,1 @@
-"""From a record of a data set to a sample."""
+"""From a record of a dataset to a sample."""

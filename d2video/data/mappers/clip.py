@@ -61,7 +61,7 @@ def augment_frames(
 
     Returns:
         The augmented frames, and the transforms. An array that occurs twice is transformed once,
-        unless a transform draws anew for every frame.
+        unless a transform draws again for every frame.
     """
     transforms = augmentations(ClipAugInput(frames[0], rng, fast_resize))
     if any(getattr(step, "per_frame", False) for step in steps_of(transforms)):

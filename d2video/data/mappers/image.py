@@ -51,7 +51,7 @@ class ImageDatasetMapper:
     ):
         """
         Args:
-            is_train: with targets, or the image alone.
+            is_train: True: with targets; False: the image only.
             augmentations: applied in order. For testing, deterministic.
             image_format: order of the channels, "RGB" or "BGR".
             with_masks: targets have masks.

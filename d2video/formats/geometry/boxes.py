@@ -31,14 +31,14 @@ def is_area(value: Any) -> bool:
 def unusable_box(
     box: Sequence[float], height: float = float("inf"), width: float = float("inf")
 ) -> str | None:
-    """Why an object with this box is left out, in words that stand after a count.
+    """Why an object with this box is left out, in words that follow a count.
 
     Args:
         box: left, top, width, height in pixels, all finite.
         height, width: of the image, where known.
 
     Returns:
-        None for a box of which a part with an area lies inside the image.
+        None for a box of which a part with an area is inside the image.
     """
     left, top, box_width, box_height = box
     if box_width <= 0 or box_height <= 0:

@@ -1,4 +1,4 @@
-"""What stands where a segmentation should be: named, with the remedy.
+"""Name what was found in place of a segmentation, with the remedy.
 
 Exporters write masks in many ways that are nearly right. A message that names what the file holds
 is quicker to act on than one that says what it should hold.

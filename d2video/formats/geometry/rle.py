@@ -92,7 +92,7 @@ def encode_labels(labels: np.ndarray) -> dict[int, dict]:
 
 
 def encode_part(part: np.ndarray, top: int, left: int, height: int, width: int) -> dict[str, Any]:
-    """A mask that lies in a rectangle of an H×W image, ``part`` bool (h, w), as compressed RLE.
+    """A mask within a rectangle of an H×W image, ``part`` bool (h, w), as compressed RLE.
 
     The time is that of the rectangle, not of the image.
     """

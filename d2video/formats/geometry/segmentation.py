@@ -36,7 +36,7 @@ def find_segmentation_faults(
     for k, each in enumerate(segmentations):
         if each is None or each == []:
             continue
-        # Most are polygons: what may stand in their place is looked for only if they are at fault.
+        # Most are polygons: alternatives are looked for only if they are faulty.
         if isinstance(each, list) and {*map(type, each)} == {list} and min(map(len, each)) >= 6:
             fault = find_polygon_fault(each, height, width)
             faults[k] = fault and (describe_misplaced(each) or fault)

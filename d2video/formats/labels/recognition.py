@@ -57,7 +57,7 @@ class Seen:
         """The first file of a folder, relative, by a pattern of its path; None if there is none.
 
         In a pattern, * is any part of a name, and capitals are as good as others in what follows the last
-        dot. A name alone may be anywhere; a path begins with the name of the folder, in the folder or in
+        dot. A bare name may be anywhere; a path begins with the name of the folder, in the folder or in
         one in it.
         """
         stem, dot, suffix = re.escape(pattern).replace(r"\*", "[^/]*").rpartition(r"\.")

@@ -166,8 +166,8 @@ def test_the_tool_reads_files_of_timm(tmp_path, config, capsys):
     torch.save(vit.state_dict(), tmp_path / "timm.pth")
     run_tool(config, "timm", tmp_path / "timm.pth", tmp_path / "ours.pth")
     text = capsys.readouterr().out
-    assert "start anew: temporal_encoder.cls_token" in text
-    assert "2 parameters have no use here: head.weight, head.bias" in text
+    assert "are newly initialised: temporal_encoder.cls_token" in text
+    assert "2 parameters are not used: head.weight, head.bias" in text
     model = build("vit")
     VideoCheckpointer(model).load(str(tmp_path / "ours.pth"))
     frames = make_clip()["image"]
