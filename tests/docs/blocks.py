@@ -55,13 +55,17 @@ def blocks_of(page: Path) -> list[Block]:
             if fence is None or fence["language"] or not fence["ticks"].startswith(opened["ticks"]):
                 continue
             if not language.startswith("{"):
-                code = textwrap.dedent("".join(f"{each}\n" for each in lines[start - 1 : number - 1]))
+                code = textwrap.dedent(
+                    "".join(f"{each}\n" for each in lines[start - 1 : number - 1])
+                )
                 found.append(Block(language, code, start, reason))
             opened, reason = None, ""
             continue
         comment = _NOT_RUN.fullmatch(line)
         if reason and (fence is None or fence["language"].strip() not in ("bash", "python")):
-            raise BadFence(f"{page}:{number}: below 'not run' there must be a fence of bash or python")
+            raise BadFence(
+                f"{page}:{number}: below 'not run' there must be a fence of bash or python"
+            )
         if comment:
             reason = comment["reason"].strip()
             if not reason or not line.rstrip().endswith("-->"):
@@ -69,7 +73,9 @@ def blocks_of(page: Path) -> list[Block]:
         elif fence:
             opened, start = fence, number + 1
     if opened is not None or reason:
-        raise BadFence(f"{page}:{start - 1 if opened else len(lines)}: a fence is not closed, or missing")
+        raise BadFence(
+            f"{page}:{start - 1 if opened else len(lines)}: a fence is not closed, or missing"
+        )
     return found
 
 
