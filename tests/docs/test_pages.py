@@ -146,6 +146,7 @@ def test_blocks_run(page, made, tmp_path):
         ("```bash\nd2video models\n\nd2video predict nothing.mp4\n```\n", "nothing.mp4"),
         ("```bash\nd2video predict --no-such-option\n```\n", "no-such-option"),
         ("```bash\nrm -r folder\n```\n", "rm: not a program"),
+        ("```bash\nd2video train VisTR/vistr_R50_ytvis2021 SOLVER.MAX_ITER many\n```\n", "'many'"),
         ("```python\na = 1\n```\nand\n```python\nassert a == 2\n```\n", "page.md:6"),
     ],
 )
