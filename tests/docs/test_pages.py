@@ -28,7 +28,7 @@ PAGES = sorted(
     if path.parent != ROOT / "docs" / "models" or path.name in ("zoo.md", "index.md")
 )
 RUN = ("bash", "python")
-MOST_UNRUN = 40  # blocks of all pages that say why they are not run
+MOST_UNRUN = 41  # blocks of all pages that say why they are not run
 
 
 class Failure(Exception):
