@@ -35,6 +35,8 @@ toc_object_entries = False
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 
+# detectron2 writes its docstrings in another form.
+autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints_format = "short"
@@ -44,6 +46,7 @@ autodoc_type_aliases = {"LevelSizes": "LevelSizes"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_custom_sections = [("Keys", "params_style")]
 
 # Every reference to d2video must be found. Those to other projects are not looked up: the site is built
 # without a network.

@@ -46,8 +46,8 @@ class RestorationEvaluator(GatheringEvaluator[tuple[str, str], ByMethod, Restore
     Restored images are quantised to 8 bits first. At each border as many pixels are left out as the
     scale of super-resolution; none at scale 1. The file ``images.csv`` has a row for each image.
 
-    Baselines are bicubic enlargement for a task "sr_…", else the degraded image itself and, for
-    "denoise_…", a bilateral filter with the settings that are best on these images.
+    Baselines are bicubic enlargement for a task ``sr_…``, else the degraded image itself and, for
+    ``denoise_…``, a bilateral filter with the settings that are best on these images.
 
     An input has ``image`` (3,h,w), ``target`` (3,s·h,s·w), both RGB, 0..255; ``task``, ``file_name``
     and, optionally, ``measured_as``, see :func:`measured_task`. An answer has ``restored``, float

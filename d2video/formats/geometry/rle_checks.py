@@ -28,10 +28,10 @@ def decode_counts(codes: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.nd
         codes: M compressed ``counts``.
 
     Returns:
-        counts: (R,) int64, the runs of the first code, then those of the second, and so on.
-        per_code: (M,) int64, how many runs each code has.
-        well_formed: (M,) bool. False where a byte is not in the alphabet, or a number is cut off or
-            longer than any run can be; the ``counts`` of such a code mean nothing.
+        ``counts`` (R,) int64, the runs of the first code, then those of the second, and so on; ``per_code``
+        (M,) int64, how many runs each code has; ``well_formed`` (M,) bool, False where a byte is not in the
+        alphabet, or a number is cut off or longer than any run can be. The counts of such a code mean
+        nothing.
     """
     lengths = np.fromiter(map(len, codes), dtype=np.int64, count=len(codes))
     well_formed = lengths > 0
