@@ -24,7 +24,6 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns: list[str] = []
 
 html_theme = "furo"
 html_title = f"d2video {release}"
@@ -41,8 +40,6 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints_format = "short"
 autodoc_use_type_comments = False
-# Type aliases appear by name.
-autodoc_type_aliases = {"LevelSizes": "LevelSizes"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -14,7 +14,7 @@ LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<a
 
 
 def copied() -> dict[Path, Path]:
-    """Documents of the repository, and their pages of the site, both relative to the root."""
+    """Documents of the repository, and the pages that :func:`write` makes of them, relative to the root."""
     pages = {
         readme.relative_to(ROOT): Path("docs/models", f"{readme.parent.name.lower()}.md")
         for readme in sorted(ROOT.glob("projects/*/README.md"))
@@ -22,7 +22,6 @@ def copied() -> dict[Path, Path]:
     return pages | {
         Path("CONTRIBUTING.md"): Path("docs/extend/contributing.md"),
         Path("CHANGELOG.md"): Path("docs/changelog.md"),
-        Path("README.md"): Path("docs/index.md"),
     }
 
 
@@ -34,7 +33,7 @@ def with_site_links(text: str, file: Path, page: Path) -> str:
         file: where it is, relative to the root.
         page: where it is shown, relative to the root.
     """
-    pages = copied()
+    pages = copied() | {Path("README.md"): Path("docs/index.md")}
 
     def rewritten(link: re.Match[str]) -> str:
         target = link["target"]
@@ -74,10 +73,13 @@ def resolve(app: Any, env: Any, node: Any, text: Any) -> Any:
 def write(docs: Path) -> None:
     """Write the pages that are not in the repository; .gitignore names them."""
     for file, page in copied().items():
-        if file.name != "README.md" or file.parent != Path("."):
-            _write(ROOT / page, with_site_links((ROOT / file).read_text(), file, page))
-    for name, text in api_pages().items():
+        _write(ROOT / page, with_site_links((ROOT / file).read_text(), file, page))
+    pages = api_pages()
+    for name, text in pages.items():
         _write(docs / "api" / name, text)
+    for path in (docs / "api").iterdir():
+        if path.name not in pages:  # of a package that has gone
+            path.unlink()
 
 
 def _write(path: Path, text: str) -> None:
@@ -108,34 +110,24 @@ def api_pages() -> dict[str, str]:
             if not module.ispkg and not module.name.rpartition(".")[2].startswith("_"):
                 modules[package].append(module.name)
     pages = {f"{package}.rst": _package(package, names) for package, names in modules.items()}
-    rooms = "\n".join(f"   {package}" for package in sorted(modules))
-    pages["index.rst"] = _INDEX + rooms + "\n"
+    public = "\n".join(f"* :obj:`d2video.{name}`" for name in d2video.__all__)
+    packages = "\n".join(f"   {package}" for package in sorted(modules))
+    pages["index.rst"] = _INDEX.format(public=public, packages=packages)
     return pages
 
 
 _INDEX = """API reference
 =============
 
-Generated from the docstrings. ``import d2video`` offers the names below; the packages are listed after them.
+Generated from the docstrings. ``import d2video`` offers these names:
 
-.. automodule:: d2video
-   :no-members:
-
-.. currentmodule:: d2video
-
-.. autofunction:: d2video.load
-   :no-index:
-
-.. autofunction:: d2video.load_cfg
-   :no-index:
-
-.. autofunction:: d2video.get_cfg
-   :no-index:
+{public}
 
 .. toctree::
    :maxdepth: 1
    :caption: Packages
 
+{packages}
 """
 
 

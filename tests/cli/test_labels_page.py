@@ -3,7 +3,6 @@
 import inspect
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,7 @@ from d2video.formats.labels.recognition import RECOGNISERS
 from d2video.structures import set_class_names
 from tests.formats import test_labelme
 from tests.helpers import ROOT
-from tests.helpers.cvat_xml import (
-    as_polygon,
-    document,
-    drawable,
-    element,
-    task,
-    tracks_of,
-    write_xml,
-)
+from tests.helpers.cvat_jobs import write_job
 from tests.helpers.true_labels import true_videos, write_video
 from tests.projects.VisTR.tiny import SMALL, tiny_cfg
 
@@ -72,19 +63,11 @@ def exports(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     for number in range(3):
-        video = drawable(true_videos(crowd=False)[number % 2])
-        folder = tmp_path / "exports" / f"job_{number}"
-        meta = element("task", task(video.num_frames, source=f"street_{number}.mp4"))
-        write_xml(folder, document(meta, *tracks_of(video, as_polygon)))
-        if number:
-            shutil.make_archive(str(folder), "zip", folder)
-            shutil.rmtree(folder)
-        write_video(video, (folder.parent if number else folder) / f"street_{number}.mp4")
+        video = write_job(tmp_path / "exports", number, zipped=number > 0)
     write_video(video, tmp_path / "new.mp4")
     return tmp_path
 
 
-@pytest.mark.long  # tests/docs runs the same blocks
 def test_from_exports_to_predictions(exports, capfd):
     steps = commands(0)
     assert [words[1] for words in steps] == [

@@ -10,17 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from d2video.utils.errors import UserError
-from tests.helpers.cvat_xml import (
-    as_polygon,
-    document,
-    drawable,
-    element,
-    task,
-    tracks_of,
-    write_xml,
-)
+from tests.helpers.cvat_jobs import write_job
 from tests.helpers.nothing_shown import NOTHING_SHOWN
-from tests.helpers.true_labels import true_videos, write_video
+from tests.helpers.true_labels import write_video
 
 # Of every training, whatever a page says.
 SHORT = [
@@ -37,13 +29,7 @@ def build(folder: Path) -> None:
 
     stand_in(folder / "weights")
     for number in (1, 2):
-        video = drawable(true_videos(crowd=False)[number % 2])
-        job = folder / "exports" / f"job_{number}"
-        meta = element("task", task(video.num_frames, source=f"street_{number}.mp4"))
-        write_xml(job, document(meta, *tracks_of(video, as_polygon)))
-        shutil.make_archive(str(job), "zip", job)
-        shutil.rmtree(job)
-        write_video(video, job.with_name(f"street_{number}.mp4"))
+        video = write_job(folder / "exports", number)
     for name in ("street.mp4", "new.mp4", "clips/one.mp4", "clips/two.mp4"):
         Path(name).parent.mkdir(exist_ok=True)
         write_video(video, folder / name)
@@ -53,18 +39,8 @@ def build(folder: Path) -> None:
     for number, picture in enumerate(sorted(Path("frames").rglob("*.jpg"))[:2]):
         shutil.copy(picture, f"photos/{number}.jpg")
     shutil.copy("photos/0.jpg", "photo.jpg")
-    main(
-        [
-            "split",
-            "exports",
-            "--train-output",
-            "train.json",
-            "--held-out",
-            "held.json",
-            "--fraction",
-            "0.5",
-        ]
-    )
+    outputs = ["--train-output", "train.json", "--held-out", "held.json"]
+    main(["split", "exports", *outputs, "--fraction", "0.5"])
     data = ["DATASETS.TRAIN", '("train.json",)', "DATASETS.TEST", '("held.json",)']
     main(["train", "VisTR/vistr_tiny_shapes", *data, "OUTPUT_DIR", "output/mine"])
     shutil.copy("output/mine/model_final.pth", "output/model_final.pth")
