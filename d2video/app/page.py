@@ -114,9 +114,10 @@ def build_page(models: Mapping[str, Predictor], users: Users, limits: Limits) ->
             runs.append(run)
         stopped = stop.click(None, cancels=runs, **private)
         stopped.then(lambda: show_hint("Stopped."), None, shown, concurrency_limit=None, **private)
-        # The last input given is used.
-        file.upload(lambda: None, None, webcam, **private)
-        webcam.stop_recording(lambda: None, None, file, **private)
+        # The last input given is used. The browser clears the other one by itself: Gradio's page loses the
+        # answers to a click that comes while it closes the stream of an earlier event.
+        file.upload(None, None, webcam, js="() => null", **private)
+        webcam.stop_recording(None, None, file, js="() => null", **private)
         page.load(enter, concurrency_limit=None, **private)
         page.unload(leave)
     page.queue(max_size=_LONGEST_QUEUE)

@@ -16,8 +16,8 @@ from tests.helpers.true_labels import TrueVideo, true_videos, write_video
 
 
 def write_job(root: Path, number: int, zipped: bool = True) -> TrueVideo:
-    """Write ``job_<number>`` and its video ``street_<number>.mp4``: a zip with the video beside it, or a folder
-    with the video in it. Return what is labelled."""
+    """Write ``job_<number>`` and its video, ``street_<number>.mp4``: as a zip with the video beside it, or
+    as a folder with the video in it. Return what is labelled."""
     video = drawable(true_videos(crowd=False)[number % 2])
     folder = root / f"job_{number}"
     meta = element("task", task(video.num_frames, source=f"street_{number}.mp4"))
